@@ -1,0 +1,5 @@
+"""What both services must agree on: keys, entries, tasks, input and problems.
+
+Standard library only, and nothing of either service: this package is the
+boundary between them, so each may be built, tested and shipped alone.
+"""

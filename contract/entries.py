@@ -1,0 +1,63 @@
+"""Entries of the stream `accepted`: one numbered chat or message each.
+
+Producer: `numbering_service/numbers.lua`. Consumer: `crud_service.chat.persist`.
+The entry's id is `<milliseconds>-<counter>` by Redis's clock; its milliseconds
+are the moment at which the number was handed out, the `created_at` of the row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# The order in which numbers.lua writes them; every entry has all of them, so
+# that the stream stores their names once a node and not once an entry.
+FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
+
+
+class BadEntryError(ValueError):
+    """An entry that no worker can ever store, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted creation: of a message, or of a chat when `chat_number` is None."""
+
+    entry_id: str
+    access_token: str
+    chat_number: int | None
+    number: int
+    body: str
+    request_id: str
+
+    @property
+    def is_chat(self) -> bool:
+        return self.chat_number is None
+
+    @property
+    def created_at(self) -> datetime:
+        return created_at(self.entry_id)
+
+
+def created_at(entry_id: str) -> datetime:
+    """The moment, in UTC, at which Redis gave out an entry id."""
+    return EPOCH + timedelta(milliseconds=int(entry_id.partition("-")[0]))
+
+
+def encode(entry: Entry) -> dict[str, str]:
+    """The fields of an entry as the stream holds them."""
+    chat_number = "" if entry.chat_number is None else str(entry.chat_number)
+    values = (entry.access_token, chat_number, str(entry.number), entry.body, entry.request_id)
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """An entry from what Redis returns; raises BadEntryError on anything malformed."""
+    try:
+        token, chat, number, body, request_id = (fields[name.encode()].decode() for name in FIELDS)
+        return Entry(
+            entry_id.decode(), token, int(chat) if chat else None, int(number), body, request_id
+        )
+    except (KeyError, ValueError) as error:
+        raise BadEntryError(f"{type(error).__name__}: {error}") from error

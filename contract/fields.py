@@ -1,0 +1,139 @@
+"""Input: how a field is found in a request, and what a field may hold.
+
+A field is taken from a JSON body, a form body or the query string, in that
+order. Values come back as they were sent; `check_*` decide if they will do.
+JSON is parsed by the caller's `loads`, which must be strict (RFC 8259: no NaN,
+no lone surrogate, bounded nesting) and raise ValueError; both services pass
+`orjson.loads`, whose import would not belong in this package.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+from contract.multipart import MULTIPART, parse_multipart
+from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+
+MAX_REQUEST_BYTES = 1024 * 1024
+MAX_NAME_CHARACTERS = 255
+MAX_BODY_BYTES = 65_536
+MAX_KEYWORD_CHARACTERS = 256
+
+URLENCODED = "application/x-www-form-urlencoded"
+
+Loads = Callable[[bytes], Any]
+Fields = Mapping[str, object]
+
+
+class Missing:
+    """The type of `MISSING`: a field that was not sent, which is not a null."""
+
+
+MISSING: Final = Missing()
+
+
+def find_field(
+    name: str, *, content_type: str | None, body: bytes, query: bytes, loads: Loads
+) -> object:
+    """The value sent for a field, or MISSING.
+
+    Raises MalformedBody (400) for what cannot be parsed, UnsupportedMediaType
+    (415) for a body of a type that is not read.
+    """
+    value = parse_body(content_type, body, loads).get(name, MISSING)
+    if value is MISSING and query:
+        return parse_urlencoded(query).get(name, MISSING)
+    return value
+
+
+def parse_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
+    """The fields of a body of whatever type; an empty body has none."""
+    if not body:
+        return {}
+    media_type, parameters = split_content_type(content_type or "")
+    if parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise UnsupportedMediaType
+    if is_json(media_type, body):
+        return parse_json(body, loads)
+    if media_type == URLENCODED:
+        return parse_urlencoded(body)
+    if media_type == MULTIPART:
+        return parse_multipart(parameters.get("boundary", ""), body)
+    raise UnsupportedMediaType
+
+
+def is_json(media_type: str, body: bytes) -> bool:
+    """JSON by its type, by having no type, or as curl's `-d '{…}'` sends it."""
+    if media_type in {"", "application/json", "text/json"} or media_type.endswith("+json"):
+        return True
+    return media_type == URLENCODED and body.lstrip(b" \t\r\n").startswith(b"{")
+
+
+def parse_json(body: bytes, loads: Loads) -> Fields:
+    """The members of a JSON object; raises 400 for bad JSON, 422 for another value."""
+    try:
+        value = loads(body)
+    except ValueError as error:
+        raise MalformedBody("The body is not valid JSON in UTF-8.") from error
+    if not isinstance(value, dict):
+        raise ValidationFailed("body", "The body must be a JSON object.")
+    return value
+
+
+def parse_urlencoded(data: bytes) -> dict[str, object]:
+    """The pairs of a form or query string; of a repeated name the last one counts."""
+    fields: dict[str, object] = {}
+    for pair in data.replace(b"+", b" ").split(b"&"):
+        name, _, value = pair.partition(b"=")
+        try:
+            fields[unquote_to_bytes(name).decode()] = unquote_to_bytes(value).decode()
+        except UnicodeDecodeError as error:
+            raise MalformedBody("The form or query string is not valid UTF-8.") from error
+    return fields
+
+
+def split_content_type(header: str) -> tuple[str, dict[str, str]]:
+    """The media type in lower case, and its parameters without their quotes."""
+    media_type, _, rest = header.partition(";")
+    pairs = re.findall(r"([!#$%&'*+.^_`|~\w-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s;]*)", rest)
+    parameters = {name.lower(): re.sub(r"\\(.)", r"\1", value.strip('"')) for name, value in pairs}
+    return media_type.strip().lower(), parameters
+
+
+def check_name(value: object) -> str:
+    """An application's name: 1 to 255 characters, not blank; raises 422."""
+    text = check_text("name", value)
+    if len(text) > MAX_NAME_CHARACTERS:
+        raise ValidationFailed("name", f"Must have {MAX_NAME_CHARACTERS} characters at most.")
+    return text
+
+
+def check_message_body(value: object) -> str:
+    """A message's body: 1 to 65,536 bytes of UTF-8, not blank; raises 422."""
+    text = check_text("body", value)
+    # Most bodies are far from the limit, and no character takes over four bytes.
+    if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
+        raise ValidationFailed("body", f"Must have {MAX_BODY_BYTES} bytes of UTF-8 at most.")
+    return text
+
+
+def check_keyword(value: object) -> str:
+    """A search keyword: 1 to 256 characters, not blank; raises 422."""
+    text = check_text("keyword", value)
+    if len(text) > MAX_KEYWORD_CHARACTERS:
+        raise ValidationFailed("keyword", f"Must have {MAX_KEYWORD_CHARACTERS} characters at most.")
+    return text
+
+
+def check_text(field: str, value: object) -> str:
+    """A string that PostgreSQL can hold and a reader can see; raises 422."""
+    if value is MISSING:
+        raise ValidationFailed(field, "Is required.")
+    if not isinstance(value, str):
+        raise ValidationFailed(field, "Must be a string.")
+    if not value or value.isspace():
+        raise ValidationFailed(field, "Must not be blank.")
+    if "\x00" in value:
+        raise ValidationFailed(field, "Must not hold the character U+0000.")
+    return value

@@ -1,0 +1,54 @@
+"""Every Redis key of the system, with what it holds, who writes it and for how long.
+
+| key                                  | type   | holds                                             | written by        | lives        |
+|--------------------------------------|--------|---------------------------------------------------|-------------------|--------------|
+| accepted                             | stream | entries numbered and not yet stored (the backlog) | numbers.lua       | until stored |
+| sequence:chats:<token>               | string | highest chat number handed out                    | numbers.lua, seed | SEQUENCE_TTL |
+| sequence:messages:<token>:<chat>     | string | highest message number handed out                 | numbers.lua, seed | SEQUENCE_TTL |
+| idempotency:<token>:<chat>:<key>     | string | "<digest> <number>" of the first request          | numbers.lua       | 24 hours     |
+| batch:<id>                           | string | the script's answer, for a retry of the batch     | numbers.lua       | a minute     |
+| lock:<sequence key>                  | string | who seeds that sequence                           | numbering service | SEED_LOCK_TTL|
+| wake_up:persist, wake_up:index       | string | "a task is on its way"                            | whoever wakes     | a second     |
+| lease:persist, lease:index           | string | the worker that persists or indexes now           | worker            | LEASE_TTL    |
+
+An idle sequence may expire, be evicted by hand or be lost: the next request
+seeds it again from the highest number stored (see `numbering_service.seeding`).
+"""
+
+ACCEPTED = "accepted"
+WAKE_UP_PERSIST = "wake_up:persist"
+WAKE_UP_INDEX = "wake_up:index"
+LEASE_PERSIST = "lease:persist"
+LEASE_INDEX = "lease:index"
+
+SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
+IDEMPOTENCY_TTL_SECONDS = 24 * 3600
+BATCH_TTL_SECONDS = 60
+SEED_LOCK_TTL_SECONDS = 15
+WAKE_UP_TTL_MS = 1000
+LEASE_TTL_MS = 5000
+
+
+def chat_sequence(access_token: str) -> str:
+    """Key of the highest chat number handed out in an application."""
+    return f"sequence:chats:{access_token}"
+
+
+def message_sequence(access_token: str, chat_number: int) -> str:
+    """Key of the highest message number handed out in a chat."""
+    return f"sequence:messages:{access_token}:{chat_number}"
+
+
+def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
+    """Key of the answer given to an `Idempotency-Key`, scoped to one collection."""
+    return f"idempotency:{access_token}:{chat_number or ''}:{key}"
+
+
+def batch(batch_id: str) -> str:
+    """Key of a batch's answer, so that a retried batch is not done twice."""
+    return f"batch:{batch_id}"
+
+
+def seed_lock(sequence_key: str) -> str:
+    """Key of the lock under which a missing sequence is seeded."""
+    return f"lock:{sequence_key}"

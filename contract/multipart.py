@@ -1,0 +1,57 @@
+"""Forms of the type multipart/form-data (RFC 7578), strictly and to the byte."""
+
+import re
+
+from contract.problems import MalformedBody, ValidationFailed
+
+MULTIPART = "multipart/form-data"
+MAX_PARTS = 100
+
+_NAME = re.compile(rb'(?i)(?:^|;)\s*name="((?:[^"\\]|\\.)*)"')
+_FILENAME = re.compile(rb"(?i)(?:^|;)\s*filename\*?=")
+
+
+def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
+    """The fields of a form; of a repeated name the last one counts.
+
+    Raises MalformedBody (400) for a body that does not follow its boundary or
+    is not UTF-8, ValidationFailed (422) for too many parts.
+    """
+    if not boundary or len(boundary) > 70 or not boundary.isascii():
+        raise MalformedBody("The multipart form has no usable boundary.")
+    delimiter = b"\r\n--" + boundary.encode()
+    _preamble, *parts, closing = (b"\r\n" + body).split(delimiter)
+    if not parts or not closing.startswith(b"--"):
+        raise MalformedBody("The multipart form is cut short.")
+    if len(parts) > MAX_PARTS:
+        raise ValidationFailed("body", f"A form may have {MAX_PARTS} parts at most.")
+    return dict(field for part in parts if (field := parse_part(part)) is not None)
+
+
+def parse_part(part: bytes) -> tuple[str, str] | None:
+    """One part's name and value; None for a file, which no field of ours can be."""
+    # Behind the delimiter stand optional blanks and a line break, then headers
+    # up to an empty line; a part without headers starts with that empty line.
+    padding, line_break, rest = part.partition(b"\r\n")
+    headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
+    if padding.strip(b" \t") or not line_break or not empty_line:
+        raise MalformedBody("A part of the multipart form has no end of its headers.")
+    disposition = find_header(headers, b"content-disposition")
+    name = _NAME.search(disposition)
+    if name is None:
+        raise MalformedBody("A part of the multipart form has no name.")
+    if _FILENAME.search(disposition):
+        return None
+    try:
+        return re.sub(rb"\\(.)", rb"\1", name[1]).decode(), value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedBody("The multipart form is not valid UTF-8.") from error
+
+
+def find_header(headers: bytes, name: bytes) -> bytes:
+    """A header's value behind its first parameter mark, or nothing."""
+    for line in headers.split(b"\r\n"):
+        header, _, value = line.partition(b":")
+        if header.strip().lower() == name:
+            return value.partition(b";")[2]
+    return b""

@@ -1,0 +1,155 @@
+"""Every error that either service answers, as RFC 9457 problem documents.
+
+    Problem
+    ├── MalformedBody          400  malformed_body
+    ├── MalformedRequest       400  malformed_request
+    ├── Unauthorized           401  unauthorized            WWW-Authenticate
+    ├── NotFound               404  not_found
+    │   └── NotStoredYet       404  not_stored_yet          Retry-After
+    ├── MethodNotAllowed       405  method_not_allowed      Allow
+    ├── PreconditionFailed     412  precondition_failed
+    ├── BodyTooLarge           413  body_too_large
+    ├── UnsupportedMediaType   415  unsupported_media_type
+    ├── ValidationFailed       422  validation_failed       errors: [{field, message}]
+    │   └── KeyReused          422  idempotency_key_reused
+    ├── HeadersTooLarge        431  headers_too_large
+    ├── InternalError          500  internal_error
+    └── StoreUnavailable       503  store_unavailable       Retry-After
+        └── Overloaded         503  overloaded              Retry-After
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import ClassVar
+from urllib.parse import quote
+
+CONTENT_TYPE = "application/problem+json"
+MAX_INSTANCE = 512
+
+
+class Problem(Exception):
+    """An answer that is an error: status, stable code and detail, raised anywhere."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    default_detail: ClassVar[str] = ""
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None):
+        super().__init__(detail or self.default_detail)
+        self.detail = detail or self.default_detail
+        self.headers = dict(headers or {})
+
+    def document(self, instance: str, request_id: str) -> dict[str, object]:
+        """The problem document; `instance` is the path of the request, undecoded or not."""
+        return {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            "instance": quote(instance, safe="/%:")[:MAX_INSTANCE],
+            "code": self.code,
+            "request_id": request_id,
+        }
+
+    def render(self, instance: str, request_id: str) -> bytes:
+        """The document as it goes over the wire."""
+        return json.dumps(self.document(instance, request_id), ensure_ascii=False).encode()
+
+
+class MalformedBody(Problem):
+    status, code = 400, "malformed_body"
+    default_detail = "The body cannot be parsed."
+
+
+class MalformedRequest(Problem):
+    status, code = 400, "malformed_request"
+    default_detail = "The request cannot be parsed."
+
+
+class Unauthorized(Problem):
+    status, code = 401, "unauthorized"
+    default_detail = "This needs a valid bearer token in the Authorization header."
+
+    def __init__(self, detail: str | None = None):
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class NotFound(Problem):
+    status, code = 404, "not_found"
+    default_detail = "There is nothing at this path."
+
+
+class NotStoredYet(NotFound):
+    code = "not_stored_yet"
+    default_detail = "This number was handed out and is being stored; ask again in a moment."
+
+    def __init__(self, detail: str | None = None):
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class MethodNotAllowed(Problem):
+    status, code = 405, "method_not_allowed"
+
+    def __init__(self, allow: Sequence[str]):
+        methods = ", ".join(allow)
+        super().__init__(f"This path answers {methods} only.", headers={"Allow": methods})
+
+
+class PreconditionFailed(Problem):
+    status, code = 412, "precondition_failed"
+    default_detail = "The resource was changed since you read it; read it again."
+
+
+class BodyTooLarge(Problem):
+    status, code = 413, "body_too_large"
+    default_detail = "A request body may have 1 MiB at most."
+
+
+class UnsupportedMediaType(Problem):
+    status, code = 415, "unsupported_media_type"
+    default_detail = (
+        "Send application/json, application/x-www-form-urlencoded or multipart/form-data, "
+        "in UTF-8 and without a content encoding."
+    )
+
+
+class ValidationFailed(Problem):
+    status, code = 422, "validation_failed"
+
+    def __init__(self, field: str, message: str):
+        super().__init__(f"{field}: {message}")
+        self.errors = [{"field": field, "message": message}]
+
+    def document(self, instance: str, request_id: str) -> dict[str, object]:
+        return {**super().document(instance, request_id), "errors": self.errors}
+
+
+class KeyReused(ValidationFailed):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("Idempotency-Key", "This key was used with another payload before.")
+
+
+class HeadersTooLarge(Problem):
+    status, code = 431, "headers_too_large"
+    default_detail = "The request's headers are too large."
+
+
+class InternalError(Problem):
+    status, code = 500, "internal_error"
+    default_detail = "Something went wrong on our side; the request id finds it in our logs."
+
+
+class StoreUnavailable(Problem):
+    status, code = 503, "store_unavailable"
+    default_detail = "A store that this request needs is away; nothing was changed. Try again."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1):
+        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+
+
+class Overloaded(StoreUnavailable):
+    code = "overloaded"
+    default_detail = "More is arriving than can be handled; nothing was changed. Try again."

@@ -1,0 +1,29 @@
+"""Names of the Celery tasks and of their queues: an API between the services.
+
+Both tasks take no arguments and return nothing: they mean "there is something
+to do", so losing one costs latency and never data.
+
+| task                    | sent by                                   | run by                |
+|-------------------------|-------------------------------------------|-----------------------|
+| chat.persist_accepted   | numbering service, the worker's own sweep | `crud_service.worker` |
+| search.index_pending    | persister, PUT of a message, the sweep    | `crud_service.worker` |
+"""
+
+PERSIST_ACCEPTED = "chat.persist_accepted"
+INDEX_PENDING = "search.index_pending"
+
+PERSIST_QUEUE = "persist"
+INDEX_QUEUE = "index"
+
+# The header of a task message that carries the request id of whoever sent it.
+REQUEST_ID_HEADER = "request_id"
+
+# The broker's settings are part of the contract: without the time-outs a worker
+# was seen to hang for good on a half-open connection, and a publisher with it.
+BROKER_TRANSPORT_OPTIONS: dict[str, float | bool] = {
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 3.0,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "visibility_timeout": 60,
+}
