@@ -1,0 +1,9 @@
+"""The one Django app of the service."""
+
+from django.apps import AppConfig
+
+
+class ChatConfig(AppConfig):
+    name = "crud_service.chat"
+    label = "chat"
+    default_auto_field = "django.db.models.BigAutoField"

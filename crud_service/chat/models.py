@@ -1,0 +1,119 @@
+"""The tables: what is stored, what stands behind the promises, what operators see."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Application(models.Model):
+    """A client product, known by its access token."""
+
+    id = models.BigAutoField(primary_key=True)
+    access_token = models.CharField(max_length=24, unique=True)
+    name = models.CharField(max_length=255)
+    chat_count = models.BigIntegerField(db_default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "applications"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Chat(models.Model):
+    """A chat of an application, numbered 1, 2, 3… in it."""
+
+    id = models.BigAutoField(primary_key=True)
+    application = models.ForeignKey(
+        Application, models.PROTECT, related_name="chats", db_index=False
+    )
+    number = models.BigIntegerField()
+    message_count = models.BigIntegerField(db_default=0)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "chats"
+        constraints = (
+            models.UniqueConstraint(fields=("application", "number"), name="chats_number_key"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="chats_number_check"),
+        )
+
+    def __str__(self) -> str:
+        return f"chat {self.number}"
+
+
+class Message(models.Model):
+    """A message of a chat, numbered 1, 2, 3… in it.
+
+    `version` starts at 1 and grows by one with every change of the body; it
+    orders the copies that the search index may receive out of order.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    chat = models.ForeignKey(Chat, models.PROTECT, related_name="messages", db_index=False)
+    number = models.BigIntegerField()
+    body = models.TextField()
+    version = models.IntegerField(db_default=1)
+    created_at = models.DateTimeField(db_default=Now())
+    updated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "messages"
+        constraints = (
+            models.UniqueConstraint(fields=("chat", "number"), name="messages_number_key"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="messages_number_check"),
+        )
+
+    def __str__(self) -> str:
+        return f"message {self.number}"
+
+
+class Conflict(models.Model):
+    """A creation whose number was taken by another one: kept, never dropped."""
+
+    id = models.BigAutoField(primary_key=True)
+    entry_id = models.CharField(max_length=64, unique=True)
+    access_token = models.CharField(max_length=24)
+    chat_number = models.BigIntegerField()
+    number = models.BigIntegerField()
+    body = models.TextField()
+    accepted_at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "conflicts"
+
+    def __str__(self) -> str:
+        return f"conflict over message {self.number} of chat {self.chat_number}"
+
+
+class SetAsideEntry(models.Model):
+    """An entry of the stream that could not be stored, with the reason.
+
+    `payload` holds the entry's fields as the stream had them, base64 of the
+    bytes where they are not UTF-8. `chat_number` and `number` are null where
+    the entry does not tell them; where it does, the number counts as taken.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    entry_id = models.CharField(max_length=64, unique=True)
+    access_token = models.CharField(max_length=255, blank=True)
+    chat_number = models.BigIntegerField(null=True, blank=True)
+    number = models.BigIntegerField(null=True, blank=True)
+    payload = models.JSONField()
+    reason = models.TextField()
+    set_aside_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "set_aside_entries"
+        verbose_name_plural = "set-aside entries"
+        indexes = (
+            # Seeding asks for the highest number of a sequence here as well.
+            models.Index("access_token", "chat_number", "number", name="set_aside_sequence_idx"),
+        )
+
+    def __str__(self) -> str:
+        return f"entry {self.entry_id}"

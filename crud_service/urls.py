@@ -1,0 +1,5 @@
+"""Every URL of the service."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
