@@ -1,0 +1,89 @@
+"""Wakes the indexer after a write, without holding the write up.
+
+The outbox holds what is to be done; the wake-up only saves waiting for the
+worker's sweep. So it happens in the background, and its failures cost at most
+the second until that sweep.
+"""
+
+import logging
+import os
+import threading
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from contract.keys import LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
+from contract.tasks import INDEX_PENDING, INDEX_QUEUE
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 0.5
+
+
+class _Pending:
+    """Whether a wake-up of this process is under way, and whether another was asked for."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.running = False
+        self.again = False
+
+
+_pending = _Pending()
+# A fork copies the state but not the thread that would have reset it.
+os.register_at_fork(after_in_child=_pending.__init__)  # type: ignore[misc]
+
+
+def wake_indexer() -> None:
+    """Have the indexer look at the outbox soon; returns at once and never raises."""
+    with _pending.lock:
+        _pending.again = _pending.running
+        if _pending.running:
+            return
+        _pending.running = True
+    try:
+        threading.Thread(target=_wake, name="wake-indexer", daemon=True).start()
+    except RuntimeError:  # no thread to be had, or the interpreter is shutting down
+        _pending.running = False
+
+
+def _wake() -> None:
+    while True:
+        try:
+            if needs_wake_up():
+                send_task()
+        except Exception as error:  # noqa: BLE001 - the sweep does it then, whatever it was
+            logger.warning("the indexer was not woken: %s", error)
+        with _pending.lock:
+            _pending.running = _pending.again
+            _pending.again = False
+            if not _pending.running:
+                return
+
+
+def needs_wake_up() -> bool:
+    """Whether no worker is indexing and no task is on its way; says that one is now."""
+    client = _redis()
+    if client.exists(LEASE_INDEX):
+        return False
+    return bool(client.set(WAKE_UP_INDEX, b"", nx=True, px=WAKE_UP_TTL_MS))
+
+
+def send_task() -> None:
+    """Put the task on its queue."""
+    from crud_service.worker import app  # it imports the task of this package
+
+    app.send_task(INDEX_PENDING, queue=INDEX_QUEUE, ignore_result=True, retry=False)
+
+
+@cache
+def _redis() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
