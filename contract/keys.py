@@ -8,6 +8,7 @@
 | idempotency:<token>:<chat>:<key>     | string | "<digest> <number>" of the first request          | numbers.lua       | 24 hours     |
 | batch:<id>                           | string | the script's answer, for a retry of the batch     | numbers.lua       | a minute     |
 | lock:<sequence key>                  | string | who seeds that sequence                           | numbering service | SEED_LOCK_TTL|
+| unknown:<sequence key>               | string | "crud_service has no such application or chat"    | numbering service | a second     |
 | wake_up:persist, wake_up:index       | string | "a task is on its way"                            | whoever wakes     | a second     |
 | lease:persist, lease:index           | string | the worker that persists or indexes now           | worker            | LEASE_TTL    |
 
@@ -25,6 +26,7 @@ SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
 IDEMPOTENCY_TTL_SECONDS = 24 * 3600
 BATCH_TTL_SECONDS = 60
 SEED_LOCK_TTL_SECONDS = 15
+UNKNOWN_TTL_MS = 1000
 WAKE_UP_TTL_MS = 1000
 LEASE_TTL_MS = 5000
 
@@ -36,7 +38,12 @@ def chat_sequence(access_token: str) -> str:
 
 def message_sequence(access_token: str, chat_number: int) -> str:
     """Key of the highest message number handed out in a chat."""
-    return f"sequence:messages:{access_token}:{chat_number}"
+    return f"{message_sequences(access_token)}{chat_number}"
+
+
+def message_sequences(access_token: str) -> str:
+    """What the keys of all message sequences of an application start with."""
+    return f"sequence:messages:{access_token}:"
 
 
 def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
@@ -52,3 +59,8 @@ def batch(batch_id: str) -> str:
 def seed_lock(sequence_key: str) -> str:
     """Key of the lock under which a missing sequence is seeded."""
     return f"lock:{sequence_key}"
+
+
+def unknown(sequence_key: str) -> str:
+    """Key that says, for a second, that a sequence has no application or chat."""
+    return f"unknown:{sequence_key}"

@@ -7,6 +7,7 @@
     ├── NotFound               404  not_found
     │   └── NotStoredYet       404  not_stored_yet          Retry-After
     ├── MethodNotAllowed       405  method_not_allowed      Allow
+    ├── RequestTimeout         408  request_timeout
     ├── PreconditionFailed     412  precondition_failed
     ├── BodyTooLarge           413  body_too_large
     ├── UnsupportedMediaType   415  unsupported_media_type
@@ -94,6 +95,11 @@ class MethodNotAllowed(Problem):
     def __init__(self, allow: Sequence[str]):
         methods = ", ".join(allow)
         super().__init__(f"This path answers {methods} only.", headers={"Allow": methods})
+
+
+class RequestTimeout(Problem):
+    status, code = 408, "request_timeout"
+    default_detail = "The request took too long to arrive."
 
 
 class PreconditionFailed(Problem):

@@ -1,0 +1,64 @@
+"""Runs the service: `python -m numbering_service`."""
+
+import ctypes
+import os
+import signal
+import sys
+
+import uvicorn
+
+from numbering_service.server import Protocol
+from numbering_service.settings import Settings, SettingsError
+
+GRACE_SECONDS = 8
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Serve until SIGTERM; 2 when the environment does not allow it."""
+    try:
+        settings = Settings.from_env()
+    except SettingsError as error:
+        sys.stderr.write(f"numbering_service: {error}\n")
+        return 2
+    uvicorn.run(
+        "numbering_service.__main__:application",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.processes if settings.processes > 1 else None,
+        http=Protocol,
+        ws="none",
+        loop="uvloop",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=4096,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return 0
+
+
+def application() -> object:
+    """uvicorn's factory, called in each serving process."""
+    from numbering_service.main import build
+
+    if os.environ.get("NUMBERING_PROCESSES", "1") != "1":
+        end_with_parent()
+    return build()
+
+
+def end_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies.
+
+    A parent that is killed leaves its children serving on the port; a new
+    parent could then not bind it.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""What is asked for: the creation of one chat or of one message."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from contract import keys
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """One request to create, checked in full: nothing in it can be refused any more.
+
+    `chat_number` is None for the creation of a chat. `idempotency_key` is the
+    client's own, or empty.
+    """
+
+    access_token: str
+    chat_number: int | None
+    body: str
+    request_id: str
+    idempotency_key: str = ""
+
+    @property
+    def sequence_key(self) -> str:
+        """The Redis key of the sequence that numbers it."""
+        if self.chat_number is None:
+            return keys.chat_sequence(self.access_token)
+        return keys.message_sequence(self.access_token, self.chat_number)
+
+    def script_keys(self) -> tuple[str, str]:
+        """Its two keys for numbers.lua."""
+        if not self.idempotency_key:
+            return self.sequence_key, ""
+        return self.sequence_key, keys.idempotency(
+            self.access_token, self.chat_number, self.idempotency_key
+        )
+
+    def script_arguments(self) -> tuple[str, str, str, str, str]:
+        """Its five arguments for numbers.lua."""
+        if self.chat_number is None:
+            prefix = keys.message_sequences(self.access_token)
+            return self.access_token, "", "", self.request_id, prefix
+        digest = payload_digest(self.body) if self.idempotency_key else ""
+        return self.access_token, str(self.chat_number), self.body, self.request_id, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The number handed out; `replayed` when an earlier request had got it already."""
+
+    number: int
+    replayed: bool = False
+
+
+def payload_digest(body: str) -> str:
+    """What two payloads have in common when they are the same."""
+    return blake2b(body.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,103 @@
+"""Everything that is not a creation: errors as problem documents, request ids, the log."""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from contract.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
+from contract.request_id import HEADER
+from numbering_service.creations import send_problem
+from numbering_service.requests import Message, Receive, Scope, Send, read_request_id, read_target
+
+if TYPE_CHECKING:
+    from numbering_service.main import Running
+
+_log = logging.getLogger(__name__)
+
+
+def add_error_handlers(api: FastAPI) -> None:
+    """Render every error that the framework raises as a problem document."""
+    api.add_exception_handler(HTTPException, answer_http_exception)
+    api.add_exception_handler(Problem, answer_problem)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """404 for a path that is not there, 405 for one that is but not for this method."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        path = request.scope["path"]
+        # The framework's pattern for a creation path is wider than ours.
+        if not path.startswith("/applications/") or read_target(path) is not None:
+            allow = (error.headers or {}).get("Allow", "GET")
+            return render(request, MethodNotAllowed(sorted(allow.split(", "))))
+    return render(request, NotFound())
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """A problem that a handler raised."""
+    return render(request, error if isinstance(error, Problem) else InternalError())
+
+
+def render(request: Request, problem: Problem) -> Response:
+    """A problem document as a response of the framework."""
+    body = problem.render(request.scope["path"], request.scope["request_id"])
+    return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
+
+
+class Observed:
+    """Gives every request its id, and every answer its headers and its line in the log."""
+
+    def __init__(self, api: FastAPI, running: "Callable[[], Running | None]") -> None:
+        self._api = api
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        started = perf_counter()
+        known_by = scope["request_id"] = read_request_id(scope["headers"])
+        answer = Answer(send, known_by)
+        try:
+            await self._api(scope, receive, answer.send)
+        except Exception:
+            _log.exception("request failed", extra={"request_id": known_by})
+            if answer.status is None:
+                await send_problem(answer.send, InternalError(), scope["path"], known_by)
+        self._note(scope, answer.status or 499, known_by, started)
+
+    def _note(self, scope: Scope, status: int, known_by: str, started: float) -> None:
+        parts = self._running()
+        if parts is not None:
+            # The route and not the path: what a stranger asks for must neither
+            # be written raw into the log nor become a label of a metric.
+            route = getattr(scope.get("route"), "path", "unknown")
+            parts.log.note(scope["method"], route, known_by, status, started)
+
+
+class Answer:
+    """Passes an answer on with the headers that every answer has, and keeps its status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._headers = [
+            (HEADER.lower().encode(), request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        """ASGI's send."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            present = {name for name, _ in message["headers"]}
+            message["headers"] = [
+                *message["headers"],
+                *(header for header in self._headers if header[0] not in present),
+            ]
+        await self._send(message)

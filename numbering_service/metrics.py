@@ -1,0 +1,78 @@
+"""The service's metrics; with several processes the numbers of all of them are added up."""
+
+import os
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from contract import keys
+from contract.entries import created_at
+
+REGISTRY = CollectorRegistry()
+
+REQUESTS = Counter(
+    "chat_http_requests", "Requests answered.", ("method", "route", "status"), registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "chat_http_request_duration_seconds",
+    "Time from a request's headers to its answer.",
+    ("route",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+BATCH_SIZE = Histogram(
+    "chat_numbering_batch_size",
+    "Creations numbered by one call of the script.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    registry=REGISTRY,
+)
+CREATED = Counter("chat_created", "Numbers handed out.", registry=REGISTRY)
+REPLAYED = Counter("chat_replayed", "Answers repeated for an Idempotency-Key.", registry=REGISTRY)
+SEEDED = Counter("chat_sequences_seeded", "Missing sequences looked up.", registry=REGISTRY)
+BATCH_RETRIES = Counter(
+    "chat_numbering_batch_retries", "Calls of the script repeated.", registry=REGISTRY
+)
+
+
+async def render(redis: "Redis", depth: int) -> bytes:
+    """All metrics in the text format of Prometheus, with the backlog as it is now."""
+    registry = CollectorRegistry()
+    Gauge("chat_numbering_waiting", "Creations waiting for a batch.", registry=registry).set(depth)
+    try:
+        length, age = await backlog(redis)
+    except (RedisError, OSError):
+        pass  # An absent gauge is how Prometheus says "not known".
+    else:
+        Gauge("chat_backlog_entries", "Accepted, not yet stored.", registry=registry).set(length)
+        Gauge(
+            "chat_backlog_oldest_age_seconds", "Age of the oldest of them.", registry=registry
+        ).set(age)
+    return generate_latest(own_registry()) + generate_latest(registry)
+
+
+async def backlog(redis: "Redis") -> tuple[int, float]:
+    """How many entries wait to be stored, and the age in seconds of the oldest."""
+    length = await redis.xlen(keys.ACCEPTED)
+    oldest = await redis.xrange(keys.ACCEPTED, count=1)
+    if not oldest:
+        return length, 0.0
+    seconds, microseconds = await redis.time()
+    accepted = created_at(oldest[0][0].decode()).timestamp()
+    return length, max(0.0, seconds + microseconds / 1e6 - accepted)
+
+
+def own_registry() -> CollectorRegistry:
+    """This process's metrics, or those of all processes of the service together."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)
+    return registry

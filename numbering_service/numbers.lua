@@ -1,0 +1,129 @@
+-- Numbers a batch of creations and puts their entries into the stream, in one atomic step.
+--
+-- KEYS  1          the stream of accepted entries
+--       2          where this batch's answer is kept, for a retry of the same batch
+--       3          the persister's lease: while it is held nobody needs to be woken
+--       4          the flag that a wake-up is on its way
+--       then, for each creation, two keys:
+--       +1         the sequence: highest number handed out
+--       +2         the idempotency key, or '' for none
+-- ARGV  1          most entries that the stream may hold
+--       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
+--       5          time to live, in milliseconds, of the wake-up flag
+--       then, for each creation, five arguments:
+--       +1         access token
+--       +2         chat number, '' when a chat is created
+--       +3         body, '' when a chat is created
+--       +4         request id
+--       +5         digest of the payload, compared when an idempotency key comes again;
+--                  when a chat is created: prefix of the keys of its application's message sequences
+--
+-- Returns {wake, answer, answer, …}: wake is 1 when the caller has to wake a persister. An answer is
+--       n > 0      the number handed out
+--       "n"        the number handed out before under the same idempotency key (a string)
+--        0         the sequence is missing and must be seeded; nothing was done
+--       -1         the idempotency key was used with another payload
+--       -2         the stream is full; nothing was done
+--       -3         the entry was refused (out of memory, or a key of another type); nothing was done
+--
+-- A script that fails half way keeps its writes. So what can fail, GET and XADD, runs through pcall
+-- and before anything else of its creation is written; sequences move once, after all entries. The
+-- server decides whether it is out of memory before the script starts, so that what follows an
+-- XADD that worked cannot be refused for lack of memory.
+
+local answered = redis.call('GET', KEYS[2])
+if answered then
+  return cmsgpack.unpack(answered)
+end
+
+local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+local sequence_ttl, idempotency_ttl, batch_ttl = ARGV[2], ARGV[3], ARGV[4]
+local highest = {}
+local moved = {}
+local accepted = 0
+local answers = {0}
+
+local REFUSED = -3
+
+local function failed(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+-- The highest number handed out, false when nobody knows it, nil when the key is of another type.
+local function read_sequence(key)
+  if highest[key] == nil then
+    local stored = redis.pcall('GET', key)
+    if failed(stored) then
+      return nil
+    end
+    highest[key] = stored and tonumber(stored) or false
+  end
+  return highest[key]
+end
+
+-- What a request with this idempotency key is answered, nil when it is the first one.
+local function replay(idempotency_key, digest)
+  local first = idempotency_key ~= '' and redis.pcall('GET', idempotency_key)
+  if not first then
+    return nil
+  end
+  if failed(first) then
+    return REFUSED
+  end
+  local space = string.find(first, ' ', 1, true)
+  if string.sub(first, 1, space - 1) ~= digest then
+    return -1
+  end
+  return string.sub(first, space + 1)
+end
+
+local function create(sequence_key, idempotency_key, token, chat_number, body, request_id, extra)
+  local is_chat = chat_number == ''
+  local digest = is_chat and '-' or extra
+  local before = replay(idempotency_key, digest)
+  if before then
+    return before
+  end
+  if room <= accepted then
+    return -2
+  end
+  local last = read_sequence(sequence_key)
+  if not last then
+    return last == false and 0 or REFUSED
+  end
+  local number = last + 1
+  local text = string.format('%.0f', number)
+  if failed(redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                        'number', text, 'body', body, 'request_id', request_id)) then
+    return REFUSED
+  end
+  accepted = accepted + 1
+  highest[sequence_key] = number
+  moved[sequence_key] = text
+  if is_chat then
+    redis.call('SET', extra .. text, '0', 'NX', 'EX', sequence_ttl)
+  end
+  if idempotency_key ~= '' then
+    redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', idempotency_ttl)
+  end
+  return number
+end
+
+local k, a = 5, 6
+while KEYS[k] do
+  answers[#answers + 1] = create(KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
+  k, a = k + 2, a + 5
+end
+
+for key, text in pairs(moved) do
+  redis.call('SET', key, text, 'EX', sequence_ttl)
+end
+
+if accepted > 0 then
+  redis.call('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
+  -- Set after the answer was kept: a retry must not wake again, and a lost wake-up is swept up.
+  if redis.call('EXISTS', KEYS[3]) == 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
+    answers[1] = 1
+  end
+end
+return answers

@@ -1,0 +1,91 @@
+"""For whoever runs the service: is it alive, is it ready, how is it doing."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import httpx
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
+
+from contract.problems import StoreUnavailable
+from numbering_service import metrics
+
+if TYPE_CHECKING:
+    from numbering_service.main import Running
+
+Check = dict[str, str | float]
+
+
+def add_routes(api: FastAPI, running: "Callable[[], Running | None]") -> None:
+    """The health and metrics endpoints."""
+
+    def parts() -> "Running":
+        found = running()
+        if found is None:
+            raise StoreUnavailable("The service is starting.")
+        return found
+
+    async def live() -> JSONResponse:
+        """The process is there and its event loop turns."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready() -> JSONResponse:
+        """The state of each dependency; without crud_service only missing numbers have to wait."""
+        redis = await check_redis(parts())
+        crud = await check_crud(parts())
+        return JSONResponse(*readiness(redis, crud))
+
+    async def read_metrics() -> Response:
+        """Metrics in the text format of Prometheus."""
+        text = await metrics.render(parts().redis, parts().batcher.depth)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    for path, endpoint in (
+        ("/health/live", live),
+        ("/health/ready", ready),
+        ("/metrics", read_metrics),
+    ):
+        api.add_api_route(path, endpoint, methods=["GET"], tags=["operations"])
+        api.add_api_route(f"{path}/", endpoint, methods=["GET"], include_in_schema=False)
+
+
+def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
+    """The document and the status code for the states of the dependencies."""
+    status = "ok"
+    if redis["status"] != "ok":
+        status = "unavailable"
+    elif crud["status"] != "ok":
+        status = "degraded"
+    document: dict[str, object] = {
+        "status": status,
+        "dependencies": {"redis": redis, "crud_service": crud},
+    }
+    return document, 503 if status == "unavailable" else 200
+
+
+async def check_redis(parts: "Running") -> Check:
+    """Whether Redis answers, and how fast."""
+    started = perf_counter()
+    try:
+        await parts.redis.ping()
+    except (RedisError, OSError):
+        return {"status": "unavailable"}
+    return {"status": "ok", "latency_ms": milliseconds_since(started)}
+
+
+async def check_crud(parts: "Running") -> Check:
+    """Whether crud_service answers, and how fast."""
+    started = perf_counter()
+    try:
+        (await parts.crud.get("/health/live")).raise_for_status()
+    except httpx.HTTPError:
+        return {"status": "unavailable"}
+    return {"status": "ok", "latency_ms": milliseconds_since(started)}
+
+
+def milliseconds_since(started: float) -> float:
+    """Time since a moment of `perf_counter`, in milliseconds to two places."""
+    return round((perf_counter() - started) * 1000, 2)

@@ -1,0 +1,116 @@
+"""The HTTP server: uvicorn, with the answers and limits that it leaves to us."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from contract.problems import (
+    CONTENT_TYPE,
+    HeadersTooLarge,
+    MalformedRequest,
+    Problem,
+    RequestTimeout,
+)
+from contract.request_id import HEADER, request_id
+
+MAX_HEAD_BYTES = 64 * 1024
+READ_SECONDS = 30
+DRAIN_SECONDS = 1.5
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection.
+
+    Adds to uvicorn's: problem documents for what is not HTTP, a bound on the
+    size of the headers, a bound on the time a request may take to arrive, and
+    a stop that cuts off no client in the middle of its next request.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._in_head = False
+        self._head_bytes = 0
+        self._draining = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HeadersTooLarge())
+                return
+        if not self.transport.is_closing():
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        if self._deadline is None:
+            self._start_clock()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+        if self._draining:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._stop_clock()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(MalformedRequest())
+
+    def shutdown(self) -> None:
+        """Let an idle connection bring one more request, answered with `Connection: close`.
+
+        A client that has just written a request when its connection is closed
+        cannot know if it was read, so closing at once would show as an error.
+        """
+        self._draining = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        self.loop.call_later(DRAIN_SECONDS, self._close_idle)
+
+    def _close_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def _start_clock(self) -> None:
+        self._deadline = self.loop.call_later(READ_SECONDS, self._refuse, RequestTimeout())
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer and close, unless an answer to this request is on its way already."""
+        cycle = self.cycle
+        answering = cycle is not None and cycle.response_started and not cycle.response_complete
+        if not self.transport.is_closing() and not answering:
+            self.transport.write(raw_answer(problem))
+        self.transport.close()
+
+
+def raw_answer(problem: Problem) -> bytes:
+    """A whole HTTP/1.1 response for a request that no application gets to see."""
+    known_by = request_id(None)
+    body = problem.render("/", known_by)
+    headers = {
+        "content-type": CONTENT_TYPE,
+        "content-length": str(len(body)),
+        "connection": "close",
+        HEADER.lower(): known_by,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body

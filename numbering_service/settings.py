@@ -1,0 +1,65 @@
+"""Settings of the service, all of them from the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOCAL_INTERNAL_TOKEN = "local-internal-token"  # noqa: S105 - refused outside of a local stack
+
+
+class SettingsError(Exception):
+    """The environment does not allow the service to start; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the service needs to know; README has a row for each variable."""
+
+    redis_url: str
+    crud_url: str
+    crud_public_url: str
+    internal_token: str
+    host: str
+    port: int
+    processes: int
+    max_backlog: int
+    max_waiting: int
+    redis_patience_seconds: float
+    log_level: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
+        """Read the environment; raises SettingsError for a value that will not do."""
+        crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
+        return cls(
+            redis_url=env.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+            crud_url=crud_url,
+            crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
+            internal_token=internal_token(env),
+            host=env.get("HOST", "127.0.0.1"),
+            port=whole_number(env, "NUMBERING_PORT", 8080),
+            processes=whole_number(env, "NUMBERING_PROCESSES", 1),
+            max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
+            max_waiting=whole_number(env, "MAX_WAITING", 10_000),
+            redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
+            log_level=env.get("LOG_LEVEL", "info").lower(),
+        )
+
+
+def internal_token(env: Mapping[str, str]) -> str:
+    """The token for crud_service's internal endpoint; a container must be given a real one."""
+    token = env.get("INTERNAL_TOKEN", "")
+    in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
+    if in_container and not local and token in {"", LOCAL_INTERNAL_TOKEN}:
+        raise SettingsError(
+            "INTERNAL_TOKEN must be set to a secret of your own (or LOCAL_STACK=1 for a local stack)."
+        )
+    return token or LOCAL_INTERNAL_TOKEN
+
+
+def whole_number(env: Mapping[str, str], name: str, default: int) -> int:
+    """A positive whole number from the environment; raises SettingsError."""
+    text = env.get(name, "") or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingsError(f"{name} must be a positive whole number, not {text!r}.")
+    return int(text)

@@ -1,0 +1,57 @@
+"""Tells a worker, through Celery, that there is something to persist."""
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from celery import Celery
+
+from contract.tasks import (
+    BROKER_TRANSPORT_OPTIONS,
+    PERSIST_ACCEPTED,
+    PERSIST_QUEUE,
+    REQUEST_ID_HEADER,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class WakeUp:
+    """Sends the task `chat.persist_accepted` from a thread, so that the event loop never waits.
+
+    One that is lost costs at most a second: the flag that holds the next one
+    back expires, and the worker sweeps.
+    """
+
+    def __init__(self, broker_url: str) -> None:
+        self._celery = Celery("numbering", broker=broker_url, set_as_current=False)
+        self._celery.conf.update(
+            broker_transport_options=BROKER_TRANSPORT_OPTIONS,
+            broker_connection_timeout=3,
+            task_ignore_result=True,
+        )
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake-up")
+
+    def __call__(self, request_id: str) -> None:
+        """Send the task in the background; a failure is logged and otherwise harmless."""
+        self._executor.submit(self._send, request_id).add_done_callback(report)
+
+    def close(self) -> None:
+        """Give what was submitted a chance to go out, then stop the thread."""
+        self._executor.shutdown(wait=True)
+        self._celery.close()
+
+    def _send(self, request_id: str) -> None:
+        self._celery.send_task(
+            PERSIST_ACCEPTED,
+            queue=PERSIST_QUEUE,
+            headers={REQUEST_ID_HEADER: request_id},
+            # The broker is away together with Redis; the sweep does it then.
+            retry=False,
+        )
+
+
+def report(sent: "Future[None]") -> None:
+    """Log a wake-up that could not be sent."""
+    error = sent.exception()
+    if error is not None:
+        _log.warning("wake-up not sent: %s", error)
