@@ -1,0 +1,21 @@
+"""What the supervisor tells the person in front of the terminal."""
+
+import sys
+
+
+def say(line: str = "") -> None:
+    """Print one line at once; a terminal that went away must not stop the stack."""
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError:
+        pass
+
+
+def complain(line: str) -> None:
+    """Print one line of failure to standard error."""
+    try:
+        sys.stderr.write(f"local_stack: {line}\n")
+        sys.stderr.flush()
+    except OSError:
+        pass

@@ -1,0 +1,106 @@
+"""Where things lie in the directory of a stack, usually `.local/`.
+
+stack.env         addresses and secrets, for `set -a; . .local/stack.env`; while it runs
+pids/NAME         process id of each part, current across restarts; while it runs
+log/NAME.log      output of each part
+secrets.json      made once, mode 600
+ports.json        ports of the stores, kept between runs where still free
+supervisor.lock   held by the supervisor that runs here
+postgres/ valkey/ elasticsearch/    data
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+from local_stack.failure import StackError
+
+NEEDED_FREE_BYTES = 400 * 1024 * 1024
+LOG_ROTATED_AT_BYTES = 64 * 1024 * 1024
+SECRETS = ("INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD", "POSTGRES_PASSWORD")
+
+
+class Layout:
+    """The files of one stack."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory.resolve()
+        self.pids = self.directory / "pids"
+        self.logs = self.directory / "log"
+        self.stack_env = self.directory / "stack.env"
+
+    def create(self) -> None:
+        """Make the directories; raises StackError when the disk has no room for data."""
+        for directory in (self.directory, self.pids, self.logs):
+            directory.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.directory).free < NEEDED_FREE_BYTES:
+            megabytes = NEEDED_FREE_BYTES // 1024 // 1024
+            raise StackError(
+                f"the disk that holds {self.directory} is full: "
+                f"{megabytes} MB must be free to start"
+            )
+
+    def lock(self) -> IO[str]:
+        """Hold the directory for one supervisor; the kernel lets go when it dies."""
+        handle = (self.directory / "supervisor.lock").open("a+")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise StackError(
+                f"a stack runs in {self.directory} already (supervisor {handle.read().strip()})"
+            ) from None
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        return handle
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets of this stack, made when they are first asked for."""
+        path = self.directory / "secrets.json"
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = {name: secrets.token_hex(24) for name in SECRETS if name not in known}
+        if missing:
+            write_atomically(path, json.dumps(known | missing, indent=1))
+        return known | missing
+
+    def open_log(self, name: str) -> IO[bytes]:
+        """The log that a part appends to; a large one makes room when its part starts."""
+        path = self.logs / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_ROTATED_AT_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def write_env(self, values: Mapping[str, str]) -> None:
+        """Write stack.env, readable by its owner alone since it holds secrets."""
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
+        write_atomically(self.stack_env, "".join(lines))
+
+    def read_env(self) -> dict[str, str]:
+        """The values of stack.env; raises FileNotFoundError when no stack runs here."""
+        words = shlex.split(self.stack_env.read_text())
+        return dict(word.split("=", 1) for word in words)
+
+    def write_pid(self, name: str, pid: int) -> None:
+        write_atomically(self.pids / name, f"{pid}\n", mode=0o644)
+
+    def forget_run(self) -> None:
+        """Remove what only a running stack has."""
+        self.stack_env.unlink(missing_ok=True)
+        for path in self.pids.glob("*"):
+            path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file so that a reader sees the old text or the new, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text)
+    temporary.replace(path)

@@ -1,0 +1,72 @@
+"""Ports: the two public ones must be free, those of the stores are chosen."""
+
+import json
+import random
+import socket
+from pathlib import Path
+
+import psutil
+
+from local_stack.failure import StackError
+from local_stack.layout import write_atomically
+
+LOOPBACK = "127.0.0.1"
+# Below the range from which Linux takes the ports of outgoing connections
+# (32768 and up), where a port kept from the last run might be in use by chance.
+CHOSEN_FROM = range(20000, 32000)
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen on the port now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def choose_port(taken: set[int] | None = None) -> int:
+    """A free port outside the range of outgoing connections."""
+    for port in random.sample(CHOSEN_FROM, 200):
+        if port not in (taken or set()) and is_free(port):
+            return port
+    raise StackError("no free port was found between 20000 and 32000")
+
+
+def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
+    """A port for each store: that of the last run where it is still free."""
+    known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+    ports: dict[str, int] = {}
+    for name in names:
+        port = known.get(name, 0)
+        usable = port and port not in ports.values() and is_free(port)
+        ports[name] = port if usable else choose_port(set(ports.values()))
+    if ports != known:
+        write_atomically(path, json.dumps(ports), mode=0o644)
+    return ports
+
+
+def require_free(variable: str, port: int, host: str) -> None:
+    """Raise StackError naming a taken port, and its holder where it can be seen."""
+    if not 0 < port < 65536:
+        raise StackError(f"{variable}={port} is not a port")
+    if not is_free(port, host):
+        raise StackError(
+            f"port {port} is taken{holder(port)}: free it, or choose another one with {variable}="
+        )
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, as ` by NAME (pid N)`, or nothing when that is hidden."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                process = psutil.Process(connection.pid)
+                return f" by {process.name()} (pid {connection.pid})"
+    except (psutil.Error, OSError, TypeError):
+        return ""
+    return ""

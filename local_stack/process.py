@@ -1,0 +1,165 @@
+"""One part of the stack as an operating system process: start, stop, and be found again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.store_user import StoreUser
+
+# Every process of a stack, and what it starts in turn, carries the stack's
+# directory in its environment: that is how leftovers are told from strangers.
+MARK = "CHAT_STACK_DIRECTORY"
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+@dataclass(frozen=True)
+class Part:
+    """How one part is run, and how one sees that it works."""
+
+    name: str
+    command: tuple[str, ...]
+    is_ready: Callable[[], bool]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: StoreUser = field(default_factory=StoreUser)
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 12.0
+    ready_seconds: float = 60.0
+    # The process to name in pids/, for a part whose command starts the real one.
+    find_pid: Callable[[int], int] = lambda pid: pid
+
+
+class Running:
+    """A part that was started."""
+
+    def __init__(self, part: Part, layout: Layout):
+        self.part = part
+        self.layout = layout
+        self.started_at = time.monotonic()
+        with layout.open_log(part.name) as log:
+            self.process = subprocess.Popen(
+                launch_command(part),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **part.environment, MARK: str(layout.directory)},
+                start_new_session=True,
+            )
+        self.pid = 0
+        self.note_pid()
+
+    def note_pid(self) -> None:
+        """Keep pids/NAME true; the real process may come up after its command."""
+        pid = self.part.find_pid(self.process.pid)
+        if pid != self.pid:
+            self.pid = pid
+            self.layout.write_pid(self.part.name, pid)
+
+    def died(self) -> bool:
+        return self.process.poll() is not None
+
+    def how_it_died(self) -> str:
+        code = self.process.returncode
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def wait_ready(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the part works; raises StackError when it dies or takes too long."""
+        deadline = time.monotonic() + self.part.ready_seconds
+        while not self.part.is_ready():
+            self.note_pid()
+            if give_up():
+                return
+            if self.died():
+                raise StackError(f"{self.part.name} {self.failure(self.how_it_died())}")
+            if time.monotonic() > deadline:
+                raise StackError(f"{self.part.name} {self.failure('is not ready')}")
+            time.sleep(0.05)
+        self.note_pid()
+
+    def failure(self, how: str) -> str:
+        """What happened, with the last words of the log and where to find the others."""
+        return f"does not start ({how}): {last_line(self.log_path)} [{self.log_path}]"
+
+    @property
+    def log_path(self) -> Path:
+        return self.layout.logs / f"{self.part.name}.log"
+
+    def ask_to_stop(self) -> None:
+        """Send the signal on which this part ends in good order."""
+        if not self.died():
+            os.kill(self.pid, self.part.stop_signal)
+
+    def wait_stopped(self) -> None:
+        """Wait for the end, and make one after the part's time is over."""
+        try:
+            self.process.wait(self.part.stop_seconds)
+        except subprocess.TimeoutExpired:
+            kill_group(self.process.pid)
+            self.process.wait()
+
+    def stop(self) -> None:
+        self.ask_to_stop()
+        self.wait_stopped()
+
+
+def launch_command(part: Part) -> list[str]:
+    """The part's command behind launch.py, which ties it to this process."""
+    user = part.user
+    numbers = (os.getpid(), part.stop_signal, user.uid, user.gid, user.capability)
+    # -I and -S: nothing of the caller's environment or packages, and a quick start.
+    launcher = [sys.executable, "-I", "-S", str(LAUNCHER), *(str(int(n)) for n in numbers)]
+    return [*launcher, "--", *part.command]
+
+
+def kill_group(pid: int) -> None:
+    """Kill a part with everything that it started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        lines = path.read_text(errors="replace")[-4000:].strip().splitlines()
+    except OSError:
+        return "no log"
+    return lines[-1].strip()[:300] if lines else "its log is empty"
+
+
+def end_leftovers(directory: Path) -> int:
+    """End what an earlier, killed supervisor of this directory left; returns how many."""
+    left = [process for process in psutil.process_iter() if is_ours(process, directory)]
+    for process in left:
+        # PostgreSQL's children take SIGTERM from us for a request to end a session,
+        # and its first process takes SIGINT for "end now, in good order".
+        send(process, signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
+    _, alive = psutil.wait_procs(left, timeout=8)
+    for process in alive:
+        send(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=2)
+    return len(left)
+
+
+def is_ours(process: psutil.Process, directory: Path) -> bool:
+    """Whether a process carries this directory's mark."""
+    try:
+        return bool(process.pid != os.getpid() and process.environ().get(MARK) == str(directory))
+    except (psutil.Error, OSError):
+        return False
+
+
+def send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return
