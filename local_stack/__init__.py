@@ -1,0 +1,1 @@
+"""The whole system on one machine: embedded stores and our processes, supervised."""

@@ -1,0 +1,81 @@
+"""`python -m local_stack run`: the stack in the foreground, until Ctrl-C.
+
+Settings come from the environment: LOCAL_DIR, CRUD_PORT, NUMBERING_PORT, HOST,
+WITHOUT_ELASTICSEARCH; all other variables reach our processes as they are.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+from local_stack.console import complain, say
+from local_stack.demo import demo
+from local_stack.failure import StackError, explain
+from local_stack.launch import PR_SET_PDEATHSIG
+from local_stack.stack import Settings, Stack
+
+
+def main() -> int:
+    """Run one command; returns its exit code."""
+    commands = {"run": run, "demo": demo}
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in commands:
+        complain("usage: python -m local_stack run|demo")
+        return 2
+    try:
+        commands[name]()
+    except StackError as error:
+        complain(str(error))
+        return 1
+    except OSError as error:
+        complain(str(explain(error, Settings.from_environment().directory)))
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Start the stack, watch over it, and end it on SIGINT, SIGTERM or SIGHUP."""
+    try:
+        stack = Stack(Settings.from_environment())
+    except ValueError as error:
+        raise StackError(f"CRUD_PORT and NUMBERING_PORT must be numbers ({error})") from None
+    stack.prepare()
+    stop_on_signals(stack)
+    try:
+        environment = stack.start()
+        if not stack.supervisor.stopping:
+            welcome(environment, stack)
+        stack.supervisor.run()
+        say("stopping …")
+    finally:
+        stack.stop()
+
+
+def stop_on_signals(stack: Stack) -> None:
+    """Ask the stack to stop, whatever it is doing at the moment."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stack.supervisor.ask_to_stop())
+    if "MAKELEVEL" in os.environ and sys.platform == "linux":
+        # A `make` that is killed would leave us running with nobody to stop us.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def welcome(environment: dict[str, str], stack: Stack) -> None:
+    """Tell where everything is, and what to try first."""
+    crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
+    search = "Elasticsearch" if environment["ELASTICSEARCH_URL"] else "PostgreSQL"
+    say(f"""
+crud_service       {crud}   docs {crud}/docs   admin {crud}/admin/
+numbering_service  {numbering}   docs {numbering}/docs
+search             {search}
+addresses          {stack.layout.stack_env}   logs {stack.layout.logs}
+
+try   curl -X POST {crud}/applications -d '{{"name": "my app"}}'
+      make demo
+Ctrl-C ends everything; the data stays in {stack.layout.directory}
+""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Our own processes: crud, worker and numbering, as parts of the stack."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import redis
+
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.process import Part, last_line
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
+    """Bring the tables up to date."""
+    with layout.open_log("migrate") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode != 0:
+        path = layout.logs / "migrate.log"
+        raise StackError(f"the tables can't be made: {last_line(path)} [{path}]")
+
+
+def applications(environment: Mapping[str, str]) -> list[Part]:
+    """crud, worker and numbering, in the order in which they start."""
+    return [
+        module("crud", "crud_service", environment, environment["CRUD_URL"]),
+        Part(
+            "worker",
+            (sys.executable, "-m", "crud_service.worker"),
+            is_ready=lambda: worker_listens(environment["REDIS_URL"]),
+            environment=environment,
+        ),
+        module("numbering", "numbering_service", environment, environment["NUMBERING_URL"]),
+    ]
+
+
+def module(name: str, package: str, environment: Mapping[str, str], url: str) -> Part:
+    """An HTTP service that is ready when it answers."""
+    command = (sys.executable, "-m", package)
+    return Part(name, command, is_ready=lambda: is_live(url), environment=environment)
+
+
+def is_live(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live", timeout=2, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def worker_listens(url: str) -> bool:
+    """Whether a worker waits for tasks: Celery's consumer stands in a BRPOP then."""
+    client = redis.Redis.from_url(url, socket_timeout=2, retry=None)
+    try:
+        return any(each.get("cmd") == "brpop" for each in client.client_list())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()

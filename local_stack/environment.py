@@ -1,0 +1,92 @@
+"""Builds `.venv` from a lock file: `python3 local_stack/environment.py run|dev`.
+
+Run as a file by the machine's own Python, standard library only. Done again
+only when the lock file changed; one at a time when `make run` and `make test`
+start side by side.
+"""
+
+import fcntl
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+FLOOR = (3, 11)
+
+
+def main() -> None:
+    """Build the environment of a lock, or leave with one line that says why not."""
+    lock = ROOT / "requirements" / f"{sys.argv[1]}.txt"
+    if sys.version_info < FLOOR:
+        found = ".".join(str(number) for number in sys.version_info[:3])
+        sys.exit(
+            f"Python 3.11 or newer is needed, {sys.executable} is {found}: "
+            "name another one with PYTHON="
+        )
+    try:
+        # Any file that is always there will do to take turns on.
+        with Path(__file__).open() as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            build(lock)
+    except OSError as error:
+        sys.exit(f"the virtual environment can't be made: {error}")
+
+
+def build(lock: Path) -> None:
+    """Make the environment and install the lock, unless its stamp says it is done."""
+    stamp = VENV / f"installed-{lock.stem}"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if PYTHON.exists() and is_stamped(stamp, digest):
+        return
+    if not can_run(PYTHON):
+        make()
+    say(f"installing {lock.relative_to(ROOT)} into .venv, once …")
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)], "pip install failed")
+    stamp.write_text(digest)
+
+
+def make() -> None:
+    """An empty environment; distributions ship venv and ensurepip apart at times."""
+    say(f"making .venv with {sys.executable} …")
+    hint = "python3 -m venv failed (on Debian and Ubuntu: apt install python3-venv)"
+    run([sys.executable, "-m", "venv", "--clear", str(VENV)], hint)
+
+
+def is_stamped(stamp: Path, digest: str) -> bool:
+    return stamp.exists() and stamp.read_text() == digest
+
+
+def can_run(python: Path) -> bool:
+    """Whether the environment's interpreter still works (a moved clone's does not)."""
+    if not python.exists():
+        return False
+    command = [str(python), "-c", "import pip"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+def run(command: list[str], failure: str) -> None:
+    """Run a command; leave with its last line of error when it fails."""
+    done = subprocess.run(command, check=False, text=True, capture_output=True)
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        sys.exit(f"{failure}: {find_reason(lines)}")
+
+
+def find_reason(lines: list[str]) -> str:
+    """The line that says what went wrong: a full disk, else pip's last error."""
+    full = [line for line in lines if "No space left" in line]
+    errors = [line for line in lines if "ERROR" in line.upper()]
+    return (full or errors[-1:] or lines)[-1].strip()
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The whole stack: stores, tables, our processes, in one directory on given ports."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.applications import applications, migrate
+from local_stack.console import say
+from local_stack.distribution import UnavailableError, distribution
+from local_stack.elasticsearch import elasticsearch, elasticsearch_url
+from local_stack.layout import Layout
+from local_stack.ports import LOOPBACK, remembered_ports, require_free
+from local_stack.postgres import create_database, database_url, postgres
+from local_stack.process import Part, Running, end_leftovers
+from local_stack.supervisor import Supervisor
+from local_stack.valkey import redis_url, valkey
+
+STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
+# A service that takes work stops before what it needs to finish that work.
+STOPPED_FIRST = ("numbering", "crud", "worker")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may differ from stack to stack."""
+
+    directory: Path
+    crud_port: int = 3000
+    numbering_port: int = 8080
+    host: str = LOOPBACK
+    with_elasticsearch: bool = True
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        return cls(
+            Path(environment.get("LOCAL_DIR") or ".local"),
+            int(environment.get("CRUD_PORT") or 3000),
+            int(environment.get("NUMBERING_PORT") or 8080),
+            environment.get("HOST") or LOOPBACK,
+            environment.get("WITHOUT_ELASTICSEARCH", "") in {"", "0"},
+        )
+
+
+class Stores:
+    """PostgreSQL, Valkey and, where it can be had, Elasticsearch."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.layout = Layout(settings.directory)
+        self.supervisor = Supervisor(self.layout)
+        self.environment: dict[str, str] = {}
+        self.optional: list[Running] = []
+        self.why_no_elasticsearch = ""
+
+    def prepare(self) -> None:
+        """Take the directory, ending what a killed supervisor left in it."""
+        self.layout.create()
+        self.held = self.layout.lock()
+        if count := end_leftovers(self.layout.directory):
+            say(f"ended {count} processes that an earlier run left behind")
+        self.layout.forget_run()
+
+    def start(self) -> dict[str, str]:
+        """Start the stores; returns their addresses once PostgreSQL and Valkey answer."""
+        secrets = self.layout.secrets()
+        ports = remembered_ports(self.layout.directory / "ports.json", STORE_PORTS)
+        parts = [
+            postgres(self.layout, ports["postgres"], secrets["POSTGRES_PASSWORD"]),
+            valkey(self.layout, ports["valkey"]),
+        ]
+        search = self.elasticsearch(ports)
+        needed = self.supervisor.start(parts)
+        self.optional = self.supervisor.start(search)
+        self.supervisor.wait_ready(needed)
+        url = database_url(secrets["POSTGRES_PASSWORD"], ports["postgres"], "chat")
+        if not self.supervisor.stopping:
+            create_database(url)
+        self.environment = {
+            "DATABASE_URL": url,
+            "REDIS_URL": redis_url(ports["valkey"]),
+            "ELASTICSEARCH_URL": elasticsearch_url(ports["elasticsearch"]) if search else "",
+        }
+        return self.environment
+
+    def elasticsearch(self, ports: Mapping[str, int]) -> list[Part]:
+        """Elasticsearch, or nothing and one line that says why."""
+        if not self.settings.with_elasticsearch:
+            self.why_no_elasticsearch = "WITHOUT_ELASTICSEARCH is set"
+            return []
+        try:
+            home = distribution(self.layout)
+        except UnavailableError as error:
+            self.why_no_elasticsearch = str(error)
+            say(f"elasticsearch  can't be had here ({error}): PostgreSQL answers searches")
+            return []
+        transport = ports["elasticsearch_transport"]
+        return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
+
+    def wait_for_elasticsearch(self) -> None:
+        self.supervisor.wait_ready_if_possible(self.optional)
+
+    def stop(self) -> None:
+        """End everything that was started, and let go of the directory."""
+        self.supervisor.stop(STOPPED_FIRST)
+        self.layout.forget_run()
+        self.held.close()
+
+
+class Stack(Stores):
+    """The stores with crud, worker and numbering."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        require_free("CRUD_PORT", self.settings.crud_port, self.settings.host)
+        require_free("NUMBERING_PORT", self.settings.numbering_port, self.settings.host)
+
+    def start(self) -> dict[str, str]:
+        """Start everything; stack.env appears when all of it works."""
+        began = time.monotonic()
+        self.environment = {**super().start(), **self.application_environment()}
+        if self.supervisor.stopping:
+            return self.environment
+        migrate(self.layout, self.environment)
+        needed = self.supervisor.start(applications(self.environment))
+        self.supervisor.wait_ready(needed)
+        self.wait_for_elasticsearch()
+        if not self.supervisor.stopping:
+            self.layout.write_env(self.environment)
+            say(f"ready after {time.monotonic() - began:.1f} s")
+        return self.environment
+
+    def application_environment(self) -> dict[str, str]:
+        """Addresses and secrets for our processes; the caller's own values win for some."""
+        settings, secrets = self.settings, self.layout.secrets()
+        reachable = LOOPBACK if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
+        crud = f"http://{reachable}:{settings.crud_port}"
+        numbering = f"http://{reachable}:{settings.numbering_port}"
+        return {
+            "HOST": settings.host,
+            "CRUD_PORT": str(settings.crud_port),
+            "NUMBERING_PORT": str(settings.numbering_port),
+            "CRUD_URL": crud,
+            "NUMBERING_URL": numbering,
+            "CRUD_PUBLIC_URL": os.environ.get("CRUD_PUBLIC_URL") or crud,
+            "NUMBERING_PUBLIC_URL": os.environ.get("NUMBERING_PUBLIC_URL") or numbering,
+            "INTERNAL_TOKEN": secrets["INTERNAL_TOKEN"],
+            "SECRET_KEY": secrets["SECRET_KEY"],
+            "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD") or secrets["ADMIN_PASSWORD"],
+            "LOCAL_STACK": "1",
+        }

@@ -1,0 +1,112 @@
+"""Starts parts, starts them again when they die, and ends them in order."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from local_stack.console import say
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.process import Part, Running, kill_group
+
+POLL_SECONDS = 0.1
+# A part that lived this long was well: its next death is answered at once.
+WELL_AFTER_SECONDS = 10.0
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 10.0
+
+
+def pause_before_restart(deaths_in_a_row: int) -> float:
+    """Nothing after a first death, then twice as long each time, up to ten seconds."""
+    if deaths_in_a_row <= 1:
+        return 0.0
+    return float(min(FIRST_PAUSE_SECONDS * 2 ** (deaths_in_a_row - 2), LONGEST_PAUSE_SECONDS))
+
+
+class Watched:
+    """A part with its process of the moment, and the history of its deaths."""
+
+    def __init__(self, part: Part, layout: Layout):
+        self.part = part
+        self.layout = layout
+        self.running = Running(part, layout)
+        self.deaths_in_a_row = 0
+        self.start_again_at: float | None = None
+
+    def watch(self) -> None:
+        """Look once: note a death, or start again when the pause is over."""
+        if self.start_again_at is not None:
+            if time.monotonic() >= self.start_again_at:
+                self.start_again()
+        elif self.running.died():
+            self.note_death()
+        else:
+            self.running.note_pid()
+
+    def note_death(self) -> None:
+        """Decide when to start again, and see that nothing of the dead one is left."""
+        kill_group(self.running.process.pid)
+        lived = time.monotonic() - self.running.started_at
+        self.deaths_in_a_row = 1 if lived > WELL_AFTER_SECONDS else self.deaths_in_a_row + 1
+        pause = pause_before_restart(self.deaths_in_a_row)
+        self.start_again_at = time.monotonic() + pause
+        when = f" in {pause:g} s" if pause else ""
+        how = self.running.how_it_died()
+        say(f"{self.part.name} died ({how}), starting it again{when}; {self.running.log_path}")
+
+    def start_again(self) -> None:
+        self.start_again_at = None
+        self.running = Running(self.part, self.layout)
+
+
+class Supervisor:
+    """All parts of one stack. Single-threaded on purpose: a part's death signal is
+    tied to the thread that started it, so that thread has to live as long as the parts."""
+
+    def __init__(self, layout: Layout):
+        self.layout = layout
+        self.watched: list[Watched] = []
+        self.stopping = False
+
+    def ask_to_stop(self) -> None:
+        """May be called in a signal handler: everything else happens in the loop."""
+        self.stopping = True
+
+    def start(self, parts: Sequence[Part]) -> list[Running]:
+        """Start parts side by side, without waiting for them."""
+        started = [Watched(part, self.layout) for part in parts]
+        self.watched += started
+        return [each.running for each in started]
+
+    def wait_ready(self, parts: Sequence[Running]) -> None:
+        """Wait for parts that the stack can't do without."""
+        for part in parts:
+            part.wait_ready(give_up=lambda: self.stopping)
+
+    def wait_ready_if_possible(self, parts: Sequence[Running]) -> None:
+        """Wait for parts that the stack can do without, and say so when it has to."""
+        try:
+            self.wait_ready(parts)
+        except StackError as error:
+            say(f"{error}; going on without it")
+
+    def run(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Watch over the parts until somebody asks to stop."""
+        while not self.stopping:
+            for each in self.watched:
+                each.watch()
+            meanwhile()
+            time.sleep(POLL_SECONDS)
+
+    def stop(self, last_first: Sequence[str] = ()) -> None:
+        """End the named parts one after another, then the others side by side."""
+        by_name = {each.part.name: each.running for each in self.watched}
+        for name in last_first:
+            if name in by_name:
+                by_name.pop(name).stop()
+        for running in by_name.values():
+            running.ask_to_stop()
+        for running in by_name.values():
+            running.wait_stopped()
+        for each in self.watched:
+            kill_group(each.running.process.pid)
+        self.watched = []
