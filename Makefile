@@ -1,0 +1,59 @@
+# Everything here works in a fresh clone on a machine with Python 3.11+ and make.
+# Settings are given on the command line: make run CRUD_PORT=3100 NUMBERING_PORT=8180
+
+PYTHON ?= python3
+UV ?= uv
+BIN := .venv/bin
+FOLDERS := contract numbering_service crud_service local_stack tests bench
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fault lint format lock demo bench clean environment environment-dev
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+run: environment ## start everything in the foreground; Ctrl-C ends it (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
+	@exec $(BIN)/python -m local_stack run
+
+test: lint ## lint, then every test on real stores, on ports of its own
+	@$(BIN)/python -m pytest tests
+
+test-fault: environment-dev ## the tests that kill and freeze things
+	@$(BIN)/python -m pytest tests/fault
+
+lint: environment-dev ## style, types and import boundaries
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: environment-dev ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## pin every dependency anew, with hashes (needs uv)
+	@command -v $(UV) > /dev/null || { echo 'uv is not installed: pip install uv'; exit 1; }
+	$(UV) pip compile $(LOCK) --extra crud --extra numbering --extra local --extra dev -o requirements/dev.txt
+	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra crud --extra numbering --extra local -o requirements/run.txt
+	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra crud -o requirements/crud.txt
+	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra numbering -o requirements/numbering.txt
+
+LOCK := -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
+
+demo: environment ## walk through the API of a running stack, printing every exchange
+	@$(BIN)/python -m local_stack demo
+
+bench: environment-dev ## the benchmarks, with a table and a plot
+	@$(BIN)/python -m bench
+
+clean: ## remove the environment, caches and the data of tests; .local/ stays
+	rm -rf .venv .local-test .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.local/*' -prune -exec rm -rf {} +
+
+environment:
+	@$(PYTHON) -I local_stack/environment.py run
+
+environment-dev:
+	@$(PYTHON) -I local_stack/environment.py dev
