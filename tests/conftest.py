@@ -1,0 +1,216 @@
+"""Fixtures: real stores, and whole real stacks. Nothing is imitated.
+
+Stores, started once a session and shared (PostgreSQL, Valkey, Elasticsearch):
+
+    stores                  `.environment` with DATABASE_URL, REDIS_URL, ELASTICSEARCH_URL;
+                            `.supervisor` and `.layout` for the parts themselves
+    database_url            a database of the test's own, empty
+    migrated_database_url   a database of the test's own, with our tables
+    redis_url               a database number of Valkey, emptied for the test
+    elasticsearch_url       the server; where it can't be had the test is skipped with
+                            a loud line, or fails when CI=true
+    crud                    Django, set up in this process on one migrated database
+                            (session); sets the environment variables of SPEC's settings
+    clean_crud              the same, with all of our tables and Valkey's database emptied
+
+A whole stack of its own (every process, as `make run` starts them):
+
+    stack                   a `local_stack.client.RunningStack` for the session:
+                            .crud_url .numbering_url .environment .pid(name)
+                            .send(name, signal) .kill(name) -> new pid .wait_replaced(...)
+                            names: postgres valkey elasticsearch crud worker numbering
+    make_stack              a function that starts another one: make_stack(ADMIN_TOKEN="…");
+                            stopped when the test ends
+    client                  an httpx.Client that follows no redirect and uses no proxy
+
+Whatever kills or freezes a part leaves the stack as it found it: alive and ready.
+Data lies in `.local-test/<pid>/`, one directory a session, so sessions may run
+side by side and beside a `make run`; it is removed when all tests passed.
+"""
+
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+
+from local_stack.applications import ROOT, migrate
+from local_stack.client import RunningStack
+from local_stack.elasticsearch import is_green_enough
+from local_stack.postgres import create_database
+from local_stack.stack import Settings, Stores
+
+KINDS = ("unit", "contract", "integration", "end_to_end", "fault", "hostile")
+DATA = ROOT / ".local-test"
+SESSION = DATA / str(os.getpid())
+INTERNAL_TOKEN = "internal-token-of-the-tests"
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick kinds first, so that a simple mistake is told within seconds."""
+    order = {kind: position for position, kind in enumerate(KINDS)}
+    items.sort(key=lambda item: order.get(kind_of(item), len(KINDS)))
+
+
+def kind_of(item: pytest.Item) -> str:
+    parts = item.path.parts
+    return next((part for part in parts[::-1] if part in KINDS), "")
+
+
+def pytest_sessionstart() -> None:
+    """Remove the data of sessions that ended without doing so."""
+    for directory in DATA.glob("[0-9]*"):
+        if not psutil.pid_exists(int(directory.name)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Keep the logs of a session that failed."""
+    if exitstatus == 0:
+        shutil.rmtree(SESSION, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    """PostgreSQL, Valkey and Elasticsearch, one of each for the session."""
+    running = Stores(Settings(SESSION / "stores"))
+    running.prepare()
+    try:
+        running.start()
+        running.wait_for_elasticsearch()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(stores: Stores) -> str:
+    """Name of a database with our tables, which PostgreSQL copies in milliseconds."""
+    url = in_database(stores, "template_migrated")
+    create_database(url)
+    migrate(stores.layout, {**stores.environment, "DATABASE_URL": url, "LOCAL_STACK": "1"})
+    return "template_migrated"
+
+
+@pytest.fixture
+def database_url(stores: Stores) -> Iterator[str]:
+    with own_database(stores, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def migrated_database_url(stores: Stores, migrated_template: str) -> Iterator[str]:
+    with own_database(stores, migrated_template) as url:
+        yield url
+
+
+@contextmanager
+def own_database(stores: Stores, template: str) -> Iterator[str]:
+    """A database made from a template, dropped afterwards with whoever is still in it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    server = in_database(stores, "postgres")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        try:
+            yield in_database(stores, name)
+        finally:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def in_database(stores: Stores, name: str) -> str:
+    """The URL of another database of the session's PostgreSQL."""
+    return stores.environment["DATABASE_URL"].rpartition("/")[0] + f"/{name}"
+
+
+# Number 0 belongs to `crud`; the others take turns.
+REDIS_NUMBERS = itertools.cycle(range(1, 16))
+
+
+@pytest.fixture
+def redis_url(stores: Stores) -> str:
+    url = stores.environment["REDIS_URL"].removesuffix("/0") + f"/{next(REDIS_NUMBERS)}"
+    empty_redis(url)
+    return url
+
+
+def empty_redis(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch_url(stores: Stores) -> str:
+    url = stores.environment["ELASTICSEARCH_URL"]
+    if url and is_green_enough(url):
+        return url
+    reason = f"NO ELASTICSEARCH: {stores.why_no_elasticsearch or 'it does not start'}"
+    if IN_CI:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def crud(stores: Stores, migrated_template: str) -> Iterator[dict[str, str]]:
+    """Django in this process, on one migrated database; yields the environment it got."""
+    with own_database(stores, migrated_template) as url:
+        environment = {
+            **stores.environment,
+            "DATABASE_URL": url,
+            "INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "LOCAL_STACK": "1",
+            "DJANGO_SETTINGS_MODULE": "crud_service.settings",
+        }
+        os.environ.update(environment)
+        import django
+
+        django.setup()
+        yield environment
+        from django.db import connections
+
+        connections.close_all()
+
+
+@pytest.fixture
+def clean_crud(crud: dict[str, str]) -> dict[str, str]:
+    """`crud` with nothing in its tables and nothing in Valkey."""
+    query = "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables "
+    query += "WHERE schemaname = 'public' AND tablename !~ '^(django|auth)_'"
+    with psycopg.connect(crud["DATABASE_URL"], autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+        if row and row[0]:
+            connection.execute(f"TRUNCATE {row[0]} RESTART IDENTITY CASCADE")
+    empty_redis(crud["REDIS_URL"])
+    return crud
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[RunningStack]:
+    """A whole stack, shared by the session's tests."""
+    with RunningStack(SESSION / "stack") as running:
+        yield running
+
+
+@pytest.fixture
+def make_stack() -> Iterator[Callable[..., RunningStack]]:
+    """Starts further stacks, with environment variables as keywords; they end with the test."""
+    with ExitStack() as running:
+
+        def start(**environment: str) -> RunningStack:
+            directory = SESSION / f"stack-{uuid.uuid4().hex[:8]}"
+            return running.enter_context(RunningStack(directory, environment=environment))
+
+        yield start
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=15, trust_env=False, follow_redirects=False) as http:
+        yield http
