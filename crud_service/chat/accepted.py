@@ -1,0 +1,96 @@
+"""Reading the stream `accepted`, and removing from it what is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from contract.entries import BadEntryError, Entry, decode
+from contract.keys import ACCEPTED
+from contract.paths import MAX_NUMBER
+
+# A batch ends at this many entries or bytes of bodies. It is read in pages, as
+# Redis cannot bound a reply by its size and a page of the longest bodies is 16 MiB.
+MAX_ENTRIES = 4000
+MAX_BYTES = 8 * 1024 * 1024
+PAGE = 250
+
+RawFields = Mapping[bytes, bytes]
+# redis-py's types allow for every protocol and decoding at once; ours are these.
+Page = list[tuple[bytes, RawFields]]
+
+
+@dataclass(frozen=True, slots=True)
+class BadEntry:
+    """An entry that cannot be stored, as the stream had it."""
+
+    entry_id: str
+    fields: RawFields
+    reason: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """The oldest entries of the stream, in order."""
+
+    entries: list[Entry] = field(default_factory=list)
+    bad: list[BadEntry] = field(default_factory=list)
+    last_id: str = ""
+    size: int = 0
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.bad)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self) >= MAX_ENTRIES or self.size >= MAX_BYTES
+
+    def add(self, entry_id: bytes, fields: RawFields) -> None:
+        """Take an entry in, on the side of those that can be stored or of the others."""
+        self.last_id = entry_id.decode()
+        self.size += len(fields.get(b"body", b""))
+        try:
+            self.entries.append(check_storable(decode(entry_id, fields)))
+        except BadEntryError as error:
+            self.bad.append(BadEntry(self.last_id, fields, str(error)))
+
+
+def read_batch(redis: Redis) -> Batch:
+    """The oldest entries, as many as make a good transaction; they stay in the stream."""
+    batch = Batch()
+    start = "-"
+    while not batch.is_full:
+        page: Page = redis.xrange(ACCEPTED, start, "+", count=PAGE)  # type: ignore[assignment]
+        for entry_id, fields in page:
+            batch.add(entry_id, fields)
+        if len(page) < PAGE:
+            break
+        start = f"({batch.last_id}"
+    return batch
+
+
+def check_storable(entry: Entry) -> Entry:
+    """The entry, if its values fit the columns; raises BadEntryError."""
+    if not 1 <= entry.number <= MAX_NUMBER:
+        raise BadEntryError(f"number {entry.number} is out of range")
+    if entry.chat_number is not None and not 1 <= entry.chat_number <= MAX_NUMBER:
+        raise BadEntryError(f"chat number {entry.chat_number} is out of range")
+    if "\x00" in entry.body or "\x00" in entry.access_token:
+        raise BadEntryError("holds U+0000, which PostgreSQL cannot store")
+    return entry
+
+
+def after(entry_id: str) -> str:
+    """The lowest id that is higher than an entry's."""
+    milliseconds, _, counter = entry_id.partition("-")
+    return f"{milliseconds}-{int(counter) + 1}"
+
+
+def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
+    """Whether the stream, empty a moment ago, gets an entry within this time."""
+    return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))
+
+
+def is_empty(redis: Redis) -> bool:
+    """Whether everything accepted is stored."""
+    return not redis.xlen(ACCEPTED)
