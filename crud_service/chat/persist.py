@@ -1,0 +1,161 @@
+"""Stores a batch of accepted entries: rows and counts in one transaction.
+
+Idempotent: what is stored already is recognised and left alone, so a batch may
+be stored again after a crash, and by two persisters at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from contract.entries import Entry
+from crud_service.chat import persist_sql
+from crud_service.chat.pg_arrays import BigintArray, TextArray, register_arrays
+
+ChatKey = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a batch."""
+
+    messages: int = 0
+    chats: int = 0
+    replays: int = 0
+    conflicts: list[Entry] = field(default_factory=list)
+    unknown: list[Entry] = field(default_factory=list)
+    refused: list[Entry] = field(default_factory=list)
+
+    @property
+    def set_aside(self) -> int:
+        """How many entries will never become rows."""
+        return len(self.unknown) + len(self.refused)
+
+    def add(self, other: "Stored") -> None:
+        """Take in what became of another part of the same batch."""
+        self.messages += other.messages
+        self.chats += other.chats
+        self.replays += other.replays
+        self.conflicts += other.conflicts
+        self.unknown += other.unknown
+        self.refused += other.refused
+
+
+@dataclass(frozen=True, slots=True)
+class Chats:
+    """The chats that a batch needs: ids of those there are, applications of those missing."""
+
+    ids: dict[ChatKey, int]
+    missing: dict[ChatKey, int]
+
+
+def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+    """Store a batch in one transaction; raises what PostgreSQL raises, with nothing stored."""
+    stored = Stored()
+    with connection.transaction(), psycopg.Cursor(connection) as cursor:
+        register_arrays(cursor)
+        ids = store_chats(cursor, entries, stored)
+        known = [entry for entry in entries if chat_key(entry) in ids]
+        if len(known) < len(entries):
+            stored.unknown = [entry for entry in entries if chat_key(entry) not in ids]
+        messages = [entry for entry in known if not entry.is_chat]
+        if messages:
+            store_messages(cursor, messages, ids, stored)
+    return stored
+
+
+def chat_key(entry: Entry) -> ChatKey:
+    """The chat that an entry creates, or that it puts a message into."""
+    number = entry.chat_number
+    return entry.access_token, entry.number if number is None else number
+
+
+def created_ms(entry: Entry) -> int:
+    """When an entry was accepted, in milliseconds since 1970."""
+    return int(entry.entry_id.partition("-")[0])
+
+
+def store_chats(
+    cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored
+) -> dict[ChatKey, int]:
+    """Insert the chats that are missing; the ids of all whose application exists.
+
+    A message whose chat is missing brings it into being: its number was handed
+    out, so the chat was answered to somebody, whatever became of its own entry.
+    """
+    # The first entry that names a chat tells when it was created.
+    first: dict[ChatKey, Entry] = {}
+    for entry in entries:
+        first.setdefault(chat_key(entry), entry)
+    chats = find_chats(cursor, list(first))
+    if chats.missing:
+        stored.chats = insert_chats(cursor, chats.missing, first)
+        chats.ids.update(find_chats(cursor, list(chats.missing)).ids)
+    created = sum(entry.is_chat and chat_key(entry) in chats.ids for entry in entries)
+    stored.replays += max(0, created - stored.chats)
+    return chats.ids
+
+
+def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
+    """Look up chats by token and number."""
+    parameters = {
+        "tokens": TextArray([token for token, _ in keys]),
+        "numbers": BigintArray([number for _, number in keys]),
+    }
+    chats = Chats({}, {})
+    for position, application_id, chat_id in cursor.execute(persist_sql.FIND_CHATS, parameters):
+        if chat_id is not None:
+            chats.ids[keys[position - 1]] = chat_id
+        elif application_id is not None:
+            chats.missing[keys[position - 1]] = application_id
+    return chats
+
+
+def insert_chats(
+    cursor: psycopg.Cursor, missing: dict[ChatKey, int], first: dict[ChatKey, Entry]
+) -> int:
+    """Insert chats and move their applications' counts; how many were inserted."""
+    parameters = {
+        "applications": BigintArray(list(missing.values())),
+        "numbers": BigintArray([number for _, number in missing]),
+        "at": BigintArray([created_ms(first[key]) for key in missing]),
+    }
+    return fetch_number(cursor, persist_sql.INSERT_CHATS, parameters)
+
+
+def store_messages(
+    cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
+) -> None:
+    """Insert messages, move their chats' counts, keep those whose number is taken."""
+    parameters = {
+        "chats": BigintArray([ids[chat_key(entry)] for entry in entries]),
+        "numbers": BigintArray([entry.number for entry in entries]),
+        "bodies": TextArray([entry.body for entry in entries]),
+        "at": BigintArray([created_ms(entry) for entry in entries]),
+    }
+    stored.messages = fetch_number(cursor, persist_sql.INSERT_MESSAGES, parameters)
+    if stored.messages == len(entries):
+        return
+    rows = cursor.execute(persist_sql.FIND_CONFLICTS, parameters).fetchall()
+    stored.conflicts = [entries[position - 1] for (position,) in rows]
+    stored.replays += len(entries) - stored.messages - len(stored.conflicts)
+    cursor.executemany(persist_sql.INSERT_CONFLICT, [conflict_row(e) for e in stored.conflicts])
+
+
+def conflict_row(entry: Entry) -> dict[str, object]:
+    """A row of the table of conflicts."""
+    return {
+        "entry_id": entry.entry_id,
+        "access_token": entry.access_token,
+        "chat_number": entry.chat_number,
+        "number": entry.number,
+        "body": entry.body,
+        "accepted_at": entry.created_at,
+    }
+
+
+def fetch_number(cursor: psycopg.Cursor, query: str, parameters: Mapping[str, object]) -> int:
+    """The one number that a query answers."""
+    row = cursor.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0
