@@ -1,0 +1,46 @@
+"""The Celery app: its queues, and how it holds on to a broker that comes and goes."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+# Celery would run Django's checks, which import every URL and view of the HTTP
+# service; the HTTP service runs them itself, at its own start.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
+
+from celery import Celery
+from django.conf import settings
+
+from contract.tasks import (
+    BROKER_TRANSPORT_OPTIONS,
+    INDEX_PENDING,
+    INDEX_QUEUE,
+    PERSIST_ACCEPTED,
+    PERSIST_QUEUE,
+)
+from crud_service.chat.sweep import Sweep
+
+app = Celery("worker", broker=settings.REDIS_URL)
+app.conf.update(
+    include=["crud_service.chat.tasks", "crud_service.search.tasks"],
+    task_routes={
+        PERSIST_ACCEPTED: {"queue": PERSIST_QUEUE},
+        INDEX_PENDING: {"queue": INDEX_QUEUE},
+    },
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    broker_transport_options=BROKER_TRANSPORT_OPTIONS,
+    broker_connection_timeout=3,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,  # for ever
+    worker_prefetch_multiplier=1,
+    # After a lost connection Celery would take fewer tasks until the running
+    # ones end; ours run for as long as there is work.
+    worker_enable_prefetch_count_reduction=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    # Nothing here asks workers questions: without it no idle chatter on the broker.
+    worker_enable_remote_control=False,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+)
+app.steps["worker"].add(Sweep)
