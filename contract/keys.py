@@ -11,6 +11,7 @@
 | unknown:<sequence key>               | string | "crud_service has no such application or chat"    | numbering service | a second     |
 | wake_up:persist, wake_up:index       | string | "a task is on its way"                            | whoever wakes     | a second     |
 | lease:persist, lease:index           | string | the worker that persists or indexes now           | worker            | LEASE_TTL    |
+| metrics:worker                       | hash   | what the workers counted, for crud's /metrics     | worker            | for good     |
 
 An idle sequence may expire, be evicted by hand or be lost: the next request
 seeds it again from the highest number stored (see `numbering_service.seeding`).
@@ -21,6 +22,7 @@ WAKE_UP_PERSIST = "wake_up:persist"
 WAKE_UP_INDEX = "wake_up:index"
 LEASE_PERSIST = "lease:persist"
 LEASE_INDEX = "lease:index"
+WORKER_METRICS = "metrics:worker"
 
 SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
 IDEMPOTENCY_TTL_SECONDS = 24 * 3600
