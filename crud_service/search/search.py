@@ -27,9 +27,7 @@ class SearchPage:
     backend: Backend
 
 
-def search_messages(
-    access_token: str, chat_number: int, query: SearchQuery
-) -> SearchPage:
+def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> SearchPage:
     """The messages of a chat that match a keyword.
 
     Raises NotFound when the chat, or its application, is not there, and
