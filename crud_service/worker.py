@@ -5,6 +5,7 @@ each kind one task runs and any other finds the lease taken and ends at once.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -16,15 +17,17 @@ from celery import signals
 from django.conf import settings
 
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
+from crud_service import logs
 from crud_service.chat.shutdown import ask_to_stop
 from crud_service.worker_app import app
-from crud_service.worker_logs import configure_logs
 
 __all__ = ["app", "main"]
 
 CHILDREN = 2
 # SIGTERM ends the worker within ten seconds, even when a store does not answer.
 SHUTDOWN_SECONDS = 8
+# Celery tells of every task's start and end; our own line on each batch says more.
+CHATTY = ("celery.worker.strategy", "celery.app.trace")
 _PR_SET_PDEATHSIG = 1
 
 
@@ -39,14 +42,16 @@ def main() -> None:
             "--without-gossip",
             "--without-mingle",
             "--without-heartbeat",
-            f"--loglevel={os.environ.get('LOG_LEVEL', 'INFO').upper()}",
+            f"--loglevel={settings.LOG_LEVEL}",
         ]
     )
 
 
 @signals.setup_logging.connect
-def on_setup_logging(loglevel: int = 20, **_kwargs: Any) -> None:
-    configure_logs(loglevel)
+def on_setup_logging(**_kwargs: Any) -> None:
+    logs.configure("worker", settings.LOG_LEVEL)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @signals.worker_init.connect

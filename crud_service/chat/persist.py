@@ -11,7 +11,6 @@ import psycopg
 
 from contract.entries import Entry
 from crud_service.chat import persist_sql
-from crud_service.chat.pg_arrays import BigintArray, TextArray, register_arrays
 
 ChatKey = tuple[str, int]
 
@@ -54,7 +53,6 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
     """Store a batch in one transaction; raises what PostgreSQL raises, with nothing stored."""
     stored = Stored()
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
-        register_arrays(cursor)
         ids = store_chats(cursor, entries, stored)
         known = [entry for entry in entries if chat_key(entry) in ids]
         if len(known) < len(entries):
@@ -100,8 +98,8 @@ def store_chats(
 def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
     """Look up chats by token and number."""
     parameters = {
-        "tokens": TextArray([token for token, _ in keys]),
-        "numbers": BigintArray([number for _, number in keys]),
+        "tokens": [token for token, _ in keys],
+        "numbers": [number for _, number in keys],
     }
     chats = Chats({}, {})
     for position, application_id, chat_id in cursor.execute(persist_sql.FIND_CHATS, parameters):
@@ -117,9 +115,9 @@ def insert_chats(
 ) -> int:
     """Insert chats and move their applications' counts; how many were inserted."""
     parameters = {
-        "applications": BigintArray(list(missing.values())),
-        "numbers": BigintArray([number for _, number in missing]),
-        "at": BigintArray([created_ms(first[key]) for key in missing]),
+        "applications": list(missing.values()),
+        "numbers": [number for _, number in missing],
+        "at": [created_ms(first[key]) for key in missing],
     }
     return fetch_number(cursor, persist_sql.INSERT_CHATS, parameters)
 
@@ -129,10 +127,10 @@ def store_messages(
 ) -> None:
     """Insert messages, move their chats' counts, keep those whose number is taken."""
     parameters = {
-        "chats": BigintArray([ids[chat_key(entry)] for entry in entries]),
-        "numbers": BigintArray([entry.number for entry in entries]),
-        "bodies": TextArray([entry.body for entry in entries]),
-        "at": BigintArray([created_ms(entry) for entry in entries]),
+        "chats": [ids[chat_key(entry)] for entry in entries],
+        "numbers": [entry.number for entry in entries],
+        "bodies": [entry.body for entry in entries],
+        "at": [created_ms(entry) for entry in entries],
     }
     stored.messages = fetch_number(cursor, persist_sql.INSERT_MESSAGES, parameters)
     if stored.messages == len(entries):

@@ -4,12 +4,14 @@ Two persisters may overlap, since a frozen one may wake up after its lease has
 passed on. Both take locks in the same order (keys of chats, applications, keys
 of messages, chats; within each by key), so that neither can deadlock the other.
 
-Times travel as milliseconds and become timestamps here: exact, and cheap to send.
+Arrays travel in PostgreSQL's binary format (the `b` of the placeholders), which
+psycopg packs four times as fast as text. Times travel as milliseconds and become
+timestamps here: exact, and cheap to send.
 """
 
 FIND_CHATS = """
 SELECT wanted.position, application.id, chat.id
-FROM unnest(%(tokens)s::text[], %(numbers)s::bigint[])
+FROM unnest(%(tokens)b::text[], %(numbers)b::bigint[])
      WITH ORDINALITY AS wanted (access_token, number, position)
 LEFT JOIN applications AS application ON application.access_token = wanted.access_token
 LEFT JOIN chats AS chat
@@ -20,7 +22,7 @@ INSERT_CHATS = """
 WITH inserted AS (
     INSERT INTO chats (application_id, number, created_at, updated_at)
     SELECT application_id, number, created_at, created_at
-    FROM unnest(%(applications)s::bigint[], %(numbers)s::bigint[], %(at)s::bigint[])
+    FROM unnest(%(applications)b::bigint[], %(numbers)b::bigint[], %(at)b::bigint[])
          AS wanted (application_id, number, at),
          LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
     ORDER BY application_id, number
@@ -43,7 +45,7 @@ INSERT_MESSAGES = """
 WITH inserted AS (
     INSERT INTO messages (chat_id, number, body, created_at, updated_at)
     SELECT chat_id, number, body, created_at, created_at
-    FROM unnest(%(chats)s::bigint[], %(numbers)s::bigint[], %(bodies)s::text[], %(at)s::bigint[])
+    FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
          AS wanted (chat_id, number, body, at),
          LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
     ORDER BY chat_id, number
@@ -67,7 +69,7 @@ SELECT coalesce(sum(messages), 0)::bigint FROM moved
 # was edited since. Needs a snapshot taken after the insert: hence its own statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
-FROM unnest(%(chats)s::bigint[], %(numbers)s::bigint[], %(bodies)s::text[], %(at)s::bigint[])
+FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
      WITH ORDINALITY AS wanted (chat_id, number, body, at, position)
 JOIN messages AS message
   ON message.chat_id = wanted.chat_id AND message.number = wanted.number
