@@ -52,9 +52,11 @@ class Layout:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            handle.seek(0)
+            with handle:
+                handle.seek(0)
+                holder = handle.read().strip()
             raise StackError(
-                f"a stack runs in {self.directory} already (supervisor {handle.read().strip()})"
+                f"a stack runs in {self.directory} already (supervisor {holder})"
             ) from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")

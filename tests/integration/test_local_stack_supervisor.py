@@ -1,0 +1,173 @@
+"""The supervisor on real processes that stand in for ours."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_stack.client import wait_until
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.process import Part, end_leftovers
+from local_stack.supervisor import Supervisor
+
+SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    made = Layout(tmp_path)
+    made.create()
+    return made
+
+
+@pytest.fixture
+def supervisor(layout: Layout) -> Iterator[Supervisor]:
+    running = Supervisor(layout)
+    yield running
+    running.stop()
+
+
+def part(
+    name: str, command: tuple[str, ...] = SLEEP, ready: Callable[[], bool] = lambda: True
+) -> Part:
+    return Part(name, command, is_ready=ready)
+
+
+def read_pid(layout: Layout, name: str) -> int:
+    return int((layout.pids / name).read_text())
+
+
+def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Let the supervisor watch in this thread until something is true."""
+    deadline = time.monotonic() + seconds
+
+    def look() -> None:
+        supervisor.stopping = condition() or time.monotonic() > deadline
+
+    supervisor.run(meanwhile=look)
+    assert condition()
+
+
+def test_a_killed_part_is_started_again_under_a_new_pid(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    supervisor.start([part("one"), part("two")])
+    dead, other = read_pid(layout, "one"), read_pid(layout, "two")
+    os.kill(dead, signal.SIGKILL)
+    watch_until(supervisor, lambda: read_pid(layout, "one") != dead)
+    assert psutil.pid_exists(read_pid(layout, "one"))
+    assert read_pid(layout, "two") == other
+
+
+def test_what_a_dead_part_had_started_ends_with_it(supervisor: Supervisor, layout: Layout) -> None:
+    child = layout.directory / "child"
+    script = f"sleep 600 & echo $! > {child}; wait"
+    supervisor.start([part("parent", ("/bin/sh", "-c", script))])
+    wait_until(lambda: child.exists() and bool(child.read_text().strip()), 10, "no child")
+    orphan = int(child.read_text())
+    dead = read_pid(layout, "parent")
+    os.kill(dead, signal.SIGKILL)
+    watch_until(supervisor, lambda: not psutil.pid_exists(orphan) or is_zombie(orphan))
+
+
+def is_zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_part_that_dies_at_once_is_not_started_in_a_tight_loop(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    starts = layout.directory / "starts"
+    supervisor.start([part("broken", ("/bin/sh", "-c", f"echo x >> {starts}; exit 3"))])
+    deadline = time.monotonic() + 2
+    watch_until(supervisor, lambda: time.monotonic() > deadline)
+    assert 3 <= len(starts.read_text().splitlines()) <= 6
+
+
+def test_a_part_that_does_not_start_is_named_with_its_last_words(supervisor: Supervisor) -> None:
+    command = ("/bin/sh", "-c", "echo no such thing; exit 3")
+    started = supervisor.start([part("broken", command, ready=lambda: False)])
+    with pytest.raises(StackError, match=r"broken does not start \(exit code 3\): no such thing"):
+        supervisor.wait_ready(started)
+
+
+def test_parts_end_in_the_order_given_and_the_others_after_them(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    ended = layout.directory / "ended"
+    names = ("store", "worker", "front")
+    for name in names:
+        ready = layout.directory / f"{name}.ready"
+        script = f"trap 'echo {name} >> {ended}; exit 0' TERM; touch {ready}; sleep 600 & wait"
+        command = ("/bin/sh", "-c", script)
+        supervisor.wait_ready(supervisor.start([part(name, command, ready.exists)]))
+    supervisor.stop(last_first=("front", "worker"))
+    assert ended.read_text().split() == ["front", "worker", "store"]
+
+
+def test_a_part_that_ignores_its_signal_is_killed(layout: Layout) -> None:
+    stubborn = Part(
+        "stubborn",
+        (sys.executable, "-c", "import signal, time; signal.signal(15, 1); time.sleep(600)"),
+        is_ready=lambda: True,
+        stop_seconds=0.3,
+    )
+    supervisor = Supervisor(layout)
+    pid = supervisor.start([stubborn])[0].process.pid
+    wait_until(lambda: psutil.Process(pid).cmdline()[1:2] == ["-c"], 10, "not started")
+    time.sleep(0.2)
+    supervisor.stop()
+    assert not psutil.pid_exists(pid)
+
+
+START_AND_HANG = """
+import sys, time
+from pathlib import Path
+from local_stack.layout import Layout
+from local_stack.process import Part
+from local_stack.supervisor import Supervisor
+layout = Layout(Path(sys.argv[1]))
+Supervisor(layout).start([Part("one", tuple(sys.argv[2:]), is_ready=bool)])
+time.sleep(600)
+"""
+
+
+def start_elsewhere(layout: Layout, *command: str) -> "subprocess.Popen[bytes]":
+    """A supervisor in a process of its own, with one part that has begun to run."""
+    other = subprocess.Popen(
+        [sys.executable, "-c", START_AND_HANG, str(layout.directory), *command]
+    )
+    started = layout.directory / "started"
+    wait_until(started.exists, 10, "the part did not start")
+    return other
+
+
+def test_parts_die_with_a_supervisor_that_is_killed(layout: Layout) -> None:
+    script = f"touch {layout.directory / 'started'}; exec sleep 600"
+    with start_elsewhere(layout, "/bin/sh", "-c", script) as other:
+        pid = read_pid(layout, "one")
+        other.kill()
+    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 5, "it lives on")
+
+
+def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout: Layout) -> None:
+    script = f"trap '' TERM; touch {layout.directory / 'started'}; sleep 600"
+    stranger = subprocess.Popen(SLEEP)
+    with start_elsewhere(layout, "/bin/sh", "-c", script) as other:
+        pid = read_pid(layout, "one")
+        other.kill()
+    # A pid file may name, by now, a process that has nothing to do with us.
+    layout.write_pid("two", stranger.pid)
+    assert psutil.pid_exists(pid)
+    assert end_leftovers(layout.directory) >= 1
+    assert not psutil.pid_exists(pid) or is_zombie(pid)
+    assert stranger.poll() is None
+    stranger.kill()
+    stranger.wait()
