@@ -21,6 +21,7 @@ A whole stack of its own (every process, as `make run` starts them):
                             names: postgres valkey elasticsearch crud worker numbering
     make_stack              a function that starts another one: make_stack(ADMIN_TOKEN="…");
                             stopped when the test ends
+    api                     `tests.api_client.Api` on `stack`: application(), chat(), message() …
     client                  an httpx.Client that follows no redirect and uses no proxy
 
 Whatever kills or freezes a part leaves the stack as it found it: alive and ready.
@@ -46,6 +47,7 @@ from local_stack.client import RunningStack
 from local_stack.elasticsearch import is_green_enough
 from local_stack.postgres import create_database
 from local_stack.stack import Settings, Stores
+from tests.api_client import Api
 
 KINDS = ("unit", "contract", "integration", "end_to_end", "fault", "hostile")
 DATA = ROOT / ".local-test"
@@ -214,3 +216,8 @@ def make_stack() -> Iterator[Callable[..., RunningStack]]:
 def client() -> Iterator[httpx.Client]:
     with httpx.Client(timeout=15, trust_env=False, follow_redirects=False) as http:
         yield http
+
+
+@pytest.fixture
+def api(stack: RunningStack, client: httpx.Client) -> Api:
+    return Api(client, stack.crud_url, stack.numbering_url)

@@ -1,0 +1,66 @@
+"""A small client of the API, for tests that look at the system from outside."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+
+SEARCHABLE_WITHIN_SECONDS = 2.0
+STORED_WITHIN_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class Api:
+    """Both services as one API, each call checked for its status."""
+
+    def __init__(self, client: httpx.Client, crud: str, numbering: str):
+        self.client, self.crud, self.numbering = client, crud, numbering
+
+    def application(self, name: str = "An application") -> str:
+        """Create an application; returns its path."""
+        response = self.client.post(f"{self.crud}/applications", json={"name": name})
+        assert response.status_code == 201, response.text
+        return f"/applications/{response.json()['access_token']}"
+
+    def chat(self, application: str) -> str:
+        """Create a chat; returns its path."""
+        response = self.client.post(f"{self.numbering}{application}/chats")
+        assert response.status_code == 201, response.text
+        return f"{application}/chats/{response.json()['number']}"
+
+    def message(self, chat: str, body: str) -> int:
+        """Create a message; returns its number."""
+        response = self.client.post(f"{self.numbering}{chat}/messages", json={"body": body})
+        assert response.status_code == 201, response.text
+        number: int = response.json()["number"]
+        return number
+
+    def get(self, path: str) -> Any:
+        response = self.client.get(f"{self.crud}{path}")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def numbers(self, path: str) -> list[int]:
+        """The numbers in a list, or in the result of a search."""
+        response = self.client.get(f"{self.crud}{path}")
+        if response.status_code == 404:
+            return []
+        assert response.status_code == 200, response.text
+        return [item["number"] for item in response.json()]
+
+    def wait_for_numbers(
+        self, path: str, expected: list[int], seconds: float = STORED_WITHIN_SECONDS
+    ) -> None:
+        """Ask until a list holds exactly these numbers; fails when it never does."""
+        found = eventually(lambda: self.numbers(path), lambda it: it == expected, seconds)
+        assert found == expected
+
+
+def eventually(look: Callable[[], T], satisfied: Callable[[T], bool], seconds: float) -> T:
+    """Look until satisfied or out of time; returns what was seen last."""
+    deadline = time.monotonic() + seconds
+    while not satisfied(seen := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return seen

@@ -1,0 +1,58 @@
+"""Processes that die are started again, and data outlives the stack."""
+
+import signal
+
+import httpx
+import psutil
+import pytest
+
+from local_stack.client import RunningStack
+from tests.api_client import Api, eventually
+from tests.conftest import SESSION
+
+PROCESSES = ("numbering", "crud", "worker", "valkey", "postgres")
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_killed_process_is_started_again_and_nothing_is_lost(
+    api: Api, stack: RunningStack, name: str
+) -> None:
+    chat = api.chat(api.application())
+    api.message(chat, "before")
+    dead = stack.pid(name)
+    assert stack.kill(name) != dead
+    wait_until_well(api)
+    assert api.message(chat, "after") == 2
+    api.wait_for_numbers(f"{chat}/messages", [1, 2], seconds=30)
+
+
+def wait_until_well(api: Api) -> None:
+    """Wait until both services say that everything they need is there."""
+    for url in (api.crud, api.numbering):
+        status = eventually(lambda url=url: readiness(api, url), lambda it: it == 200, 30)
+        assert status == 200
+
+
+def readiness(api: Api, url: str) -> int:
+    try:
+        return api.client.get(f"{url}/health/ready").status_code
+    except httpx.TransportError:
+        return 0
+
+
+@pytest.mark.timeout(240)
+def test_a_second_start_keeps_the_data_and_the_first_ends_in_good_order(
+    client: httpx.Client,
+) -> None:
+    stack = RunningStack(SESSION / "twice", environment={"WITHOUT_ELASTICSEARCH": "1"})
+    with stack:
+        api = Api(client, stack.crud_url, stack.numbering_url)
+        chat = api.chat(api.application())
+        api.message(chat, "kept")
+        pids = [stack.pid(name) for name in PROCESSES]
+        assert stack.stop(signal.SIGINT) == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not stack.layout.stack_env.exists()
+    with stack:
+        assert api.message(chat, "and more") == 2
+        api.wait_for_numbers(f"{chat}/messages", [1, 2])
