@@ -1,12 +1,25 @@
 """Django's settings, all of them from the environment."""
 
 import os
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+
+HOST = os.environ.get("HOST", "127.0.0.1")
+CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
+# Base of the addresses in `Location` and `Link`; empty: as the client addressed us.
+CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
+NUMBERING_PUBLIC_URL = os.environ.get("NUMBERING_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
-SECRET_KEY = os.environ.get("SECRET_KEY", "local")
+INTERNAL_TOKEN = os.environ.get("INTERNAL_TOKEN", "")
+ADMIN_TOKEN = os.environ.get("ADMIN_TOKEN", "")
+ADMIN_PASSWORD = os.environ.get("ADMIN_PASSWORD", "")
+SECRET_KEY = os.environ.get("SECRET_KEY") or "local"
+LOCAL_STACK = os.environ.get("LOCAL_STACK") == "1"
+CONTAINER = os.environ.get("CONTAINER") == "1"
+LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -15,13 +28,54 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "drf_spectacular_sidecar",
     "crud_service.chat",
 ]
 ROOT_URLCONF = "crud_service.urls"
-MIDDLEWARE: list[str] = []
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+# It lets requests of the API pass as they are.
+MIDDLEWARE = [
+    "crud_service.admin_middleware.AdminOnly",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [Path(__file__).parent / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 USE_TZ = True
 TIME_ZONE = "UTC"
+# Nothing of the API reads the Host header unless it is well-formed, and the
+# admin's links are relative: which names lead here is the proxy's business.
+ALLOWED_HOSTS = ["*"]
+APPEND_SLASH = False
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [
+    Path(__file__).parent / "static",
+]
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+}
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}
+]
 
 _url = urlsplit(DATABASE_URL)
 DATABASES = {
@@ -31,8 +85,13 @@ DATABASES = {
         "PORT": _url.port or 5432,
         "USER": unquote(_url.username or ""),
         "PASSWORD": unquote(_url.password or ""),
-        "NAME": _url.path.lstrip("/"),
-        "CONN_MAX_AGE": None,
+        "NAME": unquote(_url.path.lstrip("/")),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 3, "application_name": "crud_service"},
     }
 }
-SILENCED_SYSTEM_CHECKS = ["admin.E402", "admin.E403", "admin.E404", "admin.E408", "admin.E409", "admin.E410"]
+# The admin's middleware is applied to the admin alone, where these checks do not look.
+SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
+
+LOGGING_CONFIG = None  # crud_service.logs sets logging up, for every process alike
