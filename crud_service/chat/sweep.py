@@ -10,7 +10,9 @@ from typing import Any
 
 from celery import bootsteps
 from django import db
+from django.conf import settings
 from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from contract.keys import (
     ACCEPTED,
@@ -21,6 +23,7 @@ from contract.keys import (
     WAKE_UP_TTL_MS,
 )
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, PERSIST_ACCEPTED, PERSIST_QUEUE
+from crud_service.chat.drain import drain_accepted
 from crud_service.chat.worker_redis import connect
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,9 @@ def sweep(app: Any, redis: Redis) -> None:
     try:
         sweep_accepted(app, redis)
         sweep_outbox(app, redis)
+    except OutOfMemoryError:
+        # No task can be sent, and only persisting makes room: so it is done here.
+        drain_accepted(redis, woken_by="sweep")
     except db.Error:
         # PostgreSQL is away. Nothing can be persisted or indexed, and the
         # persist task, which is sent all the same, says so in the log.
@@ -85,7 +91,10 @@ def may_wake(redis: Redis, lease: str, wake_up: str) -> bool:
 
 
 def is_outbox_filled() -> bool:
-    """Whether something waits to be indexed."""
+    """Whether something waits to be indexed, in PostgreSQL or in Elasticsearch."""
+    query = "SELECT EXISTS (SELECT FROM search_outbox)"
+    if settings.ELASTICSEARCH_URL:
+        query += " OR EXISTS (SELECT FROM search_queue)"
     with db.connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM search_outbox)")
+        cursor.execute(query)
         return bool(cursor.fetchone()[0])
