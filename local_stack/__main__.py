@@ -36,10 +36,7 @@ def main() -> int:
 
 def run() -> None:
     """Start the stack, watch over it, and end it on SIGINT, SIGTERM or SIGHUP."""
-    try:
-        stack = Stack(Settings.from_environment())
-    except ValueError as error:
-        raise StackError(f"CRUD_PORT and NUMBERING_PORT must be numbers ({error})") from None
+    stack = Stack(Settings.from_environment())
     stack.prepare()
     stop_on_signals(stack)
     try:

@@ -7,6 +7,8 @@ start side by side.
 
 import fcntl
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,11 +23,7 @@ def main() -> None:
     """Build the environment of a lock, or leave with one line that says why not."""
     lock = ROOT / "requirements" / f"{sys.argv[1]}.txt"
     if sys.version_info < FLOOR:
-        found = ".".join(str(number) for number in sys.version_info[:3])
-        sys.exit(
-            f"Python 3.11 or newer is needed, {sys.executable} is {found}: "
-            "name another one with PYTHON="
-        )
+        run_newer_python()
     try:
         # Any file that is always there will do to take turns on.
         with Path(__file__).open() as handle:
@@ -33,6 +31,16 @@ def main() -> None:
             build(lock)
     except OSError as error:
         sys.exit(f"the virtual environment can't be made: {error}")
+
+
+def run_newer_python() -> None:
+    """Start over with a newer Python of this machine, or say that there is none."""
+    for minor in range(14, FLOOR[1] - 1, -1):
+        python = shutil.which(f"python3.{minor}")
+        if python:
+            os.execv(python, [python, "-I", *sys.argv])  # noqa: S606 - a Python on the PATH
+    found = ".".join(str(number) for number in sys.version_info[:3])
+    sys.exit(f"Python 3.11 or newer is needed, and {sys.executable} is {found}: set PYTHON=")
 
 
 def build(lock: Path) -> None:

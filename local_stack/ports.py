@@ -52,8 +52,6 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 def require_free(variable: str, port: int, host: str) -> None:
     """Raise StackError naming a taken port, and its holder where it can be seen."""
-    if not 0 < port < 65536:
-        raise StackError(f"{variable}={port} is not a port")
     if not is_free(port, host):
         raise StackError(
             f"port {port} is taken{holder(port)}: free it, or choose another one with {variable}="

@@ -10,6 +10,7 @@ from local_stack.applications import applications, migrate
 from local_stack.console import say
 from local_stack.distribution import UnavailableError, distribution
 from local_stack.elasticsearch import elasticsearch, elasticsearch_url
+from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import LOOPBACK, remembered_ports, require_free
 from local_stack.postgres import create_database, database_url, postgres
@@ -36,11 +37,19 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         return cls(
             Path(environment.get("LOCAL_DIR") or ".local"),
-            int(environment.get("CRUD_PORT") or 3000),
-            int(environment.get("NUMBERING_PORT") or 8080),
+            read_port(environment, "CRUD_PORT", 3000),
+            read_port(environment, "NUMBERING_PORT", 8080),
             environment.get("HOST") or LOOPBACK,
             environment.get("WITHOUT_ELASTICSEARCH", "") in {"", "0"},
         )
+
+
+def read_port(environment: Mapping[str, str], variable: str, default: int) -> int:
+    """A port from the environment; raises StackError for what can't be one."""
+    text = environment.get(variable) or str(default)
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise StackError(f"{variable}={text} is not a port")
+    return int(text)
 
 
 class Stores:
