@@ -1,17 +1,19 @@
 """Every Redis key of the system, with what it holds, who writes it and for how long.
 
-| key                                  | type   | holds                                             | written by        | lives        |
-|--------------------------------------|--------|---------------------------------------------------|-------------------|--------------|
-| accepted                             | stream | entries numbered and not yet stored (the backlog) | numbers.lua       | until stored |
-| sequence:chats:<token>               | string | highest chat number handed out                    | numbers.lua, seed | SEQUENCE_TTL |
-| sequence:messages:<token>:<chat>     | string | highest message number handed out                 | numbers.lua, seed | SEQUENCE_TTL |
-| idempotency:<token>:<chat>:<key>     | string | "<digest> <number>" of the first request          | numbers.lua       | 24 hours     |
-| batch:<id>                           | string | the script's answer, for a retry of the batch     | numbers.lua       | a minute     |
-| lock:<sequence key>                  | string | who seeds that sequence                           | numbering service | SEED_LOCK_TTL|
-| unknown:<sequence key>               | string | "crud_service has no such application or chat"    | numbering service | a second     |
-| wake_up:persist, wake_up:index       | string | "a task is on its way"                            | whoever wakes     | a second     |
-| lease:persist, lease:index           | string | the worker that persists or indexes now           | worker            | LEASE_TTL    |
-| metrics:worker                       | hash   | what the workers counted, for crud's /metrics     | worker            | for good     |
+accepted                         stream: entries numbered and not yet stored, the backlog;
+                                 written by numbers.lua, until they are stored
+sequence:chats:<token>           highest chat number handed out; written by numbers.lua and
+sequence:messages:<token>:<chat> seed.lua; highest message number; a week since the last use
+idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
+                                 written by numbers.lua, 24 hours
+batch:<id>                       the script's answer, for a retry of the same batch;
+                                 written by numbers.lua, a minute
+lock:<sequence key>              who seeds that sequence; numbering service, 15 seconds
+unknown:<sequence key>           crud_service has no such application or chat;
+                                 numbering service, a second
+wake_up:persist, wake_up:index   a task is on its way; whoever sends it, a second
+lease:persist, lease:index       the worker that persists or indexes now; worker, 5 seconds
+metrics:worker                   hash: what the workers counted; worker, for good
 
 An idle sequence may expire, be evicted by hand or be lost: the next request
 seeds it again from the highest number stored (see `numbering_service.seeding`).

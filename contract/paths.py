@@ -2,7 +2,7 @@
 
 import re
 
-TOKEN_PATTERN = "[A-Za-z0-9]{24}"
+TOKEN_PATTERN = "[A-Za-z0-9]{24}"  # noqa: S105 - the shape of a token, not one
 NUMBER_PATTERN = "[1-9][0-9]{0,18}"
 MAX_NUMBER = 2**63 - 1
 

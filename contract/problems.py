@@ -1,22 +1,22 @@
 """Every error that either service answers, as RFC 9457 problem documents.
 
-    Problem
-    ├── MalformedBody          400  malformed_body
-    ├── MalformedRequest       400  malformed_request
-    ├── Unauthorized           401  unauthorized            WWW-Authenticate
-    ├── NotFound               404  not_found
-    │   └── NotStoredYet       404  not_stored_yet          Retry-After
-    ├── MethodNotAllowed       405  method_not_allowed      Allow
-    ├── RequestTimeout         408  request_timeout
-    ├── PreconditionFailed     412  precondition_failed
-    ├── BodyTooLarge           413  body_too_large
-    ├── UnsupportedMediaType   415  unsupported_media_type
-    ├── ValidationFailed       422  validation_failed       errors: [{field, message}]
-    │   └── KeyReused          422  idempotency_key_reused
-    ├── HeadersTooLarge        431  headers_too_large
-    ├── InternalError          500  internal_error
-    └── StoreUnavailable       503  store_unavailable       Retry-After
-        └── Overloaded         503  overloaded              Retry-After
+Problem
+├── MalformedBody          400  malformed_body
+├── MalformedRequest       400  malformed_request
+├── Unauthorized           401  unauthorized            WWW-Authenticate
+├── NotFound               404  not_found
+│   └── NotStoredYet       404  not_stored_yet          Retry-After
+├── MethodNotAllowed       405  method_not_allowed      Allow
+├── RequestTimeout         408  request_timeout
+├── PreconditionFailed     412  precondition_failed
+├── BodyTooLarge           413  body_too_large
+├── UnsupportedMediaType   415  unsupported_media_type
+├── ValidationFailed       422  validation_failed       errors: [{field, message}]
+│   └── KeyReused          422  idempotency_key_reused
+├── HeadersTooLarge        431  headers_too_large
+├── InternalError          500  internal_error
+└── StoreUnavailable       503  store_unavailable       Retry-After
+    └── Overloaded         503  overloaded              Retry-After
 """
 
 import json

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from tempfile import mkdtemp
 
 import uvicorn
 
@@ -21,6 +22,9 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
+    if settings.processes > 1:
+        # Where the processes share their metrics; read when prometheus_client is imported.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     uvicorn.run(
         "numbering_service.__main__:application",
         factory=True,

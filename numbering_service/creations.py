@@ -25,10 +25,15 @@ from numbering_service.requests import (
     read_request_id,
 )
 from numbering_service.seeding import Seeding
+from numbering_service.server import RESPOND
 
 MAX_SEEDINGS = 5
 
-_JSON = (b"content-type", b"application/json")
+_CREATED = (
+    "content-type: application/json\r\n"
+    "x-content-type-options: nosniff\r\n"
+    "cache-control: no-store\r\n"
+)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _PROBLEM = (b"content-type", CONTENT_TYPE.encode())
@@ -66,7 +71,7 @@ class Creations:
             status = await send_problem(send, InternalError(), scope["path"], request_id)
         else:
             status = 201
-            await self._send_created(send, creation, created)
+            await self._send_created(scope, creation, created)
         self._log.request(request_id, target, status, started)
 
     async def create(self, creation: Creation) -> Created:
@@ -78,9 +83,9 @@ class Creations:
             await self._seeding.seed_sequence(creation)
         raise StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
 
-    async def _send_created(self, send: Send, creation: Creation, created: Created) -> None:
+    async def _send_created(self, scope: Scope, creation: Creation, created: Created) -> None:
         token, number = creation.access_token, created.number
-        # Tokens and numbers were matched by a pattern: nothing in them needs escaping.
+        # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
         if creation.chat_number is None:
             body = f'{{"number":{number},"access_token":"{token}"}}'
             path = f"/applications/{token}/chats/{number}"
@@ -88,18 +93,12 @@ class Creations:
             chat = creation.chat_number
             body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
             path = f"/applications/{token}/chats/{chat}/messages/{number}"
-        headers = [
-            _JSON,
-            (b"content-length", b"%d" % len(body)),
-            (b"location", (self._public_url + path).encode()),
-            (_REQUEST_ID, creation.request_id.encode()),
-            _NOSNIFF,
-            _NO_STORE,
-        ]
-        if created.replayed:
-            headers.append((b"idempotent-replayed", b"true"))
-        await send({"type": "http.response.start", "status": 201, "headers": headers})
-        await send({"type": "http.response.body", "body": body.encode()})
+        replayed = "idempotent-replayed: true\r\n" if created.replayed else ""
+        headers = (
+            f"{_CREATED}location: {self._public_url}{path}\r\n"
+            f"x-request-id: {creation.request_id}\r\n{replayed}"
+        )
+        await scope["extensions"][RESPOND](201, headers.encode(), body.encode())
 
 
 async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> int:

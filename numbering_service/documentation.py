@@ -1,9 +1,233 @@
-"""The OpenAPI document and the page that shows it."""
+"""The OpenAPI document and the page that shows it.
 
-from fastapi import FastAPI
+The two creation paths are answered in front of the framework (see
+`creations`); here they are declared, so that the document tells them in full.
+"""
 
-from numbering_service.settings import Settings
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header, Path
+from fastapi.responses import HTMLResponse, Response
+
+from contract.fields import MAX_BODY_BYTES
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from contract.problems import (
+    CONTENT_TYPE,
+    BodyTooLarge,
+    KeyReused,
+    MalformedBody,
+    NotFound,
+    Problem,
+    StoreUnavailable,
+    UnsupportedMediaType,
+)
+
+TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
+AccessToken = Annotated[
+    str,
+    Path(
+        pattern=f"^{TOKEN_PATTERN}$",
+        description="Access token of the application.",
+        examples=[TOKEN_EXAMPLE],
+    ),
+]
+ChatNumber = Annotated[
+    int, Path(ge=1, le=MAX_NUMBER, description="Number of the chat.", examples=[1])
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Repeat the request with the same key within 24 hours and it creates once.",
+    ),
+]
+RequestId = Annotated[
+    str | None,
+    Header(alias="X-Request-ID", description="Taken over as the request's id where harmless."),
+]
+
+MESSAGE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["body"],
+    "properties": {
+        "body": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_BODY_BYTES,
+            "pattern": NOT_BLANK,
+            "description": f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; "
+            "kept to the letter.",
+            "examples": ["Hello!"],
+        }
+    },
+}
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "code": {"type": "string", "description": "A stable word for the kind of error."},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
+RETRY_AFTER = {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}
+REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
 
 
-def add_routes(api: FastAPI, settings: Settings) -> None:
+def add_routes(api: FastAPI) -> None:
     """Declare the two creation paths, and serve /docs."""
+    for suffix, documented in (("", True), ("/", False)):
+        api.add_api_route(
+            f"/applications/{{access_token}}/chats{suffix}",
+            create_chat,
+            methods=["POST"],
+            status_code=201,
+            include_in_schema=documented,
+            summary="Create a chat",
+            tags=["creations"],
+            response_class=Response,
+            responses=responses(created(chat_number=False), MalformedBody, UnsupportedMediaType),
+        )
+        api.add_api_route(
+            f"/applications/{{access_token}}/chats/{{chat_number}}/messages{suffix}",
+            create_message,
+            methods=["POST"],
+            status_code=201,
+            include_in_schema=documented,
+            summary="Create a message",
+            tags=["creations"],
+            response_class=Response,
+            responses=responses(created(chat_number=True), MalformedBody, UnsupportedMediaType),
+            openapi_extra={"requestBody": request_body()},
+        )
+    api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
+    api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
+
+
+def create_chat(
+    access_token: AccessToken,
+    idempotency_key: IdempotencyKey = None,
+    x_request_id: RequestId = None,
+) -> Response:
+    """Create a chat; its number is the next one of the application, 1, 2, 3… without gaps.
+
+    Answered when the chat is on disk. Messages can be posted to it at once.
+    """
+    raise NotFound  # A path that the creation paths' strict pattern does not match.
+
+
+def create_message(
+    access_token: AccessToken,
+    chat_number: ChatNumber,
+    idempotency_key: IdempotencyKey = None,
+    x_request_id: RequestId = None,
+) -> Response:
+    """Create a message; its number is the next one of the chat, 1, 2, 3… without gaps.
+
+    Answered when the message is on disk. A `body` that is not in the request's
+    body is looked for in the query string.
+    """
+    raise NotFound  # A path that the creation paths' strict pattern does not match.
+
+
+def request_body() -> dict[str, Any]:
+    """A message's body in each of the types that are read."""
+    types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    return {"required": True, "content": {name: {"schema": MESSAGE_SCHEMA} for name in types}}
+
+
+def created(*, chat_number: bool) -> dict[str, Any]:
+    """The answer to a creation."""
+    token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
+    properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
+    example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
+    if chat_number:
+        properties = {"number": NUMBER, "chat_number": NUMBER, "access_token": token}
+        example = {"number": 1, "chat_number": 1, "access_token": TOKEN_EXAMPLE}
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    return {
+        "description": "Created, and on disk.",
+        "content": {"application/json": {"schema": schema, "example": example}},
+        "headers": {
+            "Location": {
+                "description": "Where crud_service shows it, once it is stored.",
+                "schema": {"type": "string", "format": "uri"},
+            },
+            "Idempotent-Replayed": {
+                "description": "`true` when the same Idempotency-Key was answered before.",
+                "schema": {"type": "string", "enum": ["true"]},
+            },
+            "X-Request-ID": REQUEST_ID,
+        },
+    }
+
+
+def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
+    """The answers of a creation: success, and each problem that it may meet."""
+    kinds = (*problems, NotFound, BodyTooLarge, KeyReused, StoreUnavailable)
+    answers: dict[int | str, Any] = {kind.status: problem_response(kind) for kind in kinds}
+    return {201: success, **answers}
+
+
+def problem_response(kind: type[Problem]) -> dict[str, Any]:
+    """The description of a problem document."""
+    headers = {"X-Request-ID": REQUEST_ID}
+    if kind is StoreUnavailable:
+        headers["Retry-After"] = RETRY_AFTER
+    return {
+        "description": kind.default_detail or f"`{kind.code}` or `validation_failed`.",
+        "content": {CONTENT_TYPE: {"schema": PROBLEM_SCHEMA}},
+        "headers": headers,
+    }
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Numbering service</title>
+<link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})</script>
+</body>
+</html>
+"""
+
+
+async def docs() -> HTMLResponse:
+    """An interactive page of the OpenAPI document, which loads nothing from elsewhere."""
+    return HTMLResponse(PAGE)
+
+
+def static_file(name: str) -> Any:
+    """An endpoint for one file of Swagger UI."""
+    content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
+    kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
+    media_type = kinds[name.rpartition(".")[2]]
+
+    async def answer() -> Response:
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return Response(content, media_type=media_type, headers=headers)
+
+    return answer

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
@@ -24,16 +25,23 @@ def add_error_handlers(api: FastAPI) -> None:
     """Render every error that the framework raises as a problem document."""
     api.add_exception_handler(HTTPException, answer_http_exception)
     api.add_exception_handler(Problem, answer_problem)
+    # Only paths can be invalid here: what is in a request is read in `requests`.
+    api.add_exception_handler(RequestValidationError, answer_not_found)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
     """404 for a path that is not there, 405 for one that is but not for this method."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        path = request.scope["path"]
-        # The framework's pattern for a creation path is wider than ours.
-        if not path.startswith("/applications/") or read_target(path) is not None:
-            allow = (error.headers or {}).get("Allow", "GET")
-            return render(request, MethodNotAllowed(sorted(allow.split(", "))))
+    path = request.scope["path"]
+    # The framework's pattern for a creation path is wider than ours.
+    known = not path.startswith("/applications/") or read_target(path) is not None
+    if isinstance(error, HTTPException) and error.status_code == 405 and known:
+        allow = (error.headers or {}).get("Allow", "GET")
+        return render(request, MethodNotAllowed(sorted(allow.split(", "))))
+    return render(request, NotFound())
+
+
+async def answer_not_found(request: Request, error: Exception) -> Response:
+    """A path whose token or number is not one; the framework's own answer echoes it."""
     return render(request, NotFound())
 
 

@@ -1,5 +1,6 @@
 """The numbering service: what runs while it is up, and which part answers what."""
 
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,13 +10,15 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from numbering_service import documentation, framework, operations
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
 from numbering_service.creations import Creations
 from numbering_service.logs import configure_logs
-from numbering_service.numbers import Numbers, connect
+from numbering_service.numbers import Numbers
 from numbering_service.requests import Receive, Scope, Send, read_target
 from numbering_service.seeding import MAX_SEEDING_AT_ONCE, Seeding
 from numbering_service.settings import Settings
@@ -40,7 +43,13 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open what the service needs, and at the end finish what was accepted and close it."""
-    redis = connect(settings.redis_url)
+    redis = Redis.from_url(
+        settings.redis_url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+    )
     crud = httpx.AsyncClient(
         base_url=settings.crud_url,
         headers={"Authorization": f"Bearer {settings.internal_token}"},
@@ -50,7 +59,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     wake_up = WakeUp(settings.redis_url)
     numbers = Numbers(
-        redis, max_backlog=settings.max_backlog, patience_seconds=settings.redis_patience_seconds
+        settings.redis_url,
+        max_backlog=settings.max_backlog,
+        patience_seconds=settings.redis_patience_seconds,
     )
     batcher = Batcher(numbers, max_waiting=settings.max_waiting, wake_up=wake_up)
     log = AccessLog()
@@ -62,6 +73,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         wake_up.close()
         log.flush()
         await crud.aclose()
+        await numbers.aclose()
         await redis.aclose()
 
 
@@ -79,7 +91,7 @@ class NumberingService:
             redoc_url=None,
             redirect_slashes=False,
         )
-        documentation.add_routes(self.api, settings)
+        documentation.add_routes(self.api)
         operations.add_routes(self.api, lambda: self._running)
         framework.add_error_handlers(self.api)
         self._framework = framework.Observed(self.api, lambda: self._running)
@@ -96,6 +108,9 @@ class NumberingService:
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
         async with running(self._settings) as parts:
             self._running = parts
+            # What is there now stays: no collection has to look at it again.
+            gc.collect()
+            gc.freeze()
             _log.info("numbering service is up", extra={"redis": _address(parts.redis)})
             yield
 

@@ -65,8 +65,13 @@ async def backlog(redis: "Redis") -> tuple[int, float]:
     if not oldest:
         return length, 0.0
     seconds, microseconds = await redis.time()
-    accepted = created_at(oldest[0][0].decode()).timestamp()
+    accepted = created_at(as_text(oldest[0][0])).timestamp()
     return length, max(0.0, seconds + microseconds / 1e6 - accepted)
+
+
+def as_text(reply: object) -> str:
+    """A reply of Redis as text, whatever the client decodes."""
+    return reply.decode() if isinstance(reply, bytes) else str(reply)
 
 
 def own_registry() -> CollectorRegistry:
@@ -74,5 +79,5 @@ def own_registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry

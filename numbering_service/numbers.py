@@ -4,26 +4,26 @@ import asyncio
 import time
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import count
 from secrets import token_hex
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis-py's own, which is not the builtin
+    ConnectionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
-    TimeoutError,  # noqa: A004 - redis-py's own, which is not the builtin
+    TimeoutError,
     TryAgainError,
 )
 
 from contract import keys
 from contract.problems import KeyReused, Overloaded, Problem, StoreUnavailable
 from numbering_service.creation import Created, Creation
+from numbering_service.metrics import BATCH_RETRIES, CREATED, REPLAYED
+from numbering_service.script_connection import ScriptConnection
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
@@ -44,29 +44,15 @@ Answer = Created | Problem | None
 """What became of a creation; None when its sequence is missing and must be seeded."""
 
 
-def connect(redis_url: str) -> "Redis":
-    """A client that never repeats a command by itself.
-
-    redis-py's own retries know nothing of batches: a call that timed out would
-    run twice and number everything in it a second time.
-    """
-    return Redis.from_url(
-        redis_url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=2,
-        socket_connect_timeout=1,
-        socket_keepalive=True,
-        protocol=2,
-    )
-
-
 class Numbers:
     """Hands out numbers, a batch at a time."""
 
-    def __init__(self, redis: "Redis", *, max_backlog: int, patience_seconds: float) -> None:
-        self._script = redis.register_script(
-            files("numbering_service").joinpath("numbers.lua").read_text()
+    def __init__(self, redis_url: str, *, max_backlog: int, patience_seconds: float) -> None:
+        prefix = token_hex(8)
+        self._connection = ScriptConnection(
+            redis_url, files("numbering_service").joinpath("numbers.lua").read_text()
         )
+        self._batch_ids = (f"{prefix}-{number}" for number in count(1))
         self._patience = patience_seconds
         self._away_since: float | None = None
         self._settings = (
@@ -85,12 +71,18 @@ class Numbers:
         """
         script_keys, arguments = self._pack(creations)
         wake, *answers = await self._run(script_keys, arguments)
+        CREATED.inc(sum(type(answer) is int and answer > 0 for answer in answers))
+        REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
         return wake == 1, [read_answer(answer) for answer in answers]
+
+    async def aclose(self) -> None:
+        """Close the connection to Redis."""
+        await self._connection.aclose()
 
     def _pack(self, creations: Sequence[Creation]) -> tuple[list[str], list[Any]]:
         # The id under which the script keeps its answer: a retry after a lost
         # reply finds it there, and nothing is done twice.
-        batch_id = keys.batch(token_hex(8))
+        batch_id = keys.batch(next(self._batch_ids))
         script_keys = [keys.ACCEPTED, batch_id, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
         arguments: list[Any] = list(self._settings)
         for creation in creations:
@@ -107,7 +99,7 @@ class Numbers:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                answers: list[int | bytes] = await self._script(keys=script_keys, args=arguments)
+                answers: list[int | bytes] = await self._connection.call(script_keys, arguments)
             except OutOfMemoryError as error:
                 raise Overloaded("Redis is out of memory; nothing was changed.") from error
             except _PASSING as error:
@@ -115,6 +107,7 @@ class Numbers:
                 self._away_since = self._away_since or now
                 if now + pause - self._away_since > self._patience:
                     raise away() from error
+                BATCH_RETRIES.inc()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             except (ResponseError, RedisError) as error:

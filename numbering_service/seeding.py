@@ -26,6 +26,7 @@ from contract import keys
 from contract.problems import NotFound, Problem, StoreUnavailable
 from contract.sequences import HIGHEST_NUMBER, sequence_path
 from numbering_service.creation import Creation
+from numbering_service.metrics import SEEDED
 
 DRAIN_SECONDS = 8
 LOOK_AGAIN_SECONDS = 0.005
@@ -105,6 +106,7 @@ class Seeding:
         except NotFound:
             await self._redis.set(keys.unknown(key), "1", px=keys.UNKNOWN_TTL_MS)
             raise
+        SEEDED.inc()
         await self._write(
             keys=[key, keys.seed_lock(key)],
             args=[lock.local.token, number, keys.SEQUENCE_TTL_SECONDS],

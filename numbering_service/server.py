@@ -1,9 +1,14 @@
 """The HTTP server: uvicorn, with the answers and limits that it leaves to us."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from contract.problems import (
     CONTENT_TYPE,
@@ -17,6 +22,34 @@ from contract.request_id import HEADER, request_id
 MAX_HEAD_BYTES = 64 * 1024
 READ_SECONDS = 30
 DRAIN_SECONDS = 1.5
+
+
+# An ASGI extension of ours: answer with bytes that are rendered already.
+RESPOND = "chat.respond"
+
+
+async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
+    """Send a whole response at once.
+
+    `headers` are complete lines. ASGI's own two messages a response are taken
+    apart, checked by two regular expressions a header and put together again,
+    which took a third of a creation's time; all that goes in here is ours.
+    """
+    if cycle.flow.write_paused and not cycle.disconnected:
+        await cycle.flow.drain()
+    if cycle.disconnected:
+        return
+    cycle.response_started = cycle.response_complete = True
+    # The scope holds this function and so the cycle, whose the scope is: left
+    # alone, each request would be garbage that only the collector can find.
+    del cycle.scope["extensions"]
+    close = b"" if cycle.keep_alive else b"connection: close\r\n"
+    length = b"content-length: %d\r\n\r\n" % len(body)
+    cycle.transport.write(b"".join((STATUS_LINE[status], headers, close, length, body)))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
 
 
 class Protocol(HttpToolsProtocol):
@@ -66,6 +99,11 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._stop_clock()
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        extensions: dict[str, Any] = {RESPOND: partial(respond, cycle)}
+        cycle.scope["extensions"] = extensions
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(MalformedRequest())

@@ -52,7 +52,7 @@ def internal_token(env: Mapping[str, str]) -> str:
     in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
     if in_container and not local and token in {"", LOCAL_INTERNAL_TOKEN}:
         raise SettingsError(
-            "INTERNAL_TOKEN must be set to a secret of your own (or LOCAL_STACK=1 for a local stack)."
+            "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)."
         )
     return token or LOCAL_INTERNAL_TOKEN
 
