@@ -1,8 +1,8 @@
 """What counts as the same text, and what counts as a word: one meaning for every backend.
 
 `fold` forgets case, accents and width. A letter is compared without its
-accents in the scripts where readers leave them out (Latin, Greek, Cyrillic:
-ё is е, й is и; Arabic and Hebrew points); marks that make another letter stay
+accents in the scripts where readers leave them out (Latin, Greek, Cyrillic,
+ё and й included; Arabic and Hebrew points); marks that make another letter stay
 (kana voicing, Hangul, the vowel signs of Indic scripts, Thai tones).
 
 `mark` writes a space on every edge of a word, a word being a run of letters,

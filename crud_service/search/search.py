@@ -3,6 +3,15 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contract.problems import NotFound
+from crud_service import database
+from crud_service.search import query_elasticsearch, query_postgresql
+from crud_service.search.cursors import decode_cursor, encode_cursor, search_scope
+from crud_service.search.folding import Part, split_parts
+from crud_service.search.highlight import highlight
+from crud_service.search.messages import Connection, SearchedChat, find_chat, find_messages
+from crud_service.search.plan import Hit, Plan
+
 Sort = Literal["relevance", "number", "-number"]
 Backend = Literal["elasticsearch", "postgresql"]
 
@@ -33,4 +42,56 @@ def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> 
     Raises NotFound when the chat, or its application, is not there, and
     ValidationFailed on the field `cursor` for one that no page gave out.
     """
-    raise NotImplementedError
+    return database.run(lambda connection: search(connection, access_token, chat_number, query))
+
+
+def search(
+    connection: Connection, access_token: str, chat_number: int, query: SearchQuery
+) -> SearchPage:
+    """`search_messages` on a connection."""
+    chat = find_chat(connection, access_token, chat_number)
+    if chat is None:
+        raise NotFound
+    parts = split_parts(query.keyword)
+    scope = search_scope(chat.chat_id, parts, query.sort)
+    hits, backend = find_hits(connection, chat, make_plan(chat, parts, query, scope))
+    page, more = hits[: query.limit], hits[query.limit :]
+    return SearchPage(
+        read_items(connection, chat, page, parts if query.highlight else ()),
+        encode_cursor(page[-1], scope) if more else None,
+        backend,
+    )
+
+
+def make_plan(
+    chat: SearchedChat, parts: tuple[Part, ...], query: SearchQuery, scope: bytes
+) -> Plan:
+    """The plan of a query; its limit sees one hit further, to know if there is a next page."""
+    return Plan(
+        chat_id=chat.chat_id,
+        parts=parts,
+        limit=query.limit + 1,
+        ranked=query.sort == "relevance",
+        ascending=query.sort == "number",
+        after=decode_cursor(query.cursor, scope) if query.cursor is not None else None,
+    )
+
+
+def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[list[Hit], Backend]:
+    """The hits, and who found them."""
+    if chat.index_is_fresh:
+        hits = query_elasticsearch.find_hits(plan)
+        if hits is not None:
+            return hits, "elasticsearch"
+    return query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql"
+
+
+def read_items(
+    connection: Connection, chat: SearchedChat, hits: list[Hit], highlighted: tuple[Part, ...]
+) -> list[dict[str, Any]]:
+    """The messages of the hits as they are now, with highlights if there is what to highlight."""
+    items = find_messages(connection, chat.chat_id, [hit.number for hit in hits])
+    if highlighted:
+        for item in items:
+            item["highlight"] = highlight(item["body"], highlighted)
+    return items

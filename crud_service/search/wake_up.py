@@ -55,7 +55,7 @@ def _wake() -> None:
         try:
             if needs_wake_up():
                 send_task()
-        except Exception as error:  # noqa: BLE001 - the sweep does it then, whatever it was
+        except Exception as error:  # whatever it was, the sweep does it then
             logger.warning("the indexer was not woken: %s", error)
         with _pending.lock:
             _pending.running = _pending.again

@@ -20,6 +20,7 @@ QUEUE = """(
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000
 )"""
 
+# The only thing put into the statement is the constant above.
 CREATE = f"""
 CREATE TABLE search_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
