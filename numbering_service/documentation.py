@@ -185,7 +185,13 @@ def created(*, chat_number: bool) -> dict[str, Any]:
 
 def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
     """The answers of a creation: success, and each problem that it may meet."""
-    kinds = (*problems, NotFound, BodyTooLarge, KeyReused, StoreUnavailable)
+    kinds: tuple[type[Problem], ...] = (
+        *problems,
+        NotFound,
+        BodyTooLarge,
+        KeyReused,
+        StoreUnavailable,
+    )
     answers: dict[int | str, Any] = {kind.status: problem_response(kind) for kind in kinds}
     return {201: success, **answers}
 
