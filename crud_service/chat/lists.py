@@ -1,0 +1,67 @@
+"""Lists as bytes: a page, or everything in chunks, of which no more than one is in memory."""
+
+from collections.abc import Iterator, Mapping
+
+from contract.paths import MAX_NUMBER
+from contract.problems import NotFound, ValidationFailed
+from crud_service.chat.list_queries import (
+    APPLICATIONS,
+    APPLICATIONS_BY_KEY,
+    CHUNK_ROWS,
+    Collection,
+    Walk,
+    list_query,
+)
+from crud_service.chat.pages import Page, Rows, number_bounds
+from crud_service.database import fetch_one
+
+Owner = Mapping[str, str]
+
+
+def fetch_rows(of: Collection, owner: Owner, page: Page | None) -> Rows | None:
+    """A page of a list, or the first chunk of all of it; None when the parent is not there."""
+    low, high = number_bounds(page) if of is not APPLICATIONS else _token_bounds(page)
+    limit = CHUNK_ROWS if page is None else page.limit
+    walk = Walk() if page is None else page.walk
+    row = fetch_one(
+        list_query(of, walk, chunked=page is None),
+        {**owner, "low": low, "high": high, "limit": limit},
+    )
+    if row is None:
+        return None
+    found_low, found_high, *columns = row
+    if found_low is None or found_high is None:
+        raise ValidationFailed("after" if found_low is None else "before", "Is no application.")
+    return Rows(*columns)
+
+
+def _token_bounds(page: Page | None) -> tuple[str | None, str | None]:
+    return (None, None) if page is None else (page.after, page.before)
+
+
+def remaining_chunks(of: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
+    """The whole list behind its first chunk, which was fetched already.
+
+    Each chunk is a statement of its own, so a client that reads slowly holds
+    neither a connection nor a snapshot.
+    """
+    yield b"[" + (rows.items or b"")
+    while rows.more and rows.last_key is not None:
+        rows = fetch_following(of, owner, rows.last_key)
+        if rows.items is None:
+            break
+        yield b"," + rows.items
+    yield b"]"
+
+
+def fetch_following(of: Collection, owner: Owner, last_key: int) -> Rows:
+    """The chunk behind a key; raises when its parent is gone, which nothing of ours deletes."""
+    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+    low, high = str(last_key + 1), str(MAX_NUMBER)
+    row = fetch_one(
+        list_query(by_key, Walk(), chunked=True),
+        {**owner, "low": low, "high": high, "limit": CHUNK_ROWS},
+    )
+    if row is None:
+        raise NotFound
+    return Rows(*row[2:])
