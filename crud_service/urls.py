@@ -1,5 +1,56 @@
-"""Every URL of the service."""
+"""Every URL of the service.
 
-from django.urls import URLPattern
+Each works with and without a slash at its end, without a redirect. The
+patterns end in `\\Z` because `$` would match in front of a line break.
+"""
 
-urlpatterns: list[URLPattern] = []
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from contract.paths import TOKEN_PATTERN
+from crud_service import documentation, health, metrics, static_files
+from crud_service.chat.internal_views import SequenceView
+from crud_service.chat.list_views import ApplicationsView, ChatsView, MessagesView
+from crud_service.chat.search_view import SearchView
+from crud_service.chat.views import ApplicationView, ChatView, MessageView
+from crud_service.paths import numbers_checked
+
+APPLICATION = f"^applications/(?P<access_token>{TOKEN_PATTERN})"
+CHAT = rf"{APPLICATION}/chats/(?P<chat_number>[1-9][0-9]{{0,18}})"
+MESSAGE = rf"{CHAT}/messages/(?P<number>[1-9][0-9]{{0,18}})"
+SEQUENCE = f"^internal/sequences/(?P<access_token>{TOKEN_PATTERN})"
+
+
+def endpoint(pattern: str, view: Callable[..., Any], name: str) -> URLPattern:
+    """A path with and without a slash at its end."""
+    return re_path(rf"{pattern}/?\Z", numbers_checked(view), name=name)
+
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    endpoint(MESSAGE, MessageView.as_view(), "message"),
+    endpoint(f"{CHAT}/messages", MessagesView.as_view(), "messages"),
+    endpoint(f"{CHAT}/messages/search", SearchView.as_view(), "search"),
+    endpoint(CHAT, ChatView.as_view(), "chat"),
+    endpoint(f"{APPLICATION}/chats", ChatsView.as_view(), "chats"),
+    endpoint(APPLICATION, ApplicationView.as_view(), "application"),
+    endpoint("^applications", ApplicationsView.as_view(), "applications"),
+    endpoint(SEQUENCE, SequenceView.as_view(), "chat_sequence"),
+    endpoint(
+        f"{SEQUENCE}/(?P<chat_number>[1-9][0-9]{{0,18}})",
+        SequenceView.as_view(),
+        "message_sequence",
+    ),
+    endpoint("^health/live", health.LiveView.as_view(), "health_live"),
+    endpoint("^health/ready", health.ReadyView.as_view(), "health_ready"),
+    endpoint("^metrics", metrics.MetricsView.as_view(), "metrics"),
+    endpoint(r"^openapi\.json", documentation.OpenApiView.as_view(), "openapi"),
+    endpoint("^docs", documentation.DocsView.as_view(), "docs"),
+    re_path(r"^static/(?P<path>.+)\Z", static_files.StaticView.as_view(), name="static"),
+    path("admin/", admin.site.urls),
+]
+
+handler404 = "crud_service.responses.not_found"
+handler500 = "crud_service.responses.server_error"

@@ -1,0 +1,92 @@
+"""The base of every view of the API: REST framework's view without what the API does not use.
+
+Its request parsers and content negotiation are left out not for speed alone:
+they follow a form's `_method`, accept NaN, and refuse bodies that we take.
+"""
+
+from typing import Any, ClassVar, NoReturn
+
+import orjson
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from rest_framework.views import APIView
+
+from contract.fields import MAX_REQUEST_BYTES, find_field
+from contract.problems import BodyTooLarge, MalformedRequest, MethodNotAllowed, UnsupportedMediaType
+from crud_service.responses import problem_of, problem_response
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
+class ApiView(APIView):
+    """Methods are functions of the class named for them; errors are problems, raised anywhere."""
+
+    default_response_headers: ClassVar[dict[str, str]] = {}
+    request: HttpRequest  # type: ignore[assignment]  # Django's own: it is not wrapped here
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return request
+
+    def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: no version, no content negotiation, no user, no throttle."""
+
+    def finalize_response(
+        self, request: Any, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> Any:
+        return response
+
+    def handle_exception(self, exc: Exception) -> Any:
+        return problem_response(problem_of(exc), self.request)
+
+    def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise MethodNotAllowed([m for m in METHODS if hasattr(self, m.lower())])
+
+    # REST framework's own description of a view, and no part of this API.
+    options = http_method_not_allowed
+
+
+def read_body(request: HttpRequest) -> bytes:
+    """The body of a request; raises BodyTooLarge as soon as more than the limit has arrived."""
+    declared = request.META.get("CONTENT_LENGTH") or ""
+    if declared.isascii() and declared.isdigit() and int(declared) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge
+    stream = request.META["wsgi.input"]
+    chunks, missing = [], MAX_REQUEST_BYTES + 1
+    if declared:
+        missing = min(missing, int(declared))
+    try:
+        while missing and (chunk := stream.read(min(missing, 65536))):
+            chunks.append(chunk)
+            missing -= len(chunk)
+    except OSError as error:
+        raise MalformedRequest("The body did not arrive in full.") from error
+    body = b"".join(chunks)
+    if len(body) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge
+    return body
+
+
+def field(request: HttpRequest, name: str) -> object:
+    """A field's value from the body or the query string, or MISSING."""
+    return find_fields(request, (name,))[name]
+
+
+def find_fields(request: HttpRequest, names: tuple[str, ...]) -> dict[str, object]:
+    """The values of some fields, each MISSING where it was not sent."""
+    body = read_body(request)
+    if body and request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+        raise UnsupportedMediaType
+    content_type = request.META.get("CONTENT_TYPE") or None
+    query = request.META.get("QUERY_STRING", "").encode("latin-1")
+    return {
+        name: find_field(
+            name, content_type=content_type, body=body, query=query, loads=orjson.loads
+        )
+        for name in names
+    }
+
+
+def if_match(request: HttpRequest) -> str | None:
+    """The request's `If-Match`."""
+    value: str | None = request.META.get("HTTP_IF_MATCH")
+    return value

@@ -1,0 +1,73 @@
+"""Lists: complete ones, streamed, and pages of them."""
+
+from collections.abc import Mapping
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+
+from contract.fields import check_name
+from contract.paths import TOKEN_PATTERN
+from contract.problems import NotFound
+from crud_service.authorization import require_admin_token
+from crud_service.chat.api_view import ApiView, field
+from crud_service.chat.etags import etag
+from crud_service.chat.list_queries import APPLICATIONS, CHATS, MESSAGES, Collection
+from crud_service.chat.lists import fetch_rows, remaining_chunks
+from crud_service.chat.not_stored_yet import missing_chat
+from crud_service.chat.pages import NUMBER_CURSOR, Page, Rows, page_headers, requested_page
+from crud_service.chat.writing import create_application
+from crud_service.public_urls import public_url
+from crud_service.responses import json_response
+
+
+class ApplicationsView(ApiView):
+    """`/applications`"""
+
+    def get(self, request: HttpRequest) -> HttpResponseBase:
+        require_admin_token(request)
+        page = requested_page(request.META, TOKEN_PATTERN)
+        rows = fetch_rows(APPLICATIONS, {}, page)
+        if rows is None:
+            raise NotFound
+        return list_response(request, APPLICATIONS, {}, page, rows)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        require_admin_token(request)
+        token, application = create_application(check_name(field(request, "name")))
+        location = public_url(request.META, f"/applications/{token}")
+        return json_response(application, 201, {"Location": location, "ETag": etag(application)})
+
+
+class ChatsView(ApiView):
+    """`/applications/{access_token}/chats`"""
+
+    def get(self, request: HttpRequest, access_token: str) -> HttpResponseBase:
+        owner = {"access_token": access_token}
+        page = requested_page(request.META, NUMBER_CURSOR)
+        rows = fetch_rows(CHATS, owner, page)
+        if rows is None:
+            raise NotFound("There is no such application.")
+        return list_response(request, CHATS, owner, page, rows)
+
+
+class MessagesView(ApiView):
+    """`/applications/{access_token}/chats/{chat_number}/messages`"""
+
+    def get(self, request: HttpRequest, access_token: str, chat_number: int) -> HttpResponseBase:
+        owner = {"access_token": access_token, "chat_number": str(chat_number)}
+        page = requested_page(request.META, NUMBER_CURSOR)
+        rows = fetch_rows(MESSAGES, owner, page)
+        if rows is None:
+            raise missing_chat(access_token, chat_number)
+        return list_response(request, MESSAGES, owner, page, rows)
+
+
+def list_response(
+    request: HttpRequest, of: Collection, owner: Mapping[str, str], page: Page | None, rows: Rows
+) -> HttpResponseBase:
+    """A list in one piece where it is short, streamed where it is not, or a page of it."""
+    headers = page_headers(request.META, page, rows)
+    if page is None and rows.more:
+        chunks = remaining_chunks(of, owner, rows)
+        return StreamingHttpResponse(chunks, content_type="application/json", headers=headers)
+    return json_response(rows.as_array(), headers=headers)

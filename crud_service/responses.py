@@ -1,0 +1,46 @@
+"""Answers: JSON that is ready as bytes, and problem documents."""
+
+import logging
+from collections.abc import Mapping
+
+from django.http import HttpRequest, HttpResponse
+
+from contract.problems import CONTENT_TYPE, InternalError, NotFound, Problem
+
+logger = logging.getLogger(__name__)
+
+
+def json_response(
+    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """An answer whose body is JSON already."""
+    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+
+
+def problem_response(problem: Problem, request: HttpRequest) -> HttpResponse:
+    """A problem as the client sees it."""
+    request_id = getattr(request, "request_id", "")
+    return HttpResponse(
+        problem.render(request.path, request_id),
+        status=problem.status,
+        content_type=CONTENT_TYPE,
+        headers=problem.headers,
+    )
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an exception stands for; what nobody foresaw is logged, and is a 500."""
+    if isinstance(error, Problem):
+        return error
+    logger.error("unforeseen: %s", type(error).__name__, exc_info=error)
+    return InternalError()
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler404: an unknown path."""
+    return problem_response(NotFound(), request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500, for what went wrong outside of a view."""
+    return problem_response(InternalError(), request)
