@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-
 HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 # Base of the addresses in `Location` and `Link`; empty: as the client addressed us.
@@ -62,7 +61,7 @@ STATICFILES_DIRS = [
     Path(__file__).parent / "static",
 ]
 
-REST_FRAMEWORK = {
+REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_THROTTLE_CLASSES": [],

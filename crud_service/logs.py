@@ -1,0 +1,51 @@
+"""Logs: one line of JSON each, on standard output, with access tokens masked."""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from contract.paths import mask_path
+
+# What every record has; anything else was given by `extra` and belongs in the line.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def timestamp(seconds: float) -> str:
+    """A moment as the API writes them: UTC with milliseconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": timestamp(record.created),
+            "level": record.levelname.lower(),
+            "service": self.service,
+            "logger": record.name,
+            "message": mask_path(record.getMessage()),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = mask_path(self.formatException(record.exc_info))
+        return orjson.dumps(line, default=str).decode()
+
+
+def configure(service: str, level: str) -> None:
+    """Send every log of this process to standard output as JSON."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Django warns of every 4xx; the request's own line tells the same.
+    logging.getLogger("django.request").setLevel(logging.ERROR)

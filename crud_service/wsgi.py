@@ -1,0 +1,92 @@
+"""The WSGI application: Django's handler, with little around it and a short way out.
+
+Around every request, whatever becomes of it: its id, its line in the log, its
+place in the metrics, and headers that make browsers careful. All of it is here
+and not in Django's middleware, where each header set costs more than a view.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import django
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpResponse
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+django.setup(set_prefix=False)
+
+from contract.paths import mask_path  # noqa: E402 - Django's settings come first
+from contract.request_id import HEADER, request_id  # noqa: E402 - the same
+from crud_service import settings  # noqa: E402 - the same
+from crud_service.quick_reads import quick_read  # noqa: E402 - the same
+from crud_service.request_log import RequestLog, known_method  # noqa: E402 - the same
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Environ = dict[str, Any]
+
+SAFE_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+
+request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
+
+
+class Handler(WSGIHandler):
+    """Django's signals around a request are not sent: their receivers look after the
+    ORM's connections, which the admin alone uses (see `admin_middleware`).
+    """
+
+    def __call__(  # type: ignore[override]
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        started = time.perf_counter()
+        given_id = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        method = environ["REQUEST_METHOD"]
+        quick = quick_read(environ) if method == "GET" else None
+        if quick is None:
+            return self.through_django(environ, start_response, given_id, started)
+        headers = [*quick.headers, (HEADER, given_id), *SAFE_HEADERS]
+        headers.append(("Content-Length", str(len(quick.body))))
+        start_response("200 OK", headers)
+        seconds = time.perf_counter() - started
+        request_log.note(given_id, method, quick.route, quick.path, 200, seconds)
+        return [quick.body]
+
+    def through_django(
+        self, environ: Environ, start_response: StartResponse, given_id: str, started: float
+    ) -> Iterable[bytes]:
+        """Any request's answer; one in one piece leaves as a list, which servers send at once."""
+        request = WSGIRequest(environ)
+        request.request_id = given_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response.headers[HEADER] = given_id
+        for name, value in SAFE_HEADERS:
+            response.headers.setdefault(name, value)
+        headers = list(response.items())
+        headers += [("Set-Cookie", c.OutputString()) for c in response.cookies.values()]
+        body: Iterable[bytes] = response
+        if isinstance(response, HttpResponse):
+            body = [response.content]
+            if response.status_code != HTTPStatus.NOT_MODIFIED:
+                headers.append(("Content-Length", str(len(response.content))))
+        start_response(f"{response.status_code} {response.reason_phrase}", headers)
+        match = request.resolver_match
+        request_log.note(
+            given_id,
+            known_method(request.method or ""),
+            (match and match.view_name) or "unknown",
+            safe_path(request.path),
+            response.status_code,
+            time.perf_counter() - started,
+        )
+        return [b""] if request.method == "HEAD" else body
+
+
+def safe_path(path: str) -> str:
+    """A path as it may stand in quotes in a log: short, plain, its tokens masked."""
+    return quote(mask_path(path[:512]), safe="/:…")
+
+
+application = Handler()
