@@ -1,0 +1,18 @@
+"""`/metrics`: requests of this process, and what the stores tell of the backlog and the index."""
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import generate_latest
+
+from crud_service.chat.api_view import ApiView
+from crud_service.request_metrics import REGISTRY
+from crud_service.store_metrics import store_samples
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class MetricsView(ApiView):
+    """`/metrics`"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        body = generate_latest(REGISTRY) + store_samples()
+        return HttpResponse(body, content_type=CONTENT_TYPE)

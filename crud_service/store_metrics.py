@@ -1,0 +1,2 @@
+def store_samples() -> bytes:
+    return b""
