@@ -9,6 +9,7 @@ no lone surrogate, bounded nesting) and raise ValueError; both services pass
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -93,8 +94,12 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
     return fields
 
 
-def split_content_type(header: str) -> tuple[str, dict[str, str]]:
-    """The media type in lower case, and its parameters without their quotes."""
+@lru_cache(maxsize=256)
+def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
+    """The media type in lower case, and its parameters without their quotes.
+
+    Kept for the few headers that clients send all the time.
+    """
     media_type, _, rest = header.partition(";")
     pairs = re.findall(r"([!#$%&'*+.^_`|~\w-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s;]*)", rest)
     parameters = {name.lower(): re.sub(r"\\(.)", r"\1", value.strip('"')) for name, value in pairs}

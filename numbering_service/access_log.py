@@ -8,11 +8,13 @@ than the number does.
 import asyncio
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from time import perf_counter
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
 from contract.paths import mask_token
 from numbering_service.metrics import REQUEST_SECONDS, REQUESTS
@@ -22,12 +24,16 @@ FLUSH_SECONDS = 0.05
 FLUSH_LINES = 2_000
 
 
+# When it was answered, method, request id, what was asked for, status, seconds taken.
+Line = tuple[float, str, str, Target | str, int, float]
+
+
 class AccessLog:
     """Writes the request log to a file descriptor, standard output unless told otherwise."""
 
     def __init__(self, descriptor: int | None = None) -> None:
         self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
-        self._lines: list[tuple[float, str, str, Target | str, int, float]] = []
+        self._lines: list[Line] = []
         self._flushing: asyncio.TimerHandle | None = None
         self._offset = datetime.now(UTC).timestamp() - perf_counter()
 
@@ -52,30 +58,45 @@ class AccessLog:
             self._flushing.cancel()
             self._flushing = None
         lines, self._lines = self._lines, []
-        text = []
-        for now, method, request_id, target, status, seconds in lines:
-            route = target if isinstance(target, str) else route_of(target)
-            counter(method, route, status).inc()
-            timer(route).observe(seconds)
-            moment = datetime.fromtimestamp(now + self._offset, UTC)
-            text.append(
-                f'{{"time":"{moment.isoformat("T", "milliseconds")[:-6]}Z",'
-                f'"level":"info","service":"numbering","message":"request",'
-                f'"request_id":"{request_id}","method":"{method}","path":"{path_of(target)}",'
-                f'"status":{status},"duration_ms":{seconds * 1000:.2f}}}\n'
-            )
-        write_all(self._descriptor, "".join(text).encode())
+        count(lines)
+        write_all(self._descriptor, render(lines, self._offset).encode())
 
 
-@cache
-def counter(method: str, route: str, status: int) -> Counter:
-    """The counter of one kind of answer; finding it anew each time costs more than counting."""
-    return REQUESTS.labels(method, route, str(status))
+def count(lines: Sequence[Line]) -> None:
+    """Move the metrics."""
+    answers: Counter[tuple[str, str, int]] = Counter()
+    for _, method, _, target, status, seconds in lines:
+        answers[method, route_of(target), status] += 1
+        timer(route_of(target)).observe(seconds)
+    for (method, route, status), number in answers.items():
+        REQUESTS.labels(method, route, str(status)).inc(number)
+
+
+def render(lines: Sequence[Line], offset: float) -> str:
+    """The lines of the log; `offset` leads from `perf_counter` to the time of day."""
+    text = []
+    last, stamp = 0, ""
+    for now, method, request_id, target, status, seconds in lines:
+        milliseconds = int((now + offset) * 1000)
+        if milliseconds != last:  # Whole batches are answered within one.
+            last, stamp = milliseconds, timestamp(milliseconds)
+        text.append(
+            f'{{"time":"{stamp}","level":"info","service":"numbering","message":"request",'
+            f'"request_id":"{request_id}","method":"{method}","path":"{path_of(target)}",'
+            f'"status":{status},"duration_ms":{seconds * 1000:.2f}}}\n'
+        )
+    return "".join(text)
+
+
+def timestamp(milliseconds: int) -> str:
+    """A moment of the Unix clock as the API writes it."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
 
 @cache
 def timer(route: str) -> Histogram:
-    """The histogram of one route."""
+    """The histogram of one route; finding it anew each time costs more than observing."""
     return REQUEST_SECONDS.labels(route)
 
 
@@ -88,8 +109,10 @@ def write_all(descriptor: int, data: bytes) -> None:
             return
 
 
-def route_of(target: Target) -> str:
-    """The route of a creation, as the OpenAPI document names it."""
+def route_of(target: Target | str) -> str:
+    """The route of a request, as the OpenAPI document names it."""
+    if isinstance(target, str):
+        return target
     if target.chat_number is None:
         return "/applications/{access_token}/chats"
     return "/applications/{access_token}/chats/{chat_number}/messages"

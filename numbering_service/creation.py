@@ -1,13 +1,12 @@
 """What is asked for: the creation of one chat or of one message."""
 
-from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from contract import keys
 
 
-@dataclass(frozen=True, slots=True)
-class Creation:
+class Creation(NamedTuple):
     """One request to create, checked in full: nothing in it can be refused any more.
 
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
@@ -44,8 +43,7 @@ class Creation:
         return self.access_token, str(self.chat_number), self.body, self.request_id, digest
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(NamedTuple):
     """The number handed out; `replayed` when an earlier request had got it already."""
 
     number: int
