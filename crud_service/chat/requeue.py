@@ -4,6 +4,7 @@ Straight through `persist.store` and not through the stream: the stream would
 give them new ids, and with them another `created_at`.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +21,7 @@ from crud_service.search.wake_up import wake_indexer
 
 # A row that somebody else puts back at this moment is left to them.
 _CLAIM = """
-SELECT entry_id, payload FROM set_aside_entries WHERE id = %s FOR UPDATE SKIP LOCKED
+SELECT entry_id, payload::text FROM set_aside_entries WHERE id = %s FOR UPDATE SKIP LOCKED
 """
 _DELETE = "DELETE FROM set_aside_entries WHERE id = %s"
 _GIVE_REASON = "UPDATE set_aside_entries SET reason = %s WHERE id = %s"
@@ -75,7 +76,7 @@ def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued)
         if row is None:
             return
         entry_id, payload = row
-        obstacle = try_to_store(connection, entry_id, payload, requeued.stored)
+        obstacle = try_to_store(connection, entry_id, json.loads(payload), requeued.stored)
         if obstacle is None:
             cursor.execute(_DELETE, (row_id,))
         else:

@@ -1,0 +1,68 @@
+"""What the tests of the persist path have in common: entries in, rows out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+import redis
+
+from contract.entries import FIELDS
+from contract.keys import ACCEPTED
+
+TOKEN = "AbcdefghijklmnopqrstuvwX"
+Row = tuple[Any, ...]
+
+
+def make_application(database_url: str, token: str = TOKEN) -> None:
+    query(
+        database_url,
+        "INSERT INTO applications (access_token, name) VALUES (%s, 'tests')",
+        token,
+    )
+
+
+def accept(
+    client: redis.Redis,
+    number: int | str,
+    body: str | bytes = "hello",
+    *,
+    chat: int | str = 1,
+    token: str = TOKEN,
+    entry_id: str = "*",
+    request_id: str = "r",
+) -> str:
+    """Put an entry into the stream as numbers.lua does; `chat=""` creates a chat."""
+    values = (token, str(chat), str(number), body, request_id)
+    return accept_raw(client, dict(zip(FIELDS, values, strict=True)), entry_id)
+
+
+def accept_raw(client: redis.Redis, fields: Mapping[str, str | bytes], entry_id: str = "*") -> str:
+    added: bytes = client.xadd(ACCEPTED, dict(fields), id=entry_id)
+    return added.decode()
+
+
+def query(database_url: str, sql: str, *parameters: object) -> list[Row]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        cursor = connection.execute(sql, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def bodies(database_url: str, chat: int = 1) -> list[tuple[int, str]]:
+    """The messages of a chat, by number."""
+    return query(
+        database_url,
+        "SELECT m.number, m.body FROM messages m JOIN chats c ON c.id = m.chat_id "
+        "WHERE c.number = %s ORDER BY m.number",
+        chat,
+    )
+
+
+def counts_that_differ(database_url: str) -> list[Row]:
+    """Chats and applications whose count is not the number of their rows."""
+    return query(
+        database_url,
+        "SELECT 'chat', c.number, c.message_count FROM chats c WHERE c.message_count <> "
+        "(SELECT count(*) FROM messages m WHERE m.chat_id = c.id) "
+        "UNION ALL SELECT 'application', a.id, a.chat_count FROM applications a "
+        "WHERE a.chat_count <> (SELECT count(*) FROM chats c WHERE c.application_id = a.id)",
+    )

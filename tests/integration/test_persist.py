@@ -1,0 +1,217 @@
+"""Storing accepted entries, on real stores."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+import redis
+
+from contract.entries import created_at
+from contract.keys import ACCEPTED, LEASE_PERSIST
+from tests.integration.accepting import (
+    TOKEN,
+    accept,
+    bodies,
+    counts_that_differ,
+    make_application,
+    query,
+)
+
+Environment = dict[str, str]
+
+
+@pytest.fixture
+def database(clean_crud: Environment) -> str:
+    make_application(clean_crud["DATABASE_URL"])
+    return clean_crud["DATABASE_URL"]
+
+
+@pytest.fixture
+def stream(clean_crud: Environment) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def drain(stream: redis.Redis) -> Callable[[], None]:
+    """Runs the task's own function until the stream is empty."""
+
+    def run() -> None:
+        from crud_service.chat.drain import drain_accepted
+
+        drain_accepted(stream, woken_by="test")
+
+    return run
+
+
+def test_chats_and_messages_become_rows_with_exact_counts(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    accept(stream, 1, "", chat="")
+    accept(stream, 2, "", chat="")
+    for number in range(1, 6):
+        accept(stream, number, f"body {number}", chat=2)
+    drain()
+    assert bodies(database, 2) == [(number, f"body {number}") for number in range(1, 6)]
+    assert query(database, "SELECT number, message_count FROM chats ORDER BY number") == [
+        (1, 0),
+        (2, 5),
+    ]
+    assert query(database, "SELECT chat_count FROM applications") == [(2,)]
+    assert stream.xlen(ACCEPTED) == 0
+
+
+def test_a_row_was_created_when_its_number_was_answered(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    entry_id = accept(stream, 1, entry_id="1660083472599-0")
+    drain()
+    [row] = query(database, "SELECT created_at, updated_at FROM messages")
+    assert row == (created_at(entry_id), created_at(entry_id))
+
+
+def test_a_message_brings_a_missing_chat_into_being(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    accept(stream, 1, "first", chat=9)
+    drain()
+    assert bodies(database, 9) == [(1, "first")]
+    assert counts_that_differ(database) == []
+
+
+def test_a_body_is_stored_to_the_letter(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    body = ' \n\t"quotes" \\ {1,2} NULL %s 漢字 👩‍👩‍👧 e\u0301 \x01 שלום '
+    accept(stream, 1, body)
+    drain()
+    assert bodies(database) == [(1, body)]
+
+
+def test_a_replayed_entry_inserts_nothing(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    entry_id = accept(stream, 1, "once")
+    drain()
+    stream.delete(ACCEPTED)
+    accept(stream, 1, "once", entry_id=entry_id)
+    drain()
+    assert bodies(database) == [(1, "once")]
+    assert counts_that_differ(database) == []
+    assert query(database, "SELECT * FROM conflicts") == []
+
+
+def test_a_replay_of_a_message_that_was_edited_since_is_no_conflict(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    entry_id = accept(stream, 1, "before")
+    drain()
+    query(database, "UPDATE messages SET body = 'after', version = 2")
+    stream.delete(ACCEPTED)
+    accept(stream, 1, "before", entry_id=entry_id)
+    drain()
+    assert bodies(database) == [(1, "after")]
+    assert query(database, "SELECT * FROM conflicts") == []
+
+
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_a_number_that_is_taken_is_kept_as_a_conflict(
+    database: str, stream: redis.Redis, drain: Callable[[], None], in_one_batch: bool
+) -> None:
+    accept(stream, 1, "first", entry_id="1000-0")
+    if not in_one_batch:
+        drain()
+    second = accept(stream, 1, "second", entry_id="1001-0")
+    accept(stream, 2, "third", entry_id="1002-0")
+    drain()
+    assert bodies(database) == [(1, "first"), (2, "third")]
+    kept = query(
+        database, "SELECT entry_id, access_token, chat_number, number, body FROM conflicts"
+    )
+    assert kept == [(second, TOKEN, 1, 1, "second")]
+    assert counts_that_differ(database) == []
+
+
+def test_a_replayed_conflict_is_kept_once(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    for _ in range(2):
+        stream.delete(ACCEPTED)
+        accept(stream, 1, "first", entry_id="1000-0")
+        accept(stream, 1, "second", entry_id="1001-0")
+        drain()
+    assert query(database, "SELECT body FROM conflicts") == [("second",)]
+
+
+def test_two_persisters_at_once_store_everything_once(database: str, stream: redis.Redis) -> None:
+    from crud_service.chat.accepted import read_batch
+    from crud_service.chat.persist import store
+
+    for number in range(1, 301):
+        accept(stream, number, f"body {number}", chat=1 + number % 3)
+    entries = read_batch(stream).entries
+
+    def persist(parts: list[slice]) -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            for part in parts:
+                store(connection, entries[part])
+
+    forwards = [slice(start, start + 50) for start in range(0, 300, 25)]
+    threads = [
+        threading.Thread(target=persist, args=(parts,))
+        for parts in (forwards, forwards[::-1], [slice(0, 300)])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert query(database, "SELECT count(*) FROM messages") == [(300,)]
+    assert counts_that_differ(database) == []
+    assert query(database, "SELECT * FROM conflicts") == []
+
+
+def test_who_does_not_get_the_lease_leaves_the_stream_alone(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    stream.set(LEASE_PERSIST, "somebody else")
+    accept(stream, 1)
+    drain()
+    assert stream.xlen(ACCEPTED) == 1
+    assert stream.get(LEASE_PERSIST) == b"somebody else"
+
+
+def test_the_lease_is_given_back_at_the_end(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    accept(stream, 1)
+    drain()
+    assert not stream.exists(LEASE_PERSIST)
+
+
+def test_every_batch_is_counted_and_its_lag_too(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    from crud_service.chat.worker_metrics import read_metrics
+
+    for number in (1, 2, 3):
+        accept(stream, number)
+    drain()
+    metrics = {metric.name: metric for metric in read_metrics(stream)}
+    assert metrics["persist_messages"].value == 3
+    assert metrics["persist_batches"].value == 1
+    assert dict(metrics["persist_lag_seconds"].buckets)["+Inf"] == 3
+    assert dict(metrics["persist_batch_entries"].buckets)["5"] == 1
+
+
+def test_a_full_redis_does_not_stop_the_persister(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    accept(stream, 1)
+    stream.config_set("maxmemory", 1)
+    try:
+        drain()
+    finally:
+        stream.config_set("maxmemory", 0)
+    assert bodies(database) == [(1, "hello")]
+    assert stream.xlen(ACCEPTED) == 0
