@@ -32,6 +32,8 @@ class Settings:
     numbering_port: int = 8080
     host: str = LOOPBACK
     with_elasticsearch: bool = True
+    # It takes ten seconds of a processor to start: tests start it when one needs it.
+    elasticsearch_later: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -60,6 +62,7 @@ class Stores:
         self.layout = Layout(settings.directory)
         self.supervisor = Supervisor(self.layout)
         self.environment: dict[str, str] = {}
+        self.search: list[Part] = []
         self.optional: list[Running] = []
         self.why_no_elasticsearch = ""
 
@@ -79,9 +82,10 @@ class Stores:
             postgres(self.layout, ports["postgres"], secrets["POSTGRES_PASSWORD"]),
             valkey(self.layout, ports["valkey"]),
         ]
-        search = self.elasticsearch(ports)
+        self.search = self.elasticsearch(ports)
         needed = self.supervisor.start(parts)
-        self.optional = self.supervisor.start(search)
+        if not self.settings.elasticsearch_later:
+            self.start_elasticsearch()
         self.supervisor.wait_ready(needed)
         url = database_url(secrets["POSTGRES_PASSWORD"], ports["postgres"], "chat")
         if not self.supervisor.stopping:
@@ -89,7 +93,7 @@ class Stores:
         self.environment = {
             "DATABASE_URL": url,
             "REDIS_URL": redis_url(ports["valkey"]),
-            "ELASTICSEARCH_URL": elasticsearch_url(ports["elasticsearch"]) if search else "",
+            "ELASTICSEARCH_URL": elasticsearch_url(ports["elasticsearch"]) if self.search else "",
         }
         return self.environment
 
@@ -106,6 +110,11 @@ class Stores:
             return []
         transport = ports["elasticsearch_transport"]
         return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
+
+    def start_elasticsearch(self) -> None:
+        """Start Elasticsearch, where there is one, without waiting for it."""
+        if not self.optional:
+            self.optional = self.supervisor.start(self.search)
 
     def wait_for_elasticsearch(self) -> None:
         self.supervisor.wait_ready_if_possible(self.optional)

@@ -7,8 +7,9 @@ Stores, started once a session and shared (PostgreSQL, Valkey, Elasticsearch):
     database_url            a database of the test's own, empty
     migrated_database_url   a database of the test's own, with our tables
     redis_url               a database number of Valkey, emptied for the test
-    elasticsearch_url       the server; where it can't be had the test is skipped with
-                            a loud line, or fails when CI=true
+    elasticsearch_url       the server, started by the first test that asks for it; where it
+                            can't be had the test is skipped with a loud line, or fails
+                            when CI=true
     crud                    Django, set up in this process on one migrated database
                             (session); sets the environment variables of SPEC's settings
     clean_crud              the same, with all of our tables and Valkey's database emptied
@@ -83,11 +84,10 @@ def pytest_sessionfinish(exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def stores() -> Iterator[Stores]:
     """PostgreSQL, Valkey and Elasticsearch, one of each for the session."""
-    running = Stores(Settings(SESSION / "stores"))
+    running = Stores(Settings(SESSION / "stores", elasticsearch_later=True))
     running.prepare()
     try:
         running.start()
-        running.wait_for_elasticsearch()
         yield running
     finally:
         running.stop()
@@ -150,6 +150,8 @@ def empty_redis(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def elasticsearch_url(stores: Stores) -> str:
+    stores.start_elasticsearch()
+    stores.wait_for_elasticsearch()
     url = stores.environment["ELASTICSEARCH_URL"]
     if url and is_green_enough(url):
         return url
