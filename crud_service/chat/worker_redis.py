@@ -10,12 +10,17 @@ from redis.retry import Retry
 
 # Longer than any blocking read; without a time-out a half-open link hangs a worker for good.
 SOCKET_TIMEOUT_SECONDS = 5
+# As Redis lists our connections; a worker's health is read from there.
+CLIENT_NAME = "worker"
 
 
-def connect(socket_timeout: float = SOCKET_TIMEOUT_SECONDS) -> Redis:
+def connect(
+    socket_timeout: float = SOCKET_TIMEOUT_SECONDS, client_name: str = CLIENT_NAME
+) -> Redis:
     """A client for what may be sent twice: everything the worker does is idempotent."""
     return Redis.from_url(
         settings.REDIS_URL,
+        client_name=client_name,
         # Replies of RESP 2 are what redis-py parses fastest and names most stably.
         protocol=2,
         socket_timeout=socket_timeout,
