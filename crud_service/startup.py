@@ -7,7 +7,9 @@ from crud_service import settings
 logger = logging.getLogger(__name__)
 
 # Every value that was ever written down as an example or a default.
-KNOWN_SECRETS = frozenset({"", "local", "secret", "changeme", "change-me", "admin", "password"})
+KNOWN_SECRETS = frozenset(
+    {"", "local", "local-internal-token", "secret", "changeme", "change-me", "admin", "password"}
+)
 SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 
