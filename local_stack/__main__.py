@@ -40,19 +40,28 @@ def run() -> None:
     stack.prepare()
     stop_on_signals(stack)
     try:
-        environment = stack.start()
-        if not stack.supervisor.stopping:
-            welcome(environment, stack)
+        welcome(stack.start(), stack)
         stack.supervisor.run()
-        say("stopping …")
+    except KeyboardInterrupt:
+        say()
     finally:
+        say("stopping …")
+        stack.supervisor.ask_to_stop()
         stack.stop()
 
 
 def stop_on_signals(stack: Stack) -> None:
-    """Ask the stack to stop, whatever it is doing at the moment."""
+    """End a start at once, and a watch at its next look; later signals change nothing."""
+
+    def interrupt(*_: object) -> None:
+        if stack.supervisor.stopping:
+            return
+        stack.supervisor.ask_to_stop()
+        if not stack.started:
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stack.supervisor.ask_to_stop())
+        signal.signal(number, interrupt)
     if "MAKELEVEL" in os.environ and sys.platform == "linux":
         # A `make` that is killed would leave us running with nobody to stop us.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))

@@ -23,7 +23,7 @@ from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
 
-START_SECONDS = 180.0
+START_SECONDS = 300.0
 STOP_SECONDS = 40.0
 
 
@@ -54,7 +54,11 @@ class RunningStack:
     def start(self) -> None:
         """Start everything and wait until it works; raises StackError when it does not."""
         self.launch()
-        wait_until(self.has_started, START_SECONDS, "the stack did not start", self.output)
+        try:
+            wait_until(self.has_started, START_SECONDS, "the stack did not start", self.output)
+        except BaseException:
+            self.stop()
+            raise
         self.environment = self.layout.read_env()
 
     def launch(self) -> None:

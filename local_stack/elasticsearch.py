@@ -69,6 +69,7 @@ def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) ->
         },
         user=user,
         find_pid=server_pid,
+        ready_seconds=180.0,
     )
 
 

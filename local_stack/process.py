@@ -32,7 +32,7 @@ class Part:
     user: StoreUser = field(default_factory=StoreUser)
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 12.0
-    ready_seconds: float = 60.0
+    ready_seconds: float = 90.0
     # The process to name in pids/, for a part whose command starts the real one.
     find_pid: Callable[[int], int] = lambda pid: pid
 
@@ -70,13 +70,11 @@ class Running:
         code = self.process.returncode
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
-    def wait_ready(self, give_up: Callable[[], bool] = lambda: False) -> None:
+    def wait_ready(self) -> None:
         """Wait until the part works; raises StackError when it dies or takes too long."""
         deadline = time.monotonic() + self.part.ready_seconds
         while not self.part.is_ready():
             self.note_pid()
-            if give_up():
-                return
             if self.died():
                 raise StackError(f"{self.part.name} {self.failure(self.how_it_died())}")
             if time.monotonic() > deadline:

@@ -88,8 +88,7 @@ class Stores:
             self.start_elasticsearch()
         self.supervisor.wait_ready(needed)
         url = database_url(secrets["POSTGRES_PASSWORD"], ports["postgres"], "chat")
-        if not self.supervisor.stopping:
-            create_database(url)
+        create_database(url)
         self.environment = {
             "DATABASE_URL": url,
             "REDIS_URL": redis_url(ports["valkey"]),
@@ -129,6 +128,8 @@ class Stores:
 class Stack(Stores):
     """The stores with crud, worker and numbering."""
 
+    started = False
+
     def prepare(self) -> None:
         super().prepare()
         require_free("CRUD_PORT", self.settings.crud_port, self.settings.host)
@@ -138,15 +139,13 @@ class Stack(Stores):
         """Start everything; stack.env appears when all of it works."""
         began = time.monotonic()
         self.environment = {**super().start(), **self.application_environment()}
-        if self.supervisor.stopping:
-            return self.environment
         migrate(self.layout, self.environment)
         needed = self.supervisor.start(applications(self.environment))
         self.supervisor.wait_ready(needed)
         self.wait_for_elasticsearch()
-        if not self.supervisor.stopping:
-            self.layout.write_env(self.environment)
-            say(f"ready after {time.monotonic() - began:.1f} s")
+        self.layout.write_env(self.environment)
+        self.started = True
+        say(f"ready after {time.monotonic() - began:.1f} s")
         return self.environment
 
     def application_environment(self) -> dict[str, str]:

@@ -80,7 +80,7 @@ class Supervisor:
     def wait_ready(self, parts: Sequence[Running]) -> None:
         """Wait for parts that the stack can't do without."""
         for part in parts:
-            part.wait_ready(give_up=lambda: self.stopping)
+            part.wait_ready()
 
     def wait_ready_if_possible(self, parts: Sequence[Running]) -> None:
         """Wait for parts that the stack can do without, and say so when it has to."""

@@ -1,0 +1,127 @@
+"""`python -m local_stack run` as a person meets it: what it says, and what it leaves."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+import redis
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack, wait_until
+from local_stack.distribution import UnavailableError, distribution
+from local_stack.layout import Layout
+from local_stack.stack import Settings, Stores
+
+
+def run(
+    directory: Path, command: str = "run", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """One command that is expected to fail soon."""
+    return subprocess.run(
+        [sys.executable, "-m", "local_stack", command],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_DIR": str(directory), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("variable", ["CRUD_PORT", "NUMBERING_PORT"])
+def test_a_taken_port_is_named_in_one_line(tmp_path: Path, variable: str) -> None:
+    other = {"CRUD_PORT": "NUMBERING_PORT", "NUMBERING_PORT": "CRUD_PORT"}[variable]
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        done = run(tmp_path, **{variable: str(port), other: "20001"})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"port {port} is taken by " in line
+    assert f"(pid {os.getpid()})" in line
+    assert f"{variable}=" in line
+    assert list(Layout(tmp_path).pids.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1"])
+def test_a_port_that_is_none_is_named_in_one_line(tmp_path: Path, port: str) -> None:
+    done = run(tmp_path, CRUD_PORT=port)
+    assert (done.returncode, done.stderr) == (1, f"local_stack: CRUD_PORT={port} is not a port\n")
+
+
+def test_a_demo_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo")
+    assert done.returncode == 1
+    assert done.stderr.endswith("start one with `make run` first\n")
+
+
+def test_a_stack_that_runs_is_not_started_twice(tmp_path: Path) -> None:
+    with Layout(tmp_path).lock():
+        done = run(tmp_path, CRUD_PORT="20001", NUMBERING_PORT="20002")
+    assert done.returncode == 1
+    assert f"a stack runs in {tmp_path} already (supervisor {os.getpid()})" in done.stderr
+
+
+def test_no_maven_is_a_reason_and_not_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UnavailableError, match="mvn is not installed"):
+        distribution(Layout(tmp_path))
+
+
+def test_the_stores_keep_their_data_and_their_ports_between_runs(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, with_elasticsearch=False)
+    first = run_stores_once(settings, "SET kept 1", "CREATE TABLE kept ()")
+    second = run_stores_once(settings, "GET kept", "TABLE kept")
+    assert first == second
+    assert not first["ELASTICSEARCH_URL"]
+
+
+def run_stores_once(settings: Settings, command: str, query: str) -> dict[str, str]:
+    """Start the stores, send each a command, and stop them; returns their addresses."""
+    stores = Stores(settings)
+    stores.prepare()
+    try:
+        addresses = stores.start()
+        with redis.Redis.from_url(addresses["REDIS_URL"]) as client:
+            assert client.execute_command(*command.split())
+        with psycopg.connect(addresses["DATABASE_URL"]) as connection:
+            connection.execute(query)
+    finally:
+        stores.stop()
+    return addresses
+
+
+def test_every_store_writes_before_it_answers(stores: Stores) -> None:
+    with redis.Redis.from_url(stores.environment["REDIS_URL"], decode_responses=True) as client:
+        wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+        assert {name: client.config_get(name)[name] for name in wanted} == wanted
+    with psycopg.connect(stores.environment["DATABASE_URL"]) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
+        sorting = "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database"
+        assert connection.execute(sorting).fetchone() == ("b", "C.UTF-8", "UTF8")
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_supervisor_takes_everything_with_it_and_can_be_started_again(
+    tmp_path: Path,
+) -> None:
+    stack = RunningStack(tmp_path, environment={"WITHOUT_ELASTICSEARCH": "1"})
+    names = ("postgres", "valkey", "crud", "worker", "numbering")
+    with stack:
+        pids = [stack.pid(name) for name in names]
+        assert stack.process is not None
+        stack.process.kill()
+        stack.process.wait()
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 20, "something lives on")
+    with stack:
+        assert all(psutil.pid_exists(stack.pid(name)) for name in names)
+        assert stack.stop(signal.SIGINT) == 0
