@@ -7,8 +7,9 @@ from contract.problems import MalformedBody, ValidationFailed
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 100
 
-_NAME = re.compile(rb'(?i)(?:^|;)\s*name="((?:[^"\\]|\\.)*)"')
-_FILENAME = re.compile(rb"(?i)(?:^|;)\s*filename\*?=")
+# .NET sends its names without quotes.
+_NAME = re.compile(rb'(?i)(?:^|;)\s*+name=(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
+_FILENAME = re.compile(rb"(?i)(?:^|;)\s*+filename\*?=")
 
 
 def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
@@ -20,8 +21,8 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
     if not boundary or len(boundary) > 70 or not boundary.isascii():
         raise MalformedBody("The multipart form has no usable boundary.")
     delimiter = b"\r\n--" + boundary.encode()
-    _preamble, *parts, closing = (b"\r\n" + body).split(delimiter)
-    if not parts or not closing.startswith(b"--"):
+    _preamble, *parts = (b"\r\n" + body).split(delimiter)
+    if not parts or not parts.pop().startswith(b"--"):
         raise MalformedBody("The multipart form is cut short.")
     if len(parts) > MAX_PARTS:
         raise ValidationFailed("body", f"A form may have {MAX_PARTS} parts at most.")
@@ -43,7 +44,8 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
     if _FILENAME.search(disposition):
         return None
     try:
-        return re.sub(rb"\\(.)", rb"\1", name[1]).decode(), value.decode()
+        plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])
+        return plain.decode(), value.decode()
     except UnicodeDecodeError as error:
         raise MalformedBody("The multipart form is not valid UTF-8.") from error
 

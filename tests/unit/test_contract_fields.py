@@ -1,0 +1,216 @@
+"""Input: what goes in comes out to the letter, whichever way it was sent."""
+
+import json
+import time
+from typing import Any
+from urllib.parse import quote_from_bytes, quote_plus, urlencode
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract.fields import (
+    MAX_PAIRS,
+    MISSING,
+    check_keyword,
+    check_message_body,
+    check_name,
+    find_field,
+    parse_body,
+    parse_urlencoded,
+    split_content_type,
+)
+from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+LONE = st.characters(codec="utf-8")
+TEXTS = st.text(LONE, min_size=1, max_size=200) | st.sampled_from(
+    [
+        "  kept \r\n",
+        "e\u0301é",
+        "👩‍👩‍👧",
+        "שלום",
+        "漢字",
+        "{",
+        '{"a":1}',
+        "a=b&c%41+",
+        "--x\r\n",
+        "\u2028\x0b",
+    ]
+)
+JSON_TYPES = (
+    JSON,
+    "APPLICATION/JSON ; Charset=UTF-8",
+    'application/json; charset="utf-8"',
+    "application/vnd.api+json",
+    "text/json",
+    None,
+    "",
+    FORM,
+)
+
+
+def find(body: bytes = b"", content_type: str | None = JSON, query: bytes = b"") -> object:
+    return find_field("body", content_type=content_type, body=body, query=query, loads=orjson.loads)
+
+
+@given(TEXTS, st.sampled_from(JSON_TYPES), st.booleans())
+def test_json_comes_out_as_it_went_in(text: str, content_type: str | None, escaped: bool) -> None:
+    sent = json.dumps({"other": 1, "body": text}, ensure_ascii=escaped)
+    assert find(b" \r\n\t" + sent.encode(), content_type) == text
+
+
+@given(TEXTS, st.sampled_from([FORM, f"{FORM}; charset=UTF-8", FORM.upper()]))
+def test_a_form_comes_out_as_it_went_in(text: str, content_type: str) -> None:
+    assert find(urlencode({"x": "1", "body": text}).encode(), content_type) == text
+
+
+@given(TEXTS)
+def test_a_query_string_comes_out_as_it_went_in(text: str) -> None:
+    for encoded in (quote_plus(text), quote_from_bytes(text.encode(), safe="")):
+        assert find(query=f"x=1&body={encoded}".encode(), content_type=None) == text
+
+
+@given(st.text(LONE.filter(lambda c: c not in "&+%"), min_size=1).filter(lambda t: t[0] != "{"))
+def test_a_form_that_is_not_encoded_is_taken_as_it_is(text: str) -> None:
+    assert find(b"body=" + text.encode(), FORM) == text
+
+
+def test_percent_signs_that_encode_nothing_stay() -> None:
+    assert parse_urlencoded(b"body=100%&x=%zz%4") == {"body": "100%", "x": "%zz%4"}
+
+
+def test_the_body_comes_before_the_query_string() -> None:
+    assert find(b'{"body": "json"}', JSON, b"body=query") == "json"
+    assert find(b"body=form", FORM, b"body=query") == "form"
+    assert find(b'{"body": null}', JSON, b"body=query") is None
+    assert find(b'{"name": "x"}', JSON, b"body=query") == "query"
+    assert find(b"", "image/png", b"body=query") == "query"
+
+
+def test_of_a_repeated_name_the_last_one_counts() -> None:
+    assert find(b'{"body": "a", "body": "b"}') == "b"
+    assert find(b"body=a&body=b", FORM) == "b"
+    assert find(query=b"body=a&body=b") == "b"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"body": }',
+        b"{'body': 'x'}",
+        b'{"body": NaN}',
+        b'{"body": Infinity}',
+        b'{"body": "\\ud800"}',
+        b'{"body": "\xed\xa0\x80"}',
+        b'{"body": "\xff"}',
+        b'{"body": "a\nb"}',
+        b'{"body": "a"} x',
+        b'\xef\xbb\xbf{"body": "a"}',
+        b'{"body": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=range(12),
+)
+def test_what_is_no_json_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        find(body)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"body"', b"null", b"true"])
+def test_json_that_is_no_object_is_invalid(body: bytes) -> None:
+    with pytest.raises(ValidationFailed):
+        find(body)
+
+
+@pytest.mark.parametrize("data", [b"body=%ff", b"body=\xff", b"%ed%a0%80=1", b"body=%c3"])
+def test_a_form_that_is_no_utf8_is_malformed(data: bytes) -> None:
+    for sent in ({"body": data, "content_type": FORM}, {"query": data}):
+        with pytest.raises(MalformedBody):
+            find(**sent)  # type: ignore[arg-type] # bytes and str by name
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain", "application/xml", "image/png", "nonsense", f"{JSON}; charset=latin-1",
+     f"{FORM}; charset=utf-16", "multipart/mixed; boundary=x"],
+)  # fmt: skip
+def test_other_types_are_not_read(content_type: str) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        find(b'{"body": "x"}', content_type)
+
+
+def test_an_empty_body_of_any_type_has_no_fields() -> None:
+    for content_type in (JSON, FORM, "multipart/form-data; boundary=x", "text/plain", None):
+        assert parse_body(content_type, b"", orjson.loads) == {}
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("", ("", {})),
+        ("Text/JSON", ("text/json", {})),
+        ("a/b;c=d", ("a/b", {"c": "d"})),
+        ('a/b; C = "d; e=f"; g=h', ("a/b", {"c": "d; e=f", "g": "h"})),
+        (r'a/b; c="d\"e\""', ("a/b", {"c": 'd"e"'})),
+        ("a/b; c", ("a/b", {})),
+        ("a/b;; c=d;", ("a/b", {"c": "d"})),
+    ],
+)
+def test_content_types_are_taken_apart(header: str, expected: Any) -> None:
+    assert split_content_type(header) == expected
+
+
+@pytest.mark.parametrize("unit", ["a", ";", " ", "; ", ";a", ';a="', "a=", '"', "\\"])
+def test_no_content_type_takes_long_to_read(unit: str) -> None:
+    started = time.perf_counter()
+    split_content_type("a/b; " + unit * (60_000 // len(unit)))
+    assert time.perf_counter() - started < 0.2
+
+
+def test_a_form_of_too_many_pairs_is_refused_at_once() -> None:
+    assert find(b"x&" * (MAX_PAIRS - 1) + b"body=a", FORM) == "a"
+    started = time.perf_counter()
+    with pytest.raises(ValidationFailed):
+        find(b"&" * 2**20, FORM)
+    assert time.perf_counter() - started < 0.05
+
+
+@pytest.mark.parametrize("check", [check_name, check_message_body, check_keyword])
+@pytest.mark.parametrize(
+    "value", [MISSING, None, 1, 1.5, True, [], {}, ["a"], "", " ", "\u3000\n", "a\x00b"]
+)
+def test_what_is_no_text_is_invalid(check: Any, value: object) -> None:
+    with pytest.raises(ValidationFailed) as raised:
+        check(value)
+    assert raised.value.status == 422
+    assert raised.value.errors[0]["field"] in {"name", "body", "keyword"}
+
+
+@pytest.mark.parametrize(
+    ("check", "longest"),
+    [
+        (check_name, "n" * 255),
+        (check_name, "👩" * 255),
+        (check_message_body, "b" * 65_536),
+        (check_message_body, "é" * 32_768),
+        (check_message_body, "漢" * 21_845 + "a"),
+        (check_message_body, "👩" * 16_384),
+        (check_keyword, "k" * 256),
+    ],
+    ids=range(7),
+)
+def test_the_longest_text_passes_and_one_more_does_not(check: Any, longest: str) -> None:
+    assert check(longest) == longest
+    with pytest.raises(ValidationFailed):
+        check(longest + "x")
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=300), st.sampled_from([*JSON_TYPES, "multipart/form-data; boundary=b"]))
+def test_nothing_that_can_be_sent_is_an_error_of_ours(body: bytes, content_type: str) -> None:
+    try:
+        find(body, content_type, query=body)
+    except (MalformedBody, ValidationFailed, UnsupportedMediaType):
+        return

@@ -1,0 +1,131 @@
+"""Forms of the type multipart/form-data, to the byte, and what is none."""
+
+import contextlib
+import time
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.multipart import MAX_PARTS, parse_multipart
+from contract.problems import MalformedBody, ValidationFailed
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=200) | st.sampled_from(
+    ["\r\n", "\r\n--", "--b", "\r\n--b\r\n", "  kept \n", "\r\n\r\n", "👩‍👩‍👧"]
+)
+
+
+def form(*parts: bytes, boundary: bytes = b"b") -> bytes:
+    """A form of parts given as their headers, an empty line and their value."""
+    delimited = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return delimited + b"--" + boundary + b"--\r\n"
+
+
+def part(name: bytes = b'"body"', value: bytes = b"hi", more: bytes = b"") -> bytes:
+    return b"Content-Disposition: form-data; name=" + name + more + b"\r\n\r\n" + value
+
+
+@given(TEXTS, TEXTS)
+def test_a_form_comes_out_as_it_went_in(body: str, other: str) -> None:
+    files = {"other": (None, other), "body": (None, body)}
+    request = httpx.Request("POST", "http://x", files=files)
+    boundary = request.headers["content-type"].partition("boundary=")[2]
+    assert parse_multipart(boundary, request.read()) == {"other": other, "body": body}
+
+
+@given(st.binary(max_size=200))
+def test_nothing_that_can_be_sent_is_an_error_of_ours(data: bytes) -> None:
+    for body in (data, b"--b" + data, form(data), form(part(data)), form(part(value=data))):
+        try:
+            parse_multipart("b", body)
+        except (MalformedBody, ValidationFailed):
+            continue
+
+
+def test_a_form_without_fields_is_empty() -> None:
+    assert parse_multipart("b", form()) == {}
+    assert parse_multipart("b", b"--b--") == {}
+
+
+def test_a_name_may_be_a_token_as_dotnet_sends_it() -> None:
+    assert parse_multipart("b", form(part(b"body"))) == {"body": "hi"}
+    assert parse_multipart("b", form(part(b"body", more=b"; x=y"))) == {"body": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [(rb'"a\"b"', 'a"b'), (rb'"a\\b"', "a\\b"), ('"é"'.encode(), "é"), (b'""', "")],
+)
+def test_quoted_names_are_unquoted(sent: bytes, name: str) -> None:
+    assert parse_multipart("b", form(part(sent))) == {name: "hi"}
+
+
+@pytest.mark.parametrize("more", [b'; filename="a.txt"', b"; FileName=a", b"; filename*=utf-8''a"])
+def test_a_file_is_no_field(more: bytes) -> None:
+    assert parse_multipart("b", form(part(more=more), part(b'"x"'))) == {"x": "hi"}
+
+
+def test_other_headers_and_letter_cases_change_nothing() -> None:
+    sent = b"X-A: b\r\ncontent-type: text/plain\r\nCONTENT-disposition:form-data;NAME=" + b'"body"'
+    assert parse_multipart("b", form(sent + b"\r\n\r\nhi")) == {"body": "hi"}
+
+
+def test_of_a_repeated_name_the_last_one_counts() -> None:
+    assert parse_multipart("b", form(part(value=b"1"), part(value=b"2"))) == {"body": "2"}
+
+
+def test_what_stands_before_and_behind_the_form_is_ignored() -> None:
+    assert parse_multipart("b", b"preamble\r\n" + form(part()) + b"epilogue") == {"body": "hi"}
+
+
+def test_blanks_behind_a_boundary_are_allowed() -> None:
+    assert parse_multipart("b", b"--b \t\r\n" + part() + b"\r\n--b--") == {"body": "hi"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"hi",
+        b"--b",
+        b"--b\r\n",
+        b"--b\r\n" + part(),
+        b"--b\r\n" + part() + b"\r\n--b\r\n",
+        b"--c\r\n" + part() + b"\r\n--c--\r\n",
+        form(b"hi"),
+        form(b"\r\nhi"),
+        form(b"Content-Disposition: form-data\r\n\r\nhi"),
+        form(b"Content-Type: text/plain\r\n\r\nhi"),
+        form(part(value=b"\xff")),
+        form(part(b'"\xff"')),
+        form(part(b'"body')),
+        form(part()).replace(b"\r\n", b"\n"),
+    ],
+    ids=range(14),
+)
+def test_what_is_no_form_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        parse_multipart("b", body)
+
+
+@pytest.mark.parametrize("boundary", ["", "b" * 71, "é"])
+def test_a_boundary_that_is_none_is_malformed(boundary: str) -> None:
+    with pytest.raises(MalformedBody):
+        parse_multipart(boundary, form(part()))
+
+
+def test_a_form_of_too_many_parts_is_invalid() -> None:
+    assert parse_multipart("b", form(*[part()] * MAX_PARTS)) == {"body": "hi"}
+    with pytest.raises(ValidationFailed):
+        parse_multipart("b", form(*[part()] * (MAX_PARTS + 1)))
+
+
+@pytest.mark.parametrize(
+    "unit", [b';name="', b'"', b"\\", b";filename", b"; ", b"\r\n", b"x", b":"]
+)
+def test_no_form_takes_long_to_read(unit: bytes) -> None:
+    started = time.perf_counter()
+    sent = form(part(more=unit * (1_000_000 // len(unit))))
+    with contextlib.suppress(MalformedBody):
+        parse_multipart("b", sent)
+    assert time.perf_counter() - started < 0.5

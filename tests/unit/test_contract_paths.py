@@ -1,0 +1,106 @@
+"""Paths, keys, request ids and problem documents: what both services take for granted."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract import keys, problems
+from contract.paths import MAX_NUMBER, mask_path, parse_number
+from contract.problems import MethodNotAllowed, NotFound, Problem, StoreUnavailable
+from contract.request_id import request_id
+from contract.sequences import sequence_path
+
+TOKEN = "AbcdefghijklmnopqrstuvwX"
+PROBLEMS = [
+    kind for kind in vars(problems).values() if isinstance(kind, type) and issubclass(kind, Problem)
+]
+
+
+@given(st.integers(1, MAX_NUMBER))
+def test_a_number_is_itself(number: int) -> None:
+    assert parse_number(str(number)) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "01", "-1", "+1", "1.0", "1_0", "1e3", " 1", "1\n", "abc", "٣", "\uff11", "0x1",
+     str(MAX_NUMBER + 1), "9" * 19, "9" * 5000],
+)  # fmt: skip
+def test_anything_else_is_no_number(text: str) -> None:
+    assert parse_number(text) is None
+
+
+def test_masked_paths_show_four_characters_of_a_token() -> None:
+    path = f"/applications/{TOKEN}/chats/1/messages"
+    assert mask_path(path) == "/applications/Abcd…/chats/1/messages"
+    assert mask_path(f"{path}?next={TOKEN}") == "/applications/Abcd…/chats/1/messages?next=Abcd…"
+    assert mask_path("/health/live") == "/health/live"
+
+
+@given(st.text("abAB09._:-", min_size=1, max_size=128))
+def test_a_harmless_request_id_is_taken_over(header: str) -> None:
+    assert request_id(header) == header
+
+
+@pytest.mark.parametrize("header", [None, "", "a b", "a\n", 'a"', "é", "a" * 129, "{}", "\x00"])
+def test_any_other_is_replaced(header: str | None) -> None:
+    made = request_id(header)
+    assert made != header
+    assert request_id(made) == made
+    assert made != request_id(None)
+
+
+def test_no_two_keys_of_the_system_meet() -> None:
+    made = {
+        keys.chat_sequence(TOKEN),
+        keys.message_sequence(TOKEN, 1),
+        keys.message_sequence(TOKEN, 11),
+        keys.idempotency(TOKEN, None, "1:k"),
+        keys.idempotency(TOKEN, 1, "k"),
+        keys.idempotency(TOKEN, 1, "1:k"),
+        keys.idempotency(TOKEN, 11, "k"),
+        keys.batch("1"),
+        keys.seed_lock(keys.chat_sequence(TOKEN)),
+        keys.unknown(keys.chat_sequence(TOKEN)),
+    }
+    assert len(made) == 10
+
+
+def test_a_message_sequence_starts_with_its_applications_prefix() -> None:
+    assert keys.message_sequence(TOKEN, 12) == keys.message_sequences(TOKEN) + "12"
+
+
+def test_sequence_paths_name_the_chat_of_a_message() -> None:
+    assert sequence_path(TOKEN, None) == f"/internal/sequences/{TOKEN}"
+    assert sequence_path(TOKEN, 7) == f"/internal/sequences/{TOKEN}/7"
+
+
+@given(st.text(max_size=700))
+def test_a_problem_is_json_with_a_harmless_instance(path: str) -> None:
+    path = path.encode(errors="replace").decode()
+    document = json.loads(NotFound().render("/" + path, "r-1"))
+    assert list(document) == [
+        "type", "title", "status", "detail", "instance", "code", "request_id"
+    ]  # fmt: skip
+    assert (document["status"], document["code"], document["request_id"]) == (
+        404,
+        "not_found",
+        "r-1",
+    )
+    assert document["instance"].isascii()
+    assert not set(document["instance"]) & set('<>"{}|\\^` \n')
+    assert len(document["instance"]) <= problems.MAX_INSTANCE
+
+
+def test_every_kind_of_problem_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in PROBLEMS if kind is not Problem]
+    assert len(codes) == len(set(codes)) == 16
+    assert all(name in (problems.__doc__ or "") for name in codes)
+
+
+def test_some_problems_bring_headers() -> None:
+    assert MethodNotAllowed(["GET", "PUT"]).headers == {"Allow": "GET, PUT"}
+    assert StoreUnavailable(retry_after=7).headers == {"Retry-After": "7"}
+    assert problems.Unauthorized().headers == {"WWW-Authenticate": "Bearer"}
