@@ -65,7 +65,8 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     batcher = Batcher(numbers, max_waiting=settings.max_waiting, wake_up=wake_up)
     log = AccessLog()
-    creations = Creations(batcher, Seeding(redis, crud), log, settings.crud_public_url)
+    seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
+    creations = Creations(batcher, seeding, log, settings.crud_public_url)
     try:
         yield Running(redis, crud, batcher, creations, log)
     finally:

@@ -16,11 +16,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
+from secrets import token_hex
 
 import httpx
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
-from redis.exceptions import LockError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from contract import keys
 from contract.problems import NotFound, Problem, StoreUnavailable
@@ -30,6 +31,7 @@ from numbering_service.metrics import SEEDED
 
 DRAIN_SECONDS = 8
 LOOK_AGAIN_SECONDS = 0.005
+PAUSE_SECONDS = 0.1
 MAX_SEEDING_AT_ONCE = 32
 
 _FREE = "0-0"
@@ -38,9 +40,10 @@ _FREE = "0-0"
 class Seeding:
     """Seeds missing sequences, each once at a time in this process and in all of them."""
 
-    def __init__(self, redis: "Redis", crud: httpx.AsyncClient) -> None:
+    def __init__(self, redis: "Redis", crud: httpx.AsyncClient, *, patience_seconds: float) -> None:
         self._redis = redis
         self._crud = crud
+        self._patience = patience_seconds
         self._write = redis.register_script(
             files("numbering_service").joinpath("seed.lua").read_text()
         )
@@ -72,27 +75,38 @@ class Seeding:
         return forget
 
     async def _seed(self, creation: Creation) -> None:
-        key = creation.sequence_key
+        """Seed a sequence, waiting out a restart of Redis."""
         lock = Lock(
             self._redis,
-            keys.seed_lock(key),
+            keys.seed_lock(creation.sequence_key),
             timeout=keys.SEED_LOCK_TTL_SECONDS,
             sleep=LOOK_AGAIN_SECONDS,
             blocking_timeout=keys.SEED_LOCK_TTL_SECONDS,
         )
-        try:
-            async with self._places:
-                if not await lock.acquire():
-                    raise StoreUnavailable("The sequence is being looked up; nothing was changed.")
+        token = token_hex(16).encode()
+        give_up = time.monotonic() + self._patience
+        async with self._places:
+            while True:
                 try:
-                    await self._seed_locked(creation, key, lock)
-                finally:
-                    # A lock that was lost in the meantime guards nothing any more:
-                    # seed.lua has refused to write then, and the caller asks again.
-                    with suppress(LockError):
-                        await lock.release()
-        except RedisError as error:
-            raise StoreUnavailable("Redis is away; nothing was changed.") from error
+                    return await self._seed_under(lock, token, creation)
+                except RedisError as error:
+                    if time.monotonic() > give_up:
+                        raise StoreUnavailable("Redis is away; nothing was changed.") from error
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _seed_under(self, lock: Lock, token: bytes, creation: Creation) -> None:
+        # A connection that broke may have brought the lock and lost the answer:
+        # under our own token we know it as ours, and need not wait until it expires.
+        lock.local.token = token
+        if not await lock.owned() and not await lock.acquire(token=token):
+            raise StoreUnavailable("The sequence is being looked up; nothing was changed.")
+        try:
+            await self._seed_locked(creation, creation.sequence_key, lock)
+        finally:
+            # A lock that was lost in the meantime guards nothing any more:
+            # seed.lua has refused to write then, and the caller asks again.
+            with suppress(RedisError):
+                await lock.release()
 
     async def _seed_locked(self, creation: Creation, key: str, lock: Lock) -> None:
         known, unknown = await self._redis.mget(key, keys.unknown(key))
