@@ -7,8 +7,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 # service; the HTTP service runs them itself, at its own start.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
+from typing import Any
+
 from celery import Celery
+from celery.app.amqp import AMQP
 from django.conf import settings
+from kombu import Connection
 
 from contract.tasks import (
     BROKER_TRANSPORT_OPTIONS,
@@ -19,7 +23,24 @@ from contract.tasks import (
 )
 from crud_service.chat.sweep import Sweep
 
-app = Celery("worker", broker=settings.REDIS_URL)
+
+class SteadyConnection(Connection):
+    """Tries to reach a broker that is away once a second.
+
+    Celery would pause for two seconds more each time, up to thirty, and that
+    long nothing would be stored although Redis is back.
+    """
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Any:
+        steady = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
+        return super().ensure_connection(*args, **{**options, **steady})
+
+
+class SteadyAMQP(AMQP):
+    Connection = SteadyConnection
+
+
+app = Celery("worker", broker=settings.REDIS_URL, amqp=SteadyAMQP)
 app.conf.update(
     include=["crud_service.chat.tasks", "crud_service.search.tasks"],
     task_routes={

@@ -11,6 +11,7 @@ from typing import Any
 from celery import bootsteps
 from django import db
 from django.conf import settings
+from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
@@ -52,11 +53,15 @@ class Sweep(bootsteps.StartStopStep):
     def _run(self, app: Any) -> None:
         redis = connect(SOCKET_TIMEOUT_SECONDS)
         while not self._stopped.wait(INTERVAL_SECONDS):
-            sweep(app, redis)
+            try:
+                sweep(app, redis)
+            except Exception:
+                # Whatever it was, nobody else sweeps: the thread must live on.
+                logger.exception("the sweep failed")
 
 
 def sweep(app: Any, redis: Redis) -> None:
-    """Send the task of every kind that has work and nobody at it; never raises."""
+    """Send the task of every kind that has work and nobody at it."""
     try:
         sweep_accepted(app, redis)
         sweep_outbox(app, redis)
@@ -67,7 +72,7 @@ def sweep(app: Any, redis: Redis) -> None:
         # PostgreSQL is away. Nothing can be persisted or indexed, and the
         # persist task, which is sent all the same, says so in the log.
         db.connection.close()
-    except (RedisError, OSError, app.connection_errors) as error:
+    except (RedisError, OperationalError, OSError) as error:
         logger.warning("the sweep waits for Redis", extra={"reason": str(error)})
 
 
