@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 FLOOR = (3, 11)
+SAY_EVERY_SECONDS = 15
 
 
 def main() -> None:
@@ -77,11 +78,16 @@ def can_run(python: Path) -> bool:
 
 
 def run(command: list[str], failure: str) -> None:
-    """Run a command; leave with its last line of error when it fails."""
-    done = subprocess.run(command, check=False, text=True, capture_output=True)
-    if done.returncode != 0:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        sys.exit(f"{failure}: {find_reason(lines)}")
+    """Run a command, saying now and then that it goes on; leave with its error if it fails."""
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for passed in range(SAY_EVERY_SECONDS, 3600, SAY_EVERY_SECONDS):
+        try:
+            output, _ = process.communicate(timeout=SAY_EVERY_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            say(f"… {passed} s")
+    if process.returncode != 0:
+        sys.exit(f"{failure}: {find_reason(output.strip().splitlines() or ['no output'])}")
 
 
 def find_reason(lines: list[str]) -> str:
