@@ -78,7 +78,7 @@ def test_what_a_dead_part_had_started_ends_with_it(supervisor: Supervisor, layou
 
 
 def is_zombie(pid: int) -> bool:
-    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_a_part_that_dies_at_once_is_not_started_in_a_tight_loop(
