@@ -4,9 +4,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from django.core.handlers.exception import convert_exception_to_response
+from django.db import OperationalError, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
+
+from contract.problems import Problem, StoreUnavailable
+from crud_service.responses import problem_response
 
 MIDDLEWARE = (
     "django.middleware.security.SecurityMiddleware",
@@ -37,7 +41,10 @@ class AdminOnly:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not is_admin(request):
             return self.get_response(request)
-        response = self.chain(request)
+        try:
+            response = self.chain(request)
+        finally:
+            connections.close_all()  # rare requests on any of many threads: none is kept
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
@@ -49,6 +56,14 @@ class AdminOnly:
                 if response is not None:
                     return response
         return None
+
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponseBase | None:
+        """Called by Django for what a view raised: problems, and stores that are away."""
+        if isinstance(exception, OperationalError):
+            exception = StoreUnavailable()
+        return problem_response(exception, request) if isinstance(exception, Problem) else None
 
 
 def is_admin(request: HttpRequest) -> bool:

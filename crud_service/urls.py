@@ -7,11 +7,12 @@ patterns end in `\\Z` because `$` would match in front of a line break.
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.generic import RedirectView
 
 from contract.paths import TOKEN_PATTERN
 from crud_service import documentation, health, metrics, static_files
+from crud_service.chat.admin_site import site
 from crud_service.chat.internal_views import SequenceView
 from crud_service.chat.list_views import ApplicationsView, ChatsView, MessagesView
 from crud_service.chat.search_view import SearchView
@@ -49,7 +50,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     endpoint(r"^openapi\.json", documentation.OpenApiView.as_view(), "openapi"),
     endpoint("^docs", documentation.DocsView.as_view(), "docs"),
     re_path(r"^static/(?P<path>.+)\Z", static_files.StaticView.as_view(), name="static"),
-    path("admin/", admin.site.urls),
+    path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin/", site.urls),
 ]
 
 handler404 = "crud_service.responses.not_found"

@@ -1,0 +1,51 @@
+"""The operators' site: Django's admin with the state of things on its start page."""
+
+from typing import Any
+
+import redis
+from django.contrib.admin import AdminSite
+from django.db import connection
+from django.http import HttpRequest
+from django.http.response import HttpResponse
+
+from crud_service import redis_client
+from crud_service.store_metrics import GAUGES, backlog
+
+
+class OperatorsSite(AdminSite):
+    """Everything that is shown at /admin/."""
+
+    site_header = site_title = "Chat backend"
+    index_title = "State"
+    index_template = "operators_index.html"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {**(extra_context or {}), "state": [*backlog_state(), *index_state()]}
+        return super().index(request, context)
+
+
+def backlog_state() -> list[tuple[str, str]]:
+    """The backlog in words."""
+    try:
+        length, age = backlog(redis_client.client())
+    except (redis.RedisError, OSError):
+        return [("Backlog", "not known: Redis does not answer")]
+    return [("Backlog", f"{length} accepted and not stored yet, the oldest {age:.1f} s ago")]
+
+
+def index_state() -> list[tuple[str, str]]:
+    """How far search is behind, and what waits for an operator, in words."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(sql for _, sql in GAUGES.values()))
+        values = cursor.fetchone() or ()
+    return [
+        (text.rstrip("."), f"{value:.1f} s" if name.endswith("_seconds") else str(value))
+        for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True)
+    ]
+
+
+site = OperatorsSite(name="admin")
