@@ -6,13 +6,13 @@ REGISTRY = CollectorRegistry()
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 REQUESTS = Counter(
-    "http_requests_total",
+    "chat_http_requests",
     "Requests answered.",
     ("method", "route", "status"),
     registry=REGISTRY,
 )
 DURATION = Histogram(
-    "http_request_duration_seconds",
+    "chat_http_request_duration_seconds",
     "Time from a request's start to its answer (to its first byte where it is streamed).",
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
