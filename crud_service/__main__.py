@@ -21,11 +21,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from crud_service import settings
 from crud_service.logs import configure
+from crud_service.slow_clients import THREADS
 from crud_service.startup import refusals, warnings
 
-# Measured with wrk at 1, 16 and 64 clients on two cores: 4 to 16 are within a
-# tenth of each other; slow bodies and slow readers hold a thread each.
-THREADS = 16
 STOP_SECONDS = 8
 PR_SET_PDEATHSIG = 1
 

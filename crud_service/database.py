@@ -1,13 +1,13 @@
-"""Connections to PostgreSQL on the API's path: one for each thread of the server.
+"""Connections to PostgreSQL on the API's path: a few slots, of which a request takes one.
 
-A thread keeps its connection, so there is no pool to wait for or to be fenced
-in by: with as many connections as threads nobody ever waits, PostgreSQL away is
-a refused connection and a 503 in a millisecond, and PostgreSQL back is found
-by the very next request. (A pool reconnects in the background, with pauses
-that double.) The ORM, which the admin uses, has connections of its own.
+As many as the server has threads, so that nobody waits for one; and they
+outlive the threads, which the server ends when it has nothing to do. Nothing
+reconnects in the background, with pauses that grow: PostgreSQL away is a
+refused connection and a 503 in a millisecond, and PostgreSQL back is found by
+the very next request. The ORM, which the admin uses, has connections of its own.
 """
 
-import threading
+import queue
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from psycopg.abc import Buffer, Params
 from psycopg.adapt import Loader
 
 from contract.problems import StoreUnavailable
+from crud_service.slow_clients import THREADS
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -34,7 +35,13 @@ OPTIONS = (
     " -c jit=off -c max_parallel_workers_per_gather=0"
 )
 
-_local = threading.local()
+SLOTS = THREADS
+# Statements end after 15 seconds at most; who has waited this long is better told so.
+SLOT_TIMEOUT_SECONDS = 3.0
+
+_slots: "queue.SimpleQueue[Connection | None]" = queue.SimpleQueue()
+for _ in range(SLOTS):
+    _slots.put(None)
 _away_until = 0.0
 
 
@@ -46,7 +53,7 @@ class BytesLoader(Loader):
 
 
 def connect() -> Connection:
-    """A connection of this thread's own."""
+    """A fresh connection."""
     global _away_until
     started = time.monotonic()
     if started < _away_until:
@@ -73,23 +80,29 @@ def connect() -> Connection:
 
 
 def run(work: Callable[[Connection], T]) -> T:
-    """Run statements on this thread's connection; raises StoreUnavailable without PostgreSQL.
+    """Run statements on a connection; raises StoreUnavailable without PostgreSQL.
 
     `work` is run once more, on a fresh connection, when the connection turns
     out to be dead: it must therefore have no effect the second time.
     """
     try:
-        connection: Connection | None = getattr(_local, "connection", None)
+        connection = _slots.get(timeout=SLOT_TIMEOUT_SECONDS)
+    except queue.Empty as error:
+        raise StoreUnavailable from error
+    try:
         if connection is not None and not connection.closed:
             try:
                 return work(connection)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not connection.closed:
                     raise
-        _local.connection = connect()
-        return work(_local.connection)
+        connection = None
+        connection = connect()
+        return work(connection)
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailable from error
+    finally:
+        _slots.put(connection)
 
 
 def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:

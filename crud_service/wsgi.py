@@ -28,7 +28,11 @@ from crud_service.request_log import RequestLog, known_method  # noqa: E402 - th
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
 
-SAFE_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"))
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Server", "crud"),
+)
 
 request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
 
@@ -86,7 +90,7 @@ class Handler(WSGIHandler):
 
 def safe_path(path: str) -> str:
     """A path as it may stand in quotes in a log: short, plain, its tokens masked."""
-    return quote(mask_path(path[:512]), safe="/:…")
+    return mask_path(quote(path[:512], safe="/:"))
 
 
 application = Handler()

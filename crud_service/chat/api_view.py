@@ -4,7 +4,7 @@ Its request parsers and content negotiation are left out not for speed alone:
 they follow a form's `_method`, accept NaN, and refuse bodies that we take.
 """
 
-from typing import Any, ClassVar, NoReturn
+from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import orjson
 from django.http import HttpRequest
@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from contract.fields import MAX_REQUEST_BYTES, find_field
 from contract.problems import BodyTooLarge, MalformedRequest, MethodNotAllowed, UnsupportedMediaType
 from crud_service.responses import problem_of, problem_response
+from crud_service.slow_clients import held_thread
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -50,20 +51,25 @@ def read_body(request: HttpRequest) -> bytes:
     declared = request.META.get("CONTENT_LENGTH") or ""
     if declared.isascii() and declared.isdigit() and int(declared) > MAX_REQUEST_BYTES:
         raise BodyTooLarge
-    stream = request.META["wsgi.input"]
-    chunks, missing = [], MAX_REQUEST_BYTES + 1
-    if declared:
-        missing = min(missing, int(declared))
-    try:
-        while missing and (chunk := stream.read(min(missing, 65536))):
-            chunks.append(chunk)
-            missing -= len(chunk)
-    except OSError as error:
-        raise MalformedRequest("The body did not arrive in full.") from error
-    body = b"".join(chunks)
+    if declared == "0" or not (declared or "HTTP_TRANSFER_ENCODING" in request.META):
+        return b""
+    with held_thread():
+        body = read_up_to(request.META["wsgi.input"], MAX_REQUEST_BYTES + 1)
     if len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge
     return body
+
+
+def read_up_to(stream: BinaryIO, size: int) -> bytes:
+    """What a stream holds, up to a size; servers end it where the body ends."""
+    chunks = []
+    try:
+        while size > 0 and (chunk := stream.read(min(size, 65536))):
+            chunks.append(chunk)
+            size -= len(chunk)
+    except OSError as error:
+        raise MalformedRequest("The body did not arrive in full.") from error
+    return b"".join(chunks)
 
 
 def field(request: HttpRequest, name: str) -> object:

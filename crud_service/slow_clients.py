@@ -1,0 +1,59 @@
+"""Threads held by clients: while a body arrives, while a long list is read.
+
+The server has few threads, since more of them crowd the interpreter. So that a
+handful of slow clients cannot take all, most of them and no more may be held;
+whoever comes then with a body, or for a long list, is asked to come again.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contract.problems import Overloaded
+
+THREADS = 16
+HELD_AT_MOST = 10
+
+_free = threading.BoundedSemaphore(HELD_AT_MOST)
+
+
+@contextmanager
+def held_thread() -> Iterator[None]:
+    """Hold a thread for a while; raises Overloaded when too many are."""
+    if not _free.acquire(blocking=False):
+        raise Overloaded
+    try:
+        yield
+    finally:
+        _free.release()
+
+
+class HeldStream:
+    """Chunks on their way to a client, who holds a thread until the last one or until it goes.
+
+    Raises Overloaded at once when too many are held.
+    """
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._held = _free.acquire(blocking=False)
+        self._chunks = chunks
+        if not self._held:
+            raise Overloaded
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._chunks)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let the thread go; servers call it when the client is gone, or drop us without."""
+        if self._held:
+            self._held = False
+            _free.release()
+
+    __del__ = close
