@@ -3,14 +3,13 @@
 accepted                         stream: entries numbered and not yet stored, the backlog;
                                  written by numbers.lua, until they are stored
 sequence:chats:<token>           highest chat number handed out; written by numbers.lua and
-sequence:messages:<token>:<chat> seed.lua; highest message number; a week since the last use
+sequence:messages:<token>:<chat> seed.lua; highest message number; a week since the last use;
+                                 "unknown", for a second, when there is no such application or chat
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
 lock:<sequence key>              who seeds that sequence; numbering service, 15 seconds
-unknown:<sequence key>           crud_service has no such application or chat;
-                                 numbering service, a second
 wake_up:persist, wake_up:index   a task is on its way; whoever sends it, a second
 lease:persist, lease:index       the worker that persists or indexes now; worker, 5 seconds
 metrics:worker                   hash: what the workers counted; worker, for good
@@ -25,6 +24,8 @@ WAKE_UP_INDEX = "wake_up:index"
 LEASE_PERSIST = "lease:persist"
 LEASE_INDEX = "lease:index"
 WORKER_METRICS = "metrics:worker"
+
+UNKNOWN = "unknown"
 
 SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
 IDEMPOTENCY_TTL_SECONDS = 24 * 3600
@@ -63,8 +64,3 @@ def batch(batch_id: str) -> str:
 def seed_lock(sequence_key: str) -> str:
     """Key of the lock under which a missing sequence is seeded."""
     return f"lock:{sequence_key}"
-
-
-def unknown(sequence_key: str) -> str:
-    """Key that says, for a second, that a sequence has no application or chat."""
-    return f"unknown:{sequence_key}"

@@ -25,6 +25,7 @@
 --       -1         the idempotency key was used with another payload
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
+--       -4         crud_service has no such application or chat (the sequence is 'unknown')
 --
 -- A script that fails half way keeps its writes. So what can fail, GET and XADD, runs through pcall
 -- and before anything else of its creation is written; sequences move once, after all entries. The
@@ -43,22 +44,38 @@ local moved = {}
 local accepted = 0
 local answers = {0}
 
-local REFUSED = -3
+local REFUSED, UNKNOWN = -3, -4
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err ~= nil
 end
 
--- The highest number handed out, false when nobody knows it, nil when the key is of another type.
+-- The highest number handed out; or an answer instead: 0 when nobody knows it, -3, -4.
 local function read_sequence(key)
-  if highest[key] == nil then
-    local stored = redis.pcall('GET', key)
-    if failed(stored) then
-      return nil
-    end
-    highest[key] = stored and tonumber(stored) or false
+  local known = highest[key]
+  if known then
+    return known
   end
-  return highest[key]
+  local stored = redis.pcall('GET', key)
+  if not stored then
+    return nil, 0
+  elseif stored == 'unknown' then
+    return nil, UNKNOWN
+  end
+  known = not failed(stored) and tonumber(stored)
+  if not known then
+    return nil, REFUSED
+  end
+  highest[key] = known
+  return known
+end
+
+-- Lets messages follow a chat at once, even if it was asked for too early a moment ago.
+local function start_messages(key)
+  if redis.pcall('GET', key) == 'unknown' then
+    redis.call('DEL', key)
+  end
+  redis.call('SET', key, '0', 'NX', 'EX', sequence_ttl)
 end
 
 -- What a request with this idempotency key is answered, nil when it is the first one.
@@ -87,9 +104,9 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   if room <= accepted then
     return -2
   end
-  local last = read_sequence(sequence_key)
+  local last, instead = read_sequence(sequence_key)
   if not last then
-    return last == false and 0 or REFUSED
+    return instead
   end
   local number = last + 1
   local text = string.format('%.0f', number)
@@ -101,7 +118,7 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   highest[sequence_key] = number
   moved[sequence_key] = text
   if is_chat then
-    redis.call('SET', extra .. text, '0', 'NX', 'EX', sequence_ttl)
+    start_messages(extra .. text)
   end
   if idempotency_key ~= '' then
     redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', idempotency_ttl)

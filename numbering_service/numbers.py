@@ -20,7 +20,7 @@ from redis.exceptions import (
 )
 
 from contract import keys
-from contract.problems import KeyReused, Overloaded, Problem, StoreUnavailable
+from contract.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
 from numbering_service.creation import Created, Creation
 from numbering_service.metrics import BATCH_RETRIES, CREATED, REPLAYED
 from numbering_service.script_connection import ScriptConnection
@@ -38,7 +38,7 @@ _PASSING = (
     OSError,
 )
 
-_MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL = 0, -1, -2
+_MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
 
 Answer = Created | Problem | None
 """What became of a creation; None when its sequence is missing and must be seeded."""
@@ -136,6 +136,8 @@ def read_answer(answer: int | bytes) -> Answer:
         return None
     if answer == _KEY_REUSED:
         return KeyReused()
+    if answer == _UNKNOWN:
+        return NotFound()
     if answer == _STREAM_FULL:
         return Overloaded("Too many creations wait to be stored; nothing was changed.")
     return StoreUnavailable("Redis refused the entry; nothing was changed.")

@@ -63,9 +63,8 @@ def test_no_two_keys_of_the_system_meet() -> None:
         keys.idempotency(TOKEN, 11, "k"),
         keys.batch("1"),
         keys.seed_lock(keys.chat_sequence(TOKEN)),
-        keys.unknown(keys.chat_sequence(TOKEN)),
     }
-    assert len(made) == 10
+    assert len(made) == 9
 
 
 def test_a_message_sequence_starts_with_its_applications_prefix() -> None:

@@ -1,0 +1,244 @@
+"""numbers.lua on a real Valkey: what each creation of a batch is answered, and what it leaves."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+
+import pytest
+import redis
+
+from contract import keys
+from contract.fields import MAX_BODY_BYTES
+from numbering_service.creation import Creation
+
+A, B = "A" * 24, "B" * 24
+MISSING, REUSED, FULL, REFUSED, UNKNOWN = 0, -1, -2, -3, -4
+SCRIPT = files("numbering_service").joinpath("numbers.lua").read_text()
+
+
+class Numbering:
+    """The script as a client sees it, with a sequence of two chats to start from."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.redis = client
+        self.script = client.register_script(SCRIPT)
+        self.batches = 0
+        client.mset({keys.chat_sequence(A): 2, message(1): 0, message(2): 40})
+
+    def run(
+        self, *creations: Creation, batch: str | None = None, room: int = 1000, ttl: int = 100
+    ) -> tuple[int, list[int | bytes]]:
+        """Whether to wake the persister, and the answers."""
+        self.batches += 1
+        batch_key = keys.batch(batch or f"b{self.batches}")
+        names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
+        names += [key for creation in creations for key in creation.script_keys()]
+        arguments = [room, ttl, ttl + 100, ttl + 200, 1000]
+        arguments += [word for creation in creations for word in creation.script_arguments()]
+        wake, *answers = self.script(keys=names, args=arguments)
+        return wake, answers
+
+    def answers(self, *creations: Creation, batch: str | None = None, room: int = 1000) -> list:
+        return self.run(*creations, batch=batch, room=room)[1]
+
+    def entries(self) -> list[tuple[bytes, ...]]:
+        """Chat number, number and body of what is in the stream."""
+        return [
+            (fields[b"chat_number"], fields[b"number"], fields[b"body"])
+            for _entry_id, fields in self.redis.xrange(keys.ACCEPTED)
+        ]
+
+
+@pytest.fixture
+def numbering(redis_url: str) -> Iterator[Numbering]:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        yield Numbering(client)
+
+
+def message(chat: int) -> str:
+    return keys.message_sequence(A, chat)
+
+
+def chat(key: str = "", token: str = A) -> Creation:
+    return Creation(token, None, "", "r", key)
+
+
+def post(number: int, body: str = "hi", key: str = "", token: str = A) -> Creation:
+    return Creation(token, number, body, "r", key)
+
+
+def test_a_mixed_batch_numbers_each_sequence_by_itself(numbering: Numbering) -> None:
+    batch = [post(1, "a"), chat(), post(2, "b"), post(9), post(1, "c"), chat(token=B), chat()]
+    assert numbering.answers(*batch) == [1, 3, 41, MISSING, 2, MISSING, 4]
+    assert numbering.entries() == [
+        (b"1", b"1", b"a"),
+        (b"", b"3", b""),
+        (b"2", b"41", b"b"),
+        (b"1", b"2", b"c"),
+        (b"", b"4", b""),
+    ]
+    found = numbering.redis.mget(keys.chat_sequence(A), message(1), message(2), message(9))
+    assert found == [b"4", b"2", b"41", None]
+
+
+def test_batches_go_on_from_each_other(numbering: Numbering) -> None:
+    handed_out = [numbering.answers(*[post(1)] * size) for size in (1, 3, 512, 2)]
+    assert [number for answers in handed_out for number in answers] == list(range(1, 519))
+
+
+def test_a_new_chat_takes_messages_at_once_in_the_same_batch_too(numbering: Numbering) -> None:
+    assert numbering.answers(post(3), chat(), post(3), post(3)) == [MISSING, 3, 1, 2]
+
+
+def test_creating_a_chat_leaves_a_sequence_that_is_there_alone(numbering: Numbering) -> None:
+    numbering.redis.set(message(3), 17)
+    assert numbering.answers(chat(), post(3)) == [3, 18]
+
+
+def test_a_missing_sequence_leaves_nothing_behind(numbering: Numbering) -> None:
+    assert numbering.answers(post(7, key="k"), chat(token=B)) == [MISSING, MISSING]
+    assert numbering.redis.dbsize() == 3
+
+
+def test_a_batch_that_comes_again_is_answered_the_same(numbering: Numbering) -> None:
+    numbering.answers(post(2, "x", "key"))
+    batch = [post(1), chat(), post(9), post(2, "x", "key"), post(2, "y", "key"), post(1)]
+    first = numbering.answers(*batch, batch="again")
+    assert first == [1, 3, MISSING, b"41", REUSED, 2]
+    before = numbering.entries()
+    assert numbering.answers(*batch, batch="again") == first
+    assert numbering.entries() == before
+
+
+def test_a_batch_that_comes_again_wakes_nobody_twice(numbering: Numbering) -> None:
+    assert numbering.run(post(1), batch="again")[0] == 1
+    numbering.redis.delete(keys.WAKE_UP_PERSIST)
+    assert numbering.run(post(1), batch="again")[0] == 0
+
+
+def test_a_key_is_replayed_within_a_batch_and_across(numbering: Numbering) -> None:
+    assert numbering.answers(post(1, "a", "k"), post(1, "a", "k"), chat("k"), chat("k")) == [
+        1, b"1", 3, b"3"
+    ]  # fmt: skip
+    assert numbering.answers(post(1, "a", "k"), chat("k")) == [b"1", b"3"]
+    assert len(numbering.entries()) == 2
+
+
+def test_a_key_with_another_payload_is_refused(numbering: Numbering) -> None:
+    assert numbering.answers(post(1, "a", "k"), post(1, "b", "k")) == [1, REUSED]
+    assert numbering.answers(post(1, "b", "k"), post(1, "a", "k")) == [REUSED, b"1"]
+
+
+def test_a_key_belongs_to_its_collection(numbering: Numbering) -> None:
+    numbering.redis.set(keys.chat_sequence(B), 0)
+    batch = [post(1, "a", "k"), post(2, "a", "k"), chat("k"), chat("k", B), chat("1:k")]
+    assert numbering.answers(*batch) == [1, 41, 3, 1, 4]
+
+
+@pytest.mark.parametrize("key", [" ", "a b:c *?[]{}", "~" * 255, "1:" + "k"])
+def test_a_key_may_be_any_printable_text(numbering: Numbering, key: str) -> None:
+    assert numbering.answers(post(1, "a", key), post(1, "a", key)) == [1, b"1"]
+
+
+def test_a_replay_needs_neither_room_nor_its_sequence(numbering: Numbering) -> None:
+    numbering.answers(post(1, "a", "k"))
+    numbering.redis.delete(message(1))
+    assert numbering.answers(post(1, "a", "k"), post(1), room=1) == [b"1", FULL]
+
+
+def test_a_full_stream_takes_nothing(numbering: Numbering) -> None:
+    assert numbering.answers(post(1), post(1), chat(), post(2), room=3) == [1, 2, 3, FULL]
+    assert numbering.answers(chat("k"), post(1), room=3) == [FULL, FULL]
+    assert numbering.answers(chat("k"), post(1), room=5) == [4, 3]
+
+
+def test_a_key_of_another_type_refuses_its_own_creation_alone(numbering: Numbering) -> None:
+    numbering.redis.delete(message(1))
+    numbering.redis.lpush(message(1), "x")
+    numbering.redis.lpush(keys.idempotency(A, 2, "k"), "x")
+    assert numbering.answers(post(1), post(2), post(2, "a", "k"), chat()) == [
+        REFUSED, 41, REFUSED, 3
+    ]  # fmt: skip
+
+
+def test_a_stream_of_another_type_refuses_all(numbering: Numbering) -> None:
+    numbering.redis.set(keys.ACCEPTED, "no stream")
+    with pytest.raises(redis.ResponseError):
+        numbering.answers(post(1))
+    assert numbering.redis.get(message(1)) == b"0"
+
+
+def test_out_of_memory_refuses_all_and_moves_nothing(numbering: Numbering) -> None:
+    before = numbering.redis.config_get("maxmemory")["maxmemory"]
+    numbering.redis.config_set("maxmemory", 1)
+    try:
+        answers = numbering.answers(post(1), chat("k"), post(1))
+    finally:
+        numbering.redis.config_set("maxmemory", before)
+    assert answers == [REFUSED] * 3
+    assert numbering.redis.dbsize() == 3
+    assert numbering.answers(post(1), chat("k")) == [1, 3]
+
+
+def test_a_replay_is_answered_out_of_memory(numbering: Numbering) -> None:
+    numbering.answers(post(1, "a", "k"))
+    before = numbering.redis.config_get("maxmemory")["maxmemory"]
+    numbering.redis.config_set("maxmemory", 1)
+    try:
+        assert numbering.answers(post(1, "a", "k"), post(1)) == [b"1", REFUSED]
+    finally:
+        numbering.redis.config_set("maxmemory", before)
+
+
+def test_every_key_gets_its_time_to_live(numbering: Numbering) -> None:
+    numbering.run(post(1), chat("k"), batch="b", ttl=100)
+    for key, seconds in (
+        (message(1), 100),
+        (keys.chat_sequence(A), 100),
+        (message(3), 100),
+        (keys.idempotency(A, None, "k"), 200),
+        (keys.batch("b"), 300),
+    ):
+        assert seconds - 2 <= numbering.redis.ttl(key) <= seconds, key
+    assert 0 < numbering.redis.pttl(keys.WAKE_UP_PERSIST) <= 1000
+    assert numbering.redis.ttl(message(2)) == -1
+    assert numbering.redis.ttl(keys.ACCEPTED) == -1
+
+
+def test_the_persister_is_woken_once_and_not_while_it_works(numbering: Numbering) -> None:
+    assert numbering.run(post(9))[0] == 0
+    assert [numbering.run(post(1))[0] for _ in range(3)] == [1, 0, 0]
+    numbering.redis.delete(keys.WAKE_UP_PERSIST)
+    numbering.redis.set(keys.LEASE_PERSIST, "somebody")
+    assert numbering.run(post(1))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["\x01\x7f", "a\r\nb\\", "é👩‍👩‍👧", "x" * MAX_BODY_BYTES, "%d%s", "'\"]]--"],
+    ids=range(6),
+)
+def test_a_body_is_kept_to_the_letter(numbering: Numbering, body: str) -> None:
+    assert numbering.answers(post(1, body)) == [1]
+    assert numbering.entries() == [(b"1", b"1", body.encode())]
+
+
+def test_high_numbers_stay_exact(numbering: Numbering) -> None:
+    numbering.redis.set(message(1), 2**53 - 3)
+    assert numbering.answers(post(1), post(1), batch="b") == [2**53 - 2, 2**53 - 1]
+    assert numbering.answers(post(1), post(1), batch="b") == [2**53 - 2, 2**53 - 1]
+    assert [entry[1] for entry in numbering.entries()] == [b"%d" % (2**53 - n) for n in (2, 1)]
+
+
+def test_an_unknown_sequence_is_answered_without_a_look(numbering: Numbering) -> None:
+    numbering.redis.set(message(3), keys.UNKNOWN)
+    assert numbering.answers(post(3), chat(token=B), post(3)) == [UNKNOWN, MISSING, UNKNOWN]
+
+
+def test_a_chat_that_was_unknown_takes_messages_once_it_is_created(numbering: Numbering) -> None:
+    numbering.redis.set(message(3), keys.UNKNOWN)
+    assert numbering.answers(post(3), chat(), post(3)) == [UNKNOWN, 3, 1]
+
+
+def test_a_sequence_that_is_no_number_is_refused(numbering: Numbering) -> None:
+    numbering.redis.set(message(1), "x")
+    assert numbering.answers(post(1), post(2)) == [REFUSED, 41]
