@@ -60,8 +60,10 @@ def stop_on_signals(stack: Stack) -> None:
         if not stack.started:
             raise KeyboardInterrupt
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup sets
+        signal.signal(signal.SIGHUP, interrupt)
     if "MAKELEVEL" in os.environ and sys.platform == "linux":
         # A `make` that is killed would leave us running with nobody to stop us.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))

@@ -64,7 +64,10 @@ def fetch(cache: Path, home: Path) -> None:
         work = Path(name)
         download(work)
         say("elasticsearch  unpacking …")
-        unpack(next(work.glob("*.zip")), work)
+        try:
+            unpack(next(work.glob("*.zip")), work)
+        except zipfile.BadZipFile as error:
+            raise UnavailableError(f"what mvn fetched is damaged: {error}") from error
         try:
             (work / home.name).rename(home)
         except OSError:
