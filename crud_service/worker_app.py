@@ -58,7 +58,8 @@ app.conf.update(
     # After a lost connection Celery would take fewer tasks until the running
     # ones end; ours run for as long as there is work.
     worker_enable_prefetch_count_reduction=False,
-    worker_cancel_long_running_tasks_on_connection_loss=False,
+    # Concerns late acknowledgement only, which ours do without; unset, it warns.
+    worker_cancel_long_running_tasks_on_connection_loss=True,
     # Nothing here asks workers questions: without it no idle chatter on the broker.
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
