@@ -3,12 +3,15 @@
 from functools import cache
 from pathlib import Path
 
+import orjson
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from crud_service.chat.api_view import ApiView
+from crud_service.openapi import openapi_document
 from crud_service.responses import json_response
 
-HERE = Path(__file__).parent
+TEMPLATES = Path(__file__).parent / "templates"
 # Swagger UI sets styles on elements and draws its icons from data: addresses.
 DOCS_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -17,21 +20,21 @@ DOCS_POLICY = (
 
 
 @cache
-def openapi_document() -> bytes:
-    """The document as it is in the repository."""
-    return (HERE / "openapi.json").read_bytes()
+def rendered_document(admin_token: bool) -> bytes:
+    """The document as it goes over the wire."""
+    return orjson.dumps(openapi_document(admin_token=admin_token))
 
 
 class OpenApiView(ApiView):
     """`/openapi.json`"""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return json_response(openapi_document())
+        return json_response(rendered_document(bool(settings.ADMIN_TOKEN)))
 
 
 class DocsView(ApiView):
     """`/docs`"""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        page = (HERE / "templates" / "docs.html").read_bytes()
+        page = (TEMPLATES / "docs.html").read_bytes()
         return HttpResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})
