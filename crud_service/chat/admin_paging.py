@@ -19,7 +19,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic in th
     """Counts up to a limit; beyond it, PostgreSQL's own estimate of the table will do."""
 
     @cached_property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
         counted = rows.order_by().values("pk")[: COUNTED_AT_MOST + 1].count()
         if counted <= COUNTED_AT_MOST:

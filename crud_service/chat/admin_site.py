@@ -6,7 +6,7 @@ import redis
 from django.contrib.admin import AdminSite
 from django.db import connection
 from django.http import HttpRequest
-from django.http.response import HttpResponse
+from django.template.response import TemplateResponse
 
 from crud_service import redis_client
 from crud_service.store_metrics import GAUGES, backlog
@@ -23,7 +23,7 @@ class OperatorsSite(AdminSite):
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> TemplateResponse:
         context = {**(extra_context or {}), "state": [*backlog_state(), *index_state()]}
         return super().index(request, context)
 
