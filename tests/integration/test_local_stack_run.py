@@ -125,3 +125,13 @@ def test_a_killed_supervisor_takes_everything_with_it_and_can_be_started_again(
     with stack:
         assert all(psutil.pid_exists(stack.pid(name)) for name in names)
         assert stack.stop(signal.SIGINT) == 0
+
+
+def test_the_pid_of_elasticsearch_is_that_of_the_server_itself(
+    stores: Stores, elasticsearch_url: str
+) -> None:
+    server = psutil.Process(int((stores.layout.pids / "elasticsearch").read_text()))
+    assert server.name() == "java"
+    port = int(elasticsearch_url.rpartition(":")[2])
+    assert port in {connection.laddr.port for connection in server.net_connections()}
+    assert os.geteuid() != 0 or server.username() == "nobody"
