@@ -37,7 +37,8 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             line["exception"] = mask_path(self.formatException(record.exc_info))
-        return orjson.dumps(line, default=str).decode()
+        # Django hands a whole request to its log, whose text holds the path.
+        return orjson.dumps(line, default=lambda value: mask_path(str(value))).decode()
 
 
 def configure(service: str, level: str) -> None:
