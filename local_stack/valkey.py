@@ -24,6 +24,8 @@ SETTINGS = {
     "maxmemory": "512mb",
     # A full memory refuses new entries; evicting would forget answered ones.
     "maxmemory-policy": "noeviction",
+    # Its title would be written over the environment, by which leftovers are known.
+    "set-proc-title": "no",
     "tcp-backlog": "511",
     "tcp-keepalive": "60",
 }

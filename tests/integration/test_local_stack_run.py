@@ -16,6 +16,7 @@ from local_stack.applications import ROOT
 from local_stack.client import RunningStack, wait_until
 from local_stack.distribution import UnavailableError, distribution
 from local_stack.layout import Layout
+from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
 
 
@@ -135,3 +136,10 @@ def test_the_pid_of_elasticsearch_is_that_of_the_server_itself(
     port = int(elasticsearch_url.rpartition(":")[2])
     assert port in {connection.laddr.port for connection in server.net_connections()}
     assert os.geteuid() != 0 or server.username() == "nobody"
+
+
+def test_every_store_can_be_told_from_a_stranger(stores: Stores) -> None:
+    for name in ("postgres", "valkey"):
+        pid = int((stores.layout.pids / name).read_text())
+        assert is_ours(psutil.Process(pid), stores.layout.directory), name
+        assert not is_ours(psutil.Process(pid), stores.layout.directory.parent), name
