@@ -33,6 +33,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run the worker until it is told to stop."""
+    configure_logs()
     app.worker_main(
         [
             "--quiet",
@@ -48,8 +49,10 @@ def main() -> None:
 
 
 @signals.setup_logging.connect
-def on_setup_logging(**_kwargs: Any) -> None:
+def configure_logs(**_kwargs: Any) -> None:
+    """One line of JSON for everything that is said, warnings included."""
     logs.configure("worker", settings.LOG_LEVEL)
+    logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
 
