@@ -1,0 +1,71 @@
+"""A real worker, as a process of its own, for the tests that kill and freeze it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from local_stack.applications import ROOT
+
+
+class WorkerProcess:
+    """`python -m crud_service.worker`, and what can be done to it."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path):
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "crud_service.worker"],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_ready(self) -> None:
+        wait_until(lambda: "ready." in self.output(), 30, self.output)
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def children(self) -> list[psutil.Process]:
+        """The processes that run the tasks."""
+        return psutil.Process(self.process.pid).children()
+
+    def terminate(self, seconds: float = 10) -> int:
+        """SIGTERM; returns the exit code, or raises when that takes too long."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def running_worker(environment: Mapping[str, str], log: Path) -> Iterator[WorkerProcess]:
+    """A worker that takes tasks, and that is gone afterwards."""
+    worker = WorkerProcess(environment, log)
+    try:
+        worker.wait_until_ready()
+        yield worker
+    finally:
+        worker.kill()
+
+
+def wait_until(
+    condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = lambda: ""
+) -> float:
+    """How many seconds it took for a condition to come true; fails when it does not."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, f"not within {seconds} s\n{explain()}"
+        time.sleep(0.02)
+    return time.monotonic() - started
