@@ -22,7 +22,7 @@ SYLLABLES = (
     "hi ho i in is ja ka ke ko la le li lo lu ma me mi mo mu na ne ni no nu o on or pa pe pi po "
     "pra pro qua ra re ri ro ru sa se shi so sta su ta te the ti to tra tu u un ur va ve vi vo "
     "wa we wi xa ya yo za zi"
-).split()  # noqa: SIM905 - one entry a line would be a page long
+)
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Size:
 def make_words(rng: random.Random, count: int = 20_000) -> list[str]:
     """Different words, the most frequent first; one in eight is not plain Latin."""
     words: dict[str, None] = {}
+    syllables = SYLLABLES.split()
     while len(words) < count:
-        words[make_word(rng, short=len(words) < 150)] = None
+        words[make_word(rng, syllables, short=len(words) < 150)] = None
     return list(words)
 
 
-def make_word(rng: random.Random, *, short: bool) -> str:
+def make_word(rng: random.Random, syllables: list[str], *, short: bool) -> str:
     kind = rng.random()
     if kind < 0.03:
         return "".join(chr(rng.randint(0x0430, 0x044F)) for _ in range(rng.randint(2, 9)))
@@ -52,7 +53,7 @@ def make_word(rng: random.Random, *, short: bool) -> str:
         return "".join(chr(rng.randint(0x0628, 0x063A)) for _ in range(rng.randint(2, 7)))
     if kind < 0.09:
         return rng.choice(EMOJI) * rng.randint(1, 3)
-    word = "".join(rng.choices(SYLLABLES, k=rng.randint(1, 2 if short else 5)))
+    word = "".join(rng.choices(syllables, k=rng.randint(1, 2 if short else 5)))
     if kind < 0.13:
         return "".join(ACCENTS.get(letter, letter) for letter in word)
     return word.capitalize() if kind < 0.2 else word

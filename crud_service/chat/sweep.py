@@ -100,6 +100,7 @@ def is_outbox_filled() -> bool:
     query = "SELECT EXISTS (SELECT FROM search_outbox)"
     if settings.ELASTICSEARCH_URL:
         query += " OR EXISTS (SELECT FROM search_queue)"
+        query += " OR EXISTS (SELECT FROM search_state WHERE index_format = 0)"
     with db.connection.cursor() as cursor:
         cursor.execute(query)
         return bool(cursor.fetchone()[0])

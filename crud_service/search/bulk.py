@@ -12,13 +12,21 @@ from crud_service.search.outbox import Text
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
 
+class IndexGone(Exception):
+    """The index was removed while it was written to."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of a bulk: message ids by what is to be done about them."""
 
     retry: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
-    index_missing: bool = False
+
+    def add(self, other: "Outcome") -> None:
+        """Count in what became of the same documents in another index."""
+        self.retry |= other.retry
+        self.refused |= other.refused
 
 
 def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ()) -> Outcome:
@@ -62,7 +70,7 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
         status, message_id = int(str(result["status"])), int(str(result["_id"]))
         error = result.get("error")
         if isinstance(error, dict) and error.get("type") == "index_not_found_exception":
-            outcome.index_missing = True
+            raise IndexGone(str(error.get("index")))
         elif status == 429 or status >= 500:
             outcome.retry.add(message_id)
         elif status >= 400 and status not in (404, 409):

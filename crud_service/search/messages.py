@@ -6,15 +6,17 @@ from typing import Any
 
 import psycopg
 
+from crud_service.search.start_over import INDEX_FORMAT
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Elasticsearch is behind when something has waited for it for longer than a
-# searcher should have to.
+# Elasticsearch can be asked when it has an index that had every change, and
+# nothing has waited to get there for longer than a searcher should have to.
 FIND_CHAT = """
 SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
     SELECT FROM (SELECT changed_at FROM search_queue ORDER BY id LIMIT 1) AS oldest
     WHERE changed_at < now() - interval '1500 milliseconds'
-)
+) AND EXISTS (SELECT FROM search_state WHERE index_format = %s)
 FROM applications AS application
 JOIN chats AS chat ON chat.application_id = application.id AND chat.number = %s
 LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
@@ -40,7 +42,7 @@ class SearchedChat:
 
 def find_chat(connection: Connection, access_token: str, number: int) -> SearchedChat | None:
     """The chat of a path, if there is one."""
-    row = connection.execute(FIND_CHAT, (number, access_token)).fetchone()
+    row = connection.execute(FIND_CHAT, (INDEX_FORMAT, number, access_token)).fetchone()
     return SearchedChat(*row) if row else None
 
 

@@ -48,6 +48,11 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[]
 """
 
 
+# From here on an index misses changes. Should there be an Elasticsearch again,
+# the indexer starts a new one.
+FORGET_INDEX = "UPDATE search_state SET index_format = 0 WHERE index_format <> 0"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A row of `search_texts`."""
@@ -69,6 +74,8 @@ def index_batch(connection: psycopg.Connection, *, hand_on: bool, limit: int = B
     transaction, so none can be in one and not in the other.
     """
     with connection.transaction():
+        if not hand_on:
+            connection.execute(FORGET_INDEX)
         changes: list[Change] = connection.execute(CLAIM, (limit,)).fetchall()
         if changes:
             store_texts(connection, [row for row in map(to_text, changes) if row])

@@ -8,6 +8,7 @@ search_chats     how far a chat is covered by blocks
 search_blocks    for long chats: which 64 messages hold which grams
 search_queue     what is folded and not in Elasticsearch yet, if there is one
 search_failures  documents that Elasticsearch refused, with its reason
+search_state     one row: of which format the index is that has had every change, 0 for none
 """
 
 from django.db import migrations
@@ -20,15 +21,14 @@ QUEUE = """(
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000000
 )"""
 
-# The only thing put into the statement is the constant above.
-CREATE = f"""
+CREATE = """
 CREATE TABLE search_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     message_id bigint NOT NULL,
     chat_id bigint NOT NULL,
     number bigint NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT now()
-) WITH {QUEUE};
+) WITH (queue);
 
 CREATE TABLE search_queue (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -37,13 +37,19 @@ CREATE TABLE search_queue (
     number bigint NOT NULL,
     changed_at timestamptz NOT NULL,
     attempts smallint NOT NULL DEFAULT 0
-) WITH {QUEUE};
+) WITH (queue);
 
 CREATE TABLE search_failures (
     message_id bigint PRIMARY KEY,
     reason text NOT NULL,
     failed_at timestamptz NOT NULL DEFAULT now()
 );
+
+CREATE TABLE search_state (
+    id boolean PRIMARY KEY DEFAULT true CHECK (id),
+    index_format integer NOT NULL
+);
+INSERT INTO search_state (index_format) VALUES (0);
 
 CREATE TABLE search_texts (
     chat_id bigint NOT NULL,
@@ -80,9 +86,9 @@ END $$;
 CREATE FUNCTION enqueue_updated_messages() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO search_outbox (message_id, chat_id, number)
-    SELECT new.id, new.chat_id, new.number
-    FROM changed AS new JOIN replaced AS old USING (id)
-    WHERE new.version <> old.version OR new.body <> old.body;
+    SELECT changed.id, changed.chat_id, changed.number
+    FROM changed JOIN replaced USING (id)
+    WHERE changed.version <> replaced.version OR changed.body <> replaced.body;
     RETURN NULL;
 END $$;
 
@@ -90,6 +96,7 @@ CREATE FUNCTION empty_search() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     TRUNCATE search_outbox, search_queue, search_failures,
              search_texts, search_chats, search_blocks;
+    UPDATE search_state SET index_format = 0;
     RETURN NULL;
 END $$;
 
@@ -105,7 +112,7 @@ CREATE TRIGGER messages_truncated AFTER TRUNCATE ON messages
 
 INSERT INTO search_outbox (message_id, chat_id, number)
 SELECT id, chat_id, number FROM messages ORDER BY chat_id, number;
-"""
+""".replace("(queue)", QUEUE)
 
 DROP = """
 DROP TRIGGER messages_inserted ON messages;
@@ -115,7 +122,7 @@ DROP TRIGGER messages_truncated ON messages;
 DROP FUNCTION enqueue_messages();
 DROP FUNCTION enqueue_updated_messages();
 DROP FUNCTION empty_search();
-DROP TABLE search_outbox, search_queue, search_failures,
+DROP TABLE search_outbox, search_queue, search_failures, search_state,
            search_texts, search_chats, search_blocks;
 """
 
