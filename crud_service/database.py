@@ -1,13 +1,11 @@
-"""Connections to PostgreSQL on the API's path: a few slots, of which a request takes one.
+"""Connections to PostgreSQL on the API's path: taken by a request, the last one used first.
 
-As many as the server has threads, so that nobody waits for one; and they
-outlive the threads, which the server ends when it has nothing to do. Nothing
-reconnects in the background, with pauses that grow: PostgreSQL away is a
-refused connection and a 503 in a millisecond, and PostgreSQL back is found by
+There are never more than the server has threads, so nobody waits for one.
+Nothing reconnects in the background, with pauses that grow: PostgreSQL away is
+a refused connection and a 503 in a millisecond, and PostgreSQL back is found by
 the very next request. The ORM, which the admin uses, has connections of its own.
 """
 
-import queue
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,7 +16,6 @@ from psycopg.abc import Buffer, Params
 from psycopg.adapt import Loader
 
 from contract.problems import StoreUnavailable
-from crud_service.slow_clients import THREADS
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -35,13 +32,8 @@ OPTIONS = (
     " -c jit=off -c max_parallel_workers_per_gather=0"
 )
 
-SLOTS = THREADS
-# Statements end after 15 seconds at most; who has waited this long is better told so.
-SLOT_TIMEOUT_SECONDS = 3.0
-
-_slots: "queue.SimpleQueue[Connection | None]" = queue.SimpleQueue()
-for _ in range(SLOTS):
-    _slots.put(None)
+# Appending to a list and popping from it are atomic; nothing else is done with it.
+_idle: list[Connection] = []
 _away_until = 0.0
 
 
@@ -86,23 +78,39 @@ def run(work: Callable[[Connection], T]) -> T:
     out to be dead: it must therefore have no effect the second time.
     """
     try:
-        connection = _slots.get(timeout=SLOT_TIMEOUT_SECONDS)
-    except queue.Empty as error:
-        raise StoreUnavailable from error
-    try:
-        if connection is not None and not connection.closed:
+        connection = take_idle()
+        if connection is not None:
             try:
-                return work(connection)
+                return use(connection, work)
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 if not connection.closed:
                     raise
-        connection = None
-        connection = connect()
-        return work(connection)
+        return use(connect(), work)
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise StoreUnavailable from error
+
+
+def take_idle() -> Connection | None:
+    """A connection that was used before, if there is one."""
+    try:
+        return _idle.pop()
+    except IndexError:
+        return None
+
+
+def use(connection: Connection, work: Callable[[Connection], T]) -> T:
+    """Run statements on a connection, and keep it while it is good."""
+    try:
+        return work(connection)
     finally:
-        _slots.put(connection)
+        if not connection.closed:
+            _idle.append(connection)
+
+
+def close_idle() -> None:
+    """Close the connections that nobody uses."""
+    while (connection := take_idle()) is not None:
+        connection.close()
 
 
 def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
