@@ -1,0 +1,117 @@
+"""Fixtures of crud_service: in this process, and as the process that it is in real life.
+
+http            an httpx.Client on the WSGI application in this process
+database        a psycopg connection to its database
+application     a new application: its path, `/applications/<token>`
+crud_server     a function that starts `python -m crud_service`; stopped after the test
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local_stack.ports import choose_port
+
+
+@pytest.fixture(scope="session", autouse=True)
+def close_connections() -> Iterator[None]:
+    """Leave no connection of the API's to the interpreter's end, which warns of it."""
+    yield
+    if "crud_service.database" in sys.modules:
+        sys.modules["crud_service.database"].close_idle()
+
+
+@pytest.fixture
+def http(clean_crud: dict[str, str]) -> Iterator[httpx.Client]:
+    from crud_service.wsgi import application
+
+    transport = httpx.WSGITransport(app=application)
+    with httpx.Client(transport=transport, base_url="http://crud.test") as client:
+        yield client
+
+
+@pytest.fixture
+def database(clean_crud: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def application(http: httpx.Client) -> str:
+    token = http.post("/applications", json={"name": "An application"}).json()["access_token"]
+    return f"/applications/{token}"
+
+
+@dataclass
+class CrudServer:
+    """A running `python -m crud_service`."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def child(self) -> int:
+        """The process that serves."""
+        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        with open(path) as children:
+            return int(children.read().split()[0])
+
+    def resident_kib(self) -> int:
+        """The memory of the process that serves."""
+        with open(f"/proc/{self.child()}/status") as status:
+            line = next(line for line in status if line.startswith("VmRSS"))
+        return int(line.split()[1])
+
+    def stop(self) -> str:
+        """End it; its output."""
+        self.process.send_signal(signal.SIGTERM)
+        output, _ = self.process.communicate(timeout=15)
+        return output
+
+
+@pytest.fixture
+def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer]]:
+    servers: list[CrudServer] = []
+
+    def start(**environment: str) -> CrudServer:
+        port = choose_port()
+        settings = {**os.environ, **clean_crud, "CRUD_PORT": str(port), **environment}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "crud_service"],
+            env=settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        servers.append(CrudServer(process, port))
+        wait_until_live(servers[-1])
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.communicate()
+
+
+def wait_until_live(server: CrudServer) -> None:
+    for _ in range(100):
+        try:
+            if httpx.get(f"{server.url}/health/live", trust_env=False).status_code == 200:
+                return
+        except httpx.TransportError:
+            assert server.process.poll() is None, server.process.communicate()[0]
+        time.sleep(0.1)
+    pytest.fail("crud_service does not answer")

@@ -1,0 +1,53 @@
+"""Rows put into PostgreSQL directly, where a test needs many or a special one."""
+
+from typing import Any
+
+import psycopg
+
+Database = psycopg.Connection[Any]
+
+
+def token_of(application: str) -> str:
+    return application.rpartition("/")[2]
+
+
+def add_chats(database: Database, application: str, count: int) -> None:
+    """Store chats 1 to `count` of an application."""
+    database.execute(
+        """
+        WITH owner AS (
+            UPDATE applications SET chat_count = %(count)s WHERE access_token = %(token)s
+            RETURNING id
+        )
+        INSERT INTO chats (application_id, number)
+        SELECT owner.id, number FROM owner, generate_series(1, %(count)s) AS number
+        """,
+        {"token": token_of(application), "count": count},
+    )
+
+
+def add_messages(
+    database: Database, application: str, count: int, body: str = "message", chat: int = 1
+) -> str:
+    """Store messages 1 to `count` of a chat that is there; returns the chat's path."""
+    database.execute(
+        """
+        WITH chat AS (
+            UPDATE chats SET message_count = %(count)s
+            FROM applications
+            WHERE applications.id = chats.application_id AND access_token = %(token)s
+              AND chats.number = %(chat)s
+            RETURNING chats.id
+        )
+        INSERT INTO messages (chat_id, number, body)
+        SELECT chat.id, number, %(body)s FROM chat, generate_series(1, %(count)s) AS number
+        """,
+        {"token": token_of(application), "count": count, "body": body, "chat": chat},
+    )
+    return f"{application}/chats/{chat}"
+
+
+def add_chat_of(database: Database, application: str, count: int, body: str = "message") -> str:
+    """Store chat 1 with messages 1 to `count`; returns the chat's path."""
+    add_chats(database, application, 1)
+    return add_messages(database, application, count, body)

@@ -1,0 +1,139 @@
+"""Input: where fields may be, what they may hold, and what each mistake is called."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from tests.integration.crud_rows import Database, add_chat_of
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def part(name: str, value: str) -> bytes:
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+    return f"{head}{value}\r\n--b--\r\n".encode()
+
+
+@pytest.fixture
+def message(database: Database, application: str) -> str:
+    return f"{add_chat_of(database, application, 1, 'before')}/messages/1"
+
+
+def put(http: httpx.Client, path: str, content: bytes, content_type: str | None) -> httpx.Response:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    return http.put(path, content=content, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("application/json", b'{"name":"g\xc3\xbcn"}'),
+        ("application/json; charset=utf-8", b' {"unknown": [1], "name": "g\\u00fcn"} '),
+        ("application/merge-patch+json", b'{"name":"g\xc3\xbcn"}'),
+        (None, b'{"name":"g\xc3\xbcn"}'),
+        (FORM, b'{"name":"g\xc3\xbcn"}'),
+        (FORM, b"name=g%C3%BCn&other=1"),
+        (MULTIPART, part("name", "gün")),
+    ],
+)
+def test_a_field_is_taken_from_any_kind_of_body(
+    http: httpx.Client, application: str, content_type: str | None, content: bytes
+) -> None:
+    answer = put(http, application, content, content_type)
+    assert (answer.status_code, answer.json().get("name")) == (200, "gün")
+
+
+def test_a_field_is_taken_from_the_query_string_when_no_body_has_it(
+    http: httpx.Client, application: str
+) -> None:
+    assert http.put(f"{application}?name=from+query").json()["name"] == "from query"
+    both = http.put(f"{application}?name=query", json={"name": "body"})
+    assert both.json()["name"] == "body"
+    assert http.post("/applications?name=x").status_code == 201
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" x ", "\n\t\r\nx", "مرحبا", "e\u0301", "👩‍👩‍👧", "\ufeffx", "\x01", "<b>&", "x" * 65_536],
+)
+def test_a_body_is_kept_to_the_letter(http: httpx.Client, message: str, text: str) -> None:
+    assert http.put(message, json={"body": text}).status_code == 200
+    assert http.get(message).json()["body"] == text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("application/json", b'{"body": '),
+        ("application/json", b'{"body": NaN}'),
+        ("application/json", b'{"body": "\xff"}'),
+        ("application/json", b'{"body": "\\ud800"}'),
+        ("application/json", b'{"body":' + b"[" * 100_000),
+        (FORM, b"body=%FF"),
+        (MULTIPART, b"--b\r\nno end"),
+        ("multipart/form-data", part("body", "x")),
+    ],
+)
+def test_a_body_that_cannot_be_parsed_is_400(
+    http: httpx.Client, message: str, content_type: str, content: bytes
+) -> None:
+    answer = put(http, message, content, content_type)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Body": "x"},
+        {"body": None},
+        {"body": 1},
+        {"body": ["x"]},
+        {"body": ""},
+        {"body": " \t\n\u2003"},
+        {"body": "a\x00b"},
+        {"body": "é" * (MAX_BODY_BYTES // 2 + 1)},
+    ],
+)
+def test_a_field_that_will_not_do_is_422_and_named(
+    http: httpx.Client, message: str, fields: dict[str, Any]
+) -> None:
+    answer = http.put(message, json=fields)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["errors"][0]["field"] == "body"
+    assert http.get(message).json()["body"] == "before"
+
+
+@pytest.mark.parametrize("content", [b"[]", b'"x"', b"1", b"null", b"true"])
+def test_json_that_is_no_object_is_422(http: httpx.Client, message: str, content: bytes) -> None:
+    assert put(http, message, content, "application/json").status_code == 422
+
+
+def test_a_name_may_have_255_characters_and_no_more(http: httpx.Client) -> None:
+    assert http.post("/applications", json={"name": "🙂" * 255}).status_code == 201
+    assert http.post("/applications", json={"name": "x" * 256}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_a_body_of_a_type_that_is_not_read_is_415(
+    http: httpx.Client, message: str, headers: dict[str, str]
+) -> None:
+    answer = http.put(message, content=b'{"body":"x"}', headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_request_of_more_than_a_mebibyte_is_413(http: httpx.Client, message: str) -> None:
+    answer = http.put(message, content=b" " * (MAX_REQUEST_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    padded = b'{"body":"x"}' + b" " * (MAX_REQUEST_BYTES - 12)
+    assert http.put(message, content=padded).status_code == 200

@@ -1,0 +1,124 @@
+"""PUT: what changes, what does not, and that nobody's change is lost."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.integration.crud_rows import Database, add_chat_of
+
+VERSIONS = "SELECT version, (SELECT count(*) FROM search_outbox) FROM messages WHERE number = 1"
+
+
+@pytest.fixture
+def message(database: Database, application: str) -> str:
+    path = add_chat_of(database, application, 1, "before")
+    database.execute("TRUNCATE search_outbox")
+    return f"{path}/messages/1"
+
+
+def versions(database: Database) -> tuple[int, int]:
+    """The message's version, and how many changes wait to be indexed."""
+    row = database.execute(VERSIONS).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_a_new_name_is_answered_and_kept(http: httpx.Client, application: str) -> None:
+    before = http.get(application).json()
+    answer = http.put(application, json={"name": "  kept to the letter  "})
+    assert answer.status_code == 200
+    assert answer.json()["name"] == "  kept to the letter  "
+    assert answer.json()["updated_at"] > before["updated_at"]
+    assert answer.json()["created_at"] == before["created_at"]
+    assert http.get(application).content == answer.content
+
+
+def test_a_new_body_bumps_the_version_and_goes_to_the_index(
+    http: httpx.Client, database: Database, message: str
+) -> None:
+    answer = http.put(message, json={"body": "after"})
+    assert (answer.status_code, answer.json()["body"]) == (200, "after")
+    assert http.get(message).headers["ETag"] == answer.headers["ETag"]
+    assert versions(database) == (2, 1)
+
+
+def test_the_same_body_changes_nothing(
+    http: httpx.Client, database: Database, message: str
+) -> None:
+    before = http.get(message)
+    answer = http.put(message, json={"body": "before"})
+    assert (answer.status_code, answer.content) == (200, before.content)
+    assert answer.headers["ETag"] == before.headers["ETag"]
+    assert versions(database) == (1, 0)
+
+
+def test_the_same_name_changes_nothing(http: httpx.Client, application: str) -> None:
+    before = http.get(application)
+    answer = http.put(application, json={"name": "An application"})
+    assert (answer.status_code, answer.content) == (200, before.content)
+
+
+def test_updated_at_moves_even_when_the_clock_was_set_back(
+    http: httpx.Client, database: Database, message: str
+) -> None:
+    database.execute("UPDATE messages SET updated_at = '2099-01-01T00:00:00Z'")
+    answer = http.put(message, json={"body": "after"})
+    assert answer.json()["updated_at"] == "2099-01-01T00:00:00.001Z"
+
+
+def test_a_client_that_knows_the_state_gets_304_without_a_body(
+    http: httpx.Client, message: str
+) -> None:
+    tag = http.get(message).headers["ETag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        answer = http.get(message, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["ETag"] == tag
+    assert http.get(message, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_change_based_on_another_state_is_refused_and_changes_nothing(
+    http: httpx.Client, message: str, application: str
+) -> None:
+    for path, fields in ((message, {"body": "after"}), (application, {"name": "after"})):
+        before = http.get(path).content
+        answer = http.put(path, json=fields, headers={"If-Match": '"of another state"'})
+        assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
+        assert http.get(path).content == before
+
+
+def test_a_change_based_on_the_current_state_goes_on(http: httpx.Client, message: str) -> None:
+    tag = http.get(message).headers["ETag"]
+    given = {"If-Match": f'"other", {tag}'}
+    assert http.put(message, json={"body": "after"}, headers=given).status_code == 200
+    assert http.put(message, json={"body": "again"}, headers={"If-Match": "*"}).status_code == 200
+
+
+def test_if_match_on_what_is_not_there_is_404(http: httpx.Client, message: str) -> None:
+    answer = http.put(f"{message}0", json={"body": "x"}, headers={"If-Match": "*"})
+    assert answer.status_code == 404
+
+
+def test_concurrent_changes_with_if_match_never_lose_one(http: httpx.Client, message: str) -> None:
+    """Each client adds its mark to what it read, and tries again when refused."""
+    http.put(message, json={"body": "start"})
+    begin = threading.Barrier(8)
+
+    def add_marks(name: int) -> None:
+        begin.wait()
+        for turn in range(5):
+            while True:
+                read = http.get(message)
+                changed = {"body": f"{read.json()['body']} {name}.{turn}"}
+                given = {"If-Match": read.headers["ETag"]}
+                answer = http.put(message, json=changed, headers=given)
+                if answer.status_code == 200:
+                    break
+                assert answer.status_code == 412
+
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(add_marks, range(8)))
+    marks = http.get(message).json()["body"].split()[1:]
+    assert sorted(marks) == sorted(f"{name}.{turn}" for name in range(8) for turn in range(5))

@@ -1,0 +1,35 @@
+"""Entity tags and the preconditions that name them."""
+
+import pytest
+
+from crud_service.chat.etags import etag, if_match_holds, if_none_match_holds
+
+STATE = b'{"name":"x"}'
+TAG = etag(STATE)
+
+
+def test_the_same_bytes_have_the_same_tag_and_others_another() -> None:
+    assert etag(STATE) == TAG
+    assert etag(STATE + b" ") != TAG
+    assert TAG.startswith('"')
+    assert TAG.endswith('"')
+
+
+@pytest.mark.parametrize("header", [None, "*", " * ", TAG, f'"other", {TAG}', f'"a,b",{TAG}'])
+def test_a_change_goes_on_when_its_state_is_named(header: str | None) -> None:
+    assert if_match_holds(header, STATE)
+
+
+@pytest.mark.parametrize("header", ["", '"other"', f"W/{TAG}", TAG.strip('"'), "*, *"])
+def test_a_change_stops_when_another_state_is_named(header: str) -> None:
+    assert not if_match_holds(header, STATE)
+
+
+@pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"other", W/{TAG}'])
+def test_a_read_answers_nothing_new_to_who_knows_the_state(header: str) -> None:
+    assert not if_none_match_holds(header, TAG)
+
+
+@pytest.mark.parametrize("header", [None, "", '"other"', TAG.strip('"'), 'W/"other"'])
+def test_a_read_answers_in_full_to_who_does_not(header: str | None) -> None:
+    assert if_none_match_holds(header, TAG)
