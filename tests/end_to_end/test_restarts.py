@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from local_stack.client import RunningStack
+from local_stack.process import is_ours
 from tests.api_client import Api, eventually
 from tests.conftest import SESSION
 
@@ -56,3 +57,8 @@ def test_a_second_start_keeps_the_data_and_the_first_ends_in_good_order(
     with stack:
         assert api.message(chat, "and more") == 2
         api.wait_for_numbers(f"{chat}/messages", [1, 2])
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_process_left_behind_would_be_known_as_ours(stack: RunningStack, name: str) -> None:
+    assert is_ours(psutil.Process(stack.pid(name)), stack.layout.directory)
