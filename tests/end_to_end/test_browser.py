@@ -1,0 +1,113 @@
+"""A real Chromium on /docs of both services: an operation tried out, its answer seen.
+
+Chromium is the system's own. Where there is none and we are root on a Debian,
+it is installed; elsewhere these tests are skipped with a loud line. Screenshots
+stay in `.local-test/screenshots/`.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack
+from tests.api_client import Api
+from tests.node_packages import require_node_packages
+
+HERE = Path(__file__).parent / "browser"
+SCREENSHOTS = ROOT / ".local-test" / "screenshots"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+INSTALL = (
+    ("apt-get", "update", "-qq"),
+    ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"),
+)
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The path of a Chromium; everything needed to drive it is there."""
+    path = find_chromium()
+    if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        install_chromium()
+        path = find_chromium()
+    if path is None:
+        pytest.skip("NO CHROMIUM: install it to have /docs tried in a real browser")
+    require_node_packages(HERE)
+    return path
+
+
+def find_chromium() -> str | None:
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def install_chromium() -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in INSTALL:
+        # What goes wrong shows in there being no Chromium.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(command, env=environment, capture_output=True, timeout=200, check=False)
+
+
+def try_out(chromium: str, url: str, screenshot: str, **task: Any) -> dict[str, Any]:
+    """Execute one operation on a page of documentation; returns what the page showed."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    task |= {"chromium": chromium, "url": url, "screenshot": str(SCREENSHOTS / screenshot)}
+    done = subprocess.run(
+        ["node", "try_docs.mjs", json.dumps(task)],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
+
+
+def foreign(requests: list[str], url: str) -> list[str]:
+    """Requests that went anywhere but to the page's own origin."""
+    own = urlsplit(url)[:2]
+    return [each for each in requests if urlsplit(each)[:2] != own and not each.startswith("data:")]
+
+
+def test_an_application_is_created_on_the_docs_page_of_crud(
+    chromium: str, stack: RunningStack
+) -> None:
+    url = f"{stack.crud_url}/docs"
+    seen = try_out(
+        chromium, url, "docs-crud.png", method="post", path="/applications", parameters={}
+    )
+    assert seen["status"] == "201", seen
+    assert re.search(r'"access_token": "[A-Za-z0-9]{24}"', seen["answer"])
+    assert foreign(seen["requests"], url) == []
+    assert seen["errors"] == []
+
+
+def test_a_chat_is_created_on_the_docs_page_of_numbering(
+    chromium: str, stack: RunningStack, api: Api
+) -> None:
+    url = f"{stack.numbering_url}/docs"
+    token = api.application("Tried out").rpartition("/")[2]
+    seen = try_out(
+        chromium,
+        url,
+        "docs-numbering.png",
+        method="post",
+        path="/applications/{access_token}/chats",
+        parameters={"access_token": token},
+    )
+    assert seen["status"] == "201", seen
+    assert f'"access_token": "{token}"' in seen["answer"]
+    assert foreign(seen["requests"], url) == []
+    assert seen["errors"] == []
