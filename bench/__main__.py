@@ -1,0 +1,112 @@
+"""The benchmarks: `python -m bench [SCENARIO...]`, all of them when none is named.
+
+Each scenario runs on real stores of its own, on free ports, and ends them
+itself. Ratios are taken against figures of the same run.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psycopg
+import redis
+
+from bench import report
+from bench.creations import creations
+from bench.pipeline import pipeline
+from bench.reads import reads
+from bench.results import Results, say
+from bench.scenario import Run
+from bench.search import search
+from bench.sizes import FULL, QUICK
+from bench.stack import forget_proxies
+from bench.tools import BenchError, require_tools
+from local_stack.applications import ROOT
+from local_stack.failure import StackError
+
+SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
+    "creations": (creations, "creating messages, beside the plain design"),
+    "pipeline": (pipeline, "creations stored and indexed on the same machine"),
+    "search": (search, "searches on both backends, checked against plain Python"),
+    "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
+}
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run what was asked for; 1 when something could not be measured."""
+    arguments = parse(sys.argv[1:])
+    if arguments.list:
+        for name, (_, meaning) in SCENARIOS.items():
+            say(f"{name:<10} {meaning}")
+        return 0
+    output = arguments.output.resolve()
+    prepare()
+    try:
+        require_tools()
+        return measure(arguments, output)
+    except BenchError as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("bench: interrupted\n")
+        return INTERRUPTED
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="SCENARIO", help=f"any of: {', '.join(SCENARIOS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and leave")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "bench" / "results", help="directory of the results"
+    )
+    arguments = parser.parse_args(words)
+    unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"unknown scenario {unknown[0]}: see --list")
+    return arguments
+
+
+def prepare() -> None:
+    """Run from the repository, on this machine alone, and clean up on SIGTERM as on Ctrl-C."""
+    os.chdir(ROOT)
+    forget_proxies()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def measure(arguments: argparse.Namespace, output: Path) -> int:
+    """Run the scenarios and report, whatever became of them."""
+    run = Run(QUICK if arguments.quick else FULL, ROOT / ".local-bench")
+    try:
+        for name in arguments.scenarios or SCENARIOS:
+            attempt(run, name)
+    finally:
+        if run.results.figures:
+            report.show(run.results)
+            report.write(run.results, run.sizes.name, output)
+    return outcome(run.results)
+
+
+def attempt(run: Run, name: str) -> None:
+    """One scenario; what makes it fail must not keep the others from being measured."""
+    run.results.start(name)
+    try:
+        SCENARIOS[name][0](run)
+    except (BenchError, StackError, OSError, psycopg.Error, redis.RedisError) as error:
+        run.results.skip(f"{type(error).__name__}: {error}")
+
+
+def outcome(results: Results) -> int:
+    """The exit code; a missed bound is a result, not a failure."""
+    return 1 if results.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

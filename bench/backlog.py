@@ -1,0 +1,58 @@
+"""How much is accepted and not stored, stored and not indexed, over time."""
+
+import threading
+import time
+from typing import Self
+
+from bench.stack import BenchStack
+from contract.keys import ACCEPTED
+
+QUEUES = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
+
+
+class Backlog:
+    """The length of the stream, looked at every second while the block runs."""
+
+    def __init__(self, stack: BenchStack, every: float = 1.0) -> None:
+        self.stack, self.every = stack, every
+        self.points: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        with self.stack.redis() as client:
+            while True:
+                self.points.append((time.monotonic() - began, float(client.xlen(ACCEPTED))))
+                if self._over.wait(self.every):
+                    return
+
+    def drain_rate(self) -> float:
+        """Entries a second from the first batch taken out to the last."""
+        full = self.points[0][1]
+        draining = [point for point in self.points if point[1] < full]
+        began, first = draining[0]
+        ended = next(at for at, length in draining if length == 0)
+        return first / max(ended - began, 1e-9)
+
+
+def messages_stored(stack: BenchStack) -> int:
+    """How many messages are counted, which is how many are stored."""
+    with stack.database() as connection:
+        row = connection.execute("SELECT coalesce(sum(message_count), 0) FROM chats").fetchone()
+    return int(row[0]) if row else 0
+
+
+def waiting_for_index(stack: BenchStack) -> int:
+    """How many changes are not folded, or not in Elasticsearch, yet."""
+    with stack.database() as connection:
+        row = connection.execute(QUEUES).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,193 @@
+"""Creating messages: how fast, how late, at what cost, beside the plain design.
+
+No worker runs, so that nothing but the path of a creation is measured; the
+stream is emptied between two loads.
+"""
+
+import random
+from collections.abc import Sequence
+from itertools import islice
+
+import orjson
+
+from bench.cost import Meter, memory_megabytes
+from bench.dataset import APPLICATION_TOKEN, make_bodies
+from bench.results import clients_text
+from bench.scenario import Run
+from bench.stack import BenchStack, fresh
+from bench.tools import BenchError, Load, Request, increments_per_second, load
+from contract.keys import ACCEPTED, message_sequence
+from local_stack.process import Running
+
+# The plain design would have to be five times as fast to be level with us.
+TIMES_PLAIN = 5
+OF_YARDSTICK = {64: 0.20, 16: 0.14}
+P99_MS_AT_64 = 10
+P50_MS_AT_1 = 0.5
+AT_256_OF_64 = 0.9
+FLAT_MEGABYTES = 5
+BODIES = 2_000
+
+
+def creations(run: Run) -> None:
+    """The whole scenario."""
+    with BenchStack(fresh(run.data("creations"))) as stack:
+        best = {}
+        for chats in (1, run.sizes.chats):
+            best[chats] = ours(run, stack, chats, processes=1)
+            ours(run, stack, chats, processes=2)
+            plain(run, stack, chats, best[chats])
+        memory(run, stack)
+    run.check_failures()
+
+
+def chat_requests(chats: int) -> list[Request]:
+    """Messages with bodies of their own, to each chat in turn."""
+    rng = random.Random(1)
+    bodies = make_bodies(rng, BODIES)
+    return [
+        Request(messages_path(1 + position % chats), orjson.dumps({"body": body}).decode())
+        for position, body in enumerate(islice(bodies, BODIES))
+    ]
+
+
+def messages_path(chat: int) -> str:
+    return f"/applications/{APPLICATION_TOKEN}/chats/{chat}/messages"
+
+
+def name_of(chats: int, processes: int) -> str:
+    where = "one hot chat" if chats == 1 else f"{chats:,} chats"
+    return f"{where}, {processes} process{'es' if processes > 1 else ''}"
+
+
+def ours(run: Run, stack: BenchStack, chats: int, processes: int) -> float:
+    """Our service at each number of clients; returns its rate at 64."""
+    name = name_of(chats, processes)
+    numbering = stack.run("numbering", NUMBERING_PROCESSES=str(processes))
+    with stack.during(numbering):
+        yardstick = run.yardstick(stack, name)
+        requests = chat_requests(chats)
+        seen = {
+            clients: measure(
+                run, stack, numbering, requests, f"{name}, {clients_text(clients)}", clients
+            )
+            for clients in run.sizes.clients
+        }
+    run.results.draw("creations", name, [(c, each.rate) for c, each in seen.items()])
+    run.results.draw("latency", name, [(c, each.p99_ms) for c, each in seen.items()])
+    if processes == 1:
+        judge(run, name, seen, yardstick)
+    return seen[64].rate
+
+
+def measure(
+    run: Run,
+    stack: BenchStack,
+    numbering: Running,
+    requests: Sequence[Request],
+    name: str,
+    clients: int,
+) -> Load:
+    """One load on numbering, with what it cost; every number has to be in the stream."""
+    empty(stack, requests)
+    if run.sizes.warm_up:
+        load(stack.numbering_url, requests, clients=clients, seconds=1, method="POST")
+        empty(stack, requests)
+    meter = Meter({"numbering": numbering.process.pid, "Valkey": stack.valkey_pid})
+    seen = load(
+        stack.numbering_url, requests, clients=clients, seconds=run.sizes.seconds, method="POST"
+    )
+    run.results.add_load(name, seen)
+    for process, microseconds in meter.microseconds_each(seen.requests).items():
+        run.results.add(f"{name}: CPU of {process} a creation", microseconds, "µs")
+    check_numbers(stack, requests, seen)
+    return seen
+
+
+def judge(run: Run, name: str, seen: dict[int, Load], yardstick: float) -> None:
+    """The bounds of one process."""
+    add = run.results.add
+    for clients, share in OF_YARDSTICK.items():
+        rate = seen[clients].rate / yardstick
+        add(f"{name}, {clients_text(clients)}: share of the yardstick", rate, "", at_least=share)
+    add(f"{name}, 64 clients: p99", seen[64].p99_ms, "ms", at_most=P99_MS_AT_64)
+    add(f"{name}, 1 client: p50", seen[1].p50_ms, "ms", at_most=P50_MS_AT_1)
+    share = seen[256].rate / seen[64].rate
+    add(f"{name}: rate at 256 clients / at 64", share, "", at_least=AT_256_OF_64)
+
+
+def empty(stack: BenchStack, requests: Sequence[Request]) -> None:
+    """Start over: no entries, and sequences at nought as their chats' creation leaves them."""
+    with stack.redis() as client:
+        client.flushall()
+        client.mset(dict.fromkeys(sequences(requests), 0))
+
+
+def sequences(requests: Sequence[Request]) -> list[str]:
+    """The keys of the sequences of the chats that requests go to."""
+    chats = {int(each.path.split("/")[4]) for each in requests}
+    return [message_sequence(APPLICATION_TOKEN, chat) for chat in chats]
+
+
+def check_numbers(stack: BenchStack, requests: Sequence[Request], seen: Load) -> None:
+    """Raise unless there are as many entries as numbers, and no fewer than were answered."""
+    with stack.redis() as client:
+        numbers = sum(int(value or 0) for value in client.mget(sequences(requests)))
+        entries = client.xlen(ACCEPTED)
+    if entries != numbers or entries < seen.requests - seen.failed:
+        raise BenchError(f"{seen.requests} answers, {numbers} numbers, {entries} entries")
+
+
+def plain(run: Run, stack: BenchStack, chats: int, our_rate: float) -> None:
+    """The plain design, and how many times faster we are at 64 clients."""
+    name = f"plain design, {name_of(chats, 1)}"
+    server = stack.run_module("plain", "bench.plain", stack.numbering_url)
+    rates = {}
+    with stack.during(server):
+        for clients in run.sizes.clients:
+            requests = chat_requests(chats)
+            empty(stack, requests)
+            seen = load(
+                stack.numbering_url,
+                requests,
+                clients=clients,
+                seconds=run.sizes.seconds,
+                method="POST",
+            )
+            run.results.add(f"{name}, {clients_text(clients)}: rate", seen.rate, "/s")
+            run.results.add(f"{name}, {clients_text(clients)}: p99", seen.p99_ms, "ms")
+            rates[clients] = seen.rate
+    run.results.draw("creations", name, rates.items())
+    times = our_rate / max(1, rates[64])
+    run.results.add(
+        f"{name_of(chats, 1)}, 64 clients: times the plain design",
+        times,
+        "",
+        at_least=TIMES_PLAIN,
+    )
+
+
+def memory(run: Run, stack: BenchStack) -> None:
+    """Memory after many creations against memory after fewer."""
+    requests = chat_requests(run.sizes.chats)
+    points: list[tuple[float, float]] = []
+    created = 0
+    with stack.during(stack.run("numbering")) as numbering:
+        empty(stack, requests)
+        while created < run.sizes.many_creations:
+            seen = load(stack.numbering_url, requests, clients=64, seconds=1, method="POST")
+            run.results.count_failures("memory", seen)
+            created += seen.requests
+            points.append((created, memory_megabytes(numbering.process.pid)))
+            with stack.redis() as client:
+                client.xtrim(ACCEPTED, maxlen=0, approximate=False)
+    run.results.draw("memory", "resident", points)
+    warm = next(size for at, size in points if at >= run.sizes.warm_creations)
+    add = run.results.add
+    add(f"memory after {points[-1][0]:,.0f} creations", points[-1][1], "MB")
+    growth = points[-1][1] - warm
+    add("memory: growth since the warm-up", growth, "MB", at_most=FLAT_MEGABYTES)
+    one = increments_per_second(
+        stack.environment["REDIS_URL"], 1, run.sizes.yardstick_requests // 10
+    )
+    add("INCR by 1 client", one, "/s")

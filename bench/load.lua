@@ -1,0 +1,46 @@
+-- wrk's script: sends the requests of a file, one after another, and reports as one line of JSON.
+--
+-- arguments  1  method
+--            2  file of requests: a line each, the path and, behind a tab, the body
+--            3  mean pause of a connection between two requests in milliseconds, 0 for none
+--            4  text that makes the bodies of this run differ from those of any other, or ''
+--
+-- Requests are put together once, before the load starts, unless each has to have a body of its
+-- own: this is the client, and must not be what is measured.
+
+local requests, paths, bodies = {}, {}, {}
+local position, sent = 0, 0
+local headers = { ["Content-Type"] = "application/json" }
+local method, pause, salt
+
+function init(arguments)
+  method, pause, salt = arguments[1], tonumber(arguments[3]), arguments[4] or ""
+  math.randomseed(os.time())
+  for line in io.lines(arguments[2]) do
+    local path, body = line:match("^([^\t]*)\t?(.*)$")
+    paths[#paths + 1], bodies[#bodies + 1] = path, body
+    requests[#requests + 1] = wrk.format(method, path, headers, body ~= "" and body or nil)
+  end
+  if pause > 0 then
+    -- Evenly spread between nothing and twice the mean; the fraction is rounded by chance.
+    delay = function() return math.floor(math.random() * 2 * pause + math.random()) end
+  end
+end
+
+function request()
+  position = position % #requests + 1
+  if salt == "" then
+    return requests[position]
+  end
+  sent = sent + 1
+  local body = string.format('{"body":"%s %s-%d"}', "changed by the benchmark", salt, sent)
+  return wrk.format(method, paths[position], headers, body)
+end
+
+function done(summary, latency, _)
+  local e = summary.errors
+  io.write(string.format(
+    '\nRESULT {"requests":%d,"microseconds":%d,"p50":%d,"p99":%d,"slowest":%d,"refused":%d,"broken":%d}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), latency.max,
+    e.status, e.connect + e.read + e.write + e.timeout))
+end

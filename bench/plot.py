@@ -1,0 +1,66 @@
+"""The plot: a panel for each thing that was measured over something else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from bench.results import Series
+
+mpl.use("Agg")  # no screen is needed
+
+COLUMNS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """How a panel looks."""
+
+    title: str
+    x: str
+    y: str
+    log_x: bool = False
+    log_y: bool = False
+
+
+PANELS = {
+    "creations": Panel("Creations", "clients", "answered /s", log_x=True, log_y=True),
+    "latency": Panel("Latency of a creation", "clients", "p99, ms", log_x=True, log_y=True),
+    "memory": Panel("Memory of the numbering process", "creations", "MB"),
+    "backlog": Panel("Backlog at full speed", "seconds", "entries accepted, not stored"),
+    "search": Panel("Search, 8 clients", "letters of the part", "p99, ms", log_y=True),
+    "reads": Panel("Reads", "clients", "answered /s", log_x=True, log_y=True),
+}
+
+
+def draw(series: Sequence[Series], path: Path) -> None:
+    """Draw the panels for which there is anything, and save them as a picture."""
+    names = [name for name in PANELS if any(each.panel == name for each in series)]
+    if not names:
+        return
+    rows = -(-len(names) // COLUMNS)
+    canvas = Canvas(figsize=(7 * COLUMNS, 4.5 * rows), layout="constrained")
+    for position, name in enumerate(names, 1):
+        axes = canvas.add_subplot(rows, COLUMNS, position)
+        draw_panel(axes, PANELS[name], [each for each in series if each.panel == name])
+    canvas.savefig(path, dpi=110)
+
+
+def draw_panel(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
+    """The lines of one panel."""
+    for each in series:
+        x, y = zip(*each.points, strict=True) if each.points else ((), ())
+        marker = "o" if len(each.points) < 20 else ""
+        axes.plot(x, y, marker=marker, label=each.label)
+    axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+    if panel.log_x:
+        axes.set_xscale("log", base=2)
+    if panel.log_y:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(fontsize=8)

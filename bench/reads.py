@@ -1,0 +1,151 @@
+"""Reads and updates of crud_service, beside the floor: the same SQL in a bare callable."""
+
+import random
+from collections.abc import Mapping, Sequence
+from statistics import median
+from uuid import uuid4
+
+from bench.dataset import APPLICATION_TOKEN
+from bench.long_list import long_list
+from bench.reads_data import LARGE_CHAT, LIST_CHAT, SMALL_MESSAGES, fill_large, fill_small
+from bench.results import clients_text
+from bench.scenario import Run
+from bench.stack import BenchStack
+from bench.tools import Load, Request, load
+from local_stack.ports import choose_port
+
+OF_FLOOR = 0.5
+BOUNDED = ("GET message", "page of 100")
+AT_MOST_DEARER = 1.2
+CLIENTS = (1, 16, 64)
+REQUESTS = 10_000
+APPLICATION = f"/applications/{APPLICATION_TOKEN}"
+MESSAGES = f"{APPLICATION}/chats/{LARGE_CHAT}/messages"
+FULL_LIST = f"{APPLICATION}/chats/{LIST_CHAT}/messages"
+
+
+def reads(run: Run) -> None:
+    """The whole scenario."""
+    with BenchStack(run.data("reads")) as stack:
+        fill_large(run, stack)
+        run.yardstick(stack, "reads")
+        with stack.during(stack.run("crud")) as crud:
+            beside_the_floor(run, stack)
+            without_a_floor(run, stack)
+            page_depth(run, stack)
+            table_size(run, stack)
+            long_list(run, stack.crud_url, crud.process.pid)
+    run.check_failures()
+
+
+def pages(low: int, high: int) -> list[Request]:
+    """Pages of 100 that begin anywhere between two numbers."""
+    drawn = random.Random(2)
+    return [
+        Request(f"{MESSAGES}?limit=100&after={drawn.randint(low, high)}") for _ in range(REQUESTS)
+    ]
+
+
+def messages(run: Run) -> list[Request]:
+    """Single messages, anywhere in the large chat."""
+    drawn = random.Random(3)
+    return [Request(f"{MESSAGES}/{drawn.randint(1, run.sizes.messages)}") for _ in range(REQUESTS)]
+
+
+def beside_the_floor(run: Run, stack: BenchStack) -> None:
+    """What has a floor: each number of clients on the floor and on us, one after the other."""
+    port = choose_port()
+    url = f"http://127.0.0.1:{port}"
+    floor = stack.run_module("floor", "bench.floor", url, CRUD_PORT=str(port))
+    kinds = {
+        "GET application": [Request(APPLICATION)],
+        "GET message": messages(run),
+        "page of 100": pages(0, run.sizes.messages - 100),
+    }
+    with stack.during(floor):
+        for name, requests in kinds.items():
+            rates = {
+                clients: compare(run, stack, url, name, requests, clients) for clients in CLIENTS
+            }
+            run.results.draw("reads", name, [(c, ours) for c, (ours, _) in rates.items()])
+            run.results.draw("reads", f"{name}, floor", [(c, f) for c, (_, f) in rates.items()])
+
+
+def compare(
+    run: Run,
+    stack: BenchStack,
+    floor_url: str,
+    name: str,
+    requests: Sequence[Request],
+    clients: int,
+) -> tuple[float, float]:
+    """Our rate and the floor's: the better one of before and after us."""
+    before = timed(run, floor_url, requests, clients)
+    ours = timed(run, stack.crud_url, requests, clients)
+    after = timed(run, floor_url, requests, clients)
+    floor = max(before.rate, after.rate)
+    label = f"{name}, {clients_text(clients)}"
+    run.results.add_load(label, ours)
+    run.results.add(f"{label}: floor", floor, "/s")
+    bound = OF_FLOOR if name in BOUNDED else None
+    run.results.add(f"{label}: share of the floor", ours.rate / floor, "", at_least=bound)
+    return ours.rate, floor
+
+
+def timed(
+    run: Run, url: str, requests: Sequence[Request], clients: int, method: str = "GET"
+) -> Load:
+    """A load of the usual length, after a short one that warms both sides up."""
+    seconds = max(1, run.sizes.seconds // 2)
+    if run.sizes.warm_up:
+        load(url, requests, clients=clients, seconds=1)
+    salt = uuid4().hex[:8] if method == "PUT" else ""
+    return load(url, requests, clients=clients, seconds=seconds, method=method, salt=salt)
+
+
+def without_a_floor(run: Run, stack: BenchStack) -> None:
+    """Full lists and updates."""
+    kinds: Mapping[str, tuple[str, list[Request]]] = {
+        f"full list of {run.sizes.list:,}": ("GET", [Request(FULL_LIST)]),
+        "PUT message": ("PUT", messages(run)),
+    }
+    for name, (method, requests) in kinds.items():
+        seen = {c: timed(run, stack.crud_url, requests, c, method) for c in CLIENTS}
+        for clients, each in seen.items():
+            # The service bounds how many long answers are on their way at once.
+            label = f"{name}, {clients_text(clients)}"
+            run.results.add_load(label, each, may_refuse=method == "GET")
+        run.results.draw("reads", name, [(c, each.rate) for c, each in seen.items()])
+
+
+def page_depth(run: Run, stack: BenchStack) -> None:
+    """A page at the end of a large chat against one at its start."""
+    span = run.sizes.messages // 100
+    near = (stack.crud_url, pages(0, span))
+    far = (stack.crud_url, pages(run.sizes.messages - span - 100, run.sizes.messages - 100))
+    name = f"page at the end / at the start of a chat of {run.sizes.messages:,}: cost"
+    run.results.add(name, dearer(run, near, far), "", at_most=AT_MOST_DEARER)
+
+
+def table_size(run: Run, stack: BenchStack) -> None:
+    """A page in a large table against one in a small table, each from a server of its own."""
+    small = min(SMALL_MESSAGES, run.sizes.messages // 10)
+    port = choose_port()
+    environment = {"DATABASE_URL": fill_small(run, stack), "CRUD_PORT": str(port)}
+    url = f"http://127.0.0.1:{port}"
+    with stack.during(stack.run_module("crud-small", "crud_service", url, **environment)):
+        few = (url, pages(0, small - 100))
+        many = (stack.crud_url, pages(0, run.sizes.messages - 100))
+        name = f"page of {run.sizes.messages:,} rows / of {small:,} rows: cost"
+        run.results.add(name, dearer(run, few, many), "", at_most=AT_MOST_DEARER)
+
+
+def dearer(
+    run: Run, cheap: tuple[str, Sequence[Request]], dear: tuple[str, Sequence[Request]]
+) -> float:
+    """How many times the second costs what the first does, for one client, taken in turns."""
+    ratios = []
+    for _ in range(run.sizes.rounds):
+        first, second = (timed(run, url, requests, 1) for url, requests in (cheap, dear))
+        ratios.append(first.rate / second.rate)
+    return median(ratios)

@@ -1,0 +1,53 @@
+"""How much is measured: the real thing, and a small one that shows that it runs."""
+
+from dataclasses import dataclass, field
+
+from bench.dataset import Size
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Seconds of a load, and amounts of data."""
+
+    name: str = "full"
+    seconds: int = 6
+    warm_up: bool = True
+    yardstick_requests: int = 200_000
+    clients: tuple[int, ...] = (64, 256, 16, 1)
+    chats: int = 1_000
+    warm_creations: int = 100_000
+    many_creations: int = 1_000_000
+    pipeline_seconds: int = 60
+    lag_seconds: int = 30
+    backlog: int = 200_000
+    catch_up_seconds: int = 300
+    search: Size = field(default_factory=Size)
+    keywords: int = 200
+    checked_keywords: int = 12
+    messages: int = 1_000_000
+    long_list: int = 100_000
+    list: int = 10_000
+    rounds: int = 3
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    name="quick",
+    seconds=1,
+    warm_up=False,
+    yardstick_requests=20_000,
+    chats=50,
+    warm_creations=5_000,
+    many_creations=20_000,
+    pipeline_seconds=5,
+    lag_seconds=3,
+    backlog=10_000,
+    catch_up_seconds=60,
+    search=Size(messages=6_000, chats=30, longest=2_000),
+    keywords=40,
+    checked_keywords=4,
+    messages=20_000,
+    long_list=5_000,
+    list=2_000,
+    rounds=1,
+)
