@@ -10,7 +10,12 @@ import orjson
 from contract.paths import mask_path
 
 # What every record has; anything else was given by `extra` and belongs in the line.
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "request",  # Django's, whose text has the path in it, tokens and all
+}
 
 
 def timestamp(seconds: float) -> str:
@@ -35,6 +40,8 @@ class JsonFormatter(logging.Formatter):
             "message": mask_path(record.getMessage()),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if hasattr(record, "request"):
+            line["request_id"] = getattr(record.request, "request_id", "")
         if record.exc_info:
             line["exception"] = mask_path(self.formatException(record.exc_info))
         # Django hands a whole request to its log, whose text holds the path.
@@ -48,5 +55,6 @@ def configure(service: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Django warns of every 4xx; the request's own line tells the same.
-    logging.getLogger("django.request").setLevel(logging.ERROR)
+    # Django tells of every 4xx and 5xx; the request's own line does the same. What it
+    # has to say of an error that no view caught comes with the exception.
+    logging.getLogger("django.request").addFilter(lambda record: bool(record.exc_info))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN, mask_token
-from contract.problems import Problem
 from crud_service.chat.etags import etag
 from crud_service.chat.list_queries import MESSAGES
 from crud_service.chat.lists import fetch_rows
@@ -49,8 +48,8 @@ def quick_read(environ: Mapping[str, Any]) -> Answer | None:
         if messages and number is None:
             return _page(environ, token, chat, path)
         return _resource(token, chat, number, path)
-    except Problem:
-        return None
+    except Exception:
+        return None  # a problem, or something that nobody foresaw: told where all are
 
 
 def _resource(token: str, chat: str | None, number: str | None, path: str) -> Answer | None:

@@ -28,11 +28,12 @@ def problem_response(problem: Problem, request: HttpRequest) -> HttpResponse:
     )
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception, request: HttpRequest) -> Problem:
     """The problem that an exception stands for; what nobody foresaw is logged, and is a 500."""
     if isinstance(error, Problem):
         return error
-    logger.error("unforeseen: %s", type(error).__name__, exc_info=error)
+    found_by = {"request_id": getattr(request, "request_id", "")}
+    logger.error("unforeseen: %s", type(error).__name__, exc_info=error, extra=found_by)
     return InternalError()
 
 

@@ -37,7 +37,7 @@ class ApiView(APIView):
         return response
 
     def handle_exception(self, exc: Exception) -> Any:
-        return problem_response(problem_of(exc), self.request)
+        return problem_response(problem_of(exc, self.request), self.request)
 
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed([m for m in METHODS if hasattr(self, m.lower())])
