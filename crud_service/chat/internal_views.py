@@ -6,30 +6,8 @@ from contract.problems import NotFound
 from contract.sequences import HIGHEST_NUMBER
 from crud_service.authorization import require_internal_token
 from crud_service.chat.api_view import ApiView
-from crud_service.database import fetch_one
+from crud_service.chat.highest_numbers import highest_number
 from crud_service.responses import json_response
-
-# A number counts as taken when it is stored, and just as much when its entry
-# could not be stored: seeding below it would hand it out a second time.
-HIGHEST_CHAT = """
-SELECT greatest(
-    (SELECT max(c.number) FROM chats c WHERE c.application_id = a.id),
-    (SELECT max(s.number) FROM set_aside_entries s
-     WHERE s.access_token = a.access_token AND s.chat_number IS NULL),
-    0)
-FROM applications a WHERE a.access_token = %s
-"""
-HIGHEST_MESSAGE = """
-SELECT greatest(
-    (SELECT max(m.number) FROM messages m WHERE m.chat_id = c.id),
-    (SELECT max(s.number) FROM set_aside_entries s
-     WHERE s.access_token = a.access_token AND s.chat_number = c.number),
-    (SELECT max(f.number) FROM conflicts f
-     WHERE f.access_token = a.access_token AND f.chat_number = c.number),
-    0)
-FROM applications a JOIN chats c ON c.application_id = a.id
-WHERE a.access_token = %s AND c.number = %s::bigint
-"""
 
 
 class SequenceView(ApiView):
@@ -39,10 +17,7 @@ class SequenceView(ApiView):
         self, request: HttpRequest, access_token: str, chat_number: int | None = None
     ) -> HttpResponse:
         require_internal_token(request)
-        if chat_number is None:
-            row = fetch_one(HIGHEST_CHAT, (access_token,))
-        else:
-            row = fetch_one(HIGHEST_MESSAGE, (access_token, str(chat_number)))
-        if row is None:
+        highest = highest_number(access_token, chat_number)
+        if highest is None:
             raise NotFound("There is no such application or chat.")
-        return json_response(b'{"%s":%d}' % (HIGHEST_NUMBER.encode(), row[0]))
+        return json_response(b'{"%s":%d}' % (HIGHEST_NUMBER.encode(), highest))
