@@ -1,0 +1,112 @@
+"""The plans of every statement of the API: none walks through a big table."""
+
+import re
+from typing import Any
+
+import psycopg
+import pytest
+
+from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
+from crud_service.chat.list_queries import (
+    APPLICATIONS,
+    APPLICATIONS_BY_KEY,
+    CHATS,
+    MESSAGES,
+    Collection,
+    Walk,
+    list_query,
+)
+from crud_service.chat.reading import APPLICATION, CHAT, MESSAGE
+from crud_service.chat.writing import (
+    CHANGE_APPLICATION,
+    CHANGE_MESSAGE,
+    LOCK_APPLICATION,
+    LOCK_MESSAGE,
+)
+from tests.integration.crud_rows import Database
+
+TOKEN = f"{500:0>24}"
+WALKS = [
+    Walk(from_high=from_high, descending=descending, bounded=bounded)
+    for from_high in (False, True)
+    for descending in (False, True)
+    for bounded in (False, True)
+]
+LISTED: dict[str, str | int] = {"low": "1500", "high": "9223372036854775807", "limit": 100}
+OWNER = {"access_token": TOKEN, "chat_number": "1"}
+STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "application": (APPLICATION, (TOKEN,)),
+    "chat": (CHAT, ("1", TOKEN)),
+    "message": (MESSAGE, ("1", "1", TOKEN)),
+    "highest chat": (HIGHEST_CHAT, (TOKEN,)),
+    "highest message": (HIGHEST_MESSAGE, (TOKEN, "1")),
+    "lock application": (LOCK_APPLICATION, ("x", TOKEN)),
+    "lock message": (LOCK_MESSAGE, ("x", "1", "1", TOKEN)),
+    "change application": (CHANGE_APPLICATION, ("x", 1)),
+    "change message": (CHANGE_MESSAGE, ("x", 1)),
+}
+# A handful of rows each, however much is stored.
+SMALL = {"application_totals", "conflicts", "set_aside_entries"}
+
+
+@pytest.fixture
+def big(database: Database) -> Database:
+    """Enough rows that a walk through them costs more than an index does."""
+    database.execute(
+        """
+        INSERT INTO applications (access_token, name, chat_count)
+        SELECT lpad(n::text, 24, '0'), 'x', 2 FROM generate_series(1, 5000) n;
+        INSERT INTO chats (application_id, number, message_count)
+        SELECT id, n, 3 FROM applications, generate_series(1, 2) n;
+        INSERT INTO messages (chat_id, number, body)
+        SELECT id, n, 'message' FROM chats, generate_series(1, 3) n;
+        INSERT INTO messages (chat_id, number, body)
+        SELECT chats.id, n, 'message'
+        FROM chats JOIN applications ON application_id = applications.id,
+            generate_series(4, 20000) n
+        WHERE access_token = lpad('500', 24, '0') AND chats.number = 1;
+        ANALYZE applications, chats, messages;
+        """
+    )
+    return database
+
+
+def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
+    """The tables that a statement reads from end to end, as a generic plan too."""
+    found: set[str] = set()
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        database.execute(f"SET plan_cache_mode = {mode}")
+        plan = psycopg.ClientCursor(database).mogrify(sql, parameters)
+        lines = database.execute(f"EXPLAIN {plan}").fetchall()
+        text = "\n".join(line for (line,) in lines)
+        found |= set(re.findall(r"Seq Scan on (\w+)", text))
+    return found - SMALL
+
+
+@pytest.mark.parametrize("of", [APPLICATIONS, CHATS, MESSAGES, APPLICATIONS_BY_KEY])
+def test_no_list_walks_through_a_table(big: Database, of: Collection) -> None:
+    bounds = {"low": TOKEN, "high": None} if of is APPLICATIONS else {}
+    parameters = {**OWNER, **LISTED, **bounds}
+    for walk in WALKS:
+        assert walked_through(big, list_query(of, walk), parameters) == set()
+    assert walked_through(big, list_query(of, Walk(), chunked=True), parameters) == set()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_no_statement_walks_through_a_table(big: Database, name: str) -> None:
+    assert walked_through(big, *STATEMENTS[name]) == set()
+
+
+def test_a_page_touches_as_little_at_the_end_as_at_the_start(big: Database) -> None:
+    sql = list_query(MESSAGES, Walk())
+
+    def buffers(low: int) -> int:
+        parameters = {**OWNER, **LISTED, "low": str(low)}
+        statement = psycopg.ClientCursor(big).mogrify(sql, parameters)
+        (plan,) = big.execute(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+        ).fetchone() or (0,)
+        return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+
+    buffers(1)
+    assert buffers(19_900) <= buffers(1) * 1.2 + 5
