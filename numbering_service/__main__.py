@@ -25,6 +25,8 @@ def main() -> int:
     if settings.processes > 1:
         # Where the processes share their metrics; read when prometheus_client is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
+    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "numbering_service.__main__:application",
         factory=True,
