@@ -7,7 +7,7 @@ import orjson
 
 from crud_service.search.documents import make_document
 from crud_service.search.elasticsearch_index import client
-from crud_service.search.outbox import Text
+from crud_service.search.texts import Text
 
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
@@ -32,12 +32,13 @@ class Outcome:
 def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ()) -> Outcome:
     """Index whole documents and delete those of messages that are gone.
 
-    External versions make it safe to send anything twice and in any order.
+    External versions make it safe to send anything twice and in any order; a copy
+    of the same version replaces what is there, so that a damaged one can be mended.
     """
     lines = []
     for text in texts:
         lines.append(action("index", index, text.message_id, text.version))
-        lines.append(make_document(text.chat_id, text.number, text.version, text.marked))
+        lines.append(make_document(text))
     lines += [action("delete", index, message_id) for message_id in gone]
     if not lines:
         return Outcome()
@@ -54,7 +55,7 @@ def action(kind: str, index: str, message_id: int, version: int | None = None) -
     """The line before a document."""
     meta: dict[str, object] = {"_index": index, "_id": str(message_id)}
     if version is not None:
-        meta |= {"version": version, "version_type": "external"}
+        meta |= {"version": version, "version_type": "external_gte"}
     return orjson.dumps({kind: meta})
 
 

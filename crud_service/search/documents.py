@@ -12,23 +12,25 @@ from elasticsearch.dsl import Q
 from elasticsearch.dsl.query import Query
 
 from crud_service.search.folding import EDGE, RUN_SEPARATOR
+from crud_service.search.texts import Text
 
 ES_EDGE = "E"
 
 
-def make_document(chat_id: int, number: int, version: int, marked: str) -> bytes:
+def make_document(text: Text) -> bytes:
     """A message's document, as the bytes of its JSON."""
-    runs = marked.replace(EDGE, ES_EDGE).split(RUN_SEPARATOR)
+    runs = text.marked.replace(EDGE, ES_EDGE).split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
     pairs = {gram[:2] for gram in grams}
     letters = pairs | {pair[:1] for pair in pairs}
     return orjson.dumps(
         {
-            "chat": str(chat_id),
-            "chat_id": chat_id,
-            "number": number,
-            "version": version,
-            "digest": digest(marked),
+            "chat": str(text.chat_id),
+            "chat_id": text.chat_id,
+            "number": text.number,
+            "message_id": text.message_id,
+            "version": text.version,
+            "digest": digest(text.marked),
             "grams": " ".join(grams),
             "letters": " ".join(letters),
         }

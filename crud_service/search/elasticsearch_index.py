@@ -24,7 +24,8 @@ MAPPING: dict[str, Any] = {
     "properties": {
         "chat": {"type": "keyword", "doc_values": False},
         "chat_id": {"type": "long", "index": False},
-        "number": {"type": "long"},
+        "number": {"type": "long", "index": False},
+        "message_id": {"type": "long"},
         "version": {"type": "long", "index": False, "doc_values": False},
         "digest": {"type": "keyword", "index": False, "doc_values": False},
         # In order, with positions: consecutive grams are a part of three letters or more.
@@ -46,6 +47,8 @@ SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
     "number_of_replicas": int(os.environ.get("ELASTICSEARCH_REPLICAS", "0")),
     "refresh_interval": "500ms",
+    # A document that was deleted may come back with any version (`check_index --repair`).
+    "gc_deletes": "0s",
     "sort.field": ["chat_id", "number"],
     "sort.order": ["asc", "desc"],
 }
@@ -77,6 +80,19 @@ def create_index(name: str, *, aliased: bool) -> None:
         aliases={ALIAS: {"is_write_index": True}} if aliased else None,
         wait_for_active_shards=1,
     )
+
+
+def swap_alias(new: str, old: list[str]) -> None:
+    """Let the alias lead to another index, and remove the old one, in one atomic step."""
+    removals = [{"remove_index": {"index": index}} for index in old]
+    client().indices.update_aliases(
+        actions=[{"add": {"index": new, "alias": ALIAS, "is_write_index": True}}, *removals]
+    )
+
+
+def remove_index(name: str) -> None:
+    """Remove an index if it is there."""
+    client().indices.delete(index=name, ignore_unavailable=True)
 
 
 def aliased_indices() -> list[str]:

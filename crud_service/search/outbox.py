@@ -1,12 +1,12 @@
 """The step from `messages` to `search_texts`: folds what changed, a batch in a transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
 from crud_service.search.blocks import cover_rows
 from crud_service.search.folding import mark
+from crud_service.search.texts import Text, columns
 
 BATCH = 1000
 
@@ -53,17 +53,6 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[]
 FORGET_INDEX = "UPDATE search_state SET index_format = 0 WHERE index_format <> 0"
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A row of `search_texts`."""
-
-    chat_id: int
-    number: int
-    message_id: int
-    version: int
-    marked: str
-
-
 Change = tuple[int, int, int, object, int | None, str | None]
 
 
@@ -108,8 +97,3 @@ def remove_texts(connection: psycopg.Connection, gone: Sequence[Change]) -> None
     if gone:
         ids, chats, numbers = columns([row[:3] for row in gone], 3)
         connection.execute(REMOVE, (chats, numbers, ids))
-
-
-def columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    """Rows turned into columns, as `unnest` takes them."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

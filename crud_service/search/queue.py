@@ -12,13 +12,13 @@ import psycopg
 
 from crud_service.search.bulk import Outcome, write_documents
 from crud_service.search.elasticsearch_index import aliased_indices, all_indices
-from crud_service.search.outbox import Text, columns
 from crud_service.search.start_over import (
     REBUILD_LOCK,
     SHARE_REBUILD_LOCK,
     is_in_step,
     start_over,
 )
+from crud_service.search.texts import Text, columns
 
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]

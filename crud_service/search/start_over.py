@@ -13,9 +13,9 @@ import psycopg
 from crud_service.search.elasticsearch_index import (
     aliased_indices,
     all_indices,
-    client,
     create_index,
     new_index_name,
+    remove_index,
 )
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def start_over(connection: Connection) -> None:
         connection.execute("TRUNCATE search_queue")
         connection.execute(ENQUEUE_EVERYTHING)
         for index in all_indices():
-            client().indices.delete(index=index, ignore_unavailable=True)
+            remove_index(index)
         name = new_index_name()
         create_index(name, aliased=True)
         set_format(connection, INDEX_FORMAT)
