@@ -1,0 +1,92 @@
+"""Prometheus, its alerts and the dashboard ask for what the services really export."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import orjson
+import pytest
+import yaml
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack
+from tests.api_client import Api
+
+OPS = ROOT / "ops"
+DASHBOARD = OPS / "grafana" / "dashboards" / "chat.json"
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+# Added by Prometheus itself to what it scrapes.
+OWN_LABELS = {"job", "le"}
+
+pytestmark = pytest.mark.timeout(500)
+
+
+@pytest.fixture(scope="module")
+def exported(stack: RunningStack) -> dict[str, str]:
+    """What each service exports after some use, the search and the worker's work included."""
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        api = Api(client, stack.crud_url, stack.numbering_url)
+        chat = api.chat(api.application())
+        api.message(chat, "Hello")
+        api.wait_for_numbers(f"{chat}/messages/search?keyword=hello", [1])
+        urls = {"crud": stack.crud_url, "numbering": stack.numbering_url}
+        return {job: client.get(f"{url}/metrics").text for job, url in urls.items()}
+
+
+def dashboard_expressions() -> Iterator[str]:
+    for panel in orjson.loads(DASHBOARD.read_bytes())["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def alert_expressions() -> Iterator[str]:
+    for group in yaml.safe_load((OPS / "alerts.yml").read_text())["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+
+
+def selectors(expression: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each metric of an expression, with the labels that it is asked for."""
+    for name, labels in re.findall(r"(chat_\w+)(?:\{([^}]*)\})?", expression):
+        yield name, dict(re.findall(r'(\w+)="([^"]*)"', labels))
+
+
+def series(text: str, name: str, labels: dict[str, str]) -> list[str]:
+    """The exported series that a selector finds."""
+    wanted = [f'{key}="{value}"' for key, value in labels.items() if key not in OWN_LABELS]
+    lines = [line for line in text.splitlines() if re.match(rf"{name}[ {{]", line)]
+    return [line for line in lines if all(each in line for each in wanted)]
+
+
+@pytest.mark.parametrize("expression", [*dashboard_expressions()])
+def test_the_dashboard_asks_for_series_that_exist(
+    expression: str, exported: dict[str, str]
+) -> None:
+    found = list(selectors(expression))
+    assert found
+    for name, labels in found:
+        texts = [exported[labels["job"]]] if "job" in labels else exported.values()
+        assert any(series(text, name, labels) for text in texts), (name, labels)
+
+
+@pytest.mark.parametrize("expression", [*alert_expressions()])
+def test_the_alerts_ask_for_metrics_that_exist(expression: str, exported: dict[str, str]) -> None:
+    for name, labels in selectors(expression):
+        text = exported[labels.get("job", "crud")]
+        assert series(text, name, {}), name
+
+
+def test_prometheus_asks_the_ports_that_the_services_listen_on() -> None:
+    jobs = {
+        job["job_name"]: str(job)
+        for job in yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
+    }
+    assert jobs.keys() == {"crud", "numbering"}
+    for name, text in jobs.items():
+        assert name in text
+        assert SERVICES[name]["ports"][0].rpartition(":")[2] in text
+
+
+def test_every_file_that_monitoring_mounts_is_there() -> None:
+    for service in ("prometheus", "grafana"):
+        for volume in SERVICES[service]["volumes"]:
+            if volume.startswith("./"):
+                assert (ROOT / volume.split(":")[0]).exists(), volume
