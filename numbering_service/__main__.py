@@ -39,7 +39,6 @@ def main() -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         backlog=4096,
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -45,7 +45,8 @@ async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body
     del cycle.scope["extensions"]
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
     length = b"content-length: %d\r\n\r\n" % len(body)
-    cycle.transport.write(b"".join((STATUS_LINE[status], headers, close, length, body)))
+    date = b"".join(b"%s: %s\r\n" % header for header in cycle.default_headers)
+    cycle.transport.write(b"".join((STATUS_LINE[status], headers, date, close, length, body)))
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()
