@@ -5,6 +5,7 @@ waits for PostgreSQL. The first stays small; Django is loaded by the second alon
 """
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
@@ -76,7 +77,9 @@ def die_with_parent() -> None:
     Otherwise it would go on serving, and holding the port, with nobody to stop it.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
+    # It may have died before. (Its id proves nothing: in a container it is 1.)
+    parent = multiprocessing.parent_process()
+    if parent is not None and os.getppid() != parent.pid:
         sys.exit(1)
 
 
