@@ -20,7 +20,7 @@ from crud_service.chat.persist import Stored
 from crud_service.chat.poison import store_what_can_be
 from crud_service.chat.set_aside import set_aside
 from crud_service.chat.shutdown import is_asked_to_stop
-from crud_service.chat.worker_metrics import remove_and_count
+from crud_service.chat.worker_metrics import count_outage, remove_and_count
 from crud_service.search.wake_up import wake_indexer
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ def drain_accepted(redis: Redis, woken_by: str) -> None:
     except (psycopg.Error, db.Error, RedisError) as error:
         logger.warning("persisting waits for a store", extra={"reason": describe(error)})
         db.connection.close()
+        count_outage(redis)
 
 
 def drain_while_leased(redis: Redis, woken_by: str) -> None:

@@ -7,9 +7,10 @@ upper bound of a histogram's bucket behind a colon.
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from contract.keys import ACCEPTED, WORKER_METRICS
 from crud_service.chat.accepted import Batch, after
@@ -26,6 +27,7 @@ COUNTERS = {
     "persist_conflicts": "Entries whose number was taken by another message.",
     "persist_set_aside": "Entries that can never be stored.",
     "persist_busy_ms": "Milliseconds spent on storing batches.",
+    "persist_outages": "Times that a store was found away while there was something to store.",
 }
 HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
     "persist_lag_seconds": ("Seconds from the answer to the commit.", LAG_SECONDS),
@@ -64,6 +66,12 @@ def remove_and_count(
     # Out of memory, Redis refuses to count: that must not stop the trim that makes room.
     if isinstance(removed, Exception):
         raise removed
+
+
+def count_outage(redis: Redis) -> None:
+    """Count that a store is away, unless it is Redis itself."""
+    with suppress(RedisError):
+        redis.hincrby(WORKER_METRICS, "persist_outages", 1)
 
 
 def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[str, float]:

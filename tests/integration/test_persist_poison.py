@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from contract.keys import ACCEPTED
+from contract.keys import ACCEPTED, WORKER_METRICS
 from tests.integration.accepting import (
     TOKEN,
     accept,
@@ -140,6 +140,7 @@ def test_an_outage_is_no_poison_and_is_waited_out(
     finally:
         query(database, "ALTER TABLE gone RENAME TO messages")
     assert stream.xlen(ACCEPTED) == 1
+    assert stream.hget(WORKER_METRICS, "persist_outages") == b"1"
     assert set_aside_rows(database) == []
     drain()
     assert bodies(database) == [(1, "patient")]
