@@ -189,6 +189,28 @@ def test_the_lease_is_given_back_at_the_end(
     assert not stream.exists(LEASE_PERSIST)
 
 
+def test_an_entry_that_comes_just_before_the_lease_is_given_back_is_not_left_lying(
+    database: str,
+    stream: redis.Redis,
+    drain: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.chat.lease import Lease
+
+    release = Lease.release
+    late = iter([2])
+
+    def accept_then_release(lease: Lease) -> None:
+        for number in late:
+            accept(stream, number, "late")
+        release(lease)
+
+    monkeypatch.setattr(Lease, "release", accept_then_release)
+    accept(stream, 1, "early")
+    drain()
+    assert bodies(database) == [(1, "early"), (2, "late")]
+
+
 def test_every_batch_is_counted_and_its_lag_too(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
