@@ -116,6 +116,23 @@ def test_the_image_of_numbering_serves(numbering_image: Image, redis_url: str) -
     serves_and_stops(image, image.stage.command, image.stage.health_check, **values)
 
 
+@pytest.mark.parametrize("service", ["crud", "numbering"])
+def test_a_service_may_be_process_1(
+    service: str, request: pytest.FixtureRequest, migrated_database_url: str, redis_url: str
+) -> None:
+    image: Image = request.getfixturevalue(f"{service}_image")
+    first = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*first, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("NO NAMESPACES: only root, or who may make user namespaces, can be process 1")
+    stores = {"DATABASE_URL": migrated_database_url, "REDIS_URL": redis_url}
+    values = {**SECRETS, **stores, f"{service.upper()}_PORT": str(choose_port())}
+    with image.start([*first, *image.stage.command], **values) as process:
+        try:
+            image.wait_healthy(process, image.stage.health_check, **values)
+        finally:
+            process.kill()
+
+
 def test_a_worker_that_is_not_there_is_not_healthy(crud_image: Image, redis_url: str) -> None:
     check = COMPOSE["worker"]["healthcheck"]["test"][1:]
     code, output = crud_image.finish(check, REDIS_URL=redis_url)

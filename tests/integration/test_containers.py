@@ -201,7 +201,7 @@ def test_postgresql_is_set_up_as_the_embedded_one_is() -> None:
 def test_elasticsearch_is_of_the_clients_line() -> None:
     lock = (ROOT / "requirements" / "crud.txt").read_text()
     (line,) = re.findall(r"^elasticsearch==(\d+\.\d+)\.", lock, re.MULTILINE)
-    assert re.search(r":(\d+\.\d+)\.\d+$", SERVICES["elasticsearch"]["image"])[1] == line  # type: ignore[index]
+    assert re.search(r":(\d+\.\d+)\.\d+$", SERVICES["elasticsearch"]["image"])[1] == line
 
 
 def test_production_demands_every_secret() -> None:
