@@ -1,0 +1,50 @@
+// A client in JavaScript (Node 18 or newer): creates, retries safely, reads, searches.
+//
+//     node examples/client.mjs
+
+import { randomUUID } from "node:crypto";
+
+const CRUD = "http://127.0.0.1:3000";
+const NUMBERING = "http://127.0.0.1:8080";
+const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+// Creates once, however often it has to be sent: the key is the same in every try,
+// so if an answer was lost, the service gives it again.
+async function post(url, body) {
+  const headers = { "Content-Type": "application/json", "Idempotency-Key": randomUUID() };
+  for (let attempt = 0; attempt < 5; attempt++) {
+    let response;
+    try {
+      response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+    } catch {
+      await sleep(1);
+      continue;
+    }
+    if (response.status === 503) {
+      await sleep(Number(response.headers.get("Retry-After")));
+      continue;
+    }
+    if (!response.ok) throw new Error((await response.json()).detail);
+    return response.json();
+  }
+  throw new Error(`no answer from ${url}`);
+}
+
+// Reads what was just created; it takes some milliseconds to be stored.
+async function waitFor(url) {
+  for (;;) {
+    const response = await fetch(url);
+    const body = await response.json();
+    if (body.code !== "not_stored_yet") return body;
+    await sleep(0.05);
+  }
+}
+
+const application = await post(`${CRUD}/applications`, { name: "Example" });
+let path = `/applications/${application.access_token}/chats`;
+const chat = await post(`${NUMBERING}${path}`, {});
+path += `/${chat.number}/messages`;
+const message = await post(`${NUMBERING}${path}`, { body: "Hello from JavaScript" });
+console.log(await waitFor(`${CRUD}${path}/${message.number}`));
+await sleep(2);
+console.log(await (await fetch(`${CRUD}${path}/search?keyword=javas`)).json());
