@@ -90,7 +90,8 @@ def test_every_setting_of_the_example_has_a_comment() -> None:
 
 @pytest.mark.parametrize("service", OURS)
 def test_every_command_is_a_module_that_the_image_has(service: str) -> None:
-    command = " ".join(SERVICES[service].get("command", stage(service).command))
+    check = SERVICES[service].get("healthcheck", {}).get("test", [])
+    command = " ".join([*SERVICES[service].get("command", stage(service).command), *check])
     copied = {line.split()[0].strip("/") for line in copies(service)}
     modules = re.findall(r"python -m ([\w.]+)", command)
     assert modules
