@@ -1,0 +1,89 @@
+"""The benchmarks run: in small sizes, on real stores, and they clean up behind them.
+
+A round of them takes minutes, so all but one are run when SLOW_TESTS=1 (or in CI).
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_stack.applications import ROOT
+
+BENCH = [sys.executable, "-m", "bench"]
+SLOW = os.environ.get("SLOW_TESTS") == "1" or os.environ.get("CI", "").lower() in {"1", "true"}
+slow = pytest.mark.skipif(not SLOW, reason="takes minutes: set SLOW_TESTS=1")
+
+pytestmark = pytest.mark.skipif(
+    not SLOW and not (shutil.which("wrk") and shutil.which("redis-benchmark")),
+    reason="NO LOAD GENERATOR: wrk and redis-benchmark are not both installed",
+)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "reads",
+        pytest.param("creations", marks=slow),
+        pytest.param("pipeline", marks=slow),
+        pytest.param("search", marks=slow),
+    ],
+)
+def test_a_quick_scenario_leaves_a_table_a_plot_and_no_process(
+    scenario: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [*BENCH, scenario, "--quick", "--output", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["failures"] == []
+    assert any(figure["bound"] and figure["verdict"] for figure in results["figures"])
+    assert "bounds kept" in done.stdout
+    assert (tmp_path / "results.md").read_text().count("\n| ") > 5
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert processes_of_the_bench() == []
+
+
+def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
+    command = [*BENCH, "creations", "--quick", "--output", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+        deadline = time.monotonic() + 60
+        while not processes_of_the_bench() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 130
+    assert processes_of_the_bench() == []
+
+
+def test_a_missing_load_generator_is_named_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        BENCH, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == ("bench: wrk is not installed (on Debian and Ubuntu: apt install wrk)\n")
+
+
+def processes_of_the_bench() -> list[str]:
+    """What runs of the stacks of a benchmark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            directory = process.environ().get("CHAT_STACK_DIRECTORY", "")
+        except (psutil.Error, OSError):
+            continue
+        if directory.startswith(str(ROOT / ".local-bench")) and directory.endswith("quick"):
+            found.append(f"{process.pid} {directory}")
+    return found
