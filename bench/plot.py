@@ -51,16 +51,21 @@ def draw(series: Sequence[Series], path: Path) -> None:
 
 def draw_panel(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
     """The lines of one panel."""
+    highest = 0.0
     for each in series:
-        x, y = zip(*each.points, strict=True) if each.points else ((), ())
-        marker = "o" if len(each.points) < 20 else ""
-        axes.plot(x, y, marker=marker, label=each.label)
+        points = [(x, y) for x, y in each.points if y > 0 or not panel.log_y]
+        style = "-o" if len(points) < 20 else "-"
+        axes.plot([x for x, _ in points], [y for _, y in points], style, label=each.label)
+        highest = max([highest, *(y for _, y in points)])
     axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-    if panel.log_x:
-        axes.set_xscale("log", base=2)
     if panel.log_y:
         axes.set_yscale("log")
     else:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, highest * 1.1 or 1)
+    if panel.log_x:
+        ticks = sorted({x for each in series for x, _ in each.points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.minorticks_off()
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)

@@ -89,6 +89,8 @@ def measure(run: Run, stack: BenchStack, backend: str, kinds: Kinds, **environme
     """Latencies of each kind and of all of them mixed, and the check of a sample."""
     with stack.during(stack.run("crud", **environment)):
         require_backend(stack, backend, kinds[3, "hits"][0])
+        mixed = [query for queries in zip(*kinds.values(), strict=True) for query in queries]
+        warm_up(run, stack, mixed)
         for outcome in ("hits", "none"):
             points = []
             for letters in LETTERS:
@@ -96,9 +98,14 @@ def measure(run: Run, stack: BenchStack, backend: str, kinds: Kinds, **environme
                 p99 = time_queries(run, stack, backend, name, kinds[letters, outcome])
                 points.append((letters, p99))
             run.results.draw("search", f"{backend}, {outcome}", points)
-        mixed = [query for queries in zip(*kinds.values(), strict=True) for query in queries]
         time_queries(run, stack, backend, "all mixed", mixed)
         check(run, stack, backend, kinds)
+
+
+def warm_up(run: Run, stack: BenchStack, queries: Sequence[Query]) -> None:
+    """Searches that are not measured: Java compiles what it runs often, caches fill."""
+    requests = [Request(query.path()) for query in queries]
+    load(stack.crud_url, requests, clients=CLIENTS, seconds=run.sizes.search_warm_up)
 
 
 def require_backend(stack: BenchStack, backend: str, query: Query) -> None:
@@ -114,8 +121,6 @@ def time_queries(
 ) -> float:
     """One load; returns its p99."""
     requests = [Request(query.path()) for query in queries]
-    if run.sizes.warm_up:
-        load(stack.crud_url, requests, clients=CLIENTS, seconds=1)
     seen = load(stack.crud_url, requests, clients=CLIENTS, seconds=run.sizes.seconds)
     add = run.results.add
     add(f"{backend}, {name}: rate", seen.rate, "/s")

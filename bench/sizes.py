@@ -22,6 +22,7 @@ class Sizes:
     backlog: int = 200_000
     catch_up_seconds: int = 300
     search: Size = field(default_factory=Size)
+    search_warm_up: int = 20
     keywords: int = 200
     checked_keywords: int = 12
     messages: int = 1_000_000
@@ -44,6 +45,7 @@ QUICK = Sizes(
     backlog=10_000,
     catch_up_seconds=60,
     search=Size(messages=6_000, chats=30, longest=2_000),
+    search_warm_up=2,
     keywords=40,
     checked_keywords=4,
     messages=20_000,
