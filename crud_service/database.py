@@ -16,6 +16,7 @@ from psycopg.abc import Buffer, Params
 from psycopg.adapt import Loader
 
 from contract.problems import StoreUnavailable
+from crud_service.overdue import begin, end
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -28,7 +29,7 @@ SLOW_FAILURE_SECONDS = 0.5
 
 # Statements here take milliseconds: compiling them, or starting workers, takes longer.
 OPTIONS = (
-    "-c TimeZone=UTC -c statement_timeout=15s -c lock_timeout=5s"
+    "-c TimeZone=UTC -c statement_timeout=4s -c lock_timeout=3s"
     " -c jit=off -c max_parallel_workers_per_gather=0"
 )
 
@@ -77,13 +78,14 @@ def run(work: Callable[[Connection], T]) -> T:
     `work` is run once more, on a fresh connection, when the connection turns
     out to be dead: it must therefore have no effect the second time.
     """
+    started = time.monotonic()
     try:
         connection = take_idle()
         if connection is not None:
             try:
                 return use(connection, work)
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                if not connection.closed:
+                if not connection.closed or time.monotonic() - started > SLOW_FAILURE_SECONDS:
                     raise
         return use(connect(), work)
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
@@ -100,9 +102,11 @@ def take_idle() -> Connection | None:
 
 def use(connection: Connection, work: Callable[[Connection], T]) -> T:
     """Run statements on a connection, and keep it while it is good."""
+    begin(connection)
     try:
         return work(connection)
     finally:
+        end(connection)
         if not connection.closed:
             _idle.append(connection)
 
