@@ -26,6 +26,14 @@ from crud_service.slow_clients import THREADS
 from crud_service.startup import refusals, warnings
 
 STOP_SECONDS = 8
+# Granian's own logs go where ours go.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"handlers": [], "propagate": True}},
+}
 PR_SET_PDEATHSIG = 1
 
 
@@ -54,8 +62,8 @@ def server() -> MPServer:
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=10_000, max_buffer_size=64 * 1024),
         websockets=False,
-        log_level=LogLevels.warning,
-        log_dictconfig={"version": 1, "disable_existing_loggers": False},
+        log_level=LogLevels.error,
+        log_dictconfig=LOGGING,
         respawn_failed_workers=True,
         respawn_interval=0.1,
         workers_kill_timeout=STOP_SECONDS,

@@ -5,11 +5,14 @@ handful of slow clients cannot take all, most of them and no more may be held;
 whoever comes then with a body, or for a long list, is asked to come again.
 """
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contract.problems import Overloaded
+
+logger = logging.getLogger(__name__)
 
 THREADS = 16
 HELD_AT_MOST = 10
@@ -46,9 +49,14 @@ class HeldStream:
     def __next__(self) -> bytes:
         try:
             return next(self._chunks)
-        except BaseException:
+        except StopIteration:
             self.close()
             raise
+        except Exception as error:
+            # Too late for a status: what the client has is no valid JSON, and that tells it.
+            self.close()
+            logger.error("a list broke off", exc_info=error)
+            raise StopIteration from None
 
     def close(self) -> None:
         """Let the thread go; servers call it when the client is gone, or drop us without."""
