@@ -1,0 +1,78 @@
+"""A TCP proxy in front of a store, that can be cut, frozen and mended."""
+
+import selectors
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Breakable:
+    """Forwards connections to an address while it is whole."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = (host, port)
+        self.frozen = False
+        self._listener = listen(0)
+        self.port: int = self._listener.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._serve()
+
+    def _serve(self) -> None:
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self.target)
+                self._sockets += [client, server]
+                threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        other = {client: server, server: client}
+        with suppress(OSError, ValueError), selectors.DefaultSelector() as ready:
+            for end in other:
+                ready.register(end, selectors.EVENT_READ)
+            while True:
+                for key, _ in ready.select(0.05 if self.frozen else None):
+                    end: socket.socket = key.fileobj  # type: ignore[assignment]
+                    if self.frozen:
+                        continue
+                    data = end.recv(65536)
+                    if not data:
+                        raise OSError
+                    other[end].sendall(data)
+        hang_up(client)
+        hang_up(server)
+
+    def cut(self) -> None:
+        """Refuse connections and end those that are."""
+        hang_up(self._listener)
+        sockets, self._sockets = self._sockets, []
+        for end in sockets:
+            hang_up(end)
+
+    def mend(self) -> None:
+        """Take connections again, on the same port."""
+        self._listener = listen(self.port)
+        self._serve()
+
+
+def listen(port: int) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
+
+
+def hang_up(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+@contextmanager
+def breakable(host: str, port: int) -> Iterator[Breakable]:
+    proxy = Breakable(host, port)
+    try:
+        yield proxy
+    finally:
+        proxy.cut()

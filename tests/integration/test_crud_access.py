@@ -1,0 +1,135 @@
+"""Who gets in: to the list of applications, to seeding, to a start with known secrets."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from contract.sequences import HIGHEST_NUMBER, sequence_path
+from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
+
+INTERNAL = {"Authorization": "Bearer internal-token-of-the-tests"}
+WRONG = [
+    {},
+    {"Authorization": "Bearer wrong"},
+    {"Authorization": "Bearer"},
+    {"Authorization": "Basic right"},
+    {"Authorization": "right"},
+]
+
+
+@pytest.fixture
+def admin_token(http: httpx.Client) -> Iterator[str]:
+    from django.test import override_settings
+
+    with override_settings(ADMIN_TOKEN="right"):
+        yield "right"
+
+
+def set_aside(database: Database, application: str, chat: int | None, number: int) -> None:
+    database.execute(
+        "INSERT INTO set_aside_entries"
+        " (entry_id, access_token, chat_number, number, payload, reason)"
+        " VALUES (%s, %s, %s, %s, '{}', 'poison')",
+        (f"{number}-{chat or 0}", token_of(application), chat, number),
+    )
+
+
+def highest(http: httpx.Client, application: str, chat: int | None) -> int:
+    answer = http.get(sequence_path(token_of(application), chat), headers=INTERNAL)
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()[HIGHEST_NUMBER])
+
+
+@pytest.mark.parametrize("headers", WRONG)
+def test_applications_need_the_admin_token_where_one_is_set(
+    http: httpx.Client, admin_token: str, headers: dict[str, str]
+) -> None:
+    for verb in ("GET", "POST"):
+        answer = http.request(verb, "/applications?name=x", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert http.get("/openapi.json").json()["paths"]["/applications"]["get"]["security"]
+
+
+def test_the_admin_token_lets_in(http: httpx.Client, admin_token: str) -> None:
+    headers = {"Authorization": f"bearer {admin_token}"}
+    created = http.post("/applications?name=x", headers=headers)
+    assert created.status_code == 201
+    assert len(http.get("/applications", headers=headers).json()) == 1
+    # The access token is the key to the application itself.
+    assert http.get(created.headers["Location"]).status_code == 200
+
+
+def test_the_highest_number_is_told_to_who_has_the_internal_token(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    assert highest(http, application, None) == 0
+    add_chat_of(database, application, 7)
+    assert highest(http, application, None) == 1
+    assert highest(http, application, 1) == 7
+    database.execute("DELETE FROM messages WHERE number < 7")
+    assert highest(http, application, 1) == 7
+
+
+def test_numbers_that_could_not_be_stored_count_as_taken(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    add_chats(database, application, 2)
+    set_aside(database, application, None, 9)
+    set_aside(database, application, 1, 5)
+    assert highest(http, application, None) == 9
+    assert highest(http, application, 1) == 5
+    assert highest(http, application, 2) == 0
+
+
+@pytest.mark.parametrize("headers", WRONG)
+def test_seeding_is_closed_without_the_internal_token(
+    http: httpx.Client, application: str, headers: dict[str, str]
+) -> None:
+    answer = http.get(sequence_path(token_of(application), None), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+
+
+def test_seeding_is_not_there_when_no_internal_token_is_set(
+    http: httpx.Client, application: str
+) -> None:
+    from django.test import override_settings
+
+    with override_settings(INTERNAL_TOKEN=""):
+        path = sequence_path(token_of(application), None)
+        for headers in (INTERNAL, {"Authorization": "Bearer "}, {}):
+            assert http.get(path, headers=headers).status_code == 404
+
+
+def test_seeding_what_is_not_there_is_404(http: httpx.Client, application: str) -> None:
+    for path in (sequence_path("x" * 24, None), sequence_path(token_of(application), 1)):
+        assert http.get(path, headers=INTERNAL).status_code == 404
+
+
+def start(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "crud_service"],
+        env={"PATH": os.environ["PATH"], "CRUD_PORT": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_a_container_does_not_start_with_missing_or_known_secrets() -> None:
+    given = {"CONTAINER": "1", "INTERNAL_TOKEN": "local", "ADMIN_PASSWORD": "Secret 1"}
+    refused = start(**given)
+    assert refused.returncode == 1
+    assert "SECRET_KEY" in refused.stderr
+    assert "INTERNAL_TOKEN" in refused.stderr
+    assert "ADMIN_PASSWORD" not in refused.stderr
+    assert "Secret 1" not in refused.stderr
+
+
+def test_a_local_stack_starts_with_default_secrets() -> None:
+    started = start(CONTAINER="1", LOCAL_STACK="1", HOST="203.0.113.1")
+    assert "cannot listen on" in started.stderr  # which comes after the look at the secrets

@@ -1,0 +1,125 @@
+"""Health, metrics and documentation."""
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import redis
+from openapi_spec_validator import validate
+
+from contract.keys import ACCEPTED
+from tests.integration.crud_rows import Database, add_chat_of
+
+CLOSED = "127.0.0.1:1"
+
+
+@pytest.fixture
+def without_redis(http: httpx.Client) -> Iterator[None]:
+    """Redis at an address where nothing listens."""
+    from django.test import override_settings
+
+    from crud_service import redis_client
+
+    with override_settings(REDIS_URL=f"redis://{CLOSED}/0"):
+        redis_client.client.cache_clear()
+        yield
+    redis_client.client.cache_clear()
+
+
+def metric(http: httpx.Client, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", http.get("/metrics").text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+def test_a_process_that_runs_is_live(http: httpx.Client) -> None:
+    assert http.get("/health/live").json() == {"status": "ok"}
+
+
+def test_ready_tells_of_every_dependency(http: httpx.Client) -> None:
+    from django.test import override_settings
+
+    with override_settings(ELASTICSEARCH_URL=""):
+        answer = http.get("/health/ready")
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (200, "ok")
+    states = {name: told["status"] for name, told in body["dependencies"].items()}
+    assert states == {"postgresql": "ok", "redis": "ok", "elasticsearch": "not_configured"}
+    assert all(told["latency_ms"] >= 0 for told in body["dependencies"].values())
+
+
+def test_elasticsearch_away_is_degraded_and_ready_still(http: httpx.Client) -> None:
+    from django.test import override_settings
+
+    with override_settings(ELASTICSEARCH_URL=f"http://{CLOSED}"):
+        answer = http.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+
+
+def test_redis_away_is_not_ready_but_reads_go_on(
+    http: httpx.Client, database: Database, application: str, without_redis: None
+) -> None:
+    chat = add_chat_of(database, application, 1)
+    answer = http.get("/health/ready")
+    assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+    assert http.get(f"{chat}/messages/1").status_code == 200
+    assert http.get(f"{chat}/messages/2").json()["code"] == "not_found"
+    assert http.put(f"{chat}/messages/1", json={"body": "x"}).status_code == 200
+    assert metric(http, "chat_redis_up") == 0
+
+
+def test_metrics_tell_of_the_backlog_and_the_index(
+    http: httpx.Client, database: Database, application: str, clean_crud: dict[str, str]
+) -> None:
+    database.execute("TRUNCATE search_outbox")
+    with redis.Redis.from_url(clean_crud["REDIS_URL"]) as client:
+        client.xadd(ACCEPTED, {"x": "y"}, id="1000-0")
+        client.xadd(ACCEPTED, {"x": "y"})
+    add_chat_of(database, application, 3)
+    assert metric(http, "chat_backlog_entries") == 2
+    assert metric(http, "chat_backlog_oldest_age_seconds") > 1_000_000
+    assert metric(http, "chat_index_outbox_entries") == 3
+    assert 0 < metric(http, "chat_index_lag_seconds") < 60
+    assert metric(http, "chat_conflicts") == metric(http, "chat_set_aside_entries") == 0
+    assert metric(http, "chat_persist_batches_total") == 0
+
+
+def test_requests_are_counted_by_route_and_status(http: httpx.Client, application: str) -> None:
+    from crud_service.wsgi import request_log
+
+    labels = 'method="GET",route="application"'
+    request_log.flush()
+    http.get(application)
+    request_log.flush()
+    before = metric(http, f'chat_http_requests_total{{{labels},status="200"}}')
+    http.get(application)
+    request_log.flush()
+    assert metric(http, f'chat_http_requests_total{{{labels},status="200"}}') == before + 1
+    assert metric(http, f"chat_http_request_duration_seconds_count{{{labels}}}") > before
+
+
+def test_the_openapi_document_is_valid_and_names_every_path(http: httpx.Client) -> None:
+    from crud_service.urls import urlpatterns
+
+    document = http.get("/openapi.json").json()
+    validate(document)
+    inner = {"docs", "openapi", "static", "chat_sequence", "message_sequence", None}
+    served = {p.name for p in urlpatterns if getattr(p, "name", None) not in inner}
+    assert len(document["paths"]) == len(served) == 10
+
+
+def test_every_documented_method_is_one_and_every_other_is_405(http: httpx.Client) -> None:
+    for path, item in http.get("/openapi.json").json()["paths"].items():
+        address = path.format(access_token="A" * 24, chat_number=1, message_number=1)
+        allow = http.request("BREW", address).headers["Allow"].lower().split(", ")
+        assert set(allow) - {"head"} == set(item)
+
+
+def test_the_page_of_the_documentation_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
+    page = http.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) == 4
+    for source in sources:
+        assert source.startswith("/static/")
+        assert http.get(source).status_code == 200

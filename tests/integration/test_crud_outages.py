@@ -1,0 +1,93 @@
+"""PostgreSQL away: a quick 503, and back without anybody's help."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.integration.breakable import Breakable, breakable
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+
+
+@pytest.fixture
+def postgres(clean_crud: dict[str, str]) -> Iterator[Breakable]:
+    url = urlsplit(clean_crud["DATABASE_URL"])
+    with breakable(url.hostname or "", url.port or 0) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def server(
+    crud_server: Callable[..., CrudServer], postgres: Breakable, clean_crud: dict[str, str]
+) -> CrudServer:
+    url = urlsplit(clean_crud["DATABASE_URL"])
+    user = url.netloc.rpartition("@")[0]
+    through_proxy = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
+    return crud_server(DATABASE_URL=through_proxy)
+
+
+@pytest.fixture
+def message(database: Database, application: str) -> str:
+    return f"{add_chat_of(database, application, 1)}/messages/1"
+
+
+def requests_of_all_kinds(url: str, message: str) -> list[tuple[str, str, dict[str, str] | None]]:
+    chat, application = message.rsplit("/", 2)[0], "/".join(message.split("/")[:3])
+    return [
+        ("GET", f"{url}{message}", None),
+        ("GET", f"{url}{chat}/messages", None),
+        ("GET", f"{url}{chat}/messages?limit=1", None),
+        ("GET", f"{url}{application}", None),
+        ("GET", f"{url}/applications", None),
+        ("PUT", f"{url}{message}", {"body": "changed"}),
+        ("POST", f"{url}/applications", {"name": "x"}),
+    ]
+
+
+def test_postgresql_away_is_a_quick_503_and_back_is_found_at_once(
+    server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
+) -> None:
+    kinds = requests_of_all_kinds(server.url, message)
+    for method, url, fields in kinds:
+        assert client.request(method, url, json=fields).is_success
+    postgres.cut()
+    for method, url, fields in kinds:
+        started = time.monotonic()
+        answer = client.request(method, url, json=fields)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        assert time.monotonic() - started < 1
+    assert client.get(f"{server.url}/health/ready").status_code == 503
+    assert client.get(f"{server.url}/health/live").status_code == 200
+    postgres.mend()
+    for method, url, fields in kinds:
+        assert client.request(method, url, json=fields).is_success
+
+
+def test_connections_that_died_unnoticed_cost_no_client_an_error(
+    server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
+) -> None:
+    kinds = requests_of_all_kinds(server.url, message)
+    for method, url, fields in kinds:
+        postgres.cut()
+        postgres.mend()
+        assert client.request(method, url, json=fields).is_success
+
+
+def test_a_postgresql_that_freezes_takes_no_thread_for_long(
+    server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
+) -> None:
+    assert client.get(f"{server.url}{message}").status_code == 200
+    postgres.frozen = True
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(client.get, [f"{server.url}{message}"] * 8))
+    assert {answer.status_code for answer in answers} == {503}
+    assert time.monotonic() - started < 8
+    postgres.frozen = False
+    time.sleep(1.1)  # the pause after a connection attempt that timed out
+    assert client.get(f"{server.url}{message}").status_code == 200

@@ -1,0 +1,213 @@
+"""The process: how it takes bodies, streams lists, logs, stops and dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def server(crud_server: Callable[..., CrudServer]) -> CrudServer:
+    return crud_server()
+
+
+@pytest.fixture
+def chat(database: Database, application: str) -> str:
+    return add_chat_of(database, application, 3)
+
+
+def connect(server: CrudServer, *lines: str) -> socket.socket:
+    """A connection on which a request has begun."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection.sendall("\r\n".join([*lines, "Host: crud", "", ""]).encode())
+    return connection
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    received = b""
+    with connection:
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def send_without_end(connection: socket.socket) -> int:
+    """Send chunk after chunk until the other side has had enough; how much that was."""
+    sent = 0
+    with suppress(BrokenPipeError, ConnectionResetError):
+        while sent < 64 * MEBIBYTE:
+            connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+            sent += 65536
+            time.sleep(0.001)
+    return sent
+
+
+def test_a_body_that_never_ends_is_cut_off_while_it_arrives(server: CrudServer, chat: str) -> None:
+    connection = connect(server, f"PUT {chat}/messages/1 HTTP/1.1", "Transfer-Encoding: chunked")
+    sent = send_without_end(connection)
+    assert sent < 16 * MEBIBYTE
+    assert read_to_end(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_body_that_is_declared_too_long_is_refused_before_it_comes(
+    server: CrudServer, chat: str
+) -> None:
+    connection = connect(
+        server, f"PUT {chat}/messages/1 HTTP/1.1", f"Content-Length: {MEBIBYTE + 1}"
+    )
+    assert connection.recv(13) == b"HTTP/1.1 413 "
+    connection.close()
+
+
+def test_slow_clients_do_not_hold_up_the_others(
+    server: CrudServer, client: httpx.Client, chat: str
+) -> None:
+    path = f"{chat}/messages/1"
+    slow = [connect(server, f"PUT {path} HTTP/1.1", "Content-Length: 99") for _ in range(40)]
+    time.sleep(0.3)
+    started = time.monotonic()
+    assert client.get(f"{server.url}{path}").status_code == 200
+    assert time.monotonic() - started < 1
+    for connection in slow:
+        connection.close()
+    time.sleep(0.3)
+    assert client.put(f"{server.url}{path}", json={"body": "x"}).status_code == 200
+
+
+def test_readers_that_stop_half_way_give_their_threads_back(
+    server: CrudServer, client: httpx.Client, database: Database, application: str
+) -> None:
+    path = f"{add_chat_of(database, application, 20_000, 'x' * 200)}/messages"
+    for _ in range(3):
+        readers = [connect(server, f"GET {path} HTTP/1.1") for _ in range(12)]
+        time.sleep(0.3)
+        assert client.get(f"{server.url}{path}?limit=1").status_code == 200
+        for reader in readers:
+            reader.close()
+        time.sleep(0.3)
+    assert len(client.get(f"{server.url}{path}").json()) == 20_000
+
+
+def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
+    server: CrudServer, client: httpx.Client, database: Database, application: str
+) -> None:
+    path = f"{server.url}{add_chat_of(database, application, 100_000, 'x' * 100)}/messages"
+    client.get(f"{path}?limit=1000")
+    before, highest = server.resident_kib(), 0
+    started = time.monotonic()
+    with client.stream("GET", path) as answer:
+        chunks = answer.iter_raw()
+        received = bytearray(next(chunks))
+        first_byte = time.monotonic() - started
+        for position, chunk in enumerate(chunks):
+            received += chunk
+            if position % 20 == 0:
+                highest = max(highest, server.resident_kib())
+    assert [item["number"] for item in json.loads(received)] == list(range(1, 100_001))
+    assert first_byte < 0.1
+    assert highest - before < 20 * 1024
+
+
+def test_a_list_that_breaks_off_does_not_look_complete(
+    server: CrudServer, client: httpx.Client, database: Database, application: str
+) -> None:
+    path = f"{server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
+    with client.stream("GET", path) as answer:
+        chunks = answer.iter_raw()
+        received = next(chunks)
+        database.execute("ALTER TABLE messages RENAME COLUMN body TO renamed")
+        received += b"".join(chunks)
+    database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(received)
+    assert "a list broke off" in server.stop()
+
+
+def test_every_request_is_one_line_of_json_without_tokens(
+    server: CrudServer, client: httpx.Client, chat: str
+) -> None:
+    token = chat.split("/")[2]
+    for path in (chat, f"{chat}/messages", f"{chat}/nothing", f"/applications?after={token}"):
+        client.get(f"{server.url}{path}", headers={"X-Request-ID": "followed"})
+    output = server.stop()
+    lines = [json.loads(line) for line in output.splitlines()]
+    followed = [line for line in lines if line.get("request_id") == "followed"]
+    assert [line["status"] for line in followed] == [200, 200, 404, 200]
+    assert followed[0]["path"] == f"/applications/{token[:4]}…/chats/1"
+    assert followed[0]["method"] == "GET"
+    assert followed[0]["duration_ms"] > 0
+    assert token[:5] not in output
+    assert any("anybody may list and create" in line["message"] for line in lines)
+
+
+def test_sigterm_finishes_what_runs_and_exits_with_0(server: CrudServer, chat: str) -> None:
+    connection = connect(
+        server, f"PUT {chat}/messages/1 HTTP/1.1", "Content-Length: 15", "Connection: close"
+    )
+    connection.sendall(b'{"body":')
+    time.sleep(0.3)
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    connection.sendall(b'"last"}')
+    assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
+    assert server.process.wait(10) == 0
+
+
+def test_an_idle_server_ends_at_once(server: CrudServer) -> None:
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    assert time.monotonic() - started < 3
+
+
+def test_a_killed_server_leaves_nobody_on_its_port(
+    server: CrudServer, crud_server: Callable[..., CrudServer]
+) -> None:
+    child = server.child()
+    server.process.kill()
+    server.process.wait()
+    for _ in range(50):
+        if not os.path.exists(f"/proc/{child}"):
+            break
+        time.sleep(0.05)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", server.port))
+
+
+def test_a_serving_process_that_dies_is_replaced(server: CrudServer, client: httpx.Client) -> None:
+    child = server.child()
+    os.kill(child, signal.SIGKILL)
+    for _ in range(100):
+        try:
+            if client.get(f"{server.url}/health/live").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    assert server.child() != child
+
+
+def test_a_port_that_is_taken_is_named_in_one_line(server: CrudServer) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "crud_service"],
+        env={**os.environ, "CRUD_PORT": str(server.port)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert second.returncode == 1
+    assert str(server.port) in second.stderr
+    assert second.stderr.count("\n") == 1
