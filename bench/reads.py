@@ -17,7 +17,6 @@ from local_stack.ports import choose_port
 OF_FLOOR = 0.5
 BOUNDED = ("GET message", "page of 100")
 AT_MOST_DEARER = 1.2
-CLIENTS = (1, 16, 64)
 REQUESTS = 10_000
 APPLICATION = f"/applications/{APPLICATION_TOKEN}"
 MESSAGES = f"{APPLICATION}/chats/{LARGE_CHAT}/messages"
@@ -65,7 +64,8 @@ def beside_the_floor(run: Run, stack: BenchStack) -> None:
     with stack.during(floor):
         for name, requests in kinds.items():
             rates = {
-                clients: compare(run, stack, url, name, requests, clients) for clients in CLIENTS
+                clients: compare(run, stack, url, name, requests, clients)
+                for clients in run.sizes.readers
             }
             run.results.draw("reads", name, [(c, ours) for c, (ours, _) in rates.items()])
             run.results.draw("reads", f"{name}, floor", [(c, f) for c, (_, f) in rates.items()])
@@ -110,7 +110,7 @@ def without_a_floor(run: Run, stack: BenchStack) -> None:
         "PUT message": ("PUT", messages(run)),
     }
     for name, (method, requests) in kinds.items():
-        seen = {c: timed(run, stack.crud_url, requests, c, method) for c in CLIENTS}
+        seen = {c: timed(run, stack.crud_url, requests, c, method) for c in run.sizes.readers}
         for clients, each in seen.items():
             # The service bounds how many long answers are on their way at once.
             label = f"{name}, {clients_text(clients)}"

@@ -23,7 +23,7 @@ LIMIT = 1000
 # The modules that decide what is stored for a search; a change makes the data outdated.
 DECIDING = ("folding", "grams", "blocks", "documents", "elasticsearch_index")
 SAY_EVERY_SECONDS = 10
-INDEXING_SECONDS = 1800
+INDEXING_SECONDS = 3600
 
 Row = tuple[int, str]
 

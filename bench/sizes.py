@@ -26,6 +26,7 @@ class Sizes:
     keywords: int = 200
     checked_keywords: int = 12
     messages: int = 1_000_000
+    readers: tuple[int, ...] = (1, 16, 64)
     long_list: int = 100_000
     list: int = 10_000
     rounds: int = 3
@@ -49,6 +50,7 @@ QUICK = Sizes(
     keywords=40,
     checked_keywords=4,
     messages=20_000,
+    readers=(1, 16),
     long_list=5_000,
     list=2_000,
     rounds=1,
