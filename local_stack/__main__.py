@@ -35,8 +35,11 @@ def main() -> int:
 
 
 def run() -> None:
+    run_stack(Stack(Settings.from_environment()))
+
+
+def run_stack(stack: Stack) -> None:
     """Start the stack, watch over it, and end it on SIGINT, SIGTERM or SIGHUP."""
-    stack = Stack(Settings.from_environment())
     stack.prepare()
     stop_on_signals(stack)
     try:

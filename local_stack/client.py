@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +29,8 @@ STOP_SECONDS = 40.0
 
 class RunningStack:
     """`python -m local_stack run` in a directory, on ports that were free if none are given."""
+
+    command: Sequence[str] = (sys.executable, "-m", "local_stack", "run")
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class RunningStack:
         self.layout.forget_run()
         with (self.layout.logs / "supervisor.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local_stack", "run"],
+                self.command,
                 cwd=ROOT,
                 env=self.supervisor_environment(),
                 stdin=subprocess.DEVNULL,

@@ -140,13 +140,17 @@ class Stack(Stores):
         began = time.monotonic()
         self.environment = {**super().start(), **self.application_environment()}
         migrate(self.layout, self.environment)
-        needed = self.supervisor.start(applications(self.environment))
+        needed = self.supervisor.start(self.applications())
         self.supervisor.wait_ready(needed)
         self.wait_for_elasticsearch()
         self.layout.write_env(self.environment)
         self.started = True
         say(f"ready after {time.monotonic() - began:.1f} s")
         return self.environment
+
+    def applications(self) -> list[Part]:
+        """Our own processes, in the order in which they start."""
+        return applications(self.environment)
 
     def application_environment(self) -> dict[str, str]:
         """Addresses and secrets for our processes; the caller's own values win for some."""
