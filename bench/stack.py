@@ -13,6 +13,7 @@ import psycopg
 import redis
 
 from local_stack.applications import applications, is_live, migrate
+from local_stack.layout import Layout
 from local_stack.ports import choose_port
 from local_stack.process import Part, Running
 from local_stack.stack import Settings, Stack, Stores
@@ -95,9 +96,10 @@ class BenchStack(Stack):
 
 
 def fresh(directory: Path) -> Path:
-    """A directory that holds nothing of an earlier run."""
+    """A directory that holds nothing of an earlier run; raises StackError if one uses it still."""
     if directory.exists():
-        shutil.rmtree(directory)
+        with Layout(directory).lock():
+            shutil.rmtree(directory)
     return directory
 
 
