@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from multiprocessing import parent_process
 from tempfile import mkdtemp
 
 import uvicorn
@@ -63,6 +64,9 @@ def end_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = parent_process()
+    if parent is not None and os.getppid() != parent.pid:
+        sys.exit("numbering_service: the parent died before this process was ready")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The numbering service: what runs while it is up, and which part answers what."""
 
+import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
@@ -71,7 +72,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         yield Running(redis, crud, batcher, creations, log)
     finally:
         await batcher.drain()
-        wake_up.close()
+        await asyncio.to_thread(wake_up.close)
         log.flush()
         await crud.aclose()
         await numbers.aclose()
