@@ -1,0 +1,386 @@
+"""What the tests of numbering_service have in common: real processes, a client, a plain persister.
+
+Valkey and the service are the real ones. Where a test needs to say what is
+stored, or to count who asks, `Storage` takes the place of worker and crud: it
+drains the real stream into memory and answers the internal endpoint from there
+over real HTTP.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import pytest
+import redis
+import redis.asyncio
+
+from contract import keys
+from contract.entries import Entry, decode
+from local_stack.applications import ROOT
+from local_stack.ports import LOOPBACK, choose_port
+from local_stack.valkey import SETTINGS, binary
+
+A, B = "A" * 24, "B" * 24
+CHATS, MESSAGES = f"/applications/{A}/chats", f"/applications/{A}/chats/1/messages"
+
+
+class Process:
+    """A process that writes to a log and is ended with the test."""
+
+    def __init__(self, log: Path, command: Iterable[str], **environment: str) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                list(command),
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_for(self, ready: Callable[[], bool], seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self.popen.poll() is not None or time.monotonic() > deadline:
+                self.end(signal.SIGKILL)
+                pytest.fail(self.log.read_text()[-2000:])
+            time.sleep(0.02)
+
+    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 12) -> int:
+        """Send a signal and wait for the exit code; one that does not end is killed."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(number)
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+class Valkey:
+    """A Valkey of the test's own, which it may kill."""
+
+    def __init__(self, directory: Path, **settings: str) -> None:
+        self.directory = directory
+        self.port = choose_port()
+        self.url = f"redis://{LOOPBACK}:{self.port}/0"
+        self.settings = {**SETTINGS, "loglevel": "warning", **settings}
+        self.process: Process | None = None
+        self.client = redis.Redis.from_url(self.url, protocol=2)
+
+    def start(self) -> None:
+        options = {"bind": LOOPBACK, "port": str(self.port), "dir": str(self.directory)}
+        options |= self.settings
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        self.process = Process(self.directory / "valkey.log", [str(binary()), *words])
+        self.process.wait_for(self.answers)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.end(signal.SIGKILL)
+
+    def restart(self, seconds_away: float = 0) -> None:
+        self.kill()
+        time.sleep(seconds_away)
+        self.start()
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.client.ping())
+        except redis.RedisError:
+            return False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self.kill()
+
+
+class Numbering(Process):
+    """`python -m numbering_service` on a port of its own."""
+
+    def __init__(self, directory: Path, redis_url: str, crud_url: str, **environment: str) -> None:
+        self.port = int(environment.get("NUMBERING_PORT") or choose_port())
+        self.url = f"http://{LOOPBACK}:{self.port}"
+        own = {"REDIS_URL": redis_url, "CRUD_URL": crud_url, "INTERNAL_TOKEN": "t"}
+        own |= {"NUMBERING_PORT": str(self.port), "CRUD_PUBLIC_URL": "http://public"}
+        log = directory / f"numbering-{self.port}.log"
+        super().__init__(log, [sys.executable, "-m", "numbering_service"], **own | environment)
+        self.wait_for(lambda: request(self.port, "GET", "/health/live").status == 200)
+
+    def lines(self) -> list[dict[str, object]]:
+        """The log so far."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Reply(NamedTuple):
+    """An answer; status 0 when there was none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def number(self) -> int:
+        assert self.status == 201, (self.status, self.body)
+        number: int = json.loads(self.body)["number"]
+        return number
+
+    @property
+    def code(self) -> str:
+        """The code of a problem document."""
+        assert self.headers["content-type"] == "application/problem+json"
+        code: str = json.loads(self.body)["code"]
+        return code
+
+
+class Client:
+    """One keep-alive connection, as plain and as fast as a load needs it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def post(self, path: str, body: str | None = None, key: str = "") -> Reply:
+        sent = b"" if body is None else json.dumps({"body": body}).encode()
+        headers = {"Content-Type": "application/json"} if sent else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        return await self.request("POST", path, sent, headers)
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        return await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    async def send(self, data: bytes) -> Reply:
+        """Send bytes as they are and read one answer."""
+        if self.writer is None:
+            self.reader, self.writer = await asyncio.open_connection(LOOPBACK, self.port)
+        assert self.reader is not None
+        with contextlib.suppress(ConnectionError):
+            self.writer.write(data)
+            await self.writer.drain()
+        reply = await read_reply(self.reader)
+        if reply.status == 0 or reply.headers.get("connection") == "close":
+            await self.close()
+        return reply
+
+    async def close(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self.writer.wait_closed()
+        self.writer = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def read_reply(reader: asyncio.StreamReader) -> Reply:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:-2])
+        }
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        return Reply(0, {}, repr(error).encode())
+    return Reply(int(head[0].split()[1]), headers, body)
+
+
+def request(
+    port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Reply:
+    """One request on a connection of its own; status 0 when nobody listens."""
+
+    async def ask() -> Reply:
+        try:
+            async with Client(port) as client:
+                return await client.request(method, path, body, headers)
+        except ConnectionError as error:
+            return Reply(0, {}, repr(error).encode())
+
+    return asyncio.run(ask())
+
+
+async def load(
+    port: int, clients: int, each: int, ask: Callable[[Client, int, int], "asyncio.Future[Reply]"]
+) -> list[Reply]:
+    """Clients that each ask so many times, one after the other."""
+
+    async def one(client_number: int) -> list[Reply]:
+        async with Client(port) as client:
+            return [await ask(client, client_number, turn) for turn in range(each)]
+
+    answers = await asyncio.gather(*(one(number) for number in range(clients)))
+    return [reply for replies in answers for reply in replies]
+
+
+class Storage:
+    """Stands where worker and crud stand: stores what was accepted, tells the highest number."""
+
+    def __init__(self, redis_url: str) -> None:
+        self.redis = redis.asyncio.Redis.from_url(redis_url, protocol=2)
+        self.applications = {A}
+        self.stored: dict[tuple[str, int | None], dict[int, str]] = {}
+        self.entries: list[Entry] = []
+        self.repeated: list[Entry] = []
+        self.asked: Counter[str] = Counter()
+        self.paused = False
+        self.pause_seconds = 0.003
+        self.answers_with = b"200 OK"
+        self.url = ""
+
+    def chat(self, token: str, number: int, highest_message: int = 0) -> None:
+        """Have a chat with so many messages stored already."""
+        self.stored.setdefault((token, None), {})[number] = ""
+        of_chat = self.stored.setdefault((token, number), {})
+        of_chat |= dict.fromkeys(range(1, highest_message + 1), "stored before")
+
+    def numbers(self, token: str = A, chat: int | None = 1) -> list[int]:
+        return sorted(self.stored.get((token, chat), {}))
+
+    async def drain(self) -> int:
+        """Store what is in the stream now."""
+        found = await self.redis.xrange(keys.ACCEPTED, count=1000)
+        for entry_id, fields in found:
+            self.store(decode(entry_id, fields))
+        if found:
+            milliseconds, counter = found[-1][0].split(b"-")
+            after = b"%s-%d" % (milliseconds, int(counter) + 1)
+            await self.redis.execute_command("XTRIM", keys.ACCEPTED, "MINID", after)
+        return len(found)
+
+    def store(self, entry: Entry) -> None:
+        of_sequence = self.stored.setdefault((entry.access_token, entry.chat_number), {})
+        known = any(entry.entry_id == each.entry_id for each in self.entries[-2000:])
+        if entry.number in of_sequence and not known:
+            self.repeated.append(entry)
+        if not known:
+            self.entries.append(entry)
+            of_sequence[entry.number] = entry.body
+        if entry.is_chat:
+            self.stored.setdefault((entry.access_token, entry.number), {})
+
+    async def keep_draining(self) -> None:
+        while True:
+            with contextlib.suppress(redis.RedisError, OSError):
+                if not self.paused and await self.drain():
+                    continue
+            await asyncio.sleep(self.pause_seconds)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """The internal endpoint, and /health/live."""
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split()[1].decode()
+                self.asked[path] += 1
+                status, body = self.look_up(path)
+                writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
+                writer.write(body)
+        writer.close()
+
+    def look_up(self, path: str) -> tuple[bytes, bytes]:
+        token, _, chat = path.removeprefix("/internal/sequences/").partition("/")
+        if self.answers_with != b"200 OK" or path.startswith("/health"):
+            return self.answers_with, b"{}"
+        known = token in self.applications
+        if not known or (chat and (token, int(chat)) not in self.stored):
+            return b"404 Not Found", b"{}"
+        highest = max(self.stored.get((token, int(chat) if chat else None), {}), default=0)
+        return b"200 OK", b'{"highest_number":%d}' % highest
+
+
+@asynccontextmanager
+async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
+    """A `Storage` that drains and answers, and has drained everything at the end."""
+    store = Storage(redis_url)
+    server = await asyncio.start_server(store.answer, LOOPBACK, port)
+    store.url = f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}"
+    draining = asyncio.create_task(store.keep_draining())
+    try:
+        yield store
+        while await store.drain():
+            pass
+    finally:
+        draining.cancel()
+        server.close()
+        await store.redis.aclose()
+
+
+class Proxy:
+    """Stands before Valkey, and loses replies when it is told to: the command was done by then."""
+
+    def __init__(self, valkey_port: int) -> None:
+        self.valkey_port = valkey_port
+        self.port = 0
+        self.replies_to_lose = 0
+        self.server: asyncio.Server | None = None
+        self.connections: set[asyncio.Task[None] | None] = set()
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self.connect, LOOPBACK, 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(asyncio.current_task())
+        try:
+            to_reader, to_writer = await asyncio.open_connection(LOOPBACK, self.valkey_port)
+        except ConnectionError:
+            writer.close()
+            return
+        await asyncio.gather(self.forward(reader, to_writer), self.bring_back(to_reader, writer))
+
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                writer.write(data)
+        writer.close()
+
+    async def bring_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(2**16):
+                if self.replies_to_lose:
+                    self.replies_to_lose -= 1
+                    break
+                writer.write(data)
+        writer.close()
+
+    async def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+        tasks = [task for task in self.connections if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
