@@ -227,7 +227,10 @@ def test_every_batch_is_counted_and_its_lag_too(
 
 
 def test_a_full_redis_does_not_stop_the_persister(
-    database: str, stream: redis.Redis, drain: Callable[[], None]
+    database: str,
+    stream: redis.Redis,
+    drain: Callable[[], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     accept(stream, 1)
     stream.config_set("maxmemory", 1)
@@ -235,5 +238,6 @@ def test_a_full_redis_does_not_stop_the_persister(
         drain()
     finally:
         stream.config_set("maxmemory", 0)
+    assert "persisting waits" not in caplog.text
     assert bodies(database) == [(1, "hello")]
     assert stream.xlen(ACCEPTED) == 0
