@@ -141,6 +141,7 @@ def test_a_replayed_conflict_is_kept_once(
         accept(stream, 1, "first", entry_id="1000-0")
         accept(stream, 1, "second", entry_id="1001-0")
         drain()
+        assert stream.xlen(ACCEPTED) == 0
     assert query(database, "SELECT body FROM conflicts") == [("second",)]
 
 

@@ -127,6 +127,7 @@ def test_the_same_poison_twice_is_set_aside_once(
         stream.delete(ACCEPTED)
         accept_raw(stream, {"something": "else"}, entry_id="5-5")
         drain()
+        assert stream.xlen(ACCEPTED) == 0
     assert query(database, "SELECT entry_id FROM set_aside_entries") == [("5-5",)]
 
 
