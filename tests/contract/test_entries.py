@@ -12,7 +12,14 @@ from numbering_service.creation import Creation
 from numbering_service.numbers import Numbers
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
-BODIES = ("hi", " spaces \n kept ", "e\u0301 é 👩‍👩‍👧 שלום 漢字", '{"body": 1}', "x" * 65_536, "\x01\x7f\u2028")
+BODIES = (
+    "hi",
+    " spaces \n kept ",
+    "e\u0301 é 👩‍👩‍👧 שלום 漢字",
+    '{"body": 1}',
+    "x" * 65_536,
+    "\x01\x7f\u2028",
+)
 
 
 async def number(url: str, *creations: Creation) -> None:
@@ -68,7 +75,9 @@ def test_created_at_is_the_moment_of_the_entry_id() -> None:
     [{b"number": b"x"}, {b"number": b""}, {b"chat_number": b"1.0"}, {b"body": b"\xed\xa0\x80"}],
 )
 def test_a_malformed_entry_is_told_apart(spoilt: dict[bytes, bytes]) -> None:
-    fields = dict(zip((name.encode() for name in FIELDS), (b"t", b"1", b"1", b"b", b"r"), strict=True))
+    fields = dict(
+        zip((name.encode() for name in FIELDS), (b"t", b"1", b"1", b"b", b"r"), strict=True)
+    )
     assert decode(b"1-0", fields).number == 1
     with pytest.raises(BadEntryError):
         decode(b"1-0", fields | spoilt)
