@@ -66,6 +66,13 @@ def client() -> Elasticsearch:
     )
 
 
+def close_client() -> None:
+    """Close the client's connections; the next use opens new ones."""
+    if client.cache_info().currsize:
+        client().close()
+        client.cache_clear()
+
+
 def new_index_name() -> str:
     """A name for an index, that sorts by the time it was made."""
     return f"{ALIAS}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"

@@ -1,0 +1,65 @@
+"""Fixtures of search.
+
+search_stores   an application to search in, on PostgreSQL alone until a test says otherwise
+elasticsearch   Elasticsearch beside it, with no index
+backend         "postgresql" and "elasticsearch" in turn
+any_backend     `search_stores` that search by that backend
+"""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import redis
+
+from tests.integration.search.search_stores import TOKEN, SearchStores
+
+
+@pytest.fixture
+def search_stores(
+    clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SearchStores]:
+    from django.conf import settings
+
+    from crud_service.search import elasticsearch_index, indexer, query_elasticsearch
+    from crud_service.search.circuit import Circuit
+
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", "")
+    monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
+    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
+    with (
+        psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as database,
+        redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client,
+    ):
+        database.execute(
+            "INSERT INTO applications (access_token, name) VALUES (%s, 'search')", (TOKEN,)
+        )
+        yield SearchStores(database, client)
+    elasticsearch_index.close_client()
+
+
+@pytest.fixture
+def elasticsearch(
+    search_stores: SearchStores, elasticsearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    from crud_service.search import elasticsearch_index
+
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", elasticsearch_url)
+    for index in elasticsearch_index.all_indices():
+        elasticsearch_index.remove_index(index)
+
+
+@pytest.fixture(params=["postgresql", "elasticsearch"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def any_backend(
+    search_stores: SearchStores, backend: str, request: pytest.FixtureRequest
+) -> SearchStores:
+    if backend == "elasticsearch":
+        request.getfixturevalue("elasticsearch")
+    return search_stores

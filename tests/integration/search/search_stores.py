@@ -1,0 +1,68 @@
+"""A chat to search in, on real stores, and the indexer run by hand."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import redis
+
+TOKEN = "s" * 24
+
+
+@dataclass
+class SearchStores:
+    """The stores of a search test, and the chat that it searches."""
+
+    database: psycopg.Connection[Any]
+    redis: redis.Redis
+    chats: dict[int, int] = field(default_factory=dict)
+
+    def add(self, *bodies: str, chat: int = 1) -> None:
+        """Store messages with the next numbers of a chat."""
+        chat_id = self.chat_id(chat)
+        self.database.execute(
+            "INSERT INTO messages (chat_id, number, body)"
+            " SELECT %s, position + (SELECT count(*) FROM messages WHERE chat_id = %s), body"
+            " FROM unnest(%s::text[]) WITH ORDINALITY AS bodies (body, position)",
+            (chat_id, chat_id, list(bodies)),
+        )
+
+    def chat_id(self, number: int) -> int:
+        if number not in self.chats:
+            row = self.database.execute(
+                "INSERT INTO chats (application_id, number)"
+                " SELECT id, %s FROM applications WHERE access_token = %s RETURNING id",
+                (number, TOKEN),
+            ).fetchone()
+            assert row is not None
+            self.chats[number] = row[0]
+        return self.chats[number]
+
+    def update(self, number: int, body: str, chat: int = 1) -> None:
+        self.database.execute(
+            "UPDATE messages SET body = %s, version = version + 1"
+            " WHERE chat_id = %s AND number = %s",
+            (body, self.chat_id(chat), number),
+        )
+
+    def index(self) -> None:
+        """Run the task's own function, and have Elasticsearch show what it got."""
+        from crud_service.search import elasticsearch_index, indexer
+
+        indexer.index_pending(self.redis)
+        if indexer.has_elasticsearch() and not indexer.back_off.is_waiting():
+            elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
+
+    def search(self, keyword: str, chat: int = 1, **options: Any) -> Any:
+        from crud_service.search.search import SearchQuery, search_messages
+
+        return search_messages(TOKEN, chat, SearchQuery(keyword, **options))
+
+    def find(self, keyword: str, chat: int = 1, **options: Any) -> list[int]:
+        """Numbers of the messages found."""
+        return [item["number"] for item in self.search(keyword, chat, **options).items]
+
+    def count(self, table: str) -> int:
+        row = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
+        assert row is not None
+        return int(row[0])

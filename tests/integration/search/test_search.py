@@ -1,0 +1,217 @@
+"""One search, two backends: the same tests on both, and plain Python as the judge."""
+
+import random
+import time
+
+import pytest
+
+# ruff: noqa: RUF001 - characters that look like others are what this is about
+from contract.problems import NotFound, ValidationFailed
+from tests.integration.search.search_stores import SearchStores
+from tests.search_oracle import find
+
+WORDS = "a e so the then other there Café straße niño don't c++ #tag http://x.y/z 50% _a_ "
+WORDS += "привет Ёлка 東京 東京タワー ｶﾞｷﾞ がか مرحبا שָׁלוֹם क्षि 한글 😀 👩\u200d💻 ❤️ (AND)"
+WORDS += ' ~ \\ " * ? tea ten rest'
+KEYWORDS = (
+    "a e t h th te the her ea 東 京タ 東京 c + ++ c++ ' n't % _ \\ \" * ? ( ~ AND / :// . x.y"
+)
+KEYWORDS += " CAFE strasse nino елка привет がか か ガギ क 한 한글 😀 👩 ❤ ſ zzz qq the_ __ ** OR"
+
+
+def bodies(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    words = WORDS.split()
+    return [" ".join(rng.choices(words, k=rng.randint(1, 8))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("sort", ["relevance", "number", "-number"])
+def test_short_and_long_chats_are_searched_as_plain_python_would(
+    any_backend: SearchStores, sort: str
+) -> None:
+    texts = {1: bodies(1700, seed=1), 2: bodies(150, seed=2)}
+    for chat, chat_bodies in texts.items():
+        any_backend.add(*chat_bodies, chat=chat)
+    any_backend.index()
+    assert any_backend.count("search_blocks") > 0
+    rng = random.Random(3)
+    keywords = KEYWORDS.split()
+    keywords += [" ".join(rng.sample(keywords, rng.randint(2, 4))) for _ in range(20)]
+    for chat, chat_bodies in texts.items():
+        for keyword in keywords:
+            expected = find(keyword, enumerate(chat_bodies, 1), sort)
+            found = any_backend.find(keyword, chat, sort=sort, limit=1000)
+            assert found == expected[:1000], keyword
+
+
+@pytest.mark.parametrize("sort", ["relevance", "number", "-number"])
+@pytest.mark.parametrize("keyword", ["e", "the e"])
+def test_pages_follow_one_another_without_gap_or_repeat(
+    any_backend: SearchStores, sort: str, keyword: str
+) -> None:
+    texts = bodies(1900, seed=4)
+    any_backend.add(*texts)
+    any_backend.index()
+    found: list[int] = []
+    cursor = None
+    while True:
+        page = any_backend.search(keyword, sort=sort, limit=147, cursor=cursor)
+        found += [item["number"] for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+        assert len(page.items) == 147
+    assert found == find(keyword, enumerate(texts, 1), sort)
+
+
+def test_order_is_whole_words_then_starts_then_inside_then_newest(
+    any_backend: SearchStores,
+) -> None:
+    any_backend.add("arthi", "hi", "hiking", "this", "Hi!", "nothing")
+    any_backend.index()
+    assert any_backend.find("hi") == [5, 2, 3, 6, 4, 1]
+
+
+def test_every_part_must_occur_and_none_crosses_white_space(any_backend: SearchStores) -> None:
+    any_backend.add("red green", "redgreen", "red", "green\nred", "re d")
+    any_backend.index()
+    assert any_backend.find("red green") == [4, 1, 2]
+    assert any_backend.find("dgr") == [2]
+    assert any_backend.find("d g") == [4, 1, 2]
+
+
+def test_a_chat_finds_its_own_messages_only(any_backend: SearchStores) -> None:
+    any_backend.add("hello one", chat=1)
+    any_backend.add("hello two", chat=11)
+    any_backend.index()
+    assert [item["body"] for item in any_backend.search("hello", 11).items] == ["hello two"]
+    assert any_backend.find("one", 11) == []
+
+
+def test_a_body_of_the_greatest_size_is_found_by_its_ends(any_backend: SearchStores) -> None:
+    any_backend.add("start" + "x" * 65_520 + "theend", "ж" * 32_768, "y " * 30_000 + "last")
+    any_backend.index()
+    for keyword, number in [("artx", 1), ("xthe", 1), ("жжжж", 2), ("last", 3), ("x" * 256, 1)]:
+        assert any_backend.find(keyword) == [number], keyword
+
+
+def test_items_have_the_shape_of_messages_and_a_highlight_when_asked(
+    any_backend: SearchStores,
+) -> None:
+    any_backend.add("<b>Rails & Café</b>")
+    any_backend.index()
+    (item,) = any_backend.search("ails cafe").items
+    assert list(item) == ["number", "body", "created_at", "updated_at"]
+    assert item["created_at"].endswith("Z")
+    assert len(item["created_at"]) == len("2022-08-09T22:17:52.599Z")
+    (item,) = any_backend.search("ails cafe", highlight=True).items
+    assert list(item)[-1] == "highlight"
+    assert item["highlight"] == "&lt;b&gt;R<em>ails</em> &amp; <em>Café</em>&lt;/b&gt;"
+
+
+def test_an_updated_message_is_found_by_its_new_text_alone(any_backend: SearchStores) -> None:
+    any_backend.add("before", "other")
+    any_backend.index()
+    any_backend.update(1, "afterwards")
+    any_backend.index()
+    assert any_backend.find("before") == []
+    assert any_backend.find("fterward") == [1]
+
+
+def test_an_old_message_of_a_long_chat_is_found_by_its_new_text(any_backend: SearchStores) -> None:
+    any_backend.add(*["filler"] * 1800)
+    any_backend.index()
+    any_backend.update(5, "unique needle")
+    any_backend.index()
+    assert any_backend.find("eedl") == [5]
+    assert any_backend.find("d") == [5]
+
+
+def test_a_deleted_message_is_not_found(any_backend: SearchStores) -> None:
+    any_backend.add("gone soon", "stays")
+    any_backend.index()
+    any_backend.database.execute("DELETE FROM messages WHERE number = 1")
+    any_backend.index()
+    assert any_backend.find("s") == [2]
+    assert any_backend.count("search_texts") == 1
+
+
+def test_the_backend_is_named(any_backend: SearchStores, backend: str) -> None:
+    any_backend.add("hello")
+    any_backend.index()
+    assert any_backend.search("hello").backend == backend
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "AAIAAAAAAAGGkm8gj4VgA1sa", "é", "=" * 24])
+def test_a_cursor_that_no_page_gave_out_is_refused(any_backend: SearchStores, cursor: str) -> None:
+    any_backend.add("hello")
+    any_backend.index()
+    with pytest.raises(ValidationFailed) as problem:
+        any_backend.search("hello", cursor=cursor)
+    assert problem.value.errors[0]["field"] == "cursor"
+
+
+def test_a_cursor_belongs_to_one_keyword_order_and_chat(any_backend: SearchStores) -> None:
+    any_backend.add("hello", "hello", chat=1)
+    any_backend.add("hello", "hello", chat=2)
+    any_backend.index()
+    cursor = any_backend.search("hello", limit=1).next_cursor
+    assert any_backend.find("HELLO", cursor=cursor) == [1]
+    for keyword, chat, sort in [
+        ("ello", 1, "relevance"),
+        ("hello", 2, "relevance"),
+        ("hello", 1, "number"),
+    ]:
+        with pytest.raises(ValidationFailed):
+            any_backend.search(keyword, chat, sort=sort, cursor=cursor)
+
+
+def test_a_chat_that_is_not_there_is_not_found(any_backend: SearchStores) -> None:
+    with pytest.raises(NotFound):
+        any_backend.search("hello", chat=9)
+
+
+def test_both_backends_continue_each_others_pages(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    texts = bodies(1700, seed=5)
+    search_stores.add(*texts)
+    search_stores.index()
+    found, cursor, backends = [], None, set()
+    url = settings.ELASTICSEARCH_URL
+    for turn in range(100):
+        monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url if turn % 2 else "")
+        page = search_stores.search("te", limit=50, cursor=cursor)
+        found += [item["number"] for item in page.items]
+        backends.add(page.backend)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == find("te", enumerate(texts, 1))
+    assert backends == {"elasticsearch", "postgresql"}
+
+
+def test_without_an_answer_from_elasticsearch_postgresql_answers_and_is_asked_directly(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    from crud_service.search import elasticsearch_index, query_elasticsearch
+    from crud_service.search.circuit import Circuit
+
+    search_stores.add("hello")
+    search_stores.index()
+    search_stores.database.execute("UPDATE search_state SET index_format = 1")
+    # 192.0.2.1 (TEST-NET) answers nothing: a connection attempt hangs or fails.
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", "http://192.0.2.1:9200")
+    monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
+    elasticsearch_index.close_client()
+    started = time.monotonic()
+    assert search_stores.search("hello").backend == "postgresql"
+    first = time.monotonic() - started
+    assert search_stores.search("hello").backend == "postgresql"
+    again = time.monotonic() - started - first
+    assert first < 2
+    assert again < 0.2
