@@ -10,10 +10,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from contract.problems import Overloaded, Problem, StoreUnavailable
+from contract.problems import Overloaded, Problem
 from numbering_service.creation import Created, Creation
 from numbering_service.metrics import BATCH_SIZE
-from numbering_service.numbers import Answer, Numbers
+from numbering_service.numbers import Answer, Numbers, away
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -90,7 +90,7 @@ class Batcher:
             wake, answers = False, [problem] * len(batch)
         except Exception:
             _log.exception("a batch failed")
-            wake, answers = False, [StoreUnavailable()] * len(batch)
+            wake, answers = False, [away()] * len(batch)
         BATCH_SIZE.observe(len(batch))
         for (_, future), answer in zip(batch, answers, strict=True):
             settle(future, answer)

@@ -20,6 +20,7 @@ from numbering_service.batching import Batcher
 from numbering_service.creations import Creations
 from numbering_service.logs import configure_logs
 from numbering_service.numbers import Numbers
+from numbering_service.redis_client import Client
 from numbering_service.requests import Receive, Scope, Send, read_target
 from numbering_service.seeding import MAX_SEEDING_AT_ONCE, Seeding
 from numbering_service.settings import Settings
@@ -44,7 +45,7 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open what the service needs, and at the end finish what was accepted and close it."""
-    redis = Redis.from_url(
+    redis = Client.from_url(
         settings.redis_url,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=2,

@@ -15,7 +15,7 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError, TimeoutError
+from redis.exceptions import ConnectionError, NoScriptError, ResponseError, TimeoutError
 
 CALL_SECONDS = 2
 CONNECT_SECONDS = 1
@@ -61,6 +61,8 @@ class ScriptConnection:
             await connection.disconnect(nowait=True)
             if isinstance(error, asyncio.TimeoutError):
                 raise TimeoutError("Redis did not answer in time") from error
+            if isinstance(error, RuntimeError):  # uvloop's word for a closed connection
+                raise ConnectionError(str(error)) from error
             raise
 
     async def aclose(self) -> None:
