@@ -1,6 +1,7 @@
 """The HTTP server: uvicorn, with the answers and limits that it leaves to us."""
 
 import asyncio
+import re
 from functools import partial
 from typing import Any
 
@@ -20,9 +21,12 @@ from contract.problems import (
 from contract.request_id import HEADER, request_id
 
 MAX_HEAD_BYTES = 64 * 1024
+SLICE_BYTES = 8 * 1024
 READ_SECONDS = 30
 DRAIN_SECONDS = 1.5
 
+
+_UPGRADE = re.compile(rb"(?i)\r\nupgrade[ \t]*:")
 
 # An ASGI extension of ours: answer with bytes that are rendered already.
 RESPOND = "chat.respond"
@@ -77,13 +81,34 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if b"pgrade" in data:
+            data = self._without_upgrade(data)
+        if len(data) > SLICE_BYTES:
+            for start in range(0, len(data), SLICE_BYTES):
+                self._take(data[start : start + SLICE_BYTES])
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
         if self._in_head:
+            # Still in the head: all of this was part of it, and the rest may fill a slice more.
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
+            if self._head_bytes > MAX_HEAD_BYTES - SLICE_BYTES:
                 self._refuse(HeadersTooLarge())
-                return
-        if not self.transport.is_closing():
-            super().data_received(data)
+
+    def _without_upgrade(self, data: bytes) -> bytes:
+        """The same without the wish for another protocol, which we may ignore.
+
+        The parser would skip the body of such a request; Java's client wishes
+        for HTTP/2 whenever it opens a connection.
+        """
+        if not self._in_head and self.cycle is not None and self.cycle.more_body:
+            return data
+        head, end, rest = data.partition(b"\r\n\r\n")
+        return _UPGRADE.sub(b"\r\nX-Grade:", head) + end + rest
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -135,6 +160,11 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, problem: Problem) -> None:
         """Answer and close, unless an answer to this request is on its way already."""
         cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # What comes behind a whole request must not take the place of its answer.
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
         answering = cycle is not None and cycle.response_started and not cycle.response_complete
         if not self.transport.is_closing() and not answering:
             self.transport.write(raw_answer(problem))
