@@ -1,0 +1,66 @@
+"""The log of requests: what a line holds, and when it is written."""
+
+import json
+import os
+
+import pytest
+
+from crud_service.request_log import RequestLog, known_method
+from crud_service.request_metrics import REGISTRY
+
+ROUTE = "a route of the tests"
+
+
+@pytest.fixture
+def written(tmp_path: os.PathLike[str]) -> tuple[RequestLog, str]:
+    path = os.path.join(tmp_path, "log")
+    return RequestLog(descriptor=os.open(path, os.O_CREAT | os.O_WRONLY)), path
+
+
+def lines(path: str) -> list[dict[str, object]]:
+    with open(path) as log:
+        return [json.loads(line) for line in log]
+
+
+def test_a_line_tells_what_was_asked_and_answered(written: tuple[RequestLog, str]) -> None:
+    log, path = written
+    log.note("id-1", "GET", ROUTE, "/applications/A000…", 200, 0.0123456)
+    log.flush()
+    (line,) = lines(path)
+    assert list(line) == [
+        *("time", "level", "service", "message"),
+        *("request_id", "method", "path", "status", "duration_ms"),
+    ]
+    assert (line["request_id"], line["status"], line["duration_ms"]) == ("id-1", 200, 12.35)
+    assert line["path"] == "/applications/A000…"
+
+
+def test_nothing_is_written_twice_or_before_it_is_flushed(written: tuple[RequestLog, str]) -> None:
+    log, path = written
+    log.note("id-1", "GET", ROUTE, "/", 200, 0.1)
+    assert lines(path) == []
+    log.flush()
+    log.flush()
+    assert len(lines(path)) == 1
+
+
+def test_requests_are_counted_when_their_lines_are_not_shown() -> None:
+    log = RequestLog(shown=False, descriptor=-1)
+    labels = {"method": "PUT", "route": ROUTE, "status": "204"}
+    log.note("id-1", "PUT", ROUTE, "/", 204, 0.1)
+    log.flush()
+    assert REGISTRY.get_sample_value("chat_http_requests_total", labels) == 1
+
+
+def test_a_reader_of_the_log_that_has_gone_fails_no_request() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    log = RequestLog(descriptor=writing)
+    log.note("id-1", "GET", ROUTE, "/", 200, 0.1)
+    log.flush()
+    os.close(writing)
+
+
+def test_a_made_up_method_is_not_a_series_of_its_own() -> None:
+    assert known_method("PUT") == "PUT"
+    assert known_method('BREW"') == "other"
