@@ -15,6 +15,7 @@ from urllib.parse import quote
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponse
+from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 django.setup(set_prefix=False)
@@ -94,3 +95,5 @@ def safe_path(path: str) -> str:
 
 
 application = Handler()
+# Otherwise the first request would wait while every view is imported.
+get_resolver().url_patterns  # noqa: B018 - a property that loads them

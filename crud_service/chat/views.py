@@ -64,7 +64,9 @@ def conditional(request: HttpRequest, representation: bytes) -> HttpResponse:
     """A representation with its tag, or 304 when the client has it already."""
     tag = etag(representation)
     if not if_none_match_holds(request.META.get("HTTP_IF_NONE_MATCH"), tag):
-        return HttpResponse(status=304, headers={"ETag": tag})
+        unchanged = HttpResponse(status=304, headers={"ETag": tag})
+        del unchanged.headers["Content-Type"]
+        return unchanged
     return json_response(representation, headers={"ETag": tag})
 
 

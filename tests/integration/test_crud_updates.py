@@ -76,6 +76,7 @@ def test_a_client_that_knows_the_state_gets_304_without_a_body(
         answer = http.get(message, headers={"If-None-Match": known})
         assert (answer.status_code, answer.content) == (304, b"")
         assert answer.headers["ETag"] == tag
+        assert "Content-Type" not in answer.headers
     assert http.get(message, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
