@@ -9,7 +9,8 @@ MAX_PARTS = 100
 
 # .NET sends its names without quotes.
 _NAME = re.compile(rb'(?i)(?:^|;)\s*+name=(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
-_FILENAME = re.compile(rb"(?i)(?:^|;)\s*+filename\*?=")
+# A file, or a name that is encoded since it is not ASCII: nothing of ours.
+_FOREIGN = re.compile(rb"(?i)(?:^|;)\s*+(?:filename\*?|name\*)=")
 
 
 def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
@@ -30,7 +31,7 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
 
 
 def parse_part(part: bytes) -> tuple[str, str] | None:
-    """One part's name and value; None for a file, which no field of ours can be."""
+    """One part's name and value; None for what no field of ours can be."""
     # Behind the delimiter stand optional blanks and a line break, then headers
     # up to an empty line; a part without headers starts with that empty line.
     padding, line_break, rest = part.partition(b"\r\n")
@@ -38,11 +39,11 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
     if padding.strip(b" \t") or not line_break or not empty_line:
         raise MalformedBody("A part of the multipart form has no end of its headers.")
     disposition = find_header(headers, b"content-disposition")
+    if _FOREIGN.search(disposition):
+        return None
     name = _NAME.search(disposition)
     if name is None:
         raise MalformedBody("A part of the multipart form has no name.")
-    if _FILENAME.search(disposition):
-        return None
     try:
         plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])
         return plain.decode(), value.decode()

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
@@ -43,13 +43,14 @@ def add_routes(api: FastAPI, running: "Callable[[], Running | None]") -> None:
         text = await metrics.render(parts().redis, parts().batcher.depth)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    for path, endpoint in (
-        ("/health/live", live),
-        ("/health/ready", ready),
-        ("/metrics", read_metrics),
-    ):
-        api.add_api_route(path, endpoint, methods=["GET"], tags=["operations"])
-        api.add_api_route(f"{path}/", endpoint, methods=["GET"], include_in_schema=False)
+    endpoints: tuple[tuple[str, Any, type[Response]], ...] = (
+        ("/health/live", live, JSONResponse),
+        ("/health/ready", ready, JSONResponse),
+        ("/metrics", read_metrics, PlainTextResponse),
+    )
+    for path, endpoint, kind in endpoints:
+        api.add_api_route(path, endpoint, response_class=kind, tags=["operations"])
+        api.add_api_route(f"{path}/", endpoint, include_in_schema=False)
 
 
 def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:

@@ -66,6 +66,11 @@ def test_a_file_is_no_field(more: bytes) -> None:
     assert parse_multipart("b", form(part(more=more), part(b'"x"'))) == {"x": "hi"}
 
 
+def test_a_name_that_is_encoded_is_no_field_of_ours() -> None:
+    encoded = b"Content-Disposition: form-data; name*=utf-8''%C3%A9\r\n\r\nhi"
+    assert parse_multipart("b", form(encoded, part())) == {"body": "hi"}
+
+
 def test_other_headers_and_letter_cases_change_nothing() -> None:
     sent = b"X-A: b\r\ncontent-type: text/plain\r\nCONTENT-disposition:form-data;NAME=" + b'"body"'
     assert parse_multipart("b", form(sent + b"\r\n\r\nhi")) == {"body": "hi"}
