@@ -1,0 +1,95 @@
+"""Every request that the README shows is sent, and answered as it says.
+
+An example is a block of curl commands with the block of their answers behind
+it, a line each. Tokens, times and request ids differ from run to run; all else
+has to be the same, to the letter.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack
+from tests.api_client import eventually
+
+README = (ROOT / "README.md").read_text()
+EXAMPLE = re.compile(r"```sh\n((?:curl .*\n)+)```\n```json\n((?:.*\n)+?)```")
+# From one answer on to the next a message has to be stored, or indexed.
+ANSWERED_WITHIN_SECONDS = 15.0
+TOKEN = re.compile(r"\b[A-Za-z0-9]{24}\b")
+VARYING = (
+    (TOKEN, "TOKEN"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
+    (re.compile(r'"request_id": "[^"]+"'), '"request_id": "ID"'),
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A command, and what the README says it prints."""
+
+    command: str
+    answer: str
+
+
+def read_examples() -> Iterator[Example]:
+    for commands, answers in EXAMPLE.findall(README):
+        pairs = zip(commands.splitlines(), answers.splitlines(), strict=True)
+        yield from (Example(command, answer) for command, answer in pairs)
+
+
+EXAMPLES = list(read_examples())
+
+
+def run(stack: RunningStack, command: str, token: str) -> str:
+    """What a command prints, on the stack's own ports."""
+    for port, url in ((3000, stack.crud_url), (8080, stack.numbering_url)):
+        command = command.replace(f"http://127.0.0.1:{port}", url)
+    environment = {**os.environ, "TOKEN": token}
+    done = subprocess.run(
+        ["sh", "-c", command.replace("curl", "curl -sS --noproxy '*'", 1)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=True,
+    )
+    return done.stdout
+
+
+def comparable(answer: str, example: Example) -> str:
+    """An answer without what varies; of the list of all applications the last one."""
+    if example.command.endswith("/applications"):
+        answer = "[{" + answer.rpartition("{")[2]
+    for pattern, name in VARYING:
+        answer = pattern.sub(name, answer)
+    return answer
+
+
+def answer_to(stack: RunningStack, example: Example, token: str) -> str:
+    """What an example's command prints: at once where it creates, else as soon as it should."""
+    expected = comparable(example.answer, example)
+    return eventually(
+        lambda: run(stack, example.command, token),
+        lambda answer: comparable(answer, example) == expected,
+        0.0 if "-X" in example.command else ANSWERED_WITHIN_SECONDS,
+    )
+
+
+@pytest.mark.timeout(500)
+def test_the_answers_in_the_readme_are_what_its_commands_print(stack: RunningStack) -> None:
+    token = ""
+    for example in EXAMPLES:
+        printed = answer_to(stack, example, token)
+        assert comparable(printed, example) == comparable(example.answer, example)
+        token = token or TOKEN.findall(printed)[0]
+
+
+def test_the_readme_shows_every_command_with_its_answer() -> None:
+    assert len(EXAMPLES) == len(re.findall("^curl ", README, re.MULTILINE))
+    assert len(EXAMPLES) >= 12
