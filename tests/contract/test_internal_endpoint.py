@@ -1,0 +1,113 @@
+"""The internal endpoint through both sides: crud_service answers, numbering_service asks."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+import redis
+from redis.asyncio import Redis
+
+from contract import keys
+from contract.problems import NotFound, StoreUnavailable
+from contract.sequences import HIGHEST_NUMBER, sequence_path
+from local_stack.applications import is_live
+from local_stack.ports import choose_port
+from numbering_service.creation import Creation
+from numbering_service.seeding import Seeding
+from tests.conftest import INTERNAL_TOKEN
+from tests.integration.accepting import make_application, query
+from tests.integration.numbering import A, B, Process
+
+ROWS = """
+WITH a AS (SELECT id FROM applications WHERE access_token = %s),
+c AS (INSERT INTO chats (application_id, number, message_count, created_at, updated_at)
+      SELECT id, n, 0, now(), now() FROM a, unnest(ARRAY[1, 5]) n RETURNING id, number)
+INSERT INTO messages (chat_id, number, body, version, created_at, updated_at)
+SELECT id, n, 'x', 1, now(), now() FROM c, unnest(ARRAY[1, 7]) n WHERE c.number = 5 RETURNING id
+"""
+
+
+class Crud(NamedTuple):
+    url: str
+    redis_url: str
+
+
+@pytest.fixture
+def running_crud(migrated_database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Crud]:
+    """crud_service with an application A of the chats 1 and 5, which has messages up to 7."""
+    make_application(migrated_database_url, A)
+    query(migrated_database_url, ROWS, A)
+    port = choose_port()
+    environment = {"DATABASE_URL": migrated_database_url, "REDIS_URL": redis_url}
+    environment |= {"CRUD_PORT": str(port), "INTERNAL_TOKEN": INTERNAL_TOKEN, "LOCAL_STACK": "1"}
+    environment |= {"ELASTICSEARCH_URL": "", "ADMIN_TOKEN": os.environ.get("ADMIN_TOKEN", "")}
+    command = [sys.executable, "-m", "crud_service"]
+    with Process(tmp_path / "crud.log", command, **environment) as process:
+        url = f"http://127.0.0.1:{port}"
+        process.wait_for(lambda: is_live(url), 60)
+        yield Crud(url, redis_url)
+
+
+async def seed(crud: Crud, token: str, *creations: Creation) -> list[object]:
+    """What seeding each of them comes to: None, or the problem."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx.AsyncClient(base_url=crud.url, headers=headers, trust_env=False) as client,
+        Redis.from_url(crud.redis_url) as connection,
+    ):
+        seeding = Seeding(connection, client, patience_seconds=3)
+        seeds = (seeding.seed_sequence(creation) for creation in creations)
+        return list(await asyncio.gather(*seeds, return_exceptions=True))
+
+
+def message(chat: int, token: str = A) -> Creation:
+    return Creation(token, chat, "x", "r")
+
+
+def test_what_is_stored_becomes_the_sequence(running_crud: Crud) -> None:
+    creations = [Creation(A, None, "", "r"), message(1), message(5)]
+    assert asyncio.run(seed(running_crud, INTERNAL_TOKEN, *creations)) == [None] * 3
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        found = client.mget(creation.sequence_key for creation in creations)
+        assert found == [b"5", b"0", b"7"]
+        assert not client.keys("lock:*")
+        assert client.ttl(message(5).sequence_key) > keys.SEQUENCE_TTL_SECONDS - 60
+
+
+def test_what_does_not_exist_is_unknown_for_a_moment(running_crud: Crud) -> None:
+    creations = [message(2), Creation(B, None, "", "r"), message(1, B)]
+    outcomes = asyncio.run(seed(running_crud, INTERNAL_TOKEN, *creations))
+    assert [type(outcome) for outcome in outcomes] == [NotFound] * 3
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        for creation in creations:
+            assert client.get(creation.sequence_key) in {keys.UNKNOWN.encode(), None}
+            assert client.pttl(creation.sequence_key) <= keys.UNKNOWN_TTL_MS
+
+
+def test_another_token_gets_no_number(running_crud: Crud) -> None:
+    [outcome] = asyncio.run(seed(running_crud, "another", message(1)))
+    assert isinstance(outcome, StoreUnavailable)
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        assert not client.keys("*")
+
+
+def test_the_endpoint_answers_as_it_is_written_down(running_crud: Crud) -> None:
+    allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
+        for path, status, highest in (
+            (sequence_path(A, None), 200, 5),
+            (sequence_path(A, 1), 200, 0),
+            (sequence_path(A, 5), 200, 7),
+            (sequence_path(A, 2), 404, None),
+            (sequence_path(B, None), 404, None),
+            (sequence_path(B, 1), 404, None),
+        ):
+            reply = client.get(path, headers=allowed)
+            assert (reply.status_code, reply.json().get(HIGHEST_NUMBER)) == (status, highest)
+            for refused in ({}, {"Authorization": "Bearer x"}, {"Authorization": INTERNAL_TOKEN}):
+                assert client.get(path, headers=refused).status_code == 401
