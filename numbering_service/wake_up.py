@@ -48,6 +48,7 @@ class WakeUp:
             # The broker is away together with Redis; the sweep does it then.
             retry=False,
         )
+        _log.info("worker woken", extra={"request_id": request_id})
 
 
 def report(sent: "Future[None]") -> None:

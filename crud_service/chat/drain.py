@@ -83,7 +83,7 @@ def persist_batch(redis: Redis, batch: Batch, woken_by: str) -> Stored:
         set_aside(connection, batch.bad)
     stored = store_what_can_be(connection, batch.entries)
     if stored.messages:
-        wake_indexer()
+        wake_indexer(batch.entries[0].request_id)
     seconds = time.perf_counter() - started
     remove_and_count(redis, batch, stored, seconds, time.time() * 1000)
     log_batch(batch, stored, seconds, woken_by)

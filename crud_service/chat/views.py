@@ -54,7 +54,10 @@ class MessageView(ApiView):
         self, request: HttpRequest, access_token: str, chat_number: int, number: int
     ) -> HttpResponse:
         body = check_message_body(field(request, "body"))
-        message = edit_message(access_token, chat_number, number, body, if_match(request))
+        request_id = getattr(request, "request_id", "")
+        message = edit_message(
+            access_token, chat_number, number, body, if_match(request), request_id
+        )
         if message is None:
             raise missing_message(access_token, chat_number, number)
         return tagged(message)

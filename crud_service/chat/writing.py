@@ -76,13 +76,18 @@ def rename_application(access_token: str, name: str, if_match: str | None) -> by
 
 
 def edit_message(
-    access_token: str, chat_number: int, number: int, body: str, if_match: str | None
+    access_token: str,
+    chat_number: int,
+    number: int,
+    body: str,
+    if_match: str | None,
+    request_id: str = "",
 ) -> bytes | None:
     """The message with its new body as JSON, its copy in the index on the way; or None."""
     lock = (LOCK_MESSAGE, (body, str(chat_number), str(number), access_token))
     changed = run(lambda connection: _change(connection, lock, CHANGE_MESSAGE, body, if_match))
     if changed and changed[1]:
-        wake_indexer()
+        wake_indexer(request_id)
     return changed and changed[0]
 
 

@@ -32,11 +32,11 @@ POLL_SECONDS = 0.03
 MAX_BACK_OFF_SECONDS = 4.0
 
 
-def index_pending(redis: Redis) -> None:
+def index_pending(redis: Redis, woken_by: str = "") -> None:
     """Index what waits, unless another worker is at it; waits out no outage."""
     try:
         with connect() as connection:
-            index_while_leased(redis, connection)
+            index_while_leased(redis, connection, woken_by)
     except (psycopg.Error, RedisError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         logger.warning("indexing waits for a store", extra={"reason": reason})
@@ -61,7 +61,7 @@ def has_elasticsearch() -> bool:
     return bool(settings.ELASTICSEARCH_URL)
 
 
-def index_while_leased(redis: Redis, connection: Connection) -> None:
+def index_while_leased(redis: Redis, connection: Connection, woken_by: str) -> None:
     """Index under the lease, and look again after it was given back.
 
     A change that comes while the lease is held wakes nobody: one that comes
@@ -72,17 +72,21 @@ def index_while_leased(redis: Redis, connection: Connection) -> None:
         with held(lease) as ours:
             if not ours:
                 return
-            with feeding() as is_idle:
-                drain_outbox(connection, lease, is_idle)
+            with feeding(woken_by) as is_idle:
+                drain_outbox(connection, lease, is_idle, woken_by)
         if is_asked_to_stop() or not index_batch(connection, hand_on=has_elasticsearch()):
             return
 
 
-def drain_outbox(connection: Connection, lease: Lease, is_idle: Callable[[], bool]) -> None:
+def drain_outbox(
+    connection: Connection, lease: Lease, is_idle: Callable[[], bool], woken_by: str
+) -> None:
     """Fold batch after batch until nothing has come for a while and Elasticsearch has it all."""
     busy_at = time.monotonic()
     while not is_asked_to_stop() and lease.take():
         indexed = index_batch(connection, hand_on=has_elasticsearch())
+        if indexed:
+            log_batch("changes folded for search", indexed, woken_by)
         if indexed or not is_idle():
             busy_at = time.monotonic()
         elif time.monotonic() - busy_at > LINGER_SECONDS:
@@ -113,13 +117,13 @@ back_off = BackOff()
 
 
 @contextmanager
-def feeding() -> Iterator[Callable[[], bool]]:
+def feeding(woken_by: str) -> Iterator[Callable[[], bool]]:
     """Feeds Elasticsearch in a thread; gives a function that tells if it has nothing to do now."""
     if not has_elasticsearch():
         yield lambda: True
         return
     stop, idle = threading.Event(), threading.Event()
-    thread = threading.Thread(target=feed, args=(stop, idle), name="feed", daemon=True)
+    thread = threading.Thread(target=feed, args=(stop, idle, woken_by), name="feed", daemon=True)
     thread.start()
     try:
         yield lambda: idle.is_set() or not thread.is_alive()
@@ -128,13 +132,13 @@ def feeding() -> Iterator[Callable[[], bool]]:
         thread.join()
 
 
-def feed(stop: threading.Event, idle: threading.Event) -> None:
+def feed(stop: threading.Event, idle: threading.Event, woken_by: str) -> None:
     """Send batches until told to stop; idle while there are none or Elasticsearch is away."""
     try:
         with connect() as connection:
             while not stop.is_set():
                 # The first look is at Elasticsearch too, whose index may be gone.
-                if feed_once(connection):
+                if feed_once(connection, woken_by):
                     idle.clear()
                     continue
                 idle.set()
@@ -144,7 +148,7 @@ def feed(stop: threading.Event, idle: threading.Event) -> None:
         logger.warning("indexing waits for PostgreSQL", extra={"reason": type(error).__name__})
 
 
-def feed_once(connection: Connection) -> bool:
+def feed_once(connection: Connection, woken_by: str = "") -> bool:
     """Send one batch, unless Elasticsearch failed a moment ago; whether there was one."""
     if back_off.is_waiting():
         return False
@@ -155,4 +159,11 @@ def feed_once(connection: Connection) -> bool:
         logger.warning("indexing waits for Elasticsearch", extra={"reason": type(error).__name__})
         return False
     back_off.succeeded()
+    if sent:
+        log_batch("documents sent to Elasticsearch", sent, woken_by)
     return sent > 0
+
+
+def log_batch(what: str, entries: int, woken_by: str) -> None:
+    """One line for a batch, with the request that woke the indexer up."""
+    logger.info(what, extra={"entries": entries, "woken_by": woken_by})

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contract.keys import LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
-from contract.tasks import INDEX_PENDING, INDEX_QUEUE
+from contract.tasks import INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -37,24 +37,27 @@ _pending = _Pending()
 os.register_at_fork(after_in_child=_pending.__init__)  # type: ignore[misc]
 
 
-def wake_indexer() -> None:
-    """Have the indexer look at the outbox soon; returns at once and never raises."""
+def wake_indexer(request_id: str = "") -> None:
+    """Have the indexer look at the outbox soon; returns at once and never raises.
+
+    The task carries the id of the request that asked for it first.
+    """
     with _pending.lock:
         _pending.again = _pending.running
         if _pending.running:
             return
         _pending.running = True
     try:
-        threading.Thread(target=_wake, name="wake-indexer", daemon=True).start()
+        threading.Thread(target=_wake, args=(request_id,), name="wake-indexer", daemon=True).start()
     except RuntimeError:  # no thread to be had, or the interpreter is shutting down
         _pending.running = False
 
 
-def _wake() -> None:
+def _wake(request_id: str) -> None:
     while True:
         try:
             if needs_wake_up():
-                send_task()
+                send_task(request_id)
         except Exception as error:  # whatever it was, the sweep does it then
             logger.warning("the indexer was not woken: %s", error)
         with _pending.lock:
@@ -72,11 +75,14 @@ def needs_wake_up() -> bool:
     return bool(client.set(WAKE_UP_INDEX, b"", nx=True, px=WAKE_UP_TTL_MS))
 
 
-def send_task() -> None:
+def send_task(request_id: str) -> None:
     """Put the task on its queue."""
     from crud_service.worker import app  # it imports the task of this package
 
-    app.send_task(INDEX_PENDING, queue=INDEX_QUEUE, ignore_result=True, retry=False)
+    headers = {REQUEST_ID_HEADER: request_id}
+    app.send_task(
+        INDEX_PENDING, queue=INDEX_QUEUE, headers=headers, ignore_result=True, retry=False
+    )
 
 
 @cache

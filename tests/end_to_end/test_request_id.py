@@ -1,0 +1,107 @@
+"""One request id, followed from the client through both services into the worker's log."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+import redis
+
+from local_stack.client import RunningStack
+from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api, eventually
+
+HEADER = "X-Request-ID"
+LOGGED_WITHIN_SECONDS = 10.0
+Line = dict[str, Any]
+
+pytestmark = pytest.mark.timeout(500)
+
+
+def lines_with(stack: RunningStack, part: str, request_id: str) -> list[Line]:
+    """The lines of a part's log that hold a request id, oldest first."""
+    text = (stack.layout.logs / f"{part}.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
+
+
+def wait_for_line(stack: RunningStack, part: str, request_id: str, message: str) -> Line:
+    """The line with a message and a request id; fails when it never comes."""
+
+    def look() -> list[Line]:
+        found = lines_with(stack, part, request_id)
+        return [line for line in found if line["message"] == message]
+
+    found = eventually(look, bool, LOGGED_WITHIN_SECONDS)
+    assert found, f"{part} says nothing of {request_id}: {lines_with(stack, part, request_id)}"
+    return found[0]
+
+
+def quiet_chat(stack: RunningStack, api: Api) -> str:
+    """A chat in which a message is searchable, and no worker at work: the next request wakes it."""
+    chat = api.chat(api.application())
+    api.message(chat, "quiet")
+    api.wait_for_numbers(f"{chat}/messages/search?keyword=quiet", [1], SEARCHABLE_WITHIN_SECONDS)
+    leases = "lease:persist", "lease:index", "wake_up:persist", "wake_up:index"
+    with redis.Redis.from_url(stack.environment["REDIS_URL"]) as store:
+        assert eventually(lambda: store.exists(*leases), lambda held: held == 0, 15.0) == 0
+    return chat
+
+
+def test_a_creation_is_followed_through_numbering_and_the_task_into_the_worker(
+    stack: RunningStack, api: Api
+) -> None:
+    request_id = f"creation-{uuid.uuid4()}"
+    chat = quiet_chat(stack, api)
+    answer = api.client.post(
+        f"{api.numbering}{chat}/messages", json={"body": "hello"}, headers={HEADER: request_id}
+    )
+    assert answer.headers[HEADER] == request_id
+    request = wait_for_line(stack, "numbering", request_id, "request")
+    assert (request["request_id"], request["status"]) == (request_id, 201)
+    assert wait_for_line(stack, "numbering", request_id, "worker woken")
+    batch = wait_for_line(stack, "worker", request_id, "batch stored")
+    assert request_id in batch["request_ids"]
+    # The task brought it along in its header.
+    assert batch["woken_by"] == request_id
+    folded = wait_for_line(stack, "worker", request_id, "changes folded for search")
+    assert folded["woken_by"] == request_id
+
+
+def test_an_update_is_followed_through_crud_into_the_indexer(stack: RunningStack, api: Api) -> None:
+    request_id = f"update-{uuid.uuid4()}"
+    chat = quiet_chat(stack, api)
+    answer = api.client.put(
+        f"{api.crud}{chat}/messages/1", json={"body": "changed"}, headers={HEADER: request_id}
+    )
+    assert answer.headers[HEADER] == request_id
+    request = wait_for_line(stack, "crud", request_id, "request")
+    assert (request["method"], request["status"]) == ("PUT", 200)
+    folded = wait_for_line(stack, "worker", request_id, "changes folded for search")
+    assert folded["woken_by"] == request_id
+    if stack.environment["ELASTICSEARCH_URL"]:
+        sent = wait_for_line(stack, "worker", request_id, "documents sent to Elasticsearch")
+        assert sent["woken_by"] == request_id
+
+
+def test_a_missing_sequence_is_looked_up_under_the_id_of_the_request_that_needs_it(
+    stack: RunningStack, api: Api
+) -> None:
+    request_id = f"seeding-{uuid.uuid4()}"
+    application = api.application()
+    url = f"{api.numbering}{application}/chats"
+    assert api.client.post(url, headers={HEADER: request_id}).status_code == 201
+    request = wait_for_line(stack, "crud", request_id, "request")
+    assert request["path"].startswith("/internal/sequences/")
+
+
+def test_a_problem_names_the_request_that_the_log_knows(stack: RunningStack, api: Api) -> None:
+    for base, part in ((api.crud, "crud"), (api.numbering, "numbering")):
+        answer = api.client.get(f"{base}/nothing/here")
+        request_id = answer.headers[HEADER]
+        assert answer.json()["request_id"] == request_id
+        assert wait_for_line(stack, part, request_id, "request")["status"] == 404
+
+
+def test_a_harmful_request_id_is_replaced(api: Api) -> None:
+    for base in (api.crud, api.numbering):
+        answer = api.client.get(f"{base}/health/live", headers={HEADER: 'x","level":"error'})
+        assert '"' not in answer.headers[HEADER]
