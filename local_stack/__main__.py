@@ -77,10 +77,12 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     search = "Elasticsearch" if environment["ELASTICSEARCH_URL"] else "PostgreSQL"
     say(f"""
-crud_service       {crud}   docs {crud}/docs   admin {crud}/admin/
+crud_service       {crud}   docs {crud}/docs
 numbering_service  {numbering}   docs {numbering}/docs
+operators' site    {crud}/admin/   user admin, ADMIN_PASSWORD of stack.env
 search             {search}
-addresses          {stack.layout.stack_env}   logs {stack.layout.logs}
+addresses, secrets {stack.layout.stack_env}
+logs               {stack.layout.logs}
 
 try   curl -X POST {crud}/applications -d '{{"name": "my app"}}'
       make demo

@@ -165,7 +165,8 @@ class Stack(Stores):
             "CRUD_URL": crud,
             "NUMBERING_URL": numbering,
             "CRUD_PUBLIC_URL": os.environ.get("CRUD_PUBLIC_URL") or crud,
-            "NUMBERING_PUBLIC_URL": os.environ.get("NUMBERING_PUBLIC_URL") or numbering,
+            # The demo needs it, if it is set.
+            "ADMIN_TOKEN": os.environ.get("ADMIN_TOKEN", ""),
             "INTERNAL_TOKEN": secrets["INTERNAL_TOKEN"],
             "SECRET_KEY": secrets["SECRET_KEY"],
             "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD") or secrets["ADMIN_PASSWORD"],
