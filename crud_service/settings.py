@@ -8,7 +8,6 @@ HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 # Base of the addresses in `Location` and `Link`; empty: as the client addressed us.
 CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
-NUMBERING_PUBLIC_URL = os.environ.get("NUMBERING_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")

@@ -79,7 +79,7 @@ class RunningStack:
 
     def supervisor_environment(self) -> dict[str, str]:
         """The caller's environment without what names another stack."""
-        foreign = {"CRUD_PUBLIC_URL", "NUMBERING_PUBLIC_URL", "HOST", "ADMIN_TOKEN", "MAKELEVEL"}
+        foreign = {"CRUD_PUBLIC_URL", "HOST", "ADMIN_TOKEN", "MAKELEVEL"}
         inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         own = {
             "LOCAL_DIR": str(self.layout.directory),
