@@ -29,6 +29,7 @@ class Load:
     slowest_ms: float
     refused: int
     broken: int
+    strayed: int = 0
 
     @property
     def failed(self) -> int:
@@ -67,13 +68,14 @@ def load(
     method: str = "GET",
     pause_ms: float = 0,
     salt: str = "",
+    backend: str = "",
 ) -> Load:
     """Send requests for some seconds, each client the next one once it has its answer."""
     with tempfile.NamedTemporaryFile("w", suffix=".requests", encoding="utf-8") as file:
         file.writelines(f"{each.path}\t{each.body}\n" for each in requests)
         file.flush()
         options = ["-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT)]
-        arguments = [method, file.name, str(pause_ms), salt]
+        arguments = [method, file.name, str(pause_ms), salt, backend]
         return parse_wrk(run(["wrk", *options, url, "--", *arguments]))
 
 
@@ -91,6 +93,7 @@ def parse_wrk(output: str) -> Load:
         slowest_ms=seen["slowest"] / 1000,
         refused=seen["refused"],
         broken=seen["broken"],
+        strayed=seen["strayed"],
     )
 
 
