@@ -60,7 +60,7 @@ def action(kind: str, index: str, message_id: int, version: int | None = None) -
 
 
 def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
-    """Look at every item: done, worth another try, or refused for what it is.
+    """Look at every item: done, worth another try, or refused for what it is (400).
 
     409 says that a newer version is there already, 404 that a message to
     delete never came: both are as good as done.
@@ -72,8 +72,8 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
         error = result.get("error")
         if isinstance(error, dict) and error.get("type") == "index_not_found_exception":
             raise IndexGone(str(error.get("index")))
-        elif status == 429 or status >= 500:
-            outcome.retry.add(message_id)
-        elif status >= 400 and status not in (404, 409):
+        elif status == 400:
             outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
+        elif status >= 400 and status not in (404, 409):
+            outcome.retry.add(message_id)
     return outcome

@@ -99,17 +99,20 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
 
 
 def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -> bool:
-    """Put back what is worth another try, set aside what is not; whether any was put back."""
-    again = [
-        (*row[:4], row[4] + 1)
-        for row in queued
-        if row[0] in outcome.retry and row[4] < MAX_ATTEMPTS
-    ]
+    """Put back what is worth another try, set aside what is not; whether any was put back.
+
+    A document that fails while others pass is given up in the end; when all
+    fail it is not for what they are.
+    """
+    alone = len(outcome.retry) < len(queued)
+    again: list[tuple[object, ...]] = []
+    for row in queued:
+        if row[0] in outcome.retry and alone and row[4] >= MAX_ATTEMPTS:
+            outcome.refused[row[0]] = f"given up after {MAX_ATTEMPTS} attempts"
+        elif row[0] in outcome.retry:
+            again.append((*row[:4], min(row[4] + 1, MAX_ATTEMPTS)))
     if again:
         connection.execute(PUT_BACK, columns(again, 5))
-    for row in queued:
-        if row[0] in outcome.retry and row[4] >= MAX_ATTEMPTS:
-            outcome.refused[row[0]] = f"given up after {MAX_ATTEMPTS} attempts"
     for message_id, reason in outcome.refused.items():
         logger.error("Elasticsearch refused message %s: %s", message_id, reason)
         connection.execute(SET_ASIDE, (message_id, reason))

@@ -93,14 +93,18 @@ def fill_index(connection: Connection, name: str, advance: Callable[[int], objec
 
 
 def read_pages(connection: Connection) -> Iterator[list[Text]]:
-    """All texts in the order of their keys; no page holds a transaction open."""
+    """All texts in the order of their keys; no page holds a transaction open.
+
+    Ends with the first page that is not full: what is written after that gets
+    to the index by itself, and reading on would never end while writes go on.
+    """
     position = (0, 0)
     while True:
         rows = connection.execute(READ_PAGE, (*position, PAGE)).fetchall()
-        if not rows:
+        yield [Text(*row) for row in rows]
+        if len(rows) < PAGE:
             return
         position = (rows[-1][0], rows[-1][1])
-        yield [Text(*row) for row in rows]
 
 
 def write_page(name: str, page: Sequence[Text]) -> None:

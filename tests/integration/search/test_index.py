@@ -1,0 +1,244 @@
+"""The way of a change to both indexes: in order, through outages, starting over by itself."""
+
+import contextlib
+import copy
+import threading
+import time
+
+import pytest
+
+from tests.integration.search.search_stores import SearchStores
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
+    """Let Elasticsearch be somewhere else; gives where it was."""
+    from django.conf import settings
+
+    from crud_service.search import elasticsearch_index, indexer
+
+    before = settings.ELASTICSEARCH_URL
+    elasticsearch_index.close_client()
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)
+    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
+    return str(before)
+
+
+def documents(number: int = 1) -> int:
+    """How many documents Elasticsearch holds."""
+    from crud_service.search.elasticsearch_index import client
+
+    client().indices.refresh(index="messages")
+    return int(client().count(index="messages").body["count"])
+
+
+def test_only_changes_of_bodies_enter_the_outbox(search_stores: SearchStores) -> None:
+    search_stores.add("one", "two")
+    search_stores.index()
+    search_stores.database.execute("UPDATE messages SET updated_at = now()")
+    assert search_stores.count("search_outbox") == 0
+    search_stores.update(1, "changed")
+    assert search_stores.count("search_outbox") == 1
+
+
+def test_a_change_and_its_entry_in_the_outbox_are_rolled_back_together(
+    search_stores: SearchStores,
+) -> None:
+    class Rollback(Exception):
+        pass
+
+    with contextlib.suppress(Rollback), search_stores.database.transaction():
+        search_stores.add("never was")
+        raise Rollback
+    assert search_stores.count("search_outbox") == 0
+
+
+def test_a_batch_that_fails_half_way_stays_in_the_outbox(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import outbox
+
+    search_stores.add("one", "two")
+    monkeypatch.setattr(outbox, "STORE", "SELECT 1 / 0, %s, %s, %s, %s, %s")
+    search_stores.index()
+    monkeypatch.undo()
+    assert search_stores.count("search_outbox") == 2
+    assert search_stores.count("search_texts") == 0
+
+
+def test_an_older_text_never_replaces_a_newer_one(search_stores: SearchStores) -> None:
+    from crud_service.search.outbox import store_texts
+    from crud_service.search.texts import Text
+
+    chat = search_stores.chat_id(1)
+    for version, marked in [(2, " new "), (1, " old ")]:
+        store_texts(search_stores.database, [Text(chat, 1, 1, version, marked)])
+    row = search_stores.database.execute("SELECT version, marked FROM search_texts").fetchone()
+    assert row == (2, " new ")
+
+
+def test_two_indexers_at_once_lose_and_double_nothing(search_stores: SearchStores) -> None:
+    from crud_service.search.indexer import connect
+    from crud_service.search.outbox import index_batch
+
+    search_stores.add(*[f"message {i}" for i in range(3000)])
+
+    def drain() -> None:
+        with connect() as connection:
+            while index_batch(connection, hand_on=True, limit=100):
+                pass
+
+    threads = [threading.Thread(target=drain) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert search_stores.count("search_texts") == 3000
+    assert search_stores.count("search_queue") == 3000
+    assert search_stores.count("search_outbox") == 0
+
+
+def test_a_message_is_searchable_within_two_seconds(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search import indexer
+
+    search_stores.add("first")
+    search_stores.index()
+    search_stores.add("second")
+    started = time.monotonic()
+    indexer.index_pending(search_stores.redis)
+    while not search_stores.find("second"):
+        assert time.monotonic() - started < 2
+        time.sleep(0.02)
+
+
+def test_while_elasticsearch_is_away_postgresql_is_up_to_date_and_then_all_catches_up(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_stores.add("before")
+    search_stores.index()
+    url = set_elasticsearch(monkeypatch, NOWHERE)
+    search_stores.add("meanwhile")
+    search_stores.index()
+    assert search_stores.find("meanwhile") == [2]
+    assert search_stores.count("search_queue") == 1
+    set_elasticsearch(monkeypatch, url)
+    search_stores.index()
+    assert search_stores.count("search_queue") == 0
+    assert documents() == 2
+
+
+def test_a_wiped_elasticsearch_is_filled_again_by_itself(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search import elasticsearch_index
+
+    search_stores.add(*["hello"] * 5)
+    search_stores.index()
+    for index in elasticsearch_index.all_indices():
+        elasticsearch_index.remove_index(index)
+    assert search_stores.search("hello").backend == "postgresql"
+    search_stores.index()
+    assert documents() == 5
+
+
+def test_what_an_unconfigured_elasticsearch_missed_is_indexed_later(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_stores.add("one")
+    search_stores.index()
+    url = set_elasticsearch(monkeypatch, "")
+    search_stores.add("two")
+    search_stores.index()
+    set_elasticsearch(monkeypatch, url)
+    assert search_stores.search("two").backend == "postgresql"
+    search_stores.index()
+    assert search_stores.search("two").backend == "elasticsearch"
+    assert search_stores.find("two") == [2]
+
+
+def test_an_index_that_is_behind_is_not_searched(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    search_stores.add("hello")
+    search_stores.index()
+    search_stores.database.execute(
+        "INSERT INTO search_queue (message_id, chat_id, number, changed_at)"
+        " VALUES (1, 1, 1, now() - interval '2 seconds')"
+    )
+    assert search_stores.search("hello").backend == "postgresql"
+
+
+def test_a_document_that_elasticsearch_refuses_is_set_aside_and_holds_up_nothing(
+    search_stores: SearchStores, elasticsearch: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    from crud_service.search import elasticsearch_index
+    from crud_service.search.start_over import INDEX_FORMAT, set_format
+
+    mapping = copy.deepcopy(elasticsearch_index.MAPPING)
+    mapping["properties"]["number"] = {"type": "byte"}
+    elasticsearch_index.client().indices.create(
+        index="messages-refusing", mappings=mapping, aliases={"messages": {}}
+    )
+    set_format(search_stores.database, INDEX_FORMAT)
+    search_stores.add(*["hello"] * 200)
+    search_stores.index()
+    assert documents() == 127
+    assert search_stores.count("search_queue") == 0
+    assert search_stores.count("search_failures") == 73
+    assert "refused message" in caplog.text
+
+
+def test_documents_that_elasticsearch_cannot_take_now_are_sent_again(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import indexer
+    from crud_service.search.elasticsearch_index import client
+
+    search_stores.add("one")
+    search_stores.index()
+    client().indices.put_settings(index="messages", settings={"index.blocks.write": True})
+    search_stores.add("two")
+    search_stores.index()
+    assert search_stores.count("search_queue") == 1
+    assert search_stores.count("search_failures") == 0
+    client().indices.put_settings(index="messages", settings={"index.blocks.write": False})
+    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
+    search_stores.index()
+    assert documents() == 2
+
+
+def test_the_lease_leaves_the_work_to_its_holder(search_stores: SearchStores) -> None:
+    from contract.keys import LEASE_INDEX
+
+    search_stores.redis.set(LEASE_INDEX, "somebody else")
+    search_stores.add("hello")
+    search_stores.index()
+    assert search_stores.count("search_outbox") == 1
+
+
+def test_a_wake_up_sends_one_task_unless_somebody_indexes(search_stores: SearchStores) -> None:
+    from contract.keys import LEASE_INDEX, WAKE_UP_INDEX
+    from crud_service.search.wake_up import needs_wake_up
+
+    assert needs_wake_up()
+    assert not needs_wake_up()
+    search_stores.redis.delete(WAKE_UP_INDEX)
+    search_stores.redis.set(LEASE_INDEX, "somebody")
+    assert not needs_wake_up()
+
+
+def test_waking_returns_at_once_even_without_a_broker(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import redis
+
+    from crud_service.search import wake_up
+
+    monkeypatch.setattr(wake_up, "_redis", lambda: redis.Redis(host="192.0.2.1"))
+    started = time.monotonic()
+    for _ in range(100):
+        wake_up.wake_indexer()
+    assert time.monotonic() - started < 0.5

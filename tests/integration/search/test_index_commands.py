@@ -1,0 +1,222 @@
+"""`rebuild_index` and `check_index`, as an operator runs them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.integration.search.search_stores import SearchStores
+
+
+def indices() -> list[str]:
+    from crud_service.search.elasticsearch_index import all_indices
+
+    return all_indices()
+
+
+def check(*options: str) -> None:
+    call_command("check_index", *options)
+
+
+@pytest.fixture
+def indexed(search_stores: SearchStores, elasticsearch: None) -> SearchStores:
+    search_stores.add(*[f"message number {i}" for i in range(300)])
+    search_stores.index()
+    return search_stores
+
+
+def start_rebuild(environment: dict[str, str]) -> subprocess.Popen[str]:
+    """The command as a process of its own, once it has made its index."""
+    from django.conf import settings
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crud_service.manage", "rebuild_index"],
+        env={**os.environ, **environment, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while len(indices()) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    return process
+
+
+def test_a_rebuilt_index_replaces_the_old_one_and_holds_everything(indexed: SearchStores) -> None:
+    before = indices()
+    call_command("rebuild_index")
+    after = indices()
+    assert len(after) == 1
+    assert after != before
+    check()
+    assert indexed.search("number 299").backend == "elasticsearch"
+
+
+def test_changes_during_a_rebuild_reach_the_new_index(indexed: SearchStores) -> None:
+    from crud_service.search import indexer, rebuild
+
+    def change_meanwhile(_count: int) -> None:
+        indexed.update(7, "changed meanwhile")
+        indexed.add("came meanwhile")
+        indexer.index_pending(indexed.redis)
+
+    with indexer.connect() as connection:
+        rebuild.rebuild(connection, change_meanwhile)
+    check()
+    assert indexed.find("meanwhile") == [301, 7]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_rebuild_leaves_nothing_behind(
+    indexed: SearchStores, clean_crud: dict[str, str], number: signal.Signals
+) -> None:
+    before = indices()
+    indexed.database.execute(
+        "INSERT INTO search_texts SELECT chat_id, number + 1000, message_id + 1000, version, marked"
+        " || repeat('x', 2000) FROM search_texts, generate_series(1, 1)"
+    )
+    process = start_rebuild(clean_crud)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert indices() == before
+
+
+def test_what_a_killed_rebuild_left_is_removed_by_the_next(
+    indexed: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.search.elasticsearch_index import create_index
+
+    create_index("messages-left-behind", aliased=False)
+    call_command("rebuild_index")
+    assert len(indices()) == 1
+    check()
+
+
+def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
+    from crud_service.search import indexer, rebuild
+
+    errors: list[CommandError] = []
+
+    def another(_count: int) -> None:
+        with pytest.raises(CommandError) as error:
+            call_command("rebuild_index")
+        errors.append(error.value)
+
+    with indexer.connect() as connection:
+        rebuild.rebuild(connection, another)
+    assert "another rebuild" in str(errors[0])
+
+
+def test_equal_indexes_pass_the_check(
+    indexed: SearchStores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check()
+    assert "300 messages checked, 0 of them pending" in capsys.readouterr().out
+
+
+def test_what_waits_to_be_indexed_is_pending_and_not_different(
+    indexed: SearchStores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    indexed.add("waits")
+    indexed.update(3, "waits too")
+    check()
+    assert "301 messages checked, 2 of them pending" in capsys.readouterr().out
+
+
+def damage_texts(stores: SearchStores) -> None:
+    stores.database.execute("UPDATE search_texts SET marked = 'x' WHERE number = 5")
+    stores.database.execute("DELETE FROM search_texts WHERE number = 6")
+    stores.database.execute(
+        "INSERT INTO search_texts"
+        " SELECT chat_id, 999, 999999, 1, ' stray ' FROM search_texts LIMIT 1"
+    )
+
+
+def damage_documents(stores: SearchStores) -> None:
+    from crud_service.search.bulk import write_documents
+    from crud_service.search.elasticsearch_index import client
+    from crud_service.search.texts import Text
+
+    rows = stores.database.execute(
+        "SELECT chat_id, number, message_id, version, marked FROM search_texts"
+        " WHERE number IN (8, 9, 10) ORDER BY number"
+    ).fetchall()
+    missing, other, newer = (Text(*row) for row in rows)
+    write_documents(
+        "messages",
+        [
+            Text(other.chat_id, other.number, other.message_id, 1, " other "),
+            Text(newer.chat_id, newer.number, newer.message_id, 9, newer.marked),
+            Text(newer.chat_id, 888, 888888, 1, " stray "),
+        ],
+        [missing.message_id],
+    )
+    client().indices.refresh(index="messages")
+
+
+@pytest.mark.parametrize("damage", [damage_texts, damage_documents])
+def test_differences_are_found_and_repaired(
+    indexed: SearchStores,
+    damage: object,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    damage(indexed)  # type: ignore[operator]
+    with pytest.raises(CommandError) as error:
+        check("--repair")
+    assert error.value.returncode == 1
+    report = capsys.readouterr().out
+    assert (": 3 differences" if damage is damage_texts else ": 4 differences") in report
+    indexed.index()
+    check()
+
+
+def test_a_check_while_writes_go_on_reports_no_difference(
+    indexed: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    import psycopg
+
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as database:
+            while not stop.is_set():
+                database.execute(
+                    "UPDATE messages SET body = body || 'x', version = version + 1 WHERE number < 9"
+                )
+                time.sleep(0.01)
+
+    from crud_service.search import indexer
+
+    def index() -> None:
+        while not stop.is_set():
+            indexer.index_pending(indexed.redis)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=index)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(3):
+            check()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_without_elasticsearch_the_check_compares_postgresql_alone(
+    search_stores: SearchStores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search_stores.add("hello")
+    search_stores.index()
+    check()
+    assert "Elasticsearch" not in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        call_command("rebuild_index")
