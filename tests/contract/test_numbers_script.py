@@ -37,7 +37,9 @@ class Numbering:
         wake, *answers = self.script(keys=names, args=arguments)
         return wake, answers
 
-    def answers(self, *creations: Creation, batch: str | None = None, room: int = 1000) -> list:
+    def answers(
+        self, *creations: Creation, batch: str | None = None, room: int = 1000
+    ) -> list[int | bytes]:
         return self.run(*creations, batch=batch, room=room)[1]
 
     def entries(self) -> list[tuple[bytes, ...]]:

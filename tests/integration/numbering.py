@@ -127,7 +127,9 @@ class Numbering(Process):
         own = {"REDIS_URL": redis_url, "CRUD_URL": crud_url, "INTERNAL_TOKEN": "t"}
         own |= {"NUMBERING_PORT": str(self.port), "CRUD_PUBLIC_URL": "http://public"}
         log = directory / f"numbering-{self.port}.log"
-        super().__init__(log, [sys.executable, "-m", "numbering_service"], **own | environment)
+        code = environment.pop("command", "")
+        command = ["-c", code] if code else ["-m", "numbering_service"]
+        super().__init__(log, [sys.executable, *command], **own | environment)
         self.wait_for(lambda: request(self.port, "GET", "/health/live").status == 200)
 
     def lines(self) -> list[dict[str, object]]:
@@ -276,9 +278,9 @@ class Storage:
         for entry_id, fields in found:
             self.store(decode(entry_id, fields))
         if found:
-            milliseconds, counter = found[-1][0].split(b"-")
-            after = b"%s-%d" % (milliseconds, int(counter) + 1)
-            await self.redis.execute_command("XTRIM", keys.ACCEPTED, "MINID", after)
+            milliseconds, counter = found[-1][0].decode().split("-")
+            after = f"{milliseconds}-{int(counter) + 1}"
+            await self.redis.xtrim(keys.ACCEPTED, minid=after, approximate=False)
         return len(found)
 
     def store(self, entry: Entry) -> None:
@@ -301,7 +303,8 @@ class Storage:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The internal endpoint, and /health/live."""
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        gone = (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError)
+        with contextlib.closing(writer), contextlib.suppress(*gone):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split()[1].decode()
@@ -309,7 +312,6 @@ class Storage:
                 status, body = self.look_up(path)
                 writer.write(b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (status, len(body)))
                 writer.write(body)
-        writer.close()
 
     def look_up(self, path: str) -> tuple[bytes, bytes]:
         token, _, chat = path.removeprefix("/internal/sequences/").partition("/")
@@ -355,12 +357,12 @@ class Proxy:
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(asyncio.current_task())
-        try:
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
             to_reader, to_writer = await asyncio.open_connection(LOOPBACK, self.valkey_port)
-        except ConnectionError:
-            writer.close()
-            return
-        await asyncio.gather(self.forward(reader, to_writer), self.bring_back(to_reader, writer))
+            with contextlib.closing(to_writer), contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self.forward(reader, to_writer), self.bring_back(to_reader, writer)
+                )
 
     async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

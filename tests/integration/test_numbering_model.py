@@ -67,6 +67,9 @@ class Service:
         self.run(self.lifespan.__aexit__(None, None, None))
         self.run(self.running.__aexit__(None, None, None))
         self.run(self.proxy.close())
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.run(asyncio.sleep(0.02))
         self.loop.close()
 
     async def post(self, outcome: Outcome) -> None:
@@ -83,7 +86,8 @@ class Service:
             outcome.replayed = b"idempotent-replayed: true" in headers
 
         headers = [(b"idempotency-key", outcome.key.encode())] if outcome.key else []
-        scope = {"type": "http", "method": "POST", "path": outcome.path, "query_string": b""}
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "path": outcome.path}
+        scope["query_string"] = b""
         scope |= {"headers": headers, "extensions": {RESPOND: respond}}
         await self.app(scope, receive, send)
 
