@@ -28,6 +28,9 @@ def main() -> int:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if settings.processes == 1:
+        # Several are replaced one by one; a single one ends in good order, to be started again.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     uvicorn.run(
         "numbering_service.__main__:application",
         factory=True,
