@@ -19,10 +19,10 @@ ES_EDGE = "E"
 
 def make_document(text: Text) -> bytes:
     """A message's document, as the bytes of its JSON."""
-    runs = text.marked.replace(EDGE, ES_EDGE).split(RUN_SEPARATOR)
+    marked = text.marked.replace(EDGE, ES_EDGE)
+    runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
-    pairs = {gram[:2] for gram in grams}
-    letters = pairs | {pair[:1] for pair in pairs}
+    letters = {gram[:2] for gram in set(grams)}.union(*runs)
     return orjson.dumps(
         {
             "chat": str(text.chat_id),

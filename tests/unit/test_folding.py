@@ -7,7 +7,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crud_service.search.folding import EDGE, RUN_SEPARATOR, Part, fold, mark, split_parts
@@ -135,6 +135,7 @@ def test_levels_are_those_of_plain_python(body: str, keyword: str) -> None:
 
 
 @given(texts, short_texts)
+@example("a,,cd", "cd")
 def test_a_text_holds_every_gram_of_a_part_that_it_holds(body: str, keyword: str) -> None:
     marked = mark(body)
     grams = all_grams(marked)
