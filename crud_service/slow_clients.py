@@ -3,6 +3,7 @@
 The server has few threads, since more of them crowd the interpreter. So that a
 handful of slow clients cannot take all, most of them and no more may be held;
 whoever comes then with a body, or for a long list, is asked to come again.
+None may be held for ever: see `silent_clients`.
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contract.problems import Overloaded
+from crud_service import silent_clients
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,12 @@ def held_thread() -> Iterator[None]:
     """Hold a thread for a while; raises Overloaded when too many are."""
     if not _free.acquire(blocking=False):
         raise Overloaded
+    hold = object()
+    silent_clients.begin(hold)
     try:
         yield
     finally:
+        silent_clients.end(hold)
         _free.release()
 
 
@@ -42,6 +47,7 @@ class HeldStream:
         self._chunks = chunks
         if not self._held:
             raise Overloaded
+        silent_clients.begin(id(self))
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -62,6 +68,7 @@ class HeldStream:
         """Let the thread go; servers call it when the client is gone, or drop us without."""
         if self._held:
             self._held = False
+            silent_clients.end(id(self))
             _free.release()
 
     __del__ = close

@@ -4,6 +4,7 @@ Its request parsers and content negotiation are left out not for speed alone:
 they follow a form's `_method`, accept NaN, and refuse bodies that we take.
 """
 
+import time
 from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import orjson
@@ -12,7 +13,14 @@ from django.http.response import HttpResponseBase
 from rest_framework.views import APIView
 
 from contract.fields import MAX_REQUEST_BYTES, find_field
-from contract.problems import BodyTooLarge, MalformedRequest, MethodNotAllowed, UnsupportedMediaType
+from contract.problems import (
+    BodyTooLarge,
+    MalformedRequest,
+    MethodNotAllowed,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+from crud_service import silent_clients
 from crud_service.responses import problem_of, problem_response
 from crud_service.slow_clients import held_thread
 
@@ -49,15 +57,26 @@ class ApiView(APIView):
 def read_body(request: HttpRequest) -> bytes:
     """The body of a request; raises BodyTooLarge as soon as more than the limit has arrived."""
     declared = request.META.get("CONTENT_LENGTH") or ""
-    if declared.isascii() and declared.isdigit() and int(declared) > MAX_REQUEST_BYTES:
+    length = int(declared) if declared.isascii() and declared.isdigit() else 0
+    if length > MAX_REQUEST_BYTES:
         raise BodyTooLarge
-    if declared == "0" or not (declared or "HTTP_TRANSFER_ENCODING" in request.META):
+    if not length and "HTTP_TRANSFER_ENCODING" not in request.META:
         return b""
+    started = time.monotonic()
     with held_thread():
         body = read_up_to(request.META["wsgi.input"], MAX_REQUEST_BYTES + 1)
     if len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge
+    # The server ends a body that breaks off like one that is whole. One in chunks
+    # that breaks off between two values of a form cannot be told from a whole one.
+    if len(body) < length or silent_clients.is_overdue(started):
+        raise RequestTimeout if silent_clients.is_overdue(started) else cut_short()
     return body
+
+
+def cut_short() -> MalformedRequest:
+    """The problem of a body whose end never came."""
+    return MalformedRequest("The body did not arrive in full.")
 
 
 def read_up_to(stream: BinaryIO, size: int) -> bytes:
@@ -68,7 +87,7 @@ def read_up_to(stream: BinaryIO, size: int) -> bytes:
             chunks.append(chunk)
             size -= len(chunk)
     except OSError as error:
-        raise MalformedRequest("The body did not arrive in full.") from error
+        raise cut_short() from error
     return b"".join(chunks)
 
 
@@ -80,7 +99,8 @@ def field(request: HttpRequest, name: str) -> object:
 def find_fields(request: HttpRequest, names: tuple[str, ...]) -> dict[str, object]:
     """The values of some fields, each MISSING where it was not sent."""
     body = read_body(request)
-    if body and request.META.get("HTTP_CONTENT_ENCODING", "identity") != "identity":
+    encoding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
+    if body and encoding != "identity":
         raise UnsupportedMediaType
     content_type = request.META.get("CONTENT_TYPE") or None
     query = request.META.get("QUERY_STRING", "").encode("latin-1")
