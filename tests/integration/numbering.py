@@ -49,7 +49,7 @@ class Process:
                 stderr=subprocess.STDOUT,
             )
 
-    def wait_for(self, ready: Callable[[], bool], seconds: float = 20) -> None:
+    def wait_for(self, ready: Callable[[], bool], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             if self.popen.poll() is not None or time.monotonic() > deadline:

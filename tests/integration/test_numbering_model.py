@@ -141,9 +141,13 @@ class Machine(RuleBasedStateMachine):
                 )
                 await asyncio.sleep(chance.random() / 100)
 
+        async def later(milliseconds: int, path: tuple[str, str]) -> None:
+            await asyncio.sleep(milliseconds / 1000)
+            await self.send([path], [])
+
         async def both() -> None:
-            paths = [(path_of(chat), key) for chat, key, _ in posts]
-            await asyncio.gather(vanish(), *(self.send([path], []) for path in paths))
+            paths = [(path_of(chat), key) for chat, key, _ in posts * 2]
+            await asyncio.gather(vanish(), *(later(n, path) for n, path in enumerate(paths)))
 
         self.service.run(both())
 
