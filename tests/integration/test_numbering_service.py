@@ -339,8 +339,11 @@ def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -
             assert valkey.process is not None
             valkey.process.popen.send_signal(signal.SIGSTOP)
             try:
-                loading = asyncio.create_task(load(service.port, 40, 1, post_message))
-                await asyncio.sleep(0.5)
+                loading = [
+                    asyncio.create_task(load(service.port, 1, 1, post_message)) for _ in range(40)
+                ]
+                # The first one to be answered was refused: from here on it is full.
+                await asyncio.wait(loading, return_when=asyncio.FIRST_COMPLETED)
                 started = time.monotonic()
                 answer = await client.post(MESSAGES, "more")
                 took = time.monotonic() - started
@@ -349,7 +352,7 @@ def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -
             assert took < 1
             assert refused(answer)
             assert answer.code == "overloaded"
-            statuses = Counter(each.status for each in await loading)
+            statuses = Counter([(await each)[0].status for each in loading])
             assert statuses[201] >= 10
             assert statuses[201] + statuses[503] == 40
         await end(service)
