@@ -22,6 +22,10 @@ BLOCK = 64
 # When this many blocks of a chat are not covered, all but the newest few become so.
 UNCOVERED_MAX = 24
 UNCOVERED_MIN = 8
+# A block of books instead of messages would have millions of grams: it gets the
+# empty one, which every search of the chat looks up as well, and is read through.
+MAX_CHARACTERS = 200_000
+ANY_GRAM = ""
 
 Row = tuple[int, int, str]  # chat id, number, marked text
 
@@ -86,7 +90,8 @@ def insert_blocks(connection: psycopg.Connection, rows: Sequence[Row]) -> None:
     for chat_id, block, text in rows:
         keys["chats"].append(chat_id)
         keys["blocks"].append(block)
-        keys["keys"].append(RUN_SEPARATOR.join(gram_keys(chat_id, all_grams(text))))
+        grams = all_grams(text) if len(text) <= MAX_CHARACTERS else {ANY_GRAM}
+        keys["keys"].append(RUN_SEPARATOR.join(gram_keys(chat_id, grams)))
     connection.execute(INSERT_BLOCKS, (keys["chats"], keys["blocks"], keys["keys"]))
 
 

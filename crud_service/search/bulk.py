@@ -9,6 +9,8 @@ from crud_service.search.documents import make_document
 from crud_service.search.elasticsearch_index import client
 from crud_service.search.texts import Text
 
+# Far below what Elasticsearch takes (100 MB), since it holds a request in memory.
+MAX_BULK_BYTES = 8_000_000
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
 
@@ -35,13 +37,23 @@ def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ())
     External versions make it safe to send anything twice and in any order; a copy
     of the same version replaces what is there, so that a damaged one can be mended.
     """
-    lines = []
+    outcome = Outcome()
+    lines: list[bytes] = [action("delete", index, message_id) for message_id in gone]
+    size = 0
     for text in texts:
         lines.append(action("index", index, text.message_id, text.version))
         lines.append(make_document(text))
-    lines += [action("delete", index, message_id) for message_id in gone]
-    if not lines:
-        return Outcome()
+        size += len(lines[-1])
+        if size > MAX_BULK_BYTES:
+            outcome.add(send(lines))
+            lines, size = [], 0
+    if lines:
+        outcome.add(send(lines))
+    return outcome
+
+
+def send(lines: Sequence[bytes]) -> Outcome:
+    """Send one bulk request."""
     response = client().perform_request(
         "POST",
         "/_bulk?filter_path=items.*.status,items.*.error,items.*._id",

@@ -10,9 +10,6 @@ from dataclasses import dataclass
 
 from crud_service.search.folding import Part
 
-# With more parts the matches are few, and ranking them all is cheaper than many tiers.
-MAX_TIERED_PARTS = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -6,14 +6,15 @@ are candidates anyway, and candidates are read in order until the page is full.
 `strpos` decides: it knows no pattern, so there is nothing to escape.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 
-from crud_service.search.blocks import block_of, gram_keys
+from crud_service.search.blocks import ANY_GRAM, block_of, gram_keys
 from crud_service.search.folding import RUN_SEPARATOR
 from crud_service.search.grams import part_grams
-from crud_service.search.plan import MAX_TIERED_PARTS, Hit, Plan
+from crud_service.search.plan import Hit, Plan
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -71,14 +72,22 @@ WHERE {after} ORDER BY hit.rank DESC, hit.number {order} LIMIT %(limit)s
 
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     """The first hits of a plan; `blocks` is how many blocks of the chat are covered."""
+
+    def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
+        parameters = bind(plan, blocks, ranks)
+        return [Hit(*row) for row in connection.execute(write(statement, plan), parameters)]
+
     if not blocks:
-        statement, ranks = READ_THROUGH, []
-    elif plan.ranked and len(plan.parts) > MAX_TIERED_PARTS:
-        statement, ranks = RANK_CANDIDATES, [0]
-    else:
-        statement, ranks = READ_TIERS, list(plan.tiers)
-    rows = connection.execute(write(statement, plan), bind(plan, blocks, ranks)).fetchall()
-    return [Hit(*row) for row in rows]
+        return run(READ_THROUGH, ())
+    if not plan.ranked or len(plan.parts) == 1:
+        return run(READ_TIERS, plan.tiers)
+    # Of several parts there are many tiers, all with the same candidates: only
+    # the best one is worth reading by itself.
+    if plan.max_rank == 2 * len(plan.parts):
+        hits = run(READ_TIERS, plan.tiers[:1])
+        if len(hits) == plan.limit:
+            return hits
+    return run(RANK_CANDIDATES, (0,))
 
 
 def write(statement: str, plan: Plan) -> str:
@@ -100,9 +109,10 @@ def write(statement: str, plan: Plan) -> str:
     )
 
 
-def bind(plan: Plan, blocks: int, ranks: list[int]) -> dict[str, Any]:
+def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
     """The parameters of a statement."""
     after = plan.after or Hit(0, 1)
+    any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     return {
         "chat_id": plan.chat_id,
         "limit": plan.limit,
@@ -110,8 +120,9 @@ def bind(plan: Plan, blocks: int, ranks: list[int]) -> dict[str, Any]:
         "rank": after.rank,
         "number": after.number,
         "block": block_of(after.number),
-        "ranks": ranks,
-        "keys": [RUN_SEPARATOR.join(tier_keys(plan, rank)) for rank in ranks],
+        "ranks": [*ranks, *ranks],
+        "keys": [RUN_SEPARATOR.join(tier_keys(plan, rank)) for rank in ranks]
+        + [any_key] * len(ranks),
         **{f"inside{i}": part.inside for i, part in enumerate(plan.parts)},
         **{f"edge{i}": edge for i, edge in enumerate(plan.edges)},
     }

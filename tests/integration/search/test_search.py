@@ -95,6 +95,15 @@ def test_a_body_of_the_greatest_size_is_found_by_its_ends(any_backend: SearchSto
         assert any_backend.find(keyword) == [number], keyword
 
 
+def test_long_messages_in_a_long_chat_are_found(any_backend: SearchStores) -> None:
+    long = " ".join(f"word{i}" for i in range(1500))
+    any_backend.add(*["filler"] * 200, *[long] * 64, *["filler"] * 1700, long)
+    any_backend.index()
+    assert any_backend.count("search_blocks") > 0
+    assert any_backend.find("ord1499")[:2] == [1965, 264]
+    assert len(any_backend.find("ord1499")) == 65
+
+
 def test_items_have_the_shape_of_messages_and_a_highlight_when_asked(
     any_backend: SearchStores,
 ) -> None:
