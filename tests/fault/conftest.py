@@ -1,0 +1,121 @@
+"""Fixtures of the faults.
+
+    linked        a stack of its own for the whole folder: two numbering processes, and a
+                  link that can be cut between every two parts
+    under_load    `with under_load("what happens") as load: …`: clients at work for as long
+                  as the fault lasts, then everything is compared
+
+FAULT_SEED      repeats the choices of a run (the instants, the pairs, the clients)
+FAULT_SECONDS   how long the load goes on before and after each fault; 1
+FAULT_ROUNDS    how many times each fault happens; 1
+FAULT_REPORT    where the table of the faults is written; .local-test/faults.txt
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import httpx
+import pytest
+
+from local_stack.client import RunningStack
+from tests.conftest import SESSION
+from tests.fault import report
+from tests.fault.index_check import IndexCheck
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.load import Load
+from tests.fault.proxy import Links
+from tests.fault.requests import Fate
+from tests.fault.verify import verify, wait_until_stored
+
+SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
+SECONDS = float(os.environ.get("FAULT_SECONDS") or 1)
+ROUNDS = int(os.environ.get("FAULT_ROUNDS") or 1)
+LINES: list[report.Line] = []
+
+UnderLoad = Callable[[str], AbstractContextManager[Load]]
+
+
+def pytest_report_header() -> str:
+    return f"faults: FAULT_SEED={SEED} FAULT_SECONDS={SECONDS:g} FAULT_ROUNDS={ROUNDS}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if ROUNDS > 1 and "chance" in metafunc.fixturenames:
+        metafunc.parametrize("round_number", range(ROUNDS), indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table, and write it; after a failure that came first, print the seed."""
+    terminalreporter.section("faults")
+    terminalreporter.write_line(pytest_report_header())
+    if LINES:
+        report.write(LINES, SEED)
+        terminalreporter.write(report.render(LINES, SEED))
+
+
+@pytest.fixture
+def round_number(request: pytest.FixtureRequest) -> int:
+    return int(getattr(request, "param", 0))
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest, round_number: int) -> random.Random:
+    """The choices of one test, which the seed and its name decide."""
+    return random.Random(f"{SEED} {request.node.name} {round_number}")
+
+
+@pytest.fixture(scope="session")
+def linked() -> Iterator[LinkedStack]:
+    with Links() as links:
+        environment = {"NUMBERING_PROCESSES": "2"}
+        with LinkedStack(SESSION / "linked", links, environment) as running:
+            yield running
+
+
+@pytest.fixture(scope="session")
+def index_check(linked: LinkedStack) -> Iterator[IndexCheck]:
+    with IndexCheck(linked) as checking:
+        yield checking
+
+
+@pytest.fixture
+def under_load(linked: LinkedStack, index_check: IndexCheck, chance: random.Random) -> UnderLoad:
+    return lambda fault: loaded(linked, fault, chance, index_check)
+
+
+@contextmanager
+def loaded(
+    stack: RunningStack, fault: str, chance: random.Random, index_check: IndexCheck | None
+) -> Iterator[Load]:
+    """Clients at work around a fault, at whose end everything has to be as they know it."""
+    wait_until_stored(stack)
+    load = Load(stack.numbering_port, application(stack), chance.getrandbits(32))
+    with load:
+        time.sleep(SECONDS + chance.random())
+        yield load
+        time.sleep(SECONDS)
+    wait_until_stored(stack)
+    lost = verify(stack, load)
+    note(fault, load, lost)
+    assert lost == 0, f"{lost} answered creations are not there"
+    if index_check is not None:
+        index_check.wait_until_equal()
+
+
+def application(stack: RunningStack) -> str:
+    """The path of a new application."""
+    url = f"{stack.crud_url}/applications"
+    response = httpx.post(url, json={"name": "faults"}, timeout=15, trust_env=False)
+    assert response.status_code == 201, response.text
+    return f"/applications/{response.json()['access_token']}"
+
+
+def note(fault: str, load: Load, lost: int) -> None:
+    """Put a fault into the table."""
+    figures = load.figures
+    answered, refused, unknown = (figures.fates[fate] for fate in Fate)
+    line = report.Line(fault, answered, refused, unknown, lost, figures.longest_pause)
+    LINES.append(line)

@@ -1,0 +1,68 @@
+"""kill -9 of each part, and of two at once, under load at a random instant."""
+
+import random
+import time
+from itertools import combinations
+
+import pytest
+
+from tests.fault.conftest import UnderLoad
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.processes import kill_at_once, serving
+from tests.fault.search import searched_for
+
+pytestmark = pytest.mark.timeout(240)
+
+PARTS = ("numbering", "worker", "valkey", "postgres", "elasticsearch")
+PAIRS = tuple(combinations(PARTS, 2))
+# Of the ten pairs each run takes some; which ones, the seed decides.
+PAIRS_A_RUN = 3
+# Without these a creation is answered all the same.
+NOT_NEEDED_TO_CREATE = ("worker", "postgres", "crud")
+
+
+@pytest.mark.parametrize("name", ["numbering", "worker", "valkey", "postgres", "crud"])
+def test_a_killed_part_loses_nothing(linked: LinkedStack, under_load: UnderLoad, name: str) -> None:
+    with under_load(f"kill -9 {name}") as load:
+        kill_at_once(linked, name)
+        time.sleep(1)
+    if name in NOT_NEEDED_TO_CREATE:
+        assert load.errors == 0, load.figures.refusals
+
+
+def test_a_killed_elasticsearch_leaves_searches_to_postgresql(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
+    with under_load("kill -9 elasticsearch") as load:
+        kill_at_once(linked, "elasticsearch")
+        backends = searched_for(3, linked, load.application)
+    assert "postgresql" in backends
+    assert load.errors == 0, load.figures.refusals
+
+
+def test_killed_pairs_lose_nothing(
+    linked: LinkedStack, under_load: UnderLoad, chance: random.Random
+) -> None:
+    for pair in chance.sample(PAIRS, PAIRS_A_RUN):
+        with under_load(f"kill -9 {' and '.join(pair)}"):
+            kill_at_once(linked, *pair)
+            time.sleep(1)
+
+
+def test_a_valkey_killed_again_and_again_costs_no_client_an_error(
+    linked: LinkedStack, under_load: UnderLoad, chance: random.Random
+) -> None:
+    with under_load("kill -9 valkey, three times") as load:
+        for _ in range(3):
+            time.sleep(chance.random() * 2)
+            kill_at_once(linked, "valkey")
+        time.sleep(2)
+    assert load.errors == 0, load.figures.refusals
+
+
+def test_one_of_two_numbering_processes_killed_loses_nothing(
+    linked: LinkedStack, under_load: UnderLoad, chance: random.Random
+) -> None:
+    with under_load("kill -9 one of two numbering processes"):
+        chance.choice(serving(linked)).kill()
+        time.sleep(2)

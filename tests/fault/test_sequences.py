@@ -1,0 +1,37 @@
+"""The keys of numbers are deleted while numbers are handed out, with and without other faults."""
+
+import random
+import time
+
+import pytest
+
+from tests.fault.conftest import UnderLoad
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.processes import kill_at_once
+from tests.fault.sequences import delete_sequences
+
+pytestmark = pytest.mark.timeout(240)
+
+TIMES = 12
+
+
+def test_deleted_sequences_go_on_where_they_were(
+    linked: LinkedStack, under_load: UnderLoad, chance: random.Random
+) -> None:
+    with under_load("sequences deleted at random"):
+        for _ in range(TIMES):
+            assert delete_sequences(linked, share=0.5, chance=chance)
+            time.sleep(chance.uniform(0.05, 0.4))
+
+
+@pytest.mark.parametrize("name", ["worker", "postgres", "valkey", "numbering"])
+def test_deleted_sequences_go_on_when_a_part_is_killed_as_well(
+    linked: LinkedStack, under_load: UnderLoad, chance: random.Random, name: str
+) -> None:
+    with under_load(f"sequences deleted, kill -9 {name}"):
+        delete_sequences(linked, share=0.7, chance=chance)
+        time.sleep(chance.uniform(0, 0.1))
+        kill_at_once(linked, name)
+        if name != "valkey":
+            delete_sequences(linked, share=0.7, chance=chance)
+        time.sleep(1)

@@ -1,0 +1,63 @@
+"""Every part ends in good order under load: in time, with exit code 0, and nothing left behind."""
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from local_stack.client import wait_until
+from tests.fault.conftest import UnderLoad
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.processes import (
+    STOP_SECONDS,
+    count_exits,
+    processes_of,
+    serving,
+    stop_in_order,
+)
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.mark.parametrize("name", ["numbering", "worker", "crud", "valkey", "postgres"])
+def test_a_part_that_is_asked_to_end_does_so_in_time_and_loses_nothing(
+    linked: LinkedStack, under_load: UnderLoad, name: str
+) -> None:
+    before = count_exits(linked, name, "exit code 0")
+    with under_load(f"SIGTERM {name}") as load:
+        assert stop_in_order(linked, name) < STOP_SECONDS
+        time.sleep(1)
+    assert count_exits(linked, name, "exit code 0") == before + 1, linked.output()[-1000:]
+    if name != "numbering":
+        assert load.errors == 0, load.figures.refusals
+
+
+def test_elasticsearch_ends_in_time_and_the_index_catches_up(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
+    with under_load("SIGTERM elasticsearch") as load:
+        stop_in_order(linked, "elasticsearch")
+    assert load.errors == 0, load.figures.refusals
+
+
+def test_a_rolling_restart_costs_no_client_an_error(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
+    with under_load("SIGHUP numbering (rolling restart)") as load:
+        before = serving(linked)
+        assert len(before) == 2
+        linked.send("numbering", signal.SIGHUP)
+        wait_until(lambda: not any(map(psutil.Process.is_running, before)), 60, "not restarted")
+        wait_until(lambda: len(serving(linked)) == 2, 60, "not two processes")
+        time.sleep(2)
+    assert load.errors == 0, load.figures.refusals
+
+
+def test_a_stack_that_is_stopped_under_load_leaves_no_process_and_keeps_every_answer(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
+    with under_load("SIGTERM everything, then a new start"):
+        assert linked.stop() == 0
+        assert processes_of(linked) == []
+        linked.start()
