@@ -1,0 +1,263 @@
+"""Backup and restore, by the very commands of docs/operations.md, on PostgreSQL's own programs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from local_stack.applications import ROOT, applications
+from local_stack.layout import Layout
+from local_stack.ports import choose_port
+from local_stack.postgres import can_connect, postgres, program
+from local_stack.process import Running
+from local_stack.valkey import redis_url, valkey
+from tests.api_client import Api
+
+GUIDE = (ROOT / "docs" / "operations.md").read_text()
+SERVICES = ("numbering", "crud", "worker")
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def commands(heading: str) -> str:
+    """The commands below a heading of the guide."""
+    _, _, section = GUIDE.partition(f"\n### {heading}\n")
+    found = re.search(r"```sh\n(.*?)```", section.partition("\n##")[0], re.DOTALL)
+    assert found, heading
+    return found[1]
+
+
+class System:
+    """Services, Valkey and a database of their own, which can be stopped one by one."""
+
+    def __init__(self, directory: Path, database: str, elasticsearch: str) -> None:
+        self.layout = Layout(directory / "stack")
+        self.layout.create()
+        self.directory = directory
+        self.valkey_port = choose_port()
+        crud, numbering = choose_port(), choose_port()
+        self.environment = {
+            "DATABASE_URL": database,
+            "REDIS_URL": redis_url(self.valkey_port),
+            "ELASTICSEARCH_URL": elasticsearch,
+            "CRUD_PORT": str(crud),
+            "CRUD_URL": f"http://127.0.0.1:{crud}",
+            "NUMBERING_PORT": str(numbering),
+            "NUMBERING_URL": f"http://127.0.0.1:{numbering}",
+            "INTERNAL_TOKEN": "token-of-the-tests",
+            "LOCAL_STACK": "1",
+        }
+        self.running: dict[str, Running] = {}
+
+    def start_valkey(self) -> None:
+        self.running["valkey"] = Running(valkey(self.layout, self.valkey_port), self.layout)
+        self.running["valkey"].wait_ready()
+
+    def start(self) -> None:
+        """Start the services; they may take long on a busy machine."""
+        for part in applications(self.environment):
+            self.running[part.name] = Running(part, self.layout)
+        for name in SERVICES:
+            self.running[name].wait_ready()
+
+    def stop(self, *names: str) -> None:
+        for name in names:
+            self.running.pop(name).stop()
+
+    def run(self, command: str) -> str:
+        """Run commands of the guide; returns what they print."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.directory,
+            env={**os.environ, **self.environment, "PATH": self.path(), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    def path(self) -> str:
+        """Where the programs of the guide are found; valkey-cli under either of its names."""
+        shim = self.directory / "bin" / "valkey-cli"
+        if not shim.exists():
+            found = shutil.which("valkey-cli") or shutil.which("redis-cli")
+            if found is None:
+                pytest.skip("NO VALKEY-CLI: install redis-tools to test the guide's commands")
+            shim.parent.mkdir()
+            shim.symlink_to(found)
+        folders = (shim.parent, program("pg_dump").parent, Path(sys.executable).parent)
+        return ":".join([*map(str, folders), os.environ["PATH"]])
+
+    def numbered(self, path: str, key: str = "") -> int:
+        """Create a chat or a message; its number."""
+        headers = {"Idempotency-Key": key} if key else {}
+        url = f"{self.environment['NUMBERING_URL']}{path}"
+        answer = httpx.post(url, json={"body": "hi"}, headers=headers, timeout=15, trust_env=False)
+        assert answer.status_code == 201, answer.text
+        number: int = answer.json()["number"]
+        return number
+
+
+@pytest.fixture
+def start_system(migrated_database_url: str, tmp_path: Path) -> Iterator[Callable[..., System]]:
+    systems: list[System] = []
+
+    def start(elasticsearch: str = "") -> System:
+        system = System(tmp_path, migrated_database_url, elasticsearch)
+        systems.append(system)
+        system.start_valkey()
+        system.start()
+        return system
+
+    yield start
+    for system in systems:
+        system.stop(*[name for name in (*SERVICES, "valkey") if name in system.running])
+
+
+@pytest.fixture
+def http() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        yield client
+
+
+def api_of(system: System, http: httpx.Client) -> Api:
+    return Api(http, system.environment["CRUD_URL"], system.environment["NUMBERING_URL"])
+
+
+def chat_of(api: Api, messages: int) -> str:
+    """A chat with so many messages, all of them stored."""
+    chat = api.chat(api.application())
+    for _ in range(messages):
+        api.message(chat, "hello")
+    api.wait_for_numbers(f"{chat}/messages", list(range(1, messages + 1)), 30)
+    return chat
+
+
+def test_a_dump_beside_a_newer_redis_goes_on_above_every_number_ever_answered(
+    start_system: Callable[..., System], http: httpx.Client
+) -> None:
+    system = start_system()
+    api = api_of(system, http)
+    chat = chat_of(api, 3)
+    system.run(commands("A dump"))
+    lost = api.application("made after the dump")
+    assert system.numbered(f"{lost}/chats") == 1
+    assert [system.numbered(f"{chat}/messages", f"key {n} of '5'") for n in (4, 5)] == [4, 5]
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5], 30)
+    system.stop(*SERVICES)
+    system.run(commands("Restore a dump"))
+    system.run(commands("An older PostgreSQL beside Redis as it was"))
+    system.start()
+    # A client that repeats what was lost creates it anew; a number is never given twice.
+    assert system.numbered(f"{chat}/messages", "key 5 of '5'") == 6
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 6], 30)
+    assert api.get(chat)["message_count"] == 4
+    assert http.post(f"{api.numbering}{lost}/chats").status_code == 404
+    assert "0 differences" in system.run("python -m crud_service.manage check_index")
+
+
+def test_a_restored_dump_is_searched_without_what_was_lost(
+    start_system: Callable[..., System], http: httpx.Client, elasticsearch_url: str
+) -> None:
+    system = start_system(elasticsearch_url)
+    api = api_of(system, http)
+    chat = chat_of(api, 1)
+    system.run(commands("A dump"))
+    api.message(chat, "gone with the restore")
+    search = f"{chat}/messages/search?keyword="
+    api.wait_for_numbers(f"{search}gone", [2], 30)
+    system.stop(*SERVICES)
+    system.run(commands("Restore a dump"))
+    system.start()
+    system.run(commands("The search index"))
+    api.wait_for_numbers(f"{search}gone", [])
+    api.wait_for_numbers(f"{search}hello", [1])
+
+
+def test_a_lost_redis_volume_is_seeded_from_what_is_stored(
+    start_system: Callable[..., System], http: httpx.Client
+) -> None:
+    system = start_system()
+    api = api_of(system, http)
+    chat = chat_of(api, 3)
+    system.stop(*SERVICES, "valkey")
+    shutil.rmtree(system.layout.directory / "valkey")
+    system.start_valkey()
+    system.start()
+    assert system.numbered(f"{chat}/messages") == 4
+    assert api.chat(chat.rpartition("/chats")[0]).endswith("/chats/2")
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4], 30)
+
+
+def test_an_older_redis_repeats_no_number_once_its_sequences_are_deleted(
+    start_system: Callable[..., System], http: httpx.Client
+) -> None:
+    system = start_system()
+    api = api_of(system, http)
+    chat = chat_of(api, 3)
+    data = system.layout.directory / "valkey"
+    shutil.copytree(data, system.directory / "copy")
+    assert [system.numbered(f"{chat}/messages") for _ in range(2)] == [4, 5]
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5], 30)
+    system.stop(*SERVICES, "valkey")
+    shutil.rmtree(data)
+    (system.directory / "copy").rename(data)
+    system.start_valkey()
+    system.run(commands("An older Redis beside PostgreSQL as it is"))
+    system.start()
+    assert system.numbered(f"{chat}/messages") == 6
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5, 6], 30)
+    with psycopg.connect(system.environment["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*) FROM conflicts").fetchone() == (0,)
+
+
+def test_a_base_backup_is_complete_and_starts(
+    start_system: Callable[..., System], http: httpx.Client, tmp_path: Path
+) -> None:
+    system = start_system()
+    chat_of(api_of(system, http), 3)
+    system.run(commands("A base backup"))
+    url = system.environment["DATABASE_URL"]
+    with (
+        ServerOn(tmp_path / "base", tmp_path / "restored", url) as restored,
+        psycopg.connect(restored) as connection,
+    ):
+        assert connection.execute("SELECT count(*) FROM messages").fetchone() == (3,)
+
+
+class ServerOn:
+    """PostgreSQL started on a copy of its data; gives the URL of a database in it."""
+
+    def __init__(self, data: Path, directory: Path, url: str) -> None:
+        layout = Layout(directory)
+        layout.create()
+        home = layout.directory / "postgres"
+        home.mkdir()
+        data.rename(home / "data")
+        port = choose_port()
+        server, _, name = url.rpartition("/")
+        self.url = f"{server.rpartition(':')[0]}:{port}/{name}"
+        part = postgres(layout, port, "")
+        for path in (home, *home.rglob("*")):
+            part.user.give(path)
+        self.running = Running(part, layout)
+
+    def __enter__(self) -> str:
+        for _ in range(200):
+            if can_connect(self.url):
+                break
+            with suppress(subprocess.TimeoutExpired):
+                self.running.process.wait(0.1)
+        return self.url
+
+    def __exit__(self, *_: object) -> None:
+        self.running.stop()
