@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from contract.problems import (
     CONTENT_TYPE,
+    BodyTooLarge,
     HeadersTooLarge,
     MalformedRequest,
     Problem,
@@ -22,6 +23,8 @@ from contract.request_id import HEADER, request_id
 
 MAX_HEAD_BYTES = 64 * 1024
 SLICE_BYTES = 8 * 1024
+# A body of the longest, in chunks of a byte each, takes six times its size.
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 READ_SECONDS = 30
 DRAIN_SECONDS = 1.5
 
@@ -68,9 +71,10 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._in_head = False
-        self._head_bytes = 0
+        self._bytes = 0
         self._draining = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -93,11 +97,13 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        if self._in_head:
-            # Still in the head: all of this was part of it, and the rest may fill a slice more.
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES - SLICE_BYTES:
-                self._refuse(HeadersTooLarge())
+        # Still in the head: all of this was part of it, and the rest may fill a slice more.
+        self._bytes += len(data)
+        if self._in_head and self._bytes > MAX_HEAD_BYTES - SLICE_BYTES:
+            self._refuse(HeadersTooLarge())
+        elif self._bytes > MAX_MESSAGE_BYTES:
+            # The words beside the chunks, and the headers behind them, have no end of their own.
+            self._refuse(BodyTooLarge())
 
     def _without_upgrade(self, data: bytes) -> bytes:
         """The same without the wish for another protocol, which we may ignore.
@@ -111,7 +117,7 @@ class Protocol(HttpToolsProtocol):
         return _UPGRADE.sub(b"\r\nX-Grade:", head) + end + rest
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._bytes = True, 0
         if self._deadline is None:
             self._start_clock()
         super().on_message_begin()
@@ -119,6 +125,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        # Headers behind a body are nobody's: they must not join those in front.
+        self.headers = []
         if self._draining:
             self.cycle.keep_alive = False
 
@@ -129,6 +137,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         extensions: dict[str, Any] = {RESPOND: partial(respond, cycle)}
         cycle.scope["extensions"] = extensions
+        self._running = cycle
         super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
@@ -159,7 +168,10 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer and close, unless an answer to this request is on its way already."""
-        cycle = self.cycle
+        cycle: RequestResponseCycle | None = self.cycle
+        if self.pipeline and cycle is not None and cycle.more_body:
+            self.pipeline.popleft()  # the one refused; those before it go on
+            cycle = self.pipeline[0][0] if self.pipeline else self._running
         if cycle is not None and not cycle.response_complete and not cycle.more_body:
             # What comes behind a whole request must not take the place of its answer.
             cycle.keep_alive = False
