@@ -122,8 +122,7 @@ def test_odd_json_means_what_the_standard_says(ground: Ground, body: str, kept: 
         assert ground.api.get(ground.message)["body"] == kept
         assert ground.api.get(ground.application)["name"] == kept
     finally:
-        ground.doors["edit message"].send_json(json.dumps({"body": BEFORE}))
-        ground.doors["rename application"].send_json(json.dumps({"name": BEFORE}))
+        ground.restore()
 
 
 @pytest.mark.parametrize(
