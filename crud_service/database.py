@@ -31,6 +31,9 @@ SLOW_FAILURE_SECONDS = 0.5
 OPTIONS = (
     "-c TimeZone=UTC -c statement_timeout=4s -c lock_timeout=3s"
     " -c jit=off -c max_parallel_workers_per_gather=0"
+    # A link that breaks in the middle of an update must not leave a row locked: the
+    # persister needs some of them.
+    " -c idle_in_transaction_session_timeout=10s"
 )
 
 # Appending to a list and popping from it are atomic; nothing else is done with it.

@@ -86,7 +86,12 @@ DATABASES = {
         "NAME": unquote(_url.path.lstrip("/")),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 3, "application_name": "crud_service"},
+        "OPTIONS": {
+            "connect_timeout": 3,
+            "application_name": "crud_service",
+            # A link that breaks half way through a change must not leave its rows locked.
+            "options": "-c idle_in_transaction_session_timeout=60s",
+        },
     }
 }
 # The admin's middleware is applied to the admin alone, where these checks do not look.

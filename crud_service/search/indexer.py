@@ -53,7 +53,9 @@ def connect() -> Connection:
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        options="-c jit=off -c idle_in_transaction_session_timeout=60s",
+        # The same for PostgreSQL's end of a link that is half open: it holds what was claimed.
+        options="-c jit=off -c idle_in_transaction_session_timeout=60s"
+        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     )
 
 
