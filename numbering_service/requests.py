@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from contract.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_body
-from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
+from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
 from contract.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from contract.request_id import request_id
 from numbering_service.creation import Creation
@@ -51,8 +51,8 @@ def read_target(path: str) -> Target | None:
     token, chat_number = match.groups()
     if chat_number is None:
         return Target(token, None)
-    number = parse_number(chat_number)
-    return None if number is None else Target(token, number)
+    number = int(chat_number)
+    return Target(token, number) if number <= MAX_NUMBER else None
 
 
 def read_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -70,7 +70,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_head = False
+        self._in_head = self._arriving = False
         self._bytes = 0
         self._draining = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -97,6 +97,9 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
+        # A request that arrives in one piece, as nearly all do, starts no clock.
+        if self._arriving and self._deadline is None:
+            self._start_clock()
         # Still in the head: all of this was part of it, and the rest may fill a slice more.
         self._bytes += len(data)
         if self._in_head and self._bytes > MAX_HEAD_BYTES - SLICE_BYTES:
@@ -118,8 +121,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head, self._bytes = True, 0
-        if self._deadline is None:
-            self._start_clock()
+        self._arriving = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -131,7 +133,9 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        self._stop_clock()
+        self._arriving = False
+        if self._deadline is not None:
+            self._stop_clock()
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -159,7 +163,10 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _start_clock(self) -> None:
-        self._deadline = self.loop.call_later(READ_SECONDS, self._refuse, RequestTimeout())
+        self._deadline = self.loop.call_later(READ_SECONDS, self._time_out)
+
+    def _time_out(self) -> None:
+        self._refuse(RequestTimeout())
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:
