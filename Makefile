@@ -14,13 +14,13 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
 		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
-run: environment ## start everything in the foreground; Ctrl-C ends it (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
+run: environment ## start everything, until Ctrl-C (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
 	@exec $(BIN)/python -m local_stack run
 
 test: lint ## lint, then every test on real stores, on ports of its own
 	@$(BIN)/python -m pytest tests
 
-test-fault: environment-dev ## the tests that kill and freeze things
+test-fault: environment-dev ## of the tests only those that kill and freeze things
 	@$(BIN)/python -m pytest tests/fault
 
 lint: environment-dev ## style, types and import boundaries
@@ -45,7 +45,7 @@ LOCK := -q --generate-hashes --no-emit-index-url --no-header --python-version 3.
 demo: environment ## walk through the API of a running stack, printing every exchange
 	@$(BIN)/python -m local_stack demo
 
-bench: environment-dev ## the benchmarks, with a table and a plot
+bench: environment-dev ## the benchmarks, with a table and a plot (half an hour; needs wrk and redis-tools)
 	@$(BIN)/python -m bench
 
 clean: ## remove the environment, caches and the data of tests; .local/ stays

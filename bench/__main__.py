@@ -62,10 +62,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "scenarios", nargs="*", metavar="SCENARIO", help=f"any of: {', '.join(SCENARIOS)}"
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes: that it runs, not how fast"
+    )
     parser.add_argument("--list", action="store_true", help="name the scenarios and leave")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / "bench" / "results", help="directory of the results"
+        "--output",
+        type=Path,
+        default=ROOT / "bench" / "results",
+        help="directory of the results (bench/results)",
     )
     arguments = parser.parse_args(words)
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]

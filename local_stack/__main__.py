@@ -1,7 +1,15 @@
-"""`python -m local_stack run`: the stack in the foreground, until Ctrl-C.
+"""The whole system on this machine, without containers: python -m local_stack run|demo
 
-Settings come from the environment: LOCAL_DIR, CRUD_PORT, NUMBERING_PORT, HOST,
-WITHOUT_ELASTICSEARCH; all other variables reach our processes as they are.
+  run    the stack in the foreground, until Ctrl-C
+  demo   a walk through the API of a running stack, every exchange printed
+
+Settings come from the environment; all others reach our processes as they are.
+
+  LOCAL_DIR               where data, logs and addresses lie (.local)
+  CRUD_PORT               of crud_service (3000)
+  NUMBERING_PORT          of numbering_service (8080)
+  HOST                    the address to listen on (127.0.0.1)
+  WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
 """
 
 import ctypes
@@ -20,8 +28,11 @@ def main() -> int:
     """Run one command; returns its exit code."""
     commands = {"run": run, "demo": demo}
     name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name in {"-h", "--help"}:
+        say(str(__doc__).strip())
+        return 0
     if name not in commands:
-        complain("usage: python -m local_stack run|demo")
+        complain("usage: python -m local_stack run|demo (--help says more)")
         return 2
     try:
         commands[name]()

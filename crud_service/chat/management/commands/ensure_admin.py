@@ -10,7 +10,10 @@ USERNAME = "admin"
 
 
 class Command(BaseCommand):
-    help = "Creates the admin's user `admin`, or gives it the password of ADMIN_PASSWORD."
+    help = (
+        "Creates the user `admin` of /admin/, or gives it the password of ADMIN_PASSWORD. "
+        "`migrate` does so as well."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.ADMIN_PASSWORD:

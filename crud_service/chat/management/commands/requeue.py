@@ -9,10 +9,15 @@ from crud_service.chat.requeue import requeue
 
 
 class Command(BaseCommand):
-    help = "Store set-aside entries, with their numbers and times, now that they can be stored."
+    help = (
+        "Stores set-aside entries, with their own numbers and times, now that they can be stored. "
+        "Exit code 0: all of them are stored; 1: some could not be, with the reason for each."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("entry_id", nargs="*", help="entries to put back; none means all")
+        parser.add_argument(
+            "entry_id", nargs="*", help="ids of entries, as /admin/ shows them; none means all"
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         requeued = requeue(find_rows(options["entry_id"]))
