@@ -23,6 +23,18 @@ from contract.problems import (
     UnsupportedMediaType,
 )
 
+DESCRIPTION = """Creates chats and messages, and hands out their numbers: 1, 2, 3… without gaps.
+What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
+
+Every path works with and without a slash at its end. A field is taken from a JSON body, a form
+(urlencoded or multipart) or the query string, in this order. Every error is a problem document
+(RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`. Repeat a creation
+whose answer was lost with the same `Idempotency-Key`, and it happens once."""
+TAGS = [
+    {"name": "creations", "description": "Numbered and on disk when they are answered."},
+    {"name": "operations", "description": "For those who run the service."},
+]
+
 TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
@@ -210,7 +222,7 @@ def problem_response(kind: type[Problem]) -> dict[str, Any]:
 
 PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Numbering service</title>
+<head><meta charset="utf-8"><title>Chat backend: numbering_service</title>
 <link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body><div id="swagger-ui"></div>

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from contract.version import VERSION
 from numbering_service import documentation, framework, operations
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
@@ -87,8 +88,10 @@ class NumberingService:
         self._settings = settings
         self._running: Running | None = None
         self.api = FastAPI(
-            title="Numbering service",
-            version="1.0.0",
+            title="Chat backend: numbering_service",
+            version=VERSION,
+            description=documentation.DESCRIPTION,
+            openapi_tags=documentation.TAGS,
             lifespan=self._lifespan,
             docs_url=None,
             redoc_url=None,

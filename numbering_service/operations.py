@@ -43,13 +43,13 @@ def add_routes(api: FastAPI, running: "Callable[[], Running | None]") -> None:
         text = await metrics.render(parts().redis, parts().batcher.depth)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    endpoints: tuple[tuple[str, Any, type[Response]], ...] = (
-        ("/health/live", live, JSONResponse),
-        ("/health/ready", ready, JSONResponse),
-        ("/metrics", read_metrics, PlainTextResponse),
+    endpoints: tuple[tuple[str, str, Any, type[Response]], ...] = (
+        ("/health/live", "Liveness", live, JSONResponse),
+        ("/health/ready", "Readiness", ready, JSONResponse),
+        ("/metrics", "Metrics", read_metrics, PlainTextResponse),
     )
-    for path, endpoint, kind in endpoints:
-        api.add_api_route(path, endpoint, response_class=kind, tags=["operations"])
+    for path, title, endpoint, kind in endpoints:
+        api.add_api_route(path, endpoint, response_class=kind, tags=["operations"], summary=title)
         api.add_api_route(f"{path}/", endpoint, include_in_schema=False)
 
 

@@ -7,6 +7,7 @@ set it tells which operations need it.
 
 from typing import Any
 
+from contract.version import VERSION
 from crud_service.openapi.components import components
 from crud_service.openapi.operations import paths
 
@@ -29,7 +30,11 @@ def openapi_document(*, admin_token: bool) -> dict[str, Any]:
     """The document of a service with or without an ADMIN_TOKEN."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Chat backend: crud_service", "version": "1", "description": DESCRIPTION},
+        "info": {
+            "title": "Chat backend: crud_service",
+            "version": VERSION,
+            "description": DESCRIPTION,
+        },
         "servers": [{"url": "/", "description": "This service"}],
         "tags": TAGS,
         "paths": paths(admin_token=admin_token),
