@@ -4,8 +4,8 @@
 
 import { randomUUID } from "node:crypto";
 
-const CRUD = "http://127.0.0.1:3000";
-const NUMBERING = "http://127.0.0.1:8080";
+const CRUD = process.env.CRUD_URL ?? "http://127.0.0.1:3000";
+const NUMBERING = process.env.NUMBERING_URL ?? "http://127.0.0.1:8080";
 const sleep = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 // Creates once, however often it has to be sent: the key is the same in every try,
@@ -40,7 +40,13 @@ async function waitFor(url) {
   }
 }
 
-const application = await post(`${CRUD}/applications`, { name: "Example" });
+// Applications are created by crud_service, which knows no idempotency keys: once, no retries.
+const created = await fetch(`${CRUD}/applications`, {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify({ name: "Example" }),
+});
+const application = await created.json();
 let path = `/applications/${application.access_token}/chats`;
 const chat = await post(`${NUMBERING}${path}`, {});
 path += `/${chat.number}/messages`;

@@ -1,16 +1,17 @@
 """A client in Python: creates, retries safely, reads, searches.
 
-    pip install httpx
-    python examples/client.py
+pip install httpx
+python examples/client.py
 """
 
+import os
 import time
 import uuid
 
 import httpx
 
-CRUD = "http://127.0.0.1:3000"
-NUMBERING = "http://127.0.0.1:8080"
+CRUD = os.environ.get("CRUD_URL", "http://127.0.0.1:3000")
+NUMBERING = os.environ.get("NUMBERING_URL", "http://127.0.0.1:8080")
 
 
 def post(client: httpx.Client, url: str, json: dict[str, str]) -> dict[str, object]:

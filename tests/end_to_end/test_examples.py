@@ -1,0 +1,44 @@
+"""The client examples run as they stand, and get what they say."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack
+from tests.node_packages import stop
+
+pytestmark = pytest.mark.timeout(500)
+
+
+def run_example(stack: RunningStack, *command: str) -> str:
+    """What an example prints, sent to the stack."""
+    addresses = {"CRUD_URL": stack.crud_url, "NUMBERING_URL": stack.numbering_url}
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **addresses, "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_client_in_python_creates_reads_and_finds(stack: RunningStack) -> None:
+    read, found = run_example(stack, sys.executable, "examples/client.py").splitlines()
+    assert "'body': 'Hello from Python'" in read
+    assert found == f"[{read}]"
+
+
+def test_the_client_in_javascript_creates_reads_and_finds(stack: RunningStack) -> None:
+    if shutil.which("node") is None:
+        stop("NO NODE: install Node.js 18 or newer")
+    printed = run_example(stack, "node", "examples/client.mjs")
+    assert printed.count("body: 'Hello from JavaScript'") == 2
+    assert printed.count("number: 1") == 2
