@@ -35,6 +35,9 @@ LOGGING = {
     "loggers": {"_granian": {"handlers": [], "propagate": True}},
 }
 PR_SET_PDEATHSIG = 1
+# Idle ones included, of which there may be as many as the system lets us have: with
+# Granian's own limit a thousand of them keep everybody else out.
+CONNECTIONS = 65_536
 
 
 def main() -> int:
@@ -57,6 +60,8 @@ def server() -> MPServer:
         port=settings.CRUD_PORT,
         interface=Interfaces.WSGI,
         workers=1,
+        backlog=4096,
+        backpressure=CONNECTIONS,
         blocking_threads=THREADS,
         blocking_threads_idle_timeout=600,
         http=HTTPModes.http1,
