@@ -1,0 +1,104 @@
+"""Connections by the thousand, by the drop, without end: others are answered all the same."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.api_client import eventually
+from tests.hostile.conftest import Ground
+from tests.hostile.wire import Connection, check_problem, exchange, request
+
+# As many as this process may open, with some left for everything else.
+IDLE = min(6000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2
+PROMPT_SECONDS = 2.0
+# The services give a request 20 s (crud) or 30 s (numbering, and a head on crud) to arrive.
+PATIENCE_SECONDS = 40.0
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    with ExitStack() as connections:
+        yield connections
+
+
+def check_prompt(ground: Ground) -> None:
+    """Reading and creating work, without delay."""
+    started = time.monotonic()
+    assert ground.api.message(ground.chat, "meanwhile") == next(ground.expected)
+    assert ground.api.get(ground.message)["number"] == 1
+    for url in (ground.crud, ground.numbering):
+        assert exchange(url, request("GET", "/health/live")).status == 200
+    assert time.monotonic() - started < PROMPT_SECONDS
+
+
+def test_thousands_of_idle_connections_hold_nobody_up(ground: Ground, opened: ExitStack) -> None:
+    for url in (ground.crud, ground.numbering):
+        for _ in range(IDLE):
+            opened.enter_context(Connection(url))
+    check_prompt(ground)
+
+
+def test_connections_that_come_and_go_leave_nothing_behind(ground: Ground) -> None:
+    for _ in range(300):
+        for url in (ground.crud, ground.numbering):
+            Connection(url).send(b"GET /health/live HT").close()
+            Connection(url).send(request("GET", "/health/live")).close()
+    check_prompt(ground)
+
+
+def test_requests_that_never_end_are_ended_and_hold_nobody_up(
+    ground: Ground, opened: ExitStack
+) -> None:
+    """A head by the drop, a body by the drop, and bodies that stop: on both ports at once."""
+    applications = ground.applications()
+    slow = [opened.enter_context(Connection(url)) for url, _ in stalled(ground)]
+    for connection, (_, data) in zip(slow, stalled(ground), strict=True):
+        connection.socket.settimeout(PATIENCE_SECONDS)
+        connection.send(data)
+    check_prompt(ground)
+    replies = [connection.read() for connection in slow]
+    for reply in replies:
+        if reply is not None and reply.body:
+            check_problem(reply, 408, 503)
+    assert sum(reply is not None and reply.status == 408 for reply in replies) >= 20
+    # Whoever was asked to come again, since too many held a thread, may do so now.
+    assert ground.doors["edit message"].send_json('{"FIELD":"before"}').status == 200
+    ground.check_untouched(applications)
+
+
+def stalled(ground: Ground) -> list[tuple[str, bytes]]:
+    """Where to send it, and requests that stop in the middle."""
+    doors = ground.doors
+    heads = [
+        (url, b"GET /health/live HTTP/1.1\r\nX-A: b") for url in (ground.crud, ground.numbering)
+    ]
+    bodies = [
+        (door.url, request(door.method, door.path, b"x" * 100)[:-50])
+        for door in (doors["create message"], doors["edit message"], doors["create application"])
+    ]
+    return heads * 3 + bodies * 12
+
+
+def test_a_client_that_reads_nothing_holds_nobody_up(ground: Ground, opened: ExitStack) -> None:
+    asked = request("GET", f"{ground.chat}/messages") * 50
+    for _ in range(20):
+        opened.enter_context(Connection(ground.crud)).send(asked)
+    check_prompt(ground)
+
+
+def test_clients_that_leave_before_their_answer_lose_nothing_of_others(ground: Ground) -> None:
+    """Each of theirs was created or not; the numbers go on without a gap."""
+    door = ground.doors["create message"]
+    for _ in range(100):
+        Connection(door.url).send(request("POST", door.path, b'{"body":"and away"}')).close()
+    time.sleep(0.2)
+    last = ground.api.message(ground.chat, "the last")
+    numbers = eventually(
+        lambda: ground.api.numbers(f"{ground.chat}/messages"), lambda it: it[-1] == last, 10
+    )
+    assert numbers == list(range(1, last + 1))
+    while next(ground.expected) < last:
+        pass
