@@ -262,6 +262,7 @@ class Storage:
         self.pause_seconds = 0.003
         self.answers_with = b"200 OK"
         self.url = ""
+        self.writers: list[asyncio.StreamWriter] = []
 
     def chat(self, token: str, number: int, highest_message: int = 0) -> None:
         """Have a chat with so many messages stored already."""
@@ -303,6 +304,7 @@ class Storage:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The internal endpoint, and /health/live."""
+        self.writers.append(writer)
         gone = (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError)
         with contextlib.closing(writer), contextlib.suppress(*gone):
             while True:
@@ -338,7 +340,10 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
     finally:
         draining.cancel()
         server.close()
+        for writer in store.writers:
+            writer.close()
         await store.redis.aclose()
+        await asyncio.sleep(0.01)  # Connections are closed by the loop's next turn, not at once.
 
 
 class Proxy:

@@ -1,6 +1,7 @@
 """The running service under load and in trouble: real processes, a real Valkey."""
 
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -61,11 +62,24 @@ def run(valkey: Valkey, scenario: Scenario, *, chats: int = 1) -> Storage:
     return store
 
 
+STARTED: list[Numbering] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """A test that fails does not come to the end of its services."""
+    yield
+    while STARTED:
+        STARTED.pop().end(signal.SIGKILL)
+
+
 async def start(directory: Path, valkey: Valkey, store: Storage, **environment: str) -> Numbering:
     """Start the service without holding up the loop in which its crud answers."""
-    return await asyncio.to_thread(
+    service = await asyncio.to_thread(
         lambda: Numbering(directory, valkey.url, store.url, **environment)
     )
+    STARTED.append(service)
+    return service
 
 
 async def end(*services: Numbering) -> None:
@@ -217,8 +231,9 @@ def test_a_crud_that_is_gone_or_hangs_is_told_within_seconds(
     async def ask(client: Client, number: int, turn: int) -> Reply:
         return await client.post(f"{CHATS}/{number + 1}/messages", "x")
 
-    async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(20)
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            await asyncio.sleep(6)
 
     async def scenario(store: Storage) -> None:
         hanging = await asyncio.start_server(hang, "127.0.0.1", 0)
@@ -331,13 +346,21 @@ def test_sigterm_without_valkey_ends_within_ten_seconds(tmp_path: Path, valkey: 
     run(valkey, scenario)
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until it has come to a stand: the signal alone is no promise."""
+    process = psutil.Process(pid)
+    process.suspend()
+    while process.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
+
+
 def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -> None:
     async def scenario(store: Storage) -> None:
         service = await start(tmp_path, valkey, store, MAX_WAITING="10")
         async with Client(service.port) as client:
             assert (await client.post(MESSAGES, "warm")).number == 1
             assert valkey.process is not None
-            valkey.process.popen.send_signal(signal.SIGSTOP)
+            freeze(valkey.process.popen.pid)
             try:
                 loading = [
                     asyncio.create_task(load(service.port, 1, 1, post_message)) for _ in range(40)
