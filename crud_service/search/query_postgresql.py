@@ -93,7 +93,12 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
 def write(statement: str, plan: Plan) -> str:
     """A statement with the conditions of a plan in it; every value stays a parameter."""
     inside = [f"strpos(marked, %(inside{i})s) > 0" for i in range(len(plan.parts))]
-    edges = [f"(strpos(marked, %(edge{i})s) > 0)::int" for i in range(len(plan.edges))]
+    # A whole word is a start too, so it is looked for behind a start only.
+    edges = [
+        f"CASE WHEN strpos(marked, %(start{i})s) = 0 THEN 0"
+        f" WHEN strpos(marked, %(whole{i})s) = 0 THEN 1 ELSE 2 END"
+        for i in range(len(plan.parts))
+    ]
     after, block_after = "true", "true"
     if plan.after:
         sign, order = (">", ">=") if plan.ascending else ("<", "<=")
@@ -124,7 +129,8 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
         "keys": [RUN_SEPARATOR.join(tier_keys(plan, rank)) for rank in ranks]
         + [any_key] * len(ranks),
         **{f"inside{i}": part.inside for i, part in enumerate(plan.parts)},
-        **{f"edge{i}": edge for i, edge in enumerate(plan.edges)},
+        **{f"start{i}": part.start for i, part in enumerate(plan.parts)},
+        **{f"whole{i}": part.whole for i, part in enumerate(plan.parts)},
     }
 
 
