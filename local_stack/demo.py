@@ -1,6 +1,7 @@
 """`make demo`: a walk through the API of a running stack, every exchange printed."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -103,7 +104,8 @@ def show(
     remark: str = "",
 ) -> None:
     """Print a request as curl would send it, and its answer."""
-    data = f" -d '{json.dumps(body, ensure_ascii=False)}'" if body else ""
-    say(f"$ curl -X {method} {url}{data}{remark}")
+    verb = "" if method == "GET" else f"-X {method} "
+    data = f" -d {shlex.quote(json.dumps(body, ensure_ascii=False))}" if body else ""
+    say(f"$ curl {verb}{shlex.quote(url)}{data}{remark}")
     answer = json.dumps(response.json(), ensure_ascii=False, indent=2)
     say(f"{response.status_code} {response.reason_phrase}\n{answer}\n")
