@@ -20,6 +20,7 @@ from local_stack.postgres import can_connect, postgres, program
 from local_stack.process import Running
 from local_stack.valkey import redis_url, valkey
 from tests.api_client import Api
+from tests.node_packages import stop
 
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 SERVICES = ("numbering", "crud", "worker")
@@ -91,7 +92,7 @@ class System:
         if not shim.exists():
             found = shutil.which("valkey-cli") or shutil.which("redis-cli")
             if found is None:
-                pytest.skip("NO VALKEY-CLI: install redis-tools to test the guide's commands")
+                stop("NO VALKEY-CLI: install redis-tools to test the guide's commands")
             shim.parent.mkdir()
             shim.symlink_to(found)
         folders = (shim.parent, program("pg_dump").parent, Path(sys.executable).parent)

@@ -87,8 +87,7 @@ def test_the_defaults_of_settings_are_those_of_the_code() -> None:
 
 def test_every_setting_is_in_the_example_of_an_environment() -> None:
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    # No part of a local stack and of compose has more than one node to copy to.
-    assert settings_read().keys() - shown == {"ELASTICSEARCH_REPLICAS"}
+    assert settings_read().keys() - shown == set()
     everywhere = CONFIGURATION + "".join(SOURCES.values())
     for name in shown:
         assert len(re.findall(rf"\b{name}\b", everywhere)) > 1, name
