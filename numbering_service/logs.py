@@ -1,9 +1,11 @@
-"""Logs: one JSON object a line, on standard output."""
+"""Logs: one JSON object a line, on standard output, with access tokens masked."""
 
 import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from contract.paths import mask_path
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 
@@ -18,11 +20,11 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": "numbering",
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": mask_path(record.getMessage()),
         }
         line |= {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = mask_path(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
