@@ -1,0 +1,51 @@
+"""Both OpenAPI documents are true of the running stack, where their examples exist."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from crud_service.openapi.examples import TOKEN
+from tests.hostile.conftest import Ground
+
+CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
+HOOKS = {"SCHEMATHESIS_HOOKS": "tests.integration.numbering_schemathesis"}
+PYTHONPATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture(scope="module")
+def example(ground: Ground) -> None:
+    """An application under the token that the documents show, with a chat and a message."""
+    application = ground.api.application("Support")
+    ground.api.message(ground.api.chat(application), "Hello!")
+    ground.api.wait_for_numbers(f"{application}/chats/1/messages", [1])
+    with psycopg.connect(ground.stack.environment["DATABASE_URL"], autocommit=True) as connection:
+        taken = "UPDATE applications SET access_token = %s WHERE access_token = %s"
+        connection.execute(taken, (f"{TOKEN[:20]}{os.urandom(2).hex()}", TOKEN))
+        connection.execute(taken, (TOKEN, application.rpartition("/")[2]))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize(("service", "operations"), [("crud", 13), ("numbering", 5)])
+def test_schemathesis_finds_nothing_to_object_to(
+    ground: Ground, tmp_path: Path, service: str, operations: int
+) -> None:
+    url = ground.crud if service == "crud" else ground.numbering
+    command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run"]
+    command += [f"{url}/openapi.json", "--checks=all", "--max-examples=3", "--seed=3"]
+    command += ["--phases=examples,coverage,fuzzing", "--generation-database=none", "--no-color"]
+    command += ["--suppress-health-check=all"]
+    run = subprocess.run(
+        command,
+        env={**os.environ, **PYTHONPATH, **HOOKS},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=240,
+    )
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-500:]
+    assert f"{operations} selected / {operations} total" in run.stdout
