@@ -6,12 +6,15 @@ import signal
 import sys
 from multiprocessing import parent_process
 from tempfile import mkdtemp
+from typing import Any
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from numbering_service.server import Protocol
 from numbering_service.settings import Settings, SettingsError
 
+APPLICATION = "numbering_service.__main__:application"
 GRACE_SECONDS = 8
 PR_SET_PDEATHSIG = 1
 
@@ -31,23 +34,49 @@ def main() -> int:
     if settings.processes == 1:
         # Several are replaced one by one; a single one ends in good order, to be started again.
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    uvicorn.run(
-        "numbering_service.__main__:application",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.processes if settings.processes > 1 else None,
-        http=Protocol,
-        ws="none",
-        loop="uvloop",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,
-        backlog=4096,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    serve(settings)
     return 0
+
+
+def serve(settings: Settings) -> None:
+    """Serve in this process, or in several that this one looks after."""
+    options = server_options(settings)
+    if settings.processes > 1:
+        config = uvicorn.Config(APPLICATION, workers=settings.processes, **options)
+        Processes(config, [config.bind_socket()]).run()
+    else:
+        uvicorn.run(APPLICATION, **options)
+
+
+def server_options(settings: Settings) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "factory": True,
+        "host": settings.host,
+        "port": settings.port,
+        "http": Protocol,
+        "ws": "none",
+        "loop": "uvloop",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "backlog": 4096,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+class Processes(Multiprocess):
+    """uvicorn's supervisor, which lets go of the port when it ends its processes.
+
+    They share it with their parent: as long as that one listens, the kernel
+    goes on accepting connections, and resets them, requests and all, at the end.
+    """
+
+    def terminate_all(self) -> None:
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def application() -> object:

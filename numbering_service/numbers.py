@@ -98,14 +98,14 @@ class Numbers:
         """
         pause = FIRST_PAUSE_SECONDS
         while True:
+            started = time.monotonic()
             try:
                 answers: list[int | bytes] = await self._connection.call(script_keys, arguments)
             except OutOfMemoryError as error:
                 raise Overloaded("Redis is out of memory; nothing was changed.") from error
             except _PASSING as error:
-                now = time.monotonic()
-                self._away_since = self._away_since or now
-                if now + pause - self._away_since > self._patience:
+                self._away_since = self._away_since or started
+                if time.monotonic() + pause - self._away_since > self._patience:
                     raise away() from error
                 BATCH_RETRIES.inc()
                 await asyncio.sleep(pause)

@@ -164,17 +164,16 @@ def test_content_types_are_taken_apart(header: str, expected: Any) -> None:
 
 @pytest.mark.parametrize("unit", ["a", ";", " ", "; ", ";a", ';a="', "a=", '"', "\\"])
 def test_no_content_type_takes_long_to_read(unit: str) -> None:
-    started = time.perf_counter()
+    # Linear, it takes milliseconds; going back and forth, it took a minute.
+    started = time.process_time()
     split_content_type("a/b; " + unit * (60_000 // len(unit)))
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 10
 
 
 def test_a_form_of_too_many_pairs_is_refused_at_once() -> None:
     assert find(b"x&" * (MAX_PAIRS - 1) + b"body=a", FORM) == "a"
-    started = time.perf_counter()
-    with pytest.raises(ValidationFailed):
+    with pytest.raises(ValidationFailed, match="at most"):
         find(b"&" * 2**20, FORM)
-    assert time.perf_counter() - started < 0.05
 
 
 @pytest.mark.parametrize("check", [check_name, check_message_body, check_keyword])
