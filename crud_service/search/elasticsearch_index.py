@@ -1,6 +1,5 @@
 """The index in Elasticsearch: its mapping, its names, and the client that reaches it."""
 
-import os
 import secrets
 import time
 from functools import cache
@@ -45,7 +44,6 @@ MAPPING: dict[str, Any] = {
 # the first search after an idle while would wait for, or miss, the newest.
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
-    "number_of_replicas": int(os.environ.get("ELASTICSEARCH_REPLICAS", "0")),
     "refresh_interval": "500ms",
     # A document that was deleted may come back with any version (`check_index --repair`).
     "gc_deletes": "0s",
@@ -83,7 +81,9 @@ def create_index(name: str, *, aliased: bool) -> None:
     client().indices.create(
         index=name,
         mappings=MAPPING,
-        settings={"index": SETTINGS},
+        settings={
+            "index": {**SETTINGS, "number_of_replicas": settings.ELASTICSEARCH_REPLICAS},
+        },
         aliases={ALIAS: {"is_write_index": True}} if aliased else None,
         wait_for_active_shards=1,
     )
