@@ -20,8 +20,8 @@ from granian.server import MPServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
+from contract.json_logs import configure
 from crud_service import settings
-from crud_service.logs import configure
 from crud_service.slow_clients import THREADS
 from crud_service.startup import refusals, warnings
 

@@ -6,7 +6,6 @@ would cost more than the whole answer to a GET does.
 """
 
 import atexit
-import os
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from multiprocessing.util import Finalize
 
 from prometheus_client import Counter, Histogram
 
-from crud_service.logs import timestamp
+from contract.json_logs import timestamp, write_all
 from crud_service.request_metrics import DURATION, METHODS, REQUESTS
 
 FLUSH_SECONDS = 0.05
@@ -67,8 +66,9 @@ class RequestLog:
 def line(note: Note) -> str:
     """A request's line; its path and method were made safe to stand in quotes."""
     moment, request_id, method, _, path, status, seconds = note
+    stamp = timestamp(int(moment * 1000))
     return (
-        f'{{"time":"{timestamp(moment)}","level":"info","service":"crud","message":"request",'
+        f'{{"time":"{stamp}","level":"info","service":"crud","message":"request",'
         f'"request_id":"{request_id}","method":"{method}","path":"{path}",'
         f'"status":{status},"duration_ms":{seconds * 1000:.2f}}}\n'
     )
@@ -89,12 +89,3 @@ def timer(method: str, route: str) -> Histogram:
 def known_method(method: str) -> str:
     """A method as logs and metrics show it: anything but a handful of words is `other`."""
     return method if method in METHODS else "other"
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it; a reader of our log that has gone is no reason to fail a request."""
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except (BrokenPipeError, BlockingIOError):
-            return

@@ -16,8 +16,8 @@ from typing import Any
 from celery import signals
 from django.conf import settings
 
+from contract.json_logs import configure
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
-from crud_service import logs
 from crud_service.chat.shutdown import ask_to_stop
 from crud_service.worker_app import app
 
@@ -51,7 +51,7 @@ def main() -> None:
 @signals.setup_logging.connect
 def configure_logs(**_kwargs: Any) -> None:
     """One line of JSON for everything that is said, warnings included."""
-    logs.configure("worker", settings.LOG_LEVEL)
+    configure("worker", settings.LOG_LEVEL)
     logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,7 +6,6 @@ than the number does.
 """
 
 import asyncio
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from time import perf_counter
 
 from prometheus_client import Histogram
 
+from contract.json_logs import timestamp, write_all
 from contract.paths import mask_token
 from numbering_service.metrics import REQUEST_SECONDS, REQUESTS
 from numbering_service.requests import Target
@@ -31,7 +31,8 @@ Line = tuple[float, str, str, Target | str, int, float]
 class AccessLog:
     """Writes the request log to a file descriptor, standard output unless told otherwise."""
 
-    def __init__(self, descriptor: int | None = None) -> None:
+    def __init__(self, *, shown: bool = True, descriptor: int | None = None) -> None:
+        self._shown = shown
         self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
         self._lines: list[Line] = []
         self._flushing: asyncio.TimerHandle | None = None
@@ -59,7 +60,8 @@ class AccessLog:
             self._flushing = None
         lines, self._lines = self._lines, []
         count(lines)
-        write_all(self._descriptor, render(lines, self._offset).encode())
+        if self._shown:
+            write_all(self._descriptor, render(lines, self._offset).encode())
 
 
 def count(lines: Sequence[Line]) -> None:
@@ -88,25 +90,10 @@ def render(lines: Sequence[Line], offset: float) -> str:
     return "".join(text)
 
 
-def timestamp(milliseconds: int) -> str:
-    """A moment of the Unix clock as the API writes it."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
-
-
 @cache
 def timer(route: str) -> Histogram:
     """The histogram of one route; finding it anew each time costs more than observing."""
     return REQUEST_SECONDS.labels(route)
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it; a reader of our log that has gone is no reason to fail a request."""
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except (BrokenPipeError, BlockingIOError):
-            return
 
 
 def route_of(target: Target | str) -> str:

@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from contract.json_logs import configure
 from contract.version import VERSION
 from numbering_service import documentation, framework, operations
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
 from numbering_service.creations import Creations
-from numbering_service.logs import configure_logs
 from numbering_service.numbers import Numbers
 from numbering_service.redis_client import Client
 from numbering_service.requests import Receive, Scope, Send, read_target
@@ -67,7 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         patience_seconds=settings.redis_patience_seconds,
     )
     batcher = Batcher(numbers, max_waiting=settings.max_waiting, wake_up=wake_up)
-    log = AccessLog()
+    log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
     creations = Creations(batcher, seeding, log, settings.crud_public_url)
     try:
@@ -129,5 +129,5 @@ def _address(redis: Redis) -> str:
 def build() -> NumberingService:
     """The application of this process, from its environment; uvicorn's factory."""
     settings = Settings.from_env()
-    configure_logs(settings.log_level)
+    configure("numbering", settings.log_level)
     return NumberingService(settings)

@@ -85,7 +85,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if b"pgrade" in data:
+        if b"pgrade" in data or b"PGRADE" in data:
             data = self._without_upgrade(data)
         if len(data) > SLICE_BYTES:
             for start in range(0, len(data), SLICE_BYTES):

@@ -36,13 +36,13 @@ class Breakable:
                 ready.register(end, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select(0.05 if self.frozen else None):
-                    end: socket.socket = key.fileobj  # type: ignore[assignment]
+                    source: socket.socket = key.fileobj  # type: ignore[assignment]
                     if self.frozen:
                         continue
-                    data = end.recv(65536)
+                    data = source.recv(65536)
                     if not data:
                         raise OSError
-                    other[end].sendall(data)
+                    other[source].sendall(data)
         hang_up(client)
         hang_up(server)
 

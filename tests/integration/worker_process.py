@@ -37,7 +37,8 @@ class WorkerProcess:
 
     def children(self) -> list[psutil.Process]:
         """The processes that run the tasks."""
-        return psutil.Process(self.process.pid).children()
+        found: list[psutil.Process] = psutil.Process(self.process.pid).children()
+        return found
 
     def terminate(self, seconds: float = 10) -> int:
         """SIGTERM; returns the exit code, or raises when that takes too long."""

@@ -1,11 +1,10 @@
-"""Logs: one line of JSON each, on standard output, with access tokens masked."""
+"""Logs of every process: one JSON object a line on standard output, access tokens masked."""
 
+import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
-from typing import Any
-
-import orjson
 
 from contract.paths import mask_path
 
@@ -14,26 +13,27 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
     "taskName",
+    "color_message",  # uvicorn's
     "request",  # Django's, whose text has the path in it, tokens and all
 }
 
 
-def timestamp(seconds: float) -> str:
-    """A moment as the API writes them: UTC with milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+def timestamp(milliseconds: int) -> str:
+    """A moment of the Unix clock as the API writes it."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON."""
+    """A record as one line of JSON, with whatever was passed as `extra`."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self.service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": timestamp(record.created),
+        line: dict[str, object] = {
+            "time": timestamp(int(record.created * 1000)),
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
@@ -44,8 +44,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = getattr(record.request, "request_id", "")
         if record.exc_info:
             line["exception"] = mask_path(self.formatException(record.exc_info))
-        # Django hands a whole request to its log, whose text holds the path.
-        return orjson.dumps(line, default=lambda value: mask_path(str(value))).decode()
+        return json.dumps(line, ensure_ascii=False, default=lambda value: mask_path(str(value)))
 
 
 def configure(service: str, level: str) -> None:
@@ -54,7 +53,18 @@ def configure(service: str, level: str) -> None:
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(level.upper())
     # Django tells of every 4xx and 5xx; the request's own line does the same. What it
     # has to say of an error that no view caught comes with the exception.
     logging.getLogger("django.request").addFilter(lambda record: bool(record.exc_info))
+    # A line for each of our own calls of crud_service says nothing new.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it; a reader of our log that has gone is no reason to fail a request."""
+    while data:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except (BrokenPipeError, BlockingIOError):
+            return
