@@ -36,7 +36,7 @@ class Breakable:
                 ready.register(end, selectors.EVENT_READ)
             while True:
                 for key, _ in ready.select(0.05 if self.frozen else None):
-                    source: socket.socket = key.fileobj  # type: ignore[assignment]
+                    source: socket.socket = key.fileobj
                     if self.frozen:
                         continue
                     data = source.recv(65536)
