@@ -59,6 +59,8 @@ UNAMBIGUOUS = {
     b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nContent-Length: 23\r\n\r\n" + GOOD,
     "a web socket offered": b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Content-Length: 23\r\n\r\n" + GOOD,
+    "another protocol in capitals": b"CONNECTION: UPGRADE\r\nUPGRADE: H2C\r\n"
+    b"Content-Length: 23\r\n\r\n" + GOOD,
     "a trailer": CHUNKED
     + b"\r\n17\r\n"
     + GOOD

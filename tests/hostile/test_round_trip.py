@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import httpx
@@ -61,7 +60,7 @@ def as_query(door: Door, text: str) -> Reply:
 WAYS = (as_json, as_escaped_json, as_curls_json, as_form, as_form_all_escaped, as_multipart)
 
 
-def bounded(examples: int) -> Any:
+def bounded(examples: int) -> settings:
     """The same examples every time, and no more than these."""
     return settings(
         max_examples=examples,
