@@ -16,12 +16,12 @@ pytestmark = pytest.mark.timeout(240)
 PARTS = ("numbering", "worker", "valkey", "postgres", "elasticsearch")
 PAIRS = tuple(combinations(PARTS, 2))
 # Of the ten pairs each run takes some; which ones, the seed decides.
-PAIRS_A_RUN = 3
+PAIRS_A_RUN = 2
 # Without these a creation is answered all the same.
 NOT_NEEDED_TO_CREATE = ("worker", "postgres", "crud")
 
 
-@pytest.mark.parametrize("name", ["numbering", "worker", "valkey", "postgres", "crud"])
+@pytest.mark.parametrize("name", ["numbering", "worker", "postgres", "crud"])
 def test_a_killed_part_loses_nothing(linked: LinkedStack, under_load: UnderLoad, name: str) -> None:
     with under_load(f"kill -9 {name}") as load:
         kill_at_once(linked, name)
