@@ -6,104 +6,157 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Application',
+            name="Application",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('access_token', models.CharField(max_length=24, unique=True)),
-                ('name', models.CharField(max_length=255)),
-                ('chat_count', models.BigIntegerField(db_default=0)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("access_token", models.CharField(max_length=24, unique=True)),
+                ("name", models.CharField(max_length=255)),
+                ("chat_count", models.BigIntegerField(db_default=0)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
-                'db_table': 'applications',
+                "db_table": "applications",
             },
         ),
         migrations.CreateModel(
-            name='Conflict',
+            name="Conflict",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('entry_id', models.CharField(max_length=64, unique=True)),
-                ('access_token', models.CharField(max_length=24)),
-                ('chat_number', models.BigIntegerField()),
-                ('number', models.BigIntegerField()),
-                ('body', models.TextField()),
-                ('accepted_at', models.DateTimeField()),
-                ('recorded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("entry_id", models.CharField(max_length=64, unique=True)),
+                ("access_token", models.CharField(max_length=24)),
+                ("chat_number", models.BigIntegerField()),
+                ("number", models.BigIntegerField()),
+                ("body", models.TextField()),
+                ("accepted_at", models.DateTimeField()),
+                (
+                    "recorded_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
-                'db_table': 'conflicts',
+                "db_table": "conflicts",
             },
         ),
         migrations.CreateModel(
-            name='Chat',
+            name="Chat",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('number', models.BigIntegerField()),
-                ('message_count', models.BigIntegerField(db_default=0)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('application', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='chats', to='chat.application')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("number", models.BigIntegerField()),
+                ("message_count", models.BigIntegerField(db_default=0)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "application",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="chats",
+                        to="chat.application",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'chats',
+                "db_table": "chats",
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('number', models.BigIntegerField()),
-                ('body', models.TextField()),
-                ('version', models.IntegerField(db_default=1)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('updated_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('chat', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='chat.chat')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("number", models.BigIntegerField()),
+                ("body", models.TextField()),
+                ("version", models.IntegerField(db_default=1)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                (
+                    "chat",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="chat.chat",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'messages',
+                "db_table": "messages",
             },
         ),
         migrations.CreateModel(
-            name='SetAsideEntry',
+            name="SetAsideEntry",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('entry_id', models.CharField(max_length=64, unique=True)),
-                ('access_token', models.CharField(blank=True, max_length=255)),
-                ('chat_number', models.BigIntegerField(blank=True, null=True)),
-                ('number', models.BigIntegerField(blank=True, null=True)),
-                ('payload', models.JSONField()),
-                ('reason', models.TextField()),
-                ('set_aside_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("entry_id", models.CharField(max_length=64, unique=True)),
+                ("access_token", models.CharField(blank=True, max_length=255)),
+                ("chat_number", models.BigIntegerField(blank=True, null=True)),
+                ("number", models.BigIntegerField(blank=True, null=True)),
+                ("payload", models.JSONField()),
+                ("reason", models.TextField()),
+                (
+                    "set_aside_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
-                'verbose_name_plural': 'set-aside entries',
-                'db_table': 'set_aside_entries',
-                'indexes': [models.Index(models.F('access_token'), models.F('chat_number'), models.F('number'), name='set_aside_sequence_idx')],
+                "verbose_name_plural": "set-aside entries",
+                "db_table": "set_aside_entries",
+                "indexes": [
+                    models.Index(
+                        models.F("access_token"),
+                        models.F("chat_number"),
+                        models.F("number"),
+                        name="set_aside_sequence_idx",
+                    )
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='chat',
-            constraint=models.UniqueConstraint(fields=('application', 'number'), name='chats_number_key'),
+            model_name="chat",
+            constraint=models.UniqueConstraint(
+                fields=("application", "number"), name="chats_number_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='chat',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='chats_number_check'),
+            model_name="chat",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)), name="chats_number_check"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('chat', 'number'), name='messages_number_key'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                fields=("chat", "number"), name="messages_number_key"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='messages_number_check'),
+            model_name="message",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("number__gte", 1)), name="messages_number_check"
+            ),
         ),
     ]
