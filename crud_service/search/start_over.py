@@ -52,7 +52,8 @@ def start_over(connection: Connection) -> None:
     with connection.transaction():
         if not connection.execute(TRY_REBUILD_LOCK, (REBUILD_LOCK,)).fetchall()[0][0]:
             return  # a rebuild is making one
-        connection.execute("TRUNCATE search_queue")
+        # Not TRUNCATE, which would hold up every search until Elasticsearch has answered.
+        connection.execute("DELETE FROM search_queue")
         connection.execute(ENQUEUE_EVERYTHING)
         for index in all_indices():
             remove_index(index)
