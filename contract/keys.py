@@ -9,7 +9,7 @@ idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with t
                                  written by numbers.lua, 24 hours
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
-lock:<sequence key>              who seeds that sequence; numbering service, 15 seconds
+lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds
 wake_up:persist, wake_up:index   a task is on its way; whoever sends it, a second
 lease:persist, lease:index       the worker that persists or indexes now; worker, 5 seconds
 metrics:worker                   hash: what the workers counted; worker, for good
@@ -30,7 +30,7 @@ UNKNOWN = "unknown"
 SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
 IDEMPOTENCY_TTL_SECONDS = 24 * 3600
 BATCH_TTL_SECONDS = 60
-SEED_LOCK_TTL_SECONDS = 15
+SEED_LOCK_TTL_SECONDS = 5
 UNKNOWN_TTL_MS = 1000
 WAKE_UP_TTL_MS = 1000
 LEASE_TTL_MS = 5000

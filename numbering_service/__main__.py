@@ -62,6 +62,9 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": False,
         "backlog": 4096,
+        # A process that stood still for some seconds must not close connections on
+        # which requests have arrived meanwhile.
+        "timeout_keep_alive": 75,
         "timeout_graceful_shutdown": GRACE_SECONDS,
     }
 

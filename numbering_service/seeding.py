@@ -12,6 +12,7 @@ The order of the steps is what makes it safe (each line needs the one before):
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from importlib.resources import files
 from secrets import token_hex
@@ -29,6 +30,7 @@ from numbering_service.creation import Creation
 from numbering_service.metrics import SEEDED
 
 LOOK_AGAIN_SECONDS = 0.005
+RENEW_SECONDS = 1.0
 REDIS_PAUSE_SECONDS = 0.1
 MAX_SEEDING_AT_ONCE = 32
 MAX_SEEDINGS_WAITING = 10_000
@@ -113,7 +115,7 @@ class Seeding:
         try:
             if await self._redis.exists(key):
                 return
-            await self._wait_until_stored(await self._last_accepted())
+            await self._wait_until_stored(await self._last_accepted(), keys.seed_lock(key))
             found = await self._look_up(creation)
         finally:
             await self._finish(keys=[key, keys.seed_lock(key)], args=[token, *found])
@@ -128,9 +130,18 @@ class Seeding:
             return _FREE
         return str(info["last-generated-id"].decode())
 
-    async def _wait_until_stored(self, last_accepted: str) -> None:
+    async def _wait_until_stored(self, last_accepted: str, lock: str) -> None:
+        """Wait, and keep the lock: it is short, so that a killed process holds nobody up for long.
+
+        Should the lock have passed on to somebody else, theirs is prolonged, which
+        does no harm: seed.lua looks whose it is.
+        """
+        renewed = time.monotonic()
         while await self._redis.xrange(keys.ACCEPTED, max=last_accepted, count=1):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            if time.monotonic() - renewed > RENEW_SECONDS:
+                renewed = time.monotonic()
+                await self._redis.expire(lock, keys.SEED_LOCK_TTL_SECONDS)
 
     async def _look_up(self, creation: Creation) -> tuple[int | str, int]:
         """What to write as the sequence and for how many milliseconds, by crud_service's answer.

@@ -79,8 +79,8 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
 ) -> None:
     before = indices()
     indexed.database.execute(
-        "INSERT INTO search_texts SELECT chat_id, number + 1000 * n, message_id + 1000 * n, version,"
-        " marked || repeat('x', 2000) FROM search_texts, generate_series(1, 40) AS n"
+        "INSERT INTO search_texts SELECT chat_id, number + 1000 * n, message_id + 1000 * n,"
+        " version, marked || repeat('x', 2000) FROM search_texts, generate_series(1, 40) AS n"
     )
     process = start_rebuild(clean_crud)
     process.send_signal(number)
