@@ -63,7 +63,7 @@ def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not processes_of_the_bench() and time.monotonic() < deadline:
             time.sleep(0.1)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)  # SIGINT is ignored behind a shell's `&`
         assert running.wait(60) == 130
     assert processes_of_the_bench() == []
 
