@@ -5,6 +5,7 @@ stream is emptied between two loads.
 """
 
 import random
+import time
 from collections.abc import Sequence
 from itertools import islice
 
@@ -30,6 +31,7 @@ AT_256_OF_64 = 0.9
 FLAT_MEGABYTES = 5
 BODIES = 2_000
 REWRITE_SECONDS = 60
+SETTLE_SECONDS = 10
 
 
 def creations(run: Run) -> None:
@@ -141,9 +143,17 @@ def sequences(requests: Sequence[Request]) -> list[str]:
     return [message_sequence(APPLICATION_TOKEN, chat) for chat in chats]
 
 
+def is_at_rest(client: "Redis") -> bool:
+    """Whether nothing is numbered any more: wrk leaves before its last requests are answered."""
+    before = client.xlen(ACCEPTED)
+    time.sleep(0.1)
+    return bool(client.xlen(ACCEPTED) == before)
+
+
 def check_numbers(stack: BenchStack, requests: Sequence[Request], seen: Load) -> None:
     """Raise unless there are as many entries as numbers, and no fewer than were answered."""
     with stack.redis() as client:
+        wait_until(lambda: is_at_rest(client), SETTLE_SECONDS, "the last creations are numbered")
         numbers = sum(int(value or 0) for value in client.mget(sequences(requests)))
         entries = client.xlen(ACCEPTED)
     if entries != numbers or entries < seen.requests - seen.failed:
