@@ -18,10 +18,13 @@ from django.conf import settings
 
 from contract.json_logs import configure
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
+from crud_service.celery_app import app
 from crud_service.chat.shutdown import ask_to_stop
-from crud_service.worker_app import app
+from crud_service.chat.sweep import Sweep
 
 __all__ = ["app", "main"]
+
+app.steps["worker"].add(Sweep)
 
 CHILDREN = 2
 # SIGTERM ends the worker within ten seconds, even when a store does not answer.

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,9 +13,7 @@ from contract.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, Not
 from contract.request_id import HEADER
 from numbering_service.creations import send_problem
 from numbering_service.requests import Message, Receive, Scope, Send, read_request_id, read_target
-
-if TYPE_CHECKING:
-    from numbering_service.main import Running
+from numbering_service.running import Running
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ def render(request: Request, problem: Problem) -> Response:
 class Observed:
     """Gives every request its id, and every answer its headers and its line in the log."""
 
-    def __init__(self, api: FastAPI, running: "Callable[[], Running | None]") -> None:
+    def __init__(self, api: FastAPI, running: Callable[[], Running | None]) -> None:
         self._api = api
         self._running = running
 

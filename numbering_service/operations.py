@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -12,17 +12,15 @@ from redis.exceptions import RedisError
 
 from contract.problems import StoreUnavailable
 from numbering_service import metrics
-
-if TYPE_CHECKING:
-    from numbering_service.main import Running
+from numbering_service.running import Running
 
 Check = dict[str, str | float]
 
 
-def add_routes(api: FastAPI, running: "Callable[[], Running | None]") -> None:
+def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
     """The health and metrics endpoints."""
 
-    def parts() -> "Running":
+    def parts() -> Running:
         found = running()
         if found is None:
             raise StoreUnavailable("The service is starting.")
@@ -67,7 +65,7 @@ def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
     return document, 503 if status == "unavailable" else 200
 
 
-async def check_redis(parts: "Running") -> Check:
+async def check_redis(parts: Running) -> Check:
     """Whether Redis answers, and how fast."""
     started = perf_counter()
     try:
@@ -77,7 +75,7 @@ async def check_redis(parts: "Running") -> Check:
     return {"status": "ok", "latency_ms": milliseconds_since(started)}
 
 
-async def check_crud(parts: "Running") -> Check:
+async def check_crud(parts: Running) -> Check:
     """Whether crud_service answers, and how fast."""
     started = perf_counter()
     try:

@@ -60,7 +60,7 @@ def count_messages(database: str) -> int:
 
 def wake(request_id: str) -> None:
     """Send the task as the numbering service does."""
-    from crud_service.worker_app import app
+    from crud_service.celery_app import app
 
     app.send_task(PERSIST_ACCEPTED, queue=PERSIST_QUEUE, headers={REQUEST_ID_HEADER: request_id})
 

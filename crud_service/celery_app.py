@@ -1,4 +1,7 @@
-"""The Celery app: its queues, and how it holds on to a broker that comes and goes."""
+"""The Celery app: its queues, and how it holds on to a broker that comes and goes.
+
+Whoever sends a task imports it; what only a worker needs is added in `worker`.
+"""
 
 import os
 
@@ -21,7 +24,6 @@ from contract.tasks import (
     PERSIST_ACCEPTED,
     PERSIST_QUEUE,
 )
-from crud_service.chat.sweep import Sweep
 
 
 class SteadyConnection(Connection):
@@ -65,4 +67,3 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
 )
-app.steps["worker"].add(Sweep)

@@ -1,0 +1,71 @@
+"""What runs while the service is up: opened at its start, finished and closed at its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from numbering_service.access_log import AccessLog
+from numbering_service.batching import Batcher
+from numbering_service.creations import Creations
+from numbering_service.numbers import Numbers
+from numbering_service.redis_client import Client
+from numbering_service.seeding import MAX_SEEDING_AT_ONCE, Seeding
+from numbering_service.settings import Settings
+from numbering_service.wake_up import WakeUp
+
+CRUD_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is there from start to stop."""
+
+    redis: Redis
+    crud: httpx.AsyncClient
+    batcher: Batcher
+    creations: Creations
+    log: AccessLog
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Open what the service needs, and at the end finish what was accepted and close it."""
+    redis = Client.from_url(
+        settings.redis_url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+    )
+    crud = httpx.AsyncClient(
+        base_url=settings.crud_url,
+        headers={"Authorization": f"Bearer {settings.internal_token}"},
+        timeout=CRUD_SECONDS,
+        limits=httpx.Limits(max_connections=MAX_SEEDING_AT_ONCE),
+        trust_env=False,
+    )
+    wake_up = WakeUp(settings.redis_url)
+    numbers = Numbers(
+        settings.redis_url,
+        max_backlog=settings.max_backlog,
+        patience_seconds=settings.redis_patience_seconds,
+    )
+    batcher = Batcher(numbers, max_waiting=settings.max_waiting, wake_up=wake_up)
+    log = AccessLog(shown=settings.log_level in {"debug", "info"})
+    seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
+    creations = Creations(batcher, seeding, log, settings.crud_public_url)
+    try:
+        yield Running(redis, crud, batcher, creations, log)
+    finally:
+        await batcher.drain()
+        await asyncio.to_thread(wake_up.close)
+        log.flush()
+        await crud.aclose()
+        await numbers.aclose()
+        await redis.aclose()
