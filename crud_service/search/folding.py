@@ -73,7 +73,8 @@ def fold_segment(segment: str) -> str:
     folded = segment
     while (again := _fold_once(folded)) != folded:
         folded = again
-    return folded
+    # Where the letter stood for itself, the marks behind it are folded on their own.
+    return folded if len(segment) == 1 else folded.translate(_table)
 
 
 def _fold_once(segment: str) -> str:

@@ -172,6 +172,8 @@ def test_highlights(body: str, keyword: str, expected: str) -> None:
 
 
 @given(texts, short_texts)
+@example("\ufdfa\u0345", "\u0345")
+@example("\xb4\uff9e", "\uff9e")
 def test_a_highlight_is_the_escaped_body_with_emphasis(body: str, keyword: str) -> None:
     shown = highlight(body, split_parts(keyword))
     assert html.unescape(re.sub("</?em>", "", shown)) == body
