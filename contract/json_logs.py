@@ -57,8 +57,9 @@ def configure(service: str, level: str) -> None:
     # Django tells of every 4xx and 5xx; the request's own line does the same. What it
     # has to say of an error that no view caught comes with the exception.
     logging.getLogger("django.request").addFilter(lambda record: bool(record.exc_info))
-    # A line for each of our own calls of crud_service says nothing new.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # A line for each of our own calls of crud_service or Elasticsearch says nothing new.
+    for chatty in ("httpx", "elastic_transport.transport"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -14,7 +14,7 @@ from elasticsearch.dsl.query import Query
 
 from crud_service.search.circuit import Circuit
 from crud_service.search.documents import form_query
-from crud_service.search.elasticsearch_index import ALIAS, SEARCH_TIMEOUT_SECONDS, client
+from crud_service.search.elasticsearch_index import ALIAS, search_client
 from crud_service.search.plan import Hit, Plan
 from crud_service.search.wake_up import wake_indexer
 
@@ -74,22 +74,18 @@ def ask(
     query: Query, sort: list[dict[str, str]], after: list[int] | None, size: int
 ) -> list[list[Any]]:
     """One request: the sort values of the hits behind `after`, and nothing else of them."""
-    response = (
-        client()
-        .options(request_timeout=SEARCH_TIMEOUT_SECONDS)
-        .search(
-            index=ALIAS,
-            query=query.to_dict(),
-            sort=sort,
-            search_after=after,
-            size=size,
-            source=False,
-            stored_fields="_none_",
-            track_total_hits=False,
-            # Half an answer is no answer: PostgreSQL has all of it.
-            allow_partial_search_results=False,
-            filter_path="hits.hits.sort",
-        )
+    response = search_client().search(
+        index=ALIAS,
+        query=query.to_dict(),
+        sort=sort,
+        search_after=after,
+        size=size,
+        source=False,
+        stored_fields="_none_",
+        track_total_hits=False,
+        # Half an answer is no answer: PostgreSQL has all of it.
+        allow_partial_search_results=False,
+        filter_path="hits.hits.sort",
     )
     return [hit["sort"] for hit in response.body.get("hits", {}).get("hits", [])]
 
