@@ -17,8 +17,6 @@ from redis.retry import Retry
 
 from contract.keys import LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
-from crud_service.celery_app import app
-
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.5
@@ -78,6 +76,8 @@ def needs_wake_up() -> bool:
 
 def send_task(request_id: str) -> None:
     """Put the task on its queue."""
+    from crud_service.celery_app import app  # not sooner: it reads the settings
+
     headers = {REQUEST_ID_HEADER: request_id}
     app.send_task(
         INDEX_PENDING, queue=INDEX_QUEUE, headers=headers, ignore_result=True, retry=False
