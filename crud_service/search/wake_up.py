@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from contract.keys import LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
+
 logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 0.5
