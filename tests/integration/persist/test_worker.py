@@ -18,24 +18,11 @@ from tests.integration.accepting import (
     accept_many,
     bodies,
     counts_that_differ,
-    make_application,
     query,
 )
-from tests.integration.worker_process import WorkerProcess, running_worker, wait_until
+from tests.integration.persist.worker_process import WorkerProcess, running_worker, wait_until
 
 Environment = dict[str, str]
-
-
-@pytest.fixture
-def database(clean_crud: Environment) -> str:
-    make_application(clean_crud["DATABASE_URL"])
-    return clean_crud["DATABASE_URL"]
-
-
-@pytest.fixture
-def stream(clean_crud: Environment) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
 
 
 @pytest.fixture

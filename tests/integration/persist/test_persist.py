@@ -1,7 +1,7 @@
 """Storing accepted entries, on real stores."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -14,35 +14,8 @@ from tests.integration.accepting import (
     accept,
     bodies,
     counts_that_differ,
-    make_application,
     query,
 )
-
-Environment = dict[str, str]
-
-
-@pytest.fixture
-def database(clean_crud: Environment) -> str:
-    make_application(clean_crud["DATABASE_URL"])
-    return clean_crud["DATABASE_URL"]
-
-
-@pytest.fixture
-def stream(clean_crud: Environment) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def drain(stream: redis.Redis) -> Callable[[], None]:
-    """Runs the task's own function until the stream is empty."""
-
-    def run() -> None:
-        from crud_service.chat.drain import drain_accepted
-
-        drain_accepted(stream, woken_by="test")
-
-    return run
 
 
 def test_chats_and_messages_become_rows_with_exact_counts(

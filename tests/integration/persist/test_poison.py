@@ -23,28 +23,6 @@ UNKNOWN = "UnknownUnknownUnknown123"
 
 
 @pytest.fixture
-def database(clean_crud: Environment) -> str:
-    make_application(clean_crud["DATABASE_URL"])
-    return clean_crud["DATABASE_URL"]
-
-
-@pytest.fixture
-def stream(clean_crud: Environment) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
-def drain(stream: redis.Redis) -> Callable[[], None]:
-    def run() -> None:
-        from crud_service.chat.drain import drain_accepted
-
-        drain_accepted(stream, woken_by="test")
-
-    return run
-
-
-@pytest.fixture
 def poisoned_table(database: str) -> Iterator[Callable[[], None]]:
     """A table that refuses bodies with "poison" in them, until it is told to take them."""
     drop = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS poison"
