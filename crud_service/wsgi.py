@@ -34,6 +34,7 @@ SAFE_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("Server", "crud"),
 )
+STATUS_LINES = {status: f"{status} {HTTPStatus(status).phrase}" for status in (200, 503)}
 
 request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
 
@@ -49,14 +50,14 @@ class Handler(WSGIHandler):
         started = time.perf_counter()
         given_id = request_id(environ.get("HTTP_X_REQUEST_ID"))
         method = environ["REQUEST_METHOD"]
-        quick = quick_read(environ) if method == "GET" else None
+        quick = quick_read(environ, given_id) if method == "GET" else None
         if quick is None:
             return self.through_django(environ, start_response, given_id, started)
         headers = [*quick.headers, (HEADER, given_id), *SAFE_HEADERS]
         headers.append(("Content-Length", str(len(quick.body))))
-        start_response("200 OK", headers)
+        start_response(STATUS_LINES[quick.status], headers)
         seconds = time.perf_counter() - started
-        request_log.note(given_id, method, quick.route, quick.path, 200, seconds)
+        request_log.note(given_id, method, quick.route, quick.path, quick.status, seconds)
         return [quick.body]
 
     def through_django(

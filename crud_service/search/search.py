@@ -1,7 +1,9 @@
 """One search: Elasticsearch when it answers, else PostgreSQL, with the same meaning."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+import orjson
 
 from contract.problems import NotFound
 from crud_service import database
@@ -29,9 +31,9 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Messages in the shape of the API, the cursor of the next page if there is one."""
+    """Messages as a JSON array, the cursor of the next page if there is one."""
 
-    items: list[dict[str, Any]]
+    items: bytes
     next_cursor: str | None
     backend: Backend
 
@@ -88,10 +90,15 @@ def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[l
 
 def read_items(
     connection: Connection, chat: SearchedChat, hits: list[Hit], highlighted: tuple[Part, ...]
-) -> list[dict[str, Any]]:
+) -> bytes:
     """The messages of the hits as they are now, with highlights if there is what to highlight."""
     items = find_messages(connection, chat.chat_id, [hit.number for hit in hits])
-    if highlighted:
-        for item in items:
-            item["highlight"] = highlight(item["body"], highlighted)
-    return items
+    return add_highlights(items, highlighted) if highlighted else items
+
+
+def add_highlights(items: bytes, parts: tuple[Part, ...]) -> bytes:
+    """Messages with one key more each."""
+    messages = orjson.loads(items)
+    for message in messages:
+        message["highlight"] = highlight(message["body"], parts)
+    return orjson.dumps(messages)

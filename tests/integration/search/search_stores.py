@@ -1,5 +1,6 @@
 """A chat to search in, on real stores, and the indexer run by hand."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,9 +61,15 @@ class SearchStores:
 
     def find(self, keyword: str, chat: int = 1, **options: Any) -> list[int]:
         """Numbers of the messages found."""
-        return [item["number"] for item in self.search(keyword, chat, **options).items]
+        return [item["number"] for item in items(self.search(keyword, chat, **options))]
 
     def count(self, table: str) -> int:
         row = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
         assert row is not None
         return int(row[0])
+
+
+def items(page: Any) -> list[dict[str, Any]]:
+    """The messages of a page."""
+    found: list[dict[str, Any]] = json.loads(page.items)
+    return found
