@@ -42,14 +42,14 @@ async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body
     apart, checked by two regular expressions a header and put together again,
     which took a third of a creation's time; all that goes in here is ours.
     """
+    # The scope holds this function and so the cycle, whose the scope is: left
+    # alone, each request would be garbage that only the collector can find.
+    del cycle.scope["extensions"]
     if cycle.flow.write_paused and not cycle.disconnected:
         await cycle.flow.drain()
     if cycle.disconnected:
         return
     cycle.response_started = cycle.response_complete = True
-    # The scope holds this function and so the cycle, whose the scope is: left
-    # alone, each request would be garbage that only the collector can find.
-    del cycle.scope["extensions"]
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
     length = b"content-length: %d\r\n\r\n" % len(body)
     date = b"".join(b"%s: %s\r\n" % header for header in cycle.default_headers)
