@@ -98,11 +98,10 @@ def loaded(
         yield load
         time.sleep(SECONDS)
     wait_until_stored(stack)
+    equal_after = None if index_check is None else index_check.wait_until_equal()
     lost = verify(stack, load)
-    note(fault, load, lost)
+    note(fault, load, lost, equal_after)
     assert lost == 0, f"{lost} answered creations are not there"
-    if index_check is not None:
-        index_check.wait_until_equal()
 
 
 def application(stack: RunningStack) -> str:
@@ -113,9 +112,9 @@ def application(stack: RunningStack) -> str:
     return f"/applications/{response.json()['access_token']}"
 
 
-def note(fault: str, load: Load, lost: int) -> None:
+def note(fault: str, load: Load, lost: int, equal_after: float | None) -> None:
     """Put a fault into the table."""
     figures = load.figures
     answered, refused, unknown = (figures.fates[fate] for fate in Fate)
-    line = report.Line(fault, answered, refused, unknown, lost, figures.longest_pause)
-    LINES.append(line)
+    pause = figures.longest_pause
+    LINES.append(report.Line(fault, answered, refused, unknown, lost, pause, equal_after))

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ from local_stack.elasticsearch import is_green_enough
 from tests.api_client import eventually
 from tests.fault.verify import rows
 
-EQUAL_WITHIN_SECONDS = 60.0
+EQUAL_WITHIN_SECONDS = 30.0
 ELASTICSEARCH_STARTS_WITHIN = 180.0
 PENDING = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 
@@ -49,17 +50,21 @@ class IndexCheck:
     ) -> None:
         self._process.communicate()
 
-    def wait_until_equal(self) -> None:
+    def wait_until_equal(self) -> float:
         """Wait until nothing is pending and the index equals the table, with nobody's help.
 
-        The time counts from the moment at which Elasticsearch answers.
+        Returns after how many seconds it did, counted from the moment at which
+        everything is stored and Elasticsearch answers.
         """
         if url := self._stack.environment["ELASTICSEARCH_URL"]:
             assert eventually(lambda: is_green_enough(url), bool, ELASTICSEARCH_STARTS_WITHIN)
+        started = time.monotonic()
         pending = eventually(self.pending, lambda it: it == 0, EQUAL_WITHIN_SECONDS)
         assert pending == 0, "changes that are still not indexed"
-        code, said = eventually(self.ask, lambda it: it[0] == 0, EQUAL_WITHIN_SECONDS / 2)
+        left = EQUAL_WITHIN_SECONDS - (time.monotonic() - started)
+        code, said = eventually(self.ask, lambda it: it[0] == 0, left)
         assert code == 0, said
+        return time.monotonic() - started
 
     def pending(self) -> int:
         return int(rows(self._stack, PENDING)[0][0])

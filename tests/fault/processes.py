@@ -43,6 +43,23 @@ def frozen(stack: RunningStack, name: str) -> Iterator[None]:
                 process.resume()
 
 
+@contextmanager
+def away(stack: RunningStack, name: str) -> Iterator[None]:
+    """A part killed with all its processes, and started again only afterwards."""
+    assert stack.process is not None
+    supervisor, pid = psutil.Process(stack.process.pid), stack.pid(name)
+    supervisor.suspend()  # who would start it again at once
+    try:
+        dead = tree(pid)
+        for process in dead:
+            process.kill()
+        yield
+    finally:
+        supervisor.resume()
+    stack.wait_replaced(name, pid)
+    expect_gone(dead)
+
+
 def kill_at_once(stack: RunningStack, *names: str) -> None:
     """kill -9 parts together, and wait until others took their places."""
     dead = {name: stack.pid(name) for name in names}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local_stack.applications import ROOT
 
-HEAD = ("fault", "answered", "refused", "unknown", "lost", "longest pause")
+HEAD = ("fault", "answered", "refused", "unknown", "lost", "longest pause", "index equal after")
 PATH = Path(os.environ.get("FAULT_REPORT") or ROOT / ".local-test" / "faults.txt")
 
 
@@ -21,10 +21,13 @@ class Line:
     unknown: int
     lost: int
     longest_pause: float
+    equal_after: float | None
 
     def cells(self) -> tuple[str, ...]:
         counts = (self.answered, self.refused, self.unknown, self.lost)
-        return (self.fault, *(f"{count:,}" for count in counts), f"{self.longest_pause:.1f} s")
+        equal = "-" if self.equal_after is None else f"{self.equal_after:.1f} s"
+        pause = f"{self.longest_pause:.1f} s"
+        return (self.fault, *(f"{count:,}" for count in counts), pause, equal)
 
 
 def render(lines: Sequence[Line], seed: int) -> str:

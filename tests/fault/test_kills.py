@@ -14,9 +14,6 @@ from tests.fault.search import searched_for
 pytestmark = pytest.mark.timeout(240)
 
 PARTS = ("numbering", "worker", "valkey", "postgres", "elasticsearch")
-PAIRS = tuple(combinations(PARTS, 2))
-# Of the ten pairs each run takes some; which ones, the seed decides.
-PAIRS_A_RUN = 2
 # Without these a creation is answered all the same.
 NOT_NEEDED_TO_CREATE = ("worker", "postgres", "crud")
 
@@ -40,13 +37,13 @@ def test_a_killed_elasticsearch_leaves_searches_to_postgresql(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_killed_pairs_lose_nothing(
-    linked: LinkedStack, under_load: UnderLoad, chance: random.Random
+@pytest.mark.parametrize("pair", combinations(PARTS, 2), ids="-".join)
+def test_a_killed_pair_loses_nothing(
+    linked: LinkedStack, under_load: UnderLoad, pair: tuple[str, str]
 ) -> None:
-    for pair in chance.sample(PAIRS, PAIRS_A_RUN):
-        with under_load(f"kill -9 {' and '.join(pair)}"):
-            kill_at_once(linked, *pair)
-            time.sleep(1)
+    with under_load(f"kill -9 {' and '.join(pair)}"):
+        kill_at_once(linked, *pair)
+        time.sleep(1)
 
 
 def test_a_valkey_killed_again_and_again_costs_no_client_an_error(

@@ -1,0 +1,54 @@
+"""Twenty seconds without a part under load: frozen, or killed and not there.
+
+Whoever talks to a frozen part waits; whoever talks to one that is gone is refused.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from tests.fault.conftest import UnderLoad
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.processes import away, frozen
+from tests.fault.search import search, searched_for
+
+pytestmark = pytest.mark.timeout(400)
+
+OUTAGE_SECONDS = 20.0
+Outage = Callable[[LinkedStack, str], AbstractContextManager[None]]
+
+outages = pytest.mark.parametrize("outage", [frozen, away], ids=lambda outage: outage.__name__)
+
+
+@outages
+def test_twenty_seconds_without_valkey_lose_nothing(
+    linked: LinkedStack, under_load: UnderLoad, outage: Outage
+) -> None:
+    with under_load(f"valkey {outage.__name__} for 20 s"), outage(linked, "valkey"):
+        time.sleep(OUTAGE_SECONDS)
+
+
+@outages
+@pytest.mark.parametrize("name", ["worker", "postgres"])
+def test_creations_go_on_for_twenty_seconds_without_what_stores_them(
+    linked: LinkedStack, under_load: UnderLoad, name: str, outage: Outage
+) -> None:
+    with under_load(f"{name} {outage.__name__} for 20 s") as load, outage(linked, name):
+        before = load.answered
+        time.sleep(OUTAGE_SECONDS)
+        assert load.answered > before
+    assert load.errors == 0, load.figures.refusals
+
+
+@outages
+def test_searches_go_on_in_postgresql_for_twenty_seconds_without_elasticsearch(
+    linked: LinkedStack, under_load: UnderLoad, outage: Outage
+) -> None:
+    with under_load(f"elasticsearch {outage.__name__} for 20 s") as load:
+        search(linked, load.application)
+        with outage(linked, "elasticsearch"):
+            backends = searched_for(OUTAGE_SECONDS, linked, load.application)
+        assert backends[-1] == "postgresql"
+    assert load.errors == 0, load.figures.refusals
