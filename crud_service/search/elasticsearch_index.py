@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings
 from elasticsearch import Elasticsearch
 
+from crud_service.search.http_node import HttpNode
+
 ALIAS = "messages"
 INDEX_PATTERN = f"{ALIAS}-*"
 
@@ -64,14 +66,8 @@ def client() -> Elasticsearch:
         request_timeout=WRITE_TIMEOUT_SECONDS,
         max_retries=0,
         retry_on_timeout=False,
-        connections_per_node=32,
+        node_class=HttpNode,
     )
-
-
-@cache
-def search_client() -> Elasticsearch:
-    """The same client with the patience of a search; making one takes longer than asking does."""
-    return client().options(request_timeout=SEARCH_TIMEOUT_SECONDS)
 
 
 def close_client() -> None:
@@ -79,7 +75,6 @@ def close_client() -> None:
     if client.cache_info().currsize:
         client().close()
         client.cache_clear()
-        search_client.cache_clear()
 
 
 def new_index_name() -> str:
