@@ -24,10 +24,15 @@ from crud_service.search.wake_up import wake_indexer
 logger = logging.getLogger(__name__)
 circuit = Circuit()
 
+Search = dict[str, Any]
+
+# Up to this many letters a part is likely to be in a good share of all messages.
+COMMON_LETTERS = 3
+
+TARGET = f"/{ALIAS}/_msearch?filter_path=responses.status,responses.hits.hits.sort"
+NDJSON = HttpHeaders({"content-type": "application/x-ndjson"})
 # Half an answer is no answer: PostgreSQL has all of it.
-TARGET = f"/{ALIAS}/_search?allow_partial_search_results=false&filter_path=hits.hits.sort"
-JSON = HttpHeaders({"content-type": "application/json"})
-BARE = {"_source": False, "stored_fields": "_none_", "track_total_hits": False}
+HEAD = b'{"allow_partial_search_results":false}\n'
 
 
 def find_hits(plan: Plan) -> list[Hit] | None:
@@ -48,63 +53,72 @@ def find_hits(plan: Plan) -> list[Hit] | None:
 
 def search(plan: Plan) -> list[Hit]:
     """`find_hits` by an Elasticsearch that answers."""
-    if plan.ranked and len(plan.parts) == 1 and len(plan.parts[0].inside) == 1:
+    if plan.ranked and len(plan.parts) == 1 and len(plan.parts[0].inside) <= COMMON_LETTERS:
         return search_tiers(plan)
     if plan.ranked:
         after = [plan.after.rank, plan.after.number] if plan.after else None
-        rows = ask(rank_query(plan), [{"_score": "desc"}, {"number": "desc"}], after, plan.limit)
+        order = [{"_score": "desc"}, {"number": "desc"}]
+        (rows,) = ask([one_search(rank_query(plan), order, after, plan.limit)])
         return [Hit(int(score), number) for score, number in rows]
-    order = "asc" if plan.ascending else "desc"
+    order = in_chat("asc" if plan.ascending else "desc")
     after = [plan.chat_id, plan.after.number] if plan.after else None
-    rows = ask(rank_query(plan), in_chat(order), after, plan.limit)
+    (rows,) = ask([one_search(rank_query(plan), order, after, plan.limit)])
     return [Hit(0, number) for _chat_id, number in rows]
 
 
 def search_tiers(plan: Plan) -> list[Hit]:
-    """Read the ranks of one part one by one, each in the index's own order.
+    """The ranks of one part, each read by itself in the index's own order.
 
-    A single letter is in nearly every message: giving each a score takes
-    longer than two or three searches that end with the page.
+    A short part is in many messages: giving each a score takes longer than
+    three searches that end with the page.
     """
-    hits: list[Hit] = []
+    searches = []
     for rank in plan.tiers:
         after = None
         if plan.after and plan.after.rank == rank:
             after = [plan.chat_id, plan.after.number]
-        rows = ask(tier_query(plan, rank), in_chat("desc"), after, plan.limit - len(hits))
-        hits += [Hit(rank, number) for _chat_id, number in rows]
-        if len(hits) == plan.limit:
-            break
-    return hits
+        searches.append(one_search(tier_query(plan, rank), in_chat("desc"), after, plan.limit))
+    ranks: dict[int, int] = {}
+    for rank, rows in zip(plan.tiers, ask(searches), strict=True):
+        for _chat_id, number in rows:
+            # What was changed between two of the searches can be in both.
+            ranks.setdefault(number, rank)
+    return [Hit(rank, number) for number, rank in ranks.items()][: plan.limit]
 
 
-def ask(
+def one_search(
     query: Query, sort: list[dict[str, str]], after: list[int] | None, size: int
-) -> list[list[int]]:
-    """One request: the sort values of the hits behind `after`, and nothing else of them.
+) -> Search:
+    """A search for the sort values of the hits behind `after`, and nothing else of them."""
+    return {
+        "query": query.to_dict(),
+        "sort": sort,
+        "size": size,
+        "_source": False,
+        "stored_fields": "_none_",
+        "track_total_hits": False,
+        **({} if after is None else {"search_after": after}),
+    }
+
+
+def ask(searches: list[Search]) -> list[list[list[int]]]:
+    """Several searches in one request; the sort values of the hits of each.
 
     It goes straight to the client's connections: what the client does around
     them for any request of any API takes longer than the rest of a search here.
     """
-    wanted: dict[str, Any] = {"query": query.to_dict(), "sort": sort, "size": size, **BARE}
-    if after is not None:
-        wanted["search_after"] = after
-    meta, body = (
-        client()
-        .transport.node_pool.get()
-        .perform_request(
-            "POST",
-            TARGET,
-            body=orjson.dumps(wanted),
-            headers=JSON,
-            request_timeout=SEARCH_TIMEOUT_SECONDS,
-        )
+    node = client().transport.node_pool.get()
+    lines = b"".join(HEAD + orjson.dumps(each) + b"\n" for each in searches)
+    meta, body = node.perform_request(
+        "POST", TARGET, body=lines, headers=NDJSON, request_timeout=SEARCH_TIMEOUT_SECONDS
     )
-    if meta.status == HTTPStatus.NOT_FOUND:
-        raise NotFoundError("there is no index", meta, body)
-    if meta.status != HTTPStatus.OK:
-        raise ApiError("the search failed", meta, body)
-    return [hit["sort"] for hit in orjson.loads(body).get("hits", {}).get("hits", [])]
+    answers = orjson.loads(body)["responses"] if meta.status == HTTPStatus.OK else [{}]
+    for answer in answers:
+        status = answer.get("status", meta.status)
+        if status != HTTPStatus.OK:
+            error = NotFoundError if status == HTTPStatus.NOT_FOUND else ApiError
+            raise error(f"a search was answered {status}", meta, body)
+    return [[hit["sort"] for hit in answer.get("hits", {}).get("hits", [])] for answer in answers]
 
 
 def in_chat(order: str) -> list[dict[str, str]]:
