@@ -28,9 +28,11 @@ PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
 
 # Statements here take milliseconds: compiling them, or starting workers, takes longer.
+# So does planning: each has one good plan whatever its values are, but PostgreSQL
+# takes that of a page for dear in a large table, and would plan every page anew.
 OPTIONS = (
     "-c TimeZone=UTC -c statement_timeout=4s -c lock_timeout=3s"
-    " -c jit=off -c max_parallel_workers_per_gather=0"
+    " -c jit=off -c max_parallel_workers_per_gather=0 -c plan_cache_mode=force_generic_plan"
     # A link that breaks in the middle of an update must not leave a row locked: the
     # persister needs some of them.
     " -c idle_in_transaction_session_timeout=10s"

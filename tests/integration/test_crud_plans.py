@@ -1,5 +1,6 @@
 """The plans of every statement of the API: none walks through a big table."""
 
+import contextlib
 import re
 from typing import Any
 
@@ -23,6 +24,7 @@ from crud_service.chat.writing import (
     LOCK_APPLICATION,
     LOCK_MESSAGE,
 )
+from crud_service.database import connect
 from tests.integration.crud_rows import Database
 
 TOKEN = f"{500:0>24}"
@@ -95,6 +97,20 @@ def test_no_list_walks_through_a_table(big: Database, of: Collection) -> None:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_no_statement_walks_through_a_table(big: Database, name: str) -> None:
     assert walked_through(big, *STATEMENTS[name]) == set()
+
+
+def test_no_page_of_a_large_table_is_planned_anew(big: Database) -> None:
+    bounds = {"low": "1", "high": "9223372036854775807", "limit": 100}
+
+    def read(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+        for _ in range(20):
+            connection.execute(list_query(MESSAGES, Walk()), {**OWNER, **bounds})
+        return connection.execute(
+            "SELECT custom_plans FROM pg_prepared_statements WHERE generic_plans > 0"
+        ).fetchall()
+
+    with contextlib.closing(connect()) as connection:
+        assert read(connection) == [(0,)]
 
 
 def test_a_page_touches_as_little_at_the_end_as_at_the_start(big: Database) -> None:
