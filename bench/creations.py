@@ -197,7 +197,8 @@ def memory(run: Run, stack: BenchStack) -> None:
     with stack.during(stack.run("numbering")) as numbering:
         empty(stack, requests)
         while created < run.sizes.many_creations:
-            seen = load(stack.numbering_url, requests, clients=64, seconds=1, method="POST")
+            seconds = run.sizes.memory_seconds
+            seen = load(stack.numbering_url, requests, clients=64, seconds=seconds, method="POST")
             run.results.count_failures("memory", seen)
             created += seen.requests
             points.append((created, memory_megabytes(numbering.process.pid)))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from bench import dataset
 from bench.backlog import waiting_for_index
 from bench.dataset import APPLICATION_TOKEN, fill
@@ -16,6 +18,7 @@ from bench.stack import BenchStack, fresh
 from bench.tools import BenchError
 from crud_service.search.folding import mark, split_parts
 from local_stack.applications import ROOT
+from local_stack.client import wait_until
 
 LONGEST_CHAT = 1
 OTHER_CHATS = 30
@@ -24,6 +27,7 @@ LIMIT = 1000
 DECIDING = ("folding", "grams", "blocks", "documents", "elasticsearch_index")
 SAY_EVERY_SECONDS = 10
 INDEXING_SECONDS = 3600
+MERGING_SECONDS = 600
 
 Row = tuple[int, str]
 
@@ -66,6 +70,7 @@ def prepare(run: Run) -> Path:
             connection.execute("VACUUM (ANALYZE) messages")
         with stack.during(stack.run("worker")):
             wait_until_indexed(stack)
+            wait_until_merged(stack)
         with stack.database() as connection:
             connection.execute("VACUUM (ANALYZE)")
     stamp.write_text(fingerprint(run))
@@ -83,6 +88,18 @@ def wait_until_indexed(stack: BenchStack) -> None:
             say(f"   indexing, {left:,} are left …")
             said = passed
         time.sleep(0.5)
+
+
+def wait_until_merged(stack: BenchStack) -> None:
+    """Wait for the merges that Elasticsearch has begun by itself: ended now, they stay undone."""
+    url = f"{stack.environment['ELASTICSEARCH_URL']}/messages/_stats/merge"
+    with httpx.Client(trust_env=False, timeout=30) as client:
+
+        def is_merged() -> bool:
+            merges = client.get(url).raise_for_status().json()["_all"]["total"]["merges"]
+            return bool(merges["current"] == 0)
+
+        wait_until(is_merged, MERGING_SECONDS, "Elasticsearch merges")
 
 
 def fingerprint(run: Run) -> str:

@@ -17,12 +17,13 @@ class Sizes:
     chats: int = 1_000
     warm_creations: int = 100_000
     many_creations: int = 1_000_000
+    memory_seconds: int = 4
     pipeline_seconds: int = 60
     lag_seconds: int = 30
     backlog: int = 200_000
     catch_up_seconds: int = 300
     search: Size = field(default_factory=Size)
-    search_warm_up: int = 20
+    search_warm_up: int = 40
     keywords: int = 200
     checked_keywords: int = 12
     messages: int = 1_000_000
@@ -41,6 +42,7 @@ QUICK = Sizes(
     chats=50,
     warm_creations=5_000,
     many_creations=20_000,
+    memory_seconds=1,
     pipeline_seconds=5,
     lag_seconds=3,
     backlog=10_000,
