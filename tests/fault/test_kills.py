@@ -37,7 +37,7 @@ def test_a_killed_elasticsearch_leaves_searches_to_postgresql(
     assert load.errors == 0, load.figures.refusals
 
 
-@pytest.mark.parametrize("pair", combinations(PARTS, 2), ids="-".join)
+@pytest.mark.parametrize("pair", list(combinations(PARTS, 2)), ids="-".join)
 def test_a_killed_pair_loses_nothing(
     linked: LinkedStack, under_load: UnderLoad, pair: tuple[str, str]
 ) -> None:
