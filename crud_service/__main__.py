@@ -26,9 +26,6 @@ from crud_service.slow_clients import THREADS
 from crud_service.startup import refusals, warnings
 
 STOP_SECONDS = 8
-# How long a thread keeps the interpreter while others wait. By default 5 ms, several
-# times what a request takes: whoever came back from a store waited for that long.
-SWITCH_SECONDS = 0.0005
 # Granian's own logs go where ours go.
 LOGGING = {
     "version": 1,
@@ -81,7 +78,6 @@ def server() -> MPServer:
 def load_application() -> Callable[..., Any]:
     """The WSGI application, in the process that serves."""
     die_with_parent()
-    sys.setswitchinterval(SWITCH_SECONDS)
     from crud_service.wsgi import application, request_log
 
     request_log.start()
