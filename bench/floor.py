@@ -1,54 +1,66 @@
 """The floor under crud_service: its statements in a bare callable, and nothing else.
 
 `python -m bench.floor` serves the GETs of an application, a message and a page
-of messages on CRUD_PORT: the same SQL, the same connections to PostgreSQL, the
-same server with the same settings. No checks, no ids, no log, no headers.
+of messages on CRUD_PORT: the same SQL, gathered and on threads alike, the same
+connections to PostgreSQL, the same HTTP server with the same settings. No
+checks, no ids, no log, hardly a header.
 """
 
+import asyncio
+import os
 import sys
-from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
-from crud_service.__main__ import die_with_parent, server
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+from contract.http_server import RESPOND, serve
+from contract.paths import MAX_NUMBER
+from crud_service import settings
+from crud_service.chat.list_queries import MESSAGES, Walk, list_query
+from crud_service.chat.reading import APPLICATION, MESSAGE
+from crud_service.database import fetch_one
+from crud_service.gathered_reads import GatheredReads
+from crud_service.server import THREADS
+
+PAGE = list_query(MESSAGES, Walk())
 
 
-def load_floor() -> Callable[[dict[str, Any], StartResponse], Iterable[bytes]]:
-    """The callable, in the process that serves."""
-    die_with_parent()
-    from contract.paths import MAX_NUMBER
-    from crud_service.chat.list_queries import MESSAGES, Walk, list_query
-    from crud_service.chat.reading import APPLICATION, MESSAGE
-    from crud_service.database import fetch_one
+class Floor:
+    """The ASGI application."""
 
-    page = list_query(MESSAGES, Walk())
+    def __init__(self) -> None:
+        self._applications = GatheredReads(APPLICATION)
+        self._messages = GatheredReads(MESSAGE)
+        self._threads = ThreadPoolExecutor(THREADS)
 
-    def read(words: list[str], query: str) -> bytes:
-        token = words[1]
-        if len(words) == 2:
-            row = fetch_one(APPLICATION, (token,))
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError("nothing to start")
+        words = scope["path"].strip("/").split("/")
+        if words[0] == "health":
+            body: bytes | None = b"{}"
+        elif len(words) == 2:
+            body = await self._applications.find((words[1],))
         elif len(words) == 6:
-            row = fetch_one(MESSAGE, (words[3], words[5], token))
+            body = await self._messages.find((words[1], words[3], words[5]))
         else:
-            asked = dict(parse_qsl(query))
-            bounds = {"low": str(int(asked["after"]) + 1), "high": str(MAX_NUMBER)}
-            values = {"access_token": token, "chat_number": words[3], "limit": int(asked["limit"])}
-            row = fetch_one(page, {**values, **bounds})
-            return b"[%s]" % row[3] if row else b""
-        return bytes(row[0]) if row else b""
+            loop = asyncio.get_running_loop()
+            asked = dict(parse_qsl(scope["query_string"].decode()))
+            body = await loop.run_in_executor(self._threads, page, words[1], words[3], asked)
+        head = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body or b"")
+        await scope["extensions"][RESPOND](404 if body is None else 200, head, body or b"")
 
-    def floor(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        words = environ["PATH_INFO"].strip("/").split("/")
-        body = b"{}" if words[0] == "health" else read(words, environ["QUERY_STRING"])
-        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-        start_response("200 OK" if body else "404 Not Found", headers)
-        return [body]
 
-    return floor
+def page(token: str, chat: str, asked: dict[str, str]) -> bytes:
+    """A page of messages."""
+    values = {"access_token": token, "chat_number": chat, "limit": int(asked["limit"])}
+    bounds = {"low": str(int(asked["after"]) + 1), "high": str(MAX_NUMBER)}
+    row = fetch_one(PAGE, {**values, **bounds})
+    return b"[%s]" % row[3] if row else b""
 
 
 if __name__ == "__main__":
-    server().serve(target_loader=load_floor, wrap_loader=False)
+    serve("bench.floor:Floor", settings.HOST, settings.CRUD_PORT)
     sys.exit(0)

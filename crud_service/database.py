@@ -37,6 +37,16 @@ OPTIONS = (
     # persister needs some of them.
     " -c idle_in_transaction_session_timeout=10s"
 )
+PARAMETERS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "application_name": "crud_service",
+    "options": OPTIONS,
+}
 
 # Appending to a list and popping from it are atomic; nothing else is done with it.
 _idle: list[Connection] = []
@@ -57,17 +67,7 @@ def connect() -> Connection:
     if started < _away_until:
         raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
     try:
-        connection = psycopg.connect(
-            settings.DATABASE_URL,
-            autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            tcp_user_timeout=5000,
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            application_name="crud_service",
-            options=OPTIONS,
-        )
+        connection = psycopg.connect(settings.DATABASE_URL, **PARAMETERS)
     except psycopg.OperationalError:
         if time.monotonic() - started > SLOW_FAILURE_SECONDS:
             _away_until = time.monotonic() + PAUSE_SECONDS

@@ -48,7 +48,7 @@ def _watch() -> None:
                 hang_up(connection)
 
 
-def hang_up(connection: psycopg.Connection) -> None:
+def hang_up(connection: "psycopg.Connection | psycopg.AsyncConnection") -> None:
     """Shut the connection's socket down under whoever waits for it, without closing it."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as it:
         it.shutdown(socket.SHUT_RDWR)

@@ -7,6 +7,13 @@ from django.http import HttpRequest, HttpResponse
 
 from contract.problems import CONTENT_TYPE, InternalError, NotFound, Problem
 
+# They make browsers careful, and tell nobody what runs here.
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Server", "crud"),
+)
+
 logger = logging.getLogger(__name__)
 
 

@@ -25,15 +25,11 @@ from contract.request_id import HEADER, request_id  # noqa: E402 - the same
 from crud_service import settings  # noqa: E402 - the same
 from crud_service.quick_reads import quick_read  # noqa: E402 - the same
 from crud_service.request_log import RequestLog, known_method  # noqa: E402 - the same
+from crud_service.responses import SAFE_HEADERS  # noqa: E402 - the same
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
 
-SAFE_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Server", "crud"),
-)
 STATUS_LINES = {status: f"{status} {HTTPStatus(status).phrase}" for status in (200, 503)}
 
 request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
@@ -47,7 +43,7 @@ class Handler(WSGIHandler):
     def __call__(  # type: ignore[override]
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        started = time.perf_counter()
+        started = environ.get("chat.started") or time.perf_counter()
         given_id = request_id(environ.get("HTTP_X_REQUEST_ID"))
         method = environ["REQUEST_METHOD"]
         quick = quick_read(environ, given_id) if method == "GET" else None

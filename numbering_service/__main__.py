@@ -6,16 +6,14 @@ import signal
 import sys
 from multiprocessing import parent_process
 from tempfile import mkdtemp
-from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from numbering_service.server import Protocol
+from contract.http_server import options, serve
 from numbering_service.settings import Settings, SettingsError
 
 APPLICATION = "numbering_service.__main__:application"
-GRACE_SECONDS = 8
 PR_SET_PDEATHSIG = 1
 
 
@@ -29,44 +27,16 @@ def main() -> int:
     if settings.processes > 1:
         # Where the processes share their metrics; read when prometheus_client is imported.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
-    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if settings.processes == 1:
-        # Several are replaced one by one; a single one ends in good order, to be started again.
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    serve(settings)
-    return 0
-
-
-def serve(settings: Settings) -> None:
-    """Serve in this process, or in several that this one looks after."""
-    options = server_options(settings)
-    if settings.processes > 1:
-        config = uvicorn.Config(APPLICATION, workers=settings.processes, **options)
-        Processes(config, [config.bind_socket()]).run()
+        serve(APPLICATION, settings.host, settings.port)
     else:
-        uvicorn.run(APPLICATION, **options)
-
-
-def server_options(settings: Settings) -> dict[str, Any]:
-    """What uvicorn is told."""
-    return {
-        "factory": True,
-        "host": settings.host,
-        "port": settings.port,
-        "http": Protocol,
-        "ws": "none",
-        "loop": "uvloop",
-        "access_log": False,
-        "log_config": None,
-        "server_header": False,
-        "proxy_headers": False,
-        "backlog": 4096,
-        # A process that stood still for some seconds must not close connections on
-        # which requests have arrived meanwhile.
-        "timeout_keep_alive": 75,
-        "timeout_graceful_shutdown": GRACE_SECONDS,
-    }
+        # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        config = uvicorn.Config(
+            APPLICATION, workers=settings.processes, **options(settings.host, settings.port)
+        )
+        Processes(config, [config.bind_socket()]).run()
+    return 0
 
 
 class Processes(Multiprocess):

@@ -8,6 +8,7 @@ itself, and hands every other request to the FastAPI application.
 import logging
 from time import perf_counter
 
+from contract.http_server import RESPOND
 from contract.problems import CONTENT_TYPE, InternalError, Problem, StoreUnavailable
 from contract.request_id import HEADER
 from numbering_service.access_log import AccessLog
@@ -25,7 +26,6 @@ from numbering_service.requests import (
     read_request_id,
 )
 from numbering_service.seeding import Seeding
-from numbering_service.server import RESPOND
 
 MAX_SEEDINGS = 5
 
@@ -96,7 +96,7 @@ class Creations:
         replayed = "idempotent-replayed: true\r\n" if created.replayed else ""
         headers = (
             f"{_CREATED}location: {self._public_url}{path}\r\n"
-            f"x-request-id: {creation.request_id}\r\n{replayed}"
+            f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
         )
         await scope["extensions"][RESPOND](201, headers.encode(), body.encode())
 

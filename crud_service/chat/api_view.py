@@ -4,8 +4,7 @@ Its request parsers and content negotiation are left out not for speed alone:
 they follow a form's `_method`, accept NaN, and refuse bodies that we take.
 """
 
-import time
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import orjson
 from django.http import HttpRequest
@@ -15,14 +14,10 @@ from rest_framework.views import APIView
 from contract.fields import MAX_REQUEST_BYTES, find_field
 from contract.problems import (
     BodyTooLarge,
-    MalformedRequest,
     MethodNotAllowed,
-    RequestTimeout,
     UnsupportedMediaType,
 )
-from crud_service import silent_clients
 from crud_service.responses import problem_of, problem_response
-from crud_service.slow_clients import held_thread
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -55,40 +50,15 @@ class ApiView(APIView):
 
 
 def read_body(request: HttpRequest) -> bytes:
-    """The body of a request; raises BodyTooLarge as soon as more than the limit has arrived."""
-    declared = request.META.get("CONTENT_LENGTH") or ""
-    length = int(declared) if declared.isascii() and declared.isdigit() else 0
+    """The body of a request, all of which is here; raises BodyTooLarge.
+
+    Of one that is too long the server took no more than tells so.
+    """
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
     if length > MAX_REQUEST_BYTES:
         raise BodyTooLarge
-    if not length and "HTTP_TRANSFER_ENCODING" not in request.META:
-        return b""
-    started = time.monotonic()
-    with held_thread():
-        body = read_up_to(request.META["wsgi.input"], MAX_REQUEST_BYTES + 1)
-    if len(body) > MAX_REQUEST_BYTES:
-        raise BodyTooLarge
-    # The server ends a body that breaks off like one that is whole. One in chunks
-    # that breaks off between two values of a form cannot be told from a whole one.
-    if len(body) < length or silent_clients.is_overdue(started):
-        raise RequestTimeout if silent_clients.is_overdue(started) else cut_short()
+    body: bytes = request.META["wsgi.input"].read(length)
     return body
-
-
-def cut_short() -> MalformedRequest:
-    """The problem of a body whose end never came."""
-    return MalformedRequest("The body did not arrive in full.")
-
-
-def read_up_to(stream: BinaryIO, size: int) -> bytes:
-    """What a stream holds, up to a size; servers end it where the body ends."""
-    chunks = []
-    try:
-        while size > 0 and (chunk := stream.read(min(size, 65536))):
-            chunks.append(chunk)
-            size -= len(chunk)
-    except OSError as error:
-        raise cut_short() from error
-    return b"".join(chunks)
 
 
 def field(request: HttpRequest, name: str) -> object:

@@ -16,9 +16,9 @@ from crud_service.chat.lists import fetch_rows, remaining_chunks
 from crud_service.chat.not_stored_yet import missing_chat
 from crud_service.chat.pages import NUMBER_CURSOR, Page, Rows, page_headers, requested_page
 from crud_service.chat.writing import create_application
+from crud_service.long_lists import LongList
 from crud_service.public_urls import public_url
 from crud_service.responses import json_response
-from crud_service.slow_clients import HeldStream
 
 
 class ApplicationsView(ApiView):
@@ -69,6 +69,6 @@ def list_response(
     """A list in one piece where it is short, streamed where it is not, or a page of it."""
     headers = page_headers(request.META, page, rows)
     if page is None and rows.more:
-        chunks = HeldStream(remaining_chunks(of, owner, rows))
+        chunks = LongList(remaining_chunks(of, owner, rows))
         return StreamingHttpResponse(chunks, content_type="application/json", headers=headers)
     return json_response(rows.as_array(), headers=headers)

@@ -1,4 +1,4 @@
-"""What the API reads: one statement for each GET, rendered as JSON by PostgreSQL.
+"""Single resources: one statement for each kind, rendered as JSON by PostgreSQL.
 
 Rendering there costs about what building Python objects and dumping them does,
 and moves the work out of the one process that holds the interpreter's lock.
@@ -21,33 +21,57 @@ APPLICATION_JSON = _json(f"x.name, x.access_token, {_TIMES}, x.chat_count")
 CHAT_JSON = _json(f"x.number, x.message_count, {_TIMES}")
 MESSAGE_JSON = _json(f"x.number, x.body, {_TIMES}")
 
-APPLICATION = f"SELECT {APPLICATION_JSON} FROM applications x WHERE x.access_token = %s"
-CHAT = f"""
-SELECT {CHAT_JSON} FROM applications a
-JOIN chats x ON x.application_id = a.id AND x.number = %s::bigint
-WHERE a.access_token = %s
-"""
-MESSAGE = f"""
-SELECT {MESSAGE_JSON} FROM applications a
-JOIN chats c ON c.application_id = a.id AND c.number = %s::bigint
-JOIN messages x ON x.chat_id = c.id AND x.number = %s::bigint
-WHERE a.access_token = %s
-"""
+
+def _each(columns: str, find: str) -> str:
+    """A statement that finds many at once, in the order asked for, NULL where there is none.
+
+    Its parameters are a list of tokens, of chats and of numbers, joined by
+    commas: a parameter for each value would cost more than finding it does.
+    """
+    types = {"token": "text", "chat": "bigint", "number": "bigint"}
+    lists = [f"string_to_array(%s, ',')::{types[column]}[]" for column in columns.split(", ")]
+    return f"""
+    SELECT ({find})
+    FROM unnest({", ".join(lists)}) WITH ORDINALITY AS q ({columns}, position)
+    ORDER BY q.position
+    """
+
+
+APPLICATION = _each(
+    "token", f"SELECT {APPLICATION_JSON} FROM applications x WHERE x.access_token = q.token"
+)
+CHAT = _each(
+    "token, chat",
+    f"""
+    SELECT {CHAT_JSON} FROM applications a
+    JOIN chats x ON x.application_id = a.id AND x.number = q.chat
+    WHERE a.access_token = q.token""",
+)
+MESSAGE = _each(
+    "token, chat, number",
+    f"""
+    SELECT {MESSAGE_JSON} FROM applications a
+    JOIN chats c ON c.application_id = a.id AND c.number = q.chat
+    JOIN messages x ON x.chat_id = c.id AND x.number = q.number
+    WHERE a.access_token = q.token""",
+)
 
 
 def find_application(access_token: str) -> bytes | None:
     """An application as JSON."""
-    row = fetch_one(APPLICATION, (access_token,))
-    return None if row is None else row[0]
+    return _find(APPLICATION, access_token)
 
 
 def find_chat(access_token: str, number: int) -> bytes | None:
     """A chat as JSON."""
-    row = fetch_one(CHAT, (str(number), access_token))
-    return None if row is None else row[0]
+    return _find(CHAT, access_token, str(number))
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
     """A message as JSON."""
-    row = fetch_one(MESSAGE, (str(chat_number), str(number), access_token))
+    return _find(MESSAGE, access_token, str(chat_number), str(number))
+
+
+def _find(statement: str, *values: str) -> bytes | None:
+    row = fetch_one(statement, values)
     return None if row is None else row[0]

@@ -14,7 +14,7 @@ from tests.hostile.wire import Connection, check_problem, exchange, request
 # As many as this process may open, with some left for everything else.
 IDLE = min(6000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2
 PROMPT_SECONDS = 2.0
-# The services give a request 20 s (crud) or 30 s (numbering, and a head on crud) to arrive.
+# The services give a request 30 s to arrive.
 PATIENCE_SECONDS = 40.0
 
 
@@ -61,10 +61,8 @@ def test_requests_that_never_end_are_ended_and_hold_nobody_up(
     check_prompt(ground)
     replies = [connection.read() for connection in slow]
     for reply in replies:
-        if reply is not None and reply.body:
-            check_problem(reply, 408, 503)
-    assert sum(reply is not None and reply.status == 408 for reply in replies) >= 20
-    # Whoever was asked to come again, since too many held a thread, may do so now.
+        assert reply is not None
+        check_problem(reply, 408)
     assert ground.doors["edit message"].send_json('{"FIELD":"before"}').status == 200
     ground.check_untouched(applications)
 

@@ -139,7 +139,7 @@ def test_any_printable_key_replays_and_meets_no_other(ground: Ground, key: str) 
 
 @pytest.mark.parametrize("size", [70_000, 300_000, 5_000_000])
 def test_headers_and_addresses_without_measure_are_refused(ground: Ground, size: int) -> None:
-    """crud's server refuses them by itself, without a document, or takes the shortest."""
+    """With a problem document; that many short headers may be few enough bytes to be taken."""
     for url in (ground.crud, ground.numbering):
         for raw in (
             request("GET", "/" + "a" * size),
@@ -148,7 +148,8 @@ def test_headers_and_addresses_without_measure_are_refused(ground: Ground, size:
         ):
             with Connection(url) as connection:
                 reply = connection.send(raw).read()
-            assert reply is None or reply.status in (400, 404, 414, 431)
+            assert reply is not None
+            check_problem(reply, 404, 431)
     assert exchange(ground.crud, request("GET", "/health/live")).status == 200
     ground.check_untouched(ground.applications())
 

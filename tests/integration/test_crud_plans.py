@@ -38,8 +38,9 @@ LISTED: dict[str, str | int] = {"low": "1500", "high": "9223372036854775807", "l
 OWNER = {"access_token": TOKEN, "chat_number": "1"}
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "application": (APPLICATION, (TOKEN,)),
-    "chat": (CHAT, ("1", TOKEN)),
-    "message": (MESSAGE, ("1", "1", TOKEN)),
+    "chat": (CHAT, (TOKEN, "1")),
+    "message": (MESSAGE, (TOKEN, "1", "1")),
+    "many messages": (MESSAGE, (",".join([TOKEN] * 200), "1," * 199 + "1", "7," * 199 + "7")),
     "highest chat": (HIGHEST_CHAT, (TOKEN,)),
     "highest message": (HIGHEST_MESSAGE, (TOKEN, "1")),
     "lock application": (LOCK_APPLICATION, ("x", TOKEN)),

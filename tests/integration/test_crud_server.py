@@ -127,12 +127,13 @@ def test_a_list_that_breaks_off_does_not_look_complete(
     path = f"{server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
     with client.stream("GET", path) as answer:
         chunks = answer.iter_raw()
-        received = next(chunks)
+        next(chunks)
         database.execute("ALTER TABLE messages RENAME COLUMN body TO renamed")
-        received += b"".join(chunks)
-    database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
-    with pytest.raises(json.JSONDecodeError):
-        json.loads(received)
+        try:
+            with pytest.raises(httpx.RemoteProtocolError):
+                b"".join(chunks)
+        finally:
+            database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
     assert "a list broke off" in server.stop()
 
 
@@ -169,33 +170,6 @@ def test_sigterm_finishes_what_runs_and_exits_with_0(server: CrudServer, chat: s
 def test_an_idle_server_ends_at_once(server: CrudServer) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(6) == 0  # the busy ones are given eight seconds
-
-
-def test_a_killed_server_leaves_nobody_on_its_port(
-    server: CrudServer, crud_server: Callable[..., CrudServer]
-) -> None:
-    child = server.child()
-    server.process.kill()
-    server.process.wait()
-    for _ in range(50):
-        if not os.path.exists(f"/proc/{child}"):
-            break
-        time.sleep(0.05)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", server.port))
-
-
-def test_a_serving_process_that_dies_is_replaced(server: CrudServer, client: httpx.Client) -> None:
-    child = server.child()
-    os.kill(child, signal.SIGKILL)
-    for _ in range(100):
-        try:
-            if client.get(f"{server.url}/health/live").status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.1)
-    assert server.child() != child
 
 
 def test_a_port_that_is_taken_is_named_in_one_line(server: CrudServer) -> None:

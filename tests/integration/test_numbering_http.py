@@ -17,7 +17,7 @@ import redis
 from openapi_spec_validator import validate
 
 from contract import keys
-from numbering_service.server import MAX_HEAD_BYTES
+from contract.http_server import MAX_HEAD_BYTES
 from tests.integration.numbering import (
     CHATS,
     MESSAGES,
@@ -34,7 +34,8 @@ from tests.integration.numbering import (
 
 # The service as `python -m numbering_service` starts it, with less patience for slow clients.
 IMPATIENT = (
-    "from numbering_service import __main__, server; server.READ_SECONDS = 1; __main__.main()"
+    "from contract import http_server; from numbering_service import __main__;"
+    " http_server.READ_SECONDS = 1; __main__.main()"
 )
 JSON = {"Content-Type": "application/json"}
 

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from contract.http_server import RESPOND
 from numbering_service.main import NumberingService
-from numbering_service.server import RESPOND
 from numbering_service.settings import Settings
 from tests.integration.numbering import CHATS, A, Proxy, Storage, Valkey, storage
 

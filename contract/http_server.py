@@ -2,9 +2,12 @@
 
 import asyncio
 import re
+import signal
+import sys
 from functools import partial
 from typing import Any
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -26,8 +29,10 @@ SLICE_BYTES = 8 * 1024
 # A body of the longest, in chunks of a byte each, takes six times its size.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 READ_SECONDS = 30
+# How long a client that does not read may keep us from sending more.
+WRITE_SECONDS = 20
 DRAIN_SECONDS = 1.5
-
+GRACE_SECONDS = 8
 
 _UPGRADE = re.compile(rb"(?i)\r\nupgrade[ \t]*:")
 
@@ -38,7 +43,8 @@ RESPOND = "chat.respond"
 async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
     """Send a whole response at once.
 
-    `headers` are complete lines. ASGI's own two messages a response are taken
+    `headers` are complete lines, the length of the body among them. ASGI's own two messages
+    a response are taken
     apart, checked by two regular expressions a header and put together again,
     which took a third of a creation's time; all that goes in here is ours.
     """
@@ -51,9 +57,8 @@ async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body
         return
     cycle.response_started = cycle.response_complete = True
     close = b"" if cycle.keep_alive else b"connection: close\r\n"
-    length = b"content-length: %d\r\n\r\n" % len(body)
     date = b"".join(b"%s: %s\r\n" % header for header in cycle.default_headers)
-    cycle.transport.write(b"".join((STATUS_LINE[status], headers, date, close, length, body)))
+    cycle.transport.write(b"".join((STATUS_LINE[status], headers, date, close, b"\r\n", body)))
     cycle.message_event.set()
     if not cycle.keep_alive:
         cycle.transport.close()
@@ -64,8 +69,9 @@ class Protocol(HttpToolsProtocol):
     """One connection.
 
     Adds to uvicorn's: problem documents for what is not HTTP, a bound on the
-    size of the headers, a bound on the time a request may take to arrive, and
-    a stop that cuts off no client in the middle of its next request.
+    size of the headers, bounds on the time a request may take to arrive and a
+    client may take no more of its answer, and a stop that cuts off no client
+    in the middle of its next request.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -74,6 +80,7 @@ class Protocol(HttpToolsProtocol):
         self._bytes = 0
         self._draining = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,7 +89,40 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
+        self._stop_waiting_for_reader()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client may close its half behind a whole request, and read on."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._wait_for_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        self._stop_waiting_for_reader()
+        super().resume_writing()
+
+    def _wait_for_reader(self, left: int) -> None:
+        self._unread = self.loop.call_later(WRITE_SECONDS, self._hang_up_unless_read, left)
+
+    def _hang_up_unless_read(self, left: int) -> None:
+        """Slow is fine, as long as something is read."""
+        now_left = self.transport.get_write_buffer_size()
+        if now_left < left:
+            self._wait_for_reader(now_left)
+        else:
+            self.transport.abort()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def data_received(self, data: bytes) -> None:
         if b"pgrade" in data or b"PGRADE" in data:
@@ -202,3 +242,33 @@ def raw_answer(problem: Problem) -> bytes:
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body
+
+
+def options(host: str, port: int) -> dict[str, Any]:
+    """What uvicorn is told."""
+    return {
+        "factory": True,
+        "host": host,
+        "port": port,
+        "http": Protocol,
+        "ws": "none",
+        "loop": "uvloop",
+        "access_log": False,
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": False,
+        "backlog": 4096,
+        # A process that stood still for some seconds must not close connections on
+        # which requests have arrived meanwhile.
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
+    }
+
+
+def serve(factory: str, host: str, port: int) -> None:
+    """Serve what `factory` (`module:function`) makes until SIGTERM, in this process."""
+    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # A single process ends in good order, to be started again.
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    uvicorn.run(factory, **options(host, port))

@@ -1,0 +1,125 @@
+"""Group reads: resources asked for while a statement is under way are the next statement.
+
+One statement finds many resources at little more than the cost of one, so a
+busy server shares each round trip to PostgreSQL among its clients and an idle
+one asks at once: what the numbering service does with its batches, for reads.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from contract.problems import StoreUnavailable
+from crud_service.database import (
+    PARAMETERS,
+    PAUSE_SECONDS,
+    SLOW_FAILURE_SECONDS,
+    BytesLoader,
+)
+from crud_service.overdue import LIMIT_SECONDS, hang_up
+
+MOST_AT_ONCE = 256
+
+Key = tuple[str, ...]
+Waiting = tuple[Key, "asyncio.Future[bytes | None]"]
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+
+logger = logging.getLogger(__name__)
+
+
+class GatheredReads:
+    """Reads of one kind of resource, by one of the statements of `chat.reading`.
+
+    Made and used on one event loop; it opens its connection when it needs one.
+    """
+
+    def __init__(self, statement: str) -> None:
+        self._statement = statement
+        self._waiting: list[Waiting] = []
+        self._reader: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._away_until = 0.0
+
+    async def find(self, key: Key) -> bytes | None:
+        """A resource as JSON, None when it is not there; raises StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes | None] = loop.create_future()
+        self._waiting.append((key, future))
+        if self._reader is None:
+            self._reader = loop.create_task(self._read_all())
+        return await future
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def _read_all(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._waiting[:MOST_AT_ONCE]
+                del self._waiting[: len(batch)]
+                await self._read(batch)
+        finally:
+            self._reader = None
+
+    async def _read(self, batch: Sequence[Waiting]) -> None:
+        try:
+            columns = zip(*(key for key, _ in batch), strict=True)
+            found = await self._fetch([",".join(column) for column in columns])
+        except Exception as error:
+            if not isinstance(error, psycopg.OperationalError):
+                logger.exception("a read failed")
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(StoreUnavailable())
+        else:
+            for (_, future), (resource,) in zip(batch, found, strict=True):
+                if not future.done():
+                    future.set_result(resource)
+
+    async def _fetch(self, parameters: Sequence[str]) -> Sequence[tuple[Any, ...]]:
+        """The statement's rows; asked once more when the connection turns out to be dead."""
+        started = time.monotonic()
+        if self._connection is not None:
+            try:
+                return await self._ask(self._connection, parameters)
+            except psycopg.OperationalError:
+                if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                    raise
+        return await self._ask(await self._connect(), parameters)
+
+    async def _ask(
+        self, connection: Connection, parameters: Sequence[str]
+    ) -> Sequence[tuple[Any, ...]]:
+        # Cancelling would wait for PostgreSQL to agree.
+        overdue = asyncio.get_running_loop().call_later(LIMIT_SECONDS, hang_up, connection)
+        try:
+            cursor = await connection.execute(self._statement, parameters)
+            return await cursor.fetchall()
+        except BaseException:
+            self._connection = None
+            await connection.close()
+            raise
+        finally:
+            overdue.cancel()
+
+    async def _connect(self) -> Connection:
+        started = time.monotonic()
+        if started < self._away_until:
+            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
+        try:
+            connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL, **PARAMETERS)
+        except psycopg.OperationalError:
+            if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                self._away_until = time.monotonic() + PAUSE_SECONDS
+            raise
+        connection.prepare_threshold = 0
+        connection.adapters.register_loader("text", BytesLoader)
+        self._connection = connection
+        return connection

@@ -1,0 +1,81 @@
+"""GETs of an application, a chat and a message: answered on the event loop, in front of Django.
+
+Nothing but the answer 200 is given here; whatever else it may become (404,
+304) is left to the views, as if we had not looked. Only a 503 is final too:
+asking a store again takes as long again.
+"""
+
+import re
+from time import perf_counter
+from typing import Any
+
+from contract.http_server import RESPOND
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN, mask_token
+from contract.problems import CONTENT_TYPE, StoreUnavailable
+from contract.request_id import HEADER, request_id
+from crud_service.chat import reading
+from crud_service.chat.etags import etag
+from crud_service.gathered_reads import GatheredReads
+from crud_service.request_log import RequestLog
+from crud_service.responses import SAFE_HEADERS
+
+_NUMBER = "([1-9][0-9]{0,18})"
+_PATH = re.compile(
+    rf"/applications/({TOKEN_PATTERN})(?:/chats/{_NUMBER}(?:/messages/{_NUMBER})?)?/?", re.ASCII
+)
+# With one of these a GET is more than it seems.
+_NOT_PLAIN = frozenset({b"if-none-match", b"content-length", b"transfer-encoding"})
+_SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
+
+
+class ResourceReads:
+    """Answers what it can; made and used on one event loop."""
+
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+        # By how many parts their paths name.
+        self._kinds = {
+            1: ("application", GatheredReads(reading.APPLICATION)),
+            2: ("chat", GatheredReads(reading.CHAT)),
+            3: ("message", GatheredReads(reading.MESSAGE)),
+        }
+
+    async def answer(self, scope: Any) -> bool:
+        """Answer a GET; False when it is not one of ours, or not a 200."""
+        path: str = scope["path"]
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return False
+        started = perf_counter()
+        given_id = None
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given_id = value.decode("latin-1")
+            elif name in _NOT_PLAIN:
+                return False
+        key = tuple([part for part in match.groups() if part is not None])
+        if any(int(number) > MAX_NUMBER for number in key[1:]):
+            return False
+        known_by = request_id(given_id)
+        route, reads = self._kinds[len(key)]
+        try:
+            body = await reads.find(key)
+        except StoreUnavailable as problem:
+            status, body = problem.status, problem.render(path, known_by)
+            head = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
+            head += f"Content-Type: {CONTENT_TYPE}\r\n"
+        else:
+            if body is None:
+                return False
+            status = 200
+            head = f"Content-Type: application/json\r\nETag: {etag(body)}\r\n"
+        head = f"{head}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(body)}\r\n"
+        await scope["extensions"][RESPOND](status, head.encode("latin-1"), body)
+        shown = f"/applications/{mask_token(key[0])}{path[38:]}"
+        self._log.note(known_by, "GET", route, shown, status, perf_counter() - started)
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for _, reads in self._kinds.values():
+            await reads.close()

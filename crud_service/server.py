@@ -1,0 +1,185 @@
+"""From the HTTP server to Django: requests arrive on the event loop and are answered in threads.
+
+A thread gets a request when all of it has arrived, and is free again while a
+client reads a long answer: however slow a client is, it holds no thread. What
+breaks off before its end never reaches a view.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from io import BytesIO
+from time import perf_counter
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from contract.fields import MAX_REQUEST_BYTES
+from contract.http_server import RESPOND
+from crud_service.request_log import RequestLog
+from crud_service.resource_reads import ResourceReads
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Environ = dict[str, Any]
+WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+# Every request waits for PostgreSQL; more threads than this crowd the interpreter.
+THREADS = 8
+
+logger = logging.getLogger(__name__)
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+class Answer(NamedTuple):
+    """What the application answered: one piece, or chunks that are made as they are sent."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: Iterable[bytes]
+
+
+class Server:
+    """The ASGI application around a WSGI application."""
+
+    def __init__(self, application: WsgiApplication, log: RequestLog) -> None:
+        self._application = application
+        self._log = log
+        self._resources = ResourceReads(log)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["method"] == "GET" and await self._resources.answer(scope):
+            return
+        environ = environ_of(scope)
+        try:
+            whole = await read_body(environ, receive)
+        except ClientGone:
+            return
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        if not whole:
+            # The rest of its body would be taken for the next request.
+            answer.headers.append(("Connection", "close"))
+            await self._stream(answer, receive, send)
+        elif isinstance(answer.body, list):
+            head = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+            await scope["extensions"][RESPOND](
+                answer.status, head.encode("latin-1"), answer.body[0]
+            )
+        else:
+            await self._stream(answer, receive, send)
+
+    def _answer(self, environ: Environ) -> Answer:
+        """Called in a thread."""
+        head: list[Any] = []
+        body = self._application(environ, lambda status, headers: head.extend((status, headers)))
+        return Answer(int(head[0][:3]), head[1], body)
+
+    async def _stream(self, answer: Answer, receive: Receive, send: Send) -> None:
+        """Send chunk after chunk, each made in a thread once the client has taken the last."""
+        loop = asyncio.get_running_loop()
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        gone = loop.create_task(wait_until_gone(receive))
+        chunks = iter(answer.body)
+        try:
+            while not gone.done():
+                chunk = await loop.run_in_executor(self._threads, next, chunks, None)
+                if chunk is None:
+                    await send({"type": "http.response.body"})
+                    break
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Exception:
+            # Too late for a status: what the client has is no valid JSON, and that tells it.
+            logger.exception("a list broke off")
+        finally:
+            gone.cancel()
+            if hasattr(answer.body, "close"):
+                answer.body.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._log.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._threads.shutdown()
+        await self._resources.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def wait_until_gone(receive: Receive) -> None:
+    """Wait until the client has closed its connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def environ_of(scope: Scope) -> Environ:
+    """A request's head as WSGI has it (PEP 3333)."""
+    path = scope["raw_path"]
+    server, client = scope["server"] or ("", 0), scope["client"]
+    environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0] if client else "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "chat.started": perf_counter(),
+    }
+    for name, value in scope["headers"]:
+        variable = variable_of(name)
+        text = value.decode("latin-1")
+        if variable in environ:
+            text = f"{environ[variable]},{text}"
+        environ[variable] = text
+    return environ
+
+
+@lru_cache(maxsize=256)
+def variable_of(header: bytes) -> str:
+    """The name of a header in WSGI."""
+    name = header.decode("latin-1").upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
+async def read_body(environ: Environ, receive: Receive) -> bool:
+    """Put the body into the environment; whether all of it is there.
+
+    Of one that is too long no more is taken than tells so.
+    """
+    environ["wsgi.input"] = BytesIO()
+    length = int(environ.get("CONTENT_LENGTH", 0))
+    if length > MAX_REQUEST_BYTES:
+        return False
+    if not length and "HTTP_TRANSFER_ENCODING" not in environ:
+        return True
+    body = bytearray()
+    more = True
+    while more and len(body) <= MAX_REQUEST_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message["body"]
+        more = message["more_body"]
+    environ["CONTENT_LENGTH"] = str(len(body))
+    environ["wsgi.input"] = BytesIO(body)
+    return not more

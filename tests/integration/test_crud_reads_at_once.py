@@ -1,0 +1,96 @@
+"""Resources that many clients ask for at the same moment: each gets its own, whatever it is."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+
+CLIENTS = 100
+ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
+
+
+@pytest.fixture
+def server(crud_server: Callable[..., CrudServer]) -> CrudServer:
+    return crud_server()
+
+
+@pytest.fixture
+def chat(database: Database, application: str) -> str:
+    path = add_chat_of(database, application, 1000)
+    database.execute("UPDATE messages SET body = 'message ' || number")
+    return path
+
+
+def get_all(url: str, paths: Sequence[str]) -> list[httpx.Response]:
+    """The answers to GETs of all of these, CLIENTS at a time."""
+
+    async def run() -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=CLIENTS)
+        async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False) as client:
+            asked = [
+                client.get(url + path, headers={"X-Request-ID": f"id-{position}"})
+                for position, path in enumerate(paths)
+            ]
+            return await asyncio.gather(*asked)
+
+    return asyncio.run(run())
+
+
+def test_everybody_gets_what_they_asked_for(server: CrudServer, chat: str) -> None:
+    drawn = random.Random(7)
+    numbers = [drawn.randint(1, 1000) for _ in range(600)]
+    answers = get_all(server.url, [f"{chat}/messages/{number}" for number in numbers])
+    for i, (number, answer) in enumerate(zip(numbers, answers, strict=True)):
+        assert answer.json()["number"] == number
+        assert answer.json()["body"] == f"message {number}"
+        assert answer.headers["X-Request-ID"] == f"id-{i}"
+
+
+def test_what_is_not_there_takes_nothing_from_the_others(
+    server: CrudServer, client: httpx.Client, application: str, chat: str
+) -> None:
+    unknown = f"/applications/{'A' * 24}"
+    kinds = {
+        application: 200,
+        unknown: 404,
+        chat: 200,
+        f"{application}/chats/2": 404,
+        f"{unknown}/chats/1": 404,
+        f"{chat}/messages/1000/": 200,
+        f"{chat}/messages/1001": 404,
+        f"{chat}/messages/9223372036854775807": 404,
+        f"{chat}/messages/9223372036854775808": 404,
+        f"{application}/chats/2/messages/1": 404,
+    }
+    paths = list(kinds) * 40
+    random.Random(8).shuffle(paths)
+    for path, answer in zip(paths, get_all(server.url, paths), strict=True):
+        assert answer.status_code == kinds[path], path
+        if answer.status_code == 200:
+            assert answer.content == client.get(f"{server.url}{path}").content
+        else:
+            assert answer.json()["code"] == "not_found"
+
+
+def test_connections_that_postgresql_ends_cost_nobody_an_error(
+    server: CrudServer, database: psycopg.Connection, chat: str
+) -> None:
+    paths = [f"{chat}/messages/{number}" for number in range(1, 301)]
+    for _ in range(3):
+        assert {answer.status_code for answer in get_all(server.url, paths)} == {200}
+        database.execute(ENDED, ("crud_service",))
+
+
+def test_a_tag_that_still_matches_is_304(
+    server: CrudServer, client: httpx.Client, chat: str
+) -> None:
+    url = f"{server.url}{chat}/messages/1"
+    tag = client.get(url).headers["ETag"]
+    assert client.get(url, headers={"If-None-Match": tag}).status_code == 304
+    assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
