@@ -4,6 +4,7 @@ import asyncio
 import re
 import signal
 import sys
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,12 @@ from contract.problems import (
     RequestTimeout,
 )
 from contract.request_id import HEADER, request_id
+
+# ASGI's own types.
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 MAX_HEAD_BYTES = 64 * 1024
 SLICE_BYTES = 8 * 1024

@@ -7,9 +7,8 @@ asking a store again takes as long again.
 
 import re
 from time import perf_counter
-from typing import Any
 
-from contract.http_server import RESPOND
+from contract.http_server import RESPOND, Scope
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN, mask_token
 from contract.problems import CONTENT_TYPE, StoreUnavailable
 from contract.request_id import HEADER, request_id
@@ -40,7 +39,7 @@ class ResourceReads:
             3: ("message", GatheredReads(reading.MESSAGE)),
         }
 
-    async def answer(self, scope: Any) -> bool:
+    async def answer(self, scope: Scope) -> bool:
         """Answer a GET; False when it is not one of ours, or not a 200."""
         path: str = scope["path"]
         match = _PATH.fullmatch(path)

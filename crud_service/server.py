@@ -8,7 +8,7 @@ breaks off before its end never reaches a view.
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from io import BytesIO
@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from contract.fields import MAX_REQUEST_BYTES
-from contract.http_server import RESPOND
+from contract.http_server import RESPOND, Receive, Scope, Send
+from contract.problems import CONTENT_TYPE, InternalError
+from contract.request_id import HEADER, request_id
 from crud_service.request_log import RequestLog
 from crud_service.resource_reads import ResourceReads
+from crud_service.responses import SAFE_HEADERS
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -34,7 +33,7 @@ THREADS = 8
 logger = logging.getLogger(__name__)
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client closed its connection before its request was complete."""
 
 
@@ -64,7 +63,7 @@ class Server:
         environ = environ_of(scope)
         try:
             whole = await read_body(environ, receive)
-        except ClientGone:
+        except ClientGoneError:
             return
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._threads, self._answer, environ)
@@ -83,7 +82,13 @@ class Server:
     def _answer(self, environ: Environ) -> Answer:
         """Called in a thread."""
         head: list[Any] = []
-        body = self._application(environ, lambda status, headers: head.extend((status, headers)))
+        try:
+            body = self._application(
+                environ, lambda *status_and_headers: head.extend(status_and_headers)
+            )
+        except Exception:
+            logger.exception("a request failed")
+            return unforeseen(environ)
         return Answer(int(head[0][:3]), head[1], body)
 
     async def _stream(self, answer: Answer, receive: Receive, send: Send) -> None:
@@ -118,6 +123,15 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def unforeseen(environ: Environ) -> Answer:
+    """The answer where even Django has none."""
+    known_by = request_id(environ.get("HTTP_X_REQUEST_ID"))
+    problem = InternalError()
+    body = problem.render(environ["PATH_INFO"], known_by)
+    headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
+    return Answer(problem.status, [*headers, (HEADER, known_by), *SAFE_HEADERS], [body])
+
+
 async def wait_until_gone(receive: Receive) -> None:
     """Wait until the client has closed its connection."""
     while (await receive())["type"] != "http.disconnect":
@@ -146,6 +160,8 @@ def environ_of(scope: Scope) -> Environ:
         "chat.started": perf_counter(),
     }
     for name, value in scope["headers"]:
+        if b"_" in name:
+            continue  # it would be taken for the header that has hyphens there
         variable = variable_of(name)
         text = value.decode("latin-1")
         if variable in environ:
@@ -177,7 +193,7 @@ async def read_body(environ: Environ, receive: Receive) -> bool:
     while more and len(body) <= MAX_REQUEST_BYTES:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise ClientGoneError
         body += message["body"]
         more = message["more_body"]
     environ["CONTENT_LENGTH"] = str(len(body))

@@ -8,7 +8,7 @@ itself, and hands every other request to the FastAPI application.
 import logging
 from time import perf_counter
 
-from contract.http_server import RESPOND
+from contract.http_server import RESPOND, Receive, Scope, Send
 from contract.problems import CONTENT_TYPE, InternalError, Problem, StoreUnavailable
 from contract.request_id import HEADER
 from numbering_service.access_log import AccessLog
@@ -16,9 +16,6 @@ from numbering_service.batching import Batcher
 from numbering_service.creation import Created, Creation
 from numbering_service.requests import (
     ClientGoneError,
-    Receive,
-    Scope,
-    Send,
     Target,
     read_body,
     read_creation,

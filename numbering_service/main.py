@@ -9,10 +9,11 @@ from typing import Any
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from contract.http_server import Receive, Scope, Send
 from contract.json_logs import configure
 from contract.version import VERSION
 from numbering_service import documentation, framework, operations
-from numbering_service.requests import Receive, Scope, Send, read_target
+from numbering_service.requests import read_target
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
 

@@ -1,21 +1,17 @@
 """Reads a creation out of an ASGI request: strictly, in full, before any store is asked."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import orjson
 
 from contract.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_body
+from contract.http_server import Receive
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
 from contract.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from contract.request_id import request_id
 from numbering_service.creation import Creation
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII

@@ -32,7 +32,7 @@ def get_all(url: str, paths: Sequence[str]) -> list[httpx.Response]:
 
     async def run() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=CLIENTS)
-        async with httpx.AsyncClient(limits=limits, timeout=None, trust_env=False) as client:
+        async with httpx.AsyncClient(limits=limits, timeout=120, trust_env=False) as client:
             asked = [
                 client.get(url + path, headers={"X-Request-ID": f"id-{position}"})
                 for position, path in enumerate(paths)
