@@ -27,8 +27,9 @@ from crud_service.responses import SAFE_HEADERS
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-# Every request waits for PostgreSQL; more threads than this crowd the interpreter.
-THREADS = 8
+# No client holds one, so few are enough; more get a little more done and make
+# each other wait for the interpreter, which the slowest of a hundred searches shows.
+THREADS = 4
 
 logger = logging.getLogger(__name__)
 
