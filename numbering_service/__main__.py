@@ -24,19 +24,23 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
-    if settings.processes > 1:
-        # Where the processes share their metrics; read when prometheus_client is imported.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     if settings.processes == 1:
         serve(APPLICATION, settings.host, settings.port)
     else:
-        # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        config = uvicorn.Config(
-            APPLICATION, workers=settings.processes, **options(settings.host, settings.port)
-        )
-        Processes(config, [config.bind_socket()]).run()
+        serve_in_several(settings)
     return 0
+
+
+def serve_in_several(settings: Settings) -> None:
+    """Serve in processes that this one looks after, until SIGTERM."""
+    # Where the processes share their metrics; read when prometheus_client is imported.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
+    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
+        APPLICATION, workers=settings.processes, **options(settings.host, settings.port)
+    )
+    Processes(config, [config.bind_socket()]).run()
 
 
 class Processes(Multiprocess):
