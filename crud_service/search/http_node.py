@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import ClassVar
 
 from elastic_transport import (
@@ -116,8 +117,10 @@ class Response:
     """The response that comes over a connection next, all of it; its names are the parser's."""
 
     def __init__(self, connection: socket.socket, *, has_body: bool):
+        self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
+        self.stays_open = False
         self._has_body = has_body
         self._complete = False
         self._parser = HttpResponseParser(self)
@@ -126,21 +129,29 @@ class Response:
             if not received:
                 raise OSError("hung up before the end of its response")
             self._parser.feed_data(received)
-        self.status: int = self._parser.get_status_code()
-        # Behind a head alone the parser waits for a body: what follows would be taken for it.
-        self.stays_open = has_body and self._parser.should_keep_alive()
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise ValueError("a response that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1")] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        # Asked later the parser has forgotten. Behind a head alone it waits for
+        # a body: what follows would be taken for it.
+        self.stays_open = self._has_body and self._parser.should_keep_alive()
         self._complete = not self._has_body
 
     def on_body(self, body: bytes) -> None:
         self.body += body
 
     def on_message_complete(self) -> None:
-        self._complete = True
+        if self.status < HTTPStatus.OK:
+            self.headers.clear()  # the real one follows
+        else:
+            self._complete = True
 
 
 def has_something_to_read(connection: socket.socket) -> bool:

@@ -1,0 +1,130 @@
+"""The connections to Elasticsearch: kept, and dropped when they are out of step."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+import pytest
+from elastic_transport import ConnectionError, ConnectionTimeout, NodeConfig
+
+from crud_service.search.http_node import HttpNode
+
+OK = b"HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\n"
+TWO = OK + b"Content-Length: 2\r\n\r\n{}"
+
+
+class Server:
+    """Answers each request with the next of some bytes; empty ones hang up, None says nothing."""
+
+    def __init__(self, answers: Sequence[bytes | None]) -> None:
+        self.connections = 0
+        self.requests: list[bytes] = []
+        self._answers = iter(answers)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while received := connection.recv(65536):
+                self.requests.append(received)
+                answer = next(self._answers)
+                if answer == b"":
+                    return
+                connection.sendall(answer or b"")
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[Server, HttpNode]]]:
+    opened: list[Server | HttpNode] = []
+
+    def start(*answers: bytes | None) -> tuple[Server, HttpNode]:
+        server = Server(answers)
+        node = HttpNode(NodeConfig("http", "127.0.0.1", server.port, request_timeout=1.0))
+        opened.extend((server, node))
+        return server, node
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def test_a_connection_is_kept(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
+    chunked = OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n1\r\n]\r\n0\r\n\r\n"
+    server, node = serve(TWO, chunked, TWO)
+    bodies = [node.perform_request("POST", "/_msearch", body=b"{}").body for _ in range(3)]
+    assert bodies == [b"{}", b"[]", b"{}"]
+    assert server.connections == 1
+
+
+def test_what_is_sent_is_a_whole_request(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
+    server, node = serve(TWO)
+    meta, _ = node.perform_request("POST", "/_bulk?refresh=false", body=b"text")
+    assert meta.status == 200
+    assert meta.headers["x-elastic-product"] == "Elasticsearch"
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /_bulk?refresh=false HTTP/1.1\r\nhost: 127.0.0.1:")
+    assert b"content-length: 4" in head
+    assert body == b"text"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        OK + b"Content-Length: 2\r\nConnection: close\r\n\r\n{}",
+        OK.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_a_connection_that_is_to_end_is_not_used_again(
+    serve: Callable[..., tuple[Server, HttpNode]], first: bytes
+) -> None:
+    server, node = serve(first, TWO)
+    for _ in range(2):
+        assert node.perform_request("GET", "/").body == b"{}"
+    assert server.connections == 2
+
+
+def test_a_head_has_no_body_and_leaves_nothing_behind(
+    serve: Callable[..., tuple[Server, HttpNode]],
+) -> None:
+    _, node = serve(OK + b"Content-Length: 99\r\n\r\n", TWO)
+    meta, body = node.perform_request("HEAD", "/messages")
+    assert (meta.status, body) == (200, b"")
+    assert node.perform_request("GET", "/").body == b"{}"
+
+
+def test_an_interim_answer_is_not_the_answer(
+    serve: Callable[..., tuple[Server, HttpNode]],
+) -> None:
+    server, node = serve(b"HTTP/1.1 100 Continue\r\n\r\n" + TWO, TWO)
+    for _ in range(2):
+        assert node.perform_request("GET", "/").body == b"{}"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("answer", [b"", OK, TWO[:-1] + b"", b"no HTTP\r\n\r\n", TWO + TWO])
+def test_half_an_answer_or_two_is_an_error_and_ends_the_connection(
+    serve: Callable[..., tuple[Server, HttpNode]], answer: bytes
+) -> None:
+    server, node = serve(answer, TWO)
+    with pytest.raises((ConnectionError, ConnectionTimeout)):
+        node.perform_request("GET", "/")
+    assert node.perform_request("GET", "/").body == b"{}"
+    assert server.connections == 2
+
+
+def test_silence_is_a_time_out(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
+    _, node = serve(None)
+    with pytest.raises(ConnectionTimeout):
+        node.perform_request("GET", "/", request_timeout=0.2)
