@@ -10,11 +10,14 @@ from crud_service.search.texts import Text, columns
 
 BATCH = 1000
 
-# The lowest ids first, past those that another worker holds.
+# The lowest ids first, past those that another worker holds. An array is made once;
+# a plan may look into a subquery for each row, which would find others each time.
 CLAIM = """
 WITH claimed AS (
     DELETE FROM search_outbox
-    WHERE id IN (SELECT id FROM search_outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+    WHERE id = ANY (ARRAY(
+        SELECT id FROM search_outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    ))
     RETURNING message_id, chat_id, number, changed_at
 ), changes AS (
     SELECT message_id, chat_id, number, min(changed_at) AS changed_at

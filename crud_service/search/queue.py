@@ -29,7 +29,9 @@ MAX_ATTEMPTS = 20
 CLAIM = """
 WITH claimed AS (
     DELETE FROM search_queue
-    WHERE id IN (SELECT id FROM search_queue ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)
+    WHERE id = ANY (ARRAY(  -- made once, see `outbox`
+        SELECT id FROM search_queue ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+    ))
     RETURNING message_id, chat_id, number, changed_at, attempts
 ), changes AS (
     SELECT message_id, chat_id, number, min(changed_at) AS changed_at, max(attempts) AS attempts

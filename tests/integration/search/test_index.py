@@ -245,3 +245,24 @@ def test_waking_returns_at_once_even_without_a_broker(
         for _ in range(100):
             wake_up.wake_indexer()
         assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
+def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
+    search_stores: SearchStores, table: str
+) -> None:
+    """A plan that looks into the inner query once for each row would take them all."""
+    from crud_service.search import outbox, queue
+    from crud_service.search.outbox import index_batch
+
+    database = search_stores.database
+    search_stores.add(*[f"message {i}" for i in range(500)])
+    claim = outbox.CLAIM
+    if table == "search_queue":
+        claim = queue.CLAIM
+        index_batch(database, hand_on=True)
+    before = search_stores.count(table)
+    for wanted in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan"):
+        database.execute(f"SET enable_{wanted} = off")
+    assert len(database.execute(claim, (10,)).fetchall()) == 10
+    assert search_stores.count(table) == before - 10
