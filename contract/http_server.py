@@ -1,14 +1,18 @@
 """The HTTP server: uvicorn, with the answers and limits that it leaves to us."""
 
 import asyncio
+import fcntl
 import re
 import signal
+import struct
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+import termios
+from collections.abc import Awaitable, Callable, MutableMapping, Sized
 from functools import partial
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -41,6 +45,7 @@ WRITE_SECONDS = 20
 DRAIN_SECONDS = 1.5
 GRACE_SECONDS = 8
 
+_INT = struct.Struct("i")
 _UPGRADE = re.compile(rb"(?i)\r\nupgrade[ \t]*:")
 
 # An ASGI extension of ours: answer with bytes that are rendered already.
@@ -72,6 +77,18 @@ async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body
     cycle.on_response()
 
 
+class Flow(FlowControl):
+    """Reads on only when no request waits for its turn: a client may not pipeline without end."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection.
 
@@ -92,12 +109,17 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         self._stop_waiting_for_reader()
         super().connection_lost(exc)
+        # uvicorn tells the newest request alone.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client may close its half behind a whole request, and read on."""
@@ -109,7 +131,7 @@ class Protocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._wait_for_reader(self.transport.get_write_buffer_size())
+        self._wait_for_reader(self._unread_bytes())
 
     def resume_writing(self) -> None:
         self._stop_waiting_for_reader()
@@ -120,11 +142,17 @@ class Protocol(HttpToolsProtocol):
 
     def _hang_up_unless_read(self, left: int) -> None:
         """Slow is fine, as long as something is read."""
-        now_left = self.transport.get_write_buffer_size()
+        now_left = self._unread_bytes()
         if now_left < left:
             self._wait_for_reader(now_left)
         else:
             self.transport.abort()
+
+    def _unread_bytes(self) -> int:
+        """What is left of an answer here, and in the system, which buffers megabytes."""
+        connection = self.transport.get_extra_info("socket")
+        (in_system,) = _INT.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))
+        return self.transport.get_write_buffer_size() + int(in_system)
 
     def _stop_waiting_for_reader(self) -> None:
         if self._unread is not None:
@@ -204,10 +232,15 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         self.loop.call_later(DRAIN_SECONDS, self._close_idle)
+        self.loop.call_later(GRACE_SECONDS - 1, self._close_arriving)
 
     def _close_idle(self) -> None:
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
+
+    def _close_arriving(self) -> None:
+        if self.cycle is not None and self.cycle.more_body:
+            self._refuse(RequestTimeout())
 
     def _start_clock(self) -> None:
         self._deadline = self.loop.call_later(READ_SECONDS, self._time_out)

@@ -68,7 +68,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], known_request_id: str) -> 
         if name == b"content-type":
             content_type = value.decode("latin-1")
         elif name == b"content-length":
-            content_length = int(value)
+            content_length = int(value.lstrip(b"0") or 0)  # int() takes few zeros
         elif name == b"idempotency-key":
             key = check_idempotency_key(value, first=key is None)
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
