@@ -68,13 +68,18 @@ class GatheredReads:
         finally:
             self._reader = None
 
-    async def _read(self, batch: Sequence[Waiting]) -> None:
+    async def _read(self, batch: list[Waiting]) -> None:
+        started = time.monotonic()
         try:
             columns = zip(*(key for key, _ in batch), strict=True)
             found = await self._fetch([",".join(column) for column in columns])
         except Exception as error:
             if not isinstance(error, psycopg.OperationalError):
                 logger.exception("a read failed")
+            if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                # Who came meanwhile has waited long enough.
+                batch = [*batch, *self._waiting]
+                self._waiting.clear()
             for _, future in batch:
                 if not future.done():
                     future.set_exception(StoreUnavailable())

@@ -1,4 +1,4 @@
-"""GETs of an application, a chat and a message: answered on the event loop, in front of Django.
+"""GETs of an application, a chat, a message and liveness: on the event loop, in front of Django.
 
 Nothing but the answer 200 is given here; whatever else it may become (404,
 304) is left to the views, as if we had not looked. Only a 503 is final too:
@@ -22,6 +22,9 @@ _NUMBER = "([1-9][0-9]{0,18})"
 _PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})(?:/chats/{_NUMBER}(?:/messages/{_NUMBER})?)?/?", re.ASCII
 )
+# Answered here so that it is, when every thread waits for a store that is frozen.
+LIVE = frozenset({"/health/live", "/health/live/"})
+ALIVE = b'{"status":"ok"}'
 # With one of these a GET is more than it seems.
 _NOT_PLAIN = frozenset({b"if-none-match", b"content-length", b"transfer-encoding"})
 _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
@@ -43,7 +46,7 @@ class ResourceReads:
         """Answer a GET; False when it is not one of ours, or not a 200."""
         path: str = scope["path"]
         match = _PATH.fullmatch(path)
-        if match is None:
+        if match is None and path not in LIVE:
             return False
         started = perf_counter()
         given_id = None
@@ -52,10 +55,16 @@ class ResourceReads:
                 given_id = value.decode("latin-1")
             elif name in _NOT_PLAIN:
                 return False
+        known_by = request_id(given_id)
+        if match is None:
+            head = f"Content-Type: application/json\r\n{HEADER}: {known_by}\r\n{_SAFE}"
+            head += f"Content-Length: {len(ALIVE)}\r\n"
+            await scope["extensions"][RESPOND](200, head.encode("latin-1"), ALIVE)
+            self._log.note(known_by, "GET", "health_live", path, 200, perf_counter() - started)
+            return True
         key = tuple([part for part in match.groups() if part is not None])
         if any(int(number) > MAX_NUMBER for number in key[1:]):
             return False
-        known_by = request_id(given_id)
         route, reads = self._kinds[len(key)]
         try:
             body = await reads.find(key)

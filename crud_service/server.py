@@ -130,7 +130,8 @@ def unforeseen(environ: Environ) -> Answer:
     problem = InternalError()
     body = problem.render(environ["PATH_INFO"], known_by)
     headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
-    return Answer(problem.status, [*headers, (HEADER, known_by), *SAFE_HEADERS], [body])
+    shown = b"" if environ["REQUEST_METHOD"] == "HEAD" else body
+    return Answer(problem.status, [*headers, (HEADER, known_by), *SAFE_HEADERS], [shown])
 
 
 async def wait_until_gone(receive: Receive) -> None:
@@ -184,7 +185,7 @@ async def read_body(environ: Environ, receive: Receive) -> bool:
     Of one that is too long no more is taken than tells so.
     """
     environ["wsgi.input"] = BytesIO()
-    length = int(environ.get("CONTENT_LENGTH", 0))
+    length = int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0)  # int() takes few zeros
     if length > MAX_REQUEST_BYTES:
         return False
     if not length and "HTTP_TRANSFER_ENCODING" not in environ:

@@ -35,6 +35,16 @@ STATUS_LINES = {status: f"{status} {HTTPStatus(status).phrase}" for status in (2
 request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
 
 
+class Request(WSGIRequest):
+    """Django's, whose reader of content types fails on some that clients can send."""
+
+    def _set_content_type_params(self, meta: Environ) -> None:
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except Exception:
+            self.content_type, self.content_params = "", {}
+
+
 class Handler(WSGIHandler):
     """Django's signals around a request are not sent: their receivers look after the
     ORM's connections, which the admin alone uses (see `admin_middleware`).
@@ -60,7 +70,7 @@ class Handler(WSGIHandler):
         self, environ: Environ, start_response: StartResponse, given_id: str, started: float
     ) -> Iterable[bytes]:
         """Any request's answer; one in one piece leaves as a list, which servers send at once."""
-        request = WSGIRequest(environ)
+        request = Request(environ)
         request.request_id = given_id  # type: ignore[attr-defined]
         response = self.get_response(request)
         response.headers[HEADER] = given_id

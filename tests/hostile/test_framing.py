@@ -54,6 +54,7 @@ UNAMBIGUOUS = {
     + b"\r\n"
     + b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD)
     + b"0\r\n\r\n",
+    "zeros before a length": b"Content-Length: " + b"0" * 5000 + b"23\r\n\r\n" + GOOD,
     "zeros before a size": CHUNKED + b"\r\n" + b"0" * 10 + IN_CHUNKS,
     "another protocol offered": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
     b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nContent-Length: 23\r\n\r\n" + GOOD,

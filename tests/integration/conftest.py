@@ -21,6 +21,11 @@ import pytest
 
 from local_stack.ports import choose_port
 
+IMPATIENT = (
+    "from contract import http_server; from crud_service import __main__;"
+    " http_server.WRITE_SECONDS = {}; __main__.main()"
+)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def close_connections() -> Iterator[None]:
@@ -79,11 +84,14 @@ class CrudServer:
 def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer]]:
     servers: list[CrudServer] = []
 
-    def start(**environment: str) -> CrudServer:
+    def start(patience: str = "", **environment: str) -> CrudServer:
+        """`patience`: for how many seconds a client may read nothing, where not as in life."""
         port = choose_port()
         settings = {**os.environ, **clean_crud, "CRUD_PORT": str(port), **environment}
         process = subprocess.Popen(
-            [sys.executable, "-m", "crud_service"],
+            [sys.executable, "-c", IMPATIENT.format(patience)]
+            if patience
+            else [sys.executable, "-m", "crud_service"],
             env=settings,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

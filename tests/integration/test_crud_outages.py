@@ -84,10 +84,27 @@ def test_a_postgresql_that_freezes_takes_no_thread_for_long(
     assert client.get(f"{server.url}{message}").status_code == 200
     postgres.frozen = True
     started = time.monotonic()
-    with ThreadPoolExecutor(8) as clients:
-        answers = list(clients.map(client.get, [f"{server.url}{message}"] * 8))
+    page = f"{server.url}{message.rpartition('/')[0]}?limit=1"
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(client.get, [f"{server.url}{message}", page] * 8))
+        assert time.monotonic() - started < 8
     assert {answer.status_code for answer in answers} == {503}
-    assert time.monotonic() - started < 8
     postgres.frozen = False
     time.sleep(1.1)  # the pause after a connection attempt that timed out
     assert client.get(f"{server.url}{message}").status_code == 200
+
+
+def test_the_process_tells_that_it_lives_while_postgresql_is_frozen(
+    server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
+) -> None:
+    page = f"{server.url}{message.rpartition('/')[0]}?limit=1"
+    assert client.get(page).status_code == 200
+    postgres.frozen = True
+    with ThreadPoolExecutor(16) as clients:
+        waiting = [clients.submit(client.get, page) for _ in range(16)]
+        time.sleep(0.3)
+        started = time.monotonic()
+        assert client.get(f"{server.url}/health/live").json() == {"status": "ok"}
+        assert time.monotonic() - started < 1
+        assert not all(each.done() for each in waiting)
+        postgres.frozen = False

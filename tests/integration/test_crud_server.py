@@ -183,3 +183,56 @@ def test_a_port_that_is_taken_is_named_in_one_line(server: CrudServer) -> None:
     assert second.returncode == 1
     assert str(server.port) in second.stderr
     assert second.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content_type", ["application/json; x*=nope''y", "a/b; x*=a; x*0=b"])
+def test_no_content_type_is_an_error_of_ours(
+    server: CrudServer, client: httpx.Client, chat: str, content_type: str
+) -> None:
+    url, headers = f"{server.url}{chat}/messages/1", {"Content-Type": content_type}
+    for method in ("PUT", "GET", "HEAD", "DELETE"):
+        answer = client.request(method, url, content=b'{"body":"x"}', headers=headers)
+        assert answer.status_code in {200, 405, 415}, method
+
+
+def test_a_client_that_asks_without_end_and_reads_nothing_is_waited_for(
+    server: CrudServer, client: httpx.Client
+) -> None:
+    """What it asked for is not piled up: it cannot send more than its turn."""
+    asked = b"GET /health/live HTTP/1.1\r\nHost: crud\r\n\r\n" * 1000
+    before = server.resident_kib()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=2) as connection:
+        sent = 0
+        with suppress(TimeoutError):
+            while sent < 64 * MEBIBYTE:
+                connection.sendall(asked)
+                sent += len(asked)
+        assert client.get(f"{server.url}/health/live").status_code == 200
+    assert sent < 64 * MEBIBYTE
+    assert server.resident_kib() - before < 64 * 1024
+
+
+def test_a_reader_that_is_slow_but_steady_gets_all_of_a_long_list(
+    crud_server: Callable[..., CrudServer], database: Database, application: str
+) -> None:
+    """With less patience than in life: what counts is that the list moves, however little."""
+    server = crud_server(patience="0.5")
+    path = f"{add_chat_of(database, application, 60_000, 'x' * 100)}/messages"
+    with connect(server, f"GET {path} HTTP/1.1", "Connection: close") as connection:
+        received = 0
+        for _ in range(60):
+            time.sleep(0.05)
+            received += len(connection.recv(20_000))
+        rest = read_to_end(connection)
+    assert rest.endswith(b"]\r\n0\r\n\r\n")
+    assert received + len(rest) > 60_000 * 100
+
+
+def test_a_reader_that_stops_is_hung_up_on(
+    crud_server: Callable[..., CrudServer], database: Database, application: str
+) -> None:
+    server = crud_server(patience="0.5")
+    path = f"{add_chat_of(database, application, 100_000, 'x' * 100)}/messages"
+    with connect(server, f"GET {path} HTTP/1.1") as connection:
+        time.sleep(3)
+        assert not read_to_end(connection).endswith(b"0\r\n\r\n")
