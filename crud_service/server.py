@@ -27,9 +27,11 @@ from crud_service.responses import SAFE_HEADERS
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-# No client holds one, so few are enough; more get a little more done and make
+# No client holds one, so few are enough: enough to share PostgreSQL's commits.
+THREADS = 8
+# Searches have their own, and hold up nothing else. More get a little more done and make
 # each other wait for the interpreter, which the slowest of a hundred searches shows.
-THREADS = 4
+SEARCH_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Server:
         self._log = log
         self._resources = ResourceReads(log)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
+        self._searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -66,8 +69,10 @@ class Server:
             whole = await read_body(environ, receive)
         except ClientGoneError:
             return
+        is_search = scope["path"].rstrip("/").endswith("/search")
+        threads = self._searchers if is_search else self._threads
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        answer = await loop.run_in_executor(threads, self._answer, environ)
         if not whole:
             # The rest of its body would be taken for the next request.
             answer.headers.append(("Connection", "close"))
@@ -120,6 +125,7 @@ class Server:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._threads.shutdown()
+        self._searchers.shutdown()
         await self._resources.close()
         await send({"type": "lifespan.shutdown.complete"})
 
