@@ -15,8 +15,9 @@ from urllib.parse import parse_qsl
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-from contract.http_server import RESPOND, serve
+from contract.http_server import RESPOND
 from contract.paths import MAX_NUMBER
+from contract.serving import serve
 from crud_service import settings
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE

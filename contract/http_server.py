@@ -3,15 +3,12 @@
 import asyncio
 import fcntl
 import re
-import signal
 import struct
-import sys
 import termios
 from collections.abc import Awaitable, Callable, MutableMapping, Sized
 from functools import partial
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -55,10 +52,10 @@ RESPOND = "chat.respond"
 async def respond(cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
     """Send a whole response at once.
 
-    `headers` are complete lines, the length of the body among them. ASGI's own two messages
-    a response are taken
-    apart, checked by two regular expressions a header and put together again,
-    which took a third of a creation's time; all that goes in here is ours.
+    `headers` are complete lines, the length of the body among them. ASGI's own
+    two messages a response are taken apart, checked by two regular expressions
+    a header and put together again, which took a third of a creation's time;
+    all that goes in here is ours.
     """
     # The scope holds this function and so the cycle, whose the scope is: left
     # alone, each request would be garbage that only the collector can find.
@@ -282,33 +279,3 @@ def raw_answer(problem: Problem) -> bytes:
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body
-
-
-def options(host: str, port: int) -> dict[str, Any]:
-    """What uvicorn is told."""
-    return {
-        "factory": True,
-        "host": host,
-        "port": port,
-        "http": Protocol,
-        "ws": "none",
-        "loop": "uvloop",
-        "access_log": False,
-        "log_config": None,
-        "server_header": False,
-        "proxy_headers": False,
-        "backlog": 4096,
-        # A process that stood still for some seconds must not close connections on
-        # which requests have arrived meanwhile.
-        "timeout_keep_alive": 75,
-        "timeout_graceful_shutdown": GRACE_SECONDS,
-    }
-
-
-def serve(factory: str, host: str, port: int) -> None:
-    """Serve what `factory` (`module:function`) makes until SIGTERM, in this process."""
-    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    # A single process ends in good order, to be started again.
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    uvicorn.run(factory, **options(host, port))

@@ -6,8 +6,8 @@ import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-from contract.http_server import serve
 from contract.json_logs import configure
+from contract.serving import serve
 from crud_service import settings
 from crud_service.startup import refusals, warnings
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 from contract.fields import MAX_REQUEST_BYTES
 from contract.http_server import RESPOND, Receive, Scope, Send
 from contract.problems import CONTENT_TYPE, InternalError
+from contract.request_body import ClientGoneError, read_body
 from contract.request_id import HEADER, request_id
 from crud_service.request_log import RequestLog
 from crud_service.resource_reads import ResourceReads
@@ -34,10 +35,6 @@ THREADS = 8
 SEARCH_THREADS = 4
 
 logger = logging.getLogger(__name__)
-
-
-class ClientGoneError(Exception):
-    """The client closed its connection before its request was complete."""
 
 
 class Answer(NamedTuple):
@@ -66,7 +63,7 @@ class Server:
             return
         environ = environ_of(scope)
         try:
-            whole = await read_body(environ, receive)
+            whole = await add_body(environ, receive)
         except ClientGoneError:
             return
         is_search = scope["path"].rstrip("/").endswith("/search")
@@ -185,25 +182,15 @@ def variable_of(header: bytes) -> str:
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
 
 
-async def read_body(environ: Environ, receive: Receive) -> bool:
-    """Put the body into the environment; whether all of it is there.
-
-    Of one that is too long no more is taken than tells so.
-    """
+async def add_body(environ: Environ, receive: Receive) -> bool:
+    """Put the body into the environment; whether all of it is there. Raises ClientGoneError."""
     environ["wsgi.input"] = BytesIO()
     length = int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0)  # int() takes few zeros
     if length > MAX_REQUEST_BYTES:
         return False
     if not length and "HTTP_TRANSFER_ENCODING" not in environ:
         return True
-    body = bytearray()
-    more = True
-    while more and len(body) <= MAX_REQUEST_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        body += message["body"]
-        more = message["more_body"]
+    body, whole = await read_body(receive)
     environ["CONTENT_LENGTH"] = str(len(body))
     environ["wsgi.input"] = BytesIO(body)
-    return not more
+    return whole

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from contract.http_server import options, serve
+from contract.serving import exit_after_sigterm, options, serve
 from numbering_service.settings import Settings, SettingsError
 
 APPLICATION = "numbering_service.__main__:application"
@@ -35,8 +35,7 @@ def serve_in_several(settings: Settings) -> None:
     """Serve in processes that this one looks after, until SIGTERM."""
     # Where the processes share their metrics; read when prometheus_client is imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
-    # When it has stopped, uvicorn raises the signal once more, for whoever handled it before.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    exit_after_sigterm()
     config = uvicorn.Config(
         APPLICATION, workers=settings.processes, **options(settings.host, settings.port)
     )

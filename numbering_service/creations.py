@@ -8,16 +8,16 @@ itself, and hands every other request to the FastAPI application.
 import logging
 from time import perf_counter
 
+from contract.fields import MAX_REQUEST_BYTES
 from contract.http_server import RESPOND, Receive, Scope, Send
-from contract.problems import CONTENT_TYPE, InternalError, Problem, StoreUnavailable
+from contract.problems import CONTENT_TYPE, BodyTooLarge, InternalError, Problem, StoreUnavailable
+from contract.request_body import ClientGoneError, read_body
 from contract.request_id import HEADER
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
 from numbering_service.creation import Created, Creation
 from numbering_service.requests import (
-    ClientGoneError,
     Target,
-    read_body,
     read_creation,
     read_head,
     read_request_id,
@@ -55,7 +55,9 @@ class Creations:
         request_id = read_request_id(headers)
         try:
             head = read_head(headers, request_id)
-            body = await read_body(receive)
+            body, _ = await read_body(receive)
+            if len(body) > MAX_REQUEST_BYTES:
+                raise BodyTooLarge(headers={"Connection": "close"})
             creation = read_creation(target, head, scope["query_string"], body)
             created = await self.create(creation)
         except ClientGoneError:

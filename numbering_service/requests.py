@@ -7,7 +7,6 @@ from typing import NamedTuple
 import orjson
 
 from contract.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_body
-from contract.http_server import Receive
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
 from contract.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from contract.request_id import request_id
@@ -17,10 +16,6 @@ CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
 )
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
-
-
-class ClientGoneError(Exception):
-    """The client closed its connection before its request was complete."""
 
 
 class Target(NamedTuple):
@@ -85,26 +80,6 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
             "Idempotency-Key", "Must be one header of 1 to 255 printable ASCII characters."
         )
     return value.decode("ascii")
-
-
-async def read_body(receive: Receive) -> bytes:
-    """The whole body; raises BodyTooLarge while it arrives, and ClientGoneError."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        body: bytes = message.get("body", b"")
-        if len(body) > MAX_REQUEST_BYTES:
-            raise BodyTooLarge(headers={"Connection": "close"})
-        return body
-    chunks = bytearray()
-    while True:
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        chunks += message.get("body", b"")
-        if len(chunks) > MAX_REQUEST_BYTES:
-            raise BodyTooLarge(headers={"Connection": "close"})
-        if not message.get("more_body", False):
-            return bytes(chunks)
-        message = await receive()
 
 
 def read_creation(target: Target, head: Head, query: bytes, body: bytes) -> Creation:
