@@ -7,7 +7,8 @@ the very next request. The ORM, which the admin uses, has connections of its own
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -22,8 +23,6 @@ T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT_SECONDS = 2
-# After a connection attempt that ran into its time-out nobody tries for this long:
-# otherwise every thread of the server would be waiting for a host that is gone.
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
 
@@ -50,7 +49,32 @@ PARAMETERS: dict[str, Any] = {
 
 # Appending to a list and popping from it are atomic; nothing else is done with it.
 _idle: list[Connection] = []
-_away_until = 0.0
+
+
+class Pause:
+    """After a connection attempt that ran into its time-out nobody tries for a while.
+
+    Otherwise everybody would be waiting for a host that is gone.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Try to connect within; raises OperationalError at once during a pause."""
+        started = time.monotonic()
+        if started < self._until:
+            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
+        try:
+            yield
+        except psycopg.OperationalError:
+            if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                self._until = time.monotonic() + PAUSE_SECONDS
+            raise
+
+
+_pause = Pause()
 
 
 class BytesLoader(Loader):
@@ -62,16 +86,8 @@ class BytesLoader(Loader):
 
 def connect() -> Connection:
     """A fresh connection."""
-    global _away_until
-    started = time.monotonic()
-    if started < _away_until:
-        raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
-    try:
+    with _pause.connecting():
         connection = psycopg.connect(settings.DATABASE_URL, **PARAMETERS)
-    except psycopg.OperationalError:
-        if time.monotonic() - started > SLOW_FAILURE_SECONDS:
-            _away_until = time.monotonic() + PAUSE_SECONDS
-        raise
     connection.prepare_threshold = 2
     connection.adapters.register_loader("text", BytesLoader)
     return connection

@@ -15,12 +15,7 @@ import psycopg
 from django.conf import settings
 
 from contract.problems import StoreUnavailable
-from crud_service.database import (
-    PARAMETERS,
-    PAUSE_SECONDS,
-    SLOW_FAILURE_SECONDS,
-    BytesLoader,
-)
+from crud_service.database import PARAMETERS, SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.overdue import LIMIT_SECONDS, hang_up
 
 MOST_AT_ONCE = 256
@@ -43,7 +38,7 @@ class GatheredReads:
         self._waiting: list[Waiting] = []
         self._reader: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
-        self._away_until = 0.0
+        self._pause = Pause()
 
     async def find(self, key: Key) -> bytes | None:
         """A resource as JSON, None when it is not there; raises StoreUnavailable."""
@@ -115,15 +110,8 @@ class GatheredReads:
             overdue.cancel()
 
     async def _connect(self) -> Connection:
-        started = time.monotonic()
-        if started < self._away_until:
-            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
-        try:
+        with self._pause.connecting():
             connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL, **PARAMETERS)
-        except psycopg.OperationalError:
-            if time.monotonic() - started > SLOW_FAILURE_SECONDS:
-                self._away_until = time.monotonic() + PAUSE_SECONDS
-            raise
         connection.prepare_threshold = 0
         connection.adapters.register_loader("text", BytesLoader)
         self._connection = connection
