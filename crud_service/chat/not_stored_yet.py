@@ -4,20 +4,17 @@ Asked on the way to a 404 alone. Redis away only makes the answer less exact.
 """
 
 import logging
-import time
 
 import redis
 
 from contract import keys
 from contract.problems import NotFound, NotStoredYet
 from crud_service.redis_client import client
-
-# After Redis did not answer in time nobody asks for this long: a 404 must not hold a thread.
-PAUSE_SECONDS = 1.0
+from crud_service.search.circuit import Circuit
 
 logger = logging.getLogger(__name__)
-
-_away_until = 0.0
+# When Redis does not answer in time: a 404 must not hold a thread.
+circuit = Circuit(pause=1.0)
 
 
 def missing_chat(access_token: str, number: int) -> NotFound:
@@ -36,14 +33,14 @@ def missing_message(access_token: str, chat_number: int, number: int) -> NotFoun
 
 def was_handed_out(sequence_key: str, number: int) -> bool:
     """Whether a sequence has come to a number."""
-    global _away_until
-    if time.monotonic() < _away_until:
+    if not circuit.may_ask():
         return False
     try:
         highest = client().get(sequence_key)
+        circuit.succeeded()
         return highest is not None and int(highest) >= number
     except (redis.RedisError, ValueError) as error:
         logger.warning("no sequence could be read: %s", error)
         if isinstance(error, redis.TimeoutError):
-            _away_until = time.monotonic() + PAUSE_SECONDS
+            circuit.failed()
         return False
