@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from crud_service import redis_client
 from crud_service.chat.api_view import ApiView
 from crud_service.database import fetch_one
-from crud_service.responses import json_response
+from crud_service.responses import ALIVE, json_response
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
 
@@ -21,7 +21,7 @@ class LiveView(ApiView):
     """`/health/live`: the process answers."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return json_response(b'{"status":"ok"}')
+        return json_response(ALIVE)
 
 
 class ReadyView(ApiView):

@@ -51,12 +51,18 @@ def quick_read(environ: Mapping[str, Any], request_id: str) -> Answer | None:
     try:
         found = read(environ, token, chat)
     except StoreUnavailable as problem:
-        body = problem.render(environ["PATH_INFO"], request_id)
-        headers = [("Content-Type", CONTENT_TYPE), *problem.headers.items()]
-        return Answer(route, path, body, headers, problem.status)
+        return unavailable(route, path, problem, environ["PATH_INFO"], request_id)
     except Exception:
         return None  # a problem, or something that nobody foresaw: told where all are
     return None if found is None else Answer(route, path, found[0], [JSON, *found[1].items()])
+
+
+def unavailable(
+    route: str, shown: str, problem: StoreUnavailable, path: str, request_id: str
+) -> Answer:
+    """The answer where a store is away; `shown` is the path as it may be logged."""
+    headers = [("Content-Type", CONTENT_TYPE), *problem.headers.items()]
+    return Answer(route, shown, problem.render(path, request_id), headers, problem.status)
 
 
 def _page(environ: Mapping[str, Any], token: str, chat: str) -> Found | None:

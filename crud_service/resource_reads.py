@@ -10,13 +10,14 @@ from time import perf_counter
 
 from contract.http_server import RESPOND, Scope
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN, mask_token
-from contract.problems import CONTENT_TYPE, StoreUnavailable
+from contract.problems import StoreUnavailable
 from contract.request_id import HEADER, request_id
 from crud_service.chat import reading
 from crud_service.chat.etags import etag
 from crud_service.gathered_reads import GatheredReads
+from crud_service.quick_reads import JSON, Answer, unavailable
 from crud_service.request_log import RequestLog
-from crud_service.responses import SAFE_HEADERS
+from crud_service.responses import ALIVE, SAFE_HEADERS
 
 _NUMBER = "([1-9][0-9]{0,18})"
 _PATH = re.compile(
@@ -24,7 +25,6 @@ _PATH = re.compile(
 )
 # Answered here so that it is, when every thread waits for a store that is frozen.
 LIVE = frozenset({"/health/live", "/health/live/"})
-ALIVE = b'{"status":"ok"}'
 # With one of these a GET is more than it seems.
 _NOT_PLAIN = frozenset({b"if-none-match", b"content-length", b"transfer-encoding"})
 _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
@@ -57,31 +57,32 @@ class ResourceReads:
                 return False
         known_by = request_id(given_id)
         if match is None:
-            head = f"Content-Type: application/json\r\n{HEADER}: {known_by}\r\n{_SAFE}"
-            head += f"Content-Length: {len(ALIVE)}\r\n"
-            await scope["extensions"][RESPOND](200, head.encode("latin-1"), ALIVE)
-            self._log.note(known_by, "GET", "health_live", path, 200, perf_counter() - started)
-            return True
+            answer: Answer | None = Answer("health_live", path, ALIVE, [JSON])
+        else:
+            answer = await self._find(match, known_by)
+        if answer is None:
+            return False
+        headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
+        head = f"{headers}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(answer.body)}\r\n"
+        await scope["extensions"][RESPOND](answer.status, head.encode("latin-1"), answer.body)
+        seconds = perf_counter() - started
+        self._log.note(known_by, "GET", answer.route, answer.path, answer.status, seconds)
+        return True
+
+    async def _find(self, match: re.Match[str], known_by: str) -> Answer | None:
+        """The resource of a path, or that its store is away; None for a 404."""
         key = tuple([part for part in match.groups() if part is not None])
         if any(int(number) > MAX_NUMBER for number in key[1:]):
-            return False
+            return None
         route, reads = self._kinds[len(key)]
+        shown = f"/applications/{mask_token(key[0])}{match[0][38:]}"
         try:
             body = await reads.find(key)
         except StoreUnavailable as problem:
-            status, body = problem.status, problem.render(path, known_by)
-            head = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
-            head += f"Content-Type: {CONTENT_TYPE}\r\n"
-        else:
-            if body is None:
-                return False
-            status = 200
-            head = f"Content-Type: application/json\r\nETag: {etag(body)}\r\n"
-        head = f"{head}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(body)}\r\n"
-        await scope["extensions"][RESPOND](status, head.encode("latin-1"), body)
-        shown = f"/applications/{mask_token(key[0])}{path[38:]}"
-        self._log.note(known_by, "GET", route, shown, status, perf_counter() - started)
-        return True
+            return unavailable(route, shown, problem, match[0], known_by)
+        if body is None:
+            return None
+        return Answer(route, shown, body, [JSON, ("ETag", etag(body))])
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,6 +14,9 @@ SAFE_HEADERS = (
     ("Server", "crud"),
 )
 
+# What a process answers that is asked if it lives.
+ALIVE = b'{"status":"ok"}'
+
 logger = logging.getLogger(__name__)
 
 
