@@ -36,7 +36,9 @@ class Problem(Exception):
     code: ClassVar[str]
     default_detail: ClassVar[str] = ""
 
-    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None):
+    def __init__(
+        self, detail: str | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail or self.default_detail)
         self.detail = detail or self.default_detail
         self.headers = dict(headers or {})
@@ -72,7 +74,7 @@ class Unauthorized(Problem):
     status, code = 401, "unauthorized"
     default_detail = "This needs a valid bearer token in the Authorization header."
 
-    def __init__(self, detail: str | None = None):
+    def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
 
 
@@ -85,14 +87,14 @@ class NotStoredYet(NotFound):
     code = "not_stored_yet"
     default_detail = "This number was handed out and is being stored; ask again in a moment."
 
-    def __init__(self, detail: str | None = None):
+    def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
 class MethodNotAllowed(Problem):
     status, code = 405, "method_not_allowed"
 
-    def __init__(self, allow: Sequence[str]):
+    def __init__(self, allow: Sequence[str]) -> None:
         methods = ", ".join(allow)
         super().__init__(f"This path answers {methods} only.", headers={"Allow": methods})
 
@@ -123,7 +125,7 @@ class UnsupportedMediaType(Problem):
 class ValidationFailed(Problem):
     status, code = 422, "validation_failed"
 
-    def __init__(self, field: str, message: str):
+    def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.errors = [{"field": field, "message": message}]
 
@@ -152,7 +154,7 @@ class StoreUnavailable(Problem):
     status, code = 503, "store_unavailable"
     default_detail = "A store that this request needs is away; nothing was changed. Try again."
 
-    def __init__(self, detail: str | None = None, *, retry_after: int = 1):
+    def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 

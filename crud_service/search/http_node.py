@@ -32,7 +32,7 @@ class HttpNode(BaseNode):
 
     _CLIENT_META_HTTP_CLIENT: ClassVar[tuple[str, str]] = ("ht", "1.0")
 
-    def __init__(self, config: NodeConfig):
+    def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
         self._tls: ssl.SSLContext | None = None
         if config.scheme == "https":
@@ -116,7 +116,7 @@ class HttpNode(BaseNode):
 class Response:
     """The response that comes over a connection next, all of it; its names are the parser's."""
 
-    def __init__(self, connection: socket.socket, *, has_body: bool):
+    def __init__(self, connection: socket.socket, *, has_body: bool) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
