@@ -38,6 +38,7 @@ class Floor:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
+            # What uvicorn expects of an application that has nothing to start or to end.
             raise NotImplementedError("nothing to start")
         words = scope["path"].strip("/").split("/")
         if words[0] == "health":
