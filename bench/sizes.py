@@ -23,7 +23,7 @@ class Sizes:
     backlog: int = 200_000
     catch_up_seconds: int = 300
     search: Size = field(default_factory=Size)
-    search_warm_up: int = 40
+    search_warm_up: int = 120
     keywords: int = 200
     checked_keywords: int = 12
     messages: int = 1_000_000
