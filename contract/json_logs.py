@@ -2,10 +2,11 @@
 
 import json
 import logging
-import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
+from contract.log_output import LogOutput
 from contract.paths import mask_path
 
 # What every record has; anything else was given by `extra` and belongs in the line.
@@ -47,9 +48,32 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=lambda value: mask_path(str(value)))
 
 
-def configure(service: str, level: str) -> None:
-    """Send every log of this process to standard output as JSON."""
-    handler = logging.StreamHandler(sys.stdout)
+class OutputHandler(logging.Handler):
+    """Hands each record to an output as one line."""
+
+    def __init__(self, output: LogOutput) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        self._output.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def configure(
+    service: str, level: str, on_drop: Callable[[int], object] = lambda _: None
+) -> LogOutput:
+    """Send every log of this process to standard output as JSON; returns that output.
+
+    `on_drop` is called with the number of lines that could not be written.
+    """
+    output = LogOutput(sys.stdout.fileno(), service, on_drop)
+    _standard_output[:] = [output]
+    handler = OutputHandler(output)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -60,12 +84,14 @@ def configure(service: str, level: str) -> None:
     # A line for each of our own calls of crud_service or Elasticsearch says nothing new.
     for chatty in ("httpx", "elastic_transport.transport"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    return output
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it; a reader of our log that has gone is no reason to fail a request."""
-    while data:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except (BrokenPipeError, BlockingIOError):
-            return
+_standard_output: list[LogOutput] = []
+
+
+def standard_output() -> LogOutput:
+    """Where this process logs to."""
+    if not _standard_output:
+        _standard_output.append(LogOutput(sys.stdout.fileno()))
+    return _standard_output[0]

@@ -9,12 +9,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 from contract.json_logs import configure
 from contract.serving import serve
 from crud_service import settings
+from crud_service.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refusals, warnings
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; then finish what runs and return the exit code."""
-    configure("crud", settings.LOG_LEVEL)
+    configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
     for reason in refusals():
         print(f"crud_service does not start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
     if refusals() or not port_is_free():

@@ -6,7 +6,6 @@ would cost more than the whole answer to a GET does.
 """
 
 import atexit
-import sys
 import threading
 import time
 from functools import cache
@@ -14,7 +13,8 @@ from multiprocessing.util import Finalize
 
 from prometheus_client import Counter, Histogram
 
-from contract.json_logs import timestamp, write_all
+from contract.json_logs import standard_output, timestamp
+from contract.log_output import LogOutput
 from crud_service.request_metrics import DURATION, METHODS, REQUESTS
 
 FLUSH_SECONDS = 0.05
@@ -24,19 +24,22 @@ Note = tuple[float, str, str, str, str, int, float]
 
 
 class RequestLog:
-    """Writes the lines to a file descriptor, standard output unless told otherwise."""
+    """Writes the lines, to standard output unless told otherwise."""
 
-    def __init__(self, *, shown: bool = True, descriptor: int | None = None) -> None:
+    def __init__(self, *, shown: bool = True, output: LogOutput | None = None) -> None:
         self.shown = shown
-        self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+        self.output = output or standard_output()
         self._notes: list[Note] = []
         self._flushing = threading.Lock()
+        self._is_noted = threading.Event()
 
     def note(
         self, request_id: str, method: str, route: str, path: str, status: int, seconds: float
     ) -> None:
         """Note a request that was answered; its path must be fit for a log."""
         self._notes.append((time.time(), request_id, method, route, path, status, seconds))
+        if not self._is_noted.is_set():
+            self._is_noted.set()
 
     def start(self) -> None:
         """Flush from now on, and once more when the process ends."""
@@ -47,7 +50,9 @@ class RequestLog:
 
     def _flush_forever(self) -> None:
         while True:
+            self._is_noted.wait()
             time.sleep(FLUSH_SECONDS)
+            self._is_noted.clear()
             self.flush()
 
     def flush(self) -> None:
@@ -60,7 +65,7 @@ class RequestLog:
                 counter(method, route, status).inc()
                 timer(method, route).observe(seconds)
             if self.shown and notes:
-                write_all(self._descriptor, "".join(map(line, notes)).encode())
+                self.output.write("".join(map(line, notes)).encode())
 
 
 def line(note: Note) -> str:

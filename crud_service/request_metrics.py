@@ -1,4 +1,4 @@
-"""Metrics of HTTP requests: how many, how long, by route and status."""
+"""Metrics of HTTP requests: how many, how long, by route and status; and of their log."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -17,4 +17,7 @@ DURATION = Histogram(
     ("method", "route"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=REGISTRY,
+)
+LOG_LINES_DROPPED = Counter(
+    "chat_log_lines_dropped", "Log lines that could not be written.", registry=REGISTRY
 )

@@ -21,6 +21,7 @@ from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from crud_service.celery_app import app
 from crud_service.chat.shutdown import ask_to_stop
 from crud_service.chat.sweep import Sweep
+from crud_service.dropped_lines import DROPPED_LINES
 
 __all__ = ["app", "main"]
 
@@ -54,7 +55,7 @@ def main() -> None:
 @signals.setup_logging.connect
 def configure_logs(**_kwargs: Any) -> None:
     """One line of JSON for everything that is said, warnings included."""
-    configure("worker", settings.LOG_LEVEL)
+    configure("worker", settings.LOG_LEVEL, DROPPED_LINES.note)
     logging.captureWarnings(True)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

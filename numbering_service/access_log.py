@@ -6,7 +6,6 @@ than the number does.
 """
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from time import perf_counter
 
 from prometheus_client import Histogram
 
-from contract.json_logs import timestamp, write_all
+from contract.json_logs import standard_output, timestamp
+from contract.log_output import LogOutput
 from contract.paths import mask_token
 from numbering_service.metrics import REQUEST_SECONDS, REQUESTS
 from numbering_service.requests import Target
@@ -29,11 +29,11 @@ Line = tuple[float, str, str, Target | str, int, float]
 
 
 class AccessLog:
-    """Writes the request log to a file descriptor, standard output unless told otherwise."""
+    """Writes the request log, to standard output unless told otherwise."""
 
-    def __init__(self, *, shown: bool = True, descriptor: int | None = None) -> None:
+    def __init__(self, *, shown: bool = True, output: LogOutput | None = None) -> None:
         self._shown = shown
-        self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+        self.output = output or standard_output()
         self._lines: list[Line] = []
         self._flushing: asyncio.TimerHandle | None = None
         self._offset = datetime.now(UTC).timestamp() - perf_counter()
@@ -60,8 +60,8 @@ class AccessLog:
             self._flushing = None
         lines, self._lines = self._lines, []
         count(lines)
-        if self._shown:
-            write_all(self._descriptor, render(lines, self._offset).encode())
+        if self._shown and lines:
+            self.output.write(render(lines, self._offset).encode())
 
 
 def count(lines: Sequence[Line]) -> None:

@@ -13,6 +13,7 @@ from contract.http_server import Receive, Scope, Send
 from contract.json_logs import configure
 from contract.version import VERSION
 from numbering_service import documentation, framework, operations
+from numbering_service.metrics import LOG_LINES_DROPPED
 from numbering_service.requests import read_target
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
@@ -68,5 +69,5 @@ def _address(redis: Redis) -> str:
 def build() -> NumberingService:
     """The application of this process, from its environment; uvicorn's factory."""
     settings = Settings.from_env()
-    configure("numbering", settings.log_level)
+    configure("numbering", settings.log_level, LOG_LINES_DROPPED.inc)
     return NumberingService(settings)

@@ -41,6 +41,10 @@ BATCH_RETRIES = Counter(
     "chat_numbering_batch_retries", "Calls of the script repeated.", registry=REGISTRY
 )
 
+LOG_LINES_DROPPED = Counter(
+    "chat_log_lines_dropped", "Log lines that could not be written.", registry=REGISTRY
+)
+
 
 async def render(redis: "Redis", depth: int) -> bytes:
     """All metrics in the text format of Prometheus, with the backlog as it is now."""

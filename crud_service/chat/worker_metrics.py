@@ -27,6 +27,7 @@ COUNTERS = {
     "persist_conflicts": "Entries whose number was taken by another message.",
     "persist_set_aside": "Entries that can never be stored.",
     "persist_busy_ms": "Milliseconds spent on storing batches.",
+    "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
     "persist_outages": "Times that a store was found away while there was something to store.",
 }
 HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {

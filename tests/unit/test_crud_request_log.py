@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from contract.log_output import LogOutput
 from crud_service.request_log import RequestLog, known_method
 from crud_service.request_metrics import REGISTRY
 
@@ -14,19 +15,21 @@ ROUTE = "a route of the tests"
 @pytest.fixture
 def written(tmp_path: os.PathLike[str]) -> tuple[RequestLog, str]:
     path = os.path.join(tmp_path, "log")
-    return RequestLog(descriptor=os.open(path, os.O_CREAT | os.O_WRONLY)), path
+    output = LogOutput(os.open(path, os.O_CREAT | os.O_WRONLY))
+    return RequestLog(output=output), path
 
 
-def lines(path: str) -> list[dict[str, object]]:
-    with open(path) as log:
-        return [json.loads(line) for line in log]
+def lines(log: RequestLog, path: str) -> list[dict[str, object]]:
+    assert log.output.drain()
+    with open(path) as written:
+        return [json.loads(line) for line in written]
 
 
 def test_a_line_tells_what_was_asked_and_answered(written: tuple[RequestLog, str]) -> None:
     log, path = written
     log.note("id-1", "GET", ROUTE, "/applications/A000…", 200, 0.0123456)
     log.flush()
-    (line,) = lines(path)
+    (line,) = lines(log, path)
     assert list(line) == [
         *("time", "level", "service", "message"),
         *("request_id", "method", "path", "status", "duration_ms"),
@@ -38,14 +41,14 @@ def test_a_line_tells_what_was_asked_and_answered(written: tuple[RequestLog, str
 def test_nothing_is_written_twice_or_before_it_is_flushed(written: tuple[RequestLog, str]) -> None:
     log, path = written
     log.note("id-1", "GET", ROUTE, "/", 200, 0.1)
-    assert lines(path) == []
+    assert lines(log, path) == []
     log.flush()
     log.flush()
-    assert len(lines(path)) == 1
+    assert len(lines(log, path)) == 1
 
 
 def test_requests_are_counted_when_their_lines_are_not_shown() -> None:
-    log = RequestLog(shown=False, descriptor=-1)
+    log = RequestLog(shown=False)
     labels = {"method": "PUT", "route": ROUTE, "status": "204"}
     log.note("id-1", "PUT", ROUTE, "/", 204, 0.1)
     log.flush()
@@ -55,9 +58,10 @@ def test_requests_are_counted_when_their_lines_are_not_shown() -> None:
 def test_a_reader_of_the_log_that_has_gone_fails_no_request() -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    log = RequestLog(descriptor=writing)
+    log = RequestLog(output=LogOutput(writing))
     log.note("id-1", "GET", ROUTE, "/", 200, 0.1)
     log.flush()
+    assert log.output.drain()
     os.close(writing)
 
 

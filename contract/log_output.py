@@ -1,0 +1,152 @@
+"""Log lines on their way to a descriptor: handing them over never blocks and never fails.
+
+A thread writes them. A full disk, a full pipe whose reader stands still, or a reader that
+has gone costs log lines and nothing else: what does not fit is dropped and counted, and
+once there is room again a line in the log says how many are missing.
+"""
+
+import atexit
+import errno
+import json
+import os
+import select
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from multiprocessing.util import Finalize
+from weakref import WeakSet
+
+# What may wait for a reader that stands still; as much again is in the writer's hands.
+MAX_PENDING_BYTES = 4 * 1024 * 1024
+# How long a process that ends waits for its last lines to be taken.
+DRAIN_SECONDS = 1.0
+
+NEWLINE = b"\n"
+
+
+class LogOutput:
+    """Writes whole lines to a descriptor; `on_drop` is called with the number of lines dropped."""
+
+    def __init__(
+        self, descriptor: int, service: str = "", on_drop: Callable[[int], object] = lambda _: None
+    ) -> None:
+        self._descriptor = descriptor
+        self._service = service
+        self._on_drop = on_drop
+        # Whether a full disk cut the line that was written last.
+        self._is_cut = False
+        self.start_over()
+        _outputs.add(self)
+
+    def start_over(self) -> None:
+        """Begin with nothing pending and no thread: in a forked child both are its parent's."""
+        self._unreported = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._is_writing = False
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    def write(self, lines: bytes) -> None:
+        """Hand over whole lines; drops them when too much is pending."""
+        with self._changed:
+            fits = self._pending_bytes + len(lines) <= MAX_PENDING_BYTES
+            if fits:
+                self._pending.append(lines)
+                self._pending_bytes += len(lines)
+                if self._thread is None:
+                    self._start_thread()
+                self._changed.notify_all()
+        if not fits:
+            self._drop(lines.count(NEWLINE))
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._write_forever, name="log", daemon=True)
+        self._thread.start()
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Wait until everything is written or dropped; false when that takes too long."""
+        with self._changed:
+            return self._changed.wait_for(self._is_idle, seconds)
+
+    def _is_idle(self) -> bool:
+        return not self._pending and not self._is_writing
+
+    def _write_forever(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending)
+                lines = b"".join(self._pending)
+                self._pending.clear()
+                self._pending_bytes = 0
+                self._is_writing = True
+            self._write(lines)
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+
+    def _write(self, lines: bytes) -> None:
+        """Write what there is room for, behind the notice of what was dropped before."""
+        reported = self._unreported
+        notice = (NEWLINE if self._is_cut else b"") + self._notice(reported)
+        data = notice + lines
+        written = write_all(self._descriptor, data)
+        if written:
+            self._is_cut = data[written - 1 : written] != NEWLINE
+        if written >= len(notice):
+            with self._changed:
+                self._unreported -= reported
+        if written < len(data):
+            self._drop(data[max(written, len(notice)) :].count(NEWLINE))
+
+    def _notice(self, dropped: int) -> bytes:
+        if not dropped:
+            return b""
+        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line: dict[str, object] = {"time": moment, "level": "warning", "service": self._service}
+        line |= {"message": "log lines dropped", "lines": dropped}
+        return json.dumps(line).encode() + NEWLINE
+
+    def _drop(self, lines: int) -> None:
+        with self._changed:
+            self._unreported += lines
+        self._on_drop(lines)
+
+
+def write_all(descriptor: int, data: bytes) -> int:
+    """Write as much as there is room for, however long a reader takes; returns how many bytes."""
+    view, written = memoryview(data), 0
+    while written < len(data):
+        try:
+            written += os.write(descriptor, view[written:])
+        except OSError as error:
+            # Whoever shares the descriptor with us may have made it non-blocking.
+            if error.errno != errno.EAGAIN:
+                return written
+            wait_for_room(descriptor)
+    return written
+
+
+def wait_for_room(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()
+
+
+_outputs: WeakSet[LogOutput] = WeakSet()
+
+
+def start_all_over() -> None:
+    for output in _outputs:
+        output.start_over()
+
+
+def drain_all() -> None:
+    for output in _outputs:
+        output.drain()
+
+
+os.register_at_fork(after_in_child=start_all_over)
+atexit.register(drain_all)
+# Children of multiprocessing skip atexit. Whoever flushes into an output does so before.
+Finalize(None, drain_all, exitpriority=0)
