@@ -33,8 +33,9 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 12.0
     ready_seconds: float = 90.0
-    # The process to name in pids/, for a part whose command starts the real one.
-    find_pid: Callable[[int], int] = lambda pid: pid
+    # The process to name in pids/, for a part whose command starts the real one: the
+    # command's own until that one has come up.
+    find_pid: Callable[[int], int] | None = None
 
 
 class Running:
@@ -58,10 +59,18 @@ class Running:
 
     def note_pid(self) -> None:
         """Keep pids/NAME true; the real process may come up after its command."""
-        pid = self.part.find_pid(self.process.pid)
+        find_pid, pid = self.part.find_pid, self.process.pid
+        if find_pid is not None:
+            pid = find_pid(pid)
         if pid != self.pid:
             self.pid = pid
             self.layout.write_pid(self.part.name, pid)
+
+    def is_settled(self) -> bool:
+        """Whether pids/NAME will stay as it is for as long as the part lives."""
+        if self.part.find_pid is None or self.pid != self.process.pid:
+            return True
+        return time.monotonic() - self.started_at > self.part.ready_seconds
 
     def died(self) -> bool:
         return self.process.poll() is not None

@@ -7,8 +7,13 @@ from local_stack.console import say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, Running, kill_group
+from local_stack.signals import SignalWait
 
-POLL_SECONDS = 0.1
+# After how many seconds to be called again, or None for not before something happens.
+Meanwhile = Callable[[], float | None]
+
+# How often a part is looked at whose real process has not come up yet.
+SETTLING_SECONDS = 0.2
 # A part that lived this long was well: its next death is answered at once.
 WELL_AFTER_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
@@ -32,15 +37,21 @@ class Watched:
         self.deaths_in_a_row = 0
         self.start_again_at: float | None = None
 
-    def watch(self) -> None:
-        """Look once: note a death, or start again when the pause is over."""
-        if self.start_again_at is not None:
-            if time.monotonic() >= self.start_again_at:
-                self.start_again()
-        elif self.running.died():
+    def watch(self) -> float | None:
+        """Look once: note a death, or start again when the pause is over.
+
+        Returns in how many seconds to look again, should nothing happen before;
+        None is for a part that runs, whose death will be told.
+        """
+        if self.start_again_at is None and self.running.died():
             self.note_death()
-        else:
-            self.running.note_pid()
+        if self.start_again_at is not None:
+            pause = self.start_again_at - time.monotonic()
+            if pause > 0:
+                return pause
+            self.start_again()
+        self.running.note_pid()
+        return None if self.running.is_settled() else SETTLING_SECONDS
 
     def note_death(self) -> None:
         """Decide when to start again, and see that nothing of the dead one is left."""
@@ -89,13 +100,13 @@ class Supervisor:
         except StackError as error:
             say(f"{error}; going on without it")
 
-    def run(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Watch over the parts until somebody asks to stop."""
-        while not self.stopping:
-            for each in self.watched:
-                each.watch()
-            meanwhile()
-            time.sleep(POLL_SECONDS)
+    def run(self, meanwhile: Meanwhile = lambda: None) -> None:
+        """Watch over the parts until somebody asks to stop; sleep while nothing happens."""
+        with SignalWait() as signals:
+            while not self.stopping:
+                looks = [*(each.watch() for each in self.watched), meanwhile()]
+                if not self.stopping:
+                    signals.wait(min((look for look in looks if look is not None), default=None))
 
     def stop(self, last_first: Sequence[str] = ()) -> None:
         """End the named parts one after another, then the others side by side."""

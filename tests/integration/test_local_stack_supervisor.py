@@ -48,8 +48,9 @@ def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: 
     """Let the supervisor watch in this thread until something is true."""
     deadline = time.monotonic() + seconds
 
-    def look() -> None:
+    def look() -> float:
         supervisor.stopping = condition() or time.monotonic() > deadline
+        return 0.05
 
     supervisor.run(meanwhile=look)
     assert condition()
@@ -89,6 +90,89 @@ def test_a_part_that_dies_at_once_is_not_started_in_a_tight_loop(
     deadline = time.monotonic() + 2
     watch_until(supervisor, lambda: time.monotonic() > deadline)
     assert 3 <= len(starts.read_text().splitlines()) <= 6
+
+
+def test_nothing_is_looked_at_until_something_happens(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    looks = []
+
+    def look() -> float | None:
+        looks.append(time.monotonic())
+        if read_pid(layout, "two") != first:
+            supervisor.stopping = True
+        return None
+
+    script = "import time; time.sleep(1.5); raise SystemExit(3)"
+    supervisor.start([part("one"), part("two", (sys.executable, "-c", script))])
+    first = read_pid(layout, "two")
+    supervisor.run(meanwhile=look)
+    assert len(looks) == 2
+
+
+def test_a_signal_to_stop_ends_the_wait_at_once(supervisor: Supervisor) -> None:
+    supervisor.start([part("one")])
+    before = signal.signal(signal.SIGUSR1, lambda *_: supervisor.ask_to_stop())
+    with subprocess.Popen(["/bin/sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}"]):
+        supervisor.run()
+    signal.signal(signal.SIGUSR1, before)
+    assert supervisor.stopping
+
+
+def test_the_real_process_behind_a_command_is_named_once_it_is_there(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    script = "sleep 1; sleep 600 & wait"
+    behind = Part(
+        "behind", ("/bin/sh", "-c", script), is_ready=lambda: True, find_pid=second_child_of
+    )
+    supervisor.start([behind])
+    command = read_pid(layout, "behind")
+    watch_until(supervisor, lambda: read_pid(layout, "behind") != command)
+    assert psutil.Process(read_pid(layout, "behind")).cmdline() == ["sleep", "600"]
+
+
+def second_child_of(pid: int) -> int:
+    children = psutil.Process(pid).children()
+    return next((child.pid for child in children if child.cmdline() == ["sleep", "600"]), pid)
+
+
+IDLE = """
+import sys
+from pathlib import Path
+import psutil
+from local_stack.layout import Layout
+from local_stack.process import Part
+from local_stack.supervisor import Supervisor
+layout = Layout(Path(sys.argv[1]))
+layout.create()
+supervisor = Supervisor(layout)
+parts = [Part(name, ("/bin/sleep", "600"), is_ready=bool) for name in "abcde"]
+command = ("/bin/sh", "-c", "sleep 600 & wait")
+find_pid = lambda pid: next((p.pid for p in psutil.Process(pid).children()), pid)
+parts.append(Part("behind", command, is_ready=bool, find_pid=find_pid))
+supervisor.start(parts)
+started = layout.directory / "started"
+supervisor.run(meanwhile=started.touch)
+"""
+WATCHED_SECONDS = 5.0
+
+
+def test_a_supervisor_of_parts_that_live_takes_no_time_of_the_processor(layout: Layout) -> None:
+    with subprocess.Popen([sys.executable, "-c", IDLE, str(layout.directory)]) as process:
+        started = layout.directory / "started"
+        wait_until(started.exists, 20, "the parts did not start")
+        before = cpu_seconds(process.pid)
+        time.sleep(WATCHED_SECONDS)
+        used = cpu_seconds(process.pid) - before
+        process.kill()
+    # A hundredth of a core, on a machine however busy: it does not count others' time.
+    assert used < WATCHED_SECONDS / 100
+
+
+def cpu_seconds(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def test_a_part_that_does_not_start_is_named_with_its_last_words(supervisor: Supervisor) -> None:
