@@ -55,7 +55,7 @@ def run_stack(stack: Stack) -> None:
     stop_on_signals(stack)
     try:
         welcome(stack.start(), stack)
-        stack.supervisor.run()
+        stack.supervisor.run(stack.look_after_elasticsearch)
     except KeyboardInterrupt:
         say()
     finally:
@@ -86,7 +86,9 @@ def stop_on_signals(stack: Stack) -> None:
 def welcome(environment: dict[str, str], stack: Stack) -> None:
     """Tell where everything is, and what to try first."""
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
-    search = "Elasticsearch" if environment["ELASTICSEARCH_URL"] else "PostgreSQL"
+    search = "PostgreSQL"
+    if environment["ELASTICSEARCH_URL"]:
+        search = "Elasticsearch, which is still starting: PostgreSQL until then"
     say(f"""
 crud_service       {crud}   docs {crud}/docs
 numbering_service  {numbering}   docs {numbering}/docs

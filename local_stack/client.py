@@ -19,6 +19,7 @@ from typing import Self
 import psutil
 
 from local_stack.applications import ROOT
+from local_stack.elasticsearch import is_green_enough
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
@@ -55,6 +56,15 @@ class RunningStack:
 
     def start(self) -> None:
         """Start everything and wait until it works; raises StackError when it does not."""
+        self.start_without_elasticsearch()
+        try:
+            self.wait_for_elasticsearch()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_without_elasticsearch(self) -> None:
+        """Start everything and wait for all that creations and reads need."""
         self.launch()
         try:
             wait_until(self.has_started, START_SECONDS, "the stack did not start", self.output)
@@ -62,6 +72,12 @@ class RunningStack:
             self.stop()
             raise
         self.environment = self.layout.read_env()
+
+    def wait_for_elasticsearch(self) -> None:
+        """Wait for Elasticsearch, where the stack has one."""
+        if url := self.environment["ELASTICSEARCH_URL"]:
+            failure = "Elasticsearch did not start"
+            wait_until(lambda: is_green_enough(url), START_SECONDS, failure, self.output)
 
     def launch(self) -> None:
         """Start the supervisor without waiting for it."""

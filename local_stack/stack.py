@@ -20,6 +20,7 @@ from local_stack.valkey import redis_url, valkey
 
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
 # A service that takes work stops before what it needs to finish that work.
+LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5
 STOPPED_FIRST = ("numbering", "crud", "worker")
 
 
@@ -129,6 +130,7 @@ class Stack(Stores):
     """The stores with crud, worker and numbering."""
 
     started = False
+    told_of_elasticsearch = False
 
     def prepare(self) -> None:
         super().prepare()
@@ -136,17 +138,33 @@ class Stack(Stores):
         require_free("NUMBERING_PORT", self.settings.numbering_port, self.settings.host)
 
     def start(self) -> dict[str, str]:
-        """Start everything; stack.env appears when all of it works."""
-        began = time.monotonic()
+        """Start everything; stack.env appears once crud, worker and numbering work.
+
+        Elasticsearch takes longer, and nothing needs it: PostgreSQL answers searches until then.
+        """
+        self.began = time.monotonic()
         self.environment = {**super().start(), **self.application_environment()}
         migrate(self.layout, self.environment)
         needed = self.supervisor.start(self.applications())
         self.supervisor.wait_ready(needed)
-        self.wait_for_elasticsearch()
         self.layout.write_env(self.environment)
         self.started = True
-        say(f"ready after {time.monotonic() - began:.1f} s")
+        say(f"ready after {time.monotonic() - self.began:.1f} s")
         return self.environment
+
+    def look_after_elasticsearch(self) -> float | None:
+        """Say once when Elasticsearch is there, or that it takes too long; for `Supervisor.run`."""
+        if not self.optional or self.told_of_elasticsearch:
+            return None
+        seconds = time.monotonic() - self.began
+        if all(running.part.is_ready() for running in self.optional):
+            say(f"elasticsearch is ready after {seconds:.1f} s")
+        elif seconds > max(running.part.ready_seconds for running in self.optional):
+            say(f"elasticsearch is not ready after {seconds:.0f} s; going on without it")
+        else:
+            return LOOK_FOR_ELASTICSEARCH_SECONDS
+        self.told_of_elasticsearch = True
+        return None
 
     def applications(self) -> list[Part]:
         """Our own processes, in the order in which they start."""

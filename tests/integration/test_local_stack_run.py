@@ -5,6 +5,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -126,6 +128,41 @@ def test_a_killed_supervisor_takes_everything_with_it_and_can_be_started_again(
     with stack:
         assert all(psutil.pid_exists(stack.pid(name)) for name in names)
         assert stack.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.timeout(400)
+def test_a_stack_is_there_for_the_demo_before_elasticsearch_has_started(tmp_path: Path) -> None:
+    try:
+        distribution(Layout(tmp_path))
+    except UnavailableError as error:
+        pytest.skip(f"NO ELASTICSEARCH: {error}")
+    stack = RunningStack(tmp_path)
+    stack.launch()
+    try:
+        wait_until((stack.layout.pids / "elasticsearch").exists, 120, "no process", stack.output)
+        with suspended(stack.pid("elasticsearch")):
+            wait_until(stack.has_started, 120, "it waits for Elasticsearch", stack.output)
+            assert "Elasticsearch, which is still starting" in stack.output()
+            done = run(tmp_path, "demo")
+            assert done.returncode == 0, done.stderr
+        said = "elasticsearch is ready after"
+        wait_until(lambda: said in stack.output(), 240, "Elasticsearch did not start", stack.output)
+    finally:
+        assert stack.stop() == 0
+
+
+@contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    """A process and what it has started, stopped by SIGSTOP, and going on afterwards."""
+    process = psutil.Process(pid)
+    processes = [process, *process.children(recursive=True)]
+    for each in processes:
+        each.suspend()
+    try:
+        yield
+    finally:
+        for each in processes:
+            each.resume()
 
 
 def test_the_pid_of_elasticsearch_is_that_of_the_server_itself(
