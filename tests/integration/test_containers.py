@@ -22,6 +22,8 @@ PRODUCTION = ROOT / "docker-compose.production.yml"
 SERVICES: dict[str, Any] = yaml.safe_load(PLAIN.read_text())["services"]
 OURS = ("migrate", "crud", "worker", "numbering")
 SETTINGS = {"crud": "crud_service.settings", "numbering": "numbering_service.settings"}
+# Elasticsearch and Grafana write beside their own programs.
+WRITABLE = {"elasticsearch", "grafana"}
 # Given by the Dockerfiles: the same in every container.
 IN_IMAGE = {"CONTAINER", "HOST", "CRUD_PORT", "NUMBERING_PORT"}
 SECRETS = {"POSTGRES_PASSWORD", "INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD", "ADMIN_TOKEN"}
@@ -160,13 +162,42 @@ def test_elasticsearch_gates_nothing() -> None:
         assert "elasticsearch" not in service.get("depends_on", {}), name
 
 
-@pytest.mark.parametrize("service", OURS)
-def test_our_containers_are_read_only_without_root_and_privileges(service: str) -> None:
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_container_is_without_privileges_and_bounded(service: str) -> None:
     it = SERVICES[service]
-    assert it["read_only"] is True
     assert it["cap_drop"] == ["ALL"]
+    assert "cap_add" not in it
     assert it["security_opt"] == ["no-new-privileges:true"]
+    assert it["pids_limit"] > 0
+    assert it["mem_limit"]
+    assert it["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert it.get("read_only") is (None if service in WRITABLE else True)
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_our_containers_are_without_root(service: str) -> None:
     assert stage(service).last("USER") == "10001:10001"
+
+
+@pytest.mark.parametrize("store", ["postgres", "valkey"])
+def test_a_store_is_its_images_user_from_the_start(store: str) -> None:
+    assert SERVICES[store]["user"] == "999:999"
+
+
+def test_postgresql_may_have_a_process_for_each_connection() -> None:
+    words = [word for word in SERVICES["postgres"]["command"] if "=" in word]
+    given = dict(word.split("=", 1) for word in words)
+    assert SERVICES["postgres"]["pids_limit"] > int(given["max_connections"]) + 20
+
+
+def test_no_container_asks_for_what_a_machine_may_not_grant() -> None:
+    assert [name for name, it in SERVICES.items() if "ulimits" in it] == []
+
+
+def test_an_image_of_ours_is_built_by_one_service_and_pulled_by_none() -> None:
+    for name in OURS:
+        it = SERVICES[name]
+        assert ("build" in it) != (it.get("pull_policy") == "never"), name
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.crud", "Dockerfile.numbering"])
