@@ -8,12 +8,32 @@ import os
 import sys
 
 from django.core.management import execute_from_command_line
+from django.db.utils import OperationalError
 
 
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        if reason := why_not_connected(error):
+            sys.exit(f"crud_service.manage: {reason}")
+        raise
+
+
+def why_not_connected(error: OperationalError) -> str:
+    """One line for a connection that was not made; empty when it was, and failed later."""
+    if getattr(error.__cause__, "sqlstate", None) is not None:
+        return ""
+    said = " ".join(str(error).split())
+    if "password authentication failed" not in said:
+        return f"PostgreSQL cannot be reached: {said}"
+    return (
+        "PostgreSQL refuses the password of DATABASE_URL. Its data (in containers: the volume"
+        " `postgres`) keeps the password that it was made with until it is changed there:"
+        " see docs/operations.md, Start and stop."
+    )
 
 
 if __name__ == "__main__":

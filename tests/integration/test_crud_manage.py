@@ -1,0 +1,40 @@
+"""Management commands that cannot reach PostgreSQL say so in one line."""
+
+import os
+import subprocess
+import sys
+
+from local_stack.applications import ROOT
+from local_stack.ports import choose_port
+
+
+def migrate(database_url: str) -> tuple[int, str]:
+    """The exit code, and what was said to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
+        cwd=ROOT,
+        env={**os.environ, "DATABASE_URL": database_url, "LOCAL_STACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_refused_password_is_explained_in_one_line(database_url: str) -> None:
+    user, _, rest = database_url.rpartition("@")
+    code, said = migrate(f"{user.rpartition(':')[0]}:another-one@{rest}")
+    assert code == 1
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: PostgreSQL refuses the password of DATABASE_URL.")
+    assert "another-one" not in line
+
+
+def test_a_server_that_is_not_there_is_named_in_one_line() -> None:
+    port = choose_port()
+    code, said = migrate(f"postgresql://postgres@127.0.0.1:{port}/chat")
+    assert code == 1
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: PostgreSQL cannot be reached: ")
+    assert f"port {port}" in line
