@@ -124,7 +124,7 @@ def test_rare_frames_are_read_and_leave_the_connection_in_order(
             again = connection.send(request("GET", "/health/live")).read()
             assert again is not None
             assert again.status == 200
-    assert next(ground.expected)
+    ground.check_created(1)
     ground.restore()
 
 
@@ -250,7 +250,7 @@ def test_a_client_that_closes_its_half_behind_a_request_gets_its_answer(ground: 
             assert reply is not None
             assert reply.status == door.accepted
             assert connection.ends()
-    assert next(ground.expected)
+    ground.check_created(1)
     ground.restore()
 
 
@@ -264,7 +264,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(ground: Ground) -> None:
             reply = connection.send(GOOD).read()
             assert reply is not None
             assert reply.status == door.accepted
-    assert next(ground.expected)
+    ground.check_created(1)
     ground.restore()
 
 

@@ -118,7 +118,7 @@ def test_odd_json_means_what_the_standard_says(ground: Ground, body: str, kept: 
     try:
         for door in ground.doors.values():
             assert door.send_json(body).status == door.accepted
-        assert next(ground.expected)
+        ground.check_created(1)
         assert ground.api.get(ground.message)["body"] == kept
         assert ground.api.get(ground.application)["name"] == kept
     finally:
