@@ -1,8 +1,11 @@
 """Ports: the two public ones must be free, those of the stores are chosen."""
 
+import fcntl
 import json
+import os
 import random
 import socket
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -29,10 +32,46 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
+class Reservations:
+    """Ports that this process was given, whether or not something listens on them yet.
+
+    Each is a locked byte of one file: other processes of this user choose another port,
+    and the kernel gives it back when this process ends, however it does.
+    """
+
+    def __init__(self) -> None:
+        self._ports: set[int] = set()
+        self._descriptor: int | None = None
+
+    def reserve(self, port: int) -> bool:
+        """Reserve a port; false when another process has it. Twice is as good as once."""
+        try:
+            # A lock of POSIX: it belongs to the process, and closing any descriptor of the
+            # file gives it back. So there is one, which stays open.
+            fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except (BlockingIOError, PermissionError):
+            return False
+        self._ports.add(port)
+        return True
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            path = Path(tempfile.gettempdir()) / f"chat-backend-ports-{os.getuid()}"
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        return self._descriptor
+
+    def __contains__(self, port: int) -> bool:
+        return port in self._ports
+
+
+RESERVATIONS = Reservations()
+
+
 def choose_port(taken: set[int] | None = None) -> int:
-    """A free port outside the range of outgoing connections."""
+    """A free port outside the range of outgoing connections, reserved for this process."""
     for port in random.sample(CHOSEN_FROM, 200):
-        if port not in (taken or set()) and is_free(port):
+        is_taken = port in (taken or set()) or port in RESERVATIONS
+        if not is_taken and RESERVATIONS.reserve(port) and is_free(port):
             return port
     raise StackError("no free port was found between 20000 and 32000")
 
@@ -43,7 +82,7 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
     ports: dict[str, int] = {}
     for name in names:
         port = known.get(name, 0)
-        usable = port and port not in ports.values() and is_free(port)
+        usable = port not in {0, *ports.values()} and RESERVATIONS.reserve(port) and is_free(port)
         ports[name] = port if usable else choose_port(set(ports.values()))
     if ports != known:
         write_atomically(path, json.dumps(ports), mode=0o644)

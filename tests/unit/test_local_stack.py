@@ -2,10 +2,14 @@
 
 import errno
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from local_stack.applications import ROOT
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
@@ -55,6 +59,36 @@ def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
 def test_chosen_ports_are_not_those_of_outgoing_connections() -> None:
     assert choose_port() in CHOSEN_FROM
     assert CHOSEN_FROM.stop <= 32768
+
+
+CHOOSE = """
+import sys
+from local_stack import ports
+ports.CHOSEN_FROM = range(int(sys.argv[1]), int(sys.argv[1]) + 200)
+chosen = {ports.choose_port() for _ in range(int(sys.argv[2]))}
+print(*chosen, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_port_is_chosen_by_one_process_before_anything_listens_on_it() -> None:
+    """With two hundred to choose from, chance alone would have many chosen twice."""
+    command = [sys.executable, "-c", CHOOSE, "19000"]
+    with chooser([*command, "90"]) as one, chooser([*command, "90"]) as other:
+        assert len(one) == len(other) == 90
+        assert one & other == set()
+    with chooser([*command, "180"]) as again:
+        assert len(again) == 180
+
+
+@contextmanager
+def chooser(command: list[str]) -> Iterator[set[int]]:
+    """The ports that a process chose, for as long as it lives."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield {int(port) for port in process.stdout.readline().split()}
 
 
 def test_settings_come_from_the_environment_and_have_defaults() -> None:
