@@ -1,5 +1,6 @@
 """One part of the stack as an operating system process: start, stop, and be found again."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -54,20 +55,25 @@ class Running:
                 env={**os.environ, **part.environment, MARK: str(layout.directory)},
                 start_new_session=True,
             )
-        self.pid = 0
+        self.pid = self.process.pid
+        self.noted_pid = 0
         self.note_pid()
 
     def note_pid(self) -> None:
         """Keep pids/NAME true; the real process may come up after its command."""
-        find_pid, pid = self.part.find_pid, self.process.pid
-        if find_pid is not None:
-            pid = find_pid(pid)
-        if pid != self.pid:
-            self.pid = pid
-            self.layout.write_pid(self.part.name, pid)
+        if self.part.find_pid is not None:
+            self.pid = self.part.find_pid(self.process.pid)
+        if self.pid == self.noted_pid:
+            return
+        # A full disk is no reason to end a stack that works: it is written later.
+        with contextlib.suppress(OSError):
+            self.layout.write_pid(self.part.name, self.pid)
+            self.noted_pid = self.pid
 
     def is_settled(self) -> bool:
-        """Whether pids/NAME will stay as it is for as long as the part lives."""
+        """Whether pids/NAME is true, and will stay so for as long as the part lives."""
+        if self.noted_pid != self.pid:
+            return False
         if self.part.find_pid is None or self.pid != self.process.pid:
             return True
         return time.monotonic() - self.started_at > self.part.ready_seconds

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from local_stack.console import say
-from local_stack.failure import StackError
+from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.process import Part, Running, kill_group
 from local_stack.signals import SignalWait
@@ -50,6 +50,8 @@ class Watched:
             if pause > 0:
                 return pause
             self.start_again()
+            if self.start_again_at is not None:
+                return LONGEST_PAUSE_SECONDS
         self.running.note_pid()
         return None if self.running.is_settled() else SETTLING_SECONDS
 
@@ -66,7 +68,12 @@ class Watched:
 
     def start_again(self) -> None:
         self.start_again_at = None
-        self.running = Running(self.part, self.layout)
+        try:
+            self.running = Running(self.part, self.layout)
+        except OSError as error:
+            # No room for its log, no memory for a process: that may pass.
+            say(f"{self.part.name} can't be started now: {explain(error, self.layout.directory)}")
+            self.start_again_at = time.monotonic() + LONGEST_PAUSE_SECONDS
 
 
 class Supervisor:

@@ -1,8 +1,9 @@
-"""A disk that is full for some seconds, below Valkey's log and below PostgreSQL."""
+"""A disk that is full for some seconds, below Valkey's log, PostgreSQL and everybody's logs."""
 
 import random
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,8 +21,9 @@ Disks = dict[str, SmallDisk]
 @pytest.fixture(scope="module")
 def disks() -> Iterator[Disks]:
     directory = SESSION / "disks"
-    with small_disk(directory / "valkey") as one, small_disk(directory / "postgres") as other:
-        yield {"valkey": one, "postgres": other}
+    with ExitStack() as mounted:
+        names = ("valkey", "postgres", "log")
+        yield {name: mounted.enter_context(small_disk(directory / name)) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +51,18 @@ def test_a_full_disk_below_postgresql_costs_no_creation(
         time.sleep(FULL_SECONDS)
         disks["postgres"].make_room()
     assert load.errors == 0, load.figures.refusals
+
+
+def test_a_full_disk_below_the_logs_costs_log_lines_and_nothing_else(
+    stack_on_disks: RunningStack, disks: Disks, chance: random.Random
+) -> None:
+    log = stack_on_disks.layout.logs / "numbering.log"
+    with loaded(stack_on_disks, "disk of the logs full", chance, None) as load:
+        disks["log"].fill()
+        full_size, before = log.stat().st_size, load.answered
+        time.sleep(FULL_SECONDS)
+        assert load.answered > before
+        disks["log"].make_room()
+        wait_until(lambda: log.stat().st_size > full_size + 10_000, 30, "it does not log again")
+    assert load.errors == 0, load.figures.refusals
+    assert "log lines dropped" in log.read_text()

@@ -1,5 +1,6 @@
 """The supervisor on real processes that stand in for ours."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -65,6 +67,45 @@ def test_a_killed_part_is_started_again_under_a_new_pid(
     watch_until(supervisor, lambda: read_pid(layout, "one") != dead)
     assert psutil.pid_exists(read_pid(layout, "one"))
     assert read_pid(layout, "two") == other
+
+
+class FullDisk(Layout):
+    """A layout on a disk that may be full: neither pids nor logs can be written then."""
+
+    is_full = False
+
+    def write_pid(self, name: str, pid: int) -> None:
+        self.check()
+        super().write_pid(name, pid)
+
+    def open_log(self, name: str) -> IO[bytes]:
+        if name == "log":
+            self.check()
+        return super().open_log(name)
+
+    def check(self) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.directory))
+
+
+@pytest.mark.parametrize("name", ["pid", "log"])
+def test_a_full_disk_does_not_end_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("local_stack.supervisor.LONGEST_PAUSE_SECONDS", 0.5)
+    layout = FullDisk(tmp_path)
+    layout.create()
+    supervisor = Supervisor(layout)
+    supervisor.start([part(name)])
+    dead = read_pid(layout, name)
+    layout.is_full = True
+    os.kill(dead, signal.SIGKILL)
+    full_until = time.monotonic() + 1
+    watch_until(supervisor, lambda: time.monotonic() > full_until)
+    layout.is_full = supervisor.stopping = False
+    watch_until(supervisor, lambda: read_pid(layout, name) != dead)
+    assert psutil.pid_exists(read_pid(layout, name))
+    supervisor.stop()
 
 
 def test_what_a_dead_part_had_started_ends_with_it(supervisor: Supervisor, layout: Layout) -> None:
