@@ -16,6 +16,7 @@ import redis
 
 from bench import report
 from bench.creations import creations
+from bench.idle import idle
 from bench.pipeline import pipeline
 from bench.reads import reads
 from bench.results import Results, say
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
     "search": (search, "searches on both backends, checked against plain Python"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
+    "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
 INTERRUPTED = 130
 

@@ -31,6 +31,8 @@ class Sizes:
     long_list: int = 100_000
     list: int = 10_000
     rounds: int = 3
+    settle_seconds: int = 20
+    idle_seconds: int = 60
 
 
 FULL = Sizes()
@@ -56,4 +58,6 @@ QUICK = Sizes(
     long_list=5_000,
     list=2_000,
     rounds=1,
+    settle_seconds=5,
+    idle_seconds=10,
 )
