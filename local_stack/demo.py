@@ -13,7 +13,7 @@ from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stack import Settings
 
-SEARCHABLE_WITHIN_SECONDS = 10.0
+SEARCHABLE_WITHIN_SECONDS = 30.0
 BODIES = (
     "Hello, is anybody in the Café?",
     "Ruby on Rails, or Django?",

@@ -6,8 +6,10 @@ from typing import Any, TypeVar
 
 import httpx
 
-SEARCHABLE_WITHIN_SECONDS = 2.0
-STORED_WITHIN_SECONDS = 10.0
+# Generous: what is claimed is that it happens by itself, on a busy machine too. How soon it
+# happens on an idle one is what the benchmarks tell.
+SEARCHABLE_WITHIN_SECONDS = 30.0
+STORED_WITHIN_SECONDS = 30.0
 
 T = TypeVar("T")
 

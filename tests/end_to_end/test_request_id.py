@@ -11,7 +11,7 @@ from local_stack.client import RunningStack
 from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api, eventually
 
 HEADER = "X-Request-ID"
-LOGGED_WITHIN_SECONDS = 10.0
+LOGGED_WITHIN_SECONDS = 30.0
 Line = dict[str, Any]
 
 pytestmark = pytest.mark.timeout(500)
@@ -42,7 +42,7 @@ def quiet_chat(stack: RunningStack, api: Api) -> str:
     api.wait_for_numbers(f"{chat}/messages/search?keyword=quiet", [1], SEARCHABLE_WITHIN_SECONDS)
     leases = "lease:persist", "lease:index", "wake_up:persist", "wake_up:index"
     with redis.Redis.from_url(stack.environment["REDIS_URL"]) as store:
-        assert eventually(lambda: store.exists(*leases), lambda held: held == 0, 15.0) == 0
+        assert eventually(lambda: store.exists(*leases), lambda held: held == 0, 30.0) == 0
     return chat
 
 

@@ -30,7 +30,7 @@ def test_a_killed_process_is_started_again_and_nothing_is_lost(
 def wait_until_well(api: Api) -> None:
     """Wait until both services say that everything they need is there."""
     for url in (api.crud, api.numbering):
-        status = eventually(lambda url=url: readiness(api, url), lambda it: it == 200, 30)
+        status = eventually(lambda url=url: readiness(api, url), lambda it: it == 200, 60)
         assert status == 200
 
 

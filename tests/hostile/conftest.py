@@ -109,5 +109,5 @@ def ground(stack: RunningStack) -> Iterator[Ground]:
         application = api.application(BEFORE)
         chat = api.chat(application)
         assert api.message(chat, BEFORE) == 1
-        eventually(lambda: api.numbers(f"{chat}/messages"), lambda it: it == [1], 10)
+        eventually(lambda: api.numbers(f"{chat}/messages"), lambda it: it == [1], 30)
         yield Ground(stack, api, application, chat)

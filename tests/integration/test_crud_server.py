@@ -116,8 +116,10 @@ def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
             received += chunk
             if position % 20 == 0:
                 highest = max(highest, server.resident_kib())
+        whole = time.monotonic() - started
     assert [item["number"] for item in json.loads(received)] == list(range(1, 100_001))
-    assert first_byte < 0.1
+    # Not after the whole list was made; on a busy machine both take longer.
+    assert first_byte < whole / 3
     assert highest - before < 20 * 1024
 
 

@@ -95,7 +95,7 @@ def raw(service: Numbering, data: bytes, *, finish: bool = False) -> Reply:
         async with Client(service.port) as client:
             return await client.send(data)
 
-    return asyncio.run(asyncio.wait_for(ask(), 10))
+    return asyncio.run(asyncio.wait_for(ask(), 30))
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -233,7 +233,7 @@ def test_a_url_is_bounded_too(service: Numbering) -> None:
 def test_a_chunked_body_is_cut_off_while_it_arrives(service: Numbering) -> None:
     start = f"POST {MESSAGES} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(start)
         sent = 0
         with contextlib.suppress(ConnectionError):
@@ -266,7 +266,7 @@ def test_a_request_that_takes_too_long_is_ended(
 ) -> None:
     started = time.monotonic()
     problem(raw(service, part), 408, "request_timeout")
-    assert 0.5 < time.monotonic() - started < 4
+    assert 0.5 < time.monotonic() - started < 20
     assert not accepted(sequences)
 
 
@@ -308,12 +308,12 @@ def test_an_upgrade_that_is_not_offered_is_ignored(
                 for _ in range(2)
             ]
 
-    assert asyncio.run(asyncio.wait_for(ask(), 10)) == [1, 2]
+    assert asyncio.run(asyncio.wait_for(ask(), 30)) == [1, 2]
 
 
 def test_an_expected_100_is_sent_before_the_body(service: Numbering) -> None:
     start = f"POST {MESSAGES} HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\nExpect: 100-continue"
-    with socket.create_connection(("127.0.0.1", service.port), timeout=3) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
         connection.sendall(start.encode() + b"\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 100")
         connection.sendall(b'{"body":"x"}')

@@ -63,7 +63,7 @@ def test_a_wake_up_stores_and_its_request_id_is_in_the_log(
     assert line["request_ids"] == ["request-of-the-message"]
     assert line["woken_by"] == "request-that-woke"
     assert line["messages"] == 1
-    assert 0 <= line["lag_ms"] < 3000
+    assert 0 <= line["lag_ms"] < 15_000
 
 
 def test_what_nobody_woke_for_is_swept_up_within_seconds(
@@ -110,7 +110,7 @@ def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
         accept_many(stream, 0, 20_000)
         wait_until(lambda: bool(stream.exists(LEASE_PERSIST)), 5)
         worker.kill()
-        psutil.wait_procs(children, timeout=2)
+        psutil.wait_procs(children, timeout=10)
         assert not any(child.is_running() for child in children)
         wait_until(lambda: is_drained(stream), 20, standby.output)
     assert count_messages(database) == 20_000
