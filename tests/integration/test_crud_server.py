@@ -13,6 +13,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from tests.api_client import eventually
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 
@@ -97,8 +98,10 @@ def test_readers_that_stop_half_way_give_their_threads_back(
         assert client.get(f"{server.url}{path}?limit=1").status_code == 200
         for reader in readers:
             reader.close()
-        time.sleep(0.3)
-    assert len(client.get(f"{server.url}{path}").json()) == 20_000
+    answer = eventually(
+        lambda: client.get(f"{server.url}{path}"), lambda it: it.status_code == 200, 20
+    )
+    assert len(answer.json()) == 20_000
 
 
 def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
