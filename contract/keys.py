@@ -2,20 +2,23 @@
 
 accepted                         stream: entries numbered and not yet stored, the backlog;
                                  written by numbers.lua, until they are stored
-sequence:chats:<token>           highest chat number handed out; written by numbers.lua and
-sequence:messages:<token>:<chat> seed.lua; highest message number; a week since the last use;
+sequence:chats:<token>           highest chat number handed out; started by crud_service with the
+                                 application, moved by numbers.lua, seeded by write_sequence.lua
+sequence:messages:<token>:<chat> highest message number; started and moved by numbers.lua, seeded
+                                 likewise; both a week since the last use, or
                                  "unknown", for a second, when there is no such application or chat
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
-lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds
+lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds, deleted by
+                                 whoever starts the sequence of something new
 wake_up:persist, wake_up:index   a task is on its way; whoever sends it, a second
 lease:persist, lease:index       the worker that persists or indexes now; worker, 5 seconds
 metrics:worker                   hash: what the workers counted; worker, for good
 
 An idle sequence may expire, be evicted by hand or be lost: the next request
-seeds it again from the highest number stored (see `numbering_service.seeding`).
+seeds it again from the backlog and the tables (see `numbering_service.seeding`).
 """
 
 ACCEPTED = "accepted"

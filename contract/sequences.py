@@ -1,20 +1,41 @@
-"""The internal endpoint from which a missing sequence is seeded.
+"""The internal endpoints from which missing sequences are seeded.
 
-Consumer: `numbering_service.seeding`. Producer: `crud_service.chat.internal_views`.
+Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.chat.internal_views`.
 
     GET /internal/sequences/{access_token}                  highest chat number
     GET /internal/sequences/{access_token}/{chat_number}    highest message number
     Authorization: Bearer <INTERNAL_TOKEN>
 
-    200 {"highest_number": 41}     0 when nothing is stored yet
-    401                            no token, or a wrong one
-    404                            no such application, or no such chat
+    200 {"highest_number": 41, "exists": true}
+    401    no token, or a wrong one
+    404    no such application, or no such chat, and no number of it was ever taken
+
+A number is taken when it is stored, and when its entry was set aside or is in
+conflict. 0 means that none is. `exists` is false for numbers whose application is
+not there; they count nevertheless once it is.
+
+    GET /internal/applications?access_tokens=AAAA…,BBBB…    which of these exist
+
+    200 {"access_tokens": ["AAAA…"]}
 """
 
+from collections.abc import Iterable
+
 HIGHEST_NUMBER = "highest_number"
+EXISTS = "exists"
+ACCESS_TOKENS = "access_tokens"
+
+APPLICATIONS_PATH = "/internal/applications"
+# Their tokens make an address of 2.5 KB, which every server and proxy takes.
+MAX_ACCESS_TOKENS = 100
 
 
 def sequence_path(access_token: str, chat_number: int | None) -> str:
     """Path of the endpoint for an application's chats, or for a chat's messages."""
     path = f"/internal/sequences/{access_token}"
     return path if chat_number is None else f"{path}/{chat_number}"
+
+
+def applications_path(access_tokens: Iterable[str]) -> str:
+    """Path and query of the endpoint for which applications exist."""
+    return f"{APPLICATIONS_PATH}?{ACCESS_TOKENS}={','.join(access_tokens)}"

@@ -13,7 +13,7 @@ from django.views.generic import RedirectView
 from contract.paths import TOKEN_PATTERN
 from crud_service import documentation, health, metrics, static_files
 from crud_service.chat.admin_site import site
-from crud_service.chat.internal_views import SequenceView
+from crud_service.chat.internal_views import ExistingApplicationsView, SequenceView
 from crud_service.chat.list_views import ApplicationsView, ChatsView, MessagesView
 from crud_service.chat.search_view import SearchView
 from crud_service.chat.views import ApplicationView, ChatView, MessageView
@@ -38,6 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     endpoint(f"{APPLICATION}/chats", ChatsView.as_view(), "chats"),
     endpoint(APPLICATION, ApplicationView.as_view(), "application"),
     endpoint("^applications", ApplicationsView.as_view(), "applications"),
+    endpoint("^internal/applications", ExistingApplicationsView.as_view(), "existing_applications"),
     endpoint(SEQUENCE, SequenceView.as_view(), "chat_sequence"),
     endpoint(
         f"{SEQUENCE}/(?P<chat_number>[1-9][0-9]{{0,18}})",

@@ -70,12 +70,15 @@ local function read_sequence(key)
   return known
 end
 
--- Lets messages follow a chat at once, even if it was asked for too early a moment ago.
+-- Lets messages follow a chat at once, even if it was asked for too early a moment ago. Whoever
+-- seeds this sequence at the moment has not seen the chat, and loses the lock (keys.seed_lock).
 local function start_messages(key)
   if redis.pcall('GET', key) == 'unknown' then
     redis.call('DEL', key)
   end
-  redis.call('SET', key, '0', 'NX', 'EX', sequence_ttl)
+  if redis.call('SET', key, '0', 'NX', 'EX', sequence_ttl) then
+    redis.call('DEL', 'lock:' .. key)
+  end
 end
 
 -- What a request with this idempotency key is answered, nil when it is the first one.

@@ -1,12 +1,16 @@
-"""The internal endpoint of `contract.sequences`, from which a missing sequence is seeded."""
+"""The internal endpoints of `contract.sequences`, from which missing sequences are seeded."""
+
+import json
+import re
 
 from django.http import HttpRequest, HttpResponse
 
-from contract.problems import NotFound
-from contract.sequences import HIGHEST_NUMBER
+from contract.paths import TOKEN_PATTERN
+from contract.problems import NotFound, ValidationFailed
+from contract.sequences import ACCESS_TOKENS, EXISTS, HIGHEST_NUMBER, MAX_ACCESS_TOKENS
 from crud_service.authorization import require_internal_token
 from crud_service.chat.api_view import ApiView
-from crud_service.chat.highest_numbers import highest_number
+from crud_service.chat.highest_numbers import existing_applications, highest_number
 from crud_service.responses import json_response
 
 
@@ -17,7 +21,20 @@ class SequenceView(ApiView):
         self, request: HttpRequest, access_token: str, chat_number: int | None = None
     ) -> HttpResponse:
         require_internal_token(request)
-        highest = highest_number(access_token, chat_number)
-        if highest is None:
+        highest, exists = highest_number(access_token, chat_number)
+        if not exists and not highest:
             raise NotFound("There is no such application or chat.")
-        return json_response(b'{"%s":%d}' % (HIGHEST_NUMBER.encode(), highest))
+        return json_response(json.dumps({HIGHEST_NUMBER: highest, EXISTS: exists}).encode())
+
+
+class ExistingApplicationsView(ApiView):
+    """`/internal/applications?access_tokens=…`"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        require_internal_token(request)
+        tokens = request.GET.get(ACCESS_TOKENS, "").split(",")
+        if len(tokens) > MAX_ACCESS_TOKENS or not all(
+            re.fullmatch(TOKEN_PATTERN, token, re.ASCII) for token in tokens
+        ):
+            raise ValidationFailed(ACCESS_TOKENS, "are tokens with commas between them.")
+        return json_response(json.dumps({ACCESS_TOKENS: existing_applications(tokens)}).encode())

@@ -8,9 +8,10 @@ import secrets
 import string
 from typing import Any
 
-from contract.problems import PreconditionFailed
+from contract.problems import PreconditionFailed, StoreUnavailable
 from crud_service.chat.etags import if_match_holds
 from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
+from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.database import Connection, run
 from crud_service.search.wake_up import wake_indexer
 
@@ -55,14 +56,23 @@ def new_access_token() -> str:
 
 
 def create_application(name: str) -> tuple[str, bytes]:
-    """A new application: its token, and itself as JSON."""
+    """A new application: its token, and itself as JSON.
+
+    The sequence of its chats is started once and before the row can be seen, so
+    that nobody can have been given a number of it yet.
+    """
     token = new_access_token()
+    start_chats(token)
 
     def create(connection: Connection) -> bytes:
         (application,) = connection.execute(CREATE, (token, name)).fetchone() or (b"",)
         return bytes(application)
 
-    return token, run(create)
+    try:
+        return token, run(create)
+    except StoreUnavailable:
+        forget_chats(token)
+        raise
 
 
 def rename_application(access_token: str, name: str, if_match: str | None) -> bytes | None:

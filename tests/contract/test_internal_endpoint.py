@@ -14,7 +14,14 @@ from redis.asyncio import Redis
 
 from contract import keys
 from contract.problems import NotFound, StoreUnavailable
-from contract.sequences import HIGHEST_NUMBER, sequence_path
+from contract.sequences import (
+    ACCESS_TOKENS,
+    EXISTS,
+    HIGHEST_NUMBER,
+    MAX_ACCESS_TOKENS,
+    applications_path,
+    sequence_path,
+)
 from local_stack.applications import is_live
 from local_stack.ports import choose_port
 from numbering_service.creation import Creation
@@ -109,5 +116,42 @@ def test_the_endpoint_answers_as_it_is_written_down(running_crud: Crud) -> None:
         ):
             reply = client.get(path, headers=allowed)
             assert (reply.status_code, reply.json().get(HIGHEST_NUMBER)) == (status, highest)
+            assert reply.json().get(EXISTS, False) is (status == 200)
             for refused in ({}, {"Authorization": "Bearer x"}, {"Authorization": INTERNAL_TOKEN}):
                 assert client.get(path, headers=refused).status_code == 401
+
+
+def test_existing_applications_are_told_from_others(running_crud: Crud) -> None:
+    allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    others = [f"{number:024d}" for number in range(MAX_ACCESS_TOKENS - 1)]
+    with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
+        reply = client.get(applications_path([*others, A]), headers=allowed)
+        assert (reply.status_code, reply.json()) == (200, {ACCESS_TOKENS: [A]})
+        assert client.get(applications_path([B]), headers=allowed).json() == {ACCESS_TOKENS: []}
+        for wrong in ([], ["x"], [A, ""], [*others, A, B]):
+            assert client.get(applications_path(wrong), headers=allowed).status_code == 422
+        assert client.get(applications_path([A])).status_code == 401
+
+
+SET_ASIDE = """
+INSERT INTO set_aside_entries (entry_id, access_token, chat_number, number, payload, reason)
+VALUES (%s, %s, %s, %s, '{}', 'x') RETURNING id
+"""
+
+
+def test_numbers_that_were_set_aside_are_taken_without_their_chat(
+    running_crud: Crud, migrated_database_url: str
+) -> None:
+    """Chat 9 was answered but could not be stored, nor could three messages of it."""
+    query(migrated_database_url, SET_ASIDE, "1-1", A, None, 9)
+    query(migrated_database_url, SET_ASIDE, "1-2", A, 9, 3)
+    query(migrated_database_url, SET_ASIDE, "1-3", B, 1, 4)
+    allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
+        for path, highest, exists in (
+            (sequence_path(A, None), 9, True),
+            (sequence_path(A, 9), 3, True),
+            (sequence_path(B, 1), 4, False),
+        ):
+            reply = client.get(path, headers=allowed).json()
+            assert reply == {HIGHEST_NUMBER: highest, EXISTS: exists}

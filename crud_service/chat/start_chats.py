@@ -1,0 +1,54 @@
+"""Starts the sequence of a new application's chats, so that nobody has to seed it.
+
+Why this cannot repeat a number: it happens before the application's row is
+committed. Until then its token is in no list and in no answer, and as it cannot
+be guessed, nothing can have been accepted for it. Afterwards nothing here writes
+the sequence again, whatever else is tried twice. (After the commit would be too
+late by a hair: the list of applications shows the token, a chat is created, its
+sequence is lost, and only then is it "started".)
+
+Redis unavailable costs the creation no more than a time-out, and at most one
+creation a second: the sequence is then seeded by the first chat.
+"""
+
+import logging
+from pathlib import Path
+
+import redis
+
+from contract import keys
+from crud_service.redis_client import client
+from crud_service.search.circuit import Circuit
+
+logger = logging.getLogger(__name__)
+circuit = Circuit(pause=1.0)
+
+_START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_text()
+
+
+def start_chats(access_token: str) -> None:
+    """Write the sequence of a new application's chats; never over a number, never raises."""
+    sequence = keys.chat_sequence(access_token)
+    if not circuit.may_ask():
+        return
+    try:
+        client().eval(_START, 2, sequence, keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS)
+        circuit.succeeded()
+    except redis.RedisError as error:
+        logger.warning("no sequence was started: %s", error)
+        circuit.failed()
+
+
+def forget_chats(access_token: str) -> None:
+    """Delete the sequence of an application that may not have come about; never raises.
+
+    Should it have, unknown to us, its first chat seeds the sequence.
+    """
+    if not circuit.may_ask():
+        return
+    try:
+        client().delete(keys.chat_sequence(access_token))
+        circuit.succeeded()
+    except redis.RedisError as error:
+        logger.warning("a sequence was left behind: %s", error)
+        circuit.failed()

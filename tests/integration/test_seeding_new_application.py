@@ -1,0 +1,119 @@
+"""A new application's sequence is written when the application is made."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from contract import keys
+from tests.integration.breakable import Breakable, breakable
+from tests.integration.crud_rows import Database
+
+
+@pytest.fixture
+def client(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(clean_crud["REDIS_URL"]) as connection:
+        yield connection
+
+
+@pytest.fixture
+def link(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Breakable]:
+    """What crud_service's client of Redis goes through."""
+    from crud_service.chat import start_chats
+    from crud_service.search.circuit import Circuit
+
+    url = urlsplit(clean_crud["REDIS_URL"])
+    with breakable(url.hostname or "", url.port or 0) as proxy:
+        netloc = f"127.0.0.1:{proxy.port}"
+        through_it = redis.Redis.from_url(
+            url._replace(netloc=netloc).geturl(), socket_timeout=0.5, retry=None
+        )
+        monkeypatch.setattr(start_chats, "client", lambda: through_it)
+        monkeypatch.setattr(start_chats, "circuit", Circuit(pause=1.0))
+        yield proxy
+        through_it.close()
+
+
+def create(http: httpx.Client) -> str:
+    answer = http.post("/applications", json={"name": "new"})
+    assert answer.status_code == 201
+    return str(answer.json()["access_token"])
+
+
+def test_its_first_chat_needs_no_seeding(http: httpx.Client, client: redis.Redis) -> None:
+    sequence = keys.chat_sequence(create(http))
+    assert client.get(sequence) == b"0"
+    assert keys.SEQUENCE_TTL_SECONDS - 60 < client.ttl(sequence) <= keys.SEQUENCE_TTL_SECONDS
+
+
+def test_a_number_is_never_reset(clean_crud: dict[str, str], client: redis.Redis) -> None:
+    from crud_service.chat.start_chats import start_chats
+
+    sequence = keys.chat_sequence("x" * 24)
+    client.set(sequence, 7)
+    start_chats("x" * 24)
+    assert client.get(sequence) == b"7"
+
+
+def test_who_asked_too_early_is_not_believed(
+    clean_crud: dict[str, str], client: redis.Redis
+) -> None:
+    from crud_service.chat.start_chats import start_chats
+
+    sequence = keys.chat_sequence("y" * 24)
+    client.set(sequence, keys.UNKNOWN)
+    client.set(keys.seed_lock(sequence), "a seeder's")
+    start_chats("y" * 24)
+    assert client.get(sequence) == b"0"
+    assert not client.exists(keys.seed_lock(sequence))
+
+
+def test_it_is_there_before_anybody_can_see_the_application(
+    http: httpx.Client, client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.database import run
+
+    seen = []
+
+    def run_after_a_look(work: Any) -> object:
+        [sequence] = client.keys("sequence:chats:*")
+        [(rows,)] = database.execute("SELECT count(*) FROM applications").fetchall()
+        seen.append((client.get(sequence), rows))
+        return run(work)
+
+    monkeypatch.setattr("crud_service.chat.writing.run", run_after_a_look)
+    create(http)
+    assert seen == [(b"0", 0)]
+
+
+def test_a_creation_that_failed_leaves_nothing(
+    http: httpx.Client, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service import database
+
+    def refuse() -> database.Connection:
+        raise psycopg.OperationalError("unavailable")
+
+    database.close_idle()
+    monkeypatch.setattr(database, "connect", refuse)
+    assert http.post("/applications", json={"name": "new"}).status_code == 503
+    assert not client.keys("sequence:*")
+
+
+@pytest.mark.parametrize("fault", ["cut", "frozen"])
+def test_redis_unavailable_fails_no_creation_and_delays_few(
+    http: httpx.Client, client: redis.Redis, link: Breakable, fault: str
+) -> None:
+    create(http)
+    if fault == "cut":
+        link.cut()
+    link.frozen = True
+    started = time.monotonic()
+    tokens = [create(http) for _ in range(20)]
+    assert time.monotonic() - started < 10  # a time-out each would take longer
+    assert not any(client.exists(keys.chat_sequence(token)) for token in tokens)
