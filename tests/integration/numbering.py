@@ -26,6 +26,7 @@ import redis.asyncio
 
 from contract import keys
 from contract.entries import Entry, decode
+from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
 from local_stack.applications import ROOT
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.valkey import SETTINGS, binary
@@ -316,11 +317,14 @@ class Storage:
                 writer.write(body)
 
     def look_up(self, path: str) -> tuple[bytes, bytes]:
+        if path.startswith(APPLICATIONS_PATH):
+            asked = path.partition("=")[2].split(",")
+            known = [token for token in asked if token in self.applications]
+            return self.answers_with, json.dumps({ACCESS_TOKENS: known}).encode()
         token, _, chat = path.removeprefix("/internal/sequences/").partition("/")
         if self.answers_with != b"200 OK" or path.startswith("/health"):
             return self.answers_with, b"{}"
-        known = token in self.applications
-        if not known or (chat and (token, int(chat)) not in self.stored):
+        if token not in self.applications or (chat and (token, int(chat)) not in self.stored):
             return b"404 Not Found", b"{}"
         highest = max(self.stored.get((token, int(chat) if chat else None), {}), default=0)
         return b"200 OK", b'{"highest_number":%d}' % highest

@@ -1,19 +1,19 @@
+#!lua flags=allow-oom
 -- Writes a missing sequence, if the caller still holds the lock under which it looked the number up,
 -- and gives the lock back.
 --
 -- KEYS  1  the sequence
 --       2  the lock of that sequence
 -- ARGV  1  the lock's token
---       2  highest number stored, 'unknown', or '' to write nothing
+--       2  highest number handed out, 'unknown', or '' to write nothing
 --       3  time to live of the sequence in milliseconds
 --
 -- Returns 0 when the lock was lost: a caller that was frozen for longer than its lock lives may
--- know an old number only, and must look again.
+-- know an old number only, and must start over.
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
 end
--- First, since it frees memory: what follows is not refused then for the lack of it.
 redis.call('DEL', KEYS[2])
 if ARGV[2] ~= '' then
   redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3])

@@ -1,0 +1,256 @@
+"""What waits in the stream, read once for everybody who needs to know.
+
+The first seeding that meets a long backlog reads all of it; the next ones read
+what was added since. At most one reading is under way. Who comes meanwhile joins
+the next, whose fence is noted after they asked.
+
+What was read is kept in segments of the stream, each with the highest number per
+sequence. With each page the segments are dropped that lie in front of the first
+entry of the stream, before the page is added. Two things follow:
+
+- What is dropped, or was never read, has left the stream, so PostgreSQL has it.
+- The segments are a stretch without holes, which ends at the fence. For an entry
+  that left the stream before its page was read, all that was read before it was
+  dropped with that page. So if there is an entry of a sequence in the segments,
+  all later ones are there as well, and the highest number found is the highest
+  that was ever handed out.
+
+Both hold for one history of one stream. The replication id changes when another
+server takes over or Redis restarts, and ids or the count of entries go back when
+the stream is lost: then everything is read anew.
+
+Memory is bounded by MAX_KEYS sequences, at some 200 bytes each 40 MB. What lies
+behind them in a backlog of more sequences is read anew for each group of waiting
+seedings, and only their own numbers are kept.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from contract import keys
+
+# A page keeps Redis busy for about a millisecond, whatever the bodies are.
+PAGE_ENTRIES = 512
+PAGE_BYTES = 256 * 1024
+STEP_ENTRIES = 32
+
+SEGMENT_ENTRIES = 10_000
+MAX_KEYS = 200_000
+
+FOLLOW_FROM_ENTRIES = 5_000
+FOLLOW_SECONDS = 0.5
+FOLLOW_REST_SECONDS = 0.004
+
+EntryId = tuple[int, int]
+START: EntryId = (0, 0)
+
+
+class Page(NamedTuple):
+    """A reply of the script."""
+
+    history: str
+    last_generated: EntryId
+    entries_added: int
+    first_in_stream: EntryId | None
+    position: EntryId
+    entries: int
+    highest: dict[bytes, int]
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of the stream, with the highest number per sequence."""
+
+    last: EntryId
+    entries: int
+    highest: dict[bytes, int]
+
+    def add(self, page: Page) -> None:
+        """Take in the page that follows."""
+        self.last = page.position
+        self.entries += page.entries
+        self.highest |= highest_of(self.highest, page.highest)
+
+
+@dataclass(slots=True)
+class Reading:
+    """One reading of the stream, and what those who joined it asked for."""
+
+    done: asyncio.Future[None]
+    wanted: set[bytes] = field(default_factory=set)
+    found: dict[bytes, int | None] = field(default_factory=dict)
+    # Pages for which there was no room, reduced to what is wanted.
+    beyond: deque[Segment] = field(default_factory=deque)
+
+
+class Backlog:
+    """This process's view of the stream."""
+
+    def __init__(self, redis: "Redis", *, max_keys: int = MAX_KEYS) -> None:
+        self._redis = redis
+        self._script = redis.register_script(
+            files("numbering_service.seeding").joinpath("read_backlog.lua").read_text()
+        )
+        self._max_keys = max_keys
+        self._next: Reading | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._segments: deque[Segment] = deque()
+        self._position = START
+        self._history = ""
+        self._last_generated = START
+        self._entries_added = 0
+
+    async def find(self, access_token: str, chat_number: int | None) -> int | None:
+        """The highest number that waits, up to a fence that is noted after this call.
+
+        0 for the messages of a chat of which only the creation waits, None when
+        nothing does. Raises the errors of Redis. Cancelling one caller does not end
+        the reading, for which others may wait.
+        """
+        name = f"{access_token}:{chat_number or ''}".encode()
+        reading = self._join()
+        reading.wanted.add(name)
+        await asyncio.shield(reading.done)
+        return reading.found[name]
+
+    async def follow(self) -> None:
+        """Keep up with a backlog that grows long, so that no request has to wait for all of it.
+
+        Rests after each page for some times as long as it takes, unless a request waits.
+        """
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            # A request that needs the backlog meets the same error, and reports it.
+            with contextlib.suppress(RedisError, OSError):
+                if await self._redis.xlen(keys.ACCEPTED) >= FOLLOW_FROM_ENTRIES:
+                    await asyncio.shield(self._join().done)
+
+    def _join(self) -> Reading:
+        """The reading that has not begun yet."""
+        if self._next is None:
+            self._next = Reading(asyncio.get_running_loop().create_future())
+            if self._reader is None:
+                self._reader = asyncio.create_task(self._read_for_all())
+        return self._next
+
+    async def _read_for_all(self) -> None:
+        try:
+            while (reading := self._next) is not None:
+                self._next = None
+                await self._settle(reading)
+        finally:
+            self._reader = None
+
+    async def _settle(self, reading: Reading) -> None:
+        try:
+            await self._read(reading)
+        except Exception as error:
+            reading.done.set_exception(error)
+            reading.done.exception()  # Nobody else looks at it if all callers have left.
+        else:
+            reading.done.set_result(None)
+
+    async def _read(self, reading: Reading) -> None:
+        """Read up to the fence: the last id that had been given out by the first page."""
+        position, fence = self._position, None
+        while fence is None or position < fence:
+            page = await self._read_page(position)
+            if not self._continues(page):
+                self._start_over(page)
+                reading.beyond.clear()
+                fence = None
+                if position != START:
+                    position = START
+                    continue
+            fence = fence or page.last_generated
+            drop_before(self._segments, page.first_in_stream)
+            drop_before(reading.beyond, page.first_in_stream)
+            self._take(page, position, reading)
+            position = page.position
+            if not reading.wanted and self._next is None:
+                await asyncio.sleep(FOLLOW_REST_SECONDS)
+        for name in reading.wanted:
+            reading.found[name] = look_up(name, (*self._segments, *reading.beyond))
+
+    async def _read_page(self, position: EntryId) -> Page:
+        behind = f"{position[0]}-{position[1]}"
+        arguments = (behind, PAGE_ENTRIES, PAGE_BYTES, STEP_ENTRIES)
+        return read_page(await self._script(keys=[keys.ACCEPTED], args=arguments))
+
+    def _continues(self, page: Page) -> bool:
+        """Whether a page is of the stream that was read before, and not of its successor."""
+        if (
+            page.history != self._history
+            or page.last_generated < self._last_generated
+            or page.entries_added < self._entries_added
+        ):
+            return False
+        self._last_generated, self._entries_added = page.last_generated, page.entries_added
+        return True
+
+    def _start_over(self, page: Page) -> None:
+        self._segments.clear()
+        self._position = START
+        self._history = page.history
+        self._last_generated, self._entries_added = page.last_generated, page.entries_added
+
+    def _take(self, page: Page, position: EntryId, reading: Reading) -> None:
+        """Keep a page that continues the segments if there is room; else what is wanted of it."""
+        kept = sum(len(segment.highest) for segment in self._segments)
+        if position != self._position or kept + len(page.highest) > self._max_keys:
+            wanted = {name: page.highest[name] for name in reading.wanted & page.highest.keys()}
+            if wanted:
+                reading.beyond.append(Segment(page.position, page.entries, wanted))
+            return
+        self._position = page.position
+        if not page.entries:
+            return
+        if self._segments and self._segments[-1].entries < SEGMENT_ENTRIES:
+            self._segments[-1].add(page)
+        else:
+            self._segments.append(Segment(page.position, page.entries, page.highest))
+
+
+def look_up(name: bytes, segments: Iterable[Segment]) -> int | None:
+    """The highest number that segments have of a sequence."""
+    numbers = [segment.highest[name] for segment in segments if name in segment.highest]
+    return max(numbers, default=None)
+
+
+def drop_before(segments: deque[Segment], first_in_stream: EntryId | None) -> None:
+    """Drop the segments of which nothing is in the stream any more."""
+    while segments and (first_in_stream is None or segments[0].last < first_in_stream):
+        segments.popleft()
+
+
+def highest_of(one: Mapping[bytes, int], other: Mapping[bytes, int]) -> dict[bytes, int]:
+    """The larger number of each sequence of `other`."""
+    return {name: max(number, one.get(name, 0)) for name, number in other.items()}
+
+
+def read_page(reply: list[Any]) -> Page:
+    """What the script returned."""
+    history, last_generated, entries_added, first_in_stream, position, entries, *flat = reply
+    return Page(
+        history=history.decode(),
+        last_generated=read_id(last_generated),
+        entries_added=entries_added,
+        first_in_stream=read_id(first_in_stream) if first_in_stream else None,
+        position=read_id(position),
+        entries=entries,
+        highest=dict(zip(flat[::2], flat[1::2], strict=True)),
+    )
+
+
+def read_id(entry_id: bytes) -> EntryId:
+    """An entry's id in the form in which ids compare."""
+    milliseconds, _, counter = entry_id.partition(b"-")
+    return int(milliseconds), int(counter)

@@ -1,0 +1,95 @@
+"""The lock under which one sequence is seeded, across all processes."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from importlib.resources import files
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from contract import keys
+
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS = 0.005
+LONGEST_PAUSE_SECONDS = 0.05
+RENEW_SECONDS = 1.0
+RELEASE_SECONDS = 0.5
+
+_TTL_MS = keys.SEED_LOCK_TTL_SECONDS * 1000
+
+
+class LockLostError(Exception):
+    """The lock passed to somebody else; what was looked up under it may be out of date."""
+
+
+class Scripts:
+    """The three scripts of the lock, registered once."""
+
+    def __init__(self, redis: "Redis") -> None:
+        folder = files("numbering_service.seeding")
+        self.take, self.renew, self.write = (
+            redis.register_script(folder.joinpath(name).read_text())
+            for name in ("take_lock.lua", "renew_lock.lua", "write_sequence.lua")
+        )
+
+
+class SeedLock:
+    """One seeding's lock. It lives for seconds, so that a killed process blocks nobody for long."""
+
+    def __init__(self, scripts: Scripts, sequence_key: str) -> None:
+        self._scripts = scripts
+        self._sequence = sequence_key
+        self._lock = keys.seed_lock(sequence_key)
+        self._token = ""
+        self._former: list[str] = []
+
+    async def take(self) -> bool:
+        """Take the lock, waiting for its holder; False when the sequence is there.
+
+        After an error it is not known whether the lock was taken. The next call
+        uses a fresh token, and replaces the former one if it finds that in place.
+        """
+        if self._token:
+            self._former.append(self._token)
+        self._token = token_hex(8)
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            outcome = await self._scripts.take(
+                keys=[self._sequence, self._lock], args=[self._token, _TTL_MS, *self._former]
+            )
+            if outcome != b"held":
+                return bool(outcome == b"taken")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def keep_during(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, with the lock renewed meanwhile; raises LockLostError."""
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=RENEW_SECONDS))[0]:
+                if not await self._scripts.renew(keys=[self._lock], args=[self._token, _TTL_MS]):
+                    raise LockLostError
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def write(self, value: int | str, ttl_ms: int) -> None:
+        """Write the sequence and give the lock back; raises LockLostError."""
+        if not await self._finish(value, ttl_ms):
+            raise LockLostError
+
+    async def release(self) -> None:
+        """Give the lock back without writing; without Redis it expires."""
+        with contextlib.suppress(RedisError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._finish("", 1)
+
+    async def _finish(self, value: int | str, ttl_ms: int) -> bool:
+        written = await self._scripts.write(
+            keys=[self._sequence, self._lock], args=[self._token, value, ttl_ms]
+        )
+        return bool(written)

@@ -1,0 +1,121 @@
+"""What seeding asks crud_service: which applications exist, and the highest number taken."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import httpx
+
+from contract.problems import Overloaded, StoreUnavailable
+from contract.sequences import (
+    ACCESS_TOKENS,
+    EXISTS,
+    HIGHEST_NUMBER,
+    MAX_ACCESS_TOKENS,
+    applications_path,
+    sequence_path,
+)
+from numbering_service.creation import Creation
+
+MAX_KNOWN = 10_000
+MAX_ASKED = 5_000
+
+
+class Taken(NamedTuple):
+    """What crud_service knows of a sequence."""
+
+    highest: int
+    exists: bool
+
+
+async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
+    """The highest number that is taken; raises StoreUnavailable without an answer."""
+    path = sequence_path(creation.access_token, creation.chat_number)
+    try:
+        response = await crud.get(path, headers={"X-Request-ID": creation.request_id})
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return Taken(0, exists=False)
+        answer = response.raise_for_status().json()
+        return Taken(int(answer[HIGHEST_NUMBER]), exists=bool(answer.get(EXISTS, True)))
+    except (httpx.HTTPError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise _no_answer() from error
+
+
+class Applications:
+    """Which applications exist, asked for many at a time.
+
+    Random tokens therefore cost next to nothing: those that arrive while a
+    question is under way are the next one. The tokens that exist are remembered.
+    """
+
+    def __init__(self, crud: httpx.AsyncClient) -> None:
+        self._crud = crud
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._asked: OrderedDict[str, asyncio.Future[bool]] = OrderedDict()
+        self._asker: asyncio.Task[None] | None = None
+
+    async def exists(self, creation: Creation) -> bool:
+        """Whether there is such an application; remembered ones are not asked for again.
+
+        Raises StoreUnavailable without an answer, Overloaded when too many wait for one.
+        """
+        token = creation.access_token
+        if token in self._known:
+            self._known.move_to_end(token)
+            return True
+        if token not in self._asked:
+            if len(self._asked) >= MAX_ASKED:
+                raise Overloaded
+            self._asked[token] = asyncio.get_running_loop().create_future()
+        answer = self._asked[token]
+        if self._asker is None:
+            self._asker = asyncio.create_task(self._ask_all(creation.request_id))
+        return await asyncio.shield(answer)
+
+    def forget(self, access_token: str) -> None:
+        """Ask again: a later answer was that it does not exist."""
+        self._known.pop(access_token, None)
+
+    async def _ask_all(self, request_id: str) -> None:
+        try:
+            while self._asked:
+                names = list(self._asked)[:MAX_ACCESS_TOKENS]
+                asked = {name: self._asked.pop(name) for name in names}
+                await self._ask(asked, request_id)
+        finally:
+            self._asker = None
+
+    async def _ask(self, asked: dict[str, "asyncio.Future[bool]"], request_id: str) -> None:
+        try:
+            existing = await self._existing(list(asked), request_id)
+        except StoreUnavailable as problem:
+            for answer in asked.values():
+                answer.set_exception(problem)
+                answer.exception()  # Nobody else looks at it if all callers have left.
+            return
+        for token, answer in asked.items():
+            if token in existing:
+                self._remember(token)
+            answer.set_result(token in existing)
+
+    async def _existing(self, tokens: Sequence[str], request_id: str) -> set[str]:
+        try:
+            response = await self._crud.get(
+                applications_path(tokens), headers={"X-Request-ID": request_id}
+            )
+            answer: dict[str, Any] = response.raise_for_status().json()
+            return set(answer[ACCESS_TOKENS])
+        except (httpx.HTTPError, LookupError, TypeError, ValueError) as error:
+            raise _no_answer() from error
+
+    def _remember(self, token: str) -> None:
+        self._known[token] = None
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+
+def _no_answer() -> StoreUnavailable:
+    return StoreUnavailable(
+        "The number to go on from cannot be looked up at the moment; nothing was changed."
+    )

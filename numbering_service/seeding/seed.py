@@ -1,0 +1,184 @@
+"""Seeds missing sequences; the package's docstring says why its steps are safe."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import httpx
+from redis.asyncio import Redis
+from redis.exceptions import (
+    BusyLoadingError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from contract import keys
+from contract.problems import NotFound, Overloaded, StoreUnavailable
+from numbering_service.creation import Creation
+from numbering_service.metrics import SEEDED
+from numbering_service.seeding.backlog import Backlog
+from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
+from numbering_service.seeding.lookup import Applications, look_up
+from numbering_service.seeding.places import Places
+
+REDIS_PAUSE_SECONDS = 0.1
+MAX_SEEDING_AT_ONCE = 16
+MAX_SEEDING_PER_APPLICATION = 4
+MAX_SEEDINGS_WAITING = 10_000
+# One for each seeding, one for the applications, and some for readiness.
+MAX_CRUD_CONNECTIONS = MAX_SEEDING_AT_ONCE + 8
+
+# Errors after which the same seeding may go through a moment later.
+_PASSING = (
+    BusyLoadingError,
+    MasterDownError,
+    ReadOnlyError,
+    RedisConnectionError,
+    RedisTimeoutError,
+    TryAgainError,
+)
+
+
+class Seeding:
+    """Seeds missing sequences, each once at a time in this process and in all of them."""
+
+    def __init__(self, redis: "Redis", crud: httpx.AsyncClient, *, patience_seconds: float) -> None:
+        self._redis = redis
+        self._crud = crud
+        self._patience = patience_seconds
+        self._scripts = Scripts(redis)
+        self._backlog = Backlog(redis)
+        self._applications = Applications(crud)
+        self._places = Places(
+            MAX_SEEDING_AT_ONCE,
+            per_application=MAX_SEEDING_PER_APPLICATION,
+            max_waiting=MAX_SEEDINGS_WAITING,
+        )
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def seed_sequence(self, creation: Creation) -> None:
+        """Make sure that a creation's sequence is there.
+
+        Raises NotFound when there is no such application or chat, Overloaded when
+        too many seedings wait, StoreUnavailable when crud_service or Redis is
+        unavailable for too long.
+        """
+        key = creation.sequence_key
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.create_task(self._seed_in_time(creation))
+            self._running[key] = task
+            task.add_done_callback(self._forget(key))
+        # Others may wait for the same task: one that is cancelled must not end it.
+        await asyncio.shield(task)
+
+    async def follow_backlog(self) -> None:
+        """Keep the view of a long backlog up to date; runs until it is cancelled."""
+        await self._backlog.follow()
+
+    def _forget(self, key: str) -> Callable[[asyncio.Task[None]], None]:
+        def forget(task: asyncio.Task[None]) -> None:
+            self._running.pop(key, None)
+            # Everybody who waited may have gone; then nobody else looks at the error.
+            if not task.cancelled():
+                task.exception()
+
+        return forget
+
+    async def _seed_in_time(self, creation: Creation) -> None:
+        """Seed, or give up after some seconds, the wait for a place included."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._admit(creation)
+                async with self._places.place(creation.access_token):
+                    await self._seed_patiently(creation)
+        except TimeoutError as error:
+            raise StoreUnavailable(
+                "The number to go on from could not be found in time; nothing was changed.",
+                retry_after=2,
+            ) from error
+        except OutOfMemoryError as error:
+            raise Overloaded("Redis is out of memory; nothing was changed.") from error
+        except RedisError as error:
+            raise StoreUnavailable("Redis is away; nothing was changed.") from error
+
+    async def _admit(self, creation: Creation) -> None:
+        """Let nobody take a place for an application that does not exist.
+
+        Without crud_service only a sequence that is in the backlog can be seeded.
+        """
+        try:
+            exists = await self._applications.exists(creation)
+        except StoreUnavailable:
+            if await self._find(creation) is None:
+                raise
+            return
+        if not exists:
+            await self._mark_unknown(creation)
+            raise NotFound
+
+    async def _mark_unknown(self, creation: Creation) -> None:
+        """Spare crud_service the next requests for this sequence; never over a number."""
+        with contextlib.suppress(RedisError):
+            ttl = keys.UNKNOWN_TTL_MS
+            await self._redis.set(creation.sequence_key, keys.UNKNOWN, nx=True, px=ttl)
+
+    async def _seed_patiently(self, creation: Creation) -> None:
+        """Seed, waiting out a restart of Redis and starting over when the lock was lost."""
+        lock = SeedLock(self._scripts, creation.sequence_key)
+        while True:
+            try:
+                await self._seed(creation, lock)
+            except LockLostError:
+                continue
+            except _PASSING as error:
+                if isinstance(error, ReadOnlyError):
+                    await self._leave_replica()
+                await asyncio.sleep(REDIS_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _leave_replica(self) -> None:
+        """Connect anew: the name of the server may lead to the new primary by now."""
+        await self._redis.connection_pool.disconnect()
+
+    async def _seed(self, creation: Creation, lock: SeedLock) -> None:
+        if not await lock.take():
+            return
+        try:
+            waiting = await lock.keep_during(self._find(creation))
+            number = await lock.keep_during(self._highest(creation, waiting))
+        except BaseException:
+            await lock.release()
+            raise
+        if number is None:
+            await lock.write(keys.UNKNOWN, keys.UNKNOWN_TTL_MS)
+            raise NotFound
+        await lock.write(number, keys.SEQUENCE_TTL_SECONDS * 1000)
+        SEEDED.inc()
+
+    async def _find(self, creation: Creation) -> int | None:
+        return await self._backlog.find(creation.access_token, creation.chat_number)
+
+    async def _highest(self, creation: Creation, waiting: int | None) -> int | None:
+        """The number to go on from; None when there is no such application or chat.
+
+        Raises StoreUnavailable when crud_service would have to be asked and does not
+        answer.
+        """
+        try:
+            taken = await look_up(self._crud, creation)
+        except StoreUnavailable:
+            if waiting is None:
+                raise
+            return waiting
+        if taken.exists or waiting is not None:
+            return max(taken.highest, waiting or 0)
+        if creation.chat_number is None:
+            self._applications.forget(creation.access_token)
+        return None
