@@ -13,6 +13,7 @@ from local_stack.process import Part
 from local_stack.store_user import StoreUser, store_user
 
 HEAP = "512m"
+SERVER_CLASS = "org.elasticsearch.bootstrap.Elasticsearch"
 
 # Only what this distribution knows: a setting of a module that it lacks kills it.
 SETTINGS: Mapping[str, str] = {
@@ -85,12 +86,19 @@ def write_configuration(target: Path, source: Path, settings: Mapping[str, str])
 
 
 def server_pid(pid: int) -> int:
-    """The server behind its start command: the JVM that the first JVM started."""
+    """The server behind its start command: the JVM that the first JVM started.
+
+    Others come and go before it, which ask for Java's version and for its options.
+    """
     try:
         children = psutil.Process(pid).children()
-        return next((child.pid for child in children if child.name() == "java"), pid)
+        return next((child.pid for child in children if is_server(child)), pid)
     except psutil.Error:
         return pid
+
+
+def is_server(process: psutil.Process) -> bool:
+    return any(word.endswith(SERVER_CLASS) for word in process.cmdline())
 
 
 def is_green_enough(url: str) -> bool:

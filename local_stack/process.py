@@ -108,7 +108,9 @@ class Running:
     def ask_to_stop(self) -> None:
         """Send the signal on which this part ends in good order."""
         if not self.died():
-            os.kill(self.pid, self.part.stop_signal)
+            # The real process may be gone, and its command on its way out.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, self.part.stop_signal)
 
     def wait_stopped(self) -> None:
         """Wait for the end, and make one after the part's time is over."""

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from local_stack.client import wait_until
+from local_stack.elasticsearch import server_pid
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, end_leftovers
@@ -171,6 +172,26 @@ def test_the_real_process_behind_a_command_is_named_once_it_is_there(
     command = read_pid(layout, "behind")
     watch_until(supervisor, lambda: read_pid(layout, "behind") != command)
     assert psutil.Process(read_pid(layout, "behind")).cmdline() == ["sleep", "600"]
+
+
+START_OF_A_SERVER = """
+sh -c "sleep 1; true" java &
+sh -c "sleep 600; true" java -m org.elasticsearch.server/org.elasticsearch.bootstrap.Elasticsearch &
+echo $! > {server}
+wait
+"""
+
+
+def test_the_server_of_elasticsearch_is_not_taken_for_what_starts_it(tmp_path: Path) -> None:
+    named = tmp_path / "server"
+    script = START_OF_A_SERVER.format(server=named)
+    with subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True) as command:
+        try:
+            wait_until(lambda: named.exists() and bool(named.read_text().strip()), 10, "no server")
+            server = int(named.read_text())
+            wait_until(lambda: server_pid(command.pid) == server, 10, "it is not found")
+        finally:
+            os.killpg(command.pid, signal.SIGKILL)
 
 
 def second_child_of(pid: int) -> int:
