@@ -260,6 +260,7 @@ class Storage:
         self.repeated: list[Entry] = []
         self.asked: Counter[str] = Counter()
         self.paused = False
+        self.is_draining = False
         self.pause_seconds = 0.003
         self.answers_with = b"200 OK"
         self.url = ""
@@ -299,9 +300,17 @@ class Storage:
     async def keep_draining(self) -> None:
         while True:
             with contextlib.suppress(redis.RedisError, OSError):
-                if not self.paused and await self.drain():
+                self.is_draining = not self.paused
+                if self.is_draining and await self.drain():
                     continue
+            self.is_draining = False
             await asyncio.sleep(self.pause_seconds)
+
+    async def pause(self) -> None:
+        """Store nothing from now on, nor what is being read at this moment."""
+        self.paused = True
+        while self.is_draining:
+            await asyncio.sleep(0.001)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The internal endpoint, and /health/live."""

@@ -395,18 +395,23 @@ def test_a_full_stream_is_refused_and_goes_on_once_stored(tmp_path: Path, valkey
         service = await start(tmp_path, valkey, store, MAX_BACKLOG="5")
         async with Client(service.port) as client:
             assert (await client.post(MESSAGES, "warm")).number == 1
-            await asyncio.sleep(0.1)
-            store.paused = True
+            await nothing_waits(valkey)
+            await store.pause()
             answers = [await client.post(MESSAGES, "x") for _ in range(7)]
             assert [answer.status for answer in answers] == [201] * 5 + [503] * 2
             assert refused(answers[-1])
             assert answers[-1].code == "overloaded"
             store.paused = False
-            await asyncio.sleep(0.1)
+            await nothing_waits(valkey)
             assert (await client.post(MESSAGES, "x")).number == 7
         await end(service)
 
     run(valkey, scenario)
+
+
+async def nothing_waits(valkey: Valkey) -> None:
+    while valkey.client.xlen(keys.ACCEPTED):
+        await asyncio.sleep(0.01)
 
 
 def test_several_processes_serve_one_port_and_add_up(tmp_path: Path, valkey: Valkey) -> None:
