@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from contract.characters import is_blank
 from contract.multipart import MULTIPART, parse_multipart
 from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
@@ -152,7 +153,7 @@ def check_text(field: str, value: object) -> str:
         raise ValidationFailed(field, "Is required.")
     if not isinstance(value, str):
         raise ValidationFailed(field, "Must be a string.")
-    if not value or value.isspace():
+    if is_blank(value):
         raise ValidationFailed(field, "Must not be blank.")
     if "\x00" in value:
         raise ValidationFailed(field, "Must not hold the character U+0000.")
