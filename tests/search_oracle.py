@@ -1,10 +1,14 @@
-"""What a search should find, in plain Python: no marks, no grams, no tiers."""
+"""What a search should find, in plain Python: no marks, no grams, no tiers.
+
+A text has two readings: folded and composed, or spelled letter by letter. A
+part is found where one of its readings is in one of the text's.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-from crud_service.search.folding import fold
+from crud_service.search.folding import fold, spell
 
 
 def is_word(character: str) -> bool:
@@ -13,7 +17,11 @@ def is_word(character: str) -> bool:
 
 def level(part: str, text: str) -> int:
     """2 where a part stands as a whole word in a text, 1 at a start, 0 inside, -1 nowhere."""
-    return max((level_in_run(part, run) for run in fold(text).split()), default=-1)
+    runs = {*fold(text).split(), *spell(text).split()}
+    return max(
+        (level_in_run(reading, run) for run in runs for reading in (fold(part), spell(part))),
+        default=-1,
+    )
 
 
 def level_in_run(part: str, run: str) -> int:
@@ -26,13 +34,19 @@ def level_in_run(part: str, run: str) -> int:
     return best
 
 
+def parts(keyword: str) -> list[str]:
+    """The parts of a keyword that ask for something, those that are alike once."""
+    alike = {(fold(run), spell(run)): run for run in keyword.split() if fold(run)}
+    return list(alike.values())
+
+
 def find(keyword: str, bodies: Iterable[tuple[int, str]], sort: str = "relevance") -> list[int]:
     """Numbers of the messages that match, in the order that was asked for."""
-    parts = set(fold(keyword).split())
+    wanted = parts(keyword)
     found = []
     for number, body in bodies:
-        levels = [level(part, body) for part in parts]
-        if min(levels) >= 0:
+        levels = [level(part, body) for part in wanted]
+        if min(levels, default=0) >= 0:
             rank = sum(levels) if sort == "relevance" else 0
             found.append((-rank, number if sort == "number" else -number, number))
     return [number for *_key, number in sorted(found)]

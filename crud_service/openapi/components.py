@@ -53,7 +53,8 @@ BODY = {
 }
 HIGHLIGHT = {
     "type": "string",
-    "description": "With `highlight=true` only: the body, HTML-escaped, with `<em>` around hits.",
+    "description": "With `highlight=true` only: the body, HTML-escaped, with `<em>` around hits"
+    " as far as the time for one request goes.",
 }
 
 

@@ -37,7 +37,8 @@ def decode_cursor(cursor: str, scope: bytes) -> Hit:
 
 def search_scope(chat_id: int, parts: Sequence[Part], sort: str) -> bytes:
     """What a cursor belongs to: another chat, keyword or order needs another one."""
-    return "\n".join([str(chat_id), sort, *(part.inside for part in parts)]).encode()
+    forms = (one.inside for part in parts for one in part.readings)
+    return "\n".join([str(chat_id), sort, *forms]).encode()
 
 
 def sign(position: bytes, scope: bytes) -> bytes:

@@ -1,120 +1,98 @@
 """What counts as the same text, and what counts as a word: one meaning for every backend.
 
-`fold` forgets case, accents and width. A letter is compared without its
-accents in the scripts where readers leave them out (Latin, Greek, Cyrillic,
-ё and й included; Arabic and Hebrew points); marks that make another letter stay
-(kana voicing, Hangul, the vowel signs of Indic scripts, Thai tones).
+Each character is folded by itself: its case, accents and width go. A letter is
+compared without its accents in the scripts where readers leave them out (Latin,
+Greek, Cyrillic, ё and й included; Arabic and Hebrew points); marks that make
+another letter stay (kana voicing, the vowel signs of Indic scripts, Thai
+tones). Characters that do not show are skipped. Korean letters that stand alone
+stay alone.
+
+A text is read in two ways. `spell` folds letter by letter, so the spelling of
+any substring is a substring of the spelling: a body that contains a part
+verbatim is always found by it. `fold` also composes letters with the marks that
+stayed, so that か with a separate voicing mark equals が and loose Hangul
+letters equal their syllable. The two differ for few texts; those are stored, and
+looked for, both ways.
 
 `mark` writes a space on every edge of a word, a word being a run of letters,
 digits and marks. Runs that white space divides are joined by line feeds. So
 one text answers three questions by plain substrings: a part occurs "inside",
-at a word's "start", or as a "whole" word. No neutralising is needed: a folded
-run holds no white space of its own.
+at a word's "start", or as a "whole" word. No escaping is needed: a folded
+run contains no white space of its own.
 """
 
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+
+from crud_service.search.character_table import (
+    FOLDED,
+    JOINERS,
+    MARKS,
+    NON_STARTERS,
+)
+
+# Raise it with every change to what `mark` returns, a newer Unicode included:
+# stored texts are then folded again in the background (see `refold`).
+TEXT_FORMAT = 2
 
 EDGE = " "
 RUN_SEPARATOR = "\n"
 
-# Code points beyond have neither marks nor cases, but for the supplementary
-# variation selectors, which are marks.
-_SCANNED = (*range(0x80, 0x20000), *range(0xE0100, 0xE01F0))
+# Normalising a run of marks takes time that grows with its square, so a longer
+# one is normalised in pieces (UAX #15, Stream-Safe Text Format).
+MAX_MARKS = 30
+_LONG_RUN = re.compile(f"[{NON_STARTERS}]{{{MAX_MARKS + 1}}}")
+_PIECE = re.compile(f"[^{NON_STARTERS}]*+[{NON_STARTERS}]{{0,{MAX_MARKS}}}+")
 
-_ACCENTS = (
-    "\u0300-\u036f\u0483-\u0487\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20dc\ufe20-\ufe2f"
-    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew
-    "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"  # Arabic
-    "\u08ca-\u08e1\u08e3-\u08ff"
-    "\ufe0e\ufe0f"  # whether a character is drawn as text or as an emoji
-)
-# Strokes, and the missing dot of the Turkish i (whose capital is I), have no
-# decomposition in Unicode.
-_STROKES = str.maketrans("øłđħŧƀǥɨı", "oldhtbgii")
+# A character with what may compose with it; folding one is folding it in its text.
+CLUSTER = re.compile(rf"[^\s{JOINERS}][{JOINERS}]++|[{JOINERS}]++")
 
-
-def _joins(character: str) -> bool:
-    """Whether a character may melt into the one before it: marks, and Hangul jamo."""
-    first = unicodedata.normalize("NFKD", character)[0]
-    return (
-        unicodedata.category(character)[0] == "M"
-        or unicodedata.combining(first) != 0
-        or "\u1160" <= first <= "\u11ff"
-    )
-
-
-def _ranges(characters: list[str]) -> str:
-    """Characters in order as the inside of a regular expression's class."""
-    ranges: list[list[str]] = []
-    for character in characters:
-        if ranges and ord(character) == ord(ranges[-1][1]) + 1:
-            ranges[-1][1] = character
-        else:
-            ranges.append([character, character])
-    return "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges)
-
-
-_JOINERS = _ranges([chr(code) for code in _SCANNED if _joins(chr(code))])
-_JOINER = re.compile(f"[{_JOINERS}]")
-_CLUSTER = re.compile(rf"[^\s{_JOINERS}][{_JOINERS}]+|[{_JOINERS}]+")
-SEGMENT = re.compile(rf"[^\s{_JOINERS}][{_JOINERS}]*|[{_JOINERS}]+")
-_ACCENT = re.compile(f"[{_ACCENTS}]")
-_MARKS = _ranges([chr(code) for code in _SCANNED if unicodedata.category(chr(code))[0] == "M"])
-_WORD = re.compile(rf"(?:[^\W_]+|[{_MARKS}]+)+")
+_WORD = re.compile(rf"(?:[^\W_]+|[{MARKS}]+)+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 
 
-@lru_cache(maxsize=65_536)
-def fold_segment(segment: str) -> str:
-    """A character with the marks behind it, folded; never empty."""
-    folded = segment
-    while (again := _fold_once(folded)) != folded:
-        folded = again
-    # Where the letter stood for itself, the marks behind it are folded on their own.
-    return folded if len(segment) == 1 else folded.translate(_table)
-
-
-def _fold_once(segment: str) -> str:
-    text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", segment).casefold())
-    if any(character.isspace() for character in text):
-        # A spacing accent is a space and a mark, and some ligatures are whole
-        # sentences: these stand for themselves, or a part could hold a space.
-        return unicodedata.normalize("NFC", segment)
-    bare = _ACCENT.sub("", text) or text
-    return unicodedata.normalize("NFC", bare.translate(_STROKES))
-
-
-class _Table(dict[int, str]):
-    """Folds single characters for `str.translate`, each looked up once."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        folded = self[code] = character if character.isspace() else fold_segment(character)
-        return folded
-
-
-_table = _Table()
+def spell(text: str) -> str:
+    """Fold each character by itself; white space stays where it is."""
+    return text.lower() if text.isascii() else text.translate(FOLDED)
 
 
 def fold(text: str) -> str:
-    """Text without case, accents and width; its white space stays where it is."""
+    """Fold a text and compose its letters, so that equivalent texts become equal."""
+    return read(text)[0]
+
+
+def read(text: str) -> tuple[str, str]:
+    """`fold` and `spell` of a text, for less than the price of both."""
+    spelled = spell(text)
     if text.isascii():
-        return text.lower()
-    if _JOINER.search(text):
-        text = _CLUSTER.sub(lambda match: fold_segment(match[0]), text)
-    return text.translate(_table)
+        return spelled, spelled
+    composed = compose(text)
+    return compose(spelled if composed == text else spell(composed)), spelled
+
+
+def compose(text: str) -> str:
+    """Normalise to NFC in linear time; beyond 30 marks in a row, piece by piece."""
+    if not _LONG_RUN.search(text):
+        return unicodedata.normalize("NFC", text)
+    return "".join(unicodedata.normalize("NFC", piece) for piece in _PIECE.findall(text))
 
 
 def mark(text: str) -> str:
-    """A text folded, with the edges of its words marked and its runs apart."""
-    return mark_folded(RUN_SEPARATOR.join(fold(text).split()))
+    """Fold a text, separate its runs and mark the edges of its words.
+
+    Runs whose spelling differs from their folded form are there in both forms.
+    """
+    folded, spelled = read(text)
+    runs = folded.split()
+    if spelled != folded:
+        known = set(runs)
+        runs += dict.fromkeys(run for run in spelled.split() if run not in known)
+    return mark_folded(RUN_SEPARATOR.join(runs))
 
 
 def mark_folded(folded: str) -> str:
-    """A folded text with an edge on both sides of every word."""
+    """Mark both edges of every word of a folded text."""
     word = _ASCII_WORD if folded.isascii() else _WORD
     return word.sub(_with_edges, folded)
 
@@ -128,20 +106,37 @@ class Part:
     """One part of a keyword, as it looks in a marked text at each level of a match.
 
     An end that is not a letter cuts no word, so it needs no edge: `c++` in
-    `c++11` is whole.
+    `c++11` is whole. `spelled` is the part's other reading, if it has one.
     """
 
     inside: str
     start: str
     whole: str
+    spelled: "Part | None" = None
+
+    @property
+    def readings(self) -> "tuple[Part, ...]":
+        """The forms of which one has to match."""
+        return (self,) if self.spelled is None else (self, self.spelled)
+
+    @property
+    def folded(self) -> str:
+        """The part without edges."""
+        return self.inside.replace(EDGE, "")
 
 
 def split_parts(keyword: str) -> tuple[Part, ...]:
-    """The different parts of a keyword, in their order."""
-    return tuple(_part(run) for run in dict.fromkeys(fold(keyword).split()))
+    """The different parts of a keyword, in their order.
+
+    A part of which folding leaves nothing (accents alone) asks for nothing and
+    is left out; a keyword without parts matches every message.
+    """
+    readings = dict.fromkeys(read(run) for run in keyword.split())
+    return tuple(_part(folded, spelled) for folded, spelled in readings if folded)
 
 
-def _part(folded: str) -> Part:
+def _part(folded: str, spelled: str) -> Part:
+    other = _part(spelled, spelled) if spelled != folded else None
     whole = mark_folded(folded)
     start = whole.removesuffix(EDGE)
-    return Part(start.removeprefix(EDGE), start, whole)
+    return Part(start.removeprefix(EDGE), start, whole, other)

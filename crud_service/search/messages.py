@@ -1,6 +1,6 @@
 """What a search needs of the stored rows: the chat it is in, and the messages it found."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,12 @@ LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
 WHERE application.access_token = %s
 """
 
-FIND_MESSAGES = f"""
-SELECT string_agg({MESSAGE_JSON}, ',' ORDER BY hit.position)
+_HITS = """
 FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
 JOIN messages x ON x.chat_id = %s AND x.number = hit.number
 """
+FIND_MESSAGES = f"SELECT string_agg({MESSAGE_JSON}, ',' ORDER BY hit.position) {_HITS}"
+FIND_EACH_MESSAGE = f"SELECT {MESSAGE_JSON} {_HITS} ORDER BY hit.position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,20 @@ def find_messages(connection: Connection, chat_id: int, numbers: Sequence[int]) 
     """
     if not numbers:
         return b"[]"
-    # As text: psycopg's way from a list of Python's takes longer than finding a message.
-    array = f"{{{','.join(map(str, numbers))}}}"
-    row = connection.execute(FIND_MESSAGES, (array, chat_id)).fetchone()
+    row = connection.execute(FIND_MESSAGES, (_array(numbers), chat_id)).fetchone()
     return b"[%s]" % ((row and row[0]) or b"")
+
+
+def each_message(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[bytes]:
+    """The same messages one by one, each as a JSON object."""
+    if numbers:
+        for row in connection.execute(FIND_EACH_MESSAGE, (_array(numbers), chat_id)):
+            yield row[0]
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """Numbers as PostgreSQL writes an array.
+
+    psycopg's way from a list of Python's takes longer than finding a message.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -7,8 +7,23 @@ that can be read by itself, newest first, and left as soon as a page is full.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from crud_service.search.folding import Part
+
+
+class Level(IntEnum):
+    """How well a part matches; its value is what it adds to the rank."""
+
+    INSIDE = 0
+    START = 1
+    WHOLE = 2
+
+
+def forms(part: Part, level: Level) -> tuple[str, ...]:
+    """What a marked text contains, one of these at least, when a part matches at a level."""
+    levels = ((one.inside, one.start, one.whole) for one in part.readings)
+    return tuple(dict.fromkeys(each[level] for each in levels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,7 @@ class Plan:
         return range(self.max_rank, -1, -1)
 
     @property
-    def edges(self) -> list[str]:
-        """The conditions whose number is the rank."""
-        return [form for part in self.parts for form in (part.start, part.whole)]
+    def edges(self) -> list[tuple[str, ...]]:
+        """The conditions whose number is the rank, each met by any of its forms."""
+        levels = (Level.START, Level.WHOLE)
+        return [forms(part, level) for part in self.parts for level in levels]

@@ -18,7 +18,7 @@ from elasticsearch.dsl.query import Query
 from crud_service.search.circuit import Circuit
 from crud_service.search.documents import form_query
 from crud_service.search.elasticsearch_index import ALIAS, SEARCH_TIMEOUT_SECONDS, client
-from crud_service.search.plan import Hit, Plan
+from crud_service.search.plan import Hit, Level, Plan, forms
 from crud_service.search.wake_up import wake_indexer
 
 logger = logging.getLogger(__name__)
@@ -131,20 +131,26 @@ def rank_query(plan: Plan) -> Query:
     edges = plan.edges if plan.ranked else []
     return Q(
         "bool",
-        filter=[of_chat(plan), *(form_query(part.inside) for part in plan.parts)],
-        should=[Q("constant_score", filter=form_query(edge)) for edge in edges],
+        filter=[of_chat(plan), *(any_form(forms(part, Level.INSIDE)) for part in plan.parts)],
+        should=[Q("constant_score", filter=any_form(edge)) for edge in edges],
     )
 
 
 def tier_query(plan: Plan, rank: int) -> Query:
     """The only part at one level, and not at the next."""
     (part,) = plan.parts
-    levels = [part.inside, part.start, part.whole]
+    levels = [any_form(forms(part, level)) for level in Level]
     return Q(
         "bool",
-        filter=[of_chat(plan), form_query(levels[rank])],
-        must_not=[form_query(level) for level in levels[rank + 1 : rank + 2]],
+        filter=[of_chat(plan), levels[rank]],
+        must_not=levels[rank + 1 : rank + 2],
     )
+
+
+def any_form(alternatives: tuple[str, ...]) -> Query:
+    """The query for a part at a level: nearly always one form, else whichever is there."""
+    queries = [form_query(form) for form in alternatives]
+    return queries[0] if len(queries) == 1 else Q("bool", should=queries)
 
 
 def of_chat(plan: Plan) -> Query:

@@ -7,16 +7,20 @@ are candidates anyway, and candidates are read in order until the page is full.
 """
 
 from collections.abc import Sequence
+from itertools import islice, product
 from typing import Any
 
 import psycopg
 
 from crud_service.search.blocks import ANY_GRAM, block_of, gram_keys
-from crud_service.search.folding import RUN_SEPARATOR
+from crud_service.search.folding import RUN_SEPARATOR, Part
 from crud_service.search.grams import part_grams
-from crud_service.search.plan import Hit, Plan
+from crud_service.search.plan import Hit, Level, Plan, forms
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Parts with two readings are rare; of more than three, none is looked up.
+MAX_COMBINATIONS = 8
 
 READ_THROUGH = """
 SELECT rank, number FROM (
@@ -77,7 +81,7 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
         parameters = bind(plan, blocks, ranks)
         return [Hit(*row) for row in connection.execute(write(statement, plan), parameters)]
 
-    if not blocks:
+    if not blocks or not is_selective(plan):
         return run(READ_THROUGH, ())
     if not plan.ranked or len(plan.parts) == 1:
         return run(READ_TIERS, plan.tiers)
@@ -90,14 +94,25 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     return run(RANK_CANDIDATES, (0,))
 
 
+def is_selective(plan: Plan) -> bool:
+    """Whether looking blocks up by grams is worth it: not for a keyword without parts,
+    nor for one whose parts can be combined in more ways than there are candidates."""
+    return bool(plan.parts) and len(combinations(plan)) <= MAX_COMBINATIONS
+
+
+def combinations(plan: Plan) -> list[tuple[Part, ...]]:
+    """The ways to choose a reading for each part, no more than are needed to see too many."""
+    return list(islice(product(*(part.readings for part in plan.parts)), MAX_COMBINATIONS + 1))
+
+
 def write(statement: str, plan: Plan) -> str:
     """A statement with the conditions of a plan in it; every value stays a parameter."""
-    inside = [f"strpos(marked, %(inside{i})s) > 0" for i in range(len(plan.parts))]
+    inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
     # A whole word is a start too, so it is looked for behind a start only.
     edges = [
-        f"CASE WHEN strpos(marked, %(start{i})s) = 0 THEN 0"
-        f" WHEN strpos(marked, %(whole{i})s) = 0 THEN 1 ELSE 2 END"
-        for i in range(len(plan.parts))
+        f"CASE WHEN NOT {contains(Level.START, i, part)} THEN 0"
+        f" WHEN NOT {contains(Level.WHOLE, i, part)} THEN 1 ELSE 2 END"
+        for i, part in enumerate(plan.parts)
     ]
     after, block_after = "true", "true"
     if plan.after:
@@ -106,18 +121,32 @@ def write(statement: str, plan: Plan) -> str:
         block_after = f"(rank < %(rank)s OR block {order} %(block)s)"
     return statement.format(
         candidates=CANDIDATES,
-        inside=" AND ".join(inside),
-        rank=" + ".join(edges) if plan.ranked else "0",
+        inside=" AND ".join(inside) or "true",
+        rank=(" + ".join(edges) if plan.ranked else "") or "0",
         after=after,
         block_after=block_after,
         order="ASC" if plan.ascending else "DESC",
     )
 
 
+def contains(level: Level, position: int, part: Part) -> str:
+    """The condition that a text contains one of the forms of a part at a level."""
+    names = [name(level, position, i) for i in range(len(forms(part, level)))]
+    return "(" + " OR ".join(f"strpos(marked, %({each})s) > 0" for each in names) + ")"
+
+
+def name(level: Level, position: int, alternative: int) -> str:
+    """The parameter that holds a form."""
+    return f"{level.name.lower()}_{position}_{alternative}"
+
+
 def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
     """The parameters of a statement."""
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
+    tiers = [(rank, any_key) for rank in ranks]
+    for rank, parts in product(ranks, combinations(plan)):
+        tiers.append((rank, RUN_SEPARATOR.join(tier_keys(plan.chat_id, parts, rank))))
     return {
         "chat_id": plan.chat_id,
         "limit": plan.limit,
@@ -125,21 +154,23 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
         "rank": after.rank,
         "number": after.number,
         "block": block_of(after.number),
-        "ranks": [*ranks, *ranks],
-        "keys": [RUN_SEPARATOR.join(tier_keys(plan, rank)) for rank in ranks]
-        + [any_key] * len(ranks),
-        **{f"inside{i}": part.inside for i, part in enumerate(plan.parts)},
-        **{f"start{i}": part.start for i, part in enumerate(plan.parts)},
-        **{f"whole{i}": part.whole for i, part in enumerate(plan.parts)},
+        "ranks": [rank for rank, _keys in tiers],
+        "keys": [keys for _rank, keys in tiers],
+        **{
+            name(level, position, i): form
+            for position, part in enumerate(plan.parts)
+            for level in Level
+            for i, form in enumerate(forms(part, level))
+        },
     }
 
 
-def tier_keys(plan: Plan, rank: int) -> list[str]:
-    """The keys that a block must have to hold a hit of a rank."""
-    if rank == 2 * len(plan.parts):
-        forms = [part.whole for part in plan.parts]
-    elif rank == 1 and len(plan.parts) == 1:
-        forms = [part.start for part in plan.parts]
+def tier_keys(chat_id: int, parts: Sequence[Part], rank: int) -> list[str]:
+    """The keys that a block must have to hold a hit of a rank, by these readings of the parts."""
+    if rank == 2 * len(parts):
+        wanted = [part.whole for part in parts]
+    elif rank == 1 and len(parts) == 1:
+        wanted = [part.start for part in parts]
     else:
-        forms = [part.inside for part in plan.parts]
-    return gram_keys(plan.chat_id, {gram for form in forms for gram in part_grams(form)})
+        wanted = [part.inside for part in parts]
+    return gram_keys(chat_id, {gram for form in wanted for gram in part_grams(form)})

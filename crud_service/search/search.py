@@ -1,6 +1,8 @@
 """One search: Elasticsearch when it answers, else PostgreSQL, with the same meaning."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
 
 import orjson
@@ -10,9 +12,18 @@ from crud_service import database
 from crud_service.search import query_elasticsearch, query_postgresql
 from crud_service.search.cursors import decode_cursor, encode_cursor, search_scope
 from crud_service.search.folding import Part, split_parts
-from crud_service.search.highlight import highlight
-from crud_service.search.messages import Connection, SearchedChat, find_chat, find_messages
+from crud_service.search.highlight import Budget, highlight
+from crud_service.search.messages import (
+    Connection,
+    SearchedChat,
+    each_message,
+    find_chat,
+    find_messages,
+)
 from crud_service.search.plan import Hit, Plan
+
+# A thousand messages of the greatest size are within it, if they need little escaping.
+MAX_HIGHLIGHTED_BYTES = 160_000_000
 
 Sort = Literal["relevance", "number", "-number"]
 Backend = Literal["elasticsearch", "postgresql"]
@@ -57,12 +68,16 @@ def search(
     parts = split_parts(query.keyword)
     scope = search_scope(chat.chat_id, parts, query.sort)
     hits, backend = find_hits(connection, chat, make_plan(chat, parts, query, scope))
-    page, more = hits[: query.limit], hits[query.limit :]
-    return SearchPage(
-        read_items(connection, chat, page, parts if query.highlight else ()),
-        encode_cursor(page[-1], scope) if more else None,
-        backend,
-    )
+    page = hits[: query.limit]
+    if query.highlight:
+        found = each_message(connection, chat.chat_id, [hit.number for hit in page])
+        items, last = join_highlighted(found, parts)
+        if last is not None:
+            page = page[: [hit.number for hit in page].index(last) + 1]
+    else:
+        items = find_messages(connection, chat.chat_id, [hit.number for hit in page])
+    more = len(page) < len(hits)
+    return SearchPage(items, encode_cursor(page[-1], scope) if more else None, backend)
 
 
 def make_plan(
@@ -88,17 +103,28 @@ def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[l
     return query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql"
 
 
-def read_items(
-    connection: Connection, chat: SearchedChat, hits: list[Hit], highlighted: tuple[Part, ...]
-) -> bytes:
-    """The messages of the hits as they are now, with highlights if there is what to highlight."""
-    items = find_messages(connection, chat.chat_id, [hit.number for hit in hits])
-    return add_highlights(items, highlighted) if highlighted else items
+def join_highlighted(
+    messages: Iterable[bytes], parts: tuple[Part, ...]
+) -> tuple[bytes, int | None]:
+    """Messages as a JSON array, with one key more each.
 
-
-def add_highlights(items: bytes, parts: tuple[Part, ...]) -> bytes:
-    """Messages with one key more each."""
-    messages = orjson.loads(items)
+    It is written to one buffer, which is handed out without a copy. Escaping may make
+    a body six times as long: a page that has become too large ends there, and the
+    number of its last message is told.
+    """
+    budget = Budget()
+    last: int | None = None
+    page = BytesIO()
+    page.write(b"[")
     for message in messages:
-        message["highlight"] = highlight(message["body"], parts)
-    return orjson.dumps(messages)
+        if page.tell() > MAX_HIGHLIGHTED_BYTES:
+            page.write(b"]")
+            return page.getvalue(), last
+        fields = orjson.loads(message)
+        last = int(fields["number"])
+        page.write(b"," if page.tell() > 1 else b"")
+        page.write(message[:-1] + b',"highlight":')
+        page.write(orjson.dumps(highlight(fields["body"], parts, budget)))
+        page.write(b"}")
+    page.write(b"]")
+    return page.getvalue(), None
