@@ -17,6 +17,7 @@ from contract.problems import StoreUnavailable
 from crud_service.chat.worker_metrics import Counter, Histogram, read_metrics
 from crud_service.database import fetch_one
 from crud_service.redis_client import client
+from crud_service.search.refold import COUNT_OUTDATED
 
 # Counting stops here: a gauge that says "at least" is better than a slow page.
 COUNTED_AT_MOST = 100_000
@@ -41,6 +42,10 @@ GAUGES = {
     "chat_index_queue_entries": (
         "Changes not handed to Elasticsearch yet.",
         _count("search_queue"),
+    ),
+    "chat_index_texts_outdated": (
+        "Texts still to be folded by the rules of this version.",
+        COUNT_OUTDATED % COUNTED_AT_MOST,
     ),
     "chat_index_failures": ("Documents that Elasticsearch refused.", _count("search_failures")),
     "chat_index_lag_seconds": (

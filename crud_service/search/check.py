@@ -17,6 +17,7 @@ import psycopg
 from crud_service.search.documents import digest
 from crud_service.search.elasticsearch_index import ALIAS, client
 from crud_service.search.folding import mark
+from crud_service.search.refold import FIND_OUTDATED
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 # What is compared of a message: chat id, number, version, digest of its marked text.
@@ -45,9 +46,10 @@ WHERE NOT EXISTS (
       AND messages.id = text.message_id
 )
 """
-FIND_PENDING = """
+FIND_PENDING = f"""
 SELECT message_id FROM search_outbox WHERE message_id = ANY (%(ids)s)
 UNION SELECT message_id FROM search_queue WHERE %(index)s AND message_id = ANY (%(ids)s)
+UNION {FIND_OUTDATED}
 """
 
 

@@ -22,6 +22,7 @@ from crud_service.chat.shutdown import is_asked_to_stop
 from crud_service.search.bulk import IndexGone
 from crud_service.search.outbox import BATCH, index_batch
 from crud_service.search.queue import Throttled, index_queued, is_queue_empty
+from crud_service.search.refold import refold_some
 
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -89,11 +90,13 @@ def drain_outbox(
         indexed = index_batch(connection, hand_on=has_elasticsearch())
         if indexed:
             log_batch("changes folded for search", indexed, woken_by)
-        if indexed or not is_idle():
+        # Only while nothing fresh waits; a piece is small, so what comes meanwhile waits briefly.
+        refolded = 0 if indexed else refold_some(connection, hand_on=has_elasticsearch())
+        if indexed or refolded or not is_idle():
             busy_at = time.monotonic()
         elif time.monotonic() - busy_at > LINGER_SECONDS:
             return
-        if indexed < BATCH:
+        if indexed < BATCH and not refolded:
             time.sleep(POLL_SECONDS)
 
 

@@ -1,6 +1,7 @@
 """A chat to search in, on real stores, and the indexer run by hand."""
 
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,25 @@ class SearchStores:
         indexer.index_pending(self.redis)
         if indexer.has_elasticsearch() and not indexer.back_off.is_waiting():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
+
+    def index_all(self) -> None:
+        """`index` until nothing waits any more.
+
+        The task may leave sooner: when its thread for Elasticsearch did not get to run for
+        a while, or Elasticsearch was busy. Another task would follow within a second.
+        """
+        from crud_service.search import indexer
+
+        deadline = time.monotonic() + 60
+        self.index()
+        while self.is_waiting(with_queue=indexer.has_elasticsearch()):
+            assert time.monotonic() < deadline, "changes were not indexed"
+            time.sleep(0.05)
+            self.index()
+
+    def is_waiting(self, *, with_queue: bool) -> bool:
+        """Whether there are changes that an index lacks."""
+        return self.count("search_outbox") + (self.count("search_queue") if with_queue else 0) > 0
 
     def search(self, keyword: str, chat: int = 1, **options: Any) -> Any:
         from crud_service.search.search import SearchQuery, search_messages

@@ -1,0 +1,200 @@
+"""After an upgrade every stored text is folded by the new rules, in the background."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+
+import pytest
+
+from crud_service.search import folding
+from tests.integration.search.search_stores import SearchStores
+
+REFOLD_SLOWLY = """
+import time
+from crud_service.search import indexer, refold
+refold.PIECE_ROWS = 20
+with indexer.connect() as connection:
+    while refold.refold_some(connection, hand_on=indexer.has_elasticsearch()):
+        time.sleep(0.05)
+"""
+
+
+def mark_as_before(body: str) -> str:
+    """A folding of an older version, in which loose Korean letters melted together."""
+    return folding.mark(unicodedata.normalize("NFKC", body))
+
+
+def index_as_before(
+    stores: SearchStores, monkeypatch: pytest.MonkeyPatch, *bodies: str, chat: int = 1
+) -> None:
+    """Store and index messages as an older version did."""
+    from crud_service.search import outbox
+
+    stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
+    monkeypatch.setattr(outbox, "mark", mark_as_before)
+    stores.add(*bodies, chat=chat)
+    stores.index_all()
+    monkeypatch.setattr(outbox, "mark", folding.mark)
+    stores.database.execute("UPDATE search_refold SET done_format = 1, format = 1, chat_id = 9")
+
+
+def walk(stores: SearchStores) -> tuple[int, int, int, int]:
+    """The row that tells how far the texts are folded anew."""
+    query = "SELECT done_format, format, chat_id, number FROM search_refold"
+    ((done_format, text_format, chat_id, number),) = stores.database.execute(query).fetchall()
+    return done_format, text_format, chat_id, number
+
+
+def outdated(stores: SearchStores) -> int:
+    from crud_service.search.refold import COUNT_OUTDATED
+
+    row = stores.database.execute(f"SELECT {COUNT_OUTDATED % 1000}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_texts_of_an_older_version_are_found_by_the_new_rules_after_a_while(
+    any_backend: SearchStores, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_as_before(any_backend, monkeypatch, "웃겨 ㅋㅋㅠㅠ", *["filler"] * 500)
+    assert any_backend.find("ㅠㅠ") == []
+    assert outdated(any_backend) == 501
+    any_backend.index_all()
+    assert outdated(any_backend) == 0
+    assert walk(any_backend)[0] == folding.TEXT_FORMAT
+    page = any_backend.search("ㅠㅠ")
+    assert page.backend == backend
+    assert any_backend.find("ㅠㅠ") == [1]
+    assert any_backend.find("큐") == []
+
+
+def test_a_walk_that_is_killed_goes_on_where_it_was(
+    any_backend: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    index_as_before(any_backend, monkeypatch, *["ㅋㅋㅠㅠ filler"] * 2000)
+    assert any_backend.count("search_blocks") > 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crud_service.manage", "shell", "-c", REFOLD_SLOWLY],
+        env={**os.environ, **clean_crud, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
+    )
+    deadline = time.monotonic() + 60
+    while walk(any_backend)[1] != folding.TEXT_FORMAT or walk(any_backend)[3] < 200:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    stopped_at = walk(any_backend)
+    assert 200 <= stopped_at[3] < 2000
+    assert outdated(any_backend) == min(1000, 2000 - stopped_at[3])
+    any_backend.index_all()
+    assert any_backend.find("ㅋㅠ", limit=1000) == list(range(2000, 1000, -1))
+    assert any_backend.find("ㅋㅠ", limit=1000, sort="number") == list(range(1, 1001))
+    query = "SELECT count(*) FROM search_blocks GROUP BY chat_id, block HAVING count(*) > 1"
+    assert any_backend.database.execute(query).fetchall() == []
+    from crud_service.search.check import check
+
+    report = check(any_backend.database, with_index=False, advance=lambda _count: None)
+    assert not report.differs
+
+
+def test_changes_are_indexed_before_old_texts(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.refold import refold_some
+
+    index_as_before(search_stores, monkeypatch, "ㅠㅠ")
+    search_stores.add("fresh")
+    assert refold_some(search_stores.database, hand_on=False) == 0
+    search_stores.index_all()
+    assert outdated(search_stores) == 0
+
+
+def test_a_message_that_changed_or_went_since_is_left_to_its_own_change(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.refold import refold_some
+
+    index_as_before(search_stores, monkeypatch, "ㅠㅠ", "ㅋㅋ", "ㅎㅎ")
+    search_stores.update(1, "ㅅㅅ")
+    search_stores.database.execute("DELETE FROM messages WHERE number = 2")
+    search_stores.database.execute("CREATE TEMP TABLE kept AS SELECT * FROM search_outbox")
+    search_stores.database.execute("DELETE FROM search_outbox")
+    assert refold_some(search_stores.database, hand_on=False) == 3
+    columns = "message_id, chat_id, number, changed_at"
+    search_stores.database.execute(
+        f"INSERT INTO search_outbox ({columns}) SELECT {columns} FROM kept"
+    )
+    search_stores.index_all()
+    assert [search_stores.find(keyword) for keyword in ("ㅅㅅ", "ㅠㅠ", "ㅋㅋ", "ㅎㅎ")] == [
+        [1],
+        [],
+        [],
+        [3],
+    ]
+
+
+def test_only_texts_that_fold_to_something_else_are_written_and_sent(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.refold import refold_some
+
+    index_as_before(search_stores, monkeypatch, "ㅠㅠ", *["filler"] * 99)
+    search_stores.database.execute("DELETE FROM search_queue")
+    assert refold_some(search_stores.database, hand_on=True) == 100
+    assert search_stores.count("search_queue") == 1
+
+
+def test_a_piece_is_bounded_in_bytes(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.refold import PIECE_BYTES, refold_some
+
+    index_as_before(search_stores, monkeypatch, *["ㅠ" * 21_000] * 20)
+    assert refold_some(search_stores.database, hand_on=False) == PIECE_BYTES // 63_000 + 1
+
+
+def test_another_format_begins_the_walk_anew(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import refold
+
+    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
+    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
+    assert refold.refold_some(search_stores.database, hand_on=False) == 10
+    monkeypatch.setattr(refold, "TEXT_FORMAT", folding.TEXT_FORMAT + 1)
+    for looked_at in (10, 10, 10, 0, 0):
+        assert refold.refold_some(search_stores.database, hand_on=False) == looked_at
+    search_stores.database.execute("UPDATE search_refold SET done_format = 1")
+
+
+def test_check_index_takes_outdated_texts_for_pending(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import check
+
+    monkeypatch.setattr(check, "SETTLE_SECONDS", 0.0)
+    index_as_before(search_stores, monkeypatch, "ㅠㅠ", "b", "ㅋㅋ")
+    report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+    assert (report.differs, report.pending) == (False, 2)
+    search_stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
+    report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+    assert (report.differs, report.pending) == (True, 0)
+
+
+def test_two_walkers_do_not_wait_for_each_other(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import indexer
+    from crud_service.search.refold import refold_some
+
+    index_as_before(search_stores, monkeypatch, "ㅠㅠ")
+    with indexer.connect() as other, other.transaction():
+        other.execute("SELECT FROM search_refold FOR UPDATE")
+        assert refold_some(search_stores.database, hand_on=False) == 0
+    assert refold_some(search_stores.database, hand_on=False) == 1
