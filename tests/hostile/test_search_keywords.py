@@ -51,12 +51,22 @@ TEXTS = {
     ],
     "turkish: İstanbul ılık": ["istanbul", "ilik"],
     "beyond: 𝒳𝟙 𓀀 \U0010ffff": ["𓀀", "\U0010ffff", "x1"],
-    "direction: a\u202eb \u200bzero \ufeffmark": ["\u202e", "\u200bzero", "\ufeffmark"],
-    "controls: a\x01b \x7f": ["a\x01b", "\x7f", "\x01"],
+    "invisible: a\u202eb \u200bzero \ufeffmark co\u00adop": [
+        *("a\u202eb", "ab", "zero", "\u200bzero", "\ufeffmark", "mark", "coop", "\u200b mark"),
+    ],
+    "controls: a\x01b \x7f": ["a\x01b", "a\x01", "\x01b"],
+    "korean: 웃겨 ㅋㅋㅠㅠ 요ㄳ": ["ㅠㅠ", "ㅋㅋ", "ㅋㅠ", "요", "ㄳ", "겨 ㅋ"],
+    "typographic: it’s e\u2011mail ‘n’": ["it's", "it’s", "e-mail", "'n'", "t\u201bs"],
+    "decomposed: か\u3099 \u1112\u1161\u11ab ｶﾞ cafe\u0301": [
+        *("か", "が", "한", "\u1112\u1161", "ガ", "ｶ", "\u0301"),
+    ],
     "url: https://example.com/a?b=c&d=e#f user@example.com": ["example.com", "?b=c&d=e#f", "user@"],
 }
 PAIRS = [(body, keyword) for body, keywords in TEXTS.items() for keyword in [*keywords, body]]
+PLAIN = str.maketrans("‘’\u2011", "''-")
 WHITE_SPACE = " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"
+
+INVISIBLE = "\x01\x7f\u00ad\u200b\u200d\u202e\ufe0f\ufeff\u2800\u3164\U000e0041"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,9 @@ def test_a_sign_alone_finds_what_holds_it_and_nothing_else(
     api, chat, numbers = library
     found = api.get(f"{chat}/messages/search?keyword={quote(keyword)}&limit=1000")
     holding = {number for body, number in numbers.items() if keyword in body}
-    assert {item["number"] for item in found} == holding
+    assert {item["number"] for item in found} == holding | {
+        number for body, number in numbers.items() if keyword in body.translate(PLAIN)
+    }
 
 
 def search(ground: Ground, query: str) -> tuple[int, bytes]:
@@ -102,7 +114,9 @@ def search(ground: Ground, query: str) -> tuple[int, bytes]:
     return reply.status, reply.body
 
 
-@pytest.mark.parametrize("blank", ["", *WHITE_SPACE, WHITE_SPACE * 5], ids=ascii)
+@pytest.mark.parametrize(
+    "blank", ["", *WHITE_SPACE, WHITE_SPACE * 5, *INVISIBLE, INVISIBLE + WHITE_SPACE], ids=ascii
+)
 def test_a_blank_keyword_is_422(ground: Ground, blank: str) -> None:
     assert search(ground, f"keyword={quote(blank)}")[0] == 422
 
@@ -212,3 +226,12 @@ def test_every_white_space_divides_a_keyword(library: tuple[Api, str, dict[str, 
         keyword = quote(f"{space}world{space}".replace("world", f"DROP{space}TABLE"))
         found = api.numbers(f"{chat}/messages/search?keyword={keyword}")
         assert len(found) == 1, ascii(space)
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u3164", "\u2800", "\u00ad\ufe0f\x01 "], ids=ascii)
+def test_a_body_in_which_nothing_shows_is_422(ground: Ground, blank: str) -> None:
+    answer = ground.api.client.post(
+        f"{ground.numbering}{ground.chat}/messages", json={"body": blank}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "body"

@@ -1,8 +1,10 @@
 """One search, two backends: the same tests on both, and plain Python as the judge."""
 
+import html
 import random
 import socket
 import time
+import unicodedata
 
 import pytest
 
@@ -14,10 +16,16 @@ from tests.search_oracle import find
 WORDS = "a e so the then other there Café straße niño don't c++ #tag http://x.y/z 50% _a_ "
 WORDS += "привет Ёлка 東京 東京タワー ｶﾞｷﾞ がか مرحبا שָׁלוֹם क्षि 한글 😀 👩\u200d💻 ❤️ (AND)"
 WORDS += ' ~ \\ " * ? tea ten rest'
+WORDS += (
+    " ㅋㅋㅠㅠ 요ㄳ zero\u200bwidth co\u00adoperate it’s it's e\u2011mail か\u3099 か\u3099か が"
+)
+WORDS += " ｶﾞｶ \u1112\u1161\u11ab 🤦🏽\u200d♂️"
 KEYWORDS = (
     "a e t h th te the her ea 東 京タ 東京 c + ++ c++ ' n't % _ \\ \" * ? ( ~ AND / :// . x.y"
 )
 KEYWORDS += " CAFE strasse nino елка привет がか か ガギ क 한 한글 😀 👩 ❤ ſ zzz qq the_ __ ** OR"
+KEYWORDS += " ㅋㅋ ㅠ 큐 요 ㄳ rowi ooper t’s n’t e-m か が か\u3099か がか ｶ ｶﾞｶ"
+KEYWORDS += " \u1112 \u1112\u1161 🤦 \u0301"
 
 
 def bodies(count: int, seed: int) -> list[str]:
@@ -33,7 +41,7 @@ def test_short_and_long_chats_are_searched_as_plain_python_would(
     texts = {1: bodies(1700, seed=1), 2: bodies(150, seed=2)}
     for chat, chat_bodies in texts.items():
         any_backend.add(*chat_bodies, chat=chat)
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.count("search_blocks") > 0
     rng = random.Random(3)
     keywords = KEYWORDS.split()
@@ -52,7 +60,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(
 ) -> None:
     texts = bodies(1900, seed=4)
     any_backend.add(*texts)
-    any_backend.index()
+    any_backend.index_all()
     found: list[int] = []
     cursor = None
     while True:
@@ -69,13 +77,13 @@ def test_order_is_whole_words_then_starts_then_inside_then_newest(
     any_backend: SearchStores,
 ) -> None:
     any_backend.add("arthi", "hi", "hiking", "this", "Hi!", "nothing")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.find("hi") == [5, 2, 3, 6, 4, 1]
 
 
 def test_every_part_must_occur_and_none_crosses_white_space(any_backend: SearchStores) -> None:
     any_backend.add("red green", "redgreen", "red", "green\nred", "re d")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.find("red green") == [4, 1, 2]
     assert any_backend.find("dgr") == [2]
     assert any_backend.find("d g") == [4, 1, 2]
@@ -84,14 +92,14 @@ def test_every_part_must_occur_and_none_crosses_white_space(any_backend: SearchS
 def test_a_chat_finds_its_own_messages_only(any_backend: SearchStores) -> None:
     any_backend.add("hello one", chat=1)
     any_backend.add("hello two", chat=11)
-    any_backend.index()
+    any_backend.index_all()
     assert [item["body"] for item in items(any_backend.search("hello", 11))] == ["hello two"]
     assert any_backend.find("one", 11) == []
 
 
 def test_a_body_of_the_greatest_size_is_found_by_its_ends(any_backend: SearchStores) -> None:
     any_backend.add("start" + "x" * 65_520 + "theend", "ж" * 32_768, "y " * 30_000 + "last")
-    any_backend.index()
+    any_backend.index_all()
     for keyword, number in [("artx", 1), ("xthe", 1), ("жжжж", 2), ("last", 3), ("x" * 256, 1)]:
         assert any_backend.find(keyword) == [number], keyword
 
@@ -99,17 +107,118 @@ def test_a_body_of_the_greatest_size_is_found_by_its_ends(any_backend: SearchSto
 def test_long_messages_in_a_long_chat_are_found(any_backend: SearchStores) -> None:
     long = " ".join(f"word{i}" for i in range(1500))
     any_backend.add(*["filler"] * 200, *[long] * 64, *["filler"] * 1700, long)
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.count("search_blocks") > 0
     assert any_backend.find("ord1499")[:2] == [1965, 264]
     assert len(any_backend.find("ord1499")) == 65
+
+
+@pytest.mark.parametrize(
+    ("body", "found_by", "not_found_by"),
+    [
+        ("웃겨 ㅋㅋㅠㅠ", "ㅠㅠ ㅋㅋ ㅋㅠ 웃 웃겨", "큐 크 ㅠㅋ"),
+        ("요ㄳ", "요 ㄳ 요ㄳ", "욗 ㄱㅅ"),
+        ("ﾻﾻ", "ㅋ ㅋㅋ ﾻ", "크"),
+        ("zero\u200bwidth", "zerowidth zero\u200bwidth owi zero width \u200bwid", "zero-width"),
+        ("co\u00adoperate", "cooperate co\u00adoperate oop", "co-operate"),
+        ("\ufeffmark", "mark \ufeffmark", "-mark"),
+        ("it’s", "it's it’s ’ '", "its"),
+        ("it's", "it’s it\u201bs it\u02bcs it＇s", "its"),
+        ("e\u2011mail", "e-mail e\u2011mail e\u2010mail -", "email"),
+        ("か\u3099か", "か が か\u3099か がか \u3099か", "は"),
+        ("が", "が か\u3099", "か ｶﾞ"),
+        ("ｶﾞｷﾞ", "ｶ ガギ ｶﾞｷ ﾞｷ カ\u3099ギ", "カギ"),
+        ("\u1112\u1161\u11ab", "한 \u1112 \u1161\u11ab \u1112\u1161", "하"),
+        ("한", "한 \u1112\u1161\u11ab", "하 \u1112\u1161"),
+        ("cafe\u0301s", "cafés \u0301s e\u0301 CAFES", "cafs"),
+        ("a" + "\u0316\u0301" * 100 + "b", "\u0301\u0316b ab a\u0301", "ba"),
+        ("ก" + "\u0e48\u0e38" * 100, "\u0e48\u0e38\u0e48 ก\u0e48 " + "\u0e38\u0e48" * 60, "ข"),
+        ("🤦🏽\u200d♂️", "🤦 🤦🏽\u200d♂️ 🏽 ♂", "🤷"),
+        ('100%_\\*?"(AND~', '% _ \\ * ? " ( AND ~ 0%_\\', "%% .*"),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+def test_what_a_reader_takes_for_the_same_is_found(
+    any_backend: SearchStores, body: str, found_by: str, not_found_by: str
+) -> None:
+    any_backend.add("zz", body)
+    any_backend.index_all()
+    for keyword in found_by.split():
+        assert any_backend.find(keyword) == [2], ascii(keyword)
+        (item,) = items(any_backend.search(keyword, highlight=True))
+        assert "<em>" in item["highlight"], ascii(keyword)
+    for keyword in not_found_by.split():
+        assert any_backend.find(keyword) == [], ascii(keyword)
+
+
+def test_a_keyword_of_accents_alone_asks_for_nothing(any_backend: SearchStores) -> None:
+    any_backend.add("a\u0301b", "c")
+    any_backend.index_all()
+    assert any_backend.find("\u0301") == [2, 1]
+    assert any_backend.find("\u0301 c") == [2]
+    (first, _) = items(any_backend.search("\u0301", highlight=True))
+    assert first["highlight"] == "c"
+
+
+def test_many_parts_with_two_readings_each_are_found_in_a_long_chat(
+    any_backend: SearchStores,
+) -> None:
+    text = "xかx が がy ごz ぐw ぎv"
+    any_backend.add(*["filler"] * 1800, unicodedata.normalize("NFD", text), text)
+    any_backend.index_all()
+    for keyword in ("が ご", "がy ごz ぐw ぎv", unicodedata.normalize("NFD", text)):
+        decomposed = unicodedata.normalize("NFD", keyword)
+        assert any_backend.find(decomposed) == find(
+            decomposed, [(1801, unicodedata.normalize("NFD", text)), (1802, text)]
+        )
+
+
+def test_a_page_of_the_longest_messages_is_highlighted_within_its_budget(
+    any_backend: SearchStores,
+) -> None:
+    any_backend.add(*["lorem ipsum <dolor> sit amet " * 2300] * 200)
+    any_backend.index_all()
+    started = time.thread_time()
+    page = items(any_backend.search("lorem", limit=1000, highlight=True))
+    assert time.thread_time() - started < 4  # they took 31 seconds
+    assert len(page) == 200
+    assert page[0]["highlight"].startswith("<em>lorem</em> ipsum &lt;dolor&gt;")
+    assert html.unescape(page[-1]["highlight"]) == page[-1]["body"]
+
+
+def test_a_page_whose_highlights_become_too_large_ends_early_and_leads_on(
+    any_backend: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import search
+
+    monkeypatch.setattr(search, "MAX_HIGHLIGHTED_BYTES", 1000)
+    any_backend.add(*['"' * 100] * 7)
+    any_backend.index_all()
+    found, cursor, pages = [], None, 0
+    while pages == 0 or cursor is not None:
+        page = any_backend.search('"', highlight=True, cursor=cursor)
+        found += [item["number"] for item in items(page)]
+        pages, cursor = pages + 1, page.next_cursor
+        assert len(page.items) < 3000
+    assert found == [7, 6, 5, 4, 3, 2, 1]
+    assert pages > 1
+
+
+def test_one_message_with_every_part_everywhere_is_answered_without_emphasis(
+    any_backend: SearchStores,
+) -> None:
+    any_backend.add("a" * 65_536)
+    any_backend.index_all()
+    keyword = " ".join("a" * i for i in range(1, 22))
+    (item,) = items(any_backend.search(keyword, highlight=True))
+    assert item["highlight"] == "a" * 65_536
 
 
 def test_items_have_the_shape_of_messages_and_a_highlight_when_asked(
     any_backend: SearchStores,
 ) -> None:
     any_backend.add("<b>Rails & Café</b>")
-    any_backend.index()
+    any_backend.index_all()
     (item,) = items(any_backend.search("ails cafe"))
     assert list(item) == ["number", "body", "created_at", "updated_at"]
     assert item["created_at"].endswith("Z")
@@ -121,41 +230,41 @@ def test_items_have_the_shape_of_messages_and_a_highlight_when_asked(
 
 def test_an_updated_message_is_found_by_its_new_text_alone(any_backend: SearchStores) -> None:
     any_backend.add("before", "other")
-    any_backend.index()
+    any_backend.index_all()
     any_backend.update(1, "afterwards")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.find("before") == []
     assert any_backend.find("fterward") == [1]
 
 
 def test_an_old_message_of_a_long_chat_is_found_by_its_new_text(any_backend: SearchStores) -> None:
     any_backend.add(*["filler"] * 1800)
-    any_backend.index()
+    any_backend.index_all()
     any_backend.update(5, "unique needle")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.find("eedl") == [5]
     assert any_backend.find("d") == [5]
 
 
 def test_a_deleted_message_is_not_found(any_backend: SearchStores) -> None:
     any_backend.add("gone soon", "stays")
-    any_backend.index()
+    any_backend.index_all()
     any_backend.database.execute("DELETE FROM messages WHERE number = 1")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.find("s") == [2]
     assert any_backend.count("search_texts") == 1
 
 
 def test_the_backend_is_named(any_backend: SearchStores, backend: str) -> None:
     any_backend.add("hello")
-    any_backend.index()
+    any_backend.index_all()
     assert any_backend.search("hello").backend == backend
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "AAIAAAAAAAGGkm8gj4VgA1sa", "é", "=" * 24])
 def test_a_cursor_that_no_page_gave_out_is_refused(any_backend: SearchStores, cursor: str) -> None:
     any_backend.add("hello")
-    any_backend.index()
+    any_backend.index_all()
     with pytest.raises(ValidationFailed) as problem:
         any_backend.search("hello", cursor=cursor)
     assert problem.value.errors[0]["field"] == "cursor"
@@ -164,7 +273,7 @@ def test_a_cursor_that_no_page_gave_out_is_refused(any_backend: SearchStores, cu
 def test_a_cursor_belongs_to_one_keyword_order_and_chat(any_backend: SearchStores) -> None:
     any_backend.add("hello", "hello", chat=1)
     any_backend.add("hello", "hello", chat=2)
-    any_backend.index()
+    any_backend.index_all()
     cursor = any_backend.search("hello", limit=1).next_cursor
     assert any_backend.find("HELLO", cursor=cursor) == [1]
     for keyword, chat, sort in [
@@ -188,7 +297,7 @@ def test_both_backends_continue_each_others_pages(
 
     texts = bodies(1700, seed=5)
     search_stores.add(*texts)
-    search_stores.index()
+    search_stores.index_all()
     found, cursor, backends = [], None, set()
     url = settings.ELASTICSEARCH_URL
     for turn in range(100):
@@ -213,7 +322,7 @@ def test_without_an_answer_from_elasticsearch_postgresql_answers_and_is_asked_di
     from crud_service.search.elasticsearch_index import SEARCH_TIMEOUT_SECONDS
 
     search_stores.add("hello")
-    search_stores.index()
+    search_stores.index_all()
     search_stores.database.execute("UPDATE search_state SET index_format = 1")
     monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
     elasticsearch_index.close_client()
