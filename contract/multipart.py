@@ -2,7 +2,8 @@
 
 import re
 
-from contract.problems import MalformedBody, ValidationFailed
+from contract.media_types import is_utf8, split_content_type
+from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 100
@@ -17,7 +18,8 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
     """The fields of a form; of a repeated name the last one counts.
 
     Raises MalformedBody (400) for a body that does not follow its boundary or
-    is not UTF-8, ValidationFailed (422) for too many parts.
+    is not UTF-8, UnsupportedMediaType (415) for a part that declares another
+    charset, ValidationFailed (422) for too many parts.
     """
     if not boundary or len(boundary) > 70 or not boundary.isascii():
         raise MalformedBody("The multipart form has no usable boundary.")
@@ -38,12 +40,15 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
     headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
     if padding.strip(b" \t") or not line_break or not empty_line:
         raise MalformedBody("A part of the multipart form has no end of its headers.")
-    disposition = find_header(headers, b"content-disposition")
+    disposition = find_header(headers, b"content-disposition").partition(b";")[2]
     if _FOREIGN.search(disposition):
         return None
     name = _NAME.search(disposition)
     if name is None:
         raise MalformedBody("A part of the multipart form has no name.")
+    _, parameters = split_content_type(find_header(headers, b"content-type").decode("latin-1"))
+    if not is_utf8(parameters):
+        raise UnsupportedMediaType
     try:
         plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])
         return plain.decode(), value.decode()
@@ -52,9 +57,9 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
 
 
 def find_header(headers: bytes, name: bytes) -> bytes:
-    """A header's value behind its first parameter mark, or nothing."""
+    """A header's value, or nothing."""
     for line in headers.split(b"\r\n"):
         header, _, value = line.partition(b":")
         if header.strip().lower() == name:
-            return value.partition(b";")[2]
+            return value
     return b""

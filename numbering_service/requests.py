@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
-from contract.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_body
+from contract.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
 from contract.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from contract.request_id import request_id
@@ -87,7 +87,7 @@ def read_creation(target: Target, head: Head, query: bytes, body: bytes) -> Crea
     if target.chat_number is None:
         # No field is needed for a chat, but a body that cannot be parsed is
         # refused here as everywhere.
-        parse_body(head.content_type, body, orjson.loads)
+        parse_optional_body(head.content_type, body, orjson.loads)
         text = ""
     else:
         text = check_message_body(

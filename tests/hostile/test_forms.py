@@ -45,17 +45,18 @@ REFUSED_FORMS = {
     "only white space": part(b" \r\n\t ") + b"--b--\r\n",
     "too long": part(b"x" * 70_000) + b"--b--\r\n",
 }
+PARTS_IN_OTHER_CHARSETS = [
+    b"text/plain; charset=ISO-8859-1",
+    b"text/plain;charset=latin1",
+    b'text/html; a=b; charset="utf-16"',
+    b"TEXT/PLAIN; CHARSET=windows-1252",
+]
 CONTENT_TYPES = {
     415: [
-        *("text/plain", "text/html", "application/xml", "application/octet-stream", "*/*", "json"),
+        *("text/html", "text/x-plain", "application/xml", "application/octet-stream", "*/*", "json"),
         *("application", "/", "application/jsonx", "application/json, text/plain", "image/png"),
-        *("multipart/mixed; boundary=b", "application/json; charset=utf-16", "application/grpc"),
-        *('application/json; charset="latin1"', "application/json;charset=UTF-8;charset=utf-7"),
-        *(
-            "application/x-www-form-urlencoded; charset=iso-8859-1",
-            "a" * 8000,
-            "text/json;charset=",
-        ),
+        *("multipart/mixed; boundary=b", "application/grpc", "a" * 8000),
+        *("application/x-www-form-urlencoded; charset=iso-8859-1", "text/html; charset=utf-8"),
     ],
     400: [
         *(
@@ -78,6 +79,10 @@ CONTENT_TYPES = {
             "",
             "application/x-www-form-urlencoded",
         ),
+        # JSON is UTF-8, whatever charset it is said to have.
+        *("application/json; charset=utf-16", 'application/json; charset="latin1"'),
+        *("application/json;charset=UTF-8;charset=utf-7", "text/json;charset="),
+        *("text/plain", "text/plain;charset=UTF-8", "TEXT/PLAIN; charset=ISO-8859-1"),
         "application/json" + "; a=b" * 2000,
         "application/json; a=" + "\\" * 20_000,
         "application/json; " + "a" * 30_000,
@@ -97,6 +102,20 @@ def test_a_form_without_a_good_field_is_422(ground: Ground, body: bytes) -> None
     ground.refuse(
         lambda door: door.send(body.replace(b"FIELD", door.field.encode()), MULTIPART), 422
     )
+
+
+@pytest.mark.parametrize("content_type", PARTS_IN_OTHER_CHARSETS)
+def test_a_part_in_another_charset_is_415(ground: Ground, content_type: bytes) -> None:
+    headers = DISPOSITION + b"\r\nContent-Type: " + content_type
+    form = part(b"caf\xe9", headers) + b"--b--\r\n"
+    ground.refuse(
+        lambda door: door.send(form.replace(b"FIELD", door.field.encode()), MULTIPART), 415
+    )
+
+
+@pytest.mark.parametrize("body", [b"hello", b'"x"', b"null", b"[]", b"body=x&name=x", b"<b>{}</b>"])
+def test_plain_text_that_is_no_json_object_is_415(ground: Ground, body: bytes) -> None:
+    ground.refuse(lambda door: door.send(body, "Content-Type: text/plain"), 415)
 
 
 @pytest.mark.parametrize(

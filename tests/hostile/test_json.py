@@ -31,7 +31,8 @@ MALFORMED = {
     "something behind": '{"FIELD":"x"} x',
     "two documents": '{"FIELD":"x"}{"FIELD":"y"}',
     "two lines of documents": '{"FIELD":"x"}\n{"FIELD":"y"}\n',
-    "a byte order mark": BOM + GOOD.encode(),
+    "two byte order marks": BOM + BOM + GOOD.encode(),
+    "a byte order mark behind": GOOD.encode() + BOM,
     "UTF-16": GOOD.encode("utf-16"),
     "UTF-16 without a mark": GOOD.encode("utf-16-le"),
     "UTF-32": GOOD.encode("utf-32-be"),
@@ -95,6 +96,8 @@ ODD_BUT_GOOD = {
     r'{"FIELD":"\ud83d\ude00\/\b\f\u007f\uffff"}': "😀/\b\f\x7f\uffff",
     '{"FIELD":"\u2028\u202e\ufeff\U0010ffff"}': "\u2028\u202e\ufeff\U0010ffff",
     '{"FIELD":"null"}': "null",
+    '\ufeff{"FIELD":"x"}': "x",
+    '\ufeff {"FIELD":"\ufeffx"}': "\ufeffx",
 }
 
 
@@ -137,6 +140,17 @@ def test_a_chat_wants_no_field_but_refuses_what_is_no_json(
     assert chats.send_json(body).status == 400
     after = ground.api.chat(ground.application)
     assert int(after.rpartition("/")[2]) == int(before.rpartition("/")[2]) + 1
+
+
+@pytest.mark.parametrize("body", ["", "null", '""', "{}", " null ", "\ufeffnull"])
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain;charset=UTF-8", ""])
+def test_a_chat_is_created_by_a_body_that_says_nothing(
+    ground: Ground, body: str, content_type: str
+) -> None:
+    url = f"{ground.numbering}{ground.application}/chats"
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = ground.api.client.post(url, content=body.encode(), headers=headers)
+    assert answer.status_code == 201, answer.text
 
 
 BOMB = gzip.compress(b'{"FIELD":"' + b"x" * 20_000_000 + b'"}')

@@ -33,6 +33,8 @@ def put(http: httpx.Client, path: str, content: bytes, content_type: str | None)
         ("application/json", b'{"name":"g\xc3\xbcn"}'),
         ("application/json; charset=utf-8", b' {"unknown": [1], "name": "g\\u00fcn"} '),
         ("application/merge-patch+json", b'{"name":"g\xc3\xbcn"}'),
+        ("application/json; charset=us-ascii", b'\xef\xbb\xbf{"name":"g\xc3\xbcn"}'),
+        ("text/plain; charset=ISO-8859-1", b'{"name":"g\xc3\xbcn"}'),
         (None, b'{"name":"g\xc3\xbcn"}'),
         (FORM, b'{"name":"g\xc3\xbcn"}'),
         (FORM, b"name=g%C3%BCn&other=1"),
@@ -120,8 +122,8 @@ def test_a_name_may_have_255_characters_and_no_more(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Content-Type": "text/plain"},
-        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "text/html"},
+        {"Content-Type": f"{FORM}; charset=latin-1"},
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )

@@ -18,9 +18,10 @@ from contract.fields import (
     check_name,
     find_field,
     parse_body,
+    parse_optional_body,
     parse_urlencoded,
-    split_content_type,
 )
+from contract.media_types import split_content_type
 from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -45,6 +46,9 @@ JSON_TYPES = (
     'application/json; charset="utf-8"',
     "application/vnd.api+json",
     "text/json",
+    "application/json; charset=us-ascii",
+    "text/plain",
+    "text/plain; charset=ISO-8859-1",
     None,
     "",
     FORM,
@@ -108,10 +112,11 @@ def test_of_a_repeated_name_the_last_one_counts() -> None:
         b'{"body": "\xff"}',
         b'{"body": "a\nb"}',
         b'{"body": "a"} x',
-        b'\xef\xbb\xbf{"body": "a"}',
+        b'\xef\xbb\xbf\xef\xbb\xbf{"body": "a"}',
+        b'{"body": \xef\xbb\xbf"a"}',
         b'{"body": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_what_is_no_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
@@ -133,12 +138,52 @@ def test_a_form_that_is_no_utf8_is_malformed(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/xml", "image/png", "nonsense", f"{JSON}; charset=latin-1",
-     f"{FORM}; charset=utf-16", "multipart/mixed; boundary=x"],
+    ["application/xml", "image/png", "nonsense", f"{FORM}; charset=utf-16",
+     "multipart/form-data; boundary=x; charset=latin-1", "multipart/mixed; boundary=x"],
 )  # fmt: skip
 def test_other_types_are_not_read(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType):
         find(b'{"body": "x"}', content_type)
+
+
+@pytest.mark.parametrize("body", [b"hello", b"body=x", b'"x"', b"null", b"[]", b" x {"])
+def test_plain_text_is_read_where_it_is_a_json_object_only(body: bytes) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        find(body, "text/plain")
+    with pytest.raises(MalformedBody):
+        find(b'{"body"', "text/plain")
+
+
+@pytest.mark.parametrize("content_type", JSON_TYPES)
+def test_a_byte_order_mark_in_front_of_json_is_skipped(content_type: str | None) -> None:
+    assert find(b'\xef\xbb\xbf {"body": "\xef\xbb\xbfx"}', content_type) == "\ufeffx"
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b'""', b" null\r\n", b"\xef\xbb\xbfnull", b"{}"])
+@pytest.mark.parametrize("content_type", [JSON, None, "text/plain", "application/vnd.api+json"])
+def test_where_no_field_is_needed_null_and_an_empty_string_are_as_good_as_none(
+    content_type: str | None, body: bytes
+) -> None:
+    assert parse_optional_body(content_type, body, orjson.loads) == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"[]", ValidationFailed),
+        (b"0", ValidationFailed),
+        (b"false", ValidationFailed),
+        (b'"x"', ValidationFailed),
+        (b"nul", MalformedBody),
+        (b"null null", MalformedBody),
+        (b" ", MalformedBody),
+    ],
+)
+def test_an_optional_body_is_read_as_strictly(body: bytes, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        parse_optional_body(JSON, body, orjson.loads)
+    with pytest.raises(UnsupportedMediaType):
+        parse_optional_body("image/png", b"null", orjson.loads)
 
 
 def test_an_empty_body_of_any_type_has_no_fields() -> None:

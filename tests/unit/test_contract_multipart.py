@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.multipart import MAX_PARTS, parse_multipart
-from contract.problems import MalformedBody, ValidationFailed
+from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=200) | st.sampled_from(
     ["\r\n", "\r\n--", "--b", "\r\n--b\r\n", "  kept \n", "\r\n\r\n", "👩‍👩‍👧"]
@@ -74,6 +74,22 @@ def test_a_name_that_is_encoded_is_no_field_of_ours() -> None:
 def test_other_headers_and_letter_cases_change_nothing() -> None:
     sent = b"X-A: b\r\ncontent-type: text/plain\r\nCONTENT-disposition:form-data;NAME=" + b'"body"'
     assert parse_multipart("b", form(sent + b"\r\n\r\nhi")) == {"body": "hi"}
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [b"text/plain; charset=ISO-8859-1", b'TEXT/PLAIN;Charset="latin1"', b"text/html;charset=utf-16"],
+)
+def test_a_part_in_another_charset_is_not_read(content_type: bytes) -> None:
+    with pytest.raises(UnsupportedMediaType):
+        parse_multipart("b", form(b"Content-Type: " + content_type + b"\r\n" + part()))
+
+
+@pytest.mark.parametrize("content_type", [b"text/plain; charset=UTF-8", b"text/plain", b"x", b""])
+def test_a_part_in_utf_8_is_read_whatever_its_type(content_type: bytes) -> None:
+    assert parse_multipart("b", form(b"Content-Type: " + content_type + b"\r\n" + part())) == {
+        "body": "hi"
+    }
 
 
 def test_of_a_repeated_name_the_last_one_counts() -> None:
