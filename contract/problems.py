@@ -151,13 +151,30 @@ class InternalError(Problem):
 
 
 class StoreUnavailable(Problem):
+    """Its detail says that nothing was changed only where that is known."""
+
     status, code = 503, "store_unavailable"
-    default_detail = "A store that this request needs is away; nothing was changed. Try again."
+    default_detail = "A store that this request needs is unavailable. Try again."
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 1) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
+    @classmethod
+    def nothing_changed(cls) -> "StoreUnavailable":
+        """A change that is known not to have happened."""
+        return cls("A store that this request needs is unavailable; nothing was changed.")
+
+    @classmethod
+    def outcome_unknown(cls) -> "StoreUnavailable":
+        """A change that may have happened, or may yet happen."""
+        return cls(
+            "A store became unavailable before it confirmed the change; "
+            "the outcome is not known. Read the resource to learn it."
+        )
+
 
 class Overloaded(StoreUnavailable):
+    """Refused before anything was done."""
+
     code = "overloaded"
     default_detail = "More is arriving than can be handled; nothing was changed. Try again."

@@ -20,6 +20,12 @@ from contract.problems import StoreUnavailable
 from crud_service.overdue import begin, end
 
 T = TypeVar("T")
+
+
+class ConnectionLostError(Exception):
+    """A connection died, and with it what was not committed."""
+
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT_SECONDS = 2
@@ -94,10 +100,10 @@ def connect() -> Connection:
 
 
 def run(work: Callable[[Connection], T]) -> T:
-    """Run statements on a connection; raises StoreUnavailable without PostgreSQL.
+    """Read on a connection; raises StoreUnavailable without PostgreSQL.
 
     `work` is run once more, on a fresh connection, when the connection turns
-    out to be dead: it must therefore have no effect the second time.
+    out to be dead: what changes something belongs into `transactions.change`.
     """
     started = time.monotonic()
     try:

@@ -17,6 +17,7 @@ from contract.problems import (
     MethodNotAllowed,
     UnsupportedMediaType,
 )
+from crud_service.chat.etags import Preconditions
 from crud_service.responses import problem_of, problem_response
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -82,7 +83,6 @@ def find_fields(request: HttpRequest, names: tuple[str, ...]) -> dict[str, objec
     }
 
 
-def if_match(request: HttpRequest) -> str | None:
-    """The request's `If-Match`."""
-    value: str | None = request.META.get("HTTP_IF_MATCH")
-    return value
+def preconditions(request: HttpRequest) -> Preconditions:
+    """What the request's change depends on."""
+    return Preconditions(request.META.get("HTTP_IF_MATCH"), request.META.get("HTTP_IF_NONE_MATCH"))

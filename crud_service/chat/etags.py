@@ -1,7 +1,10 @@
 """Entity tags: the hash of a representation, so the same bytes have the same tag everywhere."""
 
 import re
+from dataclasses import dataclass
 from hashlib import blake2b
+
+from contract.problems import PreconditionFailed
 
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
@@ -25,6 +28,24 @@ def if_none_match_holds(header: str | None, tag: str) -> bool:
     if header.strip() == "*":
         return False
     return tag not in {candidate.removeprefix("W/") for candidate in _tags(header)}
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """What a change depends on: the headers `If-Match` and `If-None-Match`."""
+
+    if_match: str | None = None
+    if_none_match: str | None = None
+
+    def check(self, representation: bytes) -> None:
+        """Raises PreconditionFailed (412) unless a state may be changed."""
+        if not if_match_holds(self.if_match, representation):
+            raise PreconditionFailed
+        if not if_none_match_holds(self.if_none_match, etag(representation)):
+            raise PreconditionFailed("If-None-Match names the current state of the resource.")
+
+
+UNCONDITIONAL = Preconditions()
 
 
 def _tags(header: str) -> list[str]:

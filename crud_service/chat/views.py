@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 
 from contract.fields import check_message_body, check_name
 from contract.problems import NotFound
-from crud_service.chat.api_view import ApiView, field, if_match
+from crud_service.chat.api_view import ApiView, field, preconditions
 from crud_service.chat.etags import etag, if_none_match_holds
 from crud_service.chat.not_stored_yet import missing_chat, missing_message
 from crud_service.chat.reading import find_application, find_chat, find_message
@@ -23,7 +23,7 @@ class ApplicationView(ApiView):
 
     def put(self, request: HttpRequest, access_token: str) -> HttpResponse:
         name = check_name(field(request, "name"))
-        application = rename_application(access_token, name, if_match(request))
+        application = rename_application(access_token, name, preconditions(request))
         if application is None:
             raise NotFound("There is no such application.")
         return tagged(application)
@@ -56,7 +56,7 @@ class MessageView(ApiView):
         body = check_message_body(field(request, "body"))
         request_id = getattr(request, "request_id", "")
         message = edit_message(
-            access_token, chat_number, number, body, if_match(request), request_id
+            access_token, chat_number, number, body, preconditions(request), request_id
         )
         if message is None:
             raise missing_message(access_token, chat_number, number)

@@ -1,20 +1,22 @@
 """What the API writes: a new application, a new name, a new body.
 
-Everything here may be run twice (see `database.run`): a creation brings its
-token along, and a change to what is there already changes nothing.
+Each is one transaction that happens once, even when the connection dies behind
+its COMMIT (see `transactions`).
 """
 
 import secrets
 import string
-from typing import Any
+from typing import Any, NamedTuple
 
-from contract.problems import PreconditionFailed, StoreUnavailable
-from crud_service.chat.etags import if_match_holds
+from contract.problems import StoreUnavailable
+from crud_service.chat.etags import UNCONDITIONAL, Preconditions
 from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
-from crud_service.database import Connection, run
+from crud_service.database import Connection
 from crud_service.search.wake_up import wake_indexer
+from crud_service.transactions import Written, change
 
+_TRANSACTION = "pg_current_xact_id()::text"
 ALPHABET = string.ascii_letters + string.digits
 TOKEN_LENGTH = 24
 
@@ -23,9 +25,8 @@ _NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 milliseco
 
 CREATE = f"""
 WITH x AS (
-    INSERT INTO applications (access_token, name) VALUES (%s, %s)
-    ON CONFLICT (access_token) DO UPDATE SET name = excluded.name RETURNING *
-) SELECT {APPLICATION_JSON} FROM x
+    INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING *
+) SELECT {APPLICATION_JSON}, {_TRANSACTION} FROM x
 """
 LOCK_APPLICATION = f"""
 SELECT x.id, x.name = %s, {APPLICATION_JSON} FROM applications x
@@ -34,7 +35,7 @@ WHERE x.access_token = %s FOR NO KEY UPDATE
 CHANGE_APPLICATION = f"""
 WITH x AS (
     UPDATE applications x SET name = %s, updated_at = {_NEXT_MOMENT} WHERE x.id = %s RETURNING *
-) SELECT {APPLICATION_JSON} FROM x
+) SELECT {APPLICATION_JSON}, {_TRANSACTION} FROM x
 """
 LOCK_MESSAGE = f"""
 SELECT x.id, x.body = %s, {MESSAGE_JSON} FROM applications a
@@ -46,7 +47,7 @@ CHANGE_MESSAGE = f"""
 WITH x AS (
     UPDATE messages x SET body = %s, version = x.version + 1, updated_at = {_NEXT_MOMENT}
     WHERE x.id = %s RETURNING *
-) SELECT {MESSAGE_JSON} FROM x
+) SELECT {MESSAGE_JSON}, {_TRANSACTION} FROM x
 """
 
 
@@ -64,25 +65,23 @@ def create_application(name: str) -> tuple[str, bytes]:
     token = new_access_token()
     start_chats(token)
 
-    def create(connection: Connection) -> bytes:
-        (application,) = connection.execute(CREATE, (token, name)).fetchone() or (b"",)
-        return bytes(application)
+    def create(connection: Connection) -> Written[bytes]:
+        return Written(*one_row(connection, CREATE, (token, name)))
 
     try:
-        return token, run(create)
+        return token, change(create)
     except StoreUnavailable:
         forget_chats(token)
         raise
 
 
-def rename_application(access_token: str, name: str, if_match: str | None) -> bytes | None:
+def rename_application(
+    access_token: str, name: str, preconditions: Preconditions = UNCONDITIONAL
+) -> bytes | None:
     """The application under its new name as JSON; None when there is none."""
-    changed = run(
-        lambda connection: _change(
-            connection, (LOCK_APPLICATION, (name, access_token)), CHANGE_APPLICATION, name, if_match
-        )
-    )
-    return changed and changed[0]
+    lock = (LOCK_APPLICATION, (name, access_token))
+    renamed = change(lambda it: _replace(it, lock, CHANGE_APPLICATION, name, preconditions))
+    return renamed and renamed.representation
 
 
 def edit_message(
@@ -90,36 +89,48 @@ def edit_message(
     chat_number: int,
     number: int,
     body: str,
-    if_match: str | None,
+    preconditions: Preconditions = UNCONDITIONAL,
     request_id: str = "",
 ) -> bytes | None:
     """The message with its new body as JSON, its copy in the index on the way; or None."""
     lock = (LOCK_MESSAGE, (body, str(chat_number), str(number), access_token))
-    changed = run(lambda connection: _change(connection, lock, CHANGE_MESSAGE, body, if_match))
-    if changed and changed[1]:
+    edited = change(lambda it: _replace(it, lock, CHANGE_MESSAGE, body, preconditions))
+    if edited and edited.changed:
         wake_indexer(request_id)
-    return changed and changed[0]
+    return edited and edited.representation
 
 
-def _change(
+class Replaced(NamedTuple):
+    """A row as JSON behind a change, and whether anything was changed."""
+
+    representation: bytes
+    changed: bool
+
+
+def _replace(
     connection: Connection,
     lock: tuple[str, tuple[Any, ...]],
-    change: str,
+    update: str,
     text: str,
-    if_match: str | None,
-) -> tuple[bytes, bool] | None:
-    """A row's text replaced under its lock, and whether that changed anything.
+    preconditions: Preconditions,
+) -> Written[Replaced | None]:
+    """Replace a row's text under its lock; the result is None when there is no such row.
 
-    Raises PreconditionFailed when `if_match` names another state of the row.
+    Raises PreconditionFailed when the row is in a state that must not be changed.
     """
-    with connection.transaction():
-        row = connection.execute(*lock).fetchone()
-        if row is None:
-            return None
-        row_id, same, current = row
-        if not if_match_holds(if_match, current):
-            raise PreconditionFailed
-        if same:
-            return current, False
-        (changed,) = connection.execute(change, (text, row_id)).fetchone() or (current,)
-        return changed, True
+    row = connection.execute(*lock).fetchone()
+    if row is None:
+        return Written(None, None)
+    row_id, same, current = row
+    preconditions.check(current)
+    if same:
+        return Written(Replaced(current, changed=False), None)
+    changed, transaction_id = one_row(connection, update, (text, row_id))
+    return Written(Replaced(changed, changed=True), transaction_id)
+
+
+def one_row(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row that a statement always has."""
+    row = connection.execute(sql, parameters).fetchone()
+    assert row is not None, "a statement that returns what it wrote"  # noqa: S101 - for mypy
+    return row

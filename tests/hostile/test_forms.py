@@ -53,7 +53,14 @@ PARTS_IN_OTHER_CHARSETS = [
 ]
 CONTENT_TYPES = {
     415: [
-        *("text/html", "text/x-plain", "application/xml", "application/octet-stream", "*/*", "json"),
+        *(
+            "text/html",
+            "text/x-plain",
+            "application/xml",
+            "application/octet-stream",
+            "*/*",
+            "json",
+        ),
         *("application", "/", "application/jsonx", "application/json, text/plain", "image/png"),
         *("multipart/mixed; boundary=b", "application/grpc", "a" * 8000),
         *("application/x-www-form-urlencoded; charset=iso-8859-1", "text/html; charset=utf-8"),

@@ -123,3 +123,25 @@ def test_concurrent_changes_with_if_match_never_lose_one(http: httpx.Client, mes
         list(clients.map(add_marks, range(8)))
     marks = http.get(message).json()["body"].split()[1:]
     assert sorted(marks) == sorted(f"{name}.{turn}" for name in range(8) for turn in range(5))
+
+
+@pytest.mark.parametrize("header", ["*", "{tag}", "W/{tag}", '"other", {tag}'])
+def test_a_state_that_must_not_be_changed_is_412_and_stays(
+    http: httpx.Client, message: str, application: str, header: str
+) -> None:
+    for path, fields in ((message, {"body": "after"}), (application, {"name": "after"})):
+        before = http.get(path)
+        known = header.format(tag=before.headers["ETag"])
+        answer = http.put(path, json=fields, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
+        assert http.get(path).content == before.content
+
+
+def test_both_conditions_of_a_change_have_to_hold(http: httpx.Client, message: str) -> None:
+    tag = http.get(message).headers["ETag"]
+    both = {"If-Match": tag, "If-None-Match": tag}
+    assert http.put(message, json={"body": "after"}, headers=both).status_code == 412
+    given = {"If-Match": tag, "If-None-Match": '"of another state"'}
+    assert http.put(message, json={"body": "after"}, headers=given).status_code == 200
+    missing = http.put(f"{message}0", json={"body": "x"}, headers={"If-None-Match": "*"})
+    assert missing.status_code == 404

@@ -78,7 +78,11 @@ def test_other_headers_and_letter_cases_change_nothing() -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    [b"text/plain; charset=ISO-8859-1", b'TEXT/PLAIN;Charset="latin1"', b"text/html;charset=utf-16"],
+    [
+        b"text/plain; charset=ISO-8859-1",
+        b'TEXT/PLAIN;Charset="latin1"',
+        b"text/html;charset=utf-16",
+    ],
 )
 def test_a_part_in_another_charset_is_not_read(content_type: bytes) -> None:
     with pytest.raises(UnsupportedMediaType):
