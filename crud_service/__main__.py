@@ -10,15 +10,13 @@ from contract.json_logs import configure
 from contract.serving import serve
 from crud_service import settings
 from crud_service.request_metrics import LOG_LINES_DROPPED
-from crud_service.startup import refusals, warnings
+from crud_service.startup import refuse_to_start, warnings
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT; then finish what runs and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
-    for reason in refusals():
-        print(f"crud_service does not start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
-    if refusals() or not port_is_free():
+    if refuse_to_start("crud_service") or not port_is_free():
         return 1
     warnings()
     serve("crud_service.__main__:application", settings.HOST, settings.CRUD_PORT)

@@ -14,6 +14,11 @@ from django.db.utils import OperationalError
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+    # `migrate` creates the operators' user, with the password that it is given.
+    from crud_service.startup import refuse_to_start
+
+    if refuse_to_start("manage"):
+        sys.exit(1)
     try:
         execute_from_command_line(sys.argv)
     except OperationalError as error:

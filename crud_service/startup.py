@@ -1,6 +1,9 @@
 """What is checked and said when a process of the service starts."""
 
 import logging
+import sys
+
+from psycopg.conninfo import conninfo_to_dict
 
 from crud_service import settings
 
@@ -8,7 +11,10 @@ logger = logging.getLogger(__name__)
 
 # Every value that was ever written down as an example or a default.
 KNOWN_SECRETS = frozenset(
-    {"", "local", "local-internal-token", "secret", "changeme", "change-me", "admin", "password"}
+    {
+        *("", "local", "local-internal-token", "secret", "changeme", "change-me", "admin"),
+        *("password", "postgres", "postgresql", "chat", "root", "test", "example", "12345678"),
+    }
 )
 SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
@@ -17,11 +23,28 @@ def refusals() -> list[str]:
     """Why this process must not start: secrets that are missing or known, in a container."""
     if not settings.CONTAINER or settings.LOCAL_STACK:
         return []
-    return [
+    refused = [
         f"{name} is missing or a default; set it, or LOCAL_STACK=1 for a local stack"
         for name in SECRETS
         if getattr(settings, name).lower() in KNOWN_SECRETS
     ]
+    if has_known_password(settings.DATABASE_URL):
+        refused.append("the password in DATABASE_URL is a default; set another one")
+    return refused
+
+
+def has_known_password(database_url: str) -> bool:
+    """Whether the password in a URL is a default; one without a password uses another method."""
+    password = str(conninfo_to_dict(database_url).get("password") or "")
+    return bool(password) and password.lower() in KNOWN_SECRETS
+
+
+def refuse_to_start(what: str) -> bool:
+    """Say on stderr why a process must not start; whether there is a reason."""
+    reasons = refusals()
+    for reason in reasons:
+        print(f"{what} does not start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+    return bool(reasons)
 
 
 def warnings() -> None:

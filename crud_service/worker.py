@@ -22,6 +22,7 @@ from crud_service.celery_app import app
 from crud_service.chat.shutdown import ask_to_stop
 from crud_service.chat.sweep import Sweep
 from crud_service.dropped_lines import DROPPED_LINES
+from crud_service.startup import refuse_to_start
 
 __all__ = ["app", "main"]
 
@@ -63,6 +64,8 @@ def configure_logs(**_kwargs: Any) -> None:
 
 @signals.worker_init.connect
 def on_worker_init(**_kwargs: Any) -> None:
+    if refuse_to_start("worker"):
+        os._exit(1)
     harden_database()
 
 

@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
+from contract.problems import PreconditionFailed
 from crud_service.chat.admin_forms import ApplicationForm, MessageForm
 from crud_service.chat.admin_paging import EstimatingPaginator, path_filters
 from crud_service.chat.admin_site import site
+from crud_service.chat.etags import Preconditions
 from crud_service.chat.models import Application, Chat, Conflict, Message, SetAsideEntry
 from crud_service.chat.requeue import requeue
 from crud_service.chat.writing import edit_message, rename_application
@@ -51,8 +53,27 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         return (queryset.none() if filters is None else queryset.filter(**filters)), False
 
 
+class CorrectableAdmin(TableAdmin):
+    """A table whose texts can be corrected."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [*self.editable, "state", *self.get_readonly_fields(request, obj)]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The form's page; overtaken behind the form's own look at the row, it is shown again."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except PreconditionFailed:
+            return super().changeform_view(request, *args, **kwargs)
+
+
+def state_of(form: "ModelForm[Any]") -> Preconditions:
+    """The state that a form was made from, which must be the row's when it is saved."""
+    return Preconditions(if_match=form.cleaned_data["state"])
+
+
 @admin.register(Application, site=site)
-class ApplicationAdmin(TableAdmin):
+class ApplicationAdmin(CorrectableAdmin):
     list_display = ("access_token", "name", "chat_count", "created_at", "updated_at")
     editable = ("name",)
     form = ApplicationForm
@@ -61,7 +82,7 @@ class ApplicationAdmin(TableAdmin):
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
         """As the API does it."""
-        rename_application(obj.access_token, obj.name, None)
+        rename_application(obj.access_token, obj.name, state_of(form))
 
 
 @admin.register(Chat, site=site)
@@ -72,7 +93,7 @@ class ChatAdmin(TableAdmin):
 
 
 @admin.register(Message, site=site)
-class MessageAdmin(TableAdmin):
+class MessageAdmin(CorrectableAdmin):
     list_display = ("id", "chat", "number", "shortened_body", "version", "created_at")
     list_select_related = ("chat",)
     path_lookups = ("chat__application__access_token", "chat__number", "number")
@@ -89,7 +110,8 @@ class MessageAdmin(TableAdmin):
     ) -> None:
         """As the API does it: another version, on its way to the index."""
         chat = obj.chat
-        edit_message(chat.application.access_token, chat.number, obj.number, obj.body, None)
+        token = chat.application.access_token
+        edit_message(token, chat.number, obj.number, obj.body, state_of(form))
 
 
 @admin.register(Conflict, site=site)

@@ -110,9 +110,9 @@ def test_seeding_what_is_not_there_is_404(http: httpx.Client, application: str) 
         assert http.get(path, headers=INTERNAL).status_code == 404
 
 
-def start(**environment: str) -> subprocess.CompletedProcess[str]:
+def start(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "crud_service"],
+        [sys.executable, "-m", *(command or ("crud_service",))],
         env={"PATH": os.environ["PATH"], "CRUD_PORT": "1", **environment},
         capture_output=True,
         text=True,
@@ -128,6 +128,38 @@ def test_a_container_does_not_start_with_missing_or_known_secrets() -> None:
     assert "INTERNAL_TOKEN" in refused.stderr
     assert "ADMIN_PASSWORD" not in refused.stderr
     assert "Secret 1" not in refused.stderr
+
+
+GOOD = {"SECRET_KEY": "s 1", "INTERNAL_TOKEN": "i 1", "ADMIN_PASSWORD": "a 1", "ADMIN_TOKEN": "t 1"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("crud_service",),
+        ("crud_service.worker",),
+        ("celery", "-A", "crud_service.worker", "worker"),
+        ("crud_service.manage", "migrate"),
+        ("crud_service.manage", "ensure_admin"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ADMIN_PASSWORD", "local"),
+        ("DATABASE_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
+        ("DATABASE_URL", "postgresql://127.0.0.1:1/chat?user=chat&password=Postgres"),
+    ],
+)
+def test_no_process_of_a_container_starts_with_a_known_secret(
+    command: tuple[str, ...], name: str, value: str
+) -> None:
+    given = {**GOOD, "DATABASE_URL": "postgresql://127.0.0.1:1/chat", name: value}
+    refused = start(*command, CONTAINER="1", **given)
+    assert refused.returncode == 1
+    assert f"{name} is" in refused.stderr.replace("is missing or", "is")
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_local_stack_starts_with_default_secrets() -> None:

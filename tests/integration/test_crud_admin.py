@@ -1,11 +1,14 @@
 """The operators' site."""
 
+import html
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
 
 PASSWORD = "password of the tests"
@@ -29,8 +32,16 @@ def operator(http: httpx.Client) -> httpx.Client:
     return http
 
 
+def form_of(page: httpx.Response) -> dict[str, str]:
+    """The fields of a page's form, as a browser would send them."""
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+    texts = re.findall(r'<textarea name="(\w+)"[^>]*>\r?\n?(.*?)</textarea>', page.text, re.DOTALL)
+    fields = {name: html.unescape(value) for name, value in [*hidden, *texts]}
+    return {name: re.sub("\r\n|\r|\n", "\r\n", value) for name, value in fields.items()}
+
+
 def change(operator: httpx.Client, path: str, fields: dict[str, Any]) -> httpx.Response:
-    return operator.post(path, data={**fields, "csrfmiddlewaretoken": csrf(operator.get(path))})
+    return operator.post(path, data={**form_of(operator.get(path)), **fields})
 
 
 def test_nobody_gets_in_without_a_password(http: httpx.Client) -> None:
@@ -125,3 +136,122 @@ def test_an_entry_that_was_set_aside_can_be_put_back(
     assert change(operator, "/admin/chat/setasideentry/", fields).status_code == 302
     assert operator.get(f"{application}/chats/1/messages/1").json()["body"] == "put back"
     assert database.execute("SELECT count(*) FROM set_aside_entries").fetchone() == (0,)
+
+
+MESSAGE = "/admin/chat/message/1/change/"
+
+
+@pytest.mark.parametrize("table", ["message", "application"])
+def test_a_newer_change_is_not_overwritten(
+    operator: httpx.Client, database: Database, application: str, table: str
+) -> None:
+    message = f"{add_chat_of(database, application, 1, 'before')}/messages/1"
+    path, field = (message, "body") if table == "message" else (application, "name")
+    form = f"/admin/chat/{table}/1/change/"
+    opened = form_of(operator.get(form))
+    operator.put(path, json={field: "newer"})
+    for _ in range(2):
+        answer = operator.post(form, data={**opened, field: "older"})
+        assert answer.status_code == 200
+        assert "Somebody changed this while you edited it" in answer.text
+        assert ">\nolder</textarea>" in answer.text.replace("\r\n", "\n")
+        assert operator.get(path).json()[field] == "newer"
+        opened = form_of(answer)
+    assert change(operator, form, {field: "newest"}).status_code == 302
+    assert operator.get(path).json()[field] == "newest"
+
+
+def test_a_change_behind_the_look_of_the_form_is_not_overwritten_either(
+    operator: httpx.Client,
+    database: Database,
+    application: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.chat import admin, writing
+
+    message = f"{add_chat_of(database, application, 1, 'before')}/messages/1"
+    edit = writing.edit_message
+
+    def overtaken(*arguments: Any) -> bytes | None:
+        database.execute("UPDATE messages SET body = 'newer', updated_at = now()")
+        return edit(*arguments)
+
+    monkeypatch.setattr(admin, "edit_message", overtaken)
+    answer = change(operator, MESSAGE, {"body": "older"})
+    assert "Somebody changed this while you edited it" in answer.text
+    assert operator.get(message).json()["body"] == "newer"
+
+
+@pytest.mark.parametrize("body", ["a\r\nb", "\r\n a\nb\r\n\rc\r", "\n", "<b>\r\n&amp;\n"])
+def test_line_ends_that_nobody_edited_stay(
+    operator: httpx.Client, database: Database, application: str, body: str
+) -> None:
+    message = f"{add_chat_of(database, application, 1, body + 'x')}/messages/1"
+    before = operator.get(message)
+    assert change(operator, MESSAGE, {}).status_code == 302
+    assert operator.get(message).content == before.content
+    edited = form_of(operator.get(MESSAGE))["body"] + "!"
+    assert change(operator, MESSAGE, {"body": edited}).status_code == 302
+    assert operator.get(message).json()["body"] == f"{body}x!"
+
+
+def log_in(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
+    page = client.get(f"{url}/admin/login/")
+    fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": csrf(page)}
+    cookies = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
+    given = {"Host": "chat.example.com", "Cookie": cookies, **headers}
+    return client.post(f"{url}/admin/login/?next=/admin/", data=fields, headers=given)
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin", "status"),
+    [
+        ("https://chat.example.com", "https://chat.example.com", 302),
+        ("https://chat.example.com/", "https://evil.example.com", 403),
+        ("https://chat.example.com", "null", 403),
+        ("https://chat.example.com:8443", "https://chat.example.com:8443", 302),
+        ("", "https://chat.example.com", 403),
+        ("", "http://chat.example.com", 302),
+    ],
+)
+def test_operators_log_in_behind_a_proxy_that_ends_tls(
+    crud_server: Callable[..., CrudServer],
+    client: httpx.Client,
+    public_url: str,
+    origin: str,
+    status: int,
+) -> None:
+    """What such a proxy passes on: the Host and the Origin that the browser knows."""
+    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+
+    ensure_admin(PASSWORD, reset_password=True)
+    server = crud_server(CRUD_PUBLIC_URL=public_url)
+    # Whoever reaches the service directly can claim anything.
+    forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.com"}
+    answer = log_in(client, server.url, Origin=origin, **forged)
+    assert answer.status_code == status
+    cookies = answer.headers.get_list("Set-Cookie")
+    secure = public_url.startswith("https://")
+    assert all(("Secure" in cookie) == secure for cookie in cookies)
+    assert bool(cookies) == (status == 302)
+
+
+def test_a_password_that_an_operator_changed_stays(clean_crud: dict[str, str]) -> None:
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.test import override_settings
+
+    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+
+    ensure_admin(PASSWORD, reset_password=True)
+    user = get_user_model().objects.get(username="admin")
+    user.set_password("changed in the admin")
+    user.save()
+    with override_settings(ADMIN_PASSWORD="of the environment"):
+        call_command("migrate", verbosity=0)
+        call_command("ensure_admin", verbosity=0)
+        user.refresh_from_db()
+        assert user.check_password("changed in the admin")
+        call_command("ensure_admin", "--reset-password", verbosity=0)
+        user.refresh_from_db()
+        assert user.check_password("of the environment")

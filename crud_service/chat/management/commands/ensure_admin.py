@@ -4,30 +4,38 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 USERNAME = "admin"
 
 
 class Command(BaseCommand):
     help = (
-        "Creates the user `admin` of /admin/, or gives it the password of ADMIN_PASSWORD. "
-        "`migrate` does so as well."
+        "Creates the user `admin` of /admin/ with the password of ADMIN_PASSWORD, where there is "
+        "none; `migrate` does so as well. A password that was changed stays."
     )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--reset-password",
+            action="store_true",
+            help="give the user the password of ADMIN_PASSWORD, and all rights, again",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.ADMIN_PASSWORD:
             self.stdout.write("ADMIN_PASSWORD is not set: no user of the admin was made.")
             return
-        self.stdout.write(ensure_admin(settings.ADMIN_PASSWORD))
+        reset = options["reset_password"]
+        self.stdout.write(ensure_admin(settings.ADMIN_PASSWORD, reset_password=reset))
 
 
-def ensure_admin(password: str) -> str:
-    """Create or update the user, and say what was done."""
+def ensure_admin(password: str, *, reset_password: bool = False) -> str:
+    """Create the user, or with `reset_password` set it right, and say what was done."""
     user, created = get_user_model().objects.get_or_create(username=USERNAME)
-    if not created and user.check_password(password) and user.is_superuser and user.is_active:
-        return f"The user {USERNAME} is as it should be."
+    if not created and not reset_password:
+        return f"The user {USERNAME} exists already and was left as it is."
     user.is_staff = user.is_superuser = user.is_active = True
     user.set_password(password)
     user.save()
-    return f"The user {USERNAME} was {'created' if created else 'updated'}."
+    return f"The user {USERNAME} was {'created' if created else 'reset'}."
