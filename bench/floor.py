@@ -23,7 +23,7 @@ from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
 from crud_service.database import fetch_one
 from crud_service.gathered_reads import GatheredReads
-from crud_service.server import THREADS
+from crud_service.pools import REQUESTS
 
 PAGE = list_query(MESSAGES, Walk())
 
@@ -34,7 +34,7 @@ class Floor:
     def __init__(self) -> None:
         self._applications = GatheredReads(APPLICATION)
         self._messages = GatheredReads(MESSAGE)
-        self._threads = ThreadPoolExecutor(THREADS)
+        self._threads = ThreadPoolExecutor(REQUESTS.threads)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -70,7 +70,9 @@ def _page(environ: Mapping[str, Any], token: str, chat: str) -> Found | None:
     if page is None:
         return None
     rows = fetch_rows(MESSAGES, {"access_token": token, "chat_number": chat}, page)
-    return None if rows is None else (rows.as_array(), page_headers(environ, page, rows))
+    if rows is None or rows.rest:
+        return None
+    return (rows.as_array(), page_headers(environ, page, rows))
 
 
 def _search(environ: Mapping[str, Any], token: str, chat: str) -> Found | None:

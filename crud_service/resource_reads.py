@@ -46,7 +46,8 @@ class ResourceReads:
         """Answer a GET; False when it is not one of ours, or not a 200."""
         path: str = scope["path"]
         match = _PATH.fullmatch(path)
-        if match is None and path not in LIVE:
+        is_head = scope["method"] == "HEAD"
+        if path not in LIVE if match is None else is_head:
             return False
         started = perf_counter()
         given_id = None
@@ -64,9 +65,11 @@ class ResourceReads:
             return False
         headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
         head = f"{headers}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(answer.body)}\r\n"
-        await scope["extensions"][RESPOND](answer.status, head.encode("latin-1"), answer.body)
+        await scope["extensions"][RESPOND](
+            answer.status, head.encode("latin-1"), b"" if is_head else answer.body
+        )
         seconds = perf_counter() - started
-        self._log.note(known_by, "GET", answer.route, answer.path, answer.status, seconds)
+        self._log.note(known_by, scope["method"], answer.route, answer.path, answer.status, seconds)
         return True
 
     async def _find(self, match: re.Match[str], known_by: str) -> Answer | None:

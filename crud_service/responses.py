@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse
 
+from contract.paths import mask_path
 from contract.problems import CONTENT_TYPE, InternalError, NotFound, Problem
 
 # They make browsers careful, and tell nobody what runs here.
@@ -55,3 +57,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500, for what went wrong outside of a view."""
     return problem_response(InternalError(), request)
+
+
+def safe_path(path: str) -> str:
+    """A path as it may stand in quotes in a log: short, plain, its tokens masked."""
+    return mask_path(quote(path[:512], safe="/:"))

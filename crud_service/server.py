@@ -9,7 +9,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from io import BytesIO
 from time import perf_counter
@@ -18,21 +17,17 @@ from urllib.parse import unquote_to_bytes
 
 from contract.fields import MAX_REQUEST_BYTES
 from contract.http_server import RESPOND, Receive, Scope, Send
-from contract.problems import CONTENT_TYPE, InternalError
+from contract.problems import CONTENT_TYPE, InternalError, Overloaded, Problem
 from contract.request_body import ClientGoneError, read_body
 from contract.request_id import HEADER, request_id
-from crud_service.request_log import RequestLog
+from crud_service.fair_threads import FairThreads
+from crud_service.pools import Pools
+from crud_service.request_log import RequestLog, known_method
 from crud_service.resource_reads import ResourceReads
-from crud_service.responses import SAFE_HEADERS
+from crud_service.responses import SAFE_HEADERS, safe_path
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-
-# No client holds one, so few are enough: enough to share PostgreSQL's commits.
-THREADS = 8
-# Searches have their own, and hold up nothing else. More get a little more done and make
-# each other wait for the interpreter, which the slowest of a hundred searches shows.
-SEARCH_THREADS = 4
 
 logger = logging.getLogger(__name__)
 
@@ -52,35 +47,43 @@ class Server:
         self._application = application
         self._log = log
         self._resources = ResourceReads(log)
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
-        self._searchers = ThreadPoolExecutor(SEARCH_THREADS, thread_name_prefix="search")
+        self._pools = Pools()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if scope["method"] == "GET" and await self._resources.answer(scope):
+        if scope["method"] in {"GET", "HEAD"} and await self._resources.answer(scope):
             return
         environ = environ_of(scope)
         try:
             whole = await add_body(environ, receive)
         except ClientGoneError:
             return
-        is_search = scope["path"].rstrip("/").endswith("/search")
-        threads = self._searchers if is_search else self._threads
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(threads, self._answer, environ)
+        threads, owner = self._pools.of(scope["path"])
+        try:
+            answer = await threads.run(owner, self._answer, environ)
+        except Overloaded as problem:
+            answer = refused(environ, problem)
+            self._note(environ, problem.status)
         if not whole:
             # The rest of its body would be taken for the next request.
             answer.headers.append(("Connection", "close"))
-            await self._stream(answer, receive, send)
+            await self._stream(answer, (threads, owner), receive, send)
         elif isinstance(answer.body, list):
             head = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
             await scope["extensions"][RESPOND](
                 answer.status, head.encode("latin-1"), answer.body[0]
             )
         else:
-            await self._stream(answer, receive, send)
+            await self._stream(answer, (threads, owner), receive, send)
+
+    def _note(self, environ: Environ, status: int) -> None:
+        """Log a request that Django was not asked about."""
+        known_by = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        method, path = known_method(environ["REQUEST_METHOD"]), safe_path(environ["PATH_INFO"])
+        seconds = perf_counter() - environ["chat.started"]
+        self._log.note(known_by, method, "unknown", path, status, seconds)
 
     def _answer(self, environ: Environ) -> Answer:
         """Called in a thread."""
@@ -91,11 +94,14 @@ class Server:
             )
         except Exception:
             logger.exception("a request failed")
-            return unforeseen(environ)
+            return refused(environ, InternalError())
         return Answer(int(head[0][:3]), head[1], body)
 
-    async def _stream(self, answer: Answer, receive: Receive, send: Send) -> None:
+    async def _stream(
+        self, answer: Answer, turn: tuple[FairThreads, str], receive: Receive, send: Send
+    ) -> None:
         """Send chunk after chunk, each made in a thread once the client has taken the last."""
+        threads, owner = turn
         loop = asyncio.get_running_loop()
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -103,7 +109,7 @@ class Server:
         chunks = iter(answer.body)
         try:
             while not gone.done():
-                chunk = await loop.run_in_executor(self._threads, next, chunks, None)
+                chunk = await threads.run_patiently(owner, next, chunks, None)
                 if chunk is None:
                     await send({"type": "http.response.body"})
                     break
@@ -121,18 +127,17 @@ class Server:
         self._log.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._threads.shutdown()
-        self._searchers.shutdown()
+        self._pools.shutdown()
         await self._resources.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def unforeseen(environ: Environ) -> Answer:
-    """The answer where even Django has none."""
+def refused(environ: Environ, problem: Problem) -> Answer:
+    """A problem answered here: Django was not asked, or had no answer."""
     known_by = request_id(environ.get("HTTP_X_REQUEST_ID"))
-    problem = InternalError()
     body = problem.render(environ["PATH_INFO"], known_by)
     headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
+    headers += problem.headers.items()
     shown = b"" if environ["REQUEST_METHOD"] == "HEAD" else body
     return Answer(problem.status, [*headers, (HEADER, known_by), *SAFE_HEADERS], [shown])
 

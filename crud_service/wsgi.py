@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
@@ -20,12 +19,11 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 django.setup(set_prefix=False)
 
-from contract.paths import mask_path  # noqa: E402 - Django's settings come first
-from contract.request_id import HEADER, request_id  # noqa: E402 - the same
+from contract.request_id import HEADER, request_id  # noqa: E402 - Django's settings come first
 from crud_service import settings  # noqa: E402 - the same
 from crud_service.quick_reads import quick_read  # noqa: E402 - the same
 from crud_service.request_log import RequestLog, known_method  # noqa: E402 - the same
-from crud_service.responses import SAFE_HEADERS  # noqa: E402 - the same
+from crud_service.responses import SAFE_HEADERS, safe_path  # noqa: E402 - the same
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
@@ -94,11 +92,6 @@ class Handler(WSGIHandler):
             time.perf_counter() - started,
         )
         return [b""] if request.method == "HEAD" else body
-
-
-def safe_path(path: str) -> str:
-    """A path as it may stand in quotes in a log: short, plain, its tokens masked."""
-    return mask_path(quote(path[:512], safe="/:"))
 
 
 application = Handler()

@@ -1,14 +1,16 @@
 """The operators' site: Django's admin with the state of things on its start page."""
 
+from http import HTTPStatus
 from typing import Any
 
 import redis
 from django.contrib.admin import AdminSite
 from django.db import connection
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from crud_service import redis_client
+from crud_service.chat.login_attempts import LoginAttempts
 from crud_service.store_metrics import GAUGES, backlog
 
 
@@ -20,6 +22,21 @@ class OperatorsSite(AdminSite):
     index_template = "operators_index.html"
     site_url = None
     enable_nav_sidebar = False
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.attempts = LoginAttempts()
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return super().login(request, extra_context)
+        self.attempts.begin()
+        response = super().login(request, extra_context)
+        if response.status_code == HTTPStatus.FOUND:
+            self.attempts.succeeded()
+        return response
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

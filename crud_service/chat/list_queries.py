@@ -13,6 +13,8 @@ from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 # A chunk of a streamed list ends after this many rows, or once it holds this many bytes.
 CHUNK_ROWS = 1000
 CHUNK_BYTES = 256 * 1024
+# A page is made in one piece up to this many bytes of text, and in chunks behind them.
+PAGE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,22 @@ def _within_bytes(of: Collection, rows: str) -> str:
         ) x WHERE x.bytes_before < {CHUNK_BYTES}"""
 
 
+def _in_pieces(of: Collection, rows: str, direction: str) -> str:
+    """The rows of a page, each with the number of its piece; the first piece is 0.
+
+    octet_length() looks at no more of a long text than its head.
+    """
+    length = f"octet_length(x.{of.text})"
+    return f"""
+        SELECT x.*, CASE WHEN x.bytes_before < {PAGE_BYTES} THEN 0
+            ELSE 1 + (x.bytes_before - {PAGE_BYTES}) / {CHUNK_BYTES} END AS piece
+        FROM (
+            SELECT x.*,
+                sum({length}) OVER (ORDER BY x.{of.key} {direction}) - {length} AS bytes_before
+            FROM ({rows}) x
+        ) x"""
+
+
 @cache
 def list_query(of: Collection, walk: Walk, *, chunked: bool = False) -> str:
     """A statement whose row is: low, high, and then the fields of `pages.Rows`.
@@ -115,10 +133,17 @@ def list_query(of: Collection, walk: Walk, *, chunked: bool = False) -> str:
     `fewer` and `more` tell whether rows lie beyond the page at its low and its high end.
     """
     rows = _rows(of, walk)
-    if chunked and of.text:
-        rows = _within_bytes(of, rows)
     order = "DESC" if walk.descending else "ASC"
     sort = f"ORDER BY x.{of.key} {order}" if walk.descending != walk.from_high else ""
+    shown = pieces = ""
+    if chunked and of.text:
+        rows = _within_bytes(of, rows)
+    elif of.text:
+        rows = _in_pieces(of, rows, order)
+        shown = "FILTER (WHERE x.piece = 0)"
+        pieces = f""",
+            array_agg(x.{of.key} ORDER BY x.{of.key} {order}) FILTER (WHERE x.piece > 0) AS rest,
+            array_agg(x.piece ORDER BY x.{of.key} {order}) FILTER (WHERE x.piece > 0) AS pieces"""
     floor = "p.low" if walk.bounded and walk.descending else "1"
     ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
     return f"""
@@ -127,10 +152,21 @@ def list_query(of: Collection, walk: Walk, *, chunked: bool = False) -> str:
         EXISTS (SELECT FROM {of.table} x WHERE {of.owner}
             AND x.{of.key} < i.first AND x.{of.key} >= {floor}),
         EXISTS (SELECT FROM {of.table} x WHERE {of.owner}
-            AND x.{of.key} > i.last AND x.{of.key} <= {ceiling})
+            AND x.{of.key} > i.last AND x.{of.key} <= {ceiling}),
+        {"i.rest, i.pieces" if pieces else "NULL, NULL"}
     FROM ({of.parent}) p
     CROSS JOIN LATERAL (
-        SELECT string_agg({of.json}, ',' {sort}) AS items,
-            min(x.{of.key}) AS first, max(x.{of.key}) AS last
+        SELECT string_agg({of.json}, ',' {sort}) {shown} AS items,
+            min(x.{of.key}) AS first, max(x.{of.key}) AS last{pieces}
         FROM ({rows}) x
     ) i"""
+
+
+@cache
+def piece_query(of: Collection, *, descending: bool) -> str:
+    """A statement that finds the rows with some keys, as JSON in one string."""
+    direction = "DESC" if descending else "ASC"
+    return f"""
+    SELECT string_agg({of.json}, ',' ORDER BY x.{of.key} {direction})
+    FROM ({of.parent}) p
+    JOIN {of.table} x ON {of.owner} AND x.{of.key} = ANY(%(keys)s::bigint[])"""

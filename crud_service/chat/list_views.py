@@ -12,11 +12,11 @@ from crud_service.authorization import require_admin_token
 from crud_service.chat.api_view import ApiView, field
 from crud_service.chat.etags import etag
 from crud_service.chat.list_queries import APPLICATIONS, CHATS, MESSAGES, Collection
-from crud_service.chat.lists import fetch_rows, remaining_chunks
+from crud_service.chat.lists import fetch_rows, page_pieces, remaining_chunks
 from crud_service.chat.not_stored_yet import missing_chat
 from crud_service.chat.pages import NUMBER_CURSOR, Page, Rows, page_headers, requested_page
 from crud_service.chat.writing import create_application
-from crud_service.long_lists import LongList
+from crud_service.long_lists import COMPLETE_LISTS, LONG_PAGES, LongAnswer
 from crud_service.public_urls import public_url
 from crud_service.responses import json_response
 
@@ -66,9 +66,13 @@ class MessagesView(ApiView):
 def list_response(
     request: HttpRequest, of: Collection, owner: Mapping[str, str], page: Page | None, rows: Rows
 ) -> HttpResponseBase:
-    """A list in one piece where it is short, streamed where it is not, or a page of it."""
+    """A list or a page of it: in one piece where it is short, streamed where it is not."""
     headers = page_headers(request.META, page, rows)
     if page is None and rows.more:
-        chunks = LongList(remaining_chunks(of, owner, rows))
-        return StreamingHttpResponse(chunks, content_type="application/json", headers=headers)
-    return json_response(rows.as_array(), headers=headers)
+        places, pieces = COMPLETE_LISTS, remaining_chunks(of, owner, rows)
+    elif page is not None and rows.rest:
+        places, pieces = LONG_PAGES, page_pieces(of, owner, page, rows)
+    else:
+        return json_response(rows.as_array(), headers=headers)
+    answer = LongAnswer(places, owner.get("access_token", ""), pieces)
+    return StreamingHttpResponse(answer, content_type="application/json", headers=headers)

@@ -1,6 +1,8 @@
 """Lists as bytes: a page, or everything in chunks, of which no more than one is in memory."""
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 
 from contract.paths import MAX_NUMBER
 from contract.problems import NotFound, ValidationFailed
@@ -11,6 +13,7 @@ from crud_service.chat.list_queries import (
     Collection,
     Walk,
     list_query,
+    piece_query,
 )
 from crud_service.chat.pages import Page, Rows, number_bounds
 from crud_service.database import fetch_one
@@ -52,6 +55,26 @@ def remaining_chunks(of: Collection, owner: Owner, rows: Rows) -> Iterator[bytes
             break
         yield b"," + rows.items
     yield b"]"
+
+
+def page_pieces(of: Collection, owner: Owner, page: Page, rows: Rows) -> Iterator[bytes]:
+    """A page whose first piece was fetched already, piece by piece: exactly the rows it had."""
+    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+    query = piece_query(by_key, descending=page.descending)
+    bounds = {"low": "1", "high": str(MAX_NUMBER)}
+    separator = b"["
+    if rows.items is not None:
+        yield separator + rows.items
+        separator = b","
+    for _, numbered in groupby(
+        zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
+    ):
+        keys = ",".join(str(key) for key, _ in numbered)
+        row = fetch_one(query, {**owner, **bounds, "keys": f"{{{keys}}}"})
+        if row is not None and row[0] is not None:
+            yield separator + row[0]
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
 
 
 def fetch_following(of: Collection, owner: Owner, last_key: int) -> Rows:

@@ -1,7 +1,7 @@
 """Pages of lists: which one is asked for, and the links to its neighbours."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -39,7 +39,11 @@ class Page:
 
 @dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of a list, the cursors at their ends, and whether others lie beyond."""
+    """Consecutive rows of a list, the cursors at their ends, and whether others lie beyond.
+
+    Of a page with much text `items` are the first piece; `rest` are the keys of
+    the others, in their order, and `pieces` the number of the piece of each.
+    """
 
     total: int
     items: bytes | None
@@ -48,6 +52,8 @@ class Rows:
     highest: bytes | None
     fewer: bool
     more: bool
+    rest: Sequence[int] | None = None
+    pieces: Sequence[int] | None = None
 
     def as_array(self) -> bytes:
         """All of it as a JSON array."""

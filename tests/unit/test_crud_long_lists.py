@@ -1,29 +1,51 @@
-"""Long lists: so many at once and no more."""
+"""Long answers: so many at once and no more, in all and of one owner."""
 
 import pytest
 
 from contract.problems import Overloaded
-from crud_service.long_lists import AT_ONCE, LongList
+from crud_service.long_lists import LongAnswer, Places
+
+IN_ALL, OF_ONE = 6, 2
 
 
-def test_whoever_comes_when_too_many_are_read_is_asked_to_come_again() -> None:
-    read = [LongList(iter([b"x"])) for _ in range(AT_ONCE)]
+@pytest.fixture
+def places() -> Places:
+    return Places(IN_ALL, OF_ONE)
+
+
+def read(places: Places, owner: str) -> LongAnswer:
+    return LongAnswer(places, owner, iter([b"a", b"b"]))
+
+
+def test_one_owner_leaves_room_to_the_others(places: Places) -> None:
+    loud = [read(places, "loud") for _ in range(OF_ONE)]
     with pytest.raises(Overloaded):
-        LongList(iter([b"x"]))
-    read.pop().close()
-    read.append(LongList(iter([b"x"])))
-    for each in read:
-        each.close()
+        read(places, "loud")
+    quiet = read(places, "quiet")
+    loud.pop().close()
+    loud.append(read(places, "loud"))
+    assert b"".join(quiet) == b"ab"
 
 
-def test_a_list_that_nobody_finishes_leaves_its_room_to_others() -> None:
-    for _ in range(AT_ONCE * 2):
-        next(LongList(iter([b"a", b"b"])))
+def test_whoever_comes_when_too_many_are_read_is_asked_to_come_again(places: Places) -> None:
+    being_read = [read(places, str(number)) for number in range(IN_ALL)]
+    with pytest.raises(Overloaded) as refusal:
+        read(places, "another")
+    assert refusal.value.headers["Retry-After"] == "1"
+    being_read.pop().close()
+    read(places, "another").close()
 
 
-def test_a_list_that_was_closed_twice_leaves_room_for_one() -> None:
-    read = [LongList(iter([b"x"])) for _ in range(AT_ONCE)]
-    read[0].close()
-    read[0].close()
-    LongList(iter([b"x"]))
-    assert b"".join(read[1]) == b"x"
+def test_an_answer_that_nobody_finishes_leaves_its_room_to_others(places: Places) -> None:
+    for _ in range(IN_ALL * 2):
+        next(read(places, "owner"))
+
+
+def test_an_answer_that_was_closed_twice_leaves_room_for_one(places: Places) -> None:
+    first, second = read(places, "owner"), read(places, "owner")
+    first.close()
+    first.close()
+    third = read(places, "owner")
+    with pytest.raises(Overloaded):
+        read(places, "owner")
+    assert b"".join(second) == b"".join(third) == b"ab"

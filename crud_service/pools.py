@@ -1,0 +1,45 @@
+"""The thread pools of the server: which requests have which threads, and for whom they count."""
+
+import re
+
+from contract.paths import TOKEN_PATTERN
+from crud_service.fair_threads import Bounds, FairThreads
+
+# No client holds a thread, so few are enough: enough to share PostgreSQL's commits.
+REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
+# Searches hold up nothing else. More threads get a little more done and make each other wait
+# for the interpreter, which the slowest of a hundred searches shows.
+SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
+# A password that is checked takes a third of a second of a processor.
+ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
+# Whoever watches the service finds it when all others are busy or blocked.
+OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
+
+_TOKEN = re.compile(f"/(?:applications|internal/sequences)/({TOKEN_PATTERN})", re.ASCII)
+
+
+class Pools:
+    """One pool for each kind of request; made and used on one event loop."""
+
+    def __init__(self) -> None:
+        self._requests = FairThreads("request", REQUESTS)
+        self._searches = FairThreads("search", SEARCHES)
+        self._admin = FairThreads("admin", ADMIN)
+        self._operating = FairThreads("operating", OPERATING)
+
+    def of(self, path: str) -> tuple[FairThreads, str]:
+        """The pool of a path, and the owner that it is counted for: its token, if it has one."""
+        match = _TOKEN.match(path)
+        if match is not None:
+            is_search = path.rstrip("/").endswith("/search")
+            return self._searches if is_search else self._requests, match[1]
+        if path.startswith("/admin"):
+            return self._admin, ""
+        if path.startswith(("/health", "/metrics")):
+            return self._operating, ""
+        return self._requests, ""
+
+    def shutdown(self) -> None:
+        """Wait for what runs."""
+        for pool in (self._requests, self._searches, self._admin, self._operating):
+            pool.shutdown()

@@ -1,0 +1,97 @@
+"""Threads that are shared: no owner takes them all, and those who wait take turns."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from contract.problems import Overloaded
+from crud_service.fair_threads import Bounds, FairThreads
+
+BOUNDS = Bounds(threads=4, share=2, waiting=6, share_of_waiting=4)
+
+
+def run(scenario: Callable[[FairThreads], Awaitable[None]]) -> None:
+    async def main() -> None:
+        threads = FairThreads("test", BOUNDS)
+        try:
+            await scenario(threads)
+        finally:
+            threads.shutdown()
+
+    asyncio.run(main())
+
+
+def test_one_owner_leaves_threads_to_the_others() -> None:
+    gate = threading.Event()
+
+    async def scenario(threads: FairThreads) -> None:
+        slow = [asyncio.create_task(threads.run("loud", gate.wait, 10)) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(threads.run("quiet", lambda: "answered"), 2) == "answered"
+        gate.set()
+        assert await asyncio.gather(*slow) == [True] * 5
+
+    run(scenario)
+
+
+def test_more_than_may_wait_are_refused_at_once_and_others_are_not() -> None:
+    gate = threading.Event()
+
+    async def scenario(threads: FairThreads) -> None:
+        slow = [asyncio.create_task(threads.run("loud", gate.wait, 10)) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded):
+            await threads.run("loud", time.sleep, 0)
+        assert await threads.run("quiet", lambda: 1) == 1
+        begun = asyncio.create_task(threads.run_patiently("loud", lambda: "a chunk"))
+        gate.set()
+        await asyncio.gather(*slow)
+        assert await begun == "a chunk"
+
+    run(scenario)
+
+
+def test_owners_that_wait_take_turns() -> None:
+    gate, order = threading.Event(), list[str]()
+
+    async def scenario(threads: FairThreads) -> None:
+        first = [asyncio.create_task(threads.run(name, gate.wait, 10)) for name in "aabb"]
+        await asyncio.sleep(0.05)
+        queued = [
+            asyncio.create_task(threads.run(name, lambda it=name: order.append(it)))
+            for name in ("c", "c", "c", "d")
+        ]
+        await asyncio.sleep(0.05)
+        gate.set()
+        await asyncio.gather(*first, *queued)
+        assert order.index("d") <= 2
+
+    run(scenario)
+
+
+def test_whoever_gives_up_leaves_nothing_behind() -> None:
+    gate = threading.Event()
+
+    async def scenario(threads: FairThreads) -> None:
+        slow = [asyncio.create_task(threads.run("loud", gate.wait, 10)) for _ in range(6)]
+        await asyncio.sleep(0.05)
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        gate.set()
+        for _ in range(10):
+            assert await asyncio.wait_for(threads.run("loud", lambda: 1), 2) == 1
+
+    run(scenario)
+
+
+def test_what_a_function_raises_is_raised() -> None:
+    async def scenario(threads: FairThreads) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await threads.run("a", lambda: 1 / 0)
+        assert await threads.run("a", lambda: 1) == 1
+
+    run(scenario)
