@@ -171,6 +171,12 @@ def parameters() -> Json:
         "IfMatch": parameter(
             "If-Match", "header", {"type": "string"}, "Change this state only, otherwise 412."
         ),
+        "UnlessMatch": parameter(
+            "If-None-Match",
+            "header",
+            {"type": "string"},
+            "Change none of these states, otherwise 412; `*` names every state.",
+        ),
         "RequestId": parameter(
             "X-Request-ID",
             "header",
@@ -219,7 +225,10 @@ DESCRIPTIONS: dict[type[Problem], str] = {
     "handed out and is being stored.",
     MethodNotAllowed: "A method that this path does not have: `method_not_allowed`.",
     ValidationFailed: "Parsed, but a value will not do; `errors` says which.",
-    StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. Nothing was changed.",
+    StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. `detail` says so "
+    "where nothing was changed, and where the outcome of a change is not known.",
+    PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` names an older state, or "
+    "`If-None-Match` the current one.",
 }
 
 

@@ -87,7 +87,8 @@ def fields(schema: str, example: Json) -> Json:
     return {
         "required": True,
         "content": content,
-        "description": "A field that is not in the body is looked for in the query string.",
+        "description": "A field that is not in the body is looked for in the query string. A JSON "
+        "object is read as such when it is sent as text/plain too.",
     }
 
 
@@ -109,7 +110,7 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
         f"update{schema}",
         summary,
         tag,
-        parameters=(*parameters, "IfMatch"),
+        parameters=(*parameters, "IfMatch", "UnlessMatch"),
         success=answer(ref("schemas", schema), {**READING[tag], **example}, "ETag"),
         problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed),
         description="The same text changes nothing, `updated_at` included.",

@@ -1,7 +1,12 @@
 """Health, metrics and documentation."""
 
 import re
+import socket
+import threading
+import time
+from base64 import b64encode
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
@@ -123,3 +128,41 @@ def test_the_page_of_the_documentation_loads_nothing_from_elsewhere(http: httpx.
     for source in sources:
         assert source.startswith("/static/")
         assert http.get(source).status_code == 200
+
+
+class NeedsPassword(BaseHTTPRequestHandler):
+    """Answers those who bring the user `chat` and the password `p@ss/word`."""
+
+    def do_GET(self) -> None:
+        expected = "Basic " + b64encode(b"chat:p@ss/word").decode()
+        good = self.headers["Authorization"] == expected and self.path == "/_cluster/health"
+        self.send_response(200 if good else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_ready_takes_the_credentials_of_elasticsearchs_url(http: httpx.Client) -> None:
+    from django.test import override_settings
+
+    with HTTPServer(("127.0.0.1", 0), NeedsPassword) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for user, expected in (("chat:p%40ss%2Fword@", "ok"), ("chat:wrong@", "unavailable")):
+            url = f"http://{user}127.0.0.1:{server.server_port}/"
+            with override_settings(ELASTICSEARCH_URL=url):
+                answer = http.get("/health/ready")
+            assert answer.json()["dependencies"]["elasticsearch"]["status"] == expected
+            assert "p%40ss" not in answer.text
+        server.shutdown()
+
+
+def test_ready_does_not_wait_for_a_store_that_says_nothing(http: httpx.Client) -> None:
+    from django.test import override_settings
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with override_settings(ELASTICSEARCH_URL=url):
+            started = time.monotonic()
+            answer = http.get("/health/ready")
+            assert time.monotonic() - started < 6
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")

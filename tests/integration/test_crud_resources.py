@@ -110,3 +110,20 @@ def test_a_number_handed_out_elsewhere_makes_nothing_exist_here(
     add_chats(database, application, 1)
     sequences.set(keys.message_sequence(token_of(application), 2), 9)
     assert http.get(f"{application}/chats/1/messages/2").json()["code"] == "not_found"
+
+
+def test_head_answers_wherever_get_does(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    chat = add_chat_of(database, application, 3)
+    message = f"{chat}/messages/1"
+    paths = [
+        *("/applications", application, f"{application}/chats", chat, f"{chat}/messages", message),
+        *("/applications?limit=1", f"{chat}/messages?limit=1", f"{chat}/messages/search?keyword=a"),
+        *("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/nothing"),
+        *("/static/docs.js", "/admin/login/", f"{message}0", f"{chat}/messages/search"),
+    ]
+    for path in paths:
+        head, get = http.head(path), http.get(path)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert head.headers.keys() == get.headers.keys(), path

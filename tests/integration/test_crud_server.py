@@ -241,3 +241,13 @@ def test_a_reader_that_stops_is_hung_up_on(
     with connect(server, f"GET {path} HTTP/1.1") as connection:
         time.sleep(3)
         assert not read_to_end(connection).endswith(b"0\r\n\r\n")
+
+
+def test_a_process_tells_that_it_lives_by_head_too(
+    server: CrudServer, client: httpx.Client
+) -> None:
+    url = f"{server.url}/health/live"
+    head, get = client.head(url), client.get(url)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == get.headers["Content-Length"]
+    assert client.get(url).content == get.content  # and nothing stands in between

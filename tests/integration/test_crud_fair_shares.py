@@ -1,0 +1,181 @@
+"""What one application does to the others: slow requests, readers that stand still, passwords."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+
+KIB_64 = 65_536
+
+
+@pytest.fixture
+def server(crud_server: Callable[..., CrudServer]) -> CrudServer:
+    return crud_server()
+
+
+@pytest.fixture
+def other(http: httpx.Client, database: Database) -> str:
+    """The messages of a chat of another application."""
+    token = http.post("/applications", json={"name": "Another"}).json()["access_token"]
+    return f"{add_chat_of(database, f'/applications/{token}', 3)}/messages"
+
+
+@pytest.fixture
+def standing_still() -> Iterator[Callable[[CrudServer, str], socket.socket]]:
+    """Ask for something, and read no more of the answer than its first line."""
+    with ExitStack() as connections:
+
+        def ask(server: CrudServer, path: str) -> socket.socket:
+            connection = socket.socket()
+            connections.enter_context(connection)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(10)
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            return connection
+
+        yield ask
+
+
+def status_of(connection: socket.socket) -> int:
+    return int(connection.recv(12)[9:])
+
+
+def test_lists_that_one_application_leaves_unread_take_no_place_of_anothers(
+    server: CrudServer,
+    client: httpx.Client,
+    database: Database,
+    application: str,
+    other: str,
+    standing_still: Callable[[CrudServer, str], socket.socket],
+) -> None:
+    path = f"{add_chat_of(database, application, 300, 'x' * KIB_64)}/messages"
+    readers = [standing_still(server, path) for _ in range(20)]
+    statuses = [status_of(reader) for reader in readers]
+    assert sorted(statuses) == [200] * 10 + [503] * 10
+    refused = client.get(f"{server.url}{path}")
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert refused.headers["Retry-After"] == "1"
+    assert client.get(f"{server.url}{path}?limit=2").status_code == 200
+    assert len(client.get(f"{server.url}{other}").json()) == 3
+    for reader in readers:
+        reader.close()
+    deadline = time.monotonic() + 10
+    while client.head(f"{server.url}{path}").status_code == 503 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(client.get(f"{server.url}{path}").json()) == 300
+
+
+def test_pages_that_nobody_reads_cost_a_piece_each(
+    server: CrudServer,
+    client: httpx.Client,
+    database: Database,
+    application: str,
+    standing_still: Callable[[CrudServer, str], socket.socket],
+) -> None:
+    path = f"{add_chat_of(database, application, 200, 'x' * KIB_64)}/messages?limit=200"
+    assert len(client.get(f"{server.url}{path}").json()) == 200
+    before = server.resident_kib()
+    readers = [standing_still(server, path) for _ in range(25)]
+    assert {status_of(reader) for reader in readers} == {200}
+    time.sleep(1)
+    assert server.resident_kib() - before < 64 * 1024  # all of it would be 325 MiB and more
+    assert client.get(f"{server.url}/health/live").status_code == 200
+
+
+def test_slow_requests_of_one_application_leave_threads_to_another(
+    server: CrudServer,
+    client: httpx.Client,
+    database: Database,
+    application: str,
+    other: str,
+    clean_crud: dict[str, str],
+) -> None:
+    message = f"{server.url}{add_chat_of(database, application, 1)}/messages/1"
+    with (
+        psycopg.connect(clean_crud["DATABASE_URL"]) as locking,
+        ThreadPoolExecutor(30) as clients,
+    ):
+        locking.execute("SELECT FROM messages WHERE number = 1 FOR UPDATE")
+        slow = [
+            clients.submit(httpx.put, message, json={"body": str(n)}, timeout=60, trust_env=False)
+            for n in range(30)
+        ]
+        time.sleep(0.5)
+        for path in (f"{other}?limit=2", other, "/applications?limit=1", "/health/ready"):
+            started = time.monotonic()
+            assert client.get(f"{server.url}{path}").status_code == 200
+            assert time.monotonic() - started < 2, path
+        assert not any(each.done() for each in slow)
+        locking.rollback()
+        assert {each.result().status_code for each in slow} <= {200, 503}
+
+
+def test_failed_logins_hold_nobody_up(
+    server: CrudServer, client: httpx.Client, application: str
+) -> None:
+    page = client.get(f"{server.url}/admin/login/")
+    token = page.text.partition('csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    fields = {"username": "admin", "password": "guess", "csrfmiddlewaretoken": token}
+    cookies = {"Cookie": f"csrftoken={page.cookies['csrftoken']}"}
+
+    def guess(_: int) -> int:
+        url = f"{server.url}/admin/login/"
+        return httpx.post(
+            url, data=fields, headers=cookies, timeout=60, trust_env=False
+        ).status_code
+
+    with ThreadPoolExecutor(60) as clients:
+        guesses = [clients.submit(guess, number) for number in range(60)]
+        for _ in range(10):
+            started = time.monotonic()
+            assert client.get(f"{server.url}/applications?limit=1").status_code == 200
+            assert client.get(f"{server.url}/health/live").status_code == 200
+            assert time.monotonic() - started < 2
+        statuses = [each.result() for each in guesses]
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) <= 20
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=60", "limit=60&order=desc", "limit=40&after=10", "limit=40&before=45&order=asc",
+     "limit=50&after=2&before=55&order=desc"],
+)  # fmt: skip
+def test_a_page_in_pieces_is_the_page(
+    http: httpx.Client, database: Database, application: str, query: str
+) -> None:
+    """The same page of short messages tells what its numbers and headers are."""
+    path = f"{add_chat_of(database, application, 60, 'short')}/messages?{query}"
+    short = http.get(path)
+    assert "Content-Length" in short.headers
+    database.execute("UPDATE messages SET body = repeat(chr(64 + number::int % 50), 60000)")
+    long = http.get(path)
+    assert "Content-Length" not in long.headers
+    assert [m["number"] for m in long.json()] == [m["number"] for m in short.json()]
+    assert all(m["body"] == chr(64 + m["number"] % 50) * 60_000 for m in long.json())
+    for name in ("Link", "X-Total-Count"):
+        assert long.headers.get(name) == short.headers.get(name)
+
+
+def test_a_page_of_applications_in_pieces_is_the_page(
+    http: httpx.Client, database: Database
+) -> None:
+    database.execute(
+        "INSERT INTO applications (access_token, name)"
+        " SELECT lpad(n::text, 24, 'A'), repeat(U&'\\+01F642', 255) FROM generate_series(1, 1000) n"
+    )
+    answer = http.get("/applications?limit=1000&order=desc")
+    assert "Content-Length" not in answer.headers
+    tokens = [each["access_token"][-4:].strip("A") for each in json.loads(answer.content)]
+    assert tokens == [str(n) for n in range(1000, 0, -1)]
+    assert answer.headers["X-Total-Count"] == "1000"
