@@ -111,10 +111,19 @@ class FairThreads:
             if not self._may_run(candidate):
                 continue
             queue = self._waiting.pop(candidate)
-            turn = queue.popleft() if queue else None
+            turn = next_turn(queue)
             if queue:
                 self._waiting[candidate] = queue  # behind the others
-            if turn is not None and not turn.done():
+            if turn is not None:
                 self._take(candidate)
                 turn.set_result(None)
                 return
+
+
+def next_turn(queue: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
+    """The first of those who still wait."""
+    while queue:
+        turn = queue.popleft()
+        if not turn.done():
+            return turn
+    return None

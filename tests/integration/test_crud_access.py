@@ -134,29 +134,25 @@ GOOD = {"SECRET_KEY": "s 1", "INTERNAL_TOKEN": "i 1", "ADMIN_PASSWORD": "a 1", "
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "name", "value"),
     [
-        ("crud_service",),
-        ("crud_service.worker",),
-        ("celery", "-A", "crud_service.worker", "worker"),
-        ("crud_service.manage", "migrate"),
-        ("crud_service.manage", "ensure_admin"),
-    ],
-    ids=" ".join,
-)
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("ADMIN_PASSWORD", "local"),
-        ("DATABASE_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
-        ("DATABASE_URL", "postgresql://127.0.0.1:1/chat?user=chat&password=Postgres"),
+        ("crud_service.worker", "ADMIN_PASSWORD", "local"),
+        ("celery -A crud_service.worker worker", "ADMIN_PASSWORD", "local"),
+        ("crud_service.manage migrate", "ADMIN_PASSWORD", "local"),
+        ("crud_service.manage ensure_admin", "SECRET_KEY", "local"),
+        ("crud_service", "DATABASE_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
+        (
+            "crud_service.manage migrate",
+            "DATABASE_URL",
+            "postgresql://127.0.0.1:1/chat?user=chat&password=Postgres",
+        ),
     ],
 )
 def test_no_process_of_a_container_starts_with_a_known_secret(
-    command: tuple[str, ...], name: str, value: str
+    command: str, name: str, value: str
 ) -> None:
     given = {**GOOD, "DATABASE_URL": "postgresql://127.0.0.1:1/chat", name: value}
-    refused = start(*command, CONTAINER="1", **given)
+    refused = start(*command.split(), CONTAINER="1", **given)
     assert refused.returncode == 1
     assert f"{name} is" in refused.stderr.replace("is missing or", "is")
     assert "Traceback" not in refused.stderr
