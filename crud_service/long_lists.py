@@ -35,6 +35,19 @@ class Places:
 COMPLETE_LISTS = Places(100, 10)
 # A page ends, and its pieces are as small: more of them may be read at once.
 LONG_PAGES = Places(200, 40)
+# The answer to a search is made whole: few of those that are large may stay in memory.
+LARGE_ANSWERS = Places(8, 2)
+LARGE_BYTES = 1024 * 1024
+SLICE_BYTES = 256 * 1024
+
+
+def answer_body(owner: str, whole: bytes) -> "list[bytes] | LongAnswer":
+    """An answer as a server sends it; raises Overloaded for one large answer too many."""
+    if len(whole) <= LARGE_BYTES:
+        return [whole]
+    starts = range(0, len(whole), SLICE_BYTES)
+    slices = (whole[start : start + SLICE_BYTES] for start in starts)
+    return LongAnswer(LARGE_ANSWERS, owner, slices)
 
 
 class LongAnswer:

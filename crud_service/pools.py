@@ -18,6 +18,12 @@ OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
 _TOKEN = re.compile(f"/(?:applications|internal/sequences)/({TOKEN_PATTERN})", re.ASCII)
 
 
+def owner_of(path: str) -> str:
+    """The access token that a path counts for, empty where it names none."""
+    match = _TOKEN.match(path)
+    return match[1] if match is not None else ""
+
+
 class Pools:
     """One pool for each kind of request; made and used on one event loop."""
 
@@ -29,10 +35,10 @@ class Pools:
 
     def of(self, path: str) -> tuple[FairThreads, str]:
         """The pool of a path, and the owner that it is counted for: its token, if it has one."""
-        match = _TOKEN.match(path)
-        if match is not None:
+        owner = owner_of(path)
+        if owner:
             is_search = path.rstrip("/").endswith("/search")
-            return self._searches if is_search else self._requests, match[1]
+            return self._searches if is_search else self._requests, owner
         if path.startswith("/admin"):
             return self._admin, ""
         if path.startswith(("/health", "/metrics")):

@@ -19,11 +19,14 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 django.setup(set_prefix=False)
 
-from contract.request_id import HEADER, request_id  # noqa: E402 - Django's settings come first
+from contract.problems import Overloaded  # noqa: E402 - Django's settings come first
+from contract.request_id import HEADER, request_id  # noqa: E402 - the same
 from crud_service import settings  # noqa: E402 - the same
-from crud_service.quick_reads import quick_read  # noqa: E402 - the same
+from crud_service.long_lists import answer_body  # noqa: E402 - the same
+from crud_service.pools import owner_of  # noqa: E402 - the same
+from crud_service.quick_reads import quick_read, unavailable  # noqa: E402 - the same
 from crud_service.request_log import RequestLog, known_method  # noqa: E402 - the same
-from crud_service.responses import SAFE_HEADERS, safe_path  # noqa: E402 - the same
+from crud_service.responses import SAFE_HEADERS, problem_response, safe_path  # noqa: E402 - the same
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
@@ -57,12 +60,18 @@ class Handler(WSGIHandler):
         quick = quick_read(environ, given_id) if method == "GET" else None
         if quick is None:
             return self.through_django(environ, start_response, given_id, started)
+        try:
+            body = answer_body(owner_of(environ["PATH_INFO"]), quick.body)
+        except Overloaded as problem:
+            path = environ["PATH_INFO"]
+            quick = unavailable(quick.route, quick.path, problem, path, given_id)
+            body = [quick.body]
         headers = [*quick.headers, (HEADER, given_id), *SAFE_HEADERS]
         headers.append(("Content-Length", str(len(quick.body))))
         start_response(STATUS_LINES[quick.status], headers)
         seconds = time.perf_counter() - started
         request_log.note(given_id, method, quick.route, quick.path, quick.status, seconds)
-        return [quick.body]
+        return body
 
     def through_django(
         self, environ: Environ, start_response: StartResponse, given_id: str, started: float
@@ -71,16 +80,20 @@ class Handler(WSGIHandler):
         request = Request(environ)
         request.request_id = given_id  # type: ignore[attr-defined]
         response = self.get_response(request)
+        body: Iterable[bytes] = response
+        if isinstance(response, HttpResponse):
+            try:
+                body = answer_body(owner_of(request.path), response.content)
+            except Overloaded as problem:
+                response = problem_response(problem, request)
+                body = [response.content]
         response.headers[HEADER] = given_id
         for name, value in SAFE_HEADERS:
             response.headers.setdefault(name, value)
         headers = list(response.items())
         headers += [("Set-Cookie", c.OutputString()) for c in response.cookies.values()]
-        body: Iterable[bytes] = response
-        if isinstance(response, HttpResponse):
-            body = [response.content]
-            if response.status_code != HTTPStatus.NOT_MODIFIED:
-                headers.append(("Content-Length", str(len(response.content))))
+        if isinstance(response, HttpResponse) and response.status_code != HTTPStatus.NOT_MODIFIED:
+            headers.append(("Content-Length", str(len(response.content))))
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         match = request.resolver_match
         request_log.note(
