@@ -104,7 +104,11 @@ class Handler(WSGIHandler):
             response.status_code,
             time.perf_counter() - started,
         )
-        return [b""] if request.method == "HEAD" else body
+        if request.method != "HEAD":
+            return body
+        if hasattr(body, "close"):
+            body.close()  # a file, or a place among the long answers
+        return [b""]
 
 
 application = Handler()
