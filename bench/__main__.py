@@ -17,6 +17,7 @@ import redis
 from bench import report
 from bench.creations import creations
 from bench.idle import idle
+from bench.pace import pace
 from bench.pipeline import pipeline
 from bench.reads import reads
 from bench.results import Results, say
@@ -31,6 +32,7 @@ from local_stack.failure import StackError
 SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "creations": (creations, "creating messages, beside the plain design"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
+    "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
     "search": (search, "searches on both backends, checked against plain Python"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
     "idle": (idle, "what a stack takes of the processor while nobody asks"),

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -79,6 +79,11 @@ def measure_lags(
 
 def lag(stack: BenchStack, chat: str, kind: str) -> float:
     """Milliseconds until one new message is readable or searchable."""
+    return follow(stack, chat, [kind])[kind]
+
+
+def follow(stack: BenchStack, chat: str, kinds: Sequence[str]) -> dict[str, float]:
+    """Create one message; milliseconds from its 201 until it is each of these, in turn."""
     numbering, crud = Client(stack.numbering_url), Client(stack.crud_url)
     word = uuid4().hex
     crud.ask("GET", chat)  # connect before the clock runs
@@ -91,11 +96,16 @@ def lag(stack: BenchStack, chat: str, kind: str) -> float:
         "readable": lambda: crud.ask("GET", f"{chat}/messages/{number}")[0] == 200,
         "searchable": lambda: found(*crud.ask("GET", f"{chat}/messages/search?keyword={word}")),
     }
-    while not is_there[kind]():
-        if time.perf_counter() - answered > GIVE_UP_SECONDS:
-            raise BenchError(f"a message was not {kind} within {GIVE_UP_SECONDS:g} s")
-        time.sleep(ASK_AGAIN_SECONDS[kind])
-    return (time.perf_counter() - answered) * 1000
+    seconds = {}
+    for kind in kinds:
+        while not is_there[kind]():
+            if time.perf_counter() - answered > GIVE_UP_SECONDS:
+                raise BenchError(f"a message was not {kind} within {GIVE_UP_SECONDS:g} s")
+            time.sleep(ASK_AGAIN_SECONDS[kind])
+        seconds[kind] = time.perf_counter() - answered
+    numbering.connection.close()
+    crud.connection.close()
+    return {kind: passed * 1000 for kind, passed in seconds.items()}
 
 
 def found(status: int, hits: Any) -> bool:

@@ -22,6 +22,19 @@ class Sizes:
     lag_seconds: int = 30
     backlog: int = 200_000
     catch_up_seconds: int = 300
+    # Seconds between two messages, and how many of them.
+    paces: tuple[tuple[float, int], ...] = (
+        (0.1, 400),
+        (0.25, 160),
+        (0.5, 120),
+        (0.7, 90),
+        (0.9, 70),
+        (1, 60),
+        (1.5, 40),
+        (3, 20),
+        (7, 10),
+        (60, 2),
+    )
     search: Size = field(default_factory=Size)
     search_warm_up: int = 120
     keywords: int = 200
@@ -49,6 +62,7 @@ QUICK = Sizes(
     lag_seconds=3,
     backlog=10_000,
     catch_up_seconds=60,
+    paces=((0.1, 10), (0.5, 4), (1, 3)),
     search=Size(messages=6_000, chats=30, longest=2_000),
     search_warm_up=2,
     keywords=40,
