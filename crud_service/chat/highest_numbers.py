@@ -14,6 +14,8 @@ SELECT a.id IS NOT NULL, greatest(
     (SELECT max(c.number) FROM chats c WHERE c.application_id = a.id),
     (SELECT max(s.number) FROM set_aside_entries s
      WHERE s.access_token = wanted.access_token AND s.chat_number IS NULL),
+    (SELECT max(f.number) FROM conflicts f
+     WHERE f.access_token = wanted.access_token AND f.chat_number IS NULL),
     0)
 FROM (SELECT %s::text AS access_token) wanted
 LEFT JOIN applications a ON a.access_token = wanted.access_token

@@ -72,14 +72,17 @@ class Message(models.Model):
 
 
 class Conflict(models.Model):
-    """A creation whose number was taken by another one: kept, never dropped."""
+    """A creation whose number was taken by another one: kept, never dropped.
+
+    `chat_number` is null, and `body` empty, where it was the creation of a chat.
+    """
 
     id = models.BigAutoField(primary_key=True)
     entry_id = models.CharField(max_length=64, unique=True)
     access_token = models.CharField(max_length=24)
-    chat_number = models.BigIntegerField()
+    chat_number = models.BigIntegerField(null=True, blank=True)
     number = models.BigIntegerField()
-    body = models.TextField()
+    body = models.TextField(blank=True)
     accepted_at = models.DateTimeField()
     recorded_at = models.DateTimeField(db_default=Now())
 
@@ -87,6 +90,8 @@ class Conflict(models.Model):
         db_table = "conflicts"
 
     def __str__(self) -> str:
+        if self.chat_number is None:
+            return f"conflict over chat {self.number}"
         return f"conflict over message {self.number} of chat {self.chat_number}"
 
 

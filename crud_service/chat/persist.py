@@ -60,6 +60,9 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
         messages = [entry for entry in known if not entry.is_chat]
         if messages:
             store_messages(cursor, messages, ids, stored)
+        if stored.conflicts:
+            rows = [conflict_row(entry) for entry in stored.conflicts]
+            cursor.executemany(persist_sql.INSERT_CONFLICT, rows)
     return stored
 
 
@@ -87,12 +90,48 @@ def store_chats(
     for entry in entries:
         first.setdefault(chat_key(entry), entry)
     chats = find_chats(cursor, list(first))
-    if chats.missing:
-        stored.chats = insert_chats(cursor, chats.missing, first)
-        chats.ids.update(find_chats(cursor, list(chats.missing)).ids)
-    created = sum(entry.is_chat and chat_key(entry) in chats.ids for entry in entries)
-    stored.replays += max(0, created - stored.chats)
-    return chats.ids
+    ids, missing = chats.ids, chats.missing
+    if missing:
+        stored.chats = insert_chats(cursor, missing, first)
+        ids.update(find_chats(cursor, list(missing)).ids)
+    created = [entry for entry in entries if entry.is_chat and chat_key(entry) in ids]
+    if stored.chats == len(missing):  # no other persister made any of them
+        made = [entry for key in missing if (entry := first[key]).is_chat]
+    else:
+        made = []
+    judge_chats(cursor, created, made, ids, stored)
+    return ids
+
+
+def judge_chats(
+    cursor: psycopg.Cursor,
+    created: Sequence[Entry],
+    made: Sequence[Entry],
+    ids: dict[ChatKey, int],
+    stored: Stored,
+) -> None:
+    """Tell replays of creations of chats from those whose number is another chat's.
+
+    `made` are the entries whose rows were inserted just now.
+    """
+    if len(created) == len(made):
+        return
+    # Of two in the same millisecond only the first can be the row's own.
+    own = {chat_key(entry) for entry in made}
+    new = set(map(id, made))
+    again = [entry for entry in created if id(entry) not in new]
+    parameters = {
+        "chats": [ids[chat_key(entry)] for entry in again],
+        "at": [created_ms(entry) for entry in again],
+    }
+    rows = cursor.execute(persist_sql.FIND_CHAT_CONFLICTS, parameters)
+    taken = {position for (position,) in rows}
+    for position, entry in enumerate(again, 1):
+        if position in taken or chat_key(entry) in own:
+            stored.conflicts.append(entry)
+        else:
+            own.add(chat_key(entry))
+            stored.replays += 1
 
 
 def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
@@ -125,7 +164,7 @@ def insert_chats(
 def store_messages(
     cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
 ) -> None:
-    """Insert messages, move their chats' counts, keep those whose number is taken."""
+    """Insert messages, move their chats' counts, find those whose number is taken."""
     parameters = {
         "chats": [ids[chat_key(entry)] for entry in entries],
         "numbers": [entry.number for entry in entries],
@@ -136,9 +175,9 @@ def store_messages(
     if stored.messages == len(entries):
         return
     rows = cursor.execute(persist_sql.FIND_CONFLICTS, parameters).fetchall()
-    stored.conflicts = [entries[position - 1] for (position,) in rows]
-    stored.replays += len(entries) - stored.messages - len(stored.conflicts)
-    cursor.executemany(persist_sql.INSERT_CONFLICT, [conflict_row(e) for e in stored.conflicts])
+    conflicts = [entries[position - 1] for (position,) in rows]
+    stored.conflicts += conflicts
+    stored.replays += len(entries) - stored.messages - len(conflicts)
 
 
 def conflict_row(entry: Entry) -> dict[str, object]:

@@ -80,6 +80,21 @@ WHERE NOT (
 ORDER BY wanted.position
 """
 
+# Which creations of chats have a number that is another chat's. A row is the entry's
+# own when it was created in the same millisecond. It may also be older than the row,
+# when that was brought into being by a message, whose time it has then.
+FIND_CHAT_CONFLICTS = """
+SELECT wanted.position
+FROM unnest(%(chats)b::bigint[], %(at)b::bigint[]) WITH ORDINALITY AS wanted (id, at, position)
+JOIN chats AS chat ON chat.id = wanted.id,
+     LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS entry
+WHERE chat.created_at < entry.created_at
+   OR chat.created_at > entry.created_at AND NOT EXISTS (
+       SELECT FROM messages
+       WHERE messages.chat_id = chat.id AND messages.created_at = chat.created_at)
+ORDER BY wanted.position
+"""
+
 INSERT_CONFLICT = """
 INSERT INTO conflicts (entry_id, access_token, chat_number, number, body, accepted_at)
 VALUES (%(entry_id)s, %(access_token)s, %(chat_number)s, %(number)s, %(body)s, %(accepted_at)s)

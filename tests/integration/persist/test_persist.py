@@ -1,14 +1,14 @@
 """Storing accepted entries, on real stores."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 import redis
 
 from contract.entries import created_at
-from contract.keys import ACCEPTED, LEASE_PERSIST
+from contract.keys import ACCEPTED, DOORBELL_INDEX, LEASE_PERSIST
 from tests.integration.accepting import (
     TOKEN,
     accept,
@@ -106,6 +106,74 @@ def test_a_number_that_is_taken_is_kept_as_a_conflict(
     assert counts_that_differ(database) == []
 
 
+@pytest.mark.parametrize(
+    ("entry_ids", "in_one_batch"),
+    [
+        (["1000-0", "1001-0"], True),
+        (["1000-0", "1000-1"], True),
+        (["1000-0", "1001-0"], False),
+        (["1001-0", "1000-0"], False),
+    ],
+)
+def test_a_chat_whose_number_is_taken_is_kept_as_a_conflict(
+    database: str,
+    stream: redis.Redis,
+    drain: Callable[[], None],
+    entry_ids: list[str],
+    in_one_batch: bool,
+) -> None:
+    first, second = entry_ids
+    accept(stream, 1, "", chat="", entry_id=first)
+    if not in_one_batch:
+        drain()
+        stream.delete(ACCEPTED)
+    accept(stream, 1, "", chat="", entry_id=second)
+    drain()
+    kept = query(
+        database, "SELECT entry_id, access_token, chat_number, number, body FROM conflicts"
+    )
+    assert kept == [(second, TOKEN, None, 1, "")]
+    assert query(database, "SELECT created_at FROM chats") == [(created_at(first),)]
+    assert counts_that_differ(database) == []
+
+
+def test_a_conflict_over_a_chat_counts_as_a_number_handed_out(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    from crud_service.chat.highest_numbers import HIGHEST_CHAT
+
+    accept(stream, 1, "", chat="", entry_id="1000-0")
+    accept(stream, 1, "", chat="", entry_id="1001-0")
+    drain()
+    query(database, "UPDATE conflicts SET number = 7")
+    [row] = query(database, HIGHEST_CHAT, TOKEN)
+    assert 7 in row
+
+
+def test_a_replayed_chat_is_no_conflict(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    for _ in range(2):
+        stream.delete(ACCEPTED)
+        for number in (1, 2):
+            accept(stream, number, "", chat="", entry_id=f"{number}000-0")
+        accept(stream, 1, "first", chat=1, entry_id="3000-0")
+        drain()
+    assert query(database, "SELECT * FROM conflicts") == []
+    assert counts_that_differ(database) == []
+
+
+def test_a_chat_that_a_message_brought_into_being_is_no_conflict_with_its_own_entry(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    accept(stream, 1, "first", chat=9, entry_id="2000-0")
+    drain()
+    stream.delete(ACCEPTED)
+    accept(stream, 9, "", chat="", entry_id="1000-0")
+    drain()
+    assert query(database, "SELECT * FROM conflicts") == []
+
+
 def test_a_replayed_conflict_is_kept_once(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
@@ -171,18 +239,27 @@ def test_an_entry_that_comes_just_before_the_lease_is_given_back_is_not_left_lyi
 ) -> None:
     from crud_service.chat.lease import Lease
 
-    release = Lease.release
+    give_back = Lease.give_back
     late = iter([2])
 
-    def accept_then_release(lease: Lease) -> None:
+    def accept_then_give_back(lease: Lease, pause_ms: int = 0) -> bool:
         for number in late:
             accept(stream, number, "late")
-        release(lease)
+        return give_back(lease, pause_ms)
 
-    monkeypatch.setattr(Lease, "release", accept_then_release)
+    monkeypatch.setattr(Lease, "give_back", accept_then_give_back)
     accept(stream, 1, "early")
     drain()
     assert bodies(database) == [(1, "early"), (2, "late")]
+
+
+def test_a_stored_batch_rings_for_the_indexer_once(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    for number in (1, 2):
+        accept(stream, number, request_id=f"request {number}")
+        drain()
+    assert stream.lrange(DOORBELL_INDEX, 0, -1) == [b"request 2"]
 
 
 def test_every_batch_is_counted_and_its_lag_too(
@@ -215,3 +292,50 @@ def test_a_full_redis_does_not_stop_the_persister(
     assert "persisting waits" not in caplog.text
     assert bodies(database) == [(1, "hello")]
     assert stream.xlen(ACCEPTED) == 0
+
+
+@pytest.fixture
+def slow_table(database: str) -> Iterator[None]:
+    """Every message takes 10 ms to store, and no statement may take more than a second."""
+    from django.db import connection
+
+    name = database.rpartition("/")[2]
+    query(
+        database,
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$",
+    )
+    query(
+        database,
+        "CREATE TRIGGER dawdle BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION dawdle()",
+    )
+    query(database, f'ALTER DATABASE "{name}" SET statement_timeout = 1000')
+    connection.close()
+    yield
+    query(database, f'ALTER DATABASE "{name}" RESET statement_timeout')
+    query(database, "DROP FUNCTION dawdle CASCADE")
+    connection.close()
+
+
+def test_a_batch_that_takes_too_long_is_not_tried_without_end(
+    database: str, stream: redis.Redis, drain: Callable[[], None], slow_table: None
+) -> None:
+    for number in range(1, 301):
+        accept(stream, number)
+    for _ in range(10):
+        drain()
+    assert stream.xlen(ACCEPTED) == 0
+    assert query(database, "SELECT count(*) FROM messages") == [(300,)]
+
+
+def test_a_connection_that_died_while_idle_costs_no_outage(
+    database: str, stream: redis.Redis, drain: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    from crud_service.chat.drain import open_connection
+
+    backend = open_connection().info.backend_pid
+    query(database, "SELECT pg_terminate_backend(%s, 5000)", backend)
+    accept(stream, 1)
+    drain()
+    assert bodies(database) == [(1, "hello")]
+    assert "persisting waits" not in caplog.text
