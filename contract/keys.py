@@ -13,8 +13,12 @@ batch:<id>                       the script's answer, for a retry of the same ba
                                  written by numbers.lua, a minute
 lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds, deleted by
                                  whoever starts the sequence of something new
-wake_up:persist, wake_up:index   a task is on its way; whoever sends it, a second
-lease:persist, lease:index       the worker that persists or indexes now; worker, 5 seconds
+wake_up:persist, wake_up:index   a task is on its way; the sender of the task, a second. After an
+                                 outage the worker sets it too, so that retries are a second apart
+lease:persist, lease:index       name of the worker that persists or indexes now; 2.5 seconds,
+                                 renewed by the worker for as long as it works
+doorbell:index                   list of at most one request id: something changed, the indexer
+                                 should look; rung by the persister and by crud_service
 metrics:worker                   hash: what the workers counted; worker, for good
 
 An idle sequence may expire, be evicted by hand or be lost: the next request
@@ -26,6 +30,7 @@ WAKE_UP_PERSIST = "wake_up:persist"
 WAKE_UP_INDEX = "wake_up:index"
 LEASE_PERSIST = "lease:persist"
 LEASE_INDEX = "lease:index"
+DOORBELL_INDEX = "doorbell:index"
 WORKER_METRICS = "metrics:worker"
 
 UNKNOWN = "unknown"
@@ -36,7 +41,7 @@ BATCH_TTL_SECONDS = 60
 SEED_LOCK_TTL_SECONDS = 5
 UNKNOWN_TTL_MS = 1000
 WAKE_UP_TTL_MS = 1000
-LEASE_TTL_MS = 5000
+LEASE_TTL_MS = 2500
 
 
 def chat_sequence(access_token: str) -> str:

@@ -1,12 +1,13 @@
 """Names of the Celery tasks and of their queues: an API between the services.
 
-Both tasks take no arguments and return nothing: they mean "there is something
-to do", so losing one costs latency and never data.
+Both tasks take no arguments and return nothing: they mean "nobody persists" or
+"nobody indexes", so losing one costs latency and never data. A task that finds the
+lease free runs for as long as its worker does; the others end at once.
 
 | task                    | sent by                                   | run by                |
 |-------------------------|-------------------------------------------|-----------------------|
 | chat.persist_accepted   | numbering service, the worker's own sweep | `crud_service.worker` |
-| search.index_pending    | persister, PUT of a message, the sweep    | `crud_service.worker` |
+| search.index_pending    | PUT of a message, the worker's own sweep  | `crud_service.worker` |
 """
 
 PERSIST_ACCEPTED = "chat.persist_accepted"

@@ -52,7 +52,8 @@ app.conf.update(
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
-    broker_transport_options=BROKER_TRANSPORT_OPTIONS,
+    # Tasks are taken the moment they come; how long to ask for one at a time only costs.
+    broker_transport_options={**BROKER_TRANSPORT_OPTIONS, "polling_interval": 2},
     broker_connection_timeout=3,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # for ever

@@ -1,116 +1,187 @@
-"""The worker: `python -m crud_service.worker`, or `celery -A crud_service.worker worker …`.
+"""The worker: `python -m crud_service.worker`.
 
-Two children, so that persisting and indexing do not wait for one another: of
-each kind one task runs and any other finds the lease taken and ends at once.
+This process watches over two children, one for each queue, so that persisting
+never waits for indexing. Each is a Celery worker (see `worker_child`), forked from
+here once everything is imported: one that was killed is replaced within a moment.
 """
 
-import ctypes
+import gc
 import logging
 import os
+import secrets
+import select
 import signal
 import sys
-import threading
 import time
-from typing import Any
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
 
-from celery import signals
-from django.conf import settings
-
-from contract.json_logs import configure
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
-from crud_service.celery_app import app
-from crud_service.chat.shutdown import ask_to_stop
-from crud_service.chat.sweep import Sweep
-from crud_service.dropped_lines import DROPPED_LINES
-from crud_service.startup import refuse_to_start
+from crud_service import worker_child
 
-__all__ = ["app", "main"]
+logger = logging.getLogger(__name__)
 
-app.steps["worker"].add(Sweep)
+QUEUES = (PERSIST_QUEUE, INDEX_QUEUE)
+# A child that gives no sign of life for so long is frozen, and replaced.
+SILENT_SECONDS = 10.0
+# The children end by themselves sooner than this.
+STOP_SECONDS = 9.0
+LOOK_SECONDS = 1.0
+PAUSE_SECONDS = 0.5
 
-CHILDREN = 2
-# SIGTERM ends the worker within ten seconds, even when a store does not answer.
-SHUTDOWN_SECONDS = 8
-# Celery tells of every task's start and end; our own line on each batch says more.
-CHATTY = ("celery.worker.strategy", "celery.app.trace")
-_PR_SET_PDEATHSIG = 1
+
+class CannotStart(Exception):
+    """A child ended before it was at work: another try would end the same way."""
+
+    def __init__(self, queue: str, code: int) -> None:
+        super().__init__(f"the child of the queue {queue} does not start (exit code {code})")
+        self.code = code
+
+
+class Child:
+    """The process of a queue, and what was last heard of it.
+
+    `name` stays the same over replacements: by it a child goes on with the lease
+    of the one before it.
+    """
+
+    def __init__(self, queue: str, host: str) -> None:
+        self.queue = queue
+        self.name = f"{queue}@{host}"
+        self.pid = 0
+        self.heartbeat = -1
+        self.heard_at = 0.0
+        self.is_at_work = False
+
+    def start(self, now: float, close: Callable[[], None]) -> None:
+        """Fork the process; `close` is run in it first."""
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reader)
+            close()
+            worker_child.run(self.queue, self.name, writer)
+        os.close(writer)
+        self.heartbeat, self.heard_at, self.is_at_work = reader, now, False
+
+    def hear(self, now: float) -> bool:
+        """Take a sign of life; False when the pipe tells that the process is gone."""
+        if not os.read(self.heartbeat, 4096):
+            return False
+        self.heard_at, self.is_at_work = now, True
+        return True
+
+    def signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def bury(self) -> int:
+        """Wait for the end of the process; its exit code, negative when a signal ended it."""
+        self.signal(signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.heartbeat)
+        self.heartbeat = -1
+        return os.waitstatus_to_exitcode(status)
+
+
+class Parent:
+    """Starts the children, replaces those that end or freeze, and ends them in order."""
+
+    def __init__(self, queues: Sequence[str] = QUEUES) -> None:
+        host = secrets.token_hex(4)
+        self.children = [Child(queue, host) for queue in queues]
+        self.stopping = False
+        # Our own time stands still while we are frozen: children are not to blame for that.
+        self.now = 0.0
+        self.woken, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.set_wakeup_fd(wake)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.ask_to_stop)
+
+    def ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopping = True
+
+    def run(self) -> None:
+        """Watch until a signal asks to stop; raises CannotStart when there is no point."""
+        try:
+            for child in self.children:
+                self.start(child)
+            while not self.stopping:
+                self.look()
+        finally:
+            self.stop()
+
+    def start(self, child: Child) -> None:
+        child.start(self.now, self.close_in_child)
+
+    def close_in_child(self) -> None:
+        """What is the parent's alone: the children must not hear each other's ends."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        for child in self.children:
+            if child.heartbeat >= 0:
+                os.close(child.heartbeat)
+
+    def look(self) -> None:
+        """Wait for signs of life, ends and signals; replace who is gone."""
+        for child in self.wait(LOOK_SECONDS):
+            if not child.hear(self.now):
+                self.replace(child)
+        for child in self.children:
+            if child.is_at_work and self.now - child.heard_at > SILENT_SECONDS:
+                logger.error("a child is frozen: replaced", extra={"queue": child.queue})
+                self.replace(child)
+
+    def wait(self, seconds: float) -> list[Child]:
+        """Wait until something happens; the children that did something."""
+        began = time.monotonic()
+        pipes = [child.heartbeat for child in self.children if child.heartbeat >= 0]
+        ready, _, _ = select.select([self.woken, *pipes], [], [], seconds)
+        if self.woken in ready:
+            os.read(self.woken, 4096)
+        self.now += min(time.monotonic() - began, 2 * LOOK_SECONDS)
+        return [child for child in self.children if child.heartbeat in ready]
+
+    def replace(self, child: Child) -> None:
+        """Start a child again, unless it has never been at work."""
+        code = child.bury()
+        if not child.is_at_work and code > 0:
+            raise CannotStart(child.queue, code)
+        logger.warning("a child died: replaced", extra={"queue": child.queue, "exit_code": code})
+        if not child.is_at_work:
+            time.sleep(PAUSE_SECONDS)
+        self.start(child)
+
+    def stop(self) -> None:
+        """End the children in good order, and those that take too long without."""
+        alive = [child for child in self.children if child.heartbeat >= 0]
+        for child in alive:
+            child.signal(signal.SIGTERM)
+        until = self.now + STOP_SECONDS
+        while alive and self.now < until:
+            for child in self.wait(LOOK_SECONDS):
+                if not child.hear(self.now):
+                    child.bury()
+                    alive.remove(child)
+        for child in alive:
+            child.bury()
 
 
 def main() -> None:
     """Run the worker until it is told to stop."""
-    configure_logs()
-    app.worker_main(
-        [
-            "--quiet",
-            "worker",
-            f"--queues={PERSIST_QUEUE},{INDEX_QUEUE}",
-            f"--concurrency={CHILDREN}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            f"--loglevel={settings.LOG_LEVEL}",
-        ]
-    )
-
-
-@signals.setup_logging.connect
-def configure_logs(**_kwargs: Any) -> None:
-    """One line of JSON for everything that is said, warnings included."""
-    configure("worker", settings.LOG_LEVEL, DROPPED_LINES.note)
-    logging.captureWarnings(True)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-@signals.worker_init.connect
-def on_worker_init(**_kwargs: Any) -> None:
-    if refuse_to_start("worker"):
-        os._exit(1)
-    harden_database()
-
-
-@signals.worker_process_init.connect
-def on_child_start(**_kwargs: Any) -> None:
-    die_with_parent()
-
-
-@signals.worker_shutting_down.connect
-def on_shutdown(**_kwargs: Any) -> None:
-    ask_to_stop()
-    threading.Thread(target=leave_in_time, name="shutdown", daemon=True).start()
-
-
-def leave_in_time() -> None:
-    """End a shutdown that waits for a store: what is not stored is still in the stream."""
-    time.sleep(SHUTDOWN_SECONDS)
-    os._exit(0)
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this child when its parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def harden_database() -> None:
-    """Time-outs on PostgreSQL, so that a half-open link or a lock cannot hold a worker for good.
-
-    A pool of connections is left to the HTTP service: its threads do not
-    survive the fork of a child.
-    """
-    database: dict[str, Any] = settings.DATABASES["default"]
-    options = database.setdefault("OPTIONS", {})
-    options.pop("pool", None)
-    options.update(
-        application_name="worker",
-        connect_timeout=3,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        tcp_user_timeout=10_000,
-        # A frozen child in mid-transaction must not keep its locks.
-        options="-c statement_timeout=30s -c idle_in_transaction_session_timeout=10s -c jit=off",
-    )
+    worker_child.prepare()
+    # The one thread beside us writes the log, which starts over in a child.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    gc.freeze()  # what is imported stays in memory that the children share
+    try:
+        Parent().run()
+    except CannotStart as error:
+        logger.error(str(error))
+        sys.exit(error.code)
 
 
 if __name__ == "__main__":

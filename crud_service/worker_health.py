@@ -1,7 +1,7 @@
 """`python -m crud_service.worker_health`: whether the worker on this host is at work.
 
-For a container's health check. A worker answers on no port, but its sweep talks
-to Redis every second: Redis knows from which address, and how long ago.
+For a container's health check. A worker answers on no port, but each of its children
+talks to Redis every second: Redis knows from which address, and how long ago.
 """
 
 import os
@@ -11,7 +11,8 @@ from redis import Redis, RedisError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-from crud_service.chat.worker_redis import CLIENT_NAME, connect
+from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
+from crud_service.chat.worker_redis import connect, sweep_name
 
 SILENT_SECONDS = 10
 TIMEOUT_SECONDS = 3
@@ -31,16 +32,16 @@ def main() -> int:
 
 
 def is_at_work(redis: Redis) -> bool:
-    """Whether a worker's connection, from our own address, was used lately."""
+    """Whether the children of all queues used their connections, from our address, lately."""
     clients = redis.client_list()
     ours = str(redis.client_id())
     host = next(host_of(client["addr"]) for client in clients if client["id"] == ours)
-    return any(
-        client["name"] == CLIENT_NAME
-        and host_of(client["addr"]) == host
-        and int(client["idle"]) < SILENT_SECONDS
+    lately = {
+        client["name"]
         for client in clients
-    )
+        if host_of(client["addr"]) == host and int(client["idle"]) < SILENT_SECONDS
+    }
+    return lately >= {sweep_name(queue) for queue in (PERSIST_QUEUE, INDEX_QUEUE)}
 
 
 def host_of(address: str) -> str:

@@ -61,10 +61,10 @@ def is_live(url: str) -> bool:
 
 
 def worker_listens(url: str) -> bool:
-    """Whether a worker waits for tasks: Celery's consumer stands in a BRPOP then."""
+    """Whether both children of a worker wait for tasks: Celery stands in a BRPOP then."""
     client = redis.Redis.from_url(url, socket_timeout=2, retry=None)
     try:
-        return any(each.get("cmd") == "brpop" for each in client.client_list())
+        return sum(each.get("cmd") == "brpop" for each in client.client_list()) >= 2
     except redis.RedisError:
         return False
     finally:

@@ -9,11 +9,12 @@ from contract.entries import BadEntryError, Entry, decode
 from contract.keys import ACCEPTED
 from contract.paths import MAX_NUMBER
 
-# A batch ends at this many entries or bytes of bodies. It is read in pages, as
-# Redis cannot bound a reply by its size and a page of the longest bodies is 16 MiB.
+# A batch ends at this many entries or bytes. It is read in pages, as Redis cannot
+# bound a reply by its size: a page of the longest bodies is 8 MiB, so that a batch
+# never holds more than 16.
 MAX_ENTRIES = 4000
 MAX_BYTES = 8 * 1024 * 1024
-PAGE = 250
+PAGE = 128
 
 RawFields = Mapping[bytes, bytes]
 # redis-py's types allow for every protocol and decoding at once; ours are these.
@@ -31,8 +32,9 @@ class BadEntry:
 
 @dataclass(slots=True)
 class Batch:
-    """The oldest entries of the stream, in order."""
+    """The oldest entries of the stream, in order, at most `limit` of them."""
 
+    limit: int = MAX_ENTRIES
     entries: list[Entry] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
     last_id: str = ""
@@ -43,27 +45,47 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        return len(self) >= MAX_ENTRIES or self.size >= MAX_BYTES
+        return len(self) >= self.limit or self.size >= MAX_BYTES
 
     def add(self, entry_id: bytes, fields: RawFields) -> None:
         """Take an entry in, on the side of those that can be stored or of the others."""
         self.last_id = entry_id.decode()
-        self.size += len(fields.get(b"body", b""))
+        self.size += sum(map(len, fields.values()))
         try:
             self.entries.append(check_storable(decode(entry_id, fields)))
         except BadEntryError as error:
             self.bad.append(BadEntry(self.last_id, fields, str(error)))
 
 
-def read_batch(redis: Redis) -> Batch:
-    """The oldest entries, as many as make a good transaction; they stay in the stream."""
-    batch = Batch()
+class BatchLimit:
+    """How many entries to store at once: fewer after a batch that ran out of time.
+
+    Otherwise a batch that takes longer than PostgreSQL allows a transaction would be
+    rolled back and read again without end.
+    """
+
+    def __init__(self) -> None:
+        self.entries = MAX_ENTRIES
+
+    def ran_out_of_time(self, entries: int) -> None:
+        """Try a quarter of what was too much, down to one entry."""
+        self.entries = max(1, entries // 4)
+
+    def stored(self) -> None:
+        """Come back to the full size, in small steps: each one too many costs a time-out."""
+        self.entries = min(MAX_ENTRIES, self.entries + max(1, self.entries // 8))
+
+
+def read_batch(redis: Redis, limit: int = MAX_ENTRIES) -> Batch:
+    """Read the oldest entries, as many as make a good transaction; they stay in the stream."""
+    batch = Batch(limit)
     start = "-"
     while not batch.is_full:
-        page: Page = redis.xrange(ACCEPTED, start, "+", count=PAGE)  # type: ignore[assignment]
+        count = min(PAGE, limit - len(batch))
+        page: Page = redis.xrange(ACCEPTED, start, "+", count=count)  # type: ignore[assignment]
         for entry_id, fields in page:
             batch.add(entry_id, fields)
-        if len(page) < PAGE:
+        if len(page) < count:
             break
         start = f"({batch.last_id}"
     return batch
@@ -89,8 +111,3 @@ def after(entry_id: str) -> str:
 def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
     """Whether the stream, empty a moment ago, gets an entry within this time."""
     return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))
-
-
-def is_empty(redis: Redis) -> bool:
-    """Whether everything accepted is stored."""
-    return not redis.xlen(ACCEPTED)

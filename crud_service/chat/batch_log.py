@@ -9,7 +9,7 @@ from crud_service.chat.persist import Stored, created_ms
 logger = logging.getLogger(__name__)
 
 
-def log_batch(batch: Batch, stored: Stored, seconds: float, woken_by: str) -> None:
+def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
     """One line for the batch, and one for every conflict in it."""
     logger.info(
         "batch stored",
@@ -22,13 +22,12 @@ def log_batch(batch: Batch, stored: Stored, seconds: float, woken_by: str) -> No
             "set_aside": len(batch.bad) + stored.set_aside,
             "duration_ms": round(seconds * 1000, 1),
             "lag_ms": oldest_age_ms(batch),
-            "woken_by": woken_by,
             "request_ids": list(dict.fromkeys(entry.request_id for entry in batch.entries)),
         },
     )
     for entry in stored.conflicts:
         logger.error(
-            "number taken by another message: kept as a conflict",
+            "number taken by another creation: kept as a conflict",
             extra={
                 "entry_id": entry.entry_id,
                 "chat_number": entry.chat_number,

@@ -1,93 +1,112 @@
-"""Drains the stream `accepted` into PostgreSQL, batch by batch, for as long as there is one."""
+"""Drains the stream `accepted` into PostgreSQL, batch by batch, for as long as a worker runs."""
 
 import logging
 import time
 
 import psycopg
 from django import db
+from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
-from contract.keys import LEASE_PERSIST
-from crud_service.chat.accepted import (
-    Batch,
-    is_empty,
-    read_batch,
-    wait_for_entries,
-)
+from crud_service.chat.accepted import Batch, BatchLimit, read_batch, wait_for_entries
 from crud_service.chat.batch_log import log_batch
-from crud_service.chat.lease import Lease, held
+from crud_service.chat.lease import PERSISTING, Lease, work_under
 from crud_service.chat.persist import Stored
 from crud_service.chat.poison import store_what_can_be
 from crud_service.chat.set_aside import set_aside
 from crud_service.chat.shutdown import is_asked_to_stop
 from crud_service.chat.worker_metrics import count_outage, remove_and_count
-from crud_service.search.wake_up import wake_indexer
 
 logger = logging.getLogger(__name__)
 
-# How long a persister stays after the last entry, to be there for the next one.
-LINGER_MS = 200
+# How long to wait for an entry before looking whether to go on.
+BLOCK_MS = 1000
 # A small batch is followed by a pause, in which the next one grows: a batch of
 # one costs nearly what a batch of fifty does.
 SMALL_BATCH = 200
 PAUSE_SECONDS = 0.01
 
+# Outlives the tasks: what ran out of time is tried in smaller batches by the next one.
+_limit = BatchLimit()
 
-def drain_accepted(redis: Redis, woken_by: str) -> None:
-    """Store what was accepted, unless another worker is at it; waits out no outage.
 
-    An outage ends the drain: the entries stay in the stream, and the sweep
-    sends the next task within a second.
+def drain_accepted(redis: Redis) -> None:
+    """Store what was accepted until nothing is left, unless another worker is at it."""
+    persist_accepted(redis, Lease(redis, PERSISTING), stay=False)
+
+
+def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
+    """Store what is accepted for as long as the lease is ours and the worker runs.
+
+    An outage is not waited out: the entries stay in the stream, another worker may
+    reach the store, and the sweep sends the next task within a second.
     """
+
+    def work() -> None:
+        logger.info("persisting", extra={"woken_by": woken_by})
+        drain(redis, lease, stay=stay)
+
     try:
-        drain_while_leased(redis, woken_by)
+        while work_under(lease, work) and not is_asked_to_stop():
+            pass
     except (psycopg.Error, db.Error, RedisError) as error:
         logger.warning("persisting waits for a store", extra={"reason": describe(error)})
         db.connection.close()
         count_outage(redis)
 
 
-def drain_while_leased(redis: Redis, woken_by: str) -> None:
-    """Drain under the lease, and look again after it was given back.
-
-    An entry that comes while the lease is held wakes nobody: the one that
-    comes between our last look and the release would wait for the sweep.
-    """
-    lease = Lease(redis, LEASE_PERSIST)
-    while True:
-        with held(lease) as ours:
-            if not ours:
-                return
-            drain(redis, lease, woken_by)
-        if is_asked_to_stop() or is_empty(redis):
-            return
-
-
-def drain(redis: Redis, lease: Lease, woken_by: str) -> None:
-    """Store batch after batch until the stream has been empty for a while."""
-    while not is_asked_to_stop() and lease.take():
-        batch = read_batch(redis)
+def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
+    """Store batch after batch, then wait for more, or leave when there is none."""
+    while may_go_on(lease):
+        batch = read_batch(redis, _limit.entries)
         if batch:
-            persist_batch(redis, batch, woken_by)
-        elif not wait_for_entries(redis, LINGER_MS):
+            persist_batch(redis, batch)
+            if len(batch) < SMALL_BATCH:
+                time.sleep(PAUSE_SECONDS)
+        elif not stay:
             return
-        if 0 < len(batch) < SMALL_BATCH:
-            time.sleep(PAUSE_SECONDS)
+        else:
+            while not wait_for_entries(redis, BLOCK_MS) and may_go_on(lease):
+                pass
 
 
-def persist_batch(redis: Redis, batch: Batch, woken_by: str) -> Stored:
+def may_go_on(lease: Lease) -> bool:
+    """Whether to stay: nobody asks us to stop, and nobody else has the lease."""
+    return not is_asked_to_stop() and lease.hold()
+
+
+def persist_batch(redis: Redis, batch: Batch) -> Stored:
     """Store a batch and take it out of the stream, in this order."""
     started = time.perf_counter()
-    connection = open_connection()
-    if batch.bad:
-        set_aside(connection, batch.bad)
-    stored = store_what_can_be(connection, batch.entries)
-    if stored.messages:
-        wake_indexer(batch.entries[0].request_id)
+    try:
+        stored = store_on_live_connection(batch)
+    except (QueryCanceled, IdleInTransactionSessionTimeout):
+        _limit.ran_out_of_time(len(batch))
+        raise
+    _limit.stored()
     seconds = time.perf_counter() - started
     remove_and_count(redis, batch, stored, seconds, time.time() * 1000)
-    log_batch(batch, stored, seconds, woken_by)
+    log_batch(batch, stored, seconds)
     return stored
+
+
+def store_on_live_connection(batch: Batch) -> Stored:
+    """Store a batch, once more when the connection turns out to have died while it was idle."""
+    connection = open_connection()
+    try:
+        return store_batch(connection, batch)
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        if not connection.closed:
+            raise
+    db.connection.close()
+    return store_batch(open_connection(), batch)
+
+
+def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
+    """Store what can be stored of a batch, and set the rest aside."""
+    if batch.bad:
+        set_aside(connection, batch.bad)
+    return store_what_can_be(connection, batch.entries)
 
 
 def open_connection() -> psycopg.Connection:

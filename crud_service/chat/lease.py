@@ -1,57 +1,161 @@
-"""A lease in Redis: one worker at a time persists, one indexes; the others stand by.
+"""Leases in Redis: one worker at a time persists, one indexes; the others stand by.
 
 A lease spares work, it protects nothing: a holder that was frozen wakes up
 after its lease has passed on, so everything done under one is idempotent.
 """
 
+import logging
 import secrets
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from redis import Redis, RedisError
 
-from contract.keys import LEASE_TTL_MS
+from contract import keys, tasks
+
+logger = logging.getLogger(__name__)
 
 _LUA = Path(__file__).with_name("lua")
 _TAKE = (_LUA / "take_lease.lua").read_text()
-_RELEASE = (_LUA / "release_lease.lua").read_text()
+_GIVE_BACK = (_LUA / "give_back_lease.lua").read_text()
+
+# Redis writes each renewal to disk: no more often than needed, and soon enough for a second try.
+RENEWAL_SECONDS = 1.0
+# After a failure: the next attempt comes no sooner, whoever asks for it.
+PAUSE_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Work that one worker at a time does, for as long as it holds the lease."""
+
+    task: str
+    queue: str
+    lease: str
+    # Says that a task is on its way.
+    flag: str
+    # Where work waits, and the command that tells how much.
+    waiting: str
+    length: str
+
+
+# The duties that a task of this process is at now.
+attended: set[Duty] = set()
+
+
+PERSISTING = Duty(
+    tasks.PERSIST_ACCEPTED,
+    tasks.PERSIST_QUEUE,
+    keys.LEASE_PERSIST,
+    keys.WAKE_UP_PERSIST,
+    keys.ACCEPTED,
+    "XLEN",
+)
+INDEXING = Duty(
+    tasks.INDEX_PENDING,
+    tasks.INDEX_QUEUE,
+    keys.LEASE_INDEX,
+    keys.WAKE_UP_INDEX,
+    keys.DOORBELL_INDEX,
+    "LLEN",
+)
 
 
 class Lease:
-    """One lease as one holder sees it."""
+    """The lease of a duty as one holder sees it.
 
-    def __init__(self, redis: Redis, key: str, ttl_ms: int = LEASE_TTL_MS):
-        self._key = key
+    `holder` names the worker; a worker that is started again under the same name
+    goes on with the lease of its dead predecessor. `redis` is used by the thread
+    that renews as well as by the caller: a client of its own, with a short timeout.
+    """
+
+    def __init__(
+        self, redis: Redis, duty: Duty, holder: str = "", ttl_ms: int = keys.LEASE_TTL_MS
+    ) -> None:
+        self.duty = duty
+        self.holder = holder or secrets.token_hex(8)
         self._ttl_ms = ttl_ms
-        self._owner = secrets.token_hex(8)
+        self._ends_at = 0.0
         self._take = redis.register_script(_TAKE)
-        self._release = redis.register_script(_RELEASE)
+        self._give_back = redis.register_script(_GIVE_BACK)
 
     def take(self) -> bool:
-        """Take the lease, or renew it; False when somebody else holds it."""
-        return bool(self._take(keys=[self._key], args=[self._owner, self._ttl_ms]))
+        """Take the lease, or renew it; False when another worker holds it."""
+        asked_at = time.monotonic()
+        ours = bool(self._take(keys=[self.duty.lease], args=[self.holder, self._ttl_ms]))
+        self._ends_at = asked_at + self._ttl_ms / 1000 if ours else 0.0
+        return ours
 
-    def release(self) -> None:
-        """Let the next one have it at once instead of when it runs out."""
-        self._release(keys=[self._key], args=[self._owner])
+    def is_held(self) -> bool:
+        """Whether the lease is certainly ours still; costs no round trip.
+
+        The clock runs on while a process is frozen, so that it knows at once.
+        """
+        return time.monotonic() < self._ends_at
+
+    def hold(self) -> bool:
+        """Whether to go on: the lease is ours, or nobody took it since it ran out."""
+        return self.is_held() or self.take()
+
+    def give_back(self, pause_ms: int = 0) -> bool:
+        """Let another worker have the lease at once; whether something waits for one.
+
+        With a pause nobody is woken before it is over. Without Redis the lease
+        runs out by itself.
+        """
+        self._ends_at = 0.0
+        duty = self.duty
+        try:
+            waiting = self._give_back(
+                keys=[duty.lease, duty.flag, duty.waiting],
+                args=[self.holder, pause_ms, duty.length],
+            )
+        except RedisError:
+            return False
+        return bool(waiting)
+
+
+def work_under(lease: Lease, work: Callable[[], None]) -> bool:
+    """Work while the lease is ours, unless another worker has it.
+
+    Whether something waits that came too late for us and has woken nobody.
+    """
+    attended.add(lease.duty)
+    try:
+        if not lease.take():
+            return False
+        with renewed(lease):
+            work()
+    except Exception:
+        lease.give_back(PAUSE_MS)
+        raise
+    finally:
+        attended.discard(lease.duty)
+    return lease.give_back()
 
 
 @contextmanager
-def held(lease: Lease) -> Iterator[bool]:
-    """Whether the lease was to be had; it is given back at the end, come what may."""
-    if not lease.take():
-        yield False
-        return
+def renewed(lease: Lease) -> Iterator[None]:
+    """Renew a lease in a thread while the block runs, however long that takes."""
+    over = threading.Event()
+    thread = threading.Thread(target=renew, args=(lease, over), name="renew-lease", daemon=True)
+    thread.start()
     try:
-        yield True
+        yield
     finally:
-        give_back(lease)
+        over.set()
+        thread.join()
 
 
-def give_back(lease: Lease) -> None:
-    """Release a lease; without Redis it runs out by itself."""
-    try:
-        lease.release()
-    except RedisError:
-        return
+def renew(lease: Lease, over: threading.Event) -> None:
+    """Renew until the work is over; the work looks by itself whether the lease was lost."""
+    while not over.wait(RENEWAL_SECONDS):
+        try:
+            if not lease.take():
+                logger.warning("lease lost", extra={"lease": lease.duty.lease})
+        except RedisError as error:
+            logger.warning("lease not renewed", extra={"reason": type(error).__name__})

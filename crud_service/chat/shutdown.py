@@ -1,21 +1,19 @@
-"""The worker's "stop soon", as its children see it.
+"""The worker's "stop soon", as its tasks see it.
 
-Celery's warm shutdown waits for running tasks but does not tell them. Our tasks
-run for as long as there is work, so they look here between two batches. The
-flag is a byte of memory that the children share with the process they are
-forked from, replacements of dead children included.
+Celery's warm shutdown waits for running tasks but does not tell them. Ours run
+for as long as the worker does, so they look here between two batches.
 """
 
-import mmap
+import threading
 
-_flag = mmap.mmap(-1, 1)
+_stop = threading.Event()
 
 
 def ask_to_stop() -> None:
-    """Tell every task of this worker to end after its current batch."""
-    _flag[0] = 1
+    """Tell every task of this process to end after its current batch."""
+    _stop.set()
 
 
 def is_asked_to_stop() -> bool:
     """Whether a task should end now; what is left waits for another worker."""
-    return _flag[0] == 1
+    return _stop.is_set()

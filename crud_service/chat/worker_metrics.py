@@ -15,6 +15,7 @@ from redis import Redis, RedisError
 from contract.keys import ACCEPTED, WORKER_METRICS
 from crud_service.chat.accepted import Batch, after
 from crud_service.chat.persist import Stored, created_ms
+from crud_service.search.wake_up import ring
 
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 BATCH_ENTRIES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
@@ -24,7 +25,7 @@ COUNTERS = {
     "persist_messages": "Messages stored.",
     "persist_chats": "Chats stored.",
     "persist_replays": "Entries that were stored already.",
-    "persist_conflicts": "Entries whose number was taken by another message.",
+    "persist_conflicts": "Entries whose number was taken by another creation.",
     "persist_set_aside": "Entries that can never be stored.",
     "persist_busy_ms": "Milliseconds spent on storing batches.",
     "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
@@ -58,13 +59,15 @@ class Histogram:
 def remove_and_count(
     redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
 ) -> None:
-    """Take a stored batch out of the stream and count it, in one round trip."""
+    """Take a stored batch out of the stream, wake the indexer and count, in one round trip."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
+    if stored.messages:
+        ring(pipeline, batch.entries[0].request_id)
     for name, amount in count(batch, stored, seconds, now_ms).items():
         pipeline.hincrbyfloat(WORKER_METRICS, name, amount)
-    removed, *_counted = pipeline.execute(raise_on_error=False)
-    # Out of memory, Redis refuses to count: that must not stop the trim that makes room.
+    removed, *_others = pipeline.execute(raise_on_error=False)
+    # Out of memory, Redis refuses the others: that must not stop the trim that makes room.
     if isinstance(removed, Exception):
         raise removed
 

@@ -10,8 +10,15 @@ from redis.retry import Retry
 
 # Longer than any blocking read; without a time-out a half-open link hangs a worker for good.
 SOCKET_TIMEOUT_SECONDS = 5
+# A renewal that takes longer than this may be too late anyway.
+LEASE_TIMEOUT_SECONDS = 1
 # As Redis lists our connections; a worker's health is read from there.
 CLIENT_NAME = "worker"
+
+
+def sweep_name(queue: str) -> str:
+    """The name of the connection that is used every second by the child of a queue."""
+    return f"{CLIENT_NAME}-{queue}"
 
 
 def connect(
@@ -35,3 +42,9 @@ def connect(
 def worker_redis() -> Redis:
     """This process's client; redis-py makes new connections in a forked child."""
     return connect()
+
+
+@cache
+def lease_redis() -> Redis:
+    """The client that renews leases, whatever the others wait for."""
+    return connect(LEASE_TIMEOUT_SECONDS)

@@ -7,7 +7,7 @@ takes to answer, or not to, searches in PostgreSQL are up to date.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,28 +16,49 @@ from django.conf import settings
 from elasticsearch import ApiError, TransportError
 from redis import Redis, RedisError
 
-from contract.keys import LEASE_INDEX
-from crud_service.chat.lease import Lease, held
+from crud_service.chat.lease import INDEXING, Lease, work_under
 from crud_service.chat.shutdown import is_asked_to_stop
 from crud_service.search.bulk import IndexGone
-from crud_service.search.outbox import BATCH, index_batch
+from crud_service.search.outbox import index_batch
 from crud_service.search.queue import Throttled, index_queued, is_queue_empty
 from crud_service.search.refold import refold_some
+from crud_service.search.wake_up import stop_ringing, wait_for_ring
 
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# How long the indexer stays after the last change, and how often it looks.
-LINGER_SECONDS = 0.3
-POLL_SECONDS = 0.03
-MAX_BACK_OFF_SECONDS = 4.0
+# How often to look for changes that nobody rang for.
+LOOK_SECONDS = 1.0
+# A small batch is followed by a pause, in which the next one grows.
+SMALL_BATCH = 1000
+PAUSE_SECONDS = 0.02
+MAX_BACK_OFF_SECONDS = 1.0
+
+SOMETHING_CHANGED = "SELECT EXISTS (SELECT FROM search_outbox)"
+INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
 
 def index_pending(redis: Redis, woken_by: str = "") -> None:
-    """Index what waits, unless another worker is at it; waits out no outage."""
+    """Index what waits until nothing is left, unless another worker is at it."""
+    keep_indexed(redis, Lease(redis, INDEXING), woken_by, stay=False)
+
+
+def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
+    """Index what changes for as long as the lease is ours and the worker runs.
+
+    An outage of PostgreSQL or Redis is not waited out: the sweep sends the next
+    task within a second.
+    """
     try:
         with connect() as connection:
-            index_while_leased(redis, connection, woken_by)
+
+            def work() -> None:
+                stop_ringing(redis)
+                with feeding(woken_by) as feeder:
+                    index(redis, connection, lease, feeder, woken_by, stay=stay)
+
+            while work_under(lease, work) and not is_asked_to_stop():
+                pass
     except (psycopg.Error, RedisError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         logger.warning("indexing waits for a store", extra={"reason": reason})
@@ -50,12 +71,15 @@ def connect() -> Connection:
         autocommit=True,
         connect_timeout=3,
         application_name="indexer",
+        # The connection stays for weeks: a plan that was made while the tables were small
+        # must not outlive that.
+        prepare_threshold=None,
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
         # The same for PostgreSQL's end of a link that is half open: it holds what was claimed.
-        options="-c jit=off -c idle_in_transaction_session_timeout=60s"
+        options="-c jit=off -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s"
         " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
     )
 
@@ -64,40 +88,48 @@ def has_elasticsearch() -> bool:
     return bool(settings.ELASTICSEARCH_URL)
 
 
-def index_while_leased(redis: Redis, connection: Connection, woken_by: str) -> None:
-    """Index under the lease, and look again after it was given back.
-
-    A change that comes while the lease is held wakes nobody: one that comes
-    between our last look and the release would wait for the sweep.
-    """
-    lease = Lease(redis, LEASE_INDEX)
-    while True:
-        with held(lease) as ours:
-            if not ours:
-                return
-            with feeding(woken_by) as is_idle:
-                drain_outbox(connection, lease, is_idle, woken_by)
-        if is_asked_to_stop() or not index_batch(connection, hand_on=has_elasticsearch()):
-            return
-
-
-def drain_outbox(
-    connection: Connection, lease: Lease, is_idle: Callable[[], bool], woken_by: str
+def index(
+    redis: Redis,
+    connection: Connection,
+    lease: Lease,
+    feeder: "Feeder",
+    woken_by: str,
+    *,
+    stay: bool,
 ) -> None:
-    """Fold batch after batch until nothing has come for a while and Elasticsearch has it all."""
-    busy_at = time.monotonic()
-    while not is_asked_to_stop() and lease.take():
-        indexed = index_batch(connection, hand_on=has_elasticsearch())
-        if indexed:
-            log_batch("changes folded for search", indexed, woken_by)
+    """Fold batch after batch, then wait for more, or leave when Elasticsearch has it all."""
+    changed = True
+    while not is_asked_to_stop() and lease.hold():
+        folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
+        if folded:
+            feeder.wake(woken_by)
+            log_batch("changes folded for search", folded, woken_by)
+            if folded < SMALL_BATCH:
+                time.sleep(PAUSE_SECONDS)
         # Only while nothing fresh waits; a piece is small, so what comes meanwhile waits briefly.
-        refolded = 0 if indexed else refold_some(connection, hand_on=has_elasticsearch())
-        if indexed or refolded or not is_idle():
-            busy_at = time.monotonic()
-        elif time.monotonic() - busy_at > LINGER_SECONDS:
+        elif refold_some(connection, hand_on=has_elasticsearch()):
+            feeder.wake(woken_by)
+            changed = True
+        elif stay:
+            rung = wait_for_ring(redis, LOOK_SECONDS)
+            if rung is not None:
+                woken_by = rung
+                feeder.wake(rung)
+            changed = rung is not None or is_true(connection, SOMETHING_CHANGED)
+        elif feeder.is_idle():
             return
-        if indexed < BATCH and not refolded:
-            time.sleep(POLL_SECONDS)
+        else:
+            time.sleep(PAUSE_SECONDS)
+
+
+def has_something_to_send(connection: Connection) -> bool:
+    """Whether documents wait, or an index is to be made for them."""
+    return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
+
+
+def is_true(connection: Connection, question: str) -> bool:
+    """The answer to a question of yes or no."""
+    return bool(connection.execute(question).fetchall()[0][0])
 
 
 class BackOff:
@@ -115,42 +147,85 @@ class BackOff:
         self.seconds = self.until = 0.0
 
     def is_waiting(self) -> bool:
-        return time.monotonic() < self.until
+        return self.remaining() > 0
+
+    def remaining(self) -> float:
+        """Seconds until Elasticsearch may be asked again."""
+        return max(0.0, self.until - time.monotonic())
 
 
 back_off = BackOff()
 
 
-@contextmanager
-def feeding(woken_by: str) -> Iterator[Callable[[], bool]]:
-    """Feeds Elasticsearch in a thread; gives a function that tells if it has nothing to do now."""
-    if not has_elasticsearch():
-        yield lambda: True
-        return
-    stop, idle = threading.Event(), threading.Event()
-    thread = threading.Thread(target=feed, args=(stop, idle, woken_by), name="feed", daemon=True)
-    thread.start()
-    try:
-        yield lambda: idle.is_set() or not thread.is_alive()
-    finally:
-        stop.set()
-        thread.join()
+class Feeder:
+    """Feeds Elasticsearch in a thread, woken by the indexer; looks once a second besides."""
 
+    def __init__(self, woken_by: str) -> None:
+        self._woken_by = woken_by
+        self._over = threading.Event()
+        self._idle = threading.Event()
+        # A ring without changes means that the index may be gone: the first look is there too.
+        self._rung = threading.Event()
+        self._rung.set()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
-def feed(stop: threading.Event, idle: threading.Event, woken_by: str) -> None:
-    """Send batches until told to stop; idle while there are none or Elasticsearch is away."""
-    try:
-        with connect() as connection:
-            while not stop.is_set():
-                # The first look is at Elasticsearch too, whose index may be gone.
-                if feed_once(connection, woken_by):
-                    idle.clear()
-                    continue
-                idle.set()
-                while not stop.wait(POLL_SECONDS) and is_queue_empty(connection):
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self, woken_by: str) -> None:
+        """Have it look at the queue and at Elasticsearch."""
+        self._woken_by = woken_by
+        self._rung.set()
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing that it could send now."""
+        return not self._thread.is_alive() or (self._idle.is_set() and not self._rung.is_set())
+
+    def close(self) -> None:
+        """Wait for the end of the current batch."""
+        self._over.set()
+        self._rung.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with connect() as connection:
+                    self._feed(connection)
+            except psycopg.Error as error:
+                reason = type(error).__name__
+                logger.warning("indexing waits for PostgreSQL", extra={"reason": reason})
+            except Exception:
+                # Whatever it was, nobody else feeds: the thread must live on.
+                logger.exception("feeding Elasticsearch failed")
+            self._idle.set()
+            self._over.wait(LOOK_SECONDS)
+
+    def _feed(self, connection: Connection) -> None:
+        look_at_index_from = 0.0
+        while not self._over.is_set():
+            self._idle.clear()
+            look_at_index = self._rung.is_set() and time.monotonic() >= look_at_index_from
+            self._rung.clear()
+            if look_at_index or has_something_to_send(connection):
+                look_at_index_from = time.monotonic() + LOOK_SECONDS
+                while feed_once(connection, self._woken_by) and not self._over.is_set():
                     pass
-    except psycopg.Error as error:
-        logger.warning("indexing waits for PostgreSQL", extra={"reason": type(error).__name__})
+            self._idle.set()
+            self._rung.wait(back_off.remaining() or LOOK_SECONDS)
+
+
+@contextmanager
+def feeding(woken_by: str) -> Iterator[Feeder]:
+    """Run a feeder beside the block, where there is an Elasticsearch."""
+    feeder = Feeder(woken_by)
+    if has_elasticsearch():
+        feeder.start()
+    try:
+        yield feeder
+    finally:
+        feeder.close()
 
 
 def feed_once(connection: Connection, woken_by: str = "") -> bool:

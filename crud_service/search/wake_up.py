@@ -1,8 +1,8 @@
 """Wakes the indexer after a write, without holding the write up.
 
-The outbox holds what is to be done; the wake-up only saves waiting for the
-worker's sweep. So it happens in the background, and its failures cost at most
-the second until that sweep.
+The outbox holds what is to be done; the wake-up only saves waiting until the
+indexer looks by itself. So it happens in the background, and its failures cost
+at most the second until that look.
 """
 
 import logging
@@ -15,7 +15,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from contract.keys import LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
+from contract.keys import DOORBELL_INDEX, LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,27 @@ _pending = _Pending()
 os.register_at_fork(after_in_child=_pending.__init__)  # type: ignore[misc]
 
 
+def ring(client: redis.Redis, request_id: str) -> None:
+    """Wake the indexer that waits; the next one finds it if there is none now."""
+    client.rpush(DOORBELL_INDEX, request_id)
+    client.ltrim(DOORBELL_INDEX, -1, -1)
+
+
+def wait_for_ring(client: redis.Redis, seconds: float) -> str | None:
+    """Wait for the doorbell; the id of the request that rang it last, None when none did."""
+    rung: tuple[bytes, bytes] | None = client.blpop([DOORBELL_INDEX], timeout=seconds)  # type: ignore[assignment]
+    return None if rung is None else rung[1].decode()
+
+
+def stop_ringing(client: redis.Redis) -> None:
+    """Silence the doorbell, before everything is looked at anyway."""
+    client.delete(DOORBELL_INDEX)
+
+
 def wake_indexer(request_id: str = "") -> None:
     """Have the indexer look at the outbox soon; returns at once and never raises.
 
-    The task carries the id of the request that asked for it first.
+    The doorbell and the task carry the id of the request that asked first.
     """
     with _pending.lock:
         _pending.again = _pending.running
@@ -56,9 +73,10 @@ def wake_indexer(request_id: str = "") -> None:
 def _wake(request_id: str) -> None:
     while True:
         try:
+            ring(_redis(), request_id)
             if needs_wake_up():
                 send_task(request_id)
-        except Exception as error:  # whatever it was, the sweep does it then
+        except Exception as error:  # whatever it was, the indexer looks once a second
             logger.warning("the indexer was not woken: %s", error)
         with _pending.lock:
             _pending.running = _pending.again

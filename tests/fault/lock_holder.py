@@ -22,7 +22,7 @@ def connect(who: str) -> Any:
     from crud_service import database
     from crud_service.chat import drain
     from crud_service.search import indexer
-    from crud_service.worker import harden_database
+    from crud_service.worker_child import harden_database
 
     if who == "worker":
         harden_database()

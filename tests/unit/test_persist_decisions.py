@@ -7,10 +7,20 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from contract.entries import BadEntryError, Entry
-from crud_service.chat.accepted import MAX_ENTRIES, Batch, after, check_storable
+from contract.fields import MAX_BODY_BYTES
+from crud_service.chat.accepted import (
+    MAX_BYTES,
+    MAX_ENTRIES,
+    PAGE,
+    Batch,
+    BatchLimit,
+    after,
+    check_storable,
+)
 from crud_service.chat.poison import is_refusal
 from crud_service.chat.set_aside import from_payload, to_bytes, to_number, to_payload, to_text
 from crud_service.chat.worker_metrics import cumulate, histogram_amounts
+from crud_service.search.indexer import BackOff
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 FIELDS = {
@@ -127,3 +137,30 @@ def test_a_histogram_counts_every_value_once() -> None:
     amounts = histogram_amounts("lag", (1, 2), [0.5, 1, 1.5, 9])
     assert amounts == {"lag:sum": 12, "lag:1": 2, "lag:2": 1, "lag:+Inf": 1}
     assert cumulate(amounts, "lag", (1, 2)) == [("1", 2), ("2", 3), ("+Inf", 4)]
+
+
+def test_a_batch_that_ran_out_of_time_is_tried_in_smaller_ones_down_to_one_entry() -> None:
+    limit = BatchLimit()
+    tried = []
+    while limit.entries > 1:
+        limit.ran_out_of_time(limit.entries)
+        tried.append(limit.entries)
+    assert tried == [1000, 250, 62, 15, 3, 1]
+    limit.ran_out_of_time(1)
+    assert limit.entries == 1
+    for _ in range(100):
+        limit.stored()
+    assert limit.entries == MAX_ENTRIES
+
+
+def test_a_page_of_the_largest_entries_is_bounded() -> None:
+    assert PAGE * MAX_BODY_BYTES <= MAX_BYTES
+
+
+def test_elasticsearch_is_asked_again_within_a_second_however_long_it_was_away() -> None:
+    back_off = BackOff()
+    for _ in range(100):
+        back_off.failed()
+        assert 0 < back_off.remaining() <= 1
+    back_off.succeeded()
+    assert not back_off.is_waiting()

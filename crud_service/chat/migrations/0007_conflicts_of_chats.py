@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0004_words_of_three")]
+    dependencies = [("chat", "0005_text_format")]
     operations = [
         migrations.AlterField(
             model_name="conflict",

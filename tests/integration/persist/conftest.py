@@ -28,6 +28,6 @@ def drain(stream: redis.Redis) -> Callable[[], None]:
     def run() -> None:
         from crud_service.chat.drain import drain_accepted
 
-        drain_accepted(stream, woken_by="test")
+        drain_accepted(stream)
 
     return run

@@ -10,8 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from contract.keys import ACCEPTED, LEASE_PERSIST
-from contract.tasks import PERSIST_ACCEPTED, PERSIST_QUEUE, REQUEST_ID_HEADER
+from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST, LEASE_TTL_MS
 from tests.integration.accepting import (
     TOKEN,
     accept,
@@ -41,27 +40,38 @@ def is_drained(stream: redis.Redis) -> bool:
     return stream.xlen(ACCEPTED) == 0
 
 
+def is_found(database: str, count: int = 1) -> bool:
+    """Whether so many messages are in PostgreSQL's search."""
+    return query(database, "SELECT count(*) FROM search_texts") == [(count,)]
+
+
 def count_messages(database: str) -> int:
     return int(query(database, "SELECT count(*) FROM messages")[0][0])
 
 
-def wake(request_id: str) -> None:
-    """Send the task as the numbering service does."""
-    from crud_service.celery_app import app
-
-    app.send_task(PERSIST_ACCEPTED, queue=PERSIST_QUEUE, headers={REQUEST_ID_HEADER: request_id})
+def holder(stream: redis.Redis, lease: str = LEASE_PERSIST) -> bytes:
+    return bytes(stream.get(lease) or b"")
 
 
-def test_a_wake_up_stores_and_its_request_id_is_in_the_log(
+def wait_for_holders(stream: redis.Redis, worker: WorkerProcess) -> None:
+    """Until a child is at each of the two duties."""
+    wait_until(lambda: stream.exists(LEASE_PERSIST, LEASE_INDEX) == 2, 5, worker.output)
+
+
+def pid_at(worker: WorkerProcess, lease: str) -> int:
+    """The process that holds a lease: the child for persisting is started first."""
+    first, second = sorted(worker.children(), key=lambda child: child.create_time())
+    return int((first if lease == LEASE_PERSIST else second).pid)
+
+
+def test_what_is_accepted_is_stored_and_its_request_id_is_in_the_log(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1, "hello", request_id="request-of-the-message")
-    wake("request-that-woke")
     wait_until(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
     wait_until(lambda: "batch stored" in worker.output(), 1)
     [line] = [json.loads(text) for text in worker.output().splitlines() if "batch stored" in text]
     assert line["request_ids"] == ["request-of-the-message"]
-    assert line["woken_by"] == "request-that-woke"
     assert line["messages"] == 1
     assert 0 <= line["lag_ms"] < 15_000
 
@@ -97,6 +107,28 @@ def test_a_child_killed_in_mid_batch_loses_nothing_and_is_replaced_within_second
     assert query(database, "SELECT * FROM conflicts") == []
 
 
+@pytest.mark.parametrize("lease", [LEASE_PERSIST, LEASE_INDEX])
+def test_an_idle_child_that_is_killed_leaves_no_dead_interval(
+    worker: WorkerProcess, database: str, stream: redis.Redis, lease: str
+) -> None:
+    wait_for_holders(stream, worker)
+    psutil.Process(pid_at(worker, lease)).kill()
+    accept(stream, 1)
+    wait_until(lambda: is_found(database), 3, worker.output)
+
+
+def test_the_successor_of_a_killed_child_goes_on_with_its_lease(
+    worker: WorkerProcess, database: str, stream: redis.Redis
+) -> None:
+    wait_for_holders(stream, worker)
+    before = holder(stream)
+    stream.set(LEASE_PERSIST, before)  # never runs out, were it not for the successor
+    psutil.Process(pid_at(worker, LEASE_PERSIST)).kill()
+    accept(stream, 1)
+    wait_until(lambda: is_drained(stream), 5, worker.output)
+    assert holder(stream) == before
+
+
 def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
     worker: WorkerProcess,
     environment: Environment,
@@ -108,7 +140,7 @@ def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
     assert len(children) == 2
     with running_worker(environment, tmp_path / "standby.log") as standby:
         accept_many(stream, 0, 20_000)
-        wait_until(lambda: bool(stream.exists(LEASE_PERSIST)), 5)
+        wait_for_holders(stream, worker)
         worker.kill()
         psutil.wait_procs(children, timeout=10)
         assert not any(child.is_running() for child in children)
@@ -117,20 +149,86 @@ def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
     assert counts_that_differ(database) == []
 
 
-def test_a_frozen_child_holds_up_nothing_and_does_no_harm_when_it_wakes(
+def test_a_frozen_child_is_replaced(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
-    accept_many(stream, 0, 20_000)
-    wait_until(lambda: count_messages(database) > 0, 5, worker.output)
-    busy = max(worker.children(), key=lambda child: child.cpu_times().user)
-    busy.suspend()
-    wait_until(lambda: is_drained(stream), 30, worker.output)
-    busy.resume()
-    accept_many(stream, 20_000, 1000)
-    wait_until(lambda: is_drained(stream), 10, worker.output)
+    wait_for_holders(stream, worker)
+    psutil.Process(pid_at(worker, LEASE_PERSIST)).suspend()
+    accept(stream, 1)
+    wait_until(lambda: is_drained(stream), 20, worker.output)
+    assert "a child is frozen" in worker.output()
+    assert len(worker.children()) == 2
+
+
+def test_a_child_that_was_frozen_with_its_parent_is_left_alone(
+    worker: WorkerProcess, database: str, stream: redis.Redis
+) -> None:
+    wait_for_holders(stream, worker)
+    processes = [psutil.Process(worker.process.pid), *worker.children()]
+    for process in processes:
+        process.suspend()
+    time.sleep(11)
+    for process in processes:
+        process.resume()
+    accept(stream, 1)
+    wait_until(lambda: is_drained(stream), 5, worker.output)
+    assert worker.children() == processes[1:]
+
+
+def test_a_frozen_child_holds_up_nothing_and_does_no_harm_when_it_wakes(
+    worker: WorkerProcess,
+    environment: Environment,
+    database: str,
+    stream: redis.Redis,
+    tmp_path: Path,
+) -> None:
+    wait_for_holders(stream, worker)
+    with running_worker(environment, tmp_path / "standby.log") as standby:
+        first = holder(stream)
+        accept_many(stream, 0, 20_000)
+        wait_until(lambda: count_messages(database) > 0, 5, worker.output)
+        busy = psutil.Process(pid_at(worker, LEASE_PERSIST))
+        busy.suspend()
+        wait_until(lambda: holder(stream) not in (b"", first), 5, standby.output)
+        busy.resume()
+        accept_many(stream, 20_000, 1000)
+        wait_until(lambda: is_drained(stream), 20, standby.output)
+        assert holder(stream) != first
     assert count_messages(database) == 21_000
     assert counts_that_differ(database) == []
     assert query(database, "SELECT * FROM conflicts") == []
+
+
+def test_a_lease_is_kept_alive_however_long_a_batch_takes(
+    worker: WorkerProcess,
+    environment: Environment,
+    database: str,
+    stream: redis.Redis,
+    tmp_path: Path,
+) -> None:
+    wait_for_holders(stream, worker)
+    with running_worker(environment, tmp_path / "standby.log") as standby:
+        holders = holder(stream), holder(stream, LEASE_INDEX)
+        with psycopg.connect(database) as blocker:
+            blocker.execute("LOCK TABLE messages, search_texts")
+            accept_many(stream, 0, 100)
+            time.sleep(3 * LEASE_TTL_MS / 1000)
+        wait_until(lambda: is_found(database, 100), 5, worker.output)
+        assert (holder(stream), holder(stream, LEASE_INDEX)) == holders
+        assert "batch stored" not in standby.output()
+
+
+def test_persisting_does_not_wait_for_an_indexer_that_is_stuck(
+    worker: WorkerProcess, database: str, stream: redis.Redis
+) -> None:
+    wait_for_holders(stream, worker)
+    with psycopg.connect(database) as blocker:
+        blocker.execute("LOCK TABLE search_texts")
+        for number in range(1, 9):
+            accept(stream, number)
+            wait_until(lambda: is_drained(stream), 1, worker.output)
+            time.sleep(1)
+    wait_until(lambda: is_found(database, 8), 5, worker.output)
 
 
 def test_an_outage_of_postgresql_is_waited_out(

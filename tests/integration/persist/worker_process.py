@@ -32,7 +32,7 @@ class WorkerProcess:
             )
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: "ready." in self.output(), 30, self.output)
+        wait_until(lambda: self.output().count("ready.") == 2, 30, self.output)
 
     def output(self) -> str:
         return self.log.read_text()

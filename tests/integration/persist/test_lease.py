@@ -1,0 +1,118 @@
+"""Leases on a real Valkey: who has one, for how long, and what is left behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from contract.keys import ACCEPTED, LEASE_PERSIST, WAKE_UP_PERSIST
+from tests.integration.accepting import accept
+
+if TYPE_CHECKING:
+    from crud_service.chat.lease import Lease
+
+    LeaseOf = Callable[..., Lease]
+
+
+@pytest.fixture
+def lease_of(stream: redis.Redis) -> LeaseOf:
+    """Makes the lease of a persister as a worker of a name sees it."""
+    from crud_service.chat.lease import PERSISTING, Lease
+
+    def make(holder: str = "", ttl_ms: int = 2500) -> Lease:
+        return Lease(stream, PERSISTING, holder, ttl_ms)
+
+    return make
+
+
+def test_one_worker_at_a_time_has_a_lease(lease_of: LeaseOf) -> None:
+    first, second = lease_of(), lease_of()
+    assert first.take()
+    assert first.take()
+    assert not second.take()
+    first.give_back()
+    assert second.take()
+
+
+def test_a_worker_goes_on_with_the_lease_of_its_dead_predecessor(lease_of: LeaseOf) -> None:
+    assert lease_of("persist@a").take()
+    assert not lease_of("persist@b").take()
+    assert lease_of("persist@a").take()
+
+
+def test_a_holder_knows_by_its_clock_that_its_time_is_over(lease_of: LeaseOf) -> None:
+    lease = lease_of(ttl_ms=60)
+    assert lease.take()
+    assert lease.is_held()
+    time.sleep(0.1)
+    assert not lease.is_held()
+    assert lease_of().take()
+    assert not lease.hold()
+
+
+def test_a_lease_is_renewed_while_its_holder_works(
+    lease_of: LeaseOf, stream: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.chat import lease as module
+
+    monkeypatch.setattr(module, "RENEWAL_SECONDS", 0.05)
+    lease = lease_of(ttl_ms=500)
+    seen = []
+
+    def work() -> None:
+        for _ in range(8):
+            time.sleep(0.2)
+            seen.append((lease.is_held(), lease_of().take()))
+
+    module.work_under(lease, work)
+    assert seen == [(True, False)] * 8
+    assert not stream.exists(LEASE_PERSIST)
+
+
+def test_the_flag_goes_with_the_lease(lease_of: LeaseOf, stream: redis.Redis) -> None:
+    lease = lease_of()
+    lease.take()
+    stream.set(WAKE_UP_PERSIST, "1")
+    assert not lease.give_back()
+    assert not stream.exists(LEASE_PERSIST, WAKE_UP_PERSIST)
+
+
+def test_after_a_failure_nobody_is_woken_for_a_while(
+    lease_of: LeaseOf, stream: redis.Redis
+) -> None:
+    from crud_service.chat.lease import PAUSE_MS, work_under
+
+    def fail() -> None:
+        raise redis.ConnectionError
+
+    with pytest.raises(redis.ConnectionError):
+        work_under(lease_of(), fail)
+    assert not stream.exists(LEASE_PERSIST)
+    assert 0 < stream.pttl(WAKE_UP_PERSIST) <= PAUSE_MS
+
+
+def test_who_leaves_is_told_of_what_came_too_late(lease_of: LeaseOf, stream: redis.Redis) -> None:
+    lease = lease_of()
+    lease.take()
+    accept(stream, 1)
+    assert lease.give_back()
+    stream.xtrim(ACCEPTED, maxlen=0)
+    lease.take()
+    assert not lease.give_back()
+
+
+def test_a_lease_that_passed_on_is_left_to_its_holder(
+    lease_of: LeaseOf, stream: redis.Redis
+) -> None:
+    lease = lease_of()
+    lease.take()
+    stream.set(LEASE_PERSIST, "another worker")
+    stream.set(WAKE_UP_PERSIST, "1")
+    accept(stream, 1)
+    assert not lease.give_back()
+    assert stream.get(LEASE_PERSIST) == b"another worker"
+    assert stream.exists(WAKE_UP_PERSIST)

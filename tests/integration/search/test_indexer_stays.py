@@ -1,0 +1,89 @@
+"""The indexer that stays: what wakes it, what it looks for by itself, how it leaves."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from contract.keys import DOORBELL_INDEX, LEASE_INDEX
+from tests.integration.search.search_stores import SearchStores
+
+StartIndexer = Callable[[], threading.Thread]
+
+
+@pytest.fixture
+def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
+    """Runs the indexer as a worker does; it leaves when its lease is taken away."""
+    from crud_service.chat.lease import INDEXING, Lease
+    from crud_service.search import indexer
+
+    threads = []
+
+    def start() -> threading.Thread:
+        lease = Lease(search_stores.redis, INDEXING)
+        arguments = (search_stores.redis, lease)
+        threads.append(threading.Thread(target=indexer.keep_indexed, args=arguments))
+        threads[-1].start()
+        wait_until(lambda: bool(search_stores.redis.exists(LEASE_INDEX)), 5)
+        return threads[-1]
+
+    yield start
+    search_stores.redis.set(LEASE_INDEX, "the test")
+    for thread in threads:
+        thread.join(10)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_the_doorbell_wakes_an_indexer_that_waits(
+    search_stores: SearchStores, start_indexer: StartIndexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import indexer
+    from crud_service.search.wake_up import ring
+
+    monkeypatch.setattr(indexer, "LOOK_SECONDS", 4.0)
+    start_indexer()
+    for number in range(1, 4):
+        time.sleep(0.2)
+        search_stores.add(f"message {number}")
+        ring(search_stores.redis, "request")
+        wait_until(lambda: search_stores.count("search_outbox") == 0, 2)
+    assert not search_stores.redis.exists(DOORBELL_INDEX)
+
+
+def test_a_change_that_nobody_rang_for_is_found_by_looking(
+    search_stores: SearchStores, start_indexer: StartIndexer
+) -> None:
+    start_indexer()
+    time.sleep(0.3)
+    search_stores.add("written by hand")
+    wait_until(lambda: search_stores.count("search_outbox") == 0, 5)
+
+
+def test_an_indexer_whose_lease_passed_on_leaves(
+    search_stores: SearchStores, start_indexer: StartIndexer
+) -> None:
+    thread = start_indexer()
+    search_stores.redis.set(LEASE_INDEX, "another worker")
+    thread.join(8)
+    assert not thread.is_alive()
+    assert search_stores.redis.get(LEASE_INDEX) == b"another worker"
+
+
+def test_the_indexer_keeps_no_plans(search_stores: SearchStores) -> None:
+    """Its connection stays; a plan made for small tables does not do once they are large."""
+    from crud_service.search.indexer import connect
+    from crud_service.search.outbox import index_batch
+
+    with connect() as connection:
+        for number in range(12):
+            search_stores.add(f"message {number}")
+            assert index_batch(connection, hand_on=False) == 1
+        kept = connection.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+    assert kept == []
