@@ -1,8 +1,11 @@
 """Django's settings, all of them from the environment."""
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
 
 HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
@@ -12,6 +15,17 @@ DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
 ELASTICSEARCH_REPLICAS = int(os.environ.get("ELASTICSEARCH_REPLICAS", "0"))
+# The alias of the search index and the prefix of its name; stacks that share an
+# Elasticsearch need different ones.
+SEARCH_INDEX = os.environ.get("SEARCH_INDEX", "messages")
+if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,99}", SEARCH_INDEX) or re.search(
+    r"-\d{14}-[0-9a-f]{4}$", SEARCH_INDEX
+):
+    raise ImproperlyConfigured(
+        f"SEARCH_INDEX is {SEARCH_INDEX!r}: it takes 1 to 100 lower-case letters a-z, digits, "
+        "hyphens and underscores, begins with a letter or a digit, and does not end like the "
+        "name of an index (-20261231235959-0af3)"
+    )
 INTERNAL_TOKEN = os.environ.get("INTERNAL_TOKEN", "")
 ADMIN_TOKEN = os.environ.get("ADMIN_TOKEN", "")
 ADMIN_PASSWORD = os.environ.get("ADMIN_PASSWORD", "")

@@ -28,7 +28,7 @@ def _count(table: str) -> str:
 
 
 def _age(table: str) -> str:
-    oldest = f"(SELECT changed_at FROM {table} ORDER BY id LIMIT 1)"
+    oldest = f"(SELECT min(changed_at) FROM {table})"  # the first entry of an index
     return f"coalesce(extract(epoch FROM clock_timestamp() - {oldest}), 0)::float8"
 
 
@@ -47,7 +47,7 @@ GAUGES = {
         "Texts still to be folded by the rules of this version.",
         COUNT_OUTDATED % COUNTED_AT_MOST,
     ),
-    "chat_index_failures": ("Documents that Elasticsearch refused.", _count("search_failures")),
+    "chat_index_failures": ("Messages that search could not take.", _count("search_failures")),
     "chat_index_lag_seconds": (
         "Age of the oldest change that is not searchable everywhere yet.",
         f"greatest({_age('search_outbox')}, {_age('search_queue')}, 0)",

@@ -1,9 +1,15 @@
-"""Writes documents to Elasticsearch in bulk, and reads what became of each."""
+"""Writes documents to Elasticsearch in bulk, and reads what became of each.
 
-from collections.abc import Sequence
+A request that is refused as a whole, for its size or because Elasticsearch has no room
+for it, is sent again in halves, so that one document cannot hold up the others.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import orjson
+from elasticsearch import ApiError
 
 from crud_service.search.documents import make_document
 from crud_service.search.elasticsearch_index import client
@@ -11,6 +17,12 @@ from crud_service.search.texts import Text
 
 # Far below what Elasticsearch takes (100 MB), since it holds a request in memory.
 MAX_BULK_BYTES = 8_000_000
+# A request that is refused is divided at most so often, in all its parts.
+MAX_DIVISIONS = 40
+# It has to do with what is in the request, or with how much.
+DIVIDED = {400, 413, 429, 500}
+# No document of a message that is gone may come back, whatever version a late copy has.
+GONE_VERSION = 2**62
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
 
@@ -31,6 +43,13 @@ class Outcome:
         self.refused |= other.refused
 
 
+class Operation(NamedTuple):
+    """A message's part of a bulk: the action, and its document if it has one."""
+
+    message_id: int
+    lines: bytes
+
+
 def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ()) -> Outcome:
     """Index whole documents and delete those of messages that are gone.
 
@@ -38,27 +57,69 @@ def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ())
     of the same version replaces what is there, so that a damaged one can be mended.
     """
     outcome = Outcome()
-    lines: list[bytes] = [action("delete", index, message_id) for message_id in gone]
-    size = 0
-    for text in texts:
-        lines.append(action("index", index, text.message_id, text.version))
-        lines.append(make_document(text))
-        size += len(lines[-1])
-        if size > MAX_BULK_BYTES:
-            outcome.add(send(lines))
-            lines, size = [], 0
-    if lines:
-        outcome.add(send(lines))
+    for operations in bulks(index, texts, gone):
+        outcome.add(send(operations))
     return outcome
 
 
-def send(lines: Sequence[bytes]) -> Outcome:
+def bulks(index: str, texts: Sequence[Text], gone: Sequence[int]) -> Iterator[list[Operation]]:
+    """The operations, as many at a time as a request may hold; made one request at a time."""
+    operations: list[Operation] = []
+    size = 0
+    for operation in make_operations(index, texts, gone):
+        if operations and size + len(operation.lines) > MAX_BULK_BYTES:
+            yield operations
+            operations, size = [], 0
+        operations.append(operation)
+        size += len(operation.lines)
+    if operations:
+        yield operations
+
+
+def make_operations(index: str, texts: Sequence[Text], gone: Sequence[int]) -> Iterator[Operation]:
+    for message_id in gone:
+        yield Operation(message_id, action("delete", index, message_id, GONE_VERSION))
+    for text in texts:
+        head = action("index", index, text.message_id, text.version)
+        yield Operation(text.message_id, head + make_document(text) + b"\n")
+
+
+def delete_documents(index: str, message_ids: Sequence[int]) -> None:
+    """Delete documents that are to come back, once a refresh has forgotten their versions."""
+    send([Operation(id, action("delete", index, id)) for id in message_ids])
+
+
+def send(operations: Sequence[Operation], divisions: Iterator[int] | None = None) -> Outcome:
+    """Send a bulk, in halves if it is refused as a whole."""
+    divisions = iter(range(MAX_DIVISIONS)) if divisions is None else divisions
+    try:
+        return send_once(operations)
+    except ApiError as error:
+        if error.status_code not in DIVIDED:
+            raise
+        if len(operations) == 1 or next(divisions, None) is None:
+            return blame(operations, error)
+    middle = len(operations) // 2
+    outcome = send(operations[:middle], divisions)
+    outcome.add(send(operations[middle:], divisions))
+    return outcome
+
+
+def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
+    """What a refusal of the whole request means for what was in it."""
+    ids = [operation.message_id for operation in operations]
+    if len(ids) == 1 and error.status_code in (400, 413):
+        return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
+    return Outcome(retry=set(ids))
+
+
+def send_once(operations: Sequence[Operation]) -> Outcome:
     """Send one bulk request."""
     response = client().perform_request(
         "POST",
         "/_bulk?filter_path=items.*.status,items.*.error,items.*._id",
         headers=NDJSON,
-        body=b"\n".join([*lines, b""]),
+        body=b"".join(operation.lines for operation in operations),
     )
     return read_outcome(response.body.get("items", []))
 
@@ -68,7 +129,7 @@ def action(kind: str, index: str, message_id: int, version: int | None = None) -
     meta: dict[str, object] = {"_index": index, "_id": str(message_id)}
     if version is not None:
         meta |= {"version": version, "version_type": "external_gte"}
-    return orjson.dumps({kind: meta})
+    return orjson.dumps({kind: meta}) + b"\n"
 
 
 def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
@@ -84,7 +145,7 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
         error = result.get("error")
         if isinstance(error, dict) and error.get("type") == "index_not_found_exception":
             raise IndexGone(str(error.get("index")))
-        elif status == 400:
+        elif status in (400, 413):
             outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
         elif status >= 400 and status not in (404, 409):
             outcome.retry.add(message_id)

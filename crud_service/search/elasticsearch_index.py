@@ -1,7 +1,17 @@
-"""The index in Elasticsearch: its mapping, its names, and the client that reaches it."""
+"""The index in Elasticsearch: its mapping, its names, its owner, and the client that reaches it.
 
+Several stacks may share an Elasticsearch. Searches go to an alias, `SEARCH_INDEX`, which
+leads to one index, `<SEARCH_INDEX>-<time>-<random>`. The mapping of an index names the
+stack that created it (`_meta.stack`, from `search_state`), and no other stack writes to it or
+removes it. An alias that leads to somebody else's index is left alone: there can be
+only one write index behind an alias, so of two stacks with one name one is refused.
+"""
+
+import re
 import secrets
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,8 +20,13 @@ from elasticsearch import Elasticsearch
 
 from crud_service.search.http_node import HttpNode
 
-ALIAS = "messages"
-INDEX_PATTERN = f"{ALIAS}-*"
+# Behind the prefix. A prefix cannot end like this (see `settings`), so no stack's
+# indexes look like those of a stack with a longer prefix.
+NAME_SUFFIX = re.compile(r"-\d{14}-[0-9a-f]{4}")
+
+# Raise it with every change to the mapping or to the documents: the index is
+# then started over by itself.
+INDEX_FORMAT = 2
 
 SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
@@ -41,14 +56,17 @@ MAPPING: dict[str, Any] = {
     },
 }
 
+GC_DELETES = "1h"
+
 # Sorted like a page of a chat, so that a search ends as soon as its page is
 # full. An explicit refresh interval keeps idle shards refreshing: without one
 # the first search after an idle while would wait for, or miss, the newest.
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
     "refresh_interval": "500ms",
-    # A document that was deleted may come back with any version (`check_index --repair`).
-    "gc_deletes": "0s",
+    # How long the version of a deleted document is remembered: a sender that was frozen
+    # with an older copy in its hands must not bring it back.
+    "gc_deletes": GC_DELETES,
     # A search looks into each segment, so a few large ones are worth more merging: with
     # the defaults a million messages lay in 30 segments, and a search took half as long again.
     "merge.policy.floor_segment": "64mb",
@@ -77,29 +95,52 @@ def close_client() -> None:
         client.cache_clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index with our prefix, whoever made it."""
+
+    name: str
+    stack: str | None  # None: made by a version that did not write it down
+    index_format: int
+    aliased: bool
+
+
+def alias() -> str:
+    """The alias that searches use."""
+    return str(settings.SEARCH_INDEX)
+
+
 def new_index_name() -> str:
     """A name for an index, that sorts by the time it was made."""
-    return f"{ALIAS}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    return f"{alias()}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-def create_index(name: str, *, aliased: bool) -> None:
-    """Make an empty index, the alias's own or one beside it."""
+def is_index_name(name: str) -> bool:
+    """Whether an index with this name is one of the prefix, and not of a longer one."""
+    return name.startswith(alias()) and bool(NAME_SUFFIX.fullmatch(name[len(alias()) :]))
+
+
+def create_index(name: str, stack: str) -> None:
+    """Make an empty index that no alias leads to."""
+    meta = {"stack": stack, "format": INDEX_FORMAT}
     client().indices.create(
         index=name,
-        mappings=MAPPING,
+        mappings={"_meta": meta, **MAPPING},
         settings={
             "index": {**SETTINGS, "number_of_replicas": settings.ELASTICSEARCH_REPLICAS},
         },
-        aliases={ALIAS: {"is_write_index": True}} if aliased else None,
         wait_for_active_shards=1,
     )
 
 
-def swap_alias(new: str, old: list[str]) -> None:
-    """Let the alias lead to another index, and remove the old one, in one atomic step."""
+def swap_alias(new: str, old: Sequence[str]) -> None:
+    """Let the alias lead to another index, and remove the old one, in one atomic step.
+
+    Elasticsearch refuses it while an index that is not removed is behind the alias.
+    """
     removals = [{"remove_index": {"index": index}} for index in old]
     client().indices.update_aliases(
-        actions=[{"add": {"index": new, "alias": ALIAS, "is_write_index": True}}, *removals]
+        actions=[{"add": {"index": new, "alias": alias(), "is_write_index": True}}, *removals]
     )
 
 
@@ -108,12 +149,18 @@ def remove_index(name: str) -> None:
     client().indices.delete(index=name, ignore_unavailable=True)
 
 
-def aliased_indices() -> list[str]:
-    """The indices behind the alias: one, or none when Elasticsearch is new or was wiped."""
-    found = client().indices.get(index=ALIAS, ignore_unavailable=True, features="aliases")
-    return sorted(found.body)
+def find_indices() -> list[Index]:
+    """Every index of our prefix or behind our alias, those of other stacks included."""
+    found = client().indices.get(
+        index=f"{alias()},{alias()}-*", ignore_unavailable=True, features="aliases,mappings"
+    )
+    indices = [read_index(name, body) for name, body in found.body.items()]
+    return sorted(
+        (index for index in indices if index.aliased or is_index_name(index.name)),
+        key=lambda index: index.name,
+    )
 
 
-def all_indices() -> list[str]:
-    """Every index of messages, those being built included."""
-    return sorted(client().indices.get(index=INDEX_PATTERN, features="aliases").body)
+def read_index(name: str, body: dict[str, Any]) -> Index:
+    meta = body.get("mappings", {}).get("_meta", {})
+    return Index(name, meta.get("stack"), meta.get("format", 0), alias() in body["aliases"])

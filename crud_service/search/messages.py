@@ -7,16 +7,16 @@ from typing import Any
 import psycopg
 
 from crud_service.chat.reading import MESSAGE_JSON
-from crud_service.search.start_over import INDEX_FORMAT
+from crud_service.search.elasticsearch_index import INDEX_FORMAT
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Elasticsearch can be asked when it has an index that had every change, and
-# nothing has waited to get there for longer than a searcher should have to.
+# Elasticsearch can be asked when it has an index that had every change, and nothing of
+# this chat has waited to get there for longer than a searcher should have to.
 FIND_CHAT = """
 SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
-    SELECT FROM (SELECT changed_at FROM search_queue ORDER BY id LIMIT 1) AS oldest
-    WHERE changed_at < now() - interval '1500 milliseconds'
+    SELECT FROM search_queue AS waiting
+    WHERE waiting.chat_id = chat.id AND waiting.changed_at < now() - interval '1500 milliseconds'
 ) AND EXISTS (SELECT FROM search_state WHERE index_format = %s)
 FROM applications AS application
 JOIN chats AS chat ON chat.application_id = application.id AND chat.number = %s

@@ -1,38 +1,62 @@
-"""The step from `messages` to `search_texts`: folds what changed, a batch in a transaction."""
+"""The step from `messages` to `search_texts`: folds what changed, a bounded batch at a time.
 
+A batch is read without a lock, folded outside of any transaction, and written in
+one short transaction. What keeps it right, however many do it at once and wherever
+each of them is stopped:
+
+1. A change and its row in the outbox are committed together. A batch reads both in
+   one statement, so the text that it makes is at least as new as the rows it read.
+   A message that changes again has another row, with another id, which stays.
+2. The transaction first locks the batch's chats in `search_chats`, in the order of their
+   ids. All that is written of a chat (texts, blocks, what leaves the outbox) is written
+   under that lock, so each writer sees the whole of what the one before it did.
+3. It deletes exactly the rows that were read, by their ids, and hands on to `search_queue`
+   only those that it deleted itself: a change is handed on once.
+4. A text is written only over one that is not newer, by (message id, version), and only
+   while its message exists; it is removed only when its message does not. A reader that was
+   held up for long can therefore write nothing that is out of date: if the message is
+   deleted after the look, the row of that deletion is still in the outbox.
+5. Nothing in a batch can make it fail again and again: when a part is refused, the batch is
+   halved, and a single change that is refused goes to `search_failures` with its reason.
+"""
+
+import logging
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 
-from crud_service.search.blocks import cover_rows
+from crud_service.search.blocks import LateKeys, cover_long_chats, lock_chats
+from crud_service.search.fair import Turn, pick
 from crud_service.search.folding import mark
 from crud_service.search.texts import Text, columns
 
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 BATCH = 1000
+# Bytes of bodies; the last one may go beyond.
+BATCH_BYTES = 1_000_000
 
-# The lowest ids first, past those that another worker holds. An array is made once;
-# a plan may look into a subquery for each row, which would find others each time.
-CLAIM = """
-WITH claimed AS (
-    DELETE FROM search_outbox
-    WHERE id = ANY (ARRAY(
-        SELECT id FROM search_outbox ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING message_id, chat_id, number, changed_at
-), changes AS (
-    SELECT message_id, chat_id, number, min(changed_at) AS changed_at
-    FROM claimed GROUP BY message_id, chat_id, number
-)
-SELECT changes.message_id, changes.chat_id, changes.number, changes.changed_at,
-       messages.version, messages.body
-FROM changes LEFT JOIN messages ON messages.id = changes.message_id
-ORDER BY changes.chat_id, changes.number
+READ = (
+    pick(
+        "search_outbox",
+        size="(SELECT octet_length(body) FROM messages WHERE messages.id = message_id)",
+    )
+    + """
+SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body
+FROM picked LEFT JOIN LATERAL (
+    SELECT version, body FROM messages WHERE messages.id = picked.message_id OFFSET 0
+) AS message ON true
+ORDER BY picked.chat_id, picked.number
 """
+)
 
-# A frozen worker that wakes up must not put an older text over a newer one.
 STORE = """
 INSERT INTO search_texts (chat_id, number, message_id, version, marked)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
+    AS given (chat_id, number, message_id, version, marked)
+WHERE EXISTS (SELECT FROM messages WHERE messages.id = given.message_id)
 ON CONFLICT (chat_id, number) DO UPDATE
 SET message_id = excluded.message_id, version = excluded.version, marked = excluded.marked
 WHERE (search_texts.message_id, search_texts.version) <= (excluded.message_id, excluded.version)
@@ -43,60 +67,122 @@ DELETE FROM search_texts USING unnest(%s::bigint[], %s::bigint[], %s::bigint[])
     AS gone (chat_id, number, message_id)
 WHERE search_texts.chat_id = gone.chat_id AND search_texts.number = gone.number
   AND search_texts.message_id = gone.message_id
+  AND NOT EXISTS (SELECT FROM messages WHERE messages.id = gone.message_id)
 """
 
-HAND_ON = """
-INSERT INTO search_queue (message_id, chat_id, number, changed_at)
-SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[])
+FINISH = "DELETE FROM search_outbox WHERE id = ANY (%s)"
+HAND_ON = f"""
+WITH done AS ({FINISH} RETURNING application_id, message_id, chat_id, number, changed_at)
+INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)
+SELECT max(application_id), message_id, chat_id, number, min(changed_at)
+FROM done GROUP BY message_id, chat_id, number
 """
-
 
 # From here on an index misses changes. Should there be an Elasticsearch again,
 # the indexer starts a new one.
-FORGET_INDEX = "UPDATE search_state SET index_format = 0 WHERE index_format <> 0"
+FORGET_INDEX = """
+UPDATE search_state
+SET index_format = 0, index_name = '', building = '', fill_chat = NULL, fill_number = NULL
+WHERE index_format <> 0 OR index_name <> '' OR building <> ''
+"""
+
+SET_ASIDE = """
+INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
+ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
+"""
+
+turn = Turn("search_outbox")
 
 
-Change = tuple[int, int, int, object, int | None, str | None]
+class Change(NamedTuple):
+    """A message that changed, with the outbox rows that say so; no version: it is gone."""
+
+    ids: list[int]
+    message_id: int
+    chat_id: int
+    number: int
+    version: int | None
+    body: str | None
 
 
-def index_batch(connection: psycopg.Connection, *, hand_on: bool, limit: int = BATCH) -> int:
-    """Fold one batch of what changed; tells how many changes it was.
+def index_batch(
+    connection: Connection, *, hand_on: bool, limit: int = BATCH, size: int = BATCH_BYTES
+) -> int:
+    """Fold one batch of what changed; tells how many changes were taken, 0 if none waits.
 
     With `hand_on` the messages are queued for Elasticsearch in the same
     transaction, so none can be in one and not in the other.
     """
+    changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
+    if changes:
+        index_changes(connection, changes, hand_on=hand_on)
+    elif not hand_on:
+        connection.execute(FORGET_INDEX)
+    return sum(len(change.ids) for change in changes)
+
+
+def index_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
+    """Index all of them, but for those that are refused alone."""
+    try:
+        store_changes(connection, changes, hand_on=hand_on)
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if not isinstance(error, psycopg.errors.ProgramLimitExceeded):
+            raise  # PostgreSQL is away, or has had enough: not for what was written
+        divide(connection, changes, error, hand_on=hand_on)
+    except (psycopg.DataError, psycopg.IntegrityError, ValueError, RecursionError) as error:
+        divide(connection, changes, error, hand_on=hand_on)
+
+
+def divide(
+    connection: Connection, changes: Sequence[Change], error: Exception, *, hand_on: bool
+) -> None:
+    """Try the halves of what was refused; set aside what is refused alone."""
+    if len(changes) > 1:
+        middle = len(changes) // 2
+        index_changes(connection, changes[:middle], hand_on=hand_on)
+        index_changes(connection, changes[middle:], hand_on=hand_on)
+        return
+    (change,) = changes
+    reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
+    logger.error("message %s cannot be indexed: %s", change.message_id, reason)
+    with connection.transaction():
+        connection.execute(SET_ASIDE, (change.message_id, reason))
+        connection.execute(FINISH, (change.ids,))
+
+
+def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
+    """Fold changes, given in the order of their keys, and write them in one transaction."""
+    texts = [text for text in map(to_text, changes) if text]
+    gone = [change for change in changes if change.version is None]
+    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
     with connection.transaction():
         if not hand_on:
             connection.execute(FORGET_INDEX)
-        changes: list[Change] = connection.execute(CLAIM, (limit,)).fetchall()
-        if changes:
-            store_texts(connection, [row for row in map(to_text, changes) if row])
-            remove_texts(connection, [row for row in changes if row[5] is None])
-            if hand_on:
-                ids, chats, numbers, times = columns([row[:4] for row in changes], 4)
-                connection.execute(HAND_ON, (ids, chats, numbers, times))
-    return len(changes)
+        covered = lock_chats(connection, list({change.chat_id for change in changes}))
+        store_texts(connection, texts)
+        late_keys.add(connection, covered)
+        remove_texts(connection, gone)
+        ids = [id for change in changes for id in change.ids]
+        connection.execute(HAND_ON if hand_on else FINISH, (ids,))
+    cover_long_chats(connection, {text.chat_id: text.number for text in texts}, covered)
 
 
 def to_text(change: Change) -> Text | None:
     """The folded text of a message; None for one that is gone."""
-    message_id, chat_id, number, _changed_at, version, body = change
-    if version is None or body is None:
+    if change.version is None or change.body is None:
         return None
-    return Text(chat_id, number, message_id, version, mark(body))
+    return Text(change.chat_id, change.number, change.message_id, change.version, mark(change.body))
 
 
-def store_texts(connection: psycopg.Connection, texts: Sequence[Text]) -> None:
-    """Write texts, given in the order of their keys so that two writers cannot deadlock."""
-    if not texts:
-        return
-    rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
-    connection.execute(STORE, columns(rows, 5))
-    cover_rows(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+def store_texts(connection: Connection, texts: Sequence[Text]) -> None:
+    """Write texts; their chats are locked."""
+    if texts:
+        rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
+        connection.execute(STORE, columns(rows, 5))
 
 
-def remove_texts(connection: psycopg.Connection, gone: Sequence[Change]) -> None:
-    """Forget messages that are no longer there."""
+def remove_texts(connection: Connection, gone: Sequence[Change]) -> None:
+    """Forget messages that are no longer there; their chats are locked."""
     if gone:
-        ids, chats, numbers = columns([row[:3] for row in gone], 3)
-        connection.execute(REMOVE, (chats, numbers, ids))
+        rows = [(change.chat_id, change.number, change.message_id) for change in gone]
+        connection.execute(REMOVE, columns(rows, 3))

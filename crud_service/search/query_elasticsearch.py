@@ -17,7 +17,7 @@ from elasticsearch.dsl.query import Query
 
 from crud_service.search.circuit import Circuit
 from crud_service.search.documents import form_query
-from crud_service.search.elasticsearch_index import ALIAS, SEARCH_TIMEOUT_SECONDS, client
+from crud_service.search.elasticsearch_index import SEARCH_TIMEOUT_SECONDS, alias, client
 from crud_service.search.plan import Hit, Level, Plan, forms
 from crud_service.search.wake_up import wake_indexer
 
@@ -29,7 +29,7 @@ Search = dict[str, Any]
 # Up to this many letters a part is likely to be in a good share of all messages.
 COMMON_LETTERS = 3
 
-TARGET = f"/{ALIAS}/_msearch?filter_path=responses.status,responses.hits.hits.sort"
+API = "_msearch?filter_path=responses.status,responses.hits.hits.sort"
 NDJSON = HttpHeaders({"content-type": "application/x-ndjson"})
 # Half an answer is no answer: PostgreSQL has all of it.
 HEAD = b'{"allow_partial_search_results":false}\n'
@@ -110,7 +110,11 @@ def ask(searches: list[Search]) -> list[list[list[int]]]:
     node = client().transport.node_pool.get()
     lines = b"".join(HEAD + orjson.dumps(each) + b"\n" for each in searches)
     meta, body = node.perform_request(
-        "POST", TARGET, body=lines, headers=NDJSON, request_timeout=SEARCH_TIMEOUT_SECONDS
+        "POST",
+        f"/{alias()}/{API}",
+        body=lines,
+        headers=NDJSON,
+        request_timeout=SEARCH_TIMEOUT_SECONDS,
     )
     answers = orjson.loads(body)["responses"] if meta.status == HTTPStatus.OK else [{}]
     for answer in answers:

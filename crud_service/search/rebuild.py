@@ -1,9 +1,11 @@
 """Builds a new index beside the old one, and swaps them, while everything runs.
 
-Under the rebuild lock each batch of the indexer goes to every index there is,
-so the new one misses no change; versions sort out what is written twice.
+Each batch of the indexer goes to every index of ours there is, so the new one misses no
+change from its creation on, and it is filled from texts that are read after that; versions
+sort out what is written twice. An index that was not finished leaves the old one in place.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,29 +14,54 @@ from typing import Any
 import psycopg
 from elasticsearch import ApiError, TransportError
 
-from crud_service.search.bulk import write_documents
+from crud_service.search.bulk import Outcome, write_documents
 from crud_service.search.elasticsearch_index import (
-    aliased_indices,
-    all_indices,
+    INDEX_FORMAT,
     client,
     create_index,
+    find_indices,
     new_index_name,
     remove_index,
     swap_alias,
 )
-from crud_service.search.start_over import INDEX_FORMAT, REBUILD_LOCK, set_format
+from crud_service.search.outbox import SET_ASIDE
+from crud_service.search.start_over import REBUILD_LOCK, State, lock, read_state, refuse_others
 from crud_service.search.texts import Text
 
+logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 PAGE = 2000
+PAGE_BYTES = 2_000_000
 ATTEMPTS = 8
-# One rebuild at a time; the other lock is shared by batches and may be waited for.
+# One rebuild at a time. The other lock is held for a moment where an index is
+# started over, and may be waited for.
 ONE_REBUILD_LOCK = REBUILD_LOCK + 1
 
+# The inner rows are without their texts, which are read for those of the page alone.
 READ_PAGE = """
-SELECT chat_id, number, message_id, version, marked FROM search_texts
-WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
+WITH page AS MATERIALIZED (
+    SELECT chat_id, number,
+           sum(size) OVER (ORDER BY chat_id, number ROWS UNBOUNDED PRECEDING) - size AS before
+    FROM (
+        SELECT chat_id, number, octet_length(marked) AS size FROM search_texts
+        WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
+    ) AS sized
+)
+SELECT text.chat_id, text.number, text.message_id, text.version, text.marked,
+       (SELECT count(*) FROM page)
+FROM page CROSS JOIN LATERAL (
+    SELECT * FROM search_texts
+    WHERE search_texts.chat_id = page.chat_id AND search_texts.number = page.number OFFSET 0
+) AS text
+WHERE before < %s ORDER BY text.chat_id, text.number
+"""
+BEGIN = "UPDATE search_state SET building = %s"
+# Nothing, if changes were missed in the meantime (see `outbox.FORGET_INDEX`).
+FOLLOW = """
+UPDATE search_state
+SET index_format = %s, index_name = building, building = '', fill_chat = NULL, fill_number = NULL
+WHERE building = %s
 """
 
 
@@ -49,75 +76,85 @@ def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
     early, the new index goes and the old one stays.
     """
     with rebuild_lock(connection):
-        remove_leftovers()
+        state = read_state(connection)
+        refuse_others(state, find_indices())
+        remove_leftovers(state)
         name = new_index_name()
         try:
-            create_index(name, aliased=False)
+            create_index(name, state.stack)
+            connection.execute(BEGIN, (name,))
             fill_index(connection, name, advance)
             client().indices.refresh(index=name)
-            swap_alias(name, aliased_indices())
+            swap_alias(name, [index.name for index in state.own(find_indices()) if index.aliased])
         except BaseException:
             remove_index(name)
             raise
-        set_format(connection, INDEX_FORMAT)
+        if not connection.execute(FOLLOW, (INDEX_FORMAT, name)).rowcount:
+            logger.warning("the rebuilt index missed changes and will be filled again")
     return name
 
 
 @contextmanager
 def rebuild_lock(connection: Connection) -> Iterator[None]:
     """Hold both locks; they end with the connection at the latest, even by kill -9."""
-    if not connection.execute("SELECT pg_try_advisory_lock(%s)", (ONE_REBUILD_LOCK,)).fetchall()[0][
-        0
-    ]:
-        raise RebuildRunning
-    connection.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
-    try:
-        yield
-    finally:
-        connection.execute("SELECT pg_advisory_unlock_all()")
+    with lock(connection, ONE_REBUILD_LOCK) as ours:
+        if not ours:
+            raise RebuildRunning
+        connection.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
+        try:
+            yield
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
 
 
-def remove_leftovers() -> None:
-    """Remove indices that no alias leads to: a rebuild that was killed left them."""
-    aliased = aliased_indices()
-    for index in all_indices():
-        if index not in aliased:
-            remove_index(index)
+def remove_leftovers(state: State) -> None:
+    """Remove indexes of ours that no alias leads to: a rebuild that was killed left them."""
+    for index in state.own(find_indices()):
+        if not index.aliased:
+            remove_index(index.name)
 
 
 def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:
     """Write every text to an index, page by page."""
     for page in read_pages(connection):
-        write_page(name, page)
+        for message_id, reason in write_page(name, page).items():
+            logger.error("Elasticsearch refused message %s: %s", message_id, reason)
+            connection.execute(SET_ASIDE, (message_id, reason))
         advance(len(page))
 
 
 def read_pages(connection: Connection) -> Iterator[list[Text]]:
     """All texts in the order of their keys; no page holds a transaction open.
 
-    Ends with the first page that is not full: what is written after that gets
+    Ends with the first page that finds too few rows: what is written after that gets
     to the index by itself, and reading on would never end while writes go on.
     """
     position = (0, 0)
     while True:
-        rows = connection.execute(READ_PAGE, (*position, PAGE)).fetchall()
-        yield [Text(*row) for row in rows]
-        if len(rows) < PAGE:
+        rows = connection.execute(READ_PAGE, (*position, PAGE, PAGE_BYTES)).fetchall()
+        yield [Text(*row[:5]) for row in rows]
+        if not rows or (rows[0][5] < PAGE and len(rows) == rows[0][5]):
             return
         position = (rows[-1][0], rows[-1][1])
 
 
-def write_page(name: str, page: Sequence[Text]) -> None:
-    """Write a page, some documents or all of them again when Elasticsearch has its hands full."""
+def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
+    """Write a page, some documents or all of them again when Elasticsearch has its hands full.
+
+    Returns what it refused, with its reasons.
+    """
+    refused: dict[int, str] = {}
     for attempt in range(ATTEMPTS):
         try:
             outcome = write_documents(name, page)
         except (ApiError, TransportError):
             if attempt == ATTEMPTS - 1:
                 raise
-        else:
-            page = [text for text in page if text.message_id in outcome.retry]
-            if not page:
-                return
+            outcome = Outcome(retry={text.message_id for text in page})
+        refused |= outcome.refused
+        page = [text for text in page if text.message_id in outcome.retry]
+        if not page:
+            return refused
         time.sleep(min(4.0, 0.25 * 2**attempt))
     raise RuntimeError(f"Elasticsearch did not take {len(page)} documents of a page")

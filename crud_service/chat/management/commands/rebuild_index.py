@@ -11,6 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.search.indexer import connect, has_elasticsearch
 from crud_service.search.rebuild import RebuildRunning, rebuild
+from crud_service.search.start_over import AliasTaken
 
 
 class Command(BaseCommand):
@@ -32,6 +33,10 @@ class Command(BaseCommand):
                     name = rebuild(connection, bar.update)
         except RebuildRunning:
             raise CommandError("another rebuild is running") from None
+        except AliasTaken as error:
+            raise CommandError(
+                f"SEARCH_INDEX leads to {error}, which another stack created; nothing was changed"
+            ) from None
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch failed, nothing was changed: {error}") from error
         self.stdout.write(f"the alias leads to {name}")

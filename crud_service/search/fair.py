@@ -1,0 +1,110 @@
+"""Reads what waits in the outbox or the queue, with a fair share for each application.
+
+The batch is put together as start-time fair queueing does it (Demers, Keshav and
+Shenker 1989; Goyal et al. 1996): every row is tagged with the bytes that its own
+application has waiting before it, and rows are taken in the order of their tags
+until the batch has enough rows or bytes. An application with one new message has it
+in the next batch, whatever another one has waiting; what an application does not
+use of its share goes to the others.
+
+Applications are listed by a loose index scan, one probe for each, from behind the
+last one of the batch before, so that with more applications than a batch can hold
+each has its turn. Nothing is locked: see `outbox` and `queue` for why two readers
+of the same rows do no harm.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+APPLICATIONS = 1000
+# Rows read of each application: more than an equal share, as others may have less waiting.
+GENEROSITY = 4
+# What a row costs beside the bytes of its text.
+ROW_BYTES = 256
+
+# The limit outside ends the recursion as well: it is evaluated row by row.
+LIST = """
+WITH RECURSIVE waiting (application_id) AS (
+    (SELECT application_id FROM {table} WHERE application_id > %(after)s
+     ORDER BY application_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT later.application_id FROM {table} AS later
+            WHERE later.application_id > waiting.application_id
+            ORDER BY later.application_id LIMIT 1)
+    FROM waiting WHERE waiting.application_id IS NOT NULL
+)
+SELECT application_id FROM waiting WHERE application_id IS NOT NULL LIMIT %(limit)s
+"""
+
+# To be followed by a SELECT from `picked`. The sizes come from subqueries, whose only plan
+# is a probe for each row; `octet_length` does not fetch a text that is stored out of line.
+# A message that waits twice is read once, and so counted once.
+PICK = """
+WITH waiting AS MATERIALIZED (
+    SELECT entry.* FROM unnest(%(applications)s::bigint[]) AS application (id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM {table}
+        WHERE application_id = application.id AND {due} ORDER BY {table}.id LIMIT %(share)s
+    ) AS entry
+), sized AS (
+    SELECT *, {row_bytes} + CASE
+        WHEN row_number() OVER (PARTITION BY message_id ORDER BY id) = 1
+        THEN coalesce({size}, 0) ELSE 0 END AS size
+    FROM waiting
+), tagged AS (
+    SELECT *, sum(size) OVER (PARTITION BY application_id ORDER BY id) - size AS tag FROM sized
+), ordered AS (
+    SELECT *, sum(size) OVER in_turn - size AS before, row_number() OVER in_turn AS position
+    FROM tagged WINDOW in_turn AS (ORDER BY tag, application_id, id)
+), picked AS MATERIALIZED (
+    SELECT message_id, chat_id, number, array_agg(id ORDER BY id) AS ids,
+           max(application_id) AS application_id, min(changed_at) AS changed_at{more}
+    FROM ordered WHERE before < %(bytes)s AND position <= %(rows)s
+    GROUP BY message_id, chat_id, number
+)
+"""
+
+
+def pick(table: str, size: str, *, due: str = "true", more: str = "") -> str:
+    """The statement's beginning for a table; `size` is SQL for the bytes of an entry's text."""
+    return PICK.format(table=table, size=size, due=due, more=more, row_bytes=ROW_BYTES)
+
+
+@dataclass(slots=True)
+class Turn:
+    """Whose turn it is in one table. Each process has its own; losing it costs nothing."""
+
+    table: str
+    last: int = -1
+
+    def applications(self, connection: Connection, limit: int) -> list[int]:
+        """The applications that have something waiting, in their turn."""
+        limit = min(limit, APPLICATIONS)
+        found = self._list(connection, self.last, limit)
+        if len(found) < limit and self.last >= 0:
+            earlier = self._list(connection, -1, limit - len(found))
+            found += [application for application in earlier if application <= self.last]
+        self.last = found[-1] if len(found) == limit else -1
+        return found
+
+    def _list(self, connection: Connection, after: int, limit: int) -> list[int]:
+        parameters = {"after": after, "limit": limit}
+        rows = connection.execute(LIST.format(table=self.table), parameters)
+        return [application for (application,) in rows]
+
+    def read(self, connection: Connection, query: str, rows: int, size: int) -> list[Any]:
+        """A fair batch of at most `rows` entries, which ends once it has `size` bytes of text."""
+        applications = self.applications(connection, rows)
+        if not applications:
+            return []
+        parameters = {
+            "applications": applications,
+            "share": min(rows, -(-rows * GENEROSITY // len(applications))),
+            "rows": rows,
+            "bytes": size,
+        }
+        return connection.execute(query, parameters).fetchall()
