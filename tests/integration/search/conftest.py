@@ -34,6 +34,8 @@ def search_stores(
         database.execute(
             "INSERT INTO applications (access_token, name) VALUES (%s, 'search')", (TOKEN,)
         )
+        # Tables are emptied between tests, this one row stays.
+        database.execute("UPDATE search_state SET owns_unmarked = false")
         yield SearchStores(database, client)
     elasticsearch_index.close_client()
 
@@ -44,11 +46,12 @@ def elasticsearch(
 ) -> None:
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index
+    from crud_service.search import elasticsearch_index, start_over
 
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", elasticsearch_url)
-    for index in elasticsearch_index.all_indices():
-        elasticsearch_index.remove_index(index)
+    monkeypatch.setattr(start_over._Said, "at", -start_over.SAY_EVERY_SECONDS)
+    for index in elasticsearch_index.find_indices():
+        elasticsearch_index.remove_index(index.name)
 
 
 @pytest.fixture(params=["postgresql", "elasticsearch"])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -14,9 +15,9 @@ from tests.integration.search.search_stores import SearchStores
 
 
 def indices() -> list[str]:
-    from crud_service.search.elasticsearch_index import all_indices
+    from crud_service.search.elasticsearch_index import find_indices
 
-    return all_indices()
+    return [index.name for index in find_indices()]
 
 
 def check(*options: str) -> None:
@@ -92,9 +93,10 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
 def test_what_a_killed_rebuild_left_is_removed_by_the_next(
     indexed: SearchStores, clean_crud: dict[str, str]
 ) -> None:
-    from crud_service.search.elasticsearch_index import create_index
+    from crud_service.search.elasticsearch_index import create_index, new_index_name
+    from crud_service.search.start_over import read_state
 
-    create_index("messages-left-behind", aliased=False)
+    create_index(new_index_name(), read_state(indexed.database).stack)
     call_command("rebuild_index")
     assert len(indices()) == 1
     check()
@@ -220,3 +222,89 @@ def test_without_elasticsearch_the_check_compares_postgresql_alone(
     assert "Elasticsearch" not in capsys.readouterr().out
     with pytest.raises(CommandError):
         call_command("rebuild_index")
+
+
+def take_keys(stores: SearchStores) -> None:
+    stores.database.execute("UPDATE search_blocks SET keys = keys[10:] WHERE block = 1")
+
+
+def lose_block(stores: SearchStores) -> None:
+    stores.database.execute("DELETE FROM search_blocks WHERE block = 2")
+
+
+def cover_too_much(stores: SearchStores) -> None:
+    stores.database.execute("UPDATE search_chats SET blocks = 1000")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (take_keys, "block 1 lacks grams"),
+        (lose_block, "block 2 lacks grams"),
+        (cover_too_much, "1000 blocks are covered of 27"),
+    ],
+)
+def test_damaged_blocks_are_found_and_repaired(
+    search_stores: SearchStores,
+    damage: Callable[[SearchStores], None],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    search_stores.add(*[f"number{i}z word" for i in range(1700)])
+    search_stores.index()
+    check()
+    damage(search_stores)
+    with pytest.raises(CommandError) as error:
+        check("--repair")
+    assert error.value.returncode == 1
+    assert told in capsys.readouterr().out
+    check()
+    assert search_stores.find("umber130z") == [131]
+    assert search_stores.find("umber1699z") == [1700]
+
+
+def test_a_gram_too_many_and_a_block_of_books_are_no_differences(
+    search_stores: SearchStores,
+) -> None:
+    search_stores.add(*["short"] * 64, *["long text " * 1000] * 64, *["short"] * 1600)
+    search_stores.index()
+    search_stores.database.execute("UPDATE search_blocks SET keys = keys || '{x}'::text[]")
+    check()
+    search_stores.update(3, "book " * 12_000)
+    search_stores.index()
+    check()
+
+
+def test_an_oversized_text_is_checked_message_by_message(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block whose messages became long after it was covered has their grams one by one."""
+    from crud_service.search import blocks
+
+    search_stores.add(*[f"number{i}" for i in range(1700)])
+    search_stores.index()
+    monkeypatch.setattr(blocks, "MAX_BYTES", 100)
+    check()
+    search_stores.database.execute("UPDATE search_blocks SET keys = keys[10:] WHERE block = 1")
+    with pytest.raises(CommandError):
+        check("--repair")
+    check()
+
+
+def test_a_check_reads_long_messages_a_few_at_a_time(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import check as module
+    from crud_service.search.rebuild import read_pages
+
+    search_stores.add(*["x" * 60_000] * 60)
+    search_stores.index()
+    monkeypatch.setattr(module, "PAGE_BYTES", 300_000)
+    steps: list[int] = []
+    module.Check(search_stores.database, module.Report(), with_index=False).run(steps.append)
+    assert sum(steps) == 60
+    assert max(steps) <= 6
+    monkeypatch.setattr("crud_service.search.rebuild.PAGE_BYTES", 300_000)
+    pages = [len(page) for page in read_pages(search_stores.database)]
+    assert sum(pages) == 60
+    assert max(pages) <= 6

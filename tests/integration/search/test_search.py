@@ -319,11 +319,11 @@ def test_without_an_answer_from_elasticsearch_postgresql_answers_and_is_asked_di
 
     from crud_service.search import elasticsearch_index, query_elasticsearch
     from crud_service.search.circuit import Circuit
-    from crud_service.search.elasticsearch_index import SEARCH_TIMEOUT_SECONDS
+    from crud_service.search.elasticsearch_index import INDEX_FORMAT, SEARCH_TIMEOUT_SECONDS
 
     search_stores.add("hello")
     search_stores.index_all()
-    search_stores.database.execute("UPDATE search_state SET index_format = 1")
+    search_stores.database.execute("UPDATE search_state SET index_format = %s", (INDEX_FORMAT,))
     monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
     elasticsearch_index.close_client()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers

@@ -1,0 +1,277 @@
+"""What waits is taken in bounded batches, with a fair share for each application."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.search.search_stores import SearchStores
+
+Index = Callable[..., int]
+
+
+def add_application(stores: SearchStores, name: str) -> int:
+    """Another application with one chat; gives the chat's id."""
+    row = stores.database.execute(
+        "WITH a AS (INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING id)"
+        " INSERT INTO chats (application_id, number) SELECT id, 1 FROM a RETURNING id",
+        (name.ljust(24, "x"), name),
+    ).fetchone()
+    return int(row[0])
+
+
+def post(stores: SearchStores, chat_id: int, count: int, body: str = "hello") -> None:
+    stores.database.execute(
+        "INSERT INTO messages (chat_id, number, body) SELECT %s, number, %s FROM"
+        " generate_series(1 + (SELECT count(*) FROM messages WHERE chat_id = %s),"
+        " %s + (SELECT count(*) FROM messages WHERE chat_id = %s)) AS number",
+        (chat_id, body, chat_id, count, chat_id),
+    )
+
+
+def texts_of(stores: SearchStores, chat_id: int) -> int:
+    query = "SELECT count(*) FROM search_texts WHERE chat_id = %s"
+    return int(stores.database.execute(query, (chat_id,)).fetchone()[0])
+
+
+def test_a_new_message_is_in_the_next_batch_whatever_another_application_has_waiting(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.outbox import index_batch
+
+    loud, quiet = (add_application(search_stores, name) for name in ("loud", "quiet"))
+    post(search_stores, loud, 5000)
+    post(search_stores, quiet, 3)
+    assert index_batch(search_stores.database, hand_on=True, limit=100) == 100
+    assert texts_of(search_stores, quiet) == 3
+    assert texts_of(search_stores, loud) == 97
+
+
+def test_shares_are_equal_in_bytes_and_not_in_rows(search_stores: SearchStores) -> None:
+    from crud_service.search.outbox import index_batch
+
+    long, short = (add_application(search_stores, name) for name in ("long", "short"))
+    post(search_stores, long, 50, "long " * 4000)
+    post(search_stores, short, 300)
+    index_batch(search_stores.database, hand_on=True, limit=1000, size=200_000)
+    assert texts_of(search_stores, long) <= 8
+    assert texts_of(search_stores, short) == 300
+
+
+def test_more_applications_than_a_batch_holds_have_their_turns(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.outbox import index_batch
+
+    chats = [add_application(search_stores, f"app-{i}") for i in range(25)]
+    for chat_id in chats:
+        post(search_stores, chat_id, 20)
+    for _ in range(3):
+        index_batch(search_stores.database, hand_on=True, limit=10)
+    assert all(texts_of(search_stores, chat_id) for chat_id in chats)
+
+
+def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.outbox import index_batch
+    from crud_service.search.queue import index_queued
+
+    loud, quiet = (add_application(search_stores, name) for name in ("loud", "quiet"))
+    post(search_stores, loud, 500)
+    post(search_stores, quiet, 2)
+    while index_batch(search_stores.database, hand_on=True):
+        pass
+    assert index_queued(search_stores.database, limit=50) >= 50
+    row = search_stores.database.execute(
+        "SELECT count(*) FROM search_queue WHERE chat_id = %s AND application_id <> 0", (quiet,)
+    ).fetchone()
+    assert row[0] == 0
+
+
+@pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
+def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) -> None:
+    """A thousand messages of the longest kind are never in memory together."""
+    from crud_service.search import outbox, queue
+    from crud_service.search.fair import Turn
+
+    search_stores.add(*["x" * 60_000] * 50)
+    query, column = outbox.READ, 5
+    if table == "search_queue":
+        query, column = queue.READ, 8
+        while outbox.index_batch(search_stores.database, hand_on=True):
+            pass
+    rows = Turn(table).read(search_stores.database, query, 1000, 300_000)
+    assert sum(len(row[column]) for row in rows) <= 300_000 + 60_002
+
+
+@pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
+def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
+    search_stores: SearchStores, table: str
+) -> None:
+    from crud_service.search import outbox, queue
+    from crud_service.search.fair import Turn
+
+    database = search_stores.database
+    search_stores.add(*[f"message {i}" for i in range(500)])
+    query = outbox.READ
+    if table == "search_queue":
+        query = queue.READ
+        outbox.index_batch(database, hand_on=True)
+    for wanted in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "indexscan"):
+        database.execute(f"SET enable_{wanted} = off")
+    assert len(Turn(table).read(database, query, 10, 10**9)) == 10
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", []) for node in nodes(child))]
+
+
+@pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
+def test_reading_a_batch_costs_the_same_whatever_waits(
+    search_stores: SearchStores, table: str
+) -> None:
+    """With 200,000 changes of one application waiting a batch reads its own rows alone."""
+    from crud_service.search import fair, indexer, outbox, queue
+
+    database = indexer.connect()
+    database.execute(
+        f"INSERT INTO {table} (application_id, message_id, chat_id, number, changed_at)"
+        " SELECT 1, i, 1, i, now() FROM generate_series(1, 200000) AS i"
+    )
+    database.execute(f"INSERT INTO {table} VALUES (DEFAULT, 1, 1, 1, now())")
+    query = outbox.READ if table == "search_outbox" else queue.READ
+    explain = "EXPLAIN (ANALYZE, FORMAT JSON) "
+    listed = {"after": -1, "limit": 1000}
+    picked = {"applications": [0, 1], "share": 1000, "rows": 1000, "bytes": 1_000_000}
+    for statement, parameters in (
+        (fair.LIST.format(table=table), listed),
+        (query, picked),
+    ):
+        (row,) = database.execute(explain + statement, parameters).fetchall()
+        for node in nodes(row[0][0]["Plan"]):
+            assert node["Actual Rows"] <= 1001, json.dumps(node)
+            if node.get("Relation Name") == table:
+                assert "Index" in node["Node Type"], json.dumps(node)
+    database.close()
+
+
+def test_messages_deleted_with_their_chat_leave_the_search(search_stores: SearchStores) -> None:
+    """In one transaction, in either order: the foreign key is checked at its end."""
+    search_stores.add("hello", "world")
+    search_stores.index()
+    chat_id = search_stores.chat_id(1)
+    with search_stores.database.transaction():
+        search_stores.database.execute("DELETE FROM chats WHERE id = %s", (chat_id,))
+        search_stores.database.execute("DELETE FROM messages WHERE chat_id = %s", (chat_id,))
+    search_stores.index()
+    assert search_stores.count("search_texts") == 0
+
+
+def test_a_message_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import outbox
+
+    def mark(body: str) -> str:
+        if body == "poison":
+            raise ValueError("no such text")
+        return body
+
+    monkeypatch.setattr(outbox, "mark", mark)
+    search_stores.add(*["fine"] * 20, "poison", *["fine"] * 20)
+    search_stores.index()
+    assert search_stores.count("search_texts") == 40
+    assert search_stores.count("search_outbox") == 0
+    row = search_stores.database.execute("SELECT reason FROM search_failures").fetchone()
+    assert "no such text" in row[0]
+
+
+def test_the_lag_is_that_of_the_oldest_change_whatever_its_id(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.store_metrics import GAUGES
+
+    for table in ("search_outbox", "search_queue"):
+        search_stores.database.execute(
+            f"INSERT INTO {table} (message_id, chat_id, number, changed_at)"
+            " VALUES (1, 1, 1, now()), (2, 1, 2, now() - interval '90 seconds')"
+        )
+        query = f"SELECT {GAUGES['chat_index_lag_seconds'][1]}"
+        assert 90 <= search_stores.database.execute(query).fetchone()[0] < 150
+        search_stores.database.execute(f"DELETE FROM {table}")
+
+
+def test_somebody_elses_backlog_does_not_keep_a_chat_from_elasticsearch(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    search_stores.add("hello")
+    search_stores.add("hello", chat=2)
+    search_stores.index()
+    search_stores.database.execute(
+        "INSERT INTO search_queue (message_id, chat_id, number, changed_at) VALUES"
+        " (1, %(chat)s, 1, now()), (2, %(chat)s, 2, now() - interval '5 seconds')",
+        {"chat": search_stores.chat_id(2)},
+    )
+    assert search_stores.search("hello").backend == "elasticsearch"
+    assert search_stores.search("hello", chat=2).backend == "postgresql"
+
+
+def api_error(status: int) -> Exception:
+    from elastic_transport import ApiResponseMeta, HttpHeaders, NodeConfig
+    from elasticsearch import ApiError
+
+    node = NodeConfig("http", "127.0.0.1", 9)
+    meta = ApiResponseMeta(status, "1.1", HttpHeaders(), 0.0, node)
+    return ApiError(f"refused with {status}", meta, None)
+
+
+@pytest.mark.parametrize(("status", "fate"), [(413, "refused"), (400, "refused"), (429, "retry")])
+def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, status: int, fate: str
+) -> None:
+    from crud_service.search import bulk
+    from crud_service.search.bulk import Operation, Outcome
+
+    passed: set[int] = set()
+
+    def send_once(operations: list[Operation]) -> Outcome:
+        if any(operation.message_id == 77 for operation in operations):
+            raise api_error(status)
+        passed.update(operation.message_id for operation in operations)
+        return Outcome()
+
+    monkeypatch.setattr(bulk, "send_once", send_once)
+    outcome = bulk.send([Operation(i, b"") for i in range(1000)])
+    assert passed == set(range(1000)) - {77}
+    assert set(getattr(outcome, fate)) == {77}
+
+
+def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import queue
+    from crud_service.search.bulk import Outcome
+    from crud_service.search.outbox import index_batch
+
+    search_stores.add(*["hello"] * 3)
+    index_batch(search_stores.database, hand_on=True)
+    before = dict(
+        search_stores.database.execute("SELECT message_id, changed_at FROM search_queue").fetchall()
+    )
+    first = min(before)
+    monkeypatch.setattr(queue, "write_batch", lambda _targets, _queued: Outcome(retry={first}))
+    queue.index_queued(search_stores.database)
+    rows = search_stores.database.execute(
+        "SELECT message_id, changed_at, attempts, not_before > now() FROM search_queue"
+        " WHERE attempts > 0"
+    ).fetchall()
+    assert rows == [(first, before[first], 1, True)]
+    for _ in range(queue.MAX_ATTEMPTS):
+        search_stores.add("another")
+        index_batch(search_stores.database, hand_on=True)
+        search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
+        queue.index_queued(search_stores.database)
+    row = search_stores.database.execute("SELECT message_id, reason FROM search_failures")
+    assert row.fetchone() == (first, f"given up after {queue.MAX_ATTEMPTS} attempts")

@@ -1,0 +1,192 @@
+"""Two who index, rebuild, start over or repair at the same time, stopped at every statement."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.search.search_stores import SearchStores
+from tests.integration.search.turns import pause, take_turns
+
+MESSAGES = 150
+
+
+@pytest.fixture(autouse=True)
+def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crud_service.search import blocks, bulk, check, check_blocks, queue, repair
+
+    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
+    monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
+    monkeypatch.setattr(check, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(check_blocks, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(repair, "TICK_SECONDS", 0.25)
+    for module, name in ((bulk, "send_once"), (queue, "find_indices")):
+        monkeypatch.setattr(module, name, pausing(getattr(module, name)))
+
+
+def pausing(function: Callable[..., Any]) -> Callable[..., Any]:
+    def paused(*arguments: Any) -> Any:
+        pause()
+        return function(*arguments)
+
+    return paused
+
+
+def prepare(stores: SearchStores) -> None:
+    """A chat whose first blocks are about to be covered, with a hundred messages indexed."""
+    stores.database.execute("TRUNCATE messages")
+    stores.add(*[f"early number {i}" for i in range(MESSAGES - 50)])
+    index_all(stores)
+    stores.add(*[f"fresh number {i}" for i in range(50)])
+
+
+def change(stores: SearchStores) -> None:
+    """What clients do meanwhile."""
+    stores.update(3, "changed quixotically")
+    stores.update(MESSAGES, "changed zealously")
+    stores.database.execute("DELETE FROM messages WHERE number IN (5, 120)")
+
+
+def index_all(stores: SearchStores) -> None:
+    from crud_service.search.indexer import has_elasticsearch
+
+    fold_all(stores.database)
+    if has_elasticsearch():
+        send_all(stores.database)
+
+
+def fold_all(connection: Any) -> None:
+    from crud_service.search.indexer import has_elasticsearch
+    from crud_service.search.outbox import index_batch
+
+    while index_batch(connection, hand_on=has_elasticsearch(), limit=40):
+        pass
+
+
+def send_all(connection: Any) -> None:
+    from crud_service.search.queue import index_queued, is_queue_empty
+
+    while index_queued(connection, limit=60) or not is_queue_empty(connection):
+        pass
+
+
+def wrong(stores: SearchStores) -> list[str]:
+    """What differs once all is quiet."""
+    from crud_service.search.check import Check, Report
+    from crud_service.search.check_blocks import check_blocks
+    from crud_service.search.elasticsearch_index import alias, client
+    from crud_service.search.indexer import has_elasticsearch
+
+    index_all(stores)
+    if has_elasticsearch():
+        client().indices.refresh(index=alias())
+    report = Report()
+    Check(stores.database, report, with_index=has_elasticsearch()).run(lambda _count: None)
+    check_blocks(stores.database, report, mend=False)
+    assert report.pending == 0
+    return [*report.texts.samples, *report.documents.samples, *report.blocks.samples]
+
+
+def schedules(first: range, second: range) -> Iterator[list[tuple[int, int]]]:
+    """One goes so far, the other so far, the first to its end; and the other way round."""
+    for one in first:
+        for other in second:
+            yield [(0, one), (1, other), (0, 999)]
+            yield [(1, one), (0, other), (1, 999)]
+
+
+def try_all(
+    stores: SearchStores,
+    url: str,
+    works: list[Callable[[Any], object]],
+    turns: Iterator[list[tuple[int, int]]],
+    before: Callable[[SearchStores], None] = lambda _stores: None,
+) -> None:
+    """Every schedule, with clients' changes where the first actor stops."""
+    for schedule in turns:
+        prepare(stores)
+        before(stores)
+        failed = take_turns(url, works, schedule, between=lambda: change(stores))
+        assert not failed, schedule
+        assert not wrong(stores), schedule
+
+
+def test_two_indexers_leave_texts_and_blocks_equal_to_the_table(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    turns = schedules(range(1, 28, 2), range(2, 40, 12))
+    try_all(search_stores, clean_crud["DATABASE_URL"], [fold_all, fold_all], turns)
+    assert search_stores.count("search_blocks") > 0
+
+
+def test_two_senders_leave_the_index_equal_to_the_table(
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
+) -> None:
+    turns = schedules(range(1, 12, 3), range(2, 20, 9))
+    url = clean_crud["DATABASE_URL"]
+    try_all(search_stores, url, [send_all, send_all], turns, lambda it: fold_all(it.database))
+
+
+def test_an_indexer_and_a_rebuild_leave_the_index_equal_to_the_table(
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.search.rebuild import rebuild
+
+    def build(connection: Any) -> None:
+        rebuild(connection, lambda _count: None)
+
+    def index(connection: Any) -> None:
+        from crud_service.search.bulk import IndexGone
+
+        fold_all(connection)
+        try:
+            send_all(connection)
+        except IndexGone:  # the loop around it tries again
+            send_all(connection)
+
+    turns = schedules(range(2, 26, 6), range(4, 40, 20))
+    try_all(search_stores, clean_crud["DATABASE_URL"], [index, build], turns)
+
+
+def test_an_indexer_and_a_fresh_start_leave_the_index_equal_to_the_table(
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.search.elasticsearch_index import find_indices, remove_index
+
+    def wipe(_stores: SearchStores) -> None:
+        for index in find_indices():
+            remove_index(index.name)
+
+    def index(connection: Any) -> None:
+        fold_all(connection)
+        send_all(connection)
+
+    turns = schedules(range(2, 26, 6), range(4, 40, 20))
+    try_all(search_stores, clean_crud["DATABASE_URL"], [index, send_all], turns, wipe)
+
+
+def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
+) -> None:
+    from functools import partial
+
+    from crud_service.search.check import Check, Report
+    from crud_service.search.check_blocks import check_blocks
+    from crud_service.search.repair import repair
+
+    def damage(stores: SearchStores) -> None:
+        stores.database.execute("UPDATE search_texts SET marked = ' x ' WHERE number IN (3, 7)")
+        stores.database.execute("UPDATE search_blocks SET keys = keys[2:]")
+
+    def mend(connection: Any) -> None:
+        report = Report()
+        check = Check(connection, report, with_index=True, mend=partial(repair, connection))
+        check.run(lambda _count: None)
+        check_blocks(connection, report, mend=True)
+
+    def index(connection: Any) -> None:
+        fold_all(connection)
+        send_all(connection)
+
+    turns = schedules(range(2, 34, 8), range(4, 40, 20))
+    try_all(search_stores, clean_crud["DATABASE_URL"], [index, mend], turns, damage)
