@@ -118,8 +118,21 @@ class Report:
         return bool(self.texts.count or self.documents.count or self.blocks.count)
 
 
+def check(
+    connection: Connection,
+    *,
+    with_index: bool,
+    advance: Callable[[int], object],
+    mend: Callable[[Found], object] | None = None,
+) -> Report:
+    """Compare texts and documents; `advance` is told how many messages each step took."""
+    report = Report()
+    Check(connection, report, with_index=with_index, mend=mend).run(advance)
+    return report
+
+
 class Check:
-    """A check of texts and documents; `advance` is told how many messages each step took."""
+    """A check of texts and documents under way."""
 
     def __init__(
         self,

@@ -43,6 +43,7 @@ def prepare(stores: SearchStores) -> None:
 def change(stores: SearchStores) -> None:
     """What clients do meanwhile."""
     stores.update(3, "changed quixotically")
+    stores.update(70, "changed vividly")
     stores.update(MESSAGES, "changed zealously")
     stores.database.execute("DELETE FROM messages WHERE number IN (5, 120)")
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.search.check import Check, Report
+from crud_service.search.check import Report, check
 from crud_service.search.check_blocks import check_blocks
 from crud_service.search.indexer import connect, has_elasticsearch
 from crud_service.search.repair import repair
@@ -33,14 +33,14 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = Report()
         try:
             with connect() as connection:
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()
                 mend = partial(repair, connection) if options["repair"] else None
-                check = Check(connection, report, with_index=has_elasticsearch(), mend=mend)
                 with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
-                    check.run(bar.update)
+                    report = check(
+                        connection, with_index=has_elasticsearch(), advance=bar.update, mend=mend
+                    )
                 check_blocks(connection, report, mend=options["repair"])
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch cannot be asked: {error}") from error
