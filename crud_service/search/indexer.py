@@ -78,9 +78,9 @@ def connect() -> Connection:
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        # The same for PostgreSQL's end of a link that is half open: it holds what was claimed.
         # The queues have no statistics: a bitmap scan would sort all that one application has
-        # waiting, where the index has the first of it in order.
+        # waiting, where the index has the first of it in order. The keepalives are those of
+        # PostgreSQL's end, where a half-open link would hold locks.
         options="-c jit=off -c enable_bitmapscan=off"
         " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s"
         " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("chat", "0005_text_format")]
+    dependencies = [("chat", "0006_fair_queues")]
     operations = [
         migrations.AlterField(
             model_name="conflict",
