@@ -15,15 +15,15 @@ from urllib.parse import parse_qsl
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-from contract.http_server import RESPOND
 from contract.paths import MAX_NUMBER
-from contract.serving import serve
 from crud_service import settings
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
 from crud_service.database import fetch_one
 from crud_service.gathered_reads import GatheredReads
 from crud_service.pools import REQUESTS
+from web.asgi import REQUEST
+from web.serving import serve
 
 PAGE = list_query(MESSAGES, Walk())
 
@@ -52,7 +52,7 @@ class Floor:
             asked = dict(parse_qsl(scope["query_string"].decode()))
             body = await loop.run_in_executor(self._threads, page, words[1], words[3], asked)
         head = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body or b"")
-        await scope["extensions"][RESPOND](404 if body is None else 200, head, body or b"")
+        scope["extensions"][REQUEST].answer(404 if body is None else 200, head, body or b"")
 
 
 def page(token: str, chat: str, asked: dict[str, str]) -> bytes:

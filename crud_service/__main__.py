@@ -7,10 +7,10 @@ import sys
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from contract.json_logs import configure
-from contract.serving import serve
 from crud_service import settings
 from crud_service.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refuse_to_start, warnings
+from web.serving import serve
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ asking a store again takes as long again.
 import re
 from time import perf_counter
 
-from contract.http_server import RESPOND, Scope
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN, mask_token
 from contract.problems import StoreUnavailable
 from contract.request_id import HEADER, request_id
@@ -18,6 +17,7 @@ from crud_service.gathered_reads import GatheredReads
 from crud_service.quick_reads import JSON, Answer, unavailable
 from crud_service.request_log import RequestLog
 from crud_service.responses import ALIVE, SAFE_HEADERS
+from web.request import Request
 
 _NUMBER = "([1-9][0-9]{0,18})"
 _PATH = re.compile(
@@ -42,16 +42,15 @@ class ResourceReads:
             3: ("message", GatheredReads(reading.MESSAGE)),
         }
 
-    async def answer(self, scope: Scope) -> bool:
+    async def answer(self, request: Request) -> bool:
         """Answer a GET; False when it is not one of ours, or not a 200."""
-        path: str = scope["path"]
+        path = request.path
         match = _PATH.fullmatch(path)
-        is_head = scope["method"] == "HEAD"
+        is_head = request.method == "HEAD"
         if path not in LIVE if match is None else is_head:
             return False
-        started = perf_counter()
         given_id = None
-        for name, value in scope["headers"]:
+        for name, value in request.headers:
             if name == b"x-request-id":
                 given_id = value.decode("latin-1")
             elif name in _NOT_PLAIN:
@@ -65,11 +64,9 @@ class ResourceReads:
             return False
         headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
         head = f"{headers}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(answer.body)}\r\n"
-        await scope["extensions"][RESPOND](
-            answer.status, head.encode("latin-1"), b"" if is_head else answer.body
-        )
-        seconds = perf_counter() - started
-        self._log.note(known_by, scope["method"], answer.route, answer.path, answer.status, seconds)
+        request.answer(answer.status, head.encode("latin-1"), answer.body)
+        seconds = perf_counter() - request.started
+        self._log.note(known_by, request.method, answer.route, answer.path, answer.status, seconds)
         return True
 
     async def _find(self, match: re.Match[str], known_by: str) -> Answer | None:

@@ -15,16 +15,15 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from contract.fields import MAX_REQUEST_BYTES
-from contract.http_server import RESPOND, Receive, Scope, Send
 from contract.problems import CONTENT_TYPE, InternalError, Overloaded, Problem
-from contract.request_body import ClientGoneError, read_body
 from contract.request_id import HEADER, request_id
 from crud_service.fair_threads import FairThreads
 from crud_service.pools import Pools
 from crud_service.request_log import RequestLog, known_method
 from crud_service.resource_reads import ResourceReads
 from crud_service.responses import SAFE_HEADERS, safe_path
+from web.asgi import REQUEST, Receive, Scope, Send
+from web.request import Request
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -53,28 +52,19 @@ class Server:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        if scope["method"] in {"GET", "HEAD"} and await self._resources.answer(scope):
+        request: Request = scope["extensions"][REQUEST]
+        if request.method in {"GET", "HEAD"} and await self._resources.answer(request):
             return
-        environ = environ_of(scope)
-        try:
-            whole = await add_body(environ, receive)
-        except ClientGoneError:
-            return
-        threads, owner = self._pools.of(scope["path"])
+        environ = environ_of(request, scope["server"], scope["client"])
+        threads, owner = self._pools.of(request.path)
         try:
             answer = await threads.run(owner, self._answer, environ)
         except Overloaded as problem:
             answer = refused(environ, problem)
             self._note(environ, problem.status)
-        if not whole:
-            # The rest of its body would be taken for the next request.
-            answer.headers.append(("Connection", "close"))
-            await self._stream(answer, (threads, owner), receive, send)
-        elif isinstance(answer.body, list):
+        if isinstance(answer.body, list):
             head = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
-            await scope["extensions"][RESPOND](
-                answer.status, head.encode("latin-1"), answer.body[0]
-            )
+            request.answer(answer.status, head.encode("latin-1"), answer.body[0])
         else:
             await self._stream(answer, (threads, owner), receive, send)
 
@@ -148,28 +138,31 @@ async def wait_until_gone(receive: Receive) -> None:
         pass
 
 
-def environ_of(scope: Scope) -> Environ:
-    """A request's head as WSGI has it (PEP 3333)."""
-    path = scope["raw_path"]
-    server, client = scope["server"] or ("", 0), scope["client"]
-    environ = {
-        "REQUEST_METHOD": scope["method"],
+def environ_of(
+    request: Request, server: tuple[str, int] | None, client: tuple[str, int] | None
+) -> Environ:
+    """A request as WSGI has it (PEP 3333)."""
+    path = request.raw_path
+    server = server or ("", 0)
+    environ: Environ = {
+        "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
         "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "QUERY_STRING": request.query.decode("latin-1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
-        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_PROTOCOL": f"HTTP/{request.version}",
         "REMOTE_ADDR": client[0] if client else "",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.url_scheme": "http",
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "chat.started": perf_counter(),
+        "chat.started": request.started,
+        "wsgi.input": BytesIO(request.body),
     }
-    for name, value in scope["headers"]:
+    for name, value in request.headers:
         if b"_" in name:
             continue  # it would be taken for the header that has hyphens there
         variable = variable_of(name)
@@ -177,6 +170,7 @@ def environ_of(scope: Scope) -> Environ:
         if variable in environ:
             text = f"{environ[variable]},{text}"
         environ[variable] = text
+    environ["CONTENT_LENGTH"] = str(len(request.body))
     return environ
 
 
@@ -185,17 +179,3 @@ def variable_of(header: bytes) -> str:
     """The name of a header in WSGI."""
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
-
-
-async def add_body(environ: Environ, receive: Receive) -> bool:
-    """Put the body into the environment; whether all of it is there. Raises ClientGoneError."""
-    environ["wsgi.input"] = BytesIO()
-    length = int(environ.get("CONTENT_LENGTH", "").lstrip("0") or 0)  # int() takes few zeros
-    if length > MAX_REQUEST_BYTES:
-        return False
-    if not length and "HTTP_TRANSFER_ENCODING" not in environ:
-        return True
-    body, whole = await read_body(receive)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    environ["wsgi.input"] = BytesIO(body)
-    return whole

@@ -10,8 +10,9 @@ from tempfile import mkdtemp
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from contract.serving import exit_after_sigterm, options, serve
 from numbering_service.settings import Settings, SettingsError
+from web.limits import raise_descriptor_limit
+from web.serving import exit_after_sigterm, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
 PR_SET_PDEATHSIG = 1
@@ -35,6 +36,7 @@ def serve_in_several(settings: Settings) -> None:
     """Serve in processes that this one looks after, until SIGTERM."""
     # Where the processes share their metrics; read when prometheus_client is imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
+    raise_descriptor_limit()
     exit_after_sigterm()
     config = uvicorn.Config(
         APPLICATION, workers=settings.processes, **options(settings.host, settings.port)

@@ -8,10 +8,7 @@ itself, and hands every other request to the FastAPI application.
 import logging
 from time import perf_counter
 
-from contract.fields import MAX_REQUEST_BYTES
-from contract.http_server import RESPOND, Receive, Scope, Send
-from contract.problems import CONTENT_TYPE, BodyTooLarge, InternalError, Problem, StoreUnavailable
-from contract.request_body import ClientGoneError, read_body
+from contract.problems import CONTENT_TYPE, InternalError, Problem, StoreUnavailable
 from contract.request_id import HEADER
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
@@ -23,6 +20,7 @@ from numbering_service.requests import (
     read_request_id,
 )
 from numbering_service.seeding import Seeding
+from web.asgi import REQUEST, Receive, Scope, Send
 
 MAX_SEEDINGS = 5
 
@@ -55,14 +53,9 @@ class Creations:
         request_id = read_request_id(headers)
         try:
             head = read_head(headers, request_id)
-            body, _ = await read_body(receive)
-            if len(body) > MAX_REQUEST_BYTES:
-                raise BodyTooLarge(headers={"Connection": "close"})
+            body = (await receive())["body"]
             creation = read_creation(target, head, scope["query_string"], body)
             created = await self.create(creation)
-        except ClientGoneError:
-            self._log.request(request_id, target, 499, started)
-            return
         except Problem as problem:
             status = await send_problem(send, problem, scope["path"], request_id)
         except Exception:
@@ -97,7 +90,7 @@ class Creations:
             f"{_CREATED}location: {self._public_url}{path}\r\n"
             f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
         )
-        await scope["extensions"][RESPOND](201, headers.encode(), body.encode())
+        scope["extensions"][REQUEST].answer(201, headers.encode(), body.encode())
 
 
 async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> int:

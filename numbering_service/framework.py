@@ -9,12 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from contract.http_server import Message, Receive, Scope, Send
 from contract.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
 from contract.request_id import HEADER
 from numbering_service.creations import send_problem
 from numbering_service.requests import read_request_id, read_target
 from numbering_service.running import Running
+from web.asgi import Message, Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 

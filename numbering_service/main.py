@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from contract.http_server import Receive, Scope, Send
 from contract.json_logs import configure
 from contract.version import VERSION
 from numbering_service import documentation, framework, operations
@@ -17,6 +16,7 @@ from numbering_service.metrics import LOG_LINES_DROPPED
 from numbering_service.requests import read_target
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
+from web.asgi import Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 

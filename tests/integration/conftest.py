@@ -22,8 +22,8 @@ import pytest
 from local_stack.ports import choose_port
 
 IMPATIENT = (
-    "from contract import http_server; from crud_service import __main__;"
-    " http_server.WRITE_SECONDS = {}; __main__.main()"
+    "from web import limits; from crud_service import __main__;"
+    " limits.WRITE_SECONDS = {}; __main__.main()"
 )
 
 

@@ -17,7 +17,6 @@ import redis
 from openapi_spec_validator import validate
 
 from contract import keys
-from contract.http_server import MAX_HEAD_BYTES
 from tests.api_client import eventually
 from tests.integration.numbering import (
     CHATS,
@@ -32,11 +31,12 @@ from tests.integration.numbering import (
     Valkey,
     storage,
 )
+from web.limits import HEAD_BYTES
 
 # The service as `python -m numbering_service` starts it, with less patience for slow clients.
 IMPATIENT = (
-    "from contract import http_server; from numbering_service import __main__;"
-    " http_server.READ_SECONDS = 1; __main__.main()"
+    "from web import limits; from numbering_service import __main__;"
+    " limits.READ_SECONDS = 1; __main__.main()"
 )
 JSON = {"Content-Type": "application/json"}
 
@@ -221,13 +221,13 @@ def head(size: int) -> bytes:
 
 
 def test_headers_are_bounded(service: Numbering) -> None:
-    assert raw(service, head(MAX_HEAD_BYTES - 20_000)).status == 200
-    for size in (MAX_HEAD_BYTES + 4000, 3 * MAX_HEAD_BYTES):
+    assert raw(service, head(HEAD_BYTES - 20_000)).status == 200
+    for size in (HEAD_BYTES + 4000, 3 * HEAD_BYTES):
         problem(raw(service, head(size)), 431, "headers_too_large")
 
 
 def test_a_url_is_bounded_too(service: Numbering) -> None:
-    reply = raw(service, b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 2 * MAX_HEAD_BYTES))
+    reply = raw(service, b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 2 * HEAD_BYTES))
     assert reply.status in {400, 431}
 
 

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from contract.http_server import RESPOND
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
 from tests.integration.numbering import CHATS, A, Proxy, Storage, Valkey, storage
+from web.asgi import REQUEST
 
 UNIQUE = itertools.count(1)
 CHAT = st.integers(1, 4)
@@ -81,14 +81,17 @@ class Service:
         async def send(message: dict[str, Any]) -> None:
             outcome.status = message.get("status", outcome.status)
 
-        async def respond(status: int, headers: bytes, body: bytes) -> None:
-            outcome.status, outcome.number = status, json.loads(body)["number"]
-            outcome.replayed = b"idempotent-replayed: true" in headers
+        class Answered:
+            """Stands where the server's request stands."""
+
+            def answer(self, status: int, headers: bytes, body: bytes) -> None:
+                outcome.status, outcome.number = status, json.loads(body)["number"]
+                outcome.replayed = b"idempotent-replayed: true" in headers
 
         headers = [(b"idempotency-key", outcome.key.encode())] if outcome.key else []
         scope: dict[str, Any] = {"type": "http", "method": "POST", "path": outcome.path}
         scope["query_string"] = b""
-        scope |= {"headers": headers, "extensions": {RESPOND: respond}}
+        scope |= {"headers": headers, "extensions": {REQUEST: Answered()}}
         await self.app(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""Runs the HTTP server of a service: what uvicorn is told, and how the process ends."""
+"""Runs a service's HTTP server: uvicorn's options, and how the process ends."""
 
 import signal
 import sys
@@ -6,11 +6,12 @@ from typing import Any
 
 import uvicorn
 
-from contract.http_server import GRACE_SECONDS, Protocol
+from web import limits
+from web.protocol import Protocol
 
 
 def options(host: str, port: int) -> dict[str, Any]:
-    """What uvicorn is told."""
+    """The options that uvicorn is run with."""
     return {
         "factory": True,
         "host": host,
@@ -23,21 +24,20 @@ def options(host: str, port: int) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": False,
         "backlog": 4096,
-        # A process that stood still for some seconds must not close connections on
-        # which requests have arrived meanwhile.
-        "timeout_keep_alive": 75,
-        "timeout_graceful_shutdown": GRACE_SECONDS,
+        "timeout_keep_alive": int(limits.KEEP_ALIVE_SECONDS),
+        "timeout_graceful_shutdown": limits.GRACE_SECONDS,
     }
 
 
 def exit_after_sigterm() -> None:
-    """Have the process end with 0: when it has stopped, uvicorn raises the signal once more."""
+    """Make the process exit with 0: uvicorn raises the signal once more after a shutdown."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def serve(factory: str, host: str, port: int) -> None:
     """Serve what `factory` (`module:function`) makes until SIGTERM, in this process."""
+    limits.raise_descriptor_limit()
     exit_after_sigterm()
-    # A single process ends in good order, to be started again.
+    # A single process shuts down gracefully, to be started again.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     uvicorn.run(factory, **options(host, port))

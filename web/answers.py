@@ -1,0 +1,45 @@
+"""Heads of answers, and whole answers to requests that no application gets to see."""
+
+from http import HTTPStatus
+
+from contract.problems import CONTENT_TYPE, Problem
+from contract.request_id import HEADER, request_id
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {_phrase(status)}\r\n".encode() for status in range(100, 600)
+}
+CONTINUE = STATUS_LINES[100] + b"\r\n"
+CLOSE = b"connection: close\r\n"
+KEEP_ALIVE = b"connection: keep-alive\r\n"
+CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
+# Answers that never have a body, whatever the request.
+BODILESS = frozenset({204, 304})
+
+
+def problem_answer(problem: Problem, path: str, given_id: str | None = None) -> tuple[bytes, bytes]:
+    """Header lines and body of a problem document."""
+    known_by = request_id(given_id)
+    body = problem.render(path, known_by)
+    headers = {
+        "content-type": CONTENT_TYPE,
+        "content-length": str(len(body)),
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
+        HEADER.lower(): known_by,
+        **problem.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return lines.encode(), body
+
+
+def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Header lines of ASGI's pairs."""
+    return b"".join([b"%s: %s\r\n" % (name, value) for name, value in headers])

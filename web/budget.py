@@ -1,0 +1,51 @@
+"""A number of bytes that all connections of a process share."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Holder = TypeVar("Holder")
+
+
+class Budget(Generic[Holder]):
+    """Bytes held by connections; the one that made no progress for longest gives way."""
+
+    def __init__(self, limit: int, give_way: Callable[[Holder], None]) -> None:
+        self._limit = limit
+        self._give_way = give_way
+        self._held: dict[Holder, int] = {}  # in order of the last progress
+        self.total = 0
+
+    def hold(self, holder: Holder, count: int) -> bool:
+        """Note how much a connection holds by now; False where there is no room for it.
+
+        Before that is the answer, all others give way.
+        """
+        self.total += count - self._held.pop(holder, 0)
+        self._held[holder] = count
+        while self.total > self._limit:
+            oldest = next(iter(self._held))
+            if oldest is holder:
+                return False
+            self.release(oldest)
+            self._give_way(oldest)
+        return True
+
+    def pin(self, count: int) -> bool:
+        """Take bytes that can't give way until they are unpinned; False (and none) without room."""
+        self.total += count
+        while self.total > self._limit:
+            oldest = next(iter(self._held), None)
+            if oldest is None:
+                self.total -= count
+                return False
+            self.release(oldest)
+            self._give_way(oldest)
+        return True
+
+    def unpin(self, count: int) -> None:
+        """Give back what was pinned."""
+        self.total -= count
+
+    def release(self, holder: Holder) -> None:
+        """Note that a connection holds nothing any more."""
+        self.total -= self._held.pop(holder, 0)

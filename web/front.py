@@ -1,0 +1,59 @@
+"""What all connections of a process share: the application, the budgets, the date."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from web import limits
+from web.answers import header_lines
+from web.budget import Budget
+from web.request import Request
+
+
+class Connection(Protocol):
+    """What the budgets need of a connection."""
+
+    def drop_upload(self) -> None: ...
+    def drop_reader(self) -> None: ...
+
+
+class Front:
+    """One for each process."""
+
+    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+        self.app = config.loaded_app
+        # An application may take whole requests as they are.
+        self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
+        self.state = state
+        self.app_state = app_state
+        self.keep_alive_seconds = config.timeout_keep_alive
+        self.ceiling = limits.connection_ceiling()
+        self.arriving: Budget[Connection] = Budget(
+            limits.ARRIVING_BYTES, lambda connection: connection.drop_upload()
+        )
+        self.unread: Budget[Connection] = Budget(
+            limits.UNREAD_BYTES, lambda connection: connection.drop_reader()
+        )
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer: Date, which uvicorn renews each second."""
+        if self.state.default_headers is not self._default_headers:
+            self._default_headers = self.state.default_headers
+            self._default_lines = header_lines(self._default_headers)
+        return self._default_lines
+
+
+_fronts: WeakKeyDictionary[ServerState, Front] = WeakKeyDictionary()
+
+
+def front_of(config: Config, state: ServerState, app_state: dict[str, Any]) -> Front:
+    """The front of a running server, made for its first connection."""
+    front = _fronts.get(state)
+    if front is None:
+        front = _fronts[state] = Front(config, state, app_state)
+    return front
