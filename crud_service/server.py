@@ -75,6 +75,10 @@ class Server:
         seconds = perf_counter() - environ["chat.started"]
         self._log.note(known_by, method, "unknown", path, status, seconds)
 
+    def note_refusal(self, request_id: str, method: str, status: int) -> None:
+        """Log a request that the server refused."""
+        self._log.note(request_id, method, "unknown", "/", status, 0)
+
     def _answer(self, environ: Environ) -> Answer:
         """Called in a thread."""
         head: list[Any] = []

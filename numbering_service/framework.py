@@ -14,7 +14,8 @@ from contract.request_id import HEADER
 from numbering_service.creations import send_problem
 from numbering_service.requests import read_request_id, read_target
 from numbering_service.running import Running
-from web.asgi import Message, Receive, Scope, Send
+from web.asgi import Application, Message, Receive, Scope, Send
+from web.request import known_method
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +34,10 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     # The framework's pattern for a creation path is wider than ours.
     known = not path.startswith("/applications/") or read_target(path) is not None
     if isinstance(error, HTTPException) and error.status_code == 405 and known:
-        allow = (error.headers or {}).get("Allow", "GET")
-        return render(request, MethodNotAllowed(sorted(allow.split(", "))))
+        allow = set((error.headers or {}).get("Allow", "GET").split(", "))
+        if "GET" in allow:
+            allow.add("HEAD")
+        return render(request, MethodNotAllowed(sorted(allow)))
     return render(request, NotFound())
 
 
@@ -54,10 +57,27 @@ def render(request: Request, problem: Problem) -> Response:
     return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
 
 
+class HeadAsGet:
+    """Routes HEAD as GET, which the framework doesn't; the server leaves the body out."""
+
+    def __init__(self, api: FastAPI) -> None:
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope.get("method") == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        try:
+            await self._api(scope, receive, send)
+        finally:
+            if is_head:
+                scope["method"] = "HEAD"  # for the log
+
+
 class Observed:
     """Gives every request its id, and every answer its headers and its line in the log."""
 
-    def __init__(self, api: FastAPI, running: Callable[[], Running | None]) -> None:
+    def __init__(self, api: Application, running: Callable[[], Running | None]) -> None:
         self._api = api
         self._running = running
 
@@ -82,7 +102,7 @@ class Observed:
             # The route and not the path: what a stranger asks for must neither
             # be written raw into the log nor become a label of a metric.
             route = getattr(scope.get("route"), "path", "unknown")
-            parts.log.note(scope["method"], route, known_by, status, started)
+            parts.log.note(known_method(scope["method"]), route, known_by, status, started)
 
 
 class Answer:

@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI
@@ -40,7 +41,7 @@ class NumberingService:
         documentation.add_routes(self.api)
         operations.add_routes(self.api, lambda: self._running)
         framework.add_error_handlers(self.api)
-        self._framework = framework.Observed(self.api, lambda: self._running)
+        self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._running is not None and scope.get("method") == "POST":
@@ -49,6 +50,11 @@ class NumberingService:
                 await self._running.creations.answer(target, scope, receive, send)
                 return
         await self._framework(scope, receive, send)
+
+    def note_refusal(self, request_id: str, method: str, status: int) -> None:
+        """Log a request that the server refused."""
+        if self._running is not None:
+            self._running.log.note(method, "unknown", request_id, status, perf_counter())
 
     @asynccontextmanager
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from contract.problems import CONTENT_TYPE, Problem
-from contract.request_id import HEADER, request_id
+from contract.request_id import HEADER
 
 
 def _phrase(status: int) -> str:
@@ -24,9 +24,8 @@ CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
 BODILESS = frozenset({204, 304})
 
 
-def problem_answer(problem: Problem, path: str, given_id: str | None = None) -> tuple[bytes, bytes]:
-    """Header lines and body of a problem document."""
-    known_by = request_id(given_id)
+def problem_answer(problem: Problem, path: str, known_by: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a problem document; `known_by` is the request's id."""
     body = problem.render(path, known_by)
     headers = {
         "content-type": CONTENT_TYPE,

@@ -122,7 +122,9 @@ class _Exchange:
         if self._begun:
             self._request.abort()
         else:
-            self._request.answer(500, *problem_answer(InternalError(), self._request.path))
+            self._request.answer(
+                500, *problem_answer(InternalError(), self._request.path, self._request.id)
+            )
         self._complete()
 
     def _complete(self) -> None:

@@ -27,6 +27,11 @@ class Front:
         self.app = config.loaded_app
         # An application may take whole requests as they are.
         self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
+        # Called with the request id, the method and the status of each request that the
+        # server refuses before any application gets to see it.
+        self.note_refusal: Callable[[str, str, int], None] | None = getattr(
+            self.app, "note_refusal", None
+        )
         self.state = state
         self.app_state = app_state
         self.keep_alive_seconds = config.timeout_keep_alive

@@ -37,7 +37,7 @@ from web.body import Body, ChunkedBody, SizedBody
 from web.front import front_of
 from web.head import CHUNKED, Head, is_hopeless, parse_head
 from web.reader_watch import ReaderWatch
-from web.request import Request
+from web.request import Request, id_of, known_method
 
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -286,7 +286,7 @@ class Protocol(asyncio.Protocol):
                 return
         except Exception:
             logger.exception("a request failed")
-            request.answer(500, *problem_answer(InternalError(), request.path))
+            request.answer(500, *problem_answer(InternalError(), request.path, request.id))
             return
         self._run_asgi(request)
 
@@ -338,13 +338,14 @@ class Protocol(asyncio.Protocol):
         if self._transport.is_closing() or self._is_lingering:
             return
         head = self._head
-        given_id = None
-        if head is not None:
-            given_id = dict(head.headers).get(b"x-request-id", b"").decode("latin-1")
+        request_id = id_of([] if head is None else head.headers)
         path = "/" if head is None else head.raw_path.decode("ascii")
-        headers, body = problem_answer(problem, path, given_id)
+        headers, body = problem_answer(problem, path, request_id)
         if head is not None and head.method == "HEAD":
             body = b""
+        if self._front.note_refusal is not None:
+            method = "other" if head is None else known_method(head.method)
+            self._front.note_refusal(request_id, method, problem.status)
         status = STATUS_LINES[problem.status]
         self._transport.write(
             b"".join((status, headers, self._front.default_lines(), CLOSE, b"\r\n", body))

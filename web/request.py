@@ -3,7 +3,23 @@
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
+from contract.request_id import request_id
 from web.head import Headers
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def id_of(headers: Headers) -> str:
+    """The id that a request goes by: its X-Request-ID where that is harmless, or a fresh one."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return request_id(value.decode("latin-1"))
+    return request_id(None)
+
+
+def known_method(method: str) -> str:
+    """A method as logs and metrics may show it: clients can make up any word."""
+    return method if method in _METHODS else "other"
 
 
 class Connection(Protocol):
@@ -62,6 +78,11 @@ class Request:
         self.body = body
         self.started = started  # by `perf_counter`, when all of it had arrived
         self.on_disconnect: Callable[[], None] | None = None  # called if the client leaves
+
+    @property
+    def id(self) -> str:
+        """The id that it goes by; a fresh one each time where the client gave none."""
+        return id_of(self.headers)
 
     @property
     def is_disconnected(self) -> bool:

@@ -1,0 +1,166 @@
+"""The server in a test: bytes in, bytes out, with an application that tells what it read."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from web.protocol import Protocol
+from web.request import Request
+from web.serving import options
+
+
+class Seen(NamedTuple):
+    """A request as an application saw it."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+class Recorder:
+    """An application that keeps what it is asked and answers `ok`."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.refused: list[int] = []
+
+    def handle(self, request: Request) -> bool:
+        self.seen.append(
+            Seen(
+                request.method,
+                request.raw_path,
+                request.query,
+                tuple(request.headers),
+                request.body,
+            )
+        )
+        request.answer(200, b"content-length: 2\r\n", b"ok")
+        return True
+
+    def note_refusal(self, request_id: str, method: str, status: int) -> None:
+        self.refused.append(status)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("every request is handled")
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; a client that reads everything at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        assert not self.closed
+        self.written += data
+
+    def writelines(self, pieces: Iterable[Any]) -> None:
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+
+class Outcome(NamedTuple):
+    """What became of some bytes: what the application saw, and the statuses answered."""
+
+    seen: list[Seen]
+    statuses: list[int]
+
+
+class Machine:
+    """Connections without a network, one after the other, on a loop that runs when told to."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.app = Recorder()
+        settings: dict[str, Any] = options("127.0.0.1", 0) | {"factory": False}
+        self.config = uvicorn.Config(self.app, **settings)
+        self.config.load()
+        self.state = ServerState()
+
+    def read(self, pieces: Iterable[bytes], *, half_close: bool = False) -> Outcome:
+        """Feed a connection piece by piece."""
+        self.app.seen = []
+        transport = Transport()
+        connection = Protocol(self.config, self.state, {}, self.loop)
+        connection.connection_made(transport)
+        for piece in pieces:
+            if not transport.closed:
+                connection.data_received(piece)
+            self.turn(connection)
+        if half_close and not transport.closed:
+            if not connection.eof_received():
+                transport.close()
+            self.turn(connection)
+        connection.connection_lost(None)
+        return Outcome(self.app.seen, statuses(transport.written))
+
+    def turn(self, connection: Protocol) -> None:
+        """Let the loop do what is waiting: the next of pipelined requests."""
+        while connection._is_advancing:
+            self.loop.call_soon(self.loop.stop)
+            self.loop.run_forever()
+
+    def close(self) -> None:
+        self.loop.close()
+
+
+def statuses(written: bytes) -> list[int]:
+    """The statuses of the answers in a stream of them, 100 left out."""
+    found = []
+    while written:
+        head, _, written = written.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        status = int(lines[0].split()[1])
+        if status != 100:
+            lengths = [line for line in lines if line.lower().startswith(b"content-length")]
+            written = written[int(lengths[0].split(b":")[1]) :]
+            found.append(status)
+    return found
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[int]:
+    """Serve an application in a thread, on a port of its own: the port."""
+    settings: dict[str, Any] = options("127.0.0.1", 0) | {"factory": False, "lifespan": "off"}
+    server = uvicorn.Server(uvicorn.Config(app, **settings))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+def problem_code(written: bytes) -> str:
+    """The code of the problem document that an answer ends with."""
+    code: str = json.loads(written.partition(b"\r\n\r\n")[2])["code"]
+    return code
