@@ -127,9 +127,10 @@ REFUSED = {
     "a size beyond 2^64": refused(
         chunked(b"xy").replace(b"\r\n1\r\n", b"\r\nfffffffffffffffff\r\n", 1)
     ),
-    "a chunk that is longer than its size": refused(chunked(b"xy").replace(b"x\r\n", b"xx\r\n")),
+    "a chunk that is longer than its size": refused(chunked(b"qy").replace(b"q\r\n", b"qq\r\n")),
+    "other bytes than CRLF behind a chunk": refused(chunked(b"qy").replace(b"q\r\n", b"qAB")),
     "a bare LF behind a size": refused(chunked(b"xy").replace(b"\r\n1\r\n", b"\r\n1\n", 1)),
-    "a bare LF behind a chunk": refused(chunked(b"xy").replace(b"x\r\n", b"x\n")),
+    "a bare LF behind a chunk": refused(chunked(b"qy").replace(b"q\r\n", b"q\n")),
     "a trailer that is none": refused(chunked(b"xy", trailers=b"no colon\r\n")),
     "a length over the limit": refused(post(b"").replace(b": 0\r\n", b": 1048577\r\n"), 413),
     "a size over the limit": refused(
