@@ -158,7 +158,7 @@ class Protocol(asyncio.Protocol):
                 self._take_body(self._head, self._body, data)
                 return
             self._buffer = self._buffer + data if self._buffer else data
-            if self._request is None and not self._is_full:
+            if self._request is None and not self._is_full and not self._is_advancing:
                 self._take_request()
             else:
                 self._wait_for_turn()
@@ -182,9 +182,11 @@ class Protocol(asyncio.Protocol):
             self._take_request()
         except Problem as problem:
             self._refuse(problem)
-        if self._request is None and self._is_half_closed and not self._is_advancing:
+        if self._is_advancing:
+            return
+        if self._request is None and self._is_half_closed:
             self._close()
-        elif not self._buffer:
+        elif self._request is None or not self._buffer:
             self._resume_reading()
 
     def _take_request(self) -> None:
