@@ -182,6 +182,10 @@ class Protocol(asyncio.Protocol):
             self._take_request()
         except Problem as problem:
             self._refuse(problem)
+        self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        """Read on, unless there is more in the buffer than what is being read of a request."""
         if self._is_advancing:
             return
         if self._request is None and self._is_half_closed:

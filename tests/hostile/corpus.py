@@ -69,9 +69,7 @@ def creations(chat: str) -> dict[str, Shot]:
             (201,),
             ("t",),
         ),
-        "raw UTF-8 in the query": Shot(
-            ask(f"{post}?body=東京 é".replace(" ", "+")), (201,), ("東京 é",)
-        ),
+        "raw UTF-8 in the query": Shot(ask(f"{post}?body=東京+é"), (201,), ("東京 é",)),
         "the second upgrades": Shot(
             ask(post, "", say("first")) + ask(post, UPGRADE, say("second")),
             (201, 201),
