@@ -13,10 +13,15 @@ from web.budget import Budget
 from web.request import Request
 
 
-class Connection(Protocol):
-    """What the budgets need of a connection."""
+class Upload(Protocol):
+    """A connection on which a request arrives."""
 
     def drop_upload(self) -> None: ...
+
+
+class Reader(Protocol):
+    """A connection on which an answer is taken."""
+
     def drop_reader(self) -> None: ...
 
 
@@ -36,11 +41,11 @@ class Front:
         self.app_state = app_state
         self.keep_alive_seconds = config.timeout_keep_alive
         self.ceiling = limits.connection_ceiling()
-        self.arriving: Budget[Connection] = Budget(
-            limits.ARRIVING_BYTES, lambda connection: connection.drop_upload()
+        self.arriving: Budget[Upload] = Budget(
+            limits.ARRIVING_BYTES, lambda upload: upload.drop_upload()
         )
-        self.unread: Budget[Connection] = Budget(
-            limits.UNREAD_BYTES, lambda connection: connection.drop_reader()
+        self.unread: Budget[Reader] = Budget(
+            limits.UNREAD_BYTES, lambda reader: reader.drop_reader()
         )
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_lines = b""

@@ -6,7 +6,6 @@ signals and the lifespan. One request is answered before the next is read.
 
 import asyncio
 import logging
-import math
 from time import perf_counter
 from typing import Any, cast
 from urllib.parse import unquote
@@ -24,31 +23,21 @@ from contract.problems import (
     RequestTimeout,
 )
 from web import asgi, limits
-from web.answers import (
-    BODILESS,
-    CHUNKED_LINE,
-    CLOSE,
-    CONTINUE,
-    KEEP_ALIVE,
-    STATUS_LINES,
-    problem_answer,
-)
+from web.answers import CONTINUE, problem_answer
 from web.body import Body, ChunkedBody, SizedBody
 from web.front import front_of
 from web.head import CHUNKED, Head, is_hopeless, parse_head
 from web.reader_watch import ReaderWatch
-from web.request import Request, id_of, known_method
+from web.request import Request
+from web.writer import Writer
 
 _END_OF_HEAD = b"\r\n\r\n"
 
 logger = logging.getLogger(__name__)
 
 
-class Protocol(asyncio.Protocol):
-    """Reads one request at a time, and writes its answer."""
-
-    _transport: asyncio.Transport
-    _watch: ReaderWatch
+class Protocol(Writer):
+    """Reads one request at a time, and hands it over."""
 
     def __init__(
         self,
@@ -57,29 +46,17 @@ class Protocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._front = front_of(config, server_state, app_state)
-        self._loop = _loop or asyncio.get_running_loop()
+        loop = _loop or asyncio.get_running_loop()
+        super().__init__(front_of(config, server_state, app_state), loop)
         # What is arriving.
         self._buffer = b""
         self._searched = 0  # of the buffer, without the end of a head
         self._head: Head | None = None
         self._body: Body | None = None
-        # What is being answered.
-        self._request: Request | None = None
-        self._keep_alive = True
-        self._pinned = 0
-        self._is_begun = self._is_chunked = self._is_silent = False
-        self._length_left: int | None = None
-        self._room: asyncio.Future[None] | None = None
         # The connection.
-        self._is_advancing = self._is_paused = self._is_full = False
-        self._is_draining = self._is_half_closed = False
-        self._is_lingering = False
-        self._droppable = limits.LINGER_BYTES
-        self._is_late_a_timeout = True
-        self._deadline = math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = math.inf
+        self._is_advancing = self._is_paused = False
+        self._is_draining = False
+        self._is_idle = False  # between two requests, where being late is no fault
 
     # The connection begins and ends.
 
@@ -95,18 +72,15 @@ class Protocol(asyncio.Protocol):
         elif beyond > 0:
             self._refuse(Overloaded())
         else:
-            self._set_deadline(limits.READ_SECONDS)
+            self._deadline.set(limits.READ_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         connections: set[Any] = self._front.state.connections
         connections.discard(self)
         self._watch.stop()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._front.arriving.release(self)
+        self._deadline.close()
         self._front.unread.release(self)
-        self._buffer, self._head, self._body = b"", None, None
+        self._forget_input()
         request = self._request
         if request is not None:
             on_disconnect = request.on_disconnect
@@ -137,13 +111,6 @@ class Protocol(asyncio.Protocol):
     def _close_arriving(self) -> None:
         if self._request is None:
             self._refuse(RequestTimeout())
-
-    def _close(self) -> None:
-        """Close once the client has taken everything, or takes nothing any more."""
-        if not self._transport.is_closing():
-            self._transport.close()
-            if self._transport.get_write_buffer_size():
-                self._watch.start()
 
     # Reading.
 
@@ -240,8 +207,8 @@ class Protocol(asyncio.Protocol):
         if is_hopeless(buffer, self._searched):
             raise MalformedRequest
         if self._searched == 0:
-            self._is_late_a_timeout = True
-            self._set_deadline(limits.READ_SECONDS)
+            self._is_idle = False
+            self._deadline.set(limits.READ_SECONDS)
         self._searched = max(len(buffer) - 3, 0)
         if not self._front.arriving.hold(self, len(buffer)):
             raise Overloaded
@@ -249,9 +216,9 @@ class Protocol(asyncio.Protocol):
     def _take_body(self, head: Head, body: Body, data: bytes) -> None:
         rest = body.feed(data)
         if rest is None:
-            if not self._is_late_a_timeout:
-                self._is_late_a_timeout = True
-                self._set_deadline(limits.READ_SECONDS)
+            if self._is_idle:
+                self._is_idle = False
+                self._deadline.set(limits.READ_SECONDS)
             if not self._front.arriving.hold(self, len(body.data)):
                 raise Overloaded
             return
@@ -268,8 +235,8 @@ class Protocol(asyncio.Protocol):
                 self._head = head
                 raise Overloaded
             self._pinned = len(body)
-        self._deadline = math.inf
-        self._is_late_a_timeout = False
+        self._deadline.clear()
+        self._is_idle = True
         self._keep_alive = head.keep_alive and not self._is_draining
         raw_path = head.raw_path
         path = raw_path.decode("ascii")
@@ -314,61 +281,36 @@ class Protocol(asyncio.Protocol):
             self._is_paused = False
             self._transport.resume_reading()
 
-    # Time.
+    def _is_last(self) -> bool:
+        return self._is_half_closed and not self._buffer
 
-    def _set_deadline(self, seconds: float) -> None:
-        """Expect something within so many seconds; a timer that runs already is kept."""
-        deadline = self._deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer_at > deadline:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._check_deadline)
+    def _forget_input(self) -> None:
+        self._front.arriving.release(self)
+        self._buffer, self._head, self._body = b"", None, None
 
-    def _check_deadline(self) -> None:
-        self._timer = None
-        left = self._deadline - self._loop.time()
-        if left == math.inf:
+    def _refused_head(self) -> Head | None:
+        return self._head
+
+    def _go_on(self) -> None:
+        if self._is_lingering:
             return
-        if left > 0.001:
-            self._set_deadline(left)
-        elif self._is_lingering or not self._is_late_a_timeout:
+        has_more = bool(self._buffer) or self._is_paused
+        if not self._keep_alive:
+            if has_more:
+                self._linger()
+            else:
+                self._close()
+        elif not has_more:
+            self._deadline.set(self._front.keep_alive_seconds)
+        elif not self._is_advancing:
+            self._is_advancing = True
+            self._loop.call_soon(self._advance)
+
+    def _close_late(self) -> None:
+        if self._is_lingering or self._is_idle:
             self._close()
         else:
             self._refuse(RequestTimeout())
-
-    # Refusing.
-
-    def _refuse(self, problem: Problem) -> None:
-        """Answer a request that no application gets to see, and close the connection."""
-        if self._transport.is_closing() or self._is_lingering:
-            return
-        head = self._head
-        request_id = id_of([] if head is None else head.headers)
-        path = "/" if head is None else head.raw_path.decode("ascii")
-        headers, body = problem_answer(problem, path, request_id)
-        if head is not None and head.method == "HEAD":
-            body = b""
-        if self._front.note_refusal is not None:
-            method = "other" if head is None else known_method(head.method)
-            self._front.note_refusal(request_id, method, problem.status)
-        status = STATUS_LINES[problem.status]
-        self._transport.write(
-            b"".join((status, headers, self._front.default_lines(), CLOSE, b"\r\n", body))
-        )
-        self._linger()
-
-    def _linger(self) -> None:
-        """Close, with time for the client to read the answer while it is still sending."""
-        self._front.arriving.release(self)
-        self._buffer, self._head, self._body = b"", None, None
-        self._is_lingering = True
-        if self._is_half_closed:
-            self._close()
-            return
-        self._transport.write_eof()
-        self._resume_reading()
-        self._set_deadline(limits.LINGER_SECONDS)
 
     def drop_upload(self) -> None:
         """Give way to requests that make more progress."""
@@ -377,124 +319,3 @@ class Protocol(asyncio.Protocol):
         else:
             self._buffer = b""
             self._keep_alive = False
-
-    # Writing.
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        request, transport = self._request, self._transport
-        if request is None or transport.is_closing():
-            return
-        if self._is_begun:
-            self.abort()
-            return
-        lines = (STATUS_LINES[status], headers, self._front.default_lines(), self._persistence())
-        if request.method == "HEAD":
-            body = b""
-        if len(body) > limits.UNREAD_BYTES_A_CONNECTION:
-            transport.writelines((b"".join((*lines, b"\r\n")), body))
-        else:
-            transport.write(b"".join((*lines, b"\r\n", body)))
-        self._finish(request)
-
-    def begin(self, status: int, headers: bytes, length: int | None) -> None:
-        request, transport = self._request, self._transport
-        if request is None or transport.is_closing() or self._is_begun:
-            return
-        self._is_begun = True
-        self._is_silent = request.method == "HEAD" or status in BODILESS
-        self._is_chunked = length is None and not self._is_silent and request.version == "1.1"
-        self._length_left = None if self._is_silent else length
-        if length is None and not self._is_silent and request.version == "1.0":
-            self._keep_alive = False  # the end of the connection is the end of the answer
-        framing = CHUNKED_LINE if self._is_chunked else b""
-        lines = (headers, framing, self._front.default_lines(), self._persistence())
-        transport.write(b"".join((STATUS_LINES[status], *lines, b"\r\n")))
-
-    def write(self, chunk: bytes) -> None:
-        if not chunk or self._is_silent or self._transport.is_closing():
-            return
-        if self._is_chunked:
-            self._transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
-            return
-        if self._length_left is not None:
-            self._length_left -= len(chunk)
-            if self._length_left < 0:
-                self.abort()
-                return
-        self._transport.write(chunk)
-
-    def end(self) -> None:
-        request = self._request
-        if request is None or self._transport.is_closing():
-            return
-        if not self._is_begun or self._length_left:
-            self.abort()  # the client must not wait for what never comes
-            return
-        if self._is_chunked:
-            self._transport.write(b"0\r\n\r\n")
-        self._finish(request)
-
-    def abort(self) -> None:
-        self._transport.abort()
-
-    async def writable(self) -> None:
-        if self._is_full and not self._transport.is_closing():
-            if self._room is None or self._room.done():
-                self._room = self._loop.create_future()
-            await self._room
-
-    def _persistence(self) -> bytes:
-        """The line that says whether the connection goes on; none where that is understood."""
-        if self._is_half_closed and not self._buffer:
-            self._keep_alive = False
-        if not self._keep_alive:
-            return CLOSE
-        request = self._request
-        return KEEP_ALIVE if request is not None and request.version == "1.0" else b""
-
-    def _finish(self, request: Request) -> None:
-        """Go on to the next request, or close."""
-        self._leave_request(request)
-        if not self._keep_alive:
-            if self._buffer or self._is_paused:
-                self._linger()
-            else:
-                self._close()
-        elif self._buffer or self._is_paused:
-            if not self._is_advancing:
-                self._is_advancing = True
-                self._loop.call_soon(self._advance)
-        else:
-            self._set_deadline(self._front.keep_alive_seconds)
-
-    def _leave_request(self, request: Request) -> None:
-        self._request = None
-        self._is_begun = False
-        if self._pinned:
-            self._front.arriving.unpin(self._pinned)
-            self._pinned = 0
-        if self._room is not None:
-            if not self._room.done():
-                self._room.set_result(None)
-            self._room = None
-        request.detach()
-
-    def pause_writing(self) -> None:
-        self._is_full = True
-        self._watch.start()
-        if not self._front.unread.hold(self, self._transport.get_write_buffer_size()):
-            self.abort()
-
-    def resume_writing(self) -> None:
-        self._is_full = False
-        self._watch.stop()
-        self._front.unread.release(self)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        if self._request is None and not self._is_advancing and (self._buffer or self._is_paused):
-            self._is_advancing = True
-            self._loop.call_soon(self._advance)
-
-    def drop_reader(self) -> None:
-        """Give way to clients that read."""
-        self.abort()

@@ -1,0 +1,52 @@
+"""A deadline that moves with every request, at the price of an assignment."""
+
+import asyncio
+import math
+from collections.abc import Callable
+
+# Timers may fire a little early; what is due within this is due.
+_RESOLUTION_SECONDS = 0.001
+
+
+class Deadline:
+    """Calls back when it has passed.
+
+    Moving it later leaves its timer alone, which looks at the deadline when it
+    fires: a busy connection makes a timer every minute or so, not one a request.
+    """
+
+    __slots__ = ("_at", "_loop", "_overdue", "_timer", "_timer_at")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, overdue: Callable[[], None]) -> None:
+        self._loop = loop
+        self._overdue = overdue
+        self._at = self._timer_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """Expect something within so many seconds from now."""
+        self._at = self._loop.time() + seconds
+        if self._timer is not None:
+            if self._timer_at <= self._at:
+                return
+            self._timer.cancel()
+        self._timer_at = self._at
+        self._timer = self._loop.call_at(self._at, self._check)
+
+    def clear(self) -> None:
+        """Expect nothing for now."""
+        self._at = math.inf
+
+    def close(self) -> None:
+        """Leave no timer behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        self._timer = None
+        left = self._at - self._loop.time()
+        if left <= _RESOLUTION_SECONDS:
+            self._overdue()
+        elif left < math.inf:
+            self.set(left)
