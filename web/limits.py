@@ -30,7 +30,7 @@ UNREAD_BYTES = 64 * MIB
 UNREAD_BYTES_A_CONNECTION = 64 * KIB
 
 # Time, in seconds.
-READ_SECONDS = 30.0  # for a head, and for a body, to arrive
+READ_SECONDS = 30.0  # for a request to arrive, from its first byte; and for that to come
 KEEP_ALIVE_SECONDS = 75.0  # between two requests
 WRITE_SECONDS = 20.0  # without a byte read by the client
 # A refused client may still be sending: what it sends is read and dropped for a

@@ -56,7 +56,8 @@ class Protocol(Writer):
         # The connection.
         self._is_advancing = self._is_paused = False
         self._is_draining = False
-        self._is_idle = False  # between two requests, where being late is no fault
+        self._is_arriving = False  # a part of a request is there
+        self._is_reused = False  # to be late between two requests is no fault
 
     # The connection begins and ends.
 
@@ -206,19 +207,21 @@ class Protocol(Writer):
             raise HeadersTooLarge
         if is_hopeless(buffer, self._searched):
             raise MalformedRequest
-        if self._searched == 0:
-            self._is_idle = False
-            self._deadline.set(limits.READ_SECONDS)
+        self._expect_rest()
         self._searched = max(len(buffer) - 3, 0)
         if not self._front.arriving.hold(self, len(buffer)):
             raise Overloaded
 
+    def _expect_rest(self) -> None:
+        """Give a request so many seconds from its first piece."""
+        if not self._is_arriving:
+            self._is_arriving = True
+            self._deadline.set(limits.READ_SECONDS)
+
     def _take_body(self, head: Head, body: Body, data: bytes) -> None:
         rest = body.feed(data)
         if rest is None:
-            if self._is_idle:
-                self._is_idle = False
-                self._deadline.set(limits.READ_SECONDS)
+            self._expect_rest()
             if not self._front.arriving.hold(self, len(body.data)):
                 raise Overloaded
             return
@@ -236,7 +239,8 @@ class Protocol(Writer):
                 raise Overloaded
             self._pinned = len(body)
         self._deadline.clear()
-        self._is_idle = True
+        self._is_arriving = False
+        self._is_reused = True
         self._keep_alive = head.keep_alive and not self._is_draining
         raw_path = head.raw_path
         path = raw_path.decode("ascii")
@@ -307,7 +311,7 @@ class Protocol(Writer):
             self._loop.call_soon(self._advance)
 
     def _close_late(self) -> None:
-        if self._is_lingering or self._is_idle:
+        if self._is_lingering or (self._is_reused and not self._is_arriving):
             self._close()
         else:
             self._refuse(RequestTimeout())

@@ -27,7 +27,15 @@ EVERYTHING = "\n".join(TEXTS.values())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = {
     path: path.read_text()
-    for folder in ("contract", "numbering_service", "crud_service", "local_stack", "bench", "tests")
+    for folder in (
+        "contract",
+        "web",
+        "numbering_service",
+        "crud_service",
+        "local_stack",
+        "bench",
+        "tests",
+    )
     for path in (ROOT / folder).rglob("*.py")
     if "node_modules" not in path.parts
 }

@@ -156,6 +156,16 @@ def test_a_slow_body_that_moves_on_is_ended_too(patience: None) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
+def test_a_connection_that_was_opened_early_gives_its_request_all_the_time(patience: None) -> None:
+    raw = post(b"hello", b"Connection: close")
+    with serving(Later()) as port, connected(port) as client:
+        time.sleep(0.3)
+        client.sendall(raw[:-1])
+        time.sleep(0.3)
+        client.sendall(raw[-1:])
+        assert statuses(read_to_end(client)) == [200]
+
+
 def test_an_idle_connection_is_closed_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "KEEP_ALIVE_SECONDS", 1)
     with serving(Later()) as port:
