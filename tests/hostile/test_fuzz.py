@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.unit.web_corpus import ACCEPTED, REFUSED
 from tests.unit.web_server import Machine, Outcome
 
-EXAMPLES = 4000
+EXAMPLES = 10_000
 SHORT = [case.raw for case in (*ACCEPTED.values(), *REFUSED.values()) if len(case.raw) < 1000]
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b" ", b"\t", b":", b";", b",", b"0", b"1", b"f", b"\x00",
