@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 
 import httptools
 
-from contract.problems import BodyTooLarge, MalformedRequest
+from contract.problems import MalformedRequest
 from web import limits
 
 Headers = list[tuple[bytes, bytes]]
@@ -73,7 +73,7 @@ def is_hopeless(part: bytes, start: int) -> bool:
 
 
 def parse_head(data: bytes) -> Head:
-    """Parse a head, its blank line included; raises MalformedRequest or BodyTooLarge."""
+    """Parse a head, its blank line included; raises MalformedRequest."""
     line_end = data.find(b"\r\n")
     try:
         method, target, http_version = data[:line_end].split(b" ")
@@ -175,12 +175,16 @@ def _persists(connection: bytes, keep_alive: bool) -> bool:
 
 
 def _parse_length(digits: bytes) -> int:
-    """A Content-Length; its zeros in front are bounded by the head, and the rest by us."""
+    """A Content-Length; its zeros in front are bounded by the head, and the rest by us.
+
+    One beyond the bound comes back as one byte too many: the connection refuses it, with the
+    path and the id of the request.
+    """
     if not digits.isdigit():
         raise MalformedRequest
     digits = digits.lstrip(b"0")
     if len(digits) > _MAX_LENGTH_DIGITS or int(digits or b"0") > limits.BODY_BYTES:
-        raise BodyTooLarge
+        return limits.BODY_BYTES + 1
     return int(digits or b"0")
 
 

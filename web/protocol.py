@@ -175,14 +175,15 @@ class Protocol(Writer):
         rest = buffer[end + 4 :]
         self._searched = 0
         length = head.length
+        if length > limits.BODY_BYTES:
+            self._buffer, self._head = b"", head
+            raise BodyTooLarge
         if 0 <= length <= len(rest):
             self._buffer = rest[length:]
             self._dispatch(head, rest[:length])
             return
         self._buffer = b""
         self._head = head
-        if length > limits.BODY_BYTES:
-            raise BodyTooLarge
         self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
         self._take_body(head, self._body, rest)
         if self._body is not None and head.expects_continue and not rest:
