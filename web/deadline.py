@@ -8,6 +8,10 @@ from collections.abc import Callable
 _RESOLUTION_SECONDS = 0.001
 
 
+def _nothing() -> None:
+    """What a closed deadline calls."""
+
+
 class Deadline:
     """Calls back when it has passed.
 
@@ -38,10 +42,11 @@ class Deadline:
         self._at = math.inf
 
     def close(self) -> None:
-        """Leave no timer behind."""
+        """Leave neither a timer nor a cycle of references behind."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._overdue = _nothing
 
     def _check(self) -> None:
         self._timer = None

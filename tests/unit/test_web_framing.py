@@ -1,5 +1,6 @@
 """One request is one request, wherever the network cuts it."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,14 @@ def machine() -> Iterator[Machine]:
     machine = Machine()
     yield machine
     machine.close()
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 def check(outcome: Outcome, *cases: Case) -> None:
@@ -89,3 +98,12 @@ def test_no_header_of_the_connection_reaches_an_application(machine: Machine, ca
         names = {name for name, _ in request.headers}
         assert not names & {b"connection", b"upgrade", b"http2-settings", b"x-a"}
         assert all(name == name.lower() for name in names)
+
+
+@pytest.mark.parametrize("raw", [NEXT, NEXT[:-1], NEXT[:9], b"rubbish\n", b""])
+def test_a_closed_connection_is_freed_without_the_collector(
+    machine: Machine, no_collector: None, raw: bytes
+) -> None:
+    machine.read([raw])
+    assert machine.last is not None
+    assert machine.last() is None

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -101,6 +102,7 @@ class Machine:
         self.config = uvicorn.Config(self.app, **settings)
         self.config.load()
         self.state = ServerState()
+        self.last: weakref.ref[Protocol] | None = None
 
     def read(self, pieces: Iterable[bytes], *, half_close: bool = False) -> Outcome:
         """Feed a connection piece by piece."""
@@ -117,6 +119,7 @@ class Machine:
                 transport.close()
             self.turn(connection)
         connection.connection_lost(None)
+        self.last = weakref.ref(connection)
         return Outcome(self.app.seen, statuses(transport.written))
 
     def turn(self, connection: Protocol) -> None:
