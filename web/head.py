@@ -72,6 +72,17 @@ def is_hopeless(part: bytes, start: int) -> bool:
     return _HOPELESS.search(part, max(0, start - 1)) is not None
 
 
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """Skip empty lines in front of a request, as RFC 9112 asks for; half of one is kept."""
+    rest = buffer.lstrip(b"\r\n")
+    skipped = buffer[: len(buffer) - len(rest)]
+    if skipped.endswith(b"\r") and not rest:
+        skipped, rest = skipped[:-1], b"\r"
+    if skipped.count(b"\r\n") * 2 != len(skipped):
+        raise MalformedRequest
+    return rest
+
+
 def parse_head(data: bytes) -> Head:
     """Parse a head, its blank line included; raises MalformedRequest."""
     line_end = data.find(b"\r\n")

@@ -26,7 +26,7 @@ from web import asgi, limits
 from web.answers import CONTINUE, problem_answer
 from web.body import Body, ChunkedBody, SizedBody
 from web.front import front_of
-from web.head import CHUNKED, Head, is_hopeless, parse_head
+from web.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_lines
 from web.reader_watch import ReaderWatch
 from web.request import Request
 from web.writer import Writer
@@ -163,7 +163,8 @@ class Protocol(Writer):
 
     def _take_request(self) -> None:
         """Take the next request out of the buffer, as far as it has arrived."""
-        self._skip_empty_lines()
+        if self._buffer.startswith(b"\r\n"):
+            self._buffer = skip_empty_lines(self._buffer)
         buffer = self._buffer
         end = buffer.find(_END_OF_HEAD, self._searched)
         if end < 0:
@@ -188,17 +189,6 @@ class Protocol(Writer):
         self._take_body(head, self._body, rest)
         if self._body is not None and head.expects_continue and not rest:
             self._transport.write(CONTINUE)
-
-    def _skip_empty_lines(self) -> None:
-        """Skip empty lines in front of a request, as RFC 9112 asks for."""
-        if self._searched == 0 and self._buffer.startswith(b"\r\n"):
-            rest = self._buffer.lstrip(b"\r\n")
-            skipped = self._buffer[: len(self._buffer) - len(rest)]
-            if skipped.endswith(b"\r") and not rest:
-                skipped, rest = skipped[:-1], b"\r"
-            if skipped.count(b"\r\n") * 2 != len(skipped):
-                raise MalformedRequest
-            self._buffer = rest
 
     def _keep_part_of_head(self) -> None:
         buffer = self._buffer
