@@ -4,7 +4,7 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
-FOLDERS := contract numbering_service crud_service local_stack tests bench
+FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
