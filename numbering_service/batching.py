@@ -1,41 +1,84 @@
-"""Group commit: requests that arrive while a script call is in flight are the next call.
+"""Group commit: creations that arrive while a script call is in flight are the next call.
 
 No timer and no added latency: an idle service sends a batch of one at once, a
 busy one shares each round trip, and each fsync of Redis, among many requests
-(the "group commit" of DeWitt et al., SIGMOD 1984).
+(the "group commit" of DeWitt et al., SIGMOD 1984). A second batch goes out
+behind the first, so that Redis works while we read and write HTTP.
+
+No task and no future stands behind a request: the script's reply settles it.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
+from secrets import token_hex
+from typing import Any, Protocol
 
 from contract.problems import Overloaded, Problem
-from numbering_service.creation import Created, Creation
+from numbering_service.creation import Creation
 from numbering_service.metrics import BATCH_SIZE
-from numbering_service.numbers import Answer, Numbers, away
+from numbering_service.numbers import Answer, NumbersScript, not_sent, outcome_unknown, read_reply
+from numbering_service.redis_address import Address
+from numbering_service.sending import MAX_IN_FLIGHT, Sender
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
-Waiting = tuple[Creation, "asyncio.Future[Created | None]"]
+
+class Asked(Protocol):
+    """A creation that somebody waits for."""
+
+    @property
+    def creation(self) -> Creation:
+        """What is to be created."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds in memory while it waits."""
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+
+    def settle(self, answer: Answer) -> None:
+        """Take the answer. None: the sequence has to be seeded first."""
+
+    def abandon(self) -> None:
+        """Take note that it was left out, since nobody was there any more."""
 
 
 class Batcher:
-    """Gathers creations and numbers them together, one batch in flight at a time."""
+    """Gathers creations and numbers them together."""
 
     def __init__(
-        self, numbers: Numbers, *, max_waiting: int, wake_up: Callable[[str], None]
+        self,
+        redis_url: str,
+        *,
+        max_backlog: int,
+        max_waiting: int,
+        patience_seconds: float,
+        wake_up: Callable[[str], None],
     ) -> None:
-        self._numbers = numbers
+        self._sender = Sender(
+            Address.from_url(redis_url),
+            NumbersScript(max_backlog=max_backlog),
+            patience_seconds=patience_seconds,
+            on_done=self._finish,
+        )
         self._max_waiting = max_waiting
         self._wake_up = wake_up
-        self._waiting: deque[Waiting] = deque()
-        self._sender: asyncio.Task[None] | None = None
-        # Asked for once: each call asks the system for the process id, which took
-        # a seventh of a creation's time.
+        self._waiting: deque[Asked] = deque()
+        self._waiting_bytes = 0
+        self._batches: deque[list[Asked]] = deque()
+        self._is_scheduled = False
+        self._idle: asyncio.Future[None] | None = None
+        prefix = token_hex(8)
+        self._batch_ids = (f"{prefix}-{number}" for number in count(1))
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -43,66 +86,99 @@ class Batcher:
         """How many creations wait for a batch."""
         return len(self._waiting)
 
-    async def submit(self, creation: Creation) -> Created | None:
-        """Number a creation; None when its sequence has to be seeded first.
+    def submit(self, asked: Asked) -> None:
+        """Number a creation; its answer goes to `asked.settle`.
 
-        Raises Overloaded when too many wait already, StoreUnavailable when
-        Redis stays away, KeyReused for an idempotency key with another payload.
-        Cancelling the caller takes nobody else's place in the batch away.
+        Raises Overloaded when too much waits already.
         """
-        if len(self._waiting) >= self._max_waiting:
+        full = len(self._waiting) >= self._max_waiting
+        if full or self._waiting_bytes + asked.size > MAX_WAITING_BYTES:
             raise Overloaded
-        future: asyncio.Future[Created | None] = self._loop.create_future()
-        self._waiting.append((creation, future))
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send_all())
-        return await future
+        self._waiting.append(asked)
+        self._waiting_bytes += asked.size
+        if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
+            # What else this turn of the loop reads comes along.
+            self._is_scheduled = True
+            self._loop.call_soon(self._send_next)
 
-    async def drain(self) -> None:
-        """Wait until everything submitted was answered."""
-        if self._sender is not None:
-            await self._sender
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything submitted is settled, and then refuse the rest."""
+        if self._batches or self._waiting:
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle], timeout=seconds)
+            self._idle = None
+        self._refuse_waiting()
 
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                await self._send(self._take_batch())
-        finally:
-            self._sender = None
+    async def aclose(self) -> None:
+        """Give up what is in flight and close the connection."""
+        await self._sender.aclose()
 
-    def _take_batch(self) -> list[Waiting]:
-        """The next batch; a request whose client has gone by now is left out."""
-        batch: list[Waiting] = []
-        size = 0
-        while self._waiting and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
-            waiting = self._waiting.popleft()
-            if not waiting[1].done():
-                batch.append(waiting)
-                size += len(waiting[0].body)
+    def _send_next(self) -> None:
+        self._is_scheduled = False
+        batch = self._take_batch() if len(self._batches) < MAX_IN_FLIGHT else []
+        if batch:
+            self._batches.append(batch)
+            self._sender.send(next(self._batch_ids), [asked.creation for asked in batch])
+        self._tell_if_idle()
+
+    def _take_batch(self) -> list[Asked]:
+        """The next batch; a creation whose client has left by now is left out."""
+        batch: list[Asked] = []
+        waiting, size = self._waiting, 0
+        while waiting and len(batch) < MAX_BATCH:
+            size += waiting[0].size
+            if size > MAX_BATCH_BYTES and batch:
+                break
+            asked = waiting.popleft()
+            self._waiting_bytes -= asked.size
+            if asked.is_disconnected:
+                asked.abandon()
+            else:
+                batch.append(asked)
         return batch
 
-    async def _send(self, batch: list[Waiting]) -> None:
-        if not batch:
-            return
-        try:
-            wake, answers = await self._numbers.next_numbers([creation for creation, _ in batch])
-        except Problem as problem:
-            wake, answers = False, [problem] * len(batch)
-        except Exception:
-            _log.exception("a batch failed")
-            wake, answers = False, [away()] * len(batch)
+    def _finish(self, outcome: Any) -> None:
+        """Settle the oldest batch in flight by the script's reply, or by the Problem it met."""
+        batch = self._batches.popleft()
+        wake, answers = read_outcome(outcome, len(batch))
         BATCH_SIZE.observe(len(batch))
-        for (_, future), answer in zip(batch, answers, strict=True):
-            settle(future, answer)
+        for asked, answer in zip(batch, answers, strict=True):
+            settle(asked, answer)
         if wake:
-            self._wake_up(batch[0][0].request_id)
+            self._wake_up(batch[0].creation.request_id)
+        if self._sender.is_away:
+            # Patience has run out: nobody has to find that out for themselves.
+            self._refuse_waiting()
+        self._send_next()
+
+    def _tell_if_idle(self) -> None:
+        if self._idle is not None and not self._idle.done() and not self._batches:
+            self._idle.set_result(None)
+
+    def _refuse_waiting(self) -> None:
+        refused, self._waiting = self._waiting, deque()
+        self._waiting_bytes = 0
+        for asked in refused:
+            settle(asked, not_sent())
 
 
-def settle(future: "asyncio.Future[Created | None]", answer: Answer) -> None:
-    """Hand an answer to whoever waits for it, unless they have gone."""
-    if future.done():
-        return
-    if isinstance(answer, Problem):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+def read_outcome(outcome: Any, size: int) -> tuple[bool, Sequence[Answer]]:
+    """Whether to wake a persister, and the answers of a batch, whatever became of it."""
+    if isinstance(outcome, Problem):
+        return False, [outcome] * size
+    try:
+        wake, answers = read_reply(outcome)
+        if len(answers) == size:
+            return wake, answers
+        _log.error("a batch of %d got %d answers", size, len(answers))
+    except (TypeError, ValueError):
+        _log.exception("a reply cannot be read")
+    return False, [outcome_unknown()] * size
+
+
+def settle(asked: Asked, answer: Answer) -> None:
+    """Hand an answer over; one that cannot be sent must not keep the others from theirs."""
+    try:
+        asked.settle(answer)
+    except Exception:
+        _log.exception("answering failed", extra={"request_id": asked.creation.request_id})

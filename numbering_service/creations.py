@@ -1,109 +1,201 @@
-"""The two creation paths, answered in front of the framework's middleware and routing.
+"""Creates chats and messages: read a request, batch it, answer it when the script replies.
 
-A batch of requests costs one round trip to Redis; next to that, routing and
-middleware would cost the most. So this ASGI callable answers the two paths
-itself, and hands every other request to the FastAPI application.
+A request is an object here and nothing more: no task, no future. Whatever
+brought it (the HTTP server's own requests, or an ASGI request of the framework)
+is read, validated and answered by the same lines.
 """
 
+import asyncio
 import logging
-from time import perf_counter
 
-from contract.problems import CONTENT_TYPE, InternalError, Problem, StoreUnavailable
-from contract.request_id import HEADER
+from contract.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from numbering_service.access_log import AccessLog
-from numbering_service.batching import Batcher
+from numbering_service.batching import Batcher, settle
 from numbering_service.creation import Created, Creation
+from numbering_service.numbers import Answer
 from numbering_service.requests import (
+    Request,
     Target,
     read_creation,
-    read_head,
     read_request_id,
+    read_target,
 )
 from numbering_service.seeding import Seeding
-from web.asgi import REQUEST, Receive, Scope, Send
+from web.answers import problem_answer
 
 MAX_SEEDINGS = 5
+# What an object costs that waits, beside the body that it holds.
+OVERHEAD_BYTES = 1024
+CLIENT_CLOSED = 499
 
 _CREATED = (
     "content-type: application/json\r\n"
     "x-content-type-options: nosniff\r\n"
     "cache-control: no-store\r\n"
 )
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
-_NO_STORE = (b"cache-control", b"no-store")
-_PROBLEM = (b"content-type", CONTENT_TYPE.encode())
-_REQUEST_ID = HEADER.lower().encode()
 
 _log = logging.getLogger(__name__)
 
 
-class Creations:
-    """Creates chats and messages; every other request goes on to `framework`."""
+class Asked:
+    """A creation and the request that asked for it."""
 
-    def __init__(self, batcher: Batcher, seeding: Seeding, log: AccessLog, public_url: str) -> None:
+    __slots__ = ("_creations", "creation", "request", "seedings", "size", "target")
+
+    def __init__(
+        self, creations: "Creations", creation: Creation, request: Request, target: Target
+    ) -> None:
+        self._creations = creations
+        self.creation = creation
+        self.request = request
+        self.target = target
+        self.size = len(request.body) + OVERHEAD_BYTES
+        self.seedings = 0
+
+    @property
+    def is_disconnected(self) -> bool:
+        return self.request.is_disconnected
+
+    def settle(self, answer: Answer) -> None:
+        self._creations.settle(self, answer)
+
+    def abandon(self) -> None:
+        self._creations.note(self, CLIENT_CLOSED)
+
+
+class Creations:
+    """The two creation paths."""
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        seeding: Seeding,
+        log: AccessLog,
+        *,
+        public_url: str,
+        max_seeding: int,
+    ) -> None:
         self._batcher = batcher
         self._seeding = seeding
         self._log = log
         self._public_url = public_url
+        self._max_seeding = max_seeding
+        # By sequence: creations that wait for it to be seeded, and the task that does it.
+        self._unseeded: dict[str, list[Asked]] = {}
+        self._waiting_for_seeding = 0
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a POST to one of the two paths."""
-        started = perf_counter()
-        headers = scope["headers"]
-        request_id = read_request_id(headers)
+    def handle(self, request: Request) -> bool:
+        """Answer a POST to one of the two paths, now or later; False for any other request."""
+        if request.method != "POST":
+            return False
+        target = read_target(request.path)
+        if target is None:
+            return False
+        self.create(request, target)
+        return True
+
+    def create(self, request: Request, target: Target) -> None:
+        """Answer a request for a creation, now or later."""
+        request_id = read_request_id(request.headers)
         try:
-            head = read_head(headers, request_id)
-            body = (await receive())["body"]
-            creation = read_creation(target, head, scope["query_string"], body)
-            created = await self.create(creation)
+            creation = read_creation(target, request, request_id)
+            self._batcher.submit(Asked(self, creation, request, target))
         except Problem as problem:
-            status = await send_problem(send, problem, scope["path"], request_id)
+            self._refuse(request, target, request_id, problem)
         except Exception:
             _log.exception("creation failed", extra={"request_id": request_id})
-            status = await send_problem(send, InternalError(), scope["path"], request_id)
-        else:
-            status = 201
-            await self._send_created(scope, creation, created)
-        self._log.request(request_id, target, status, started)
+            self._refuse(request, target, request_id, InternalError())
 
-    async def create(self, creation: Creation) -> Created:
-        """The number of a creation, seeding its sequence as often as it goes missing."""
-        for _ in range(MAX_SEEDINGS):
-            created = await self._batcher.submit(creation)
-            if created is not None:
-                return created
+    def settle(self, asked: Asked, answer: Answer) -> None:
+        """Answer a creation that came back from its batch."""
+        if isinstance(answer, Created):
+            headers, body = created(asked.creation, answer, self._public_url)
+            asked.request.answer(201, headers, body)
+            self.note(asked, 201)
+        elif answer is None:
+            self._seed(asked)
+        else:
+            self._refuse(asked.request, asked.target, asked.creation.request_id, answer)
+
+    def note(self, asked: Asked, status: int) -> None:
+        """Note what was answered."""
+        self._log.request(asked.creation.request_id, asked.target, status, asked.request.started)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for what is being created, for some seconds at most; refuse the rest."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await self._batcher.drain(seconds)
+        for task in self._tasks:
+            task.cancel()
+
+    def _refuse(self, request: Request, target: Target, request_id: str, problem: Problem) -> None:
+        headers, body = problem_answer(problem, request.path, request_id)
+        request.answer(problem.status, headers, body)
+        self._log.request(request_id, target, problem.status, request.started)
+
+    def _seed(self, asked: Asked) -> None:
+        """Have a missing sequence seeded, once for all creations that wait for it."""
+        asked.seedings += 1
+        if asked.seedings > MAX_SEEDINGS:
+            asked.settle(
+                StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
+            )
+        elif self._waiting_for_seeding >= self._max_seeding:
+            asked.settle(Overloaded())
+        else:
+            self._waiting_for_seeding += 1
+            waiting = self._unseeded.setdefault(asked.creation.sequence_key, [])
+            waiting.append(asked)
+            if len(waiting) == 1:
+                task = asyncio.get_running_loop().create_task(self._seed_for(asked.creation))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _seed_for(self, creation: Creation) -> None:
+        """Seed a sequence; then number what waits for it, or tell why that cannot be."""
+        problem: Problem | None = None
+        try:
             await self._seeding.seed_sequence(creation)
-        raise StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
+        except Problem as error:
+            problem = error
+        except asyncio.CancelledError:
+            problem = StoreUnavailable()
+            raise
+        except Exception:
+            _log.exception("seeding failed", extra={"request_id": creation.request_id})
+            problem = InternalError()
+        finally:
+            waiting = self._unseeded.pop(creation.sequence_key)
+            self._waiting_for_seeding -= len(waiting)
+            for asked in waiting:
+                self._number_again(asked, problem)
 
-    async def _send_created(self, scope: Scope, creation: Creation, created: Created) -> None:
-        token, number = creation.access_token, created.number
-        # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
-        if creation.chat_number is None:
-            body = f'{{"number":{number},"access_token":"{token}"}}'
-            path = f"/applications/{token}/chats/{number}"
-        else:
-            chat = creation.chat_number
-            body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
-            path = f"/applications/{token}/chats/{chat}/messages/{number}"
-        replayed = "idempotent-replayed: true\r\n" if created.replayed else ""
-        headers = (
-            f"{_CREATED}location: {self._public_url}{path}\r\n"
-            f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
-        )
-        scope["extensions"][REQUEST].answer(201, headers.encode(), body.encode())
+    def _number_again(self, asked: Asked, problem: Problem | None) -> None:
+        if problem is None:
+            try:
+                self._batcher.submit(asked)
+            except Problem as error:
+                problem = error
+        if problem is not None:
+            settle(asked, problem)
 
 
-async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> int:
-    """Answer with a problem document; returns its status."""
-    body = problem.render(path, request_id)
-    headers = [
-        _PROBLEM,
-        (b"content-length", b"%d" % len(body)),
-        (_REQUEST_ID, request_id.encode()),
-        _NOSNIFF,
-        _NO_STORE,
-        *((name.lower().encode(), value.encode()) for name, value in problem.headers.items()),
-    ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-    return problem.status
+def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a 201."""
+    token, number = creation.access_token, answer.number
+    # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
+    if creation.chat_number is None:
+        body = f'{{"number":{number},"access_token":"{token}"}}'
+        path = f"/applications/{token}/chats/{number}"
+    else:
+        chat = creation.chat_number
+        body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
+        path = f"/applications/{token}/chats/{chat}/messages/{number}"
+    replayed = "idempotent-replayed: true\r\n" if answer.replayed else ""
+    headers = (
+        f"{_CREATED}location: {public_url}{path}\r\n"
+        f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
+    )
+    return headers.encode(), body.encode()

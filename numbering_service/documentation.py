@@ -1,13 +1,9 @@
-"""The OpenAPI document and the page that shows it.
-
-The two creation paths are answered in front of the framework (see
-`creations`); here they are declared, so that the document tells them in full.
-"""
+"""The OpenAPI document and the page that shows it; how the two creations are described in it."""
 
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Header, Path
+from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 from contract.fields import MAX_BODY_BYTES
@@ -16,11 +12,9 @@ from contract.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
     KeyReused,
-    MalformedBody,
     NotFound,
     Problem,
     StoreUnavailable,
-    UnsupportedMediaType,
 )
 
 DESCRIPTION = """Creates chats and messages, and hands out their numbers: 1, 2, 3… without gaps.
@@ -37,32 +31,6 @@ TAGS = [
 
 TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
-
-AccessToken = Annotated[
-    str,
-    Path(
-        pattern=f"^{TOKEN_PATTERN}$",
-        description="Access token of the application.",
-        examples=[TOKEN_EXAMPLE],
-    ),
-]
-ChatNumber = Annotated[
-    int, Path(ge=1, le=MAX_NUMBER, description="Number of the chat.", examples=[1])
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e]+$",
-        description="Repeat the request with the same key within 24 hours and it creates once.",
-    ),
-]
-RequestId = Annotated[
-    str | None,
-    Header(alias="X-Request-ID", description="Taken over as the request's id where harmless."),
-]
 
 MESSAGE_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -106,61 +74,11 @@ REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"t
 
 
 def add_routes(api: FastAPI) -> None:
-    """Declare the two creation paths, and serve /docs."""
-    for suffix, documented in (("", True), ("/", False)):
-        api.add_api_route(
-            f"/applications/{{access_token}}/chats{suffix}",
-            create_chat,
-            methods=["POST"],
-            status_code=201,
-            include_in_schema=documented,
-            summary="Create a chat",
-            tags=["creations"],
-            response_class=Response,
-            responses=responses(created(chat_number=False), MalformedBody, UnsupportedMediaType),
-        )
-        api.add_api_route(
-            f"/applications/{{access_token}}/chats/{{chat_number}}/messages{suffix}",
-            create_message,
-            methods=["POST"],
-            status_code=201,
-            include_in_schema=documented,
-            summary="Create a message",
-            tags=["creations"],
-            response_class=Response,
-            responses=responses(created(chat_number=True), MalformedBody, UnsupportedMediaType),
-            openapi_extra={"requestBody": request_body()},
-        )
+    """Serve /docs."""
     api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
         api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
-
-
-def create_chat(
-    access_token: AccessToken,
-    idempotency_key: IdempotencyKey = None,
-    x_request_id: RequestId = None,
-) -> Response:
-    """Create a chat; its number is the next one of the application, 1, 2, 3… without gaps.
-
-    Answered when the chat is on disk. Messages can be posted to it at once.
-    """
-    raise NotFound  # A path that the creation paths' strict pattern does not match.
-
-
-def create_message(
-    access_token: AccessToken,
-    chat_number: ChatNumber,
-    idempotency_key: IdempotencyKey = None,
-    x_request_id: RequestId = None,
-) -> Response:
-    """Create a message; its number is the next one of the chat, 1, 2, 3… without gaps.
-
-    Answered when the message is on disk. A `body` that is not in the request's
-    body is looked for in the query string.
-    """
-    raise NotFound  # A path that the creation paths' strict pattern does not match.
 
 
 def request_body() -> dict[str, Any]:

@@ -8,14 +8,20 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from contract.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
 from contract.request_id import HEADER
-from numbering_service.creations import send_problem
+from numbering_service.asgi_request import parse_lines
+from numbering_service.creations import CLIENT_CLOSED
+from numbering_service.endpoints import IS_COMPLETE
 from numbering_service.requests import read_request_id, read_target
 from numbering_service.running import Running
+from web.answers import problem_answer
 from web.asgi import Application, Message, Receive, Scope, Send
 from web.request import known_method
+
+INTERNAL_ERROR = 500
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +63,14 @@ def render(request: Request, problem: Problem) -> Response:
     return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
 
 
+async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> None:
+    """Answer with a problem document, where the framework is of no help any more."""
+    headers, body = problem_answer(problem, path, request_id)
+    start = {"type": "http.response.start", "status": problem.status}
+    await send({**start, "headers": parse_lines(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
 class HeadAsGet:
     """Routes HEAD as GET, which the framework doesn't; the server leaves the body out."""
 
@@ -86,30 +100,35 @@ class Observed:
             await self._api(scope, receive, send)
             return
         started = perf_counter()
-        known_by = scope["request_id"] = read_request_id(scope["headers"])
-        answer = Answer(send, known_by)
+        request_id = scope["request_id"] = read_request_id(scope["headers"])
+        answer = Answer(send, scope, request_id)
+        status = INTERNAL_ERROR
         try:
             await self._api(scope, receive, answer.send)
+        except ClientDisconnect:
+            status = CLIENT_CLOSED
         except Exception:
-            _log.exception("request failed", extra={"request_id": known_by})
+            _log.exception("request failed", extra={"request_id": request_id})
             if answer.status is None:
-                await send_problem(answer.send, InternalError(), scope["path"], known_by)
-        self._note(scope, answer.status or 499, known_by, started)
+                await send_problem(answer.send, InternalError(), scope["path"], request_id)
+        if IS_COMPLETE not in scope:
+            self._note(scope, answer.status or status, request_id, started)
 
-    def _note(self, scope: Scope, status: int, known_by: str, started: float) -> None:
+    def _note(self, scope: Scope, status: int, request_id: str, started: float) -> None:
         parts = self._running()
         if parts is not None:
             # The route and not the path: what a stranger asks for must neither
             # be written raw into the log nor become a label of a metric.
             route = getattr(scope.get("route"), "path", "unknown")
-            parts.log.note(known_method(scope["method"]), route, known_by, status, started)
+            parts.log.note(known_method(scope["method"]), route, request_id, status, started)
 
 
 class Answer:
     """Passes an answer on with the headers that every answer has, and keeps its status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
         self._send = send
+        self._scope = scope
         self._headers = [
             (HEADER.lower().encode(), request_id.encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -121,9 +140,10 @@ class Answer:
         """ASGI's send."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            present = {name for name, _ in message["headers"]}
-            message["headers"] = [
-                *message["headers"],
-                *(header for header in self._headers if header[0] not in present),
-            ]
+            if IS_COMPLETE not in self._scope:
+                message["headers"] = self._complete(message["headers"])
         await self._send(message)
+
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        present = {name for name, _ in headers}
+        return [*headers, *(header for header in self._headers if header[0] not in present)]

@@ -5,16 +5,15 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import perf_counter
-from typing import Any
 
 from fastapi import FastAPI
-from redis.asyncio import Redis
 
 from contract.json_logs import configure
 from contract.version import VERSION
-from numbering_service import documentation, framework, operations
+from numbering_service import documentation, endpoints, framework, operations
 from numbering_service.metrics import LOG_LINES_DROPPED
-from numbering_service.requests import read_target
+from numbering_service.redis_address import Address
+from numbering_service.requests import Request
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
 from web.asgi import Receive, Scope, Send
@@ -23,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class NumberingService:
-    """The ASGI application: the two creation paths, and the framework for all the rest."""
+    """The ASGI application, and beside it the short way for the two creation paths.
+
+    Our HTTP server asks `handle` first; any other server has the framework answer everything.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,17 +40,17 @@ class NumberingService:
             redoc_url=None,
             redirect_slashes=False,
         )
+        endpoints.add_routes(self.api)
         documentation.add_routes(self.api)
         operations.add_routes(self.api, lambda: self._running)
         framework.add_error_handlers(self.api)
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 
+    def handle(self, request: Request) -> bool:
+        """Answer a whole request, now or later, if it is a creation; False for any other."""
+        return self._running is not None and self._running.creations.handle(request)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._running is not None and scope.get("method") == "POST":
-            target = read_target(scope["path"])
-            if target is not None:
-                await self._running.creations.answer(target, scope, receive, send)
-                return
         await self._framework(scope, receive, send)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
@@ -60,16 +62,13 @@ class NumberingService:
     async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
         async with running(self._settings) as parts:
             self._running = parts
+            self.api.state.creations = parts.creations
             # What is there now stays: no collection has to look at it again.
             gc.collect()
             gc.freeze()
-            _log.info("numbering service is up", extra={"redis": _address(parts.redis)})
+            address = Address.from_url(self._settings.redis_url)
+            _log.info("numbering service is up", extra={"redis": str(address)})
             yield
-
-
-def _address(redis: Redis) -> str:
-    options: dict[str, Any] = redis.connection_pool.connection_kwargs
-    return f"{options.get('host')}:{options.get('port')}"
 
 
 def build() -> NumberingService:

@@ -10,6 +10,7 @@
 -- ARGV  1          most entries that the stream may hold
 --       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
 --       5          time to live, in milliseconds, of the wake-up flag
+--       6          1 when this batch was sent before, else 0
 --       then, for each creation, five arguments:
 --       +1         access token
 --       +2         chat number, '' when a chat is created
@@ -26,15 +27,33 @@
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown')
+-- or, in place of all of this, the error READONLY: this server is a replica; nothing was done.
 --
 -- A script that fails half way keeps its writes. So what can fail, GET and XADD, runs through pcall
 -- and before anything else of its creation is written; sequences move once, after all entries. The
 -- server decides whether it is out of memory before the script starts, so that what follows an
 -- XADD that worked cannot be refused for lack of memory.
 
+local function failed(reply)
+  return type(reply) == 'table' and reply.err ~= nil
+end
+
+local function is_readonly(reply)
+  return failed(reply) and string.find(reply.err, 'READONLY', 1, true) ~= nil
+end
+
+-- What a replica knows may be out of date, so that nothing may be answered from it that needs no
+-- write either. PERSIST is a write that changes nothing here; not done before the entries, since
+-- the first write of a script is the one that is checked against the memory limit.
+local function is_replica()
+  return is_readonly(redis.pcall('PERSIST', KEYS[1]))
+end
+
+local REPLICA = redis.error_reply('READONLY This server is a replica.')
+
 local answered = redis.call('GET', KEYS[2])
 if answered then
-  return cmsgpack.unpack(answered)
+  return is_replica() and REPLICA or cmsgpack.unpack(answered)
 end
 
 local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
@@ -42,13 +61,10 @@ local sequence_ttl, idempotency_ttl, batch_ttl = ARGV[2], ARGV[3], ARGV[4]
 local highest = {}
 local moved = {}
 local accepted = 0
+local refused_by_replica = false
 local answers = {0}
 
 local REFUSED, UNKNOWN = -3, -4
-
-local function failed(reply)
-  return type(reply) == 'table' and reply.err ~= nil
-end
 
 -- The highest number handed out; or an answer instead: 0 when nobody knows it, -3, -4.
 local function read_sequence(key)
@@ -113,8 +129,10 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   end
   local number = last + 1
   local text = string.format('%.0f', number)
-  if failed(redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                        'number', text, 'body', body, 'request_id', request_id)) then
+  local added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                            'number', text, 'body', body, 'request_id', request_id)
+  if failed(added) then
+    refused_by_replica = is_readonly(added)
     return REFUSED
   end
   accepted = accepted + 1
@@ -129,18 +147,26 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   return number
 end
 
-local k, a = 5, 6
+local k, a = 5, 7
 while KEYS[k] do
   answers[#answers + 1] = create(KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
   k, a = k + 2, a + 5
+end
+
+if accepted == 0 and (refused_by_replica or is_replica()) then
+  return REPLICA
 end
 
 for key, text in pairs(moved) do
   redis.call('SET', key, text, 'EX', sequence_ttl)
 end
 
+-- A call sent again keeps its answer even if it accepted nothing: the first one may be waiting in
+-- the buffer of a lost connection, and must not accept later what is being refused now.
+if accepted > 0 or ARGV[6] == '1' then
+  redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
+end
 if accepted > 0 then
-  redis.call('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
   -- Set after the answer was kept: a retry must not wake again, and a lost wake-up is swept up.
   if redis.call('EXISTS', KEYS[3]) == 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
     answers[1] = 1

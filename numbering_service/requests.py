@@ -1,8 +1,8 @@
-"""Reads a creation out of an ASGI request: strictly, in full, before any store is asked."""
+"""Reads a creation out of a whole request: strictly, in full, before any store is asked."""
 
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -15,7 +15,11 @@ from numbering_service.creation import Creation
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
 )
+_CLOSE = {"Connection": "close"}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Names in lower case, values as they came."""
 
 
 class Target(NamedTuple):
@@ -25,13 +29,34 @@ class Target(NamedTuple):
     chat_number: int | None
 
 
+class Request(Protocol):
+    """A whole request, and the way back to its client: `web`'s own, or one made of ASGI."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def is_disconnected(self) -> bool: ...
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer, now or later; `headers` are complete lines, Content-Length among them."""
+
+
 class Head(NamedTuple):
     """The headers that a creation looks at."""
 
     content_type: str | None
     content_length: int
     idempotency_key: str
-    request_id: str
 
 
 def read_target(path: str) -> Target | None:
@@ -46,7 +71,7 @@ def read_target(path: str) -> Target | None:
     return Target(token, number) if number <= MAX_NUMBER else None
 
 
-def read_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def read_request_id(headers: Headers) -> str:
     """The request id alone, for an answer to a request whose other headers may be bad."""
     for name, value in headers:
         if name == b"x-request-id":
@@ -54,7 +79,7 @@ def read_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return request_id(None)
 
 
-def read_head(headers: Iterable[tuple[bytes, bytes]], known_request_id: str) -> Head:
+def read_head(headers: Headers) -> Head:
     """The headers that matter; raises 413, 415 or 422 for one that will not do."""
     content_type: str | None = None
     content_length = 0
@@ -69,8 +94,8 @@ def read_head(headers: Iterable[tuple[bytes, bytes]], known_request_id: str) -> 
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
             raise UnsupportedMediaType
     if content_length > MAX_REQUEST_BYTES:
-        raise BodyTooLarge(headers={"Connection": "close"})
-    return Head(content_type, content_length, key or "", known_request_id)
+        raise BodyTooLarge(headers=_CLOSE)
+    return Head(content_type, content_length, key or "")
 
 
 def check_idempotency_key(value: bytes, *, first: bool) -> str:
@@ -82,17 +107,24 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
     return value.decode("ascii")
 
 
-def read_creation(target: Target, head: Head, query: bytes, body: bytes) -> Creation:
-    """The creation that a request asks for; raises 400, 415 or 422."""
+def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
+    """The creation that a request asks for; raises 400, 413, 415 or 422."""
+    head = read_head(request.headers)
+    body = request.body
+    if len(body) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge(headers=_CLOSE)
     if target.chat_number is None:
         # No field is needed for a chat, but a body that cannot be parsed is
         # refused here as everywhere.
         parse_optional_body(head.content_type, body, orjson.loads)
-        text = ""
-    else:
-        text = check_message_body(
-            find_field(
-                "body", content_type=head.content_type, body=body, query=query, loads=orjson.loads
-            )
+        return Creation(target.access_token, None, "", known_request_id, head.idempotency_key)
+    text = check_message_body(
+        find_field(
+            "body",
+            content_type=head.content_type,
+            body=body,
+            query=request.query,
+            loads=orjson.loads,
         )
-    return Creation(*target, text, head.request_id, head.idempotency_key)
+    )
+    return Creation(*target, text, known_request_id, head.idempotency_key)

@@ -13,13 +13,14 @@ from redis.backoff import NoBackoff
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher
 from numbering_service.creations import Creations
-from numbering_service.numbers import Numbers
 from numbering_service.redis_client import Client
 from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
 from numbering_service.settings import Settings
 from numbering_service.wake_up import WakeUp
 
 CRUD_SECONDS = 3
+# The server waits for requests before it ends the service; hardly one is left by then.
+DRAIN_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,30 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         trust_env=False,
     )
     wake_up = WakeUp(settings.redis_url)
-    numbers = Numbers(
+    batcher = Batcher(
         settings.redis_url,
         max_backlog=settings.max_backlog,
+        max_waiting=settings.max_waiting,
         patience_seconds=settings.redis_patience_seconds,
+        wake_up=wake_up,
     )
-    batcher = Batcher(numbers, max_waiting=settings.max_waiting, wake_up=wake_up)
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
-    creations = Creations(batcher, seeding, log, settings.crud_public_url)
+    creations = Creations(
+        batcher,
+        seeding,
+        log,
+        public_url=settings.crud_public_url,
+        max_seeding=settings.max_waiting,
+    )
     following = asyncio.create_task(seeding.follow_backlog())
     try:
         yield Running(redis, crud, batcher, creations, log)
     finally:
+        await creations.drain(DRAIN_SECONDS)
         following.cancel()
-        await batcher.drain()
+        await batcher.aclose()
         await asyncio.to_thread(wake_up.close)
         log.flush()
         await crud.aclose()
-        await numbers.aclose()
         await redis.aclose()

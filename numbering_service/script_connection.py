@@ -1,154 +1,135 @@
-"""A connection to Redis that calls one script, with nothing between us and the socket.
+"""A connection to Redis for one script: bytes go out, replies come back in order to a callback.
 
-redis-py's client spends more time on a call than Redis does: a pool, retries,
-a task for each time-out, packing in Python, a stream with a buffer of its own.
-This has redis-py connect (address, password, TLS, handshake), then listens to
-the socket itself.
+redis-py's client spends more time on a call than Redis does: a pool, retries, a
+task for each timeout, packing in Python, a stream with a buffer of its own. Here
+the socket belongs to us; hiredis packs and parses.
 """
 
 import asyncio
-from collections.abc import Sequence
-from hashlib import sha1
+import socket
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hiredis import ProtocolError, Reader, pack_command
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    BusyLoadingError,
-    ConnectionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-    TryAgainError,
-)
+from redis.exceptions import ConnectionError, TimeoutError
 
-CALL_SECONDS = 2
-CONNECT_SECONDS = 1
+from numbering_service.redis_address import Address, Command
+from numbering_service.redis_errors import read_error
 
-# The errors that callers tell apart, by the word with which Redis begins them.
-ERRORS: dict[str, type[RedisError]] = {
-    "LOADING": BusyLoadingError,
-    "NOSCRIPT": NoScriptError,
-    "OOM": OutOfMemoryError,
-    "READONLY": ReadOnlyError,
-    "TRYAGAIN": TryAgainError,
-}
+CONNECT_SECONDS = 2
+
+OnReply = Callable[[Any], None]
+OnLost = Callable[[Exception], None]
 
 
-def read_error(text: str) -> RedisError:
-    """An error of Redis as redis-py would raise it."""
-    word, _, rest = text.partition(" ")
-    return ERRORS.get(word, ResponseError)(rest if word == "ERR" else text)
-
-
-class Replies(asyncio.Protocol):
-    """What Redis sends on a connection, on which one reply is waited for at a time."""
+class ScriptConnection(asyncio.Protocol):
+    """One connection, from the handshake to its end. It never repeats anything."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._reader = Reader(protocolError=ProtocolError, replyError=read_error)
-        self._waiting: asyncio.Future[Any] | None = None
-        self.is_lost = False
+        self._transport: asyncio.Transport | None = None
+        self._on_reply: OnReply | None = None
+        self._on_lost: OnLost | None = None
 
-    async def next(self) -> Any:
-        """The next reply; raises the error that it is, or why there is none."""
-        self._waiting = self._loop.create_future()
-        timer = self._loop.call_later(CALL_SECONDS, self._fail, TimeoutError("no answer in time"))
-        try:
-            return await self._waiting
-        finally:
-            timer.cancel()
+    def listen(self, on_reply: OnReply, on_lost: OnLost) -> None:
+        """Hand every further reply to `on_reply`; tell `on_lost`, once, when no more can come."""
+        self._on_reply, self._on_lost = on_reply, on_lost
+
+    def write(self, command: bytes) -> None:
+        """Send a packed command; raises ConnectionError when the connection is closed."""
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionError("The connection to Redis is closed.")
+        self._transport.write(command)
+
+    def close(self) -> None:
+        """Close it; replies that are on their way reach nobody."""
+        self._on_reply = self._on_lost = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands together and return their replies, errors included, as they come."""
+        replies: list[Any] = []
+        complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_reply(reply: Any) -> None:
+            replies.append(reply)
+            if len(replies) == len(commands) and not complete.done():
+                complete.set_result(None)
+
+        def on_lost(error: Exception) -> None:
+            if not complete.done():
+                complete.set_exception(error)
+
+        self.listen(on_reply, on_lost)
+        self.write(b"".join(pack_command(command) for command in commands))  # type: ignore[arg-type] # its stub allows one item
+        await complete
+        return replies
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream it is one
+        self._transport = transport
+        keep_alive(transport)
 
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-            reply = self._reader.gets()
+            while self._on_reply is not None and (reply := self._reader.gets()) is not False:
+                self._on_reply(reply)
         except ProtocolError as error:
-            self._fail(ConnectionError(str(error)))
-            return
-        if reply is False:  # the rest of it is on its way
-            return
-        if self._waiting is None or self._waiting.done():
-            self.is_lost = True  # an answer that nobody waits for must not become another's
-        elif isinstance(reply, Exception):
-            self._waiting.set_exception(reply)
-        else:
-            self._waiting.set_result(reply)
+            self._end(ConnectionError(str(error)))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        self._fail(ConnectionError("Redis closed the connection"))
+        self._end(ConnectionError("Redis closed the connection."))
 
-    def _fail(self, error: Exception) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(error)
+    def _end(self, error: Exception) -> None:
+        on_lost = self._on_lost
+        self.close()
+        if on_lost is not None:
+            on_lost(error)
 
 
-class ScriptConnection:
-    """Calls a script; one call at a time, and none is ever repeated here."""
+async def open_connection(address: Address, script: str) -> ScriptConnection:
+    """Connect, log in and load the script; raises redis-py's errors, or OSError.
 
-    def __init__(self, redis_url: str, source: str) -> None:
-        self._source = source
-        # The name by which Redis knows a script; not a matter of security.
-        self._sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
-        pool = ConnectionPool.from_url(
-            redis_url,
-            protocol=2,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=None,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_keepalive=True,
+    The name is resolved each time: after a fail-over it leads to another server.
+    """
+    connection: ScriptConnection | None = None
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await connect(address)
+            await introduce(connection, address, script)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, asyncio.TimeoutError):
+            raise TimeoutError("Redis could not be reached in time.") from error
+        raise
+    return connection
+
+
+async def connect(address: Address) -> ScriptConnection:
+    """Open the socket."""
+    loop = asyncio.get_running_loop()
+    if address.path:
+        _, connection = await loop.create_unix_connection(ScriptConnection, address.path)
+    else:
+        _, connection = await loop.create_connection(
+            ScriptConnection, address.host, address.port, ssl=address.tls
         )
-        # redis-py leaves these untyped.
-        self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-        self._link: tuple[asyncio.WriteTransport, Replies] | None = None
+    return connection
 
-    async def call(self, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Run the script; raises redis-py's errors, TimeoutError after two seconds."""
-        try:
-            return await self._execute("EVALSHA", self._sha, len(keys), *keys, *arguments)
-        except NoScriptError:  # Redis was restarted; it has not run anything.
-            return await self._execute("EVAL", self._source, len(keys), *keys, *arguments)
 
-    async def _execute(self, *command: str | int) -> Any:
-        try:
-            if self._link is None or self._link[1].is_lost:
-                self._link = await self._connect()
-            transport, replies = self._link
-            transport.write(pack_command(command))  # type: ignore[arg-type] # its stub allows one item
-            return await replies.next()
-        except ResponseError:
-            raise
-        except BaseException as error:
-            # An answer may still be on its way; nobody must take it for the next call's.
-            await self.aclose()
-            if isinstance(error, asyncio.TimeoutError):
-                raise TimeoutError("Redis could not be reached in time") from error
-            if isinstance(error, RuntimeError):  # uvloop's word for a closed connection
-                raise ConnectionError(str(error)) from error
-            raise
+async def introduce(connection: ScriptConnection, address: Address, script: str) -> None:
+    """Log in and load the script, in one round trip; raises the first error."""
+    commands = [*address.handshake(), ("SCRIPT", "LOAD", script)]
+    for command, reply in zip(commands, await connection.ask(commands), strict=True):
+        # A name helps those who look at the server; an account without that right may go on.
+        if isinstance(reply, Exception) and command[0] != "CLIENT":
+            raise reply
 
-    async def _connect(self) -> tuple[asyncio.WriteTransport, Replies]:
-        await self.aclose()
-        async with asyncio.timeout(CALL_SECONDS):
-            await self._connection.connect()  # type: ignore[no-untyped-call]
-        # Nothing public leads from redis-py's connection to its socket.
-        writer = self._connection._writer
-        if writer is None:
-            raise ConnectionError("Redis closed the connection")
-        transport = writer.transport
-        replies = Replies()
-        transport.set_protocol(replies)
-        return transport, replies
 
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._link = None
-        # Not waited for: redis-py's own reader of the socket would have to be told.
-        await self._connection.disconnect(nowait=True)
+def keep_alive(transport: asyncio.Transport) -> None:
+    """Have the system notice a server that vanished without a word."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -9,7 +9,7 @@ from contract.entries import FIELDS, BadEntryError, Entry, created_at, decode, e
 from contract.keys import ACCEPTED, chat_sequence, message_sequence
 from crud_service.chat.accepted import Batch, read_batch
 from numbering_service.creation import Creation
-from numbering_service.numbers import Numbers
+from tests.integration.numbering import number
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 BODIES = (
@@ -20,14 +20,6 @@ BODIES = (
     "x" * 65_536,
     "\x01\x7f\u2028",
 )
-
-
-async def number(url: str, *creations: Creation) -> None:
-    numbers = Numbers(url, max_backlog=1000, patience_seconds=1)
-    try:
-        await numbers.next_numbers(creations)
-    finally:
-        await numbers.aclose()
 
 
 def accept_and_read(url: str, *creations: Creation) -> Batch:

@@ -1,7 +1,10 @@
 """numbers.lua on a real Valkey: what each creation of a batch is answered, and what it leaves."""
 
+import time
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -9,6 +12,7 @@ import redis
 from contract import keys
 from contract.fields import MAX_BODY_BYTES
 from numbering_service.creation import Creation
+from tests.integration.numbering import Valkey
 
 A, B = "A" * 24, "B" * 24
 MISSING, REUSED, FULL, REFUSED, UNKNOWN = 0, -1, -2, -3, -4
@@ -18,21 +22,27 @@ SCRIPT = files("numbering_service").joinpath("numbers.lua").read_text()
 class Numbering:
     """The script as a client sees it, with a sequence of two chats to start from."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, *, fresh: bool = True) -> None:
         self.redis = client
         self.script = client.register_script(SCRIPT)
         self.batches = 0
-        client.mset({keys.chat_sequence(A): 2, message(1): 0, message(2): 40})
+        if fresh:
+            client.mset({keys.chat_sequence(A): 2, message(1): 0, message(2): 40})
 
     def run(
-        self, *creations: Creation, batch: str | None = None, room: int = 1000, ttl: int = 100
+        self,
+        *creations: Creation,
+        batch: str | None = None,
+        again: bool = False,
+        room: int = 1000,
+        ttl: int = 100,
     ) -> tuple[int, list[int | bytes]]:
         """Whether to wake the persister, and the answers."""
         self.batches += 1
         batch_key = keys.batch(batch or f"b{self.batches}")
         names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
         names += [key for creation in creations for key in creation.script_keys()]
-        arguments = [room, ttl, ttl + 100, ttl + 200, 1000]
+        arguments = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
         arguments += [word for creation in creations for word in creation.script_arguments()]
         wake, *answers = self.script(keys=names, args=arguments)
         return wake, answers
@@ -244,3 +254,38 @@ def test_a_chat_that_was_unknown_takes_messages_once_it_is_created(numbering: Nu
 def test_a_sequence_that_is_no_number_is_refused(numbering: Numbering) -> None:
     numbering.redis.set(message(1), "x")
     assert numbering.answers(post(1), post(2)) == [REFUSED, 41]
+
+
+def test_a_call_that_comes_again_keeps_its_refusals_as_well(numbering: Numbering) -> None:
+    """The first call may still be on its way, and must not accept what has been refused since."""
+    assert numbering.run(post(9), batch="late", again=True)[1] == [MISSING]
+    numbering.redis.set(message(9), 0)
+    assert numbering.answers(post(9), batch="late") == [MISSING]
+    assert numbering.entries() == []
+
+
+def follow(server: Valkey, primary_url: str) -> None:
+    """Make a server a replica, and wait until it has everything."""
+    primary = urlsplit(primary_url)
+    server.client.replicaof(primary.hostname, primary.port)
+    deadline = time.monotonic() + 20
+    while server.client.info("replication")["master_link_status"] != "up":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_replica_answers_readonly_whatever_is_asked(
+    numbering: Numbering, redis_url: str, tmp_path: Path
+) -> None:
+    numbering.answers(post(1, "a", "k"), batch="done")
+    numbering.redis.config_set("repl-diskless-sync-delay", 0)
+    with Valkey(tmp_path) as server:
+        follow(server, redis_url)
+        number = int(urlsplit(redis_url).path[1:])
+        with redis.Redis(port=server.port, db=number, protocol=2) as client:
+            replica = Numbering(client, fresh=False)
+            for batch in ([post(1)], [post(1, "a", "k")], [post(9)], [chat("x"), post(2)]):
+                with pytest.raises(redis.ReadOnlyError):
+                    replica.answers(*batch)
+            with pytest.raises(redis.ReadOnlyError):
+                replica.answers(post(1, "a", "k"), batch="done")

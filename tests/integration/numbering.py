@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pytest
 import redis
@@ -30,6 +30,9 @@ from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
 from local_stack.applications import ROOT
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.valkey import SETTINGS, binary
+from numbering_service.batching import Batcher
+from numbering_service.creation import Created, Creation
+from numbering_service.numbers import Answer
 
 A, B = "A" * 24, "B" * 24
 CHATS, MESSAGES = f"/applications/{A}/chats", f"/applications/{A}/chats/1/messages"
@@ -357,6 +360,50 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
             writer.close()
         await store.redis.aclose()
         await asyncio.sleep(0.01)  # Connections are closed by the loop's next turn, not at once.
+
+
+class Waiter:
+    """Whoever waits for a creation, without HTTP."""
+
+    def __init__(self, creation: Creation, *, size: int = 0) -> None:
+        self.creation = creation
+        self.size = size
+        self.is_disconnected = False
+        self.was_abandoned = False
+        self.answers: list[Answer] = []
+
+    def settle(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+    def abandon(self) -> None:
+        self.was_abandoned = True
+
+    @property
+    def number(self) -> int:
+        [answer] = self.answers
+        assert isinstance(answer, Created), answer
+        return answer.number
+
+
+@asynccontextmanager
+async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
+    """A `Batcher` that has settled everything at the end."""
+    usual = {"max_backlog": 100_000, "max_waiting": 10_000, "patience_seconds": 8}
+    batcher = Batcher(redis_url, wake_up=lambda _: None, **(usual | settings))
+    try:
+        yield batcher
+        await batcher.drain(10)
+    finally:
+        await batcher.aclose()
+
+
+async def number(redis_url: str, *creations: Creation) -> list[Answer]:
+    """Have creations numbered by one batch; their answers."""
+    waiters = [Waiter(creation) for creation in creations]
+    async with batching(redis_url) as batcher:
+        for waiter in waiters:
+            batcher.submit(waiter)
+    return [answer for waiter in waiters for answer in waiter.answers]
 
 
 class Proxy:
