@@ -86,6 +86,11 @@ class Batcher:
         """How many creations wait for a batch."""
         return len(self._waiting)
 
+    @property
+    def in_flight(self) -> int:
+        """How many batches wait for the script's reply."""
+        return len(self._batches)
+
     def submit(self, asked: Asked) -> None:
         """Number a creation; its answer goes to `asked.settle`.
 

@@ -1,6 +1,6 @@
 """Where Redis is and how to introduce ourselves, from a redis://, rediss:// or unix:// URL."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ class Address:
     path: str = ""
     tls: SSLContext | None = None
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     database: int = 0
     client_name: str = CLIENT_NAME
 

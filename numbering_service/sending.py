@@ -129,6 +129,8 @@ class Sender:
             self._lose(ConnectionError("Redis answered what nobody asked."))
         elif isinstance(reply, RETRYABLE):
             self._lose(reply)
+        elif not isinstance(reply, list | Exception):
+            self._lose(ConnectionError("Redis answered something else."))
         else:
             self._note_success()
             self._calls.popleft()

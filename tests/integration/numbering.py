@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import psutil
 import pytest
 import redis
 import redis.asyncio
@@ -107,6 +108,14 @@ class Valkey:
         time.sleep(seconds_away)
         self.start()
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.popen.pid
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
     def answers(self) -> bool:
         try:
             return bool(self.client.ping())
@@ -120,6 +129,14 @@ class Valkey:
     def __exit__(self, *_: object) -> None:
         self.client.close()
         self.kill()
+
+
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until it has come to a stand: the signal alone is no promise."""
+    process = psutil.Process(pid)
+    process.suspend()
+    while process.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
 
 
 class Numbering(Process):
@@ -257,6 +274,7 @@ class Storage:
 
     def __init__(self, redis_url: str) -> None:
         self.redis = redis.asyncio.Redis.from_url(redis_url, protocol=2)
+        self.former: list[redis.asyncio.Redis] = []
         self.applications = {A}
         self.stored: dict[tuple[str, int | None], dict[int, str]] = {}
         self.entries: list[Entry] = []
@@ -268,6 +286,11 @@ class Storage:
         self.answers_with = b"200 OK"
         self.url = ""
         self.writers: list[asyncio.StreamWriter] = []
+
+    def move(self, redis_url: str) -> None:
+        """Store from another server from now on."""
+        self.former.append(self.redis)
+        self.redis = redis.asyncio.Redis.from_url(redis_url, protocol=2)
 
     def chat(self, token: str, number: int, highest_message: int = 0) -> None:
         """Have a chat with so many messages stored already."""
@@ -358,7 +381,8 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
         server.close()
         for writer in store.writers:
             writer.close()
-        await store.redis.aclose()
+        for client in (store.redis, *store.former):
+            await client.aclose()
         await asyncio.sleep(0.01)  # Connections are closed by the loop's next turn, not at once.
 
 
@@ -397,22 +421,26 @@ async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
         await batcher.aclose()
 
 
-async def number(redis_url: str, *creations: Creation) -> list[Answer]:
+async def number(redis_url: str, *creations: Creation, **settings: Any) -> list[Answer]:
     """Have creations numbered by one batch; their answers."""
     waiters = [Waiter(creation) for creation in creations]
-    async with batching(redis_url) as batcher:
+    async with batching(redis_url, **settings) as batcher:
         for waiter in waiters:
             batcher.submit(waiter)
     return [answer for waiter in waiters for answer in waiter.answers]
 
 
 class Proxy:
-    """Stands before Valkey, and loses replies when it is told to: the command was done by then."""
+    """Stands before Valkey; loses or replaces replies when told to: the command was done by then.
+
+    `target` is the port that new connections lead to.
+    """
 
     def __init__(self, valkey_port: int) -> None:
-        self.valkey_port = valkey_port
+        self.target = valkey_port
         self.port = 0
         self.replies_to_lose = 0
+        self.instead_of_replies: list[bytes] = []
         self.server: asyncio.Server | None = None
         self.connections: set[asyncio.Task[None] | None] = set()
 
@@ -423,7 +451,7 @@ class Proxy:
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(asyncio.current_task())
         with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-            to_reader, to_writer = await asyncio.open_connection(LOOPBACK, self.valkey_port)
+            to_reader, to_writer = await asyncio.open_connection(LOOPBACK, self.target)
             with contextlib.closing(to_writer), contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(
                     self.forward(reader, to_writer), self.bring_back(to_reader, writer)
@@ -441,7 +469,7 @@ class Proxy:
                 if self.replies_to_lose:
                     self.replies_to_lose -= 1
                     break
-                writer.write(data)
+                writer.write(self.instead_of_replies.pop(0) if self.instead_of_replies else data)
         writer.close()
 
     async def close(self) -> None:

@@ -27,6 +27,7 @@ from tests.integration.numbering import (
     Reply,
     Storage,
     Valkey,
+    freeze,
     load,
     request,
     storage,
@@ -347,14 +348,6 @@ def test_sigterm_without_valkey_ends_within_ten_seconds(tmp_path: Path, valkey: 
         await asyncio.to_thread(valkey.start)
 
     run(valkey, scenario)
-
-
-def freeze(pid: int) -> None:
-    """SIGSTOP, and wait until it has come to a stand: the signal alone is no promise."""
-    process = psutil.Process(pid)
-    process.suspend()
-    while process.status() != psutil.STATUS_STOPPED:
-        time.sleep(0.001)
 
 
 def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -> None:
