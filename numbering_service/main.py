@@ -35,7 +35,7 @@ class NumberingService:
             version=VERSION,
             description=documentation.DESCRIPTION,
             openapi_tags=documentation.TAGS,
-            lifespan=self._lifespan,
+            lifespan=self.lifespan,
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
@@ -59,7 +59,8 @@ class NumberingService:
             self._running.log.note(method, "unknown", request_id, status, perf_counter())
 
     @asynccontextmanager
-    async def _lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
+        """Run the service: for as long as this is entered, creations are answered."""
         async with running(self._settings) as parts:
             self._running = parts
             self.api.state.creations = parts.creations
