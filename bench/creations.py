@@ -1,24 +1,22 @@
-"""Creating messages: how fast, how late, at what cost, beside the plain design.
+"""Creating messages: how fast, how late, at what cost, beside the plain design and a Go gateway.
 
 No worker runs, so that nothing but the path of a creation is measured; the
 stream is emptied between two loads.
 """
 
-import random
 import time
 from collections.abc import Sequence
-from itertools import islice
 
-import orjson
 from redis import Redis
 
 from bench.cost import Meter, memory_megabytes
-from bench.dataset import APPLICATION_TOKEN, make_bodies
+from bench.creation_requests import chat_requests, empty, sequences
+from bench.gateway import beside_the_gateway
 from bench.results import clients_text
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, Load, Request, increments_per_second, load
-from contract.keys import ACCEPTED, message_sequence
+from contract.keys import ACCEPTED
 from local_stack.client import wait_until
 from local_stack.process import Running
 
@@ -29,8 +27,6 @@ P99_MS_AT_64 = 10
 P50_MS_AT_1 = 0.5
 AT_256_OF_64 = 0.9
 FLAT_MEGABYTES = 5
-BODIES = 2_000
-REWRITE_SECONDS = 60
 SETTLE_SECONDS = 10
 
 
@@ -42,22 +38,9 @@ def creations(run: Run) -> None:
             best[chats] = ours(run, stack, chats, processes=1)
             ours(run, stack, chats, processes=2)
             plain(run, stack, chats, best[chats])
+        beside_the_gateway(run, stack)
         memory(run, stack)
     run.check_failures()
-
-
-def chat_requests(chats: int) -> list[Request]:
-    """Messages with bodies of their own, to each chat in turn."""
-    rng = random.Random(1)
-    bodies = make_bodies(rng, BODIES)
-    return [
-        Request(messages_path(1 + position % chats), orjson.dumps({"body": body}).decode())
-        for position, body in enumerate(islice(bodies, BODIES))
-    ]
-
-
-def messages_path(chat: int) -> str:
-    return f"/applications/{APPLICATION_TOKEN}/chats/{chat}/messages"
 
 
 def name_of(chats: int, processes: int) -> str:
@@ -119,28 +102,6 @@ def judge(run: Run, name: str, seen: dict[int, Load], yardstick: float) -> None:
     add(f"{name}, 1 client: p50", seen[1].p50_ms, "ms", at_most=P50_MS_AT_1)
     share = seen[256].rate / seen[64].rate
     add(f"{name}: rate at 256 clients / at 64", share, "", at_least=AT_256_OF_64)
-
-
-def empty(stack: BenchStack, requests: Sequence[Request]) -> None:
-    """Start over: no entries, and sequences at nought as their chats' creation leaves them."""
-    with stack.redis() as client:
-        client.flushall()
-        client.mset(dict.fromkeys(sequences(requests), 0))
-        # A log as short as the data, so that no load is the one that is rewritten under.
-        client.bgrewriteaof()
-        wait_until(lambda: not is_rewriting(client), REWRITE_SECONDS, "Valkey rewrites its log")
-
-
-def is_rewriting(client: "Redis") -> bool:
-    """Whether Valkey rewrites its log, or is about to."""
-    info = client.info("persistence")
-    return any(int(info[f"aof_rewrite_{state}"]) for state in ("in_progress", "scheduled"))
-
-
-def sequences(requests: Sequence[Request]) -> list[str]:
-    """The keys of the sequences of the chats that requests go to."""
-    chats = {int(each.path.split("/")[4]) for each in requests}
-    return [message_sequence(APPLICATION_TOKEN, chat) for chat in chats]
 
 
 def is_at_rest(client: "Redis") -> bool:

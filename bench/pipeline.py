@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from bench.backlog import Backlog, messages_stored, waiting_for_index
-from bench.creations import BODIES
+from bench.creation_requests import BODIES
 from bench.lag import Lags, measure_lags
 from bench.pipeline_data import create_chats, requests_to
 from bench.results import say
