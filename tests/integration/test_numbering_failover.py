@@ -23,7 +23,7 @@ from tests.integration.numbering import (
     storage,
 )
 
-CLIENTS, EACH = 16, 120
+CLIENTS, EACH = 16, 60
 REPLICATION = {"repl-diskless-sync-delay": "0"}
 
 
@@ -96,7 +96,7 @@ def test_a_primary_that_became_a_replica_is_left_at_once(
                 await asyncio.sleep(0.3)
                 await asyncio.to_thread(switch, first, second, proxy, seconds_late=seconds_late)
                 store.move(second.url)
-                replies = await asyncio.wait_for(loading, 40)
+                replies = await asyncio.wait_for(loading, 60)
         await proxy.close()
         return replies, store, service.lines()
 

@@ -63,8 +63,9 @@ class Service:
         self.run(self.listen())
 
     async def listen(self) -> None:
-        config = uvicorn.Config(self.app, log_config=None)
+        config = uvicorn.Config(self.app, log_config=None, interface="asgi3", proxy_headers=False)
         config.load()
+        assert config.loaded_app is self.app  # in a wrapper the short way would not be found
         state = ServerState()
         self.server = await self.loop.create_server(
             lambda: Protocol(config, state, {}, self.loop), "127.0.0.1", 0
