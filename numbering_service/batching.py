@@ -30,8 +30,8 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-class Asked(Protocol):
-    """A creation that somebody waits for."""
+class Pending(Protocol):
+    """A creation whose request waits for its answer."""
 
     @property
     def creation(self) -> Creation:
@@ -43,13 +43,13 @@ class Asked(Protocol):
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether nobody is there any more to be answered."""
+        """Whether the client has disconnected."""
 
     def settle(self, answer: Answer) -> None:
         """Take the answer. None: the sequence has to be seeded first."""
 
     def abandon(self) -> None:
-        """Take note that it was left out, since nobody was there any more."""
+        """Note that it was left out because its client has disconnected."""
 
 
 class Batcher:
@@ -72,9 +72,9 @@ class Batcher:
         )
         self._max_waiting = max_waiting
         self._wake_up = wake_up
-        self._waiting: deque[Asked] = deque()
+        self._waiting: deque[Pending] = deque()
         self._waiting_bytes = 0
-        self._batches: deque[list[Asked]] = deque()
+        self._batches: deque[list[Pending]] = deque()
         self._is_scheduled = False
         self._idle: asyncio.Future[None] | None = None
         prefix = token_hex(8)
@@ -91,16 +91,16 @@ class Batcher:
         """How many batches wait for the script's reply."""
         return len(self._batches)
 
-    def submit(self, asked: Asked) -> None:
-        """Number a creation; its answer goes to `asked.settle`.
+    def submit(self, pending: Pending) -> None:
+        """Number a creation; its answer goes to `pending.settle`.
 
         Raises Overloaded when too much waits already.
         """
         full = len(self._waiting) >= self._max_waiting
-        if full or self._waiting_bytes + asked.size > MAX_WAITING_BYTES:
+        if full or self._waiting_bytes + pending.size > MAX_WAITING_BYTES:
             raise Overloaded
-        self._waiting.append(asked)
-        self._waiting_bytes += asked.size
+        self._waiting.append(pending)
+        self._waiting_bytes += pending.size
         if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
             # What else this turn of the loop reads comes along.
             self._is_scheduled = True
@@ -123,23 +123,23 @@ class Batcher:
         batch = self._take_batch() if len(self._batches) < MAX_IN_FLIGHT else []
         if batch:
             self._batches.append(batch)
-            self._sender.send(next(self._batch_ids), [asked.creation for asked in batch])
+            self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
         self._tell_if_idle()
 
-    def _take_batch(self) -> list[Asked]:
+    def _take_batch(self) -> list[Pending]:
         """The next batch; a creation whose client has left by now is left out."""
-        batch: list[Asked] = []
+        batch: list[Pending] = []
         waiting, size = self._waiting, 0
         while waiting and len(batch) < MAX_BATCH:
             size += waiting[0].size
             if size > MAX_BATCH_BYTES and batch:
                 break
-            asked = waiting.popleft()
-            self._waiting_bytes -= asked.size
-            if asked.is_disconnected:
-                asked.abandon()
+            pending = waiting.popleft()
+            self._waiting_bytes -= pending.size
+            if pending.is_disconnected:
+                pending.abandon()
             else:
-                batch.append(asked)
+                batch.append(pending)
         return batch
 
     def _finish(self, outcome: Any) -> None:
@@ -147,12 +147,12 @@ class Batcher:
         batch = self._batches.popleft()
         wake, answers = read_outcome(outcome, len(batch))
         BATCH_SIZE.observe(len(batch))
-        for asked, answer in zip(batch, answers, strict=True):
-            settle(asked, answer)
+        for pending, answer in zip(batch, answers, strict=True):
+            settle(pending, answer)
         if wake:
             self._wake_up(batch[0].creation.request_id)
-        if self._sender.is_away:
-            # Patience has run out: nobody has to find that out for themselves.
+        if self._sender.is_unavailable:
+            # Patience has run out: what waits would only find out the same, one batch at a time.
             self._refuse_waiting()
         self._send_next()
 
@@ -163,8 +163,8 @@ class Batcher:
     def _refuse_waiting(self) -> None:
         refused, self._waiting = self._waiting, deque()
         self._waiting_bytes = 0
-        for asked in refused:
-            settle(asked, not_sent())
+        for pending in refused:
+            settle(pending, not_sent())
 
 
 def read_outcome(outcome: Any, size: int) -> tuple[bool, Sequence[Answer]]:
@@ -181,9 +181,9 @@ def read_outcome(outcome: Any, size: int) -> tuple[bool, Sequence[Answer]]:
     return False, [outcome_unknown()] * size
 
 
-def settle(asked: Asked, answer: Answer) -> None:
+def settle(pending: Pending, answer: Answer) -> None:
     """Hand an answer over; one that cannot be sent must not keep the others from theirs."""
     try:
-        asked.settle(answer)
+        pending.settle(answer)
     except Exception:
-        _log.exception("answering failed", extra={"request_id": asked.creation.request_id})
+        _log.exception("answering failed", extra={"request_id": pending.creation.request_id})

@@ -37,8 +37,8 @@ _CREATED = (
 _log = logging.getLogger(__name__)
 
 
-class Asked:
-    """A creation and the request that asked for it."""
+class Pending:
+    """A creation whose request waits for its answer."""
 
     __slots__ = ("_creations", "creation", "request", "seedings", "size", "target")
 
@@ -81,7 +81,7 @@ class Creations:
         self._public_url = public_url
         self._max_seeding = max_seeding
         # By sequence: creations that wait for it to be seeded, and the task that does it.
-        self._unseeded: dict[str, list[Asked]] = {}
+        self._unseeded: dict[str, list[Pending]] = {}
         self._waiting_for_seeding = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -100,27 +100,29 @@ class Creations:
         request_id = read_request_id(request.headers)
         try:
             creation = read_creation(target, request, request_id)
-            self._batcher.submit(Asked(self, creation, request, target))
+            self._batcher.submit(Pending(self, creation, request, target))
         except Problem as problem:
             self._refuse(request, target, request_id, problem)
         except Exception:
             _log.exception("creation failed", extra={"request_id": request_id})
             self._refuse(request, target, request_id, InternalError())
 
-    def settle(self, asked: Asked, answer: Answer) -> None:
+    def settle(self, pending: Pending, answer: Answer) -> None:
         """Answer a creation that came back from its batch."""
         if isinstance(answer, Created):
-            headers, body = created(asked.creation, answer, self._public_url)
-            asked.request.answer(201, headers, body)
-            self.note(asked, 201)
+            headers, body = created(pending.creation, answer, self._public_url)
+            pending.request.answer(201, headers, body)
+            self.note(pending, 201)
         elif answer is None:
-            self._seed(asked)
+            self._seed(pending)
         else:
-            self._refuse(asked.request, asked.target, asked.creation.request_id, answer)
+            self._refuse(pending.request, pending.target, pending.creation.request_id, answer)
 
-    def note(self, asked: Asked, status: int) -> None:
+    def note(self, pending: Pending, status: int) -> None:
         """Note what was answered."""
-        self._log.request(asked.creation.request_id, asked.target, status, asked.request.started)
+        self._log.request(
+            pending.creation.request_id, pending.target, status, pending.request.started
+        )
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is being created, for some seconds at most; refuse the rest."""
@@ -135,21 +137,21 @@ class Creations:
         request.answer(problem.status, headers, body)
         self._log.request(request_id, target, problem.status, request.started)
 
-    def _seed(self, asked: Asked) -> None:
+    def _seed(self, pending: Pending) -> None:
         """Have a missing sequence seeded, once for all creations that wait for it."""
-        asked.seedings += 1
-        if asked.seedings > MAX_SEEDINGS:
-            asked.settle(
+        pending.seedings += 1
+        if pending.seedings > MAX_SEEDINGS:
+            pending.settle(
                 StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
             )
         elif self._waiting_for_seeding >= self._max_seeding:
-            asked.settle(Overloaded())
+            pending.settle(Overloaded())
         else:
             self._waiting_for_seeding += 1
-            waiting = self._unseeded.setdefault(asked.creation.sequence_key, [])
-            waiting.append(asked)
+            waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
+            waiting.append(pending)
             if len(waiting) == 1:
-                task = asyncio.get_running_loop().create_task(self._seed_for(asked.creation))
+                task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
@@ -169,17 +171,17 @@ class Creations:
         finally:
             waiting = self._unseeded.pop(creation.sequence_key)
             self._waiting_for_seeding -= len(waiting)
-            for asked in waiting:
-                self._number_again(asked, problem)
+            for pending in waiting:
+                self._number_again(pending, problem)
 
-    def _number_again(self, asked: Asked, problem: Problem | None) -> None:
+    def _number_again(self, pending: Pending, problem: Problem | None) -> None:
         if problem is None:
             try:
-                self._batcher.submit(asked)
+                self._batcher.submit(pending)
             except Problem as error:
                 problem = error
         if problem is not None:
-            settle(asked, problem)
+            settle(pending, problem)
 
 
 def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes, bytes]:

@@ -82,12 +82,12 @@ def read_answer(answer: int | bytes) -> Answer:
 def outcome_unknown() -> StoreUnavailable:
     """The answer for a creation that was sent and never answered."""
     return StoreUnavailable(
-        "Redis is away, so it is not known whether this was created. Repeat the request with "
-        "the same Idempotency-Key to create it once.",
+        "Redis is unavailable, so it is not known whether this was created. Repeat the request "
+        "with the same Idempotency-Key to create it once.",
         retry_after=2,
     )
 
 
 def not_sent() -> StoreUnavailable:
     """The answer for a creation that was never sent."""
-    return StoreUnavailable("Redis is away; nothing was changed.", retry_after=2)
+    return StoreUnavailable("Redis is unavailable; nothing was changed.", retry_after=2)

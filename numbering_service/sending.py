@@ -66,7 +66,7 @@ class Sender:
         self._connection: ScriptConnection | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._away_since: float | None = None
+        self._failing_since: float | None = None
         self._pause = FIRST_PAUSE_SECONDS
         # Asked for once: each call asks the system for the process id.
         self._loop = asyncio.get_running_loop()
@@ -77,9 +77,9 @@ class Sender:
         return len(self._calls)
 
     @property
-    def is_away(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether Redis failed us last, and has not answered since."""
-        return self._away_since is not None
+        return self._failing_since is not None
 
     def send(self, batch_id: str, creations: list[Creation]) -> None:
         """Send a batch; its outcome goes to `on_done` behind those of earlier ones."""
@@ -152,14 +152,14 @@ class Sender:
             self._connection = None
 
     def _note_failure(self, since: float, error: Exception) -> None:
-        if self._away_since is None:
-            self._away_since = since
-            _log.warning("Redis at %s is away: %s", self._address, error)
+        if self._failing_since is None:
+            self._failing_since = since
+            _log.warning("Redis at %s is unavailable: %s", self._address, error)
 
     def _note_success(self) -> None:
-        if self._away_since is not None:
-            _log.info("Redis at %s is back", self._address)
-            self._away_since, self._pause = None, FIRST_PAUSE_SECONDS
+        if self._failing_since is not None:
+            _log.info("Redis at %s is available again", self._address)
+            self._failing_since, self._pause = None, FIRST_PAUSE_SECONDS
 
     def _recover(self, *, failed: bool) -> None:
         self._recovery = self._loop.create_task(self._reconnect(failed=failed))
@@ -193,8 +193,8 @@ class Sender:
 
     async def _wait_patiently(self) -> bool:
         """Pause before another try; False when patience has run out."""
-        away_since = self._away_since or monotonic()
-        if monotonic() + self._pause - away_since > self._patience:
+        failing_since = self._failing_since or monotonic()
+        if monotonic() + self._pause - failing_since > self._patience:
             return False
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)

@@ -387,7 +387,7 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
 
 
 class Waiter:
-    """Whoever waits for a creation, without HTTP."""
+    """A creation that waits for its answer, without HTTP."""
 
     def __init__(self, creation: Creation, *, size: int = 0) -> None:
         self.creation = creation

@@ -250,11 +250,11 @@ def test_out_of_patience_says_what_is_known(valkey: Valkey) -> None:
                 valkey.thaw()
 
     asyncio.run(scenario())
-    assert {detail(waiter).startswith("Redis is away, so it is not known") for waiter in sent} == {
-        True
-    }
+    assert {
+        detail(waiter).startswith("Redis is unavailable, so it is not known") for waiter in sent
+    } == {True}
     assert {detail(waiter) for waiter in (*unsent, *late)} == {
-        "Redis is away; nothing was changed."
+        "Redis is unavailable; nothing was changed."
     }
 
 
@@ -306,7 +306,7 @@ def test_a_wrong_password_is_a_problem_and_not_a_wait_without_end(tmp_path: Path
         address = f"redis://nobody:wrong@127.0.0.1:{server.port}"
         [answer] = asyncio.run(number(address, Creation(A, 1, "x", "r"), patience_seconds=1))
     assert isinstance(answer, StoreUnavailable)
-    assert answer.detail == "Redis is away; nothing was changed."
+    assert answer.detail == "Redis is unavailable; nothing was changed."
 
 
 def test_tls_is_what_the_url_says() -> None:
