@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -15,6 +16,7 @@ from numbering_service.creation import Creation
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
 )
+LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/")
 _CLOSE = {"Connection": "close"}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 
@@ -61,6 +63,12 @@ class Head(NamedTuple):
 
 def read_target(path: str) -> Target | None:
     """The collection that a path names, None for any other path."""
+    return match_target(path) if len(path) <= LONGEST_PATH else None
+
+
+@lru_cache(maxsize=4096)
+def match_target(path: str) -> Target | None:
+    """Match a path that is short enough to be kept: a hot chat's costs a look-up then."""
     match = CREATION_PATH.fullmatch(path)
     if match is None:
         return None

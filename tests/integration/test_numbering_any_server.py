@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+import uvicorn
 
 from contract import keys
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
 from tests.integration.numbering import CHATS, MESSAGES, A, B, Numbering, Valkey
+from web.serving import options
 
 with warnings.catch_warnings():
     # It would rather have httpx's successor, which nothing else here needs.
@@ -148,3 +150,11 @@ def test_before_it_has_started_a_creation_is_refused(environment: dict[str, str]
     client = TestClient(NumberingService(Settings.from_env(environment)))
     reply = client.post(CHATS)
     assert (reply.status_code, reply.json()["code"]) == (503, "store_unavailable")
+
+
+def test_the_services_own_server_finds_the_short_way(environment: dict[str, str]) -> None:
+    """A wrapper around the application, as uvicorn makes one for proxies, would hide it."""
+    service = NumberingService(Settings.from_env(environment))
+    config = uvicorn.Config(lambda: service, **options("127.0.0.1", 0))
+    config.load()
+    assert config.loaded_app.handle == service.handle
