@@ -16,7 +16,7 @@ from itertools import count
 from secrets import token_hex
 from typing import Any, Protocol
 
-from contract.problems import Overloaded, Problem
+from contract.problems import InternalError, Overloaded, Problem
 from numbering_service.creation import Creation
 from numbering_service.metrics import BATCH_SIZE
 from numbering_service.numbers import Answer, NumbersScript, not_sent, outcome_unknown, read_reply
@@ -102,9 +102,7 @@ class Batcher:
         self._waiting.append(pending)
         self._waiting_bytes += pending.size
         if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
-            # What else this turn of the loop reads comes along.
-            self._is_scheduled = True
-            self._loop.call_soon(self._send_next)
+            self._schedule()
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything submitted is settled, and then refuse the rest."""
@@ -118,13 +116,28 @@ class Batcher:
         """Give up what is in flight and close the connection."""
         await self._sender.aclose()
 
+    def _schedule(self) -> None:
+        """Send a batch once this turn of the loop has read what else has arrived."""
+        self._is_scheduled = True
+        self._loop.call_soon(self._send_next)
+
     def _send_next(self) -> None:
         self._is_scheduled = False
         batch = self._take_batch() if len(self._batches) < MAX_IN_FLIGHT else []
         if batch:
-            self._batches.append(batch)
-            self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
+            self._send(batch)
         self._tell_if_idle()
+
+    def _send(self, batch: list[Pending]) -> None:
+        try:
+            self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
+        except Exception:
+            _log.exception("a batch cannot be sent")
+            for pending in batch:
+                settle(pending, InternalError())
+            self._schedule()
+        else:
+            self._batches.append(batch)
 
     def _take_batch(self) -> list[Pending]:
         """The next batch; a creation whose client has left by now is left out."""

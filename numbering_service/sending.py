@@ -35,11 +35,12 @@ _log = logging.getLogger(__name__)
 class Call:
     """A batch on its way: what is sent under which id, since when, how often."""
 
-    __slots__ = ("batch_id", "creations", "sent_at", "times_sent")
+    __slots__ = ("batch_id", "creations", "packed", "sent_at", "times_sent")
 
-    def __init__(self, batch_id: str, creations: list[Creation]) -> None:
+    def __init__(self, batch_id: str, creations: list[Creation], packed: bytes) -> None:
         self.batch_id = batch_id
         self.creations = creations
+        self.packed = packed
         self.sent_at = monotonic()
         self.times_sent = 0
 
@@ -82,8 +83,11 @@ class Sender:
         return self._failing_since is not None
 
     def send(self, batch_id: str, creations: list[Creation]) -> None:
-        """Send a batch; its outcome goes to `on_done` behind those of earlier ones."""
-        call = Call(batch_id, creations)
+        """Send a batch; its outcome goes to `on_done` behind those of earlier ones.
+
+        Whatever is wrong with the batch itself is raised here, before it has a place in the order.
+        """
+        call = Call(batch_id, creations, self._script.pack(creations, batch_id, again=False))
         self._calls.append(call)
         if self._connection is not None:
             self._write(call)
@@ -101,9 +105,10 @@ class Sender:
         if self._connection is None:
             return  # Lost a moment ago; recovery sends whatever is in flight.
         call.sent_at = monotonic()
+        if call.times_sent:
+            call.packed = self._script.pack(call.creations, call.batch_id, again=True)
         try:
-            packed = self._script.pack(call.creations, call.batch_id, again=call.times_sent > 0)
-            self._connection.write(packed)
+            self._connection.write(call.packed)
         except (ConnectionError, RuntimeError) as error:
             self._lose(error)
             return

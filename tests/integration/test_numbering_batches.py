@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from contract import keys
-from contract.problems import Overloaded, Problem, StoreUnavailable
+from contract.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from numbering_service import metrics
 from numbering_service.batching import MAX_BATCH, Batcher
 from numbering_service.creation import Created, Creation
@@ -208,6 +208,22 @@ def test_answering_one_that_fails_keeps_nobody_from_their_answer(valkey: Valkey)
 
     asyncio.run(scenario())
     assert [asked[n].number for n in (0, 1, 3, 4)] == [1, 2, 4, 5]
+
+
+def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_goes_on(valkey: Valkey) -> None:
+    unsendable = Waiter(Creation(A, 1, "\ud800", "r"))
+    [sendable] = waiters(1)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            batcher.submit(unsendable)
+            await turns()
+            batcher.submit(sendable)
+
+    asyncio.run(scenario())
+    [answer] = unsendable.answers
+    assert isinstance(answer, InternalError)
+    assert sendable.number == 1
 
 
 def test_a_problem_of_the_whole_batch_is_everybodys_and_the_next_one_goes_on(
