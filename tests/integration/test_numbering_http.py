@@ -17,6 +17,7 @@ import redis
 from openapi_spec_validator import validate
 
 from contract import keys
+from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH, EXISTS, HIGHEST_NUMBER
 from tests.api_client import eventually
 from tests.integration.numbering import (
     CHATS,
@@ -407,7 +408,14 @@ def test_the_document_is_true_under_schemathesis(tmp_path: Path, valkey: Valkey)
 
 def serve_anybody(store: Storage) -> None:
     """Know every application and every chat."""
-    store.look_up = lambda _path: (b"200 OK", b'{"highest_number":0}')
+
+    def look_up(path: str) -> tuple[bytes, bytes]:
+        if path.startswith(APPLICATIONS_PATH):
+            tokens = path.partition("=")[2].split(",")
+            return b"200 OK", json.dumps({ACCESS_TOKENS: tokens}).encode()
+        return b"200 OK", json.dumps({HIGHEST_NUMBER: 0, EXISTS: True}).encode()
+
+    store.look_up = look_up
 
 
 def test_an_interrupt_ends_it_as_sigterm_does(tmp_path: Path, valkey: Valkey) -> None:
