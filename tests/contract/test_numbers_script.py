@@ -1,6 +1,5 @@
 """numbers.lua on a real Valkey: what each creation of a batch is answered, and what it leaves."""
 
-import time
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -264,23 +263,12 @@ def test_a_call_that_comes_again_keeps_its_refusals_as_well(numbering: Numbering
     assert numbering.entries() == []
 
 
-def follow(server: Valkey, primary_url: str) -> None:
-    """Make a server a replica, and wait until it has everything."""
-    primary = urlsplit(primary_url)
-    server.client.replicaof(primary.hostname, primary.port)
-    deadline = time.monotonic() + 20
-    while server.client.info("replication")["master_link_status"] != "up":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_replica_answers_readonly_whatever_is_asked(
     numbering: Numbering, redis_url: str, tmp_path: Path
 ) -> None:
     numbering.answers(post(1, "a", "k"), batch="done")
-    numbering.redis.config_set("repl-diskless-sync-delay", 0)
     with Valkey(tmp_path) as server:
-        follow(server, redis_url)
+        server.follow(numbering.redis)
         number = int(urlsplit(redis_url).path[1:])
         with redis.Redis(port=server.port, db=number, protocol=2) as client:
             replica = Numbering(client, fresh=False)

@@ -116,6 +116,19 @@ class Valkey:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def follow(self, primary: "redis.Redis") -> None:
+        """Become a replica, and wait until it has everything.
+
+        The primary is asked: a client of a replica that is loading gets errors and reconnects.
+        """
+        address = primary.get_connection_kwargs()
+        primary.config_set("repl-diskless-sync-delay", 0)
+        self.client.replicaof(address["host"], address["port"])
+        deadline = time.monotonic() + 30
+        while primary.info("replication").get("slave0", {}).get("state") != "online":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def answers(self) -> bool:
         try:
             return bool(self.client.ping())

@@ -24,7 +24,6 @@ from tests.integration.numbering import (
 )
 
 CLIENTS, EACH = 16, 60
-REPLICATION = {"repl-diskless-sync-delay": "0"}
 
 
 @pytest.fixture
@@ -33,18 +32,10 @@ def pair(tmp_path: Path) -> Iterator[tuple[Valkey, Valkey]]:
     directories = [tmp_path / "first", tmp_path / "second"]
     for directory in directories:
         directory.mkdir()
-    first, second = (Valkey(directory, **REPLICATION) for directory in directories)
+    first, second = (Valkey(directory) for directory in directories)
     with first, second:
-        second.client.replicaof(LOOPBACK, first.port)
-        wait_for_link(second)
+        second.follow(first.client)
         yield first, second
-
-
-def wait_for_link(replica: Valkey) -> None:
-    deadline = time.monotonic() + 20
-    while replica.client.info("replication")["master_link_status"] != "up":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def offset(server: Valkey) -> int:
@@ -60,8 +51,11 @@ def switch(old: Valkey, new: Valkey, proxy: Proxy, *, seconds_late: float) -> No
     while offset(new) < offset(old):
         time.sleep(0.005)
     new.client.replicaof("NO", "ONE")
-    old.client.replicaof(LOOPBACK, new.port)
-    old.client.client_unpause()
+    # In one write: a moment later it is loading what the new primary has.
+    demotion = old.client.pipeline(transaction=False)
+    demotion.replicaof(LOOPBACK, new.port)
+    demotion.client_unpause()
+    demotion.execute()
     time.sleep(seconds_late)
     proxy.target = new.port
 
