@@ -50,15 +50,20 @@ class Operation(NamedTuple):
     lines: bytes
 
 
-def write_documents(index: str, texts: Sequence[Text], gone: Sequence[int] = ()) -> Outcome:
+def write_documents(
+    index: str, texts: Sequence[Text], gone: Sequence[int] = (), *, refresh: bool = False
+) -> Outcome:
     """Index whole documents and delete those of messages that are gone.
+
+    With `refresh` they are searchable when this returns, and not only after the next
+    refresh of the index.
 
     External versions make it safe to send anything twice and in any order; a copy
     of the same version replaces what is there, so that a damaged one can be mended.
     """
     outcome = Outcome()
     for operations in bulks(index, texts, gone):
-        outcome.add(send(operations))
+        outcome.add(send(operations, refresh=refresh))
     return outcome
 
 
@@ -89,19 +94,24 @@ def delete_documents(index: str, message_ids: Sequence[int]) -> None:
     send([Operation(id, action("delete", index, id)) for id in message_ids])
 
 
-def send(operations: Sequence[Operation], divisions: Iterator[int] | None = None) -> Outcome:
+def send(
+    operations: Sequence[Operation],
+    divisions: Iterator[int] | None = None,
+    *,
+    refresh: bool = False,
+) -> Outcome:
     """Send a bulk, in halves if it is refused as a whole."""
     divisions = iter(range(MAX_DIVISIONS)) if divisions is None else divisions
     try:
-        return send_once(operations)
+        return send_once(operations, refresh=refresh)
     except ApiError as error:
         if error.status_code not in DIVIDED:
             raise
         if len(operations) == 1 or next(divisions, None) is None:
             return blame(operations, error)
     middle = len(operations) // 2
-    outcome = send(operations[:middle], divisions)
-    outcome.add(send(operations[middle:], divisions))
+    outcome = send(operations[:middle], divisions, refresh=refresh)
+    outcome.add(send(operations[middle:], divisions, refresh=refresh))
     return outcome
 
 
@@ -113,11 +123,11 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
     return Outcome(retry=set(ids))
 
 
-def send_once(operations: Sequence[Operation]) -> Outcome:
+def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
     """Send one bulk request."""
     response = client().perform_request(
         "POST",
-        "/_bulk?filter_path=items.*.status,items.*.error,items.*._id",
+        f"/_bulk?refresh={str(refresh).lower()}&filter_path=items.*.status,items.*.error,items.*._id",
         headers=NDJSON,
         body=b"".join(operation.lines for operation in operations),
     )

@@ -12,7 +12,10 @@ do it at once and wherever each of them is stopped:
    the deletion (`GC_DELETES`). So sending anything late, or twice, is harmless.
 4. Only then one short transaction deletes the rows that were read, by their ids. If it is
    never reached, the batch is sent once more.
-5. A document that fails is put back, with the time of its change and with a time before which
+5. Documents of changes that have waited for long are made searchable before their rows go: a search
+   of their chat, which PostgreSQL answers as long as they wait (see `messages`), would lose them
+   from sight until the next refresh otherwise.
+6. A document that fails is put back, with the time of its change and with a time before which
    it is not tried again. If others passed it is given up after MAX_ATTEMPTS; when all fail it
    is not for what they are, and if they are many, nothing is moved and Throttled is raised.
 """
@@ -57,7 +60,8 @@ READ = (
     )
     + """
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.application_id,
-       picked.changed_at, picked.attempts, text.version, text.marked,
+       picked.changed_at, picked.attempts, picked.changed_at < now() - interval '1 second',
+       text.version, text.marked,
        EXISTS (SELECT FROM messages WHERE messages.id = picked.message_id)
 FROM picked LEFT JOIN LATERAL (
     SELECT version, marked FROM search_texts
@@ -107,6 +111,7 @@ class Queued(NamedTuple):
     application_id: int
     changed_at: object
     attempts: int
+    is_late: bool
     version: int | None
     marked: str | None
     exists: bool
@@ -153,9 +158,10 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
         for entry in queued
         if entry.exists and entry.version is not None and entry.marked is not None
     ]
+    refresh = any(entry.is_late for entry in queued)
     outcome = Outcome()
     for index in targets:
-        outcome.add(write_documents(index, texts, gone))
+        outcome.add(write_documents(index, texts, gone, refresh=refresh))
     return outcome
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.search.search_stores import SearchStores
+from tests.integration.search.search_stores import SearchStores, items
 
 Index = Callable[..., int]
 
@@ -227,6 +227,35 @@ def api_error(status: int) -> Exception:
     return ApiError(f"refused with {status}", meta, None)
 
 
+def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search import elasticsearch_index
+
+    search_stores.add("first")
+    search_stores.index_all()
+    never = {"index": {"refresh_interval": "-1"}}
+    elasticsearch_index.client().indices.put_settings(index="messages", settings=never)
+    search_stores.add("second")
+    search_stores.database.execute(
+        "UPDATE search_outbox SET changed_at = changed_at - interval '2 seconds'"
+    )
+    while search_stores.is_waiting(with_queue=True):
+        step(search_stores)
+        assert search_stores.find("second") in ([], [2])
+    page = search_stores.search("second")
+    assert (page.backend, [item["number"] for item in items(page)]) == ("elasticsearch", [2])
+
+
+def step(stores: SearchStores) -> None:
+    """Take what waits one step further, without refreshing anything."""
+    from crud_service.search.outbox import index_batch
+    from crud_service.search.queue import index_queued
+
+    index_batch(stores.database, hand_on=True)
+    index_queued(stores.database)
+
+
 @pytest.mark.parametrize(("status", "fate"), [(413, "refused"), (400, "refused"), (429, "retry")])
 def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, status: int, fate: str
@@ -236,7 +265,7 @@ def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
 
     passed: set[int] = set()
 
-    def send_once(operations: list[Operation]) -> Outcome:
+    def send_once(operations: list[Operation], *, refresh: bool) -> Outcome:
         if any(operation.message_id == 77 for operation in operations):
             raise api_error(status)
         passed.update(operation.message_id for operation in operations)

@@ -25,9 +25,9 @@ def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pausing(function: Callable[..., Any]) -> Callable[..., Any]:
-    def paused(*arguments: Any) -> Any:
+    def paused(*arguments: Any, **options: Any) -> Any:
         pause()
-        return function(*arguments)
+        return function(*arguments, **options)
 
     return paused
 
