@@ -50,7 +50,7 @@ from local_stack.postgres import create_database
 from local_stack.stack import Settings, Stores
 from tests.api_client import Api
 
-KINDS = ("unit", "contract", "integration", "end_to_end", "fault", "hostile")
+KINDS = ("unit", "contract", "integration", "end_to_end", "tenants", "fault", "hostile")
 DATA = ROOT / ".local-test"
 SESSION = DATA / str(os.getpid())
 INTERNAL_TOKEN = "internal-token-of-the-tests"

@@ -50,7 +50,7 @@ class IndexCheck:
     ) -> None:
         self._process.communicate()
 
-    def wait_until_equal(self) -> float:
+    def wait_until_equal(self, seconds: float = EQUAL_WITHIN_SECONDS) -> float:
         """Wait until nothing is pending and the index equals the table, with nobody's help.
 
         Returns after how many seconds it did, counted from the moment at which
@@ -59,9 +59,9 @@ class IndexCheck:
         if url := self._stack.environment["ELASTICSEARCH_URL"]:
             assert eventually(lambda: is_green_enough(url), bool, ELASTICSEARCH_STARTS_WITHIN)
         started = time.monotonic()
-        pending = eventually(self.pending, lambda it: it == 0, EQUAL_WITHIN_SECONDS)
+        pending = eventually(self.pending, lambda it: it == 0, seconds)
         assert pending == 0, "changes that are still not indexed"
-        left = EQUAL_WITHIN_SECONDS - (time.monotonic() - started)
+        left = seconds - (time.monotonic() - started)
         code, said = eventually(self.ask, lambda it: it[0] == 0, left)
         assert code == 0, said
         return time.monotonic() - started

@@ -1,0 +1,53 @@
+"""A stack that a hostile application and its neighbour share.
+
+TENANT_SECONDS   how long the neighbour is measured beside each act; 8
+TENANT_CHANGES   how many changes one application has waiting to be indexed; 200,000
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from local_stack.applications import ROOT
+from local_stack.client import RunningStack
+from tests.conftest import SESSION
+from tests.fault.index_check import IndexCheck
+from tests.tenants.neighbour import Measured
+
+SECONDS = float(os.environ.get("TENANT_SECONDS") or 8)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[RunningStack]:
+    with RunningStack(SESSION / "shared") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def index_check(shared: RunningStack) -> Iterator[IndexCheck]:
+    with IndexCheck(shared) as checking:
+        yield checking
+
+
+@contextmanager
+def neighbour(stack: RunningStack) -> Iterator[Measured]:
+    """Measures the quiet application while the `with` lasts; what it saw is there at the end."""
+    command = (sys.executable, "-m", "tests.tenants.neighbour")
+    measured = Measured()
+    with subprocess.Popen(
+        [*command, stack.crud_url, stack.numbering_url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield measured
+        said, _ = process.communicate()
+    vars(measured).update(json.loads(said))

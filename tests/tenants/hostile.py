@@ -1,0 +1,254 @@
+"""One application at its worst: everything here is valid, or at least allowed to be sent.
+
+Requests are written to sockets as bytes that are made once, so that a load costs its maker little.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from urllib.parse import quote, urlsplit
+
+import httpx
+import psycopg
+
+from local_stack.client import RunningStack
+from tests.hostile.wire import Connection
+
+LONGEST = 65_536
+COMBINING = "a" + "\u0301" * 16383 + "\u0316" * 16383
+LOREM = ("lorem ipsum dolor sit amet consectetur " * 2000)[: LONGEST - 40]
+SAME_LETTER = "a" * LONGEST
+OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
+
+# A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
+CHANGES = int(os.environ.get("TENANT_CHANGES") or 200_000)
+
+Act = Callable[["Hostile", threading.Event], None]
+
+
+class Hostile:
+    """A hostile application, which remembers what was accepted of it."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
+        self.accepted: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        with httpx.Client(timeout=60, trust_env=False) as client:
+            answer = client.post(f"{stack.crud_url}/applications", json={"name": "hostile"})
+            self.path = f"/applications/{answer.json()['access_token']}"
+        self.chat = self.new_chat()
+
+    def new_chat(self) -> str:
+        """Create a chat; returns its path."""
+        answer = httpx.post(
+            f"{self.stack.numbering_url}{self.path}/chats", timeout=60, trust_env=False
+        )
+        assert answer.status_code == 201, answer.text
+        return f"{self.path}/chats/{answer.json()['number']}"
+
+    def post(self, bodies: Iterator[str], stop: threading.Event, chat: str = "") -> None:
+        """Post messages one after the other, as fast as they are answered."""
+        chat = chat or self.chat
+        with Connection(self.stack.numbering_url, timeout=60) as connection:
+            for body in bodies:
+                if stop.is_set():
+                    return
+                reply = connection.send(message(chat, body)).read()
+                if reply is not None and reply.status == 201:
+                    with self._lock:
+                        self.accepted[chat] += 1
+
+    def get(self, path: str, stop: threading.Event) -> None:
+        """GET the same path again and again, and read every answer to its end."""
+        with httpx.Client(timeout=60, trust_env=False, base_url=self.stack.crud_url) as client:
+            while not stop.is_set():
+                with suppress(httpx.TransportError):
+                    client.get(path)
+
+
+def message(chat: str, body: str) -> bytes:
+    """The creation of a message, as it goes over the wire."""
+    content = json.dumps({"body": body}, ensure_ascii=False).encode()
+    head = f"POST {chat}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def repeat(body: str, times: int) -> Iterator[str]:
+    """The same body, so many times, each with a number behind it."""
+    return (f"{body[: LONGEST - 12]} {number}" for number in range(times))
+
+
+def combining_marks(tenant: Hostile, stop: threading.Event) -> None:
+    """Messages of the longest runs of combining marks, and searches through them."""
+    tenant.post(iter([COMBINING] * 40), stop)
+    keyword = quote("a" + "\u0301" * 100)
+    tenant.get(f"{tenant.chat}/messages/search?keyword={keyword}&highlight=true&limit=1000", stop)
+
+
+def long_messages(tenant: Hostile, stop: threading.Event) -> None:
+    """Messages of the longest, one after the other."""
+    tenant.post(repeat(LOREM, 1000), stop)
+
+
+def highlighted_searches(tenant: Hostile, stop: threading.Event) -> None:
+    """Searches over hundreds of the longest messages, every hit highlighted, four at once."""
+    tenant.post(repeat(LOREM, 200), stop)
+    path = f"{tenant.chat}/messages/search?keyword=lorem&limit=1000&highlight=true"
+    side_by_side([tenant.get] * 4, path, stop)
+
+
+def overlapping_highlights(tenant: Hostile, stop: threading.Event) -> None:
+    """One letter 65,536 times, searched for by 21 parts that all overlap."""
+    tenant.post(iter([SAME_LETTER] * 3), stop)
+    path = f"{tenant.chat}/messages/search?keyword={OVERLAPPING}&highlight=true"
+    side_by_side([tenant.get] * 4, path, stop)
+
+
+def stalled_pages(tenant: Hostile, stop: threading.Event) -> None:
+    """A hundred connections that ask for a page of 13 MB and read nothing of it."""
+    tenant.post(repeat(LOREM, 200), stop)
+    with stalled(tenant, f"{tenant.chat}/messages?limit=1000", 100):
+        stop.wait()
+
+
+def stalled_lists(tenant: Hostile, stop: threading.Event) -> None:
+    """Two hundred connections that ask for a complete list and read nothing of it."""
+    tenant.post(repeat(LOREM, 200), stop)
+    with stalled(tenant, f"{tenant.chat}/messages", 200):
+        stop.wait()
+
+
+def unfinished_uploads(tenant: Hostile, stop: threading.Event) -> None:
+    """Two hundred bodies of almost a mebibyte that never end, on each service."""
+    head = f"POST {tenant.chat}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n"
+    part = head.encode() + b'{"body": "' + b"x" * 1_000_000
+    with ExitStack() as open_connections:
+        for url in (tenant.stack.numbering_url, tenant.stack.crud_url):
+            for _ in range(200):
+                connection = open_connections.enter_context(silent_connection(url))
+                with suppress(OSError):
+                    connection.sendall(part)
+        stop.wait()
+
+
+def failed_logins(tenant: Hostile, stop: threading.Event) -> None:
+    """Logins to the operators' site with wrong passwords, sixteen at once."""
+    side_by_side([try_passwords] * 16, tenant.stack.crud_url, stop)
+
+
+def try_passwords(url: str, stop: threading.Event) -> None:
+    """Log in with a wrong password again and again."""
+    while not stop.is_set():
+        with (
+            suppress(httpx.TransportError),
+            httpx.Client(timeout=60, trust_env=False, base_url=url) as client,
+        ):
+            client.get("/admin/login/")
+            token = client.cookies.get("csrftoken", "")
+            form = {"username": "admin", "password": "wrong", "csrfmiddlewaretoken": token}
+            client.post("/admin/login/", data=form, headers={"Origin": url})
+
+
+def many_changes(tenant: Hostile, stop: threading.Event) -> None:
+    """Hundreds of thousands of changes that wait to be indexed: rows that PostgreSQL makes."""
+    number = int(tenant.new_chat().rpartition("/")[2])
+    token = tenant.path.rpartition("/")[2]
+    with psycopg.connect(tenant.stack.environment["DATABASE_URL"], autocommit=True) as connection:
+        chat_id = wait_for_chat(connection, token, number)
+        for first in range(1, CHANGES + 1, 50_000):
+            if stop.is_set():
+                break
+            rows = connection.execute(FILL, (chat_id, first, first + 49_999)).rowcount
+            connection.execute(COUNT, (rows, chat_id))
+            tenant.accepted[f"{tenant.path}/chats/{number}"] += rows
+
+
+FIND = """
+SELECT c.id FROM chats c JOIN applications a ON a.id = c.application_id
+WHERE a.access_token = %s AND c.number = %s
+"""
+FILL = """
+INSERT INTO messages (chat_id, number, body)
+SELECT %s, number, 'change number ' || number FROM generate_series(%s::bigint, %s::bigint) number
+"""
+COUNT = "UPDATE chats SET message_count = message_count + %s WHERE id = %s"
+
+
+def wait_for_chat(connection: psycopg.Connection, token: str, number: int) -> int:
+    """The id of a chat, once it is stored."""
+    while not (row := connection.execute(FIND, (token, number)).fetchone()):
+        time.sleep(0.05)
+    return int(row[0])
+
+
+def unknown_tokens(tenant: Hostile, stop: threading.Event) -> None:
+    """Creations for applications that nobody made, and for chats that this one does not have."""
+    side_by_side([guess] * 8, tenant, stop)
+
+
+def guess(tenant: Hostile, stop: threading.Event) -> None:
+    """Post to one made-up path after the other."""
+    for count in range(10**9):
+        if stop.is_set():
+            return
+        made_up = f"/applications/{count % 10**12:012}{id(stop) % 10**12:012}/chats"
+        absent = f"{tenant.path}/chats/{10**6 + count}/messages"
+        with suppress(OSError), Connection(tenant.stack.numbering_url, timeout=60) as connection:
+            for path in (made_up, absent):
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n"
+                connection.send(head.encode() + b'{"body":"x"}').read()
+
+
+def side_by_side(acts: list[Callable[..., None]], argument: object, stop: threading.Event) -> None:
+    """Run functions in threads of their own until all have ended."""
+    threads = [threading.Thread(target=act, args=(argument, stop)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@contextmanager
+def stalled(tenant: Hostile, path: str, connections: int) -> Iterator[None]:
+    """Connections that have asked for a path and take nothing of the answer."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with ExitStack() as open_connections:
+        for _ in range(connections):
+            connection = open_connections.enter_context(silent_connection(tenant.stack.crud_url))
+            with suppress(OSError):
+                connection.sendall(request)
+        yield
+
+
+@contextmanager
+def silent_connection(url: str) -> Iterator[socket.socket]:
+    """A connection with the smallest window, from which nothing is read."""
+    parts = urlsplit(url)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(2)
+        with suppress(OSError):
+            connection.connect((parts.hostname, parts.port))
+        yield connection
+
+
+ACTS: dict[str, Act] = {
+    act.__name__: act
+    for act in (
+        combining_marks,
+        long_messages,
+        highlighted_searches,
+        overlapping_highlights,
+        stalled_pages,
+        stalled_lists,
+        unfinished_uploads,
+        failed_logins,
+        many_changes,
+        unknown_tokens,
+    )
+}

@@ -1,0 +1,89 @@
+"""A backlog, however long and whoever made it, holds up nobody's next creation."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import httpx
+import psutil
+import redis
+
+from contract import keys
+from contract.entries import Entry, encode
+from local_stack.client import RunningStack
+from tests.api_client import Api
+from tests.fault.verify import wait_until_stored
+
+ENTRIES = 200_000
+PAGE = 5_000
+ANSWERED_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+def test_with_a_long_backlog_and_no_worker_cold_sequences_are_answered_at_once(
+    shared: RunningStack, client: httpx.Client
+) -> None:
+    api = Api(client, shared.crud_url, shared.numbering_url)
+    application = api.application("loud")
+    chat, cold = api.chat(application), api.chat(application)
+    assert api.message(cold, "stored before") == 1
+    api.wait_for_numbers(f"{cold}/messages", [1])
+    with frozen_worker(shared), redis.Redis.from_url(shared.environment["REDIS_URL"]) as store:
+        fill_backlog(store, chat)
+        assert api.message(cold, "in front of the loss") == 2
+        forget_sequence(store, cold)
+        forget_sequence(store, chat)
+
+        seconds, number = timed(lambda: api.message(cold, "behind the loss"))
+        assert (number, seconds < ANSWERED_SECONDS) == (3, True), seconds
+        seconds, number = timed(lambda: api.message(chat, "behind the backlog"))
+        assert (number, seconds < ANSWERED_SECONDS) == (ENTRIES + 1, True), seconds
+        fresh = api.application("quiet")
+        seconds, path = timed(lambda: api.chat(fresh))
+        assert (path, seconds < ANSWERED_SECONDS) == (f"{fresh}/chats/1", True), seconds
+    wait_until_stored(shared)
+    api.wait_for_numbers(f"{cold}/messages", [1, 2, 3])
+    assert api.get(chat)["message_count"] == ENTRIES + 1
+
+
+@contextmanager
+def frozen_worker(stack: RunningStack) -> Iterator[None]:
+    """Every process of the worker stands still."""
+    parent = psutil.Process(stack.pid("worker"))
+    processes = [parent, *parent.children(recursive=True)]
+    for process in processes:
+        os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.kill(process.pid, signal.SIGCONT)
+
+
+def fill_backlog(store: "redis.Redis", chat: str) -> None:
+    """Entries as the numbering script writes them, faster than HTTP could."""
+    _, _, token, _, chat_number = chat.split("/")
+    for first in range(1, ENTRIES + 1, PAGE):
+        pipeline = store.pipeline(transaction=False)
+        for number in range(first, first + PAGE):
+            entry = Entry("", token, int(chat_number), number, f"message {number}", "test")
+            pipeline.xadd(keys.ACCEPTED, encode(entry))  # type: ignore[arg-type]
+        pipeline.execute()
+    store.set(keys.message_sequence(token, int(chat_number)), ENTRIES)
+
+
+def forget_sequence(store: "redis.Redis", chat: str) -> None:
+    """Lose the key of a chat's message numbers."""
+    _, _, token, _, chat_number = chat.split("/")
+    store.delete(keys.message_sequence(token, int(chat_number)))
+
+
+def timed(act: Callable[[], T]) -> tuple[float, T]:
+    """How many seconds something took, and what came of it."""
+    started = time.monotonic()
+    found = act()
+    return time.monotonic() - started, found

@@ -1,0 +1,80 @@
+"""Whatever valid content one application sends, its neighbours go on as if it were not there."""
+
+import threading
+import time
+
+import httpx
+import pytest
+
+from local_stack.client import RunningStack
+from tests.api_client import eventually
+from tests.fault.index_check import IndexCheck
+from tests.tenants.conftest import SECONDS, neighbour
+from tests.tenants.hostile import ACTS, Hostile
+from tests.tenants.memory import Growth
+from tests.tenants.neighbour import Measured
+
+READABLE_SECONDS = 1.0
+SEARCHABLE_SECONDS = 4.0
+LIVE_SECONDS = 0.1
+# By how much a process may grow for what clients send or leave unread (docs/operations.md).
+GROWTH_MEGABYTES = 256
+STORED_WITHIN_SECONDS = 300.0
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_one_application_at_its_worst_costs_its_neighbour_nothing(
+    shared: RunningStack, act: str
+) -> None:
+    suffer(shared, [act], SECONDS)
+
+
+def test_all_of_it_together_costs_its_neighbour_nothing(
+    shared: RunningStack, index_check: IndexCheck
+) -> None:
+    suffer(shared, list(ACTS), 3 * SECONDS)
+    index_check.wait_until_equal(STORED_WITHIN_SECONDS)
+
+
+def suffer(stack: RunningStack, acts: list[str], seconds: float) -> None:
+    """Measure a neighbour beside hostile acts, then see that nothing of either was lost."""
+    tenants = [Hostile(stack) for _ in acts]
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=ACTS[act], args=(tenant, stop), name=act)
+        for act, tenant in zip(acts, tenants, strict=True)
+    ]
+    with Growth(stack) as growth, neighbour(stack) as measured:
+        for thread in threads:
+            thread.start()
+        time.sleep(seconds)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    hold(measured)
+    grown = {name: size for name, size in growth.megabytes.items() if size > GROWTH_MEGABYTES}
+    assert grown == {}, f"MB by which processes grew: {growth.megabytes}"
+    for tenant in tenants:
+        everything_is_there(stack, tenant)
+
+
+def hold(measured: Measured) -> None:
+    """The bounds, each with what was seen beside it."""
+    assert measured.errors == []
+    assert max(measured.readable) < READABLE_SECONDS, sorted(measured.readable)[-5:]
+    assert max(measured.searchable) < SEARCHABLE_SECONDS, sorted(measured.searchable)[-5:]
+    assert max(measured.live) < LIVE_SECONDS, sorted(measured.live)[-5:]
+
+
+def everything_is_there(stack: RunningStack, tenant: Hostile) -> None:
+    """Whatever was accepted of the hostile application is stored, and its last message is found."""
+    with httpx.Client(base_url=stack.crud_url, timeout=60, trust_env=False) as client:
+        for chat, accepted in tenant.accepted.items():
+            stored = eventually(
+                lambda chat=chat: client.get(chat).json().get("message_count"),  # type: ignore[misc]
+                lambda count, accepted=accepted: count == accepted,  # type: ignore[misc]
+                STORED_WITHIN_SECONDS,
+            )
+            assert stored == accepted
