@@ -71,7 +71,7 @@ def fill_backlog(store: "redis.Redis", chat: str) -> None:
         pipeline = store.pipeline(transaction=False)
         for number in range(first, first + PAGE):
             entry = Entry("", token, int(chat_number), number, f"message {number}", "test")
-            pipeline.xadd(keys.ACCEPTED, encode(entry))  # type: ignore[arg-type]
+            pipeline.xadd(keys.ACCEPTED, encode(entry))
         pipeline.execute()
     store.set(keys.message_sequence(token, int(chat_number)), ENTRIES)
 
