@@ -99,7 +99,7 @@ def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) ->
     search_stores.add(*["x" * 60_000] * 50)
     query, column = outbox.READ, 5
     if table == "search_queue":
-        query, column = queue.READ, 8
+        query, column = queue.READ, queue.Queued._fields.index("marked")
         while outbox.index_batch(search_stores.database, hand_on=True):
             pass
     rows = Turn(table).read(search_stores.database, query, 1000, 300_000)
