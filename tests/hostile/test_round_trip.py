@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from contract.characters import is_blank
 from tests.api_client import eventually
 from tests.hostile.conftest import Door, Ground
 from tests.hostile.wire import Reply
@@ -18,7 +19,7 @@ ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 PLANES = st.sampled_from(
     'aÀé\u0301ßİ\u202e\u200d\ufeff\ufffd\r\n\t\x01\x7f\x85\u2028😀\U0010ffff漢가"\\&=+%;'
 )
-TEXTS = st.text(ANY | PLANES, min_size=1, max_size=60).filter(lambda text: not text.isspace())
+TEXTS = st.text(ANY | PLANES, min_size=1, max_size=60).filter(lambda text: not is_blank(text))
 LONG = st.text(PLANES, min_size=1, max_size=4).map(lambda text: "x" + text * 4000)
 
 Way = Callable[[Door, str], Reply]
