@@ -144,7 +144,8 @@ def search() -> Json:
         parameters=names,
         success=answer(found, [examples.MESSAGE], "X-Search-Backend", "Link"),
         problems=(*INPUT_PROBLEMS, NotFound),
-        description="Whole words first, then starts of words, then inside words; then the newest.",
+        description="Whole words first, then starts of words, then inside words; then the newest. "
+        "A page ends before `limit` once its messages reach 8 MB; `Link` leads to the next one.",
     )
 
 

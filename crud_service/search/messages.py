@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
+from crud_service.chat.list_queries import CHUNK_BYTES
 from crud_service.chat.reading import MESSAGE_JSON
 from crud_service.search.elasticsearch_index import INDEX_FORMAT
 
@@ -24,12 +25,20 @@ LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
 WHERE application.access_token = %s
 """
 
-_HITS = """
-FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
-JOIN messages x ON x.chat_id = %s AND x.number = hit.number
+# The messages found, up to the one with which their texts reach CHUNK_BYTES: the position of
+# that one, whether it was reached, and the messages, one a line (row_to_json writes no line ends).
+# octet_length() looks at no more of a long text than its head.
+FIND_PIECE = f"""
+SELECT max(x.position), sum(octet_length(x.body)) >= {CHUNK_BYTES},
+    string_agg({MESSAGE_JSON}, E'\\n' ORDER BY x.position)
+FROM (
+    SELECT x.*, hit.position,
+        sum(octet_length(x.body)) OVER (ORDER BY hit.position) - octet_length(x.body)
+            AS bytes_before
+    FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
+    JOIN messages x ON x.chat_id = %s AND x.number = hit.number
+) x WHERE x.bytes_before < {CHUNK_BYTES}
 """
-FIND_MESSAGES = f"SELECT string_agg({MESSAGE_JSON}, ',' ORDER BY hit.position) {_HITS}"
-FIND_EACH_MESSAGE = f"SELECT {MESSAGE_JSON} {_HITS} ORDER BY hit.position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +56,26 @@ def find_chat(connection: Connection, access_token: str, number: int) -> Searche
     return SearchedChat(*row) if row else None
 
 
-def find_messages(connection: Connection, chat_id: int, numbers: Sequence[int]) -> bytes:
-    """Messages as a JSON array in the order asked for; absent ones are left out.
+class Piece(NamedTuple):
+    """Some of the messages of a page, one a line, and how many of its hits they account for."""
+
+    messages: bytes
+    taken: int
+
+
+def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[Piece]:
+    """Messages as JSON in the order asked for, in pieces; absent ones are left out.
 
     The connection is one of the API's path, where text comes as bytes.
     """
-    if not numbers:
-        return b"[]"
-    row = connection.execute(FIND_MESSAGES, (_array(numbers), chat_id)).fetchone()
-    return b"[%s]" % ((row and row[0]) or b"")
-
-
-def each_message(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[bytes]:
-    """The same messages one by one, each as a JSON object."""
-    if numbers:
-        for row in connection.execute(FIND_EACH_MESSAGE, (_array(numbers), chat_id)):
-            yield row[0]
+    taken, is_more = 0, bool(numbers)
+    while is_more:
+        row = connection.execute(FIND_PIECE, (_array(numbers[taken:]), chat_id)).fetchone()
+        position, is_more, messages = row or (None, False, None)
+        if messages is None:
+            break
+        taken += position
+        yield Piece(messages, taken if is_more else len(numbers))
 
 
 def _array(numbers: Sequence[int]) -> str:

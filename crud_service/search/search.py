@@ -13,17 +13,12 @@ from crud_service.search import query_elasticsearch, query_postgresql
 from crud_service.search.cursors import decode_cursor, encode_cursor, search_scope
 from crud_service.search.folding import Part, split_parts
 from crud_service.search.highlight import Budget, highlight
-from crud_service.search.messages import (
-    Connection,
-    SearchedChat,
-    each_message,
-    find_chat,
-    find_messages,
-)
+from crud_service.search.messages import Connection, Piece, SearchedChat, each_piece, find_chat
 from crud_service.search.plan import Hit, Plan
 
-# A thousand messages of the greatest size are within it, if they need little escaping.
-MAX_HIGHLIGHTED_BYTES = 160_000_000
+# A page ends early with the piece of its messages that reaches this size: it is made whole in
+# memory, and several are made at a time.
+MAX_PAGE_BYTES = 8_000_000
 
 Sort = Literal["relevance", "number", "-number"]
 Backend = Literal["elasticsearch", "postgresql"]
@@ -69,13 +64,9 @@ def search(
     scope = search_scope(chat.chat_id, parts, query.sort)
     hits, backend = find_hits(connection, chat, make_plan(chat, parts, query, scope))
     page = hits[: query.limit]
-    if query.highlight:
-        found = each_message(connection, chat.chat_id, [hit.number for hit in page])
-        items, last = join_highlighted(found, parts)
-        if last is not None:
-            page = page[: [hit.number for hit in page].index(last) + 1]
-    else:
-        items = find_messages(connection, chat.chat_id, [hit.number for hit in page])
+    pieces = each_piece(connection, chat.chat_id, [hit.number for hit in page])
+    items, taken = join(pieces, parts if query.highlight else None)
+    page = page[:taken] if taken else page
     more = len(page) < len(hits)
     return SearchPage(items, encode_cursor(page[-1], scope) if more else None, backend)
 
@@ -103,28 +94,33 @@ def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[l
     return query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql"
 
 
-def join_highlighted(
-    messages: Iterable[bytes], parts: tuple[Part, ...]
-) -> tuple[bytes, int | None]:
-    """Messages as a JSON array, with one key more each.
+def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple[bytes, int]:
+    """Messages as a JSON array, and how many hits of the page they account for.
 
-    It is written to one buffer, which is handed out without a copy. Escaping may make
-    a body six times as long: a page that has become too large ends there, and the
-    number of its last message is told.
+    `highlighted` are the parts of the keyword where each message gets its highlight. The
+    array is written to one buffer, which is handed out without a copy, and ends early
+    with the piece that makes it too large.
     """
     budget = Budget()
-    last: int | None = None
+    taken = 0
     page = BytesIO()
     page.write(b"[")
-    for message in messages:
-        if page.tell() > MAX_HIGHLIGHTED_BYTES:
-            page.write(b"]")
-            return page.getvalue(), last
-        fields = orjson.loads(message)
-        last = int(fields["number"])
-        page.write(b"," if page.tell() > 1 else b"")
-        page.write(message[:-1] + b',"highlight":')
-        page.write(orjson.dumps(highlight(fields["body"], parts, budget)))
-        page.write(b"}")
+    for piece in pieces:
+        page.write(b"," if taken else b"")
+        if highlighted is None:
+            page.write(piece.messages.replace(b"\n", b","))
+        else:
+            for i, message in enumerate(piece.messages.split(b"\n")):
+                page.write(b"," if i else b"")
+                page.write(add_highlight(message, highlighted, budget))
+        taken = piece.taken
+        if page.tell() >= MAX_PAGE_BYTES:
+            break
     page.write(b"]")
-    return page.getvalue(), None
+    return page.getvalue(), taken
+
+
+def add_highlight(message: bytes, parts: tuple[Part, ...], budget: Budget) -> bytes:
+    """A message with one key more."""
+    marked = highlight(orjson.loads(message)["body"], parts, budget)
+    return b'%s,"highlight":%s}' % (message[:-1], orjson.dumps(marked))

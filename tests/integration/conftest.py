@@ -69,8 +69,15 @@ class CrudServer:
 
     def resident_kib(self) -> int:
         """The memory of the process."""
+        return self._memory("VmRSS")
+
+    def peak_resident_kib(self) -> int:
+        """The most memory that the process ever had."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> int:
         with open(f"/proc/{self.process.pid}/status") as status:
-            line = next(line for line in status if line.startswith("VmRSS"))
+            line = next(line for line in status if line.startswith(name))
         return int(line.split()[1])
 
     def stop(self) -> str:
