@@ -1,17 +1,21 @@
 """The thread pools of the server: which requests have which threads, and for whom they count."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from contract.paths import TOKEN_PATTERN
 from crud_service.fair_threads import Bounds, FairThreads
+from crud_service.logins import is_known_browser, is_login
 
 # No client holds a thread, so few are enough: enough to share PostgreSQL's commits.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
 # Searches hold up nothing else. More threads get a little more done and make each other wait
 # for the interpreter, which the slowest of a hundred searches shows.
 SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
-# A password that is checked takes a third of a second of a processor.
 ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
+# One password at a time (see `logins`); those who wait get their turn within some seconds.
+LOGINS = Bounds(threads=1, share=1, waiting=40, share_of_waiting=8)
 # Whoever watches the service finds it when all others are busy or blocked.
 OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
 
@@ -31,14 +35,20 @@ class Pools:
         self._requests = FairThreads("request", REQUESTS)
         self._searches = FairThreads("search", SEARCHES)
         self._admin = FairThreads("admin", ADMIN)
+        self._logins = FairThreads("login", LOGINS)
+        self._known_logins = FairThreads("known-login", LOGINS)
         self._operating = FairThreads("operating", OPERATING)
 
-    def of(self, path: str) -> tuple[FairThreads, str]:
-        """The pool of a path, and the owner that it is counted for: its token, if it has one."""
+    def of(self, environ: Mapping[str, Any]) -> tuple[FairThreads, str]:
+        """The pool of a request, and the owner that it counts for: its token, if it has one."""
+        path = environ["PATH_INFO"]
         owner = owner_of(path)
         if owner:
             is_search = path.rstrip("/").endswith("/search")
             return self._searches if is_search else self._requests, owner
+        if is_login(environ):
+            pool = self._known_logins if is_known_browser(environ) else self._logins
+            return pool, environ["REMOTE_ADDR"]
         if path.startswith("/admin"):
             return self._admin, ""
         if path.startswith(("/health", "/metrics")):
@@ -47,5 +57,6 @@ class Pools:
 
     def shutdown(self) -> None:
         """Wait for what runs."""
-        for pool in (self._requests, self._searches, self._admin, self._operating):
+        admin = (self._admin, self._logins, self._known_logins)
+        for pool in (self._requests, self._searches, *admin, self._operating):
             pool.shutdown()

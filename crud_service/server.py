@@ -56,7 +56,7 @@ class Server:
         if request.method in {"GET", "HEAD"} and await self._resources.answer(request):
             return
         environ = environ_of(request, scope["server"], scope["client"])
-        threads, owner = self._pools.of(request.path)
+        threads, owner = self._pools.of(environ)
         try:
             answer = await threads.run(owner, self._answer, environ)
         except Overloaded as problem:

@@ -1,5 +1,6 @@
 """The operators' site: Django's admin with the state of things on its start page."""
 
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -9,8 +10,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from crud_service import redis_client
-from crud_service.chat.login_attempts import LoginAttempts
+from crud_service import logins, redis_client
 from crud_service.store_metrics import GAUGES, backlog
 
 
@@ -23,19 +23,16 @@ class OperatorsSite(AdminSite):
     site_url = None
     enable_nav_sidebar = False
 
-    def __init__(self, name: str = "admin") -> None:
-        super().__init__(name)
-        self.attempts = LoginAttempts()
-
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method != "POST":
-            return super().login(request, extra_context)
-        self.attempts.begin()
+        started = time.monotonic()
         response = super().login(request, extra_context)
-        if response.status_code == HTTPStatus.FOUND:
-            self.attempts.succeeded()
+        if request.method == "POST":
+            if response.status_code == HTTPStatus.FOUND:
+                logins.remember_browser(response)
+            else:
+                logins.pace(started)
         return response
 
     def index(

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,30 +121,89 @@ def test_slow_requests_of_one_application_leave_threads_to_another(
         assert {each.result().status_code for each in slow} <= {200, 503}
 
 
-def test_failed_logins_hold_nobody_up(
-    server: CrudServer, client: httpx.Client, application: str
-) -> None:
+@pytest.fixture
+def guessing(server: CrudServer, client: httpx.Client) -> Iterator[Callable[[int], list[int]]]:
+    """Guess passwords with so many clients without a pause; the list gets their statuses."""
     page = client.get(f"{server.url}/admin/login/")
     token = page.text.partition('csrfmiddlewaretoken" value="')[2].partition('"')[0]
     fields = {"username": "admin", "password": "guess", "csrfmiddlewaretoken": token}
     cookies = {"Cookie": f"csrftoken={page.cookies['csrftoken']}"}
+    statuses: list[int] = []
+    over = threading.Event()
 
-    def guess(_: int) -> int:
-        url = f"{server.url}/admin/login/"
-        return httpx.post(
-            url, data=fields, headers=cookies, timeout=60, trust_env=False
-        ).status_code
+    def guess() -> None:
+        with httpx.Client(timeout=60, trust_env=False, headers=cookies) as guesser:
+            while not over.is_set():
+                statuses.append(guesser.post(f"{server.url}/admin/login/", data=fields).status_code)
+                time.sleep(0.01)
 
     with ThreadPoolExecutor(60) as clients:
-        guesses = [clients.submit(guess, number) for number in range(60)]
-        for _ in range(10):
-            started = time.monotonic()
-            assert client.get(f"{server.url}/applications?limit=1").status_code == 200
-            assert client.get(f"{server.url}/health/live").status_code == 200
-            assert time.monotonic() - started < 2
-        statuses = [each.result() for each in guesses]
-    assert set(statuses) == {200, 503}
-    assert statuses.count(200) <= 20
+
+        def start(number: int) -> list[int]:
+            for _ in range(number):
+                clients.submit(guess)
+            time.sleep(1)
+            return statuses
+
+        yield start
+        over.set()
+
+
+@pytest.fixture
+def operator(server: CrudServer) -> Iterator[httpx.Client]:
+    """A browser of the operator's."""
+    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+
+    ensure_admin("the right password", reset_password=True)
+    with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as browser:
+        yield browser
+
+
+def log_in(operator: httpx.Client) -> int:
+    page = operator.get("/admin/login/")
+    token = page.text.partition('csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    fields = {"username": "admin", "password": "the right password", "csrfmiddlewaretoken": token}
+    return operator.post("/admin/login/?next=/admin/", data=fields).status_code
+
+
+def test_failed_logins_hold_nobody_up(
+    server: CrudServer,
+    client: httpx.Client,
+    application: str,
+    operator: httpx.Client,
+    guessing: Callable[[int], list[int]],
+) -> None:
+    assert log_in(operator) == 302
+    statuses = guessing(60)
+    started = time.monotonic()
+    for _ in range(10):
+        asked = time.monotonic()
+        assert client.get(f"{server.url}/applications?limit=1").status_code == 200
+        assert client.get(f"{server.url}/health/live").status_code == 200
+        assert operator.get("/admin/").status_code == 200
+        assert time.monotonic() - asked < 2
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) <= time.monotonic() - started + 4  # one a second
+
+
+def test_an_operator_who_logged_in_before_gets_in_whatever_strangers_guess(
+    operator: httpx.Client, guessing: Callable[[int], list[int]]
+) -> None:
+    assert log_in(operator) == 302
+    del operator.cookies["sessionid"]
+    guessing(60)
+    started = time.monotonic()
+    assert log_in(operator) == 302
+    assert time.monotonic() - started < 5
+
+
+def test_the_right_password_gets_its_turn_among_wrong_ones(
+    operator: httpx.Client, guessing: Callable[[int], list[int]]
+) -> None:
+    guessing(6)
+    started = time.monotonic()
+    assert log_in(operator) == 302
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(
