@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx
 import psycopg
@@ -74,6 +74,48 @@ def test_lists_that_one_application_leaves_unread_take_no_place_of_anothers(
     while client.head(f"{server.url}{path}").status_code == 503 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert len(client.get(f"{server.url}{path}").json()) == 300
+
+
+def count_to_end(connection: socket.socket) -> int:
+    """How many bytes come before the server has closed the connection."""
+    received = 0
+    with suppress(ConnectionResetError):
+        while data := connection.recv(1 << 20):
+            received += len(data)
+    return received
+
+
+@pytest.mark.parametrize(
+    ("query", "places"),
+    [("", 10), ("?limit=1000", 40), ("/search?keyword=lorem&limit=1000", 2)],
+)
+def test_readers_that_stand_still_are_closed_and_free_their_places(
+    crud_server: Callable[..., CrudServer],
+    client: httpx.Client,
+    database: Database,
+    application: str,
+    clean_crud: dict[str, str],
+    standing_still: Callable[[CrudServer, str], socket.socket],
+    query: str,
+    places: int,
+) -> None:
+    """The clients keep their connections open all the while."""
+    from crud_service.search.outbox import index_batch
+
+    server = crud_server(patience="3")
+    path = f"{add_chat_of(database, application, 200, 'lorem ipsum ' * 5000)}/messages{query}"
+    with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
+        while "search" in query and index_batch(connection, hand_on=False):
+            pass
+    readers = [standing_still(server, path) for _ in range(places)]
+    assert {status_of(reader) for reader in readers} == {200}
+    assert client.get(f"{server.url}{path}").status_code == 503
+    deadline = time.monotonic() + 20
+    while (answer := client.get(f"{server.url}{path}")).status_code == 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    for reader in readers:
+        assert count_to_end(reader) < len(answer.content)
 
 
 def test_pages_that_nobody_reads_cost_a_piece_each(
