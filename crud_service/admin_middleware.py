@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from django.core.handlers.exception import convert_exception_to_response
-from django.db import OperationalError, connections
+from django.db import InterfaceError, InternalError, OperationalError, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -61,7 +61,8 @@ class AdminOnly:
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
         """Called by Django for what a view raised: problems, and stores that are away."""
-        if isinstance(exception, OperationalError):
+        # InternalError: among others, a primary that became a standby takes no changes.
+        if isinstance(exception, (OperationalError, InterfaceError, InternalError)):
             exception = StoreUnavailable()
         return problem_response(exception, request) if isinstance(exception, Problem) else None
 

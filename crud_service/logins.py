@@ -2,9 +2,10 @@
 
 Checking a password takes a third of a second of a processor, so guesses must be paced;
 refusing everybody while somebody guesses would lock the operators out. So logins wait
-in line, clients by their addresses in turns. A browser that has logged in before has a
-signed cookie and a line of its own, which no stranger can fill (a "device cookie", as
-OWASP calls it): behind a proxy all clients have one address.
+in a queue, addresses taking turns. A browser that has logged in before has a signed
+cookie (OWASP calls it a device cookie) that leads to threads and queues of its own,
+for every page of the site: no stranger can fill them, even behind a proxy, where all
+clients have one address.
 """
 
 import time
@@ -16,7 +17,8 @@ from django.core import signing
 from django.http import HttpResponse
 from django.http.cookie import parse_cookie
 
-PATH = "/admin/login"
+SITE = "/admin"
+LOGIN = f"{SITE}/login"
 WRONG_PASSWORD_SECONDS = 1.0
 COOKIE = "known_browser"
 COOKIE_SECONDS = 365 * 24 * 3600
@@ -26,7 +28,7 @@ _SALT = "crud_service.logins"
 def is_login(environ: Mapping[str, Any]) -> bool:
     """Whether a request tries a password."""
     is_read = environ["REQUEST_METHOD"] in {"GET", "HEAD"}
-    return not is_read and environ["PATH_INFO"].rstrip("/") == PATH
+    return not is_read and environ["PATH_INFO"].rstrip("/") == LOGIN
 
 
 def is_known_browser(environ: Mapping[str, Any]) -> bool:
@@ -45,7 +47,7 @@ def remember_browser(response: HttpResponse) -> None:
         COOKIE,
         signing.dumps("", salt=_SALT),
         max_age=COOKIE_SECONDS,
-        path=PATH,
+        path=SITE,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
@@ -53,5 +55,5 @@ def remember_browser(response: HttpResponse) -> None:
 
 
 def pace(started: float) -> None:
-    """Hold the line until a wrong password has taken its time; `started` is by `monotonic`."""
+    """Hold the thread until a wrong password has taken its time; `started` is by `monotonic`."""
     time.sleep(max(0.0, started + WRONG_PASSWORD_SECONDS - time.monotonic()))

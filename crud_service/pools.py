@@ -6,13 +6,14 @@ from typing import Any
 
 from contract.paths import TOKEN_PATTERN
 from crud_service.fair_threads import Bounds, FairThreads
-from crud_service.logins import is_known_browser, is_login
+from crud_service.logins import SITE, is_known_browser, is_login
 
 # No client holds a thread, so few are enough: enough to share PostgreSQL's commits.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
 # Searches hold up nothing else. More threads get a little more done and make each other wait
 # for the interpreter, which the slowest of a hundred searches shows.
 SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
+# The operators' site, once for browsers that logged in before and once for strangers.
 ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
 # One password at a time (see `logins`); those who wait get their turn within some seconds.
 LOGINS = Bounds(threads=1, share=1, waiting=40, share_of_waiting=8)
@@ -34,9 +35,12 @@ class Pools:
     def __init__(self) -> None:
         self._requests = FairThreads("request", REQUESTS)
         self._searches = FairThreads("search", SEARCHES)
-        self._admin = FairThreads("admin", ADMIN)
-        self._logins = FairThreads("login", LOGINS)
-        self._known_logins = FairThreads("known-login", LOGINS)
+        # By whether the browser is known.
+        self._admin = {True: FairThreads("admin", ADMIN), False: FairThreads("stranger", ADMIN)}
+        self._logins = {
+            True: FairThreads("login", LOGINS),
+            False: FairThreads("stranger-login", LOGINS),
+        }
         self._operating = FairThreads("operating", OPERATING)
 
     def of(self, environ: Mapping[str, Any]) -> tuple[FairThreads, str]:
@@ -46,17 +50,17 @@ class Pools:
         if owner:
             is_search = path.rstrip("/").endswith("/search")
             return self._searches if is_search else self._requests, owner
-        if is_login(environ):
-            pool = self._known_logins if is_known_browser(environ) else self._logins
-            return pool, environ["REMOTE_ADDR"]
-        if path.startswith("/admin"):
-            return self._admin, ""
+        if path.startswith(SITE):
+            is_known = is_known_browser(environ)
+            if is_login(environ):
+                return self._logins[is_known], environ["REMOTE_ADDR"]
+            return self._admin[is_known], ""
         if path.startswith(("/health", "/metrics")):
             return self._operating, ""
         return self._requests, ""
 
     def shutdown(self) -> None:
         """Wait for what runs."""
-        admin = (self._admin, self._logins, self._known_logins)
+        admin = (*self._admin.values(), *self._logins.values())
         for pool in (self._requests, self._searches, *admin, self._operating):
             pool.shutdown()

@@ -17,6 +17,7 @@ from crud_service.database import (
     SLOW_FAILURE_SECONDS,
     Connection,
     ConnectionLostError,
+    close_idle,
     connect,
     take_idle,
     use,
@@ -85,6 +86,11 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
         if outcome is Outcome.UNKNOWN:
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        # A primary that became a standby meanwhile: the next request looks for the new one.
+        connection.close()
+        close_idle()
+        raise StoreUnavailable.nothing_changed() from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         # Without a COMMIT there is no change: PostgreSQL rolls back what a dead client left.
         if connection.closed:

@@ -239,6 +239,27 @@ def test_an_operator_who_logged_in_before_gets_in_whatever_strangers_guess(
     assert time.monotonic() - started < 5
 
 
+def test_strangers_who_ask_for_the_login_page_hold_no_operator_up(
+    server: CrudServer, operator: httpx.Client
+) -> None:
+    assert log_in(operator) == 302
+    over = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(timeout=60, trust_env=False) as stranger:
+            while not over.is_set():
+                stranger.get(f"{server.url}/admin/login/")
+
+    with ThreadPoolExecutor(40) as strangers:
+        for _ in range(40):
+            strangers.submit(ask)
+        time.sleep(1)
+        try:
+            assert {operator.get("/admin/").status_code for _ in range(5)} == {200}
+        finally:
+            over.set()
+
+
 def test_the_right_password_gets_its_turn_among_wrong_ones(
     operator: httpx.Client, guessing: Callable[[int], list[int]]
 ) -> None:

@@ -108,3 +108,19 @@ def test_the_process_tells_that_it_lives_while_postgresql_is_frozen(
         assert time.monotonic() - started < 4
         assert not all(each.done() for each in waiting)
         postgres.frozen = False
+
+
+def test_a_primary_that_became_a_standby_is_a_503_and_is_left(
+    http: httpx.Client, application: str
+) -> None:
+    from crud_service import database
+
+    database.close_idle()
+    for _ in range(2):  # one is used, the other waits
+        demoted = database.connect()
+        demoted.execute("SET default_transaction_read_only = on")
+        database._idle.append(demoted)
+    refused = http.put(application, json={"name": "new"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+    assert "nothing was changed" in refused.json()["detail"]
+    assert http.put(application, json={"name": "new"}).status_code == 200
