@@ -19,8 +19,8 @@ from local_stack.supervisor import Supervisor
 from local_stack.valkey import redis_url, valkey
 
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
-# A service that takes work stops before what it needs to finish that work.
 LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5
+# A service that takes work stops before what it needs to finish that work.
 STOPPED_FIRST = ("numbering", "crud", "worker")
 
 
