@@ -102,7 +102,7 @@ def test_readers_that_stand_still_are_closed_and_free_their_places(
     """The clients keep their connections open all the while."""
     from crud_service.search.outbox import index_batch
 
-    server = crud_server(patience="3")
+    server = crud_server(patience="6")
     path = f"{add_chat_of(database, application, 200, 'lorem ipsum ' * 5000)}/messages{query}"
     with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
         while "search" in query and index_batch(connection, hand_on=False):
@@ -110,7 +110,7 @@ def test_readers_that_stand_still_are_closed_and_free_their_places(
     readers = [standing_still(server, path) for _ in range(places)]
     assert {status_of(reader) for reader in readers} == {200}
     assert client.get(f"{server.url}{path}").status_code == 503
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while (answer := client.get(f"{server.url}{path}")).status_code == 503:
         assert time.monotonic() < deadline
         time.sleep(0.2)
