@@ -39,7 +39,7 @@ def standing_still() -> Iterator[Callable[[CrudServer, str], socket.socket]]:
             connection = socket.socket()
             connections.enter_context(connection)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(10)
+            connection.settimeout(40)
             connection.connect(("127.0.0.1", server.port))
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             return connection
