@@ -120,6 +120,30 @@ def test_two_indexers_leave_texts_and_blocks_equal_to_the_table(
     assert search_stores.count("search_blocks") > 0
 
 
+def test_a_text_that_changes_while_its_block_is_covered_is_found(
+    search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between reading the stamps of a block's texts and covering the block, nobody writes one."""
+    from crud_service.search import blocks
+
+    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1000)
+    stores = search_stores
+    stores.add(*[f"early number {i}" for i in range(MESSAGES)])
+    index_all(stores)
+    chat_id = stores.chat_id(1)
+
+    def cover(connection: Any) -> None:
+        blocks.cover_piece(connection.stopping_before(blocks.COVER_CHAT), chat_id, 0, 2)
+
+    url = clean_crud["DATABASE_URL"]
+    turns = [(0, 1), (1, 999), (0, 1)]
+    failed = take_turns(url, [cover, fold_all], turns, lambda: stores.update(3, "quixotic"))
+    assert not failed
+    assert stores.find("ixoti") == [3]
+    assert stores.count("search_blocks") == 3  # the late text brought a row of its own
+    assert not wrong(stores)
+
+
 def test_two_senders_leave_the_index_equal_to_the_table(
     search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
 ) -> None:

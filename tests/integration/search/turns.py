@@ -24,20 +24,27 @@ def pause() -> None:
 
 
 class Stepped:
-    """A connection that stops before each statement."""
+    """A connection that stops before each statement and each commit, or before one statement."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], only: str = "") -> None:
         self._connection = connection
+        self._only = only
+
+    def stopping_before(self, statement: str) -> Self:
+        """The same connection, stopping before this statement alone."""
+        return type(self)(self._connection, statement)
 
     def execute(self, *arguments: Any) -> psycopg.Cursor[Any]:
-        pause()
+        if self._only in ("", arguments[0]):
+            pause()
         return self._connection.execute(*arguments)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self._connection.transaction():
             yield
-            pause()
+            if not self._only:
+                pause()
 
     @property
     def closed(self) -> bool:
