@@ -101,18 +101,24 @@ def index(
     stay: bool,
 ) -> None:
     """Fold batch after batch, then wait for more, or leave when Elasticsearch has it all."""
-    changed = True
+    changed, refold_by = True, 0.0
     while not is_asked_to_stop() and lease.hold():
         folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
         if folded:
             feeder.wake(woken_by)
             log_batch("changes folded for search", folded, woken_by)
-            if folded < SMALL_BATCH:
-                time.sleep(PAUSE_SECONDS)
-        # Only while nothing fresh waits; a piece is small, so what comes meanwhile waits briefly.
-        elif refold_some(connection, hand_on=has_elasticsearch()):
+        refolded = 0
+        # Beside a trickle of changes, and once a second beside a flood. What is fresh
+        # waits no longer than one piece takes.
+        if folded < SMALL_BATCH or time.monotonic() >= refold_by:
+            refolded = refold_some(connection, hand_on=has_elasticsearch())
+            refold_by = time.monotonic() + LOOK_SECONDS
+        if refolded:
             feeder.wake(woken_by)
             changed = True
+        elif folded:
+            if folded < SMALL_BATCH:
+                time.sleep(PAUSE_SECONDS)
         elif stay:
             rung = wait_for_ring(redis, LOOK_SECONDS)
             if rung is not None:

@@ -1,11 +1,15 @@
 """Folds the stored texts again after an upgrade changed the folding (`TEXT_FORMAT`).
 
-The indexer does it a piece at a time while nothing fresh waits. A piece is one
-transaction that also moves the cursor in `search_refold`, so a kill loses at
-most the piece that was under way, and two indexers do not do the same work.
-Only texts that fold to something else are written, and only those are queued
-for Elasticsearch. Searches go on; until the walk is through, a text that it has
-not reached is found by the old rules.
+The indexer does it a piece at a time, beside what is fresh. A piece is read and folded
+outside of any transaction, like a batch of the outbox, then written under the lock of its
+chats, and last the cursor in `search_refold` moves on from where it was read. So a kill
+repeats at most one piece, and two indexers at the same piece do no harm. A text that was
+written since it was read (another `xmin`) is left alone: that was done by the new rules.
+
+Only texts that fold to something else are written, and only those are queued for
+Elasticsearch. Their version stays the same, so an index that is being built must not
+receive an older copy after them: no piece is written during a rebuild. Searches go on;
+until the walk is through, a text that it has not reached is found by the old rules.
 """
 
 import logging
@@ -15,10 +19,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from crud_service.search.blocks import INSERT_BLOCKS, block_of, gram_keys
-from crud_service.search.folding import RUN_SEPARATOR, TEXT_FORMAT, mark
-from crud_service.search.grams import all_grams
+from crud_service.search.blocks import LateKeys, block_of, lock_chats, rebuild_pieces
+from crud_service.search.folding import TEXT_FORMAT, mark
 from crud_service.search.outbox import FORGET_INDEX
+from crud_service.search.start_over import REBUILD_LOCK
 from crud_service.search.texts import columns
 
 logger = logging.getLogger(__name__)
@@ -26,27 +30,27 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 PIECE_ROWS = 200
 PIECE_BYTES = 256_000
-# With this many documents waiting for Elasticsearch, no more are added.
+# With this many documents of ours waiting for Elasticsearch, no more are added.
 MAX_QUEUED = 1000
-# A block of more text than this keeps the rows that it has.
-MAX_BLOCK_BYTES = 200_000
 LOG_EVERY_SECONDS = 10.0
 
-IS_BUSY = """
-SELECT EXISTS (SELECT FROM search_outbox)
-    OR %s AND EXISTS (SELECT FROM search_queue OFFSET %s)
+FIND_WALK = """
+SELECT done_format, format, chat_id, number FROM search_refold
+WHERE done_format <> %s AND NOT (
+    %s AND EXISTS (SELECT FROM search_queue WHERE application_id = 0 OFFSET %s)
+)
 """
-LOCK_WALK = """
-SELECT format, chat_id, number FROM search_refold WHERE done_format <> %s
-FOR UPDATE SKIP LOCKED
+# Nothing, if another indexer was faster.
+MOVE_WALK = """
+UPDATE search_refold SET done_format = %s, format = %s, chat_id = %s, number = %s
+WHERE (done_format, format, chat_id, number) = (%s, %s, %s, %s)
 """
-MOVE_WALK = "UPDATE search_refold SET format = %s, chat_id = %s, number = %s"
-END_WALK = "UPDATE search_refold SET done_format = %s"
+MAY_WRITE = "SELECT pg_try_advisory_xact_lock_shared(%s)"
 
 # At most so many rows, and the bodies in front of the last one are within the bound.
 READ_PIECE = """
 WITH rows AS MATERIALIZED (
-    SELECT chat_id, number, message_id FROM search_texts
+    SELECT chat_id, number, message_id, xmin::text AS stamp, marked FROM search_texts
     WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
 ), piece AS (
     SELECT rows.*, messages.version, messages.body, sum(coalesce(octet_length(messages.body), 0))
@@ -54,28 +58,15 @@ WITH rows AS MATERIALIZED (
               EXCLUDE CURRENT ROW) AS bytes_before
     FROM rows LEFT JOIN messages ON messages.id = rows.message_id
 )
-SELECT chat_id, number, message_id, version, body FROM piece
+SELECT chat_id, number, message_id, stamp, marked, version, body FROM piece
 WHERE coalesce(bytes_before, 0) < %s ORDER BY chat_id, number
-"""
-
-# The writers of a chat's texts and blocks take turns by this lock.
-INSERT_CHATS = """
-INSERT INTO search_chats (chat_id, blocks)
-SELECT chat_id, 0 FROM unnest(%s::bigint[]) AS chat_id ORDER BY chat_id
-ON CONFLICT DO NOTHING
-"""
-LOCK_CHATS = """
-SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%s) ORDER BY chat_id
-FOR NO KEY UPDATE
 """
 UPDATE_TEXTS = """
 UPDATE search_texts AS text SET marked = new.marked, version = new.version
-FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
-    AS new (chat_id, number, message_id, version, marked)
-WHERE text.chat_id = new.chat_id AND text.number = new.number
-  AND text.message_id = new.message_id AND text.version <= new.version
-  AND text.marked <> new.marked
-RETURNING text.message_id, text.chat_id, text.number, text.marked
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::int[], %s::text[])
+    AS new (chat_id, number, stamp, version, marked)
+WHERE text.chat_id = new.chat_id AND text.number = new.number AND text.xmin = new.stamp::xid
+RETURNING text.message_id, text.chat_id, text.number
 """
 HAND_ON = """
 INSERT INTO search_queue (message_id, chat_id, number, changed_at)
@@ -83,42 +74,37 @@ SELECT message_id, chat_id, number, now()
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS changed (message_id, chat_id, number)
 """
 FIND_SCATTERED_BLOCKS = """
-SELECT passed.chat_id, passed.block, (
-    SELECT string_agg(text.marked, E'\\n') FROM search_texts AS text
-    WHERE text.chat_id = passed.chat_id
-      AND text.number BETWEEN passed.block * 64 + 1 AND passed.block * 64 + 64
-    HAVING sum(octet_length(text.marked)) <= %s
-)
+SELECT passed.chat_id, passed.block
 FROM unnest(%s::bigint[], %s::bigint[]) AS passed (chat_id, block)
 WHERE 1 < (
     SELECT count(*) FROM search_blocks AS covered
     WHERE covered.chat_id = passed.chat_id AND covered.block = passed.block
 )
 """
-DELETE_BLOCKS = """
-DELETE FROM search_blocks AS covered
-USING unnest(%s::bigint[], %s::bigint[]) AS old (chat_id, block)
-WHERE covered.chat_id = old.chat_id AND covered.block = old.block
-"""
 
 
-class Position(NamedTuple):
-    """A place in `search_texts`."""
+class Walk(NamedTuple):
+    """The row of `search_refold`."""
 
+    done_format: int
+    format: int
     chat_id: int
     number: int
 
     @property
-    def block(self) -> tuple[int, int]:
-        return self.chat_id, block_of(self.number)
+    def position(self) -> tuple[int, int]:
+        """Where to go on: at the beginning, if the walk was by another format."""
+        return (self.chat_id, self.number) if self.format == TEXT_FORMAT else (0, 0)
 
 
 class Stored(NamedTuple):
-    """A stored text's message as it is now; without a body if it is gone."""
+    """A stored text, and its message as it is now; without a body if it is gone."""
 
     chat_id: int
     number: int
     message_id: int
+    stamp: str
+    marked: str
     version: int | None
     body: str | None
 
@@ -126,76 +112,72 @@ class Stored(NamedTuple):
 class Changed(NamedTuple):
     """A text that folds to something else now."""
 
-    message_id: int
     chat_id: int
     number: int
+    stamp: str
+    version: int | None
     marked: str
 
 
 def refold_some(connection: Connection, *, hand_on: bool) -> int:
-    """Fold one piece of the stored texts again; tells how many texts were looked at.
+    """Fold one piece of the stored texts again; returns how many texts were looked at.
 
-    0 when all are done, when changes wait, or when another indexer is at it.
-    With `hand_on` Elasticsearch follows, and is waited for when it lags.
+    0 when all are done, or during a rebuild. With `hand_on` Elasticsearch follows, and
+    the walk waits for it when it lags behind.
     """
-    busy = connection.execute(IS_BUSY, (hand_on, MAX_QUEUED)).fetchall()[0][0]
-    if busy:
+    found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, MAX_QUEUED)).fetchone()
+    if found is None:
         return 0
-    with connection.transaction():
-        walk = connection.execute(LOCK_WALK, (TEXT_FORMAT,)).fetchone()
-        if walk is None:
-            return 0
-        start = Position(*walk[1:]) if walk[0] == TEXT_FORMAT else Position(0, 0)
-        parameters = (*start, PIECE_ROWS, PIECE_BYTES)
-        rows = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
-        if not rows:
-            connection.execute(END_WALK, (TEXT_FORMAT,))
-        else:
-            end = Position(rows[-1].chat_id, rows[-1].number)
-            write_piece(connection, rows, hand_on=hand_on)
-            join_blocks(connection, {start.block, *(Position(*row[:2]).block for row in rows)})
-            connection.execute(MOVE_WALK, (TEXT_FORMAT, *end))
+    walk = Walk(*found)
+    parameters = (*walk.position, PIECE_ROWS, PIECE_BYTES)
+    rows = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
+    if not write_piece(connection, fold(rows), hand_on=hand_on):
+        return 0
+    if rows:
+        join_blocks(connection, {walk.position, *(row[:2] for row in rows)})
+        after = Walk(walk.done_format, TEXT_FORMAT, rows[-1].chat_id, rows[-1].number)
+    else:
+        after = Walk(TEXT_FORMAT, TEXT_FORMAT, *walk.position)
+    connection.execute(MOVE_WALK, (*after, *walk))
     progress.log(len(rows), is_done=not rows)
     return len(rows)
 
 
-def write_piece(connection: Connection, rows: Sequence[Stored], *, hand_on: bool) -> None:
-    """Write the texts of a piece that changed, their grams and their places in the queue."""
-    texts = [(*row[:4], mark(row.body)) for row in rows if row.body is not None]
-    chats = sorted({row.chat_id for row in rows})
-    connection.execute(INSERT_CHATS, (chats,))
-    covered: dict[int, int] = dict(connection.execute(LOCK_CHATS, (chats,)).fetchall())
-    found = connection.execute(UPDATE_TEXTS, columns(texts, 5)).fetchall()
-    changed = [Changed(*row) for row in found]
-    if not changed:
-        return
-    late = [row for row in changed if block_of(row.number) < covered[row.chat_id]]
-    insert_grams(connection, [(r.chat_id, block_of(r.number), r.marked) for r in late])
-    if hand_on:
-        connection.execute(HAND_ON, columns([row[:3] for row in changed], 3))
-    else:
-        connection.execute(FORGET_INDEX)
-
-
-def insert_grams(connection: Connection, texts: Sequence[tuple[int, int, str]]) -> None:
-    """Add the grams of texts to blocks; each is a chat, a block and a marked text."""
-    rows = [
-        (chat_id, block, RUN_SEPARATOR.join(gram_keys(chat_id, all_grams(marked))))
-        for chat_id, block, marked in texts
+def fold(rows: Sequence[Stored]) -> list[Changed]:
+    """The texts that fold to something else than what is stored."""
+    folded = [(row, mark(row.body)) for row in rows if row.body is not None]
+    return [
+        Changed(row.chat_id, row.number, row.stamp, row.version, marked)
+        for row, marked in folded
+        if marked != row.marked
     ]
-    if rows:
-        connection.execute(INSERT_BLOCKS, columns(rows, 3))
+
+
+def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bool) -> bool:
+    """Write texts, their grams and their places in the queue; False during a rebuild."""
+    if not texts:
+        return True
+    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+    with connection.transaction():
+        if not connection.execute(MAY_WRITE, (REBUILD_LOCK,)).fetchall()[0][0]:
+            return False
+        if not hand_on:
+            connection.execute(FORGET_INDEX)
+        covered = lock_chats(connection, list({text.chat_id for text in texts}))
+        changed = connection.execute(UPDATE_TEXTS, columns(texts, 5)).fetchall()
+        late_keys.add(connection, covered)
+        if hand_on:
+            connection.execute(HAND_ON, columns(changed, 3))
+    return True
 
 
 def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
     """Make one row again of blocks that have several by now."""
-    chats, blocks = columns(sorted(passed), 2)
-    parameters = (MAX_BLOCK_BYTES, chats, blocks)
-    scattered = connection.execute(FIND_SCATTERED_BLOCKS, parameters).fetchall()
-    joined = [row for row in scattered if row[2] is not None]
-    if joined:
-        connection.execute(DELETE_BLOCKS, columns([row[:2] for row in joined], 2))
-        insert_grams(connection, joined)
+    blocks = sorted({(chat_id, block_of(number)) for chat_id, number in passed})
+    scattered = connection.execute(FIND_SCATTERED_BLOCKS, columns(blocks, 2)).fetchall()
+    for chat_id, block in scattered:
+        for _end in rebuild_pieces(connection, chat_id, block, block + 1):
+            pass
 
 
 class Progress:

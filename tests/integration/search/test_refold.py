@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 import unicodedata
+from typing import Any
 
 import pytest
 
 from crud_service.search import folding
 from tests.integration.search.search_stores import SearchStores
+from tests.integration.search.turns import take_turns
 
 REFOLD_SLOWLY = """
 import time
@@ -103,16 +105,59 @@ def test_a_walk_that_is_killed_goes_on_where_it_was(
     assert not report.differs
 
 
-def test_changes_are_indexed_before_old_texts(
+def test_old_texts_are_folded_although_changes_keep_coming(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from crud_service.search import indexer, refold
+
+    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
+    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
+    index_batch = indexer.index_batch
+    left = []
+
+    def index_another(*arguments: Any, **options: Any) -> int:
+        if len(left) < 10:
+            left.append(outdated(search_stores))
+            search_stores.add("fresh", chat=2)
+        return index_batch(*arguments, **options)
+
+    monkeypatch.setattr(indexer, "index_batch", index_another)
+    search_stores.index_all()
+    assert left[0] == 30
+    assert left[-1] == 0
+
+
+def test_old_texts_are_folded_although_others_wait_for_elasticsearch(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import refold
+
+    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
+    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
+    monkeypatch.setattr(refold, "MAX_QUEUED", 5)
+    search_stores.database.execute(
+        "INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)"
+        " SELECT 1, i, 1, i, now() FROM generate_series(1, 100) AS i"
+    )
+    assert refold.refold_some(search_stores.database, hand_on=True) == 10
+    # What the walk itself has queued is waited for.
+    assert refold.refold_some(search_stores.database, hand_on=True) == 0
+    search_stores.database.execute("DELETE FROM search_queue WHERE application_id = 0")
+    assert refold.refold_some(search_stores.database, hand_on=True) == 10
+
+
+def test_no_text_is_folded_again_during_a_rebuild(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version stays: the rebuild could write the copy that it read before over the new one."""
+    from crud_service.search import indexer
+    from crud_service.search.rebuild import rebuild_lock
     from crud_service.search.refold import refold_some
 
     index_as_before(search_stores, monkeypatch, "ㅠㅠ")
-    search_stores.add("fresh")
-    assert refold_some(search_stores.database, hand_on=False) == 0
-    search_stores.index_all()
-    assert outdated(search_stores) == 0
+    with indexer.connect() as other, rebuild_lock(other):
+        assert refold_some(search_stores.database, hand_on=True) == 0
+    assert refold_some(search_stores.database, hand_on=True) == 1
 
 
 def test_a_message_that_changed_or_went_since_is_left_to_its_own_change(
@@ -187,14 +232,39 @@ def test_check_index_takes_outdated_texts_for_pending(
     assert (report.differs, report.pending) == (True, 0)
 
 
-def test_two_walkers_do_not_wait_for_each_other(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
+    search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import indexer
-    from crud_service.search.refold import refold_some
+    """Stopped at every statement, while an indexer stores what clients change."""
+    from crud_service.search import blocks, check, refold
+    from crud_service.search.outbox import index_batch
 
-    index_as_before(search_stores, monkeypatch, "ㅠㅠ")
-    with indexer.connect() as other, other.transaction():
-        other.execute("SELECT FROM search_refold FOR UPDATE")
-        assert refold_some(search_stores.database, hand_on=False) == 0
-    assert refold_some(search_stores.database, hand_on=False) == 1
+    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
+    monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
+    monkeypatch.setattr(check, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(refold, "PIECE_ROWS", 60)
+
+    def refold_all(connection: Any) -> None:
+        while refold.refold_some(connection, hand_on=False):
+            pass
+
+    def change() -> None:
+        search_stores.update(3, "ㅅㅅ")
+        search_stores.database.execute("UPDATE messages SET body = 'ㅎㅎ' WHERE number = 4")
+        search_stores.database.execute("DELETE FROM messages WHERE number = 5")
+
+    def index_and_refold(connection: Any) -> None:
+        index_batch(connection, hand_on=False)
+        refold_all(connection)
+
+    for steps in (*range(1, 18, 3), 40):
+        search_stores.database.execute("TRUNCATE messages")
+        index_as_before(search_stores, monkeypatch, *["ㅋㅋㅠㅠ"] * 130)
+        turns = [(0, steps), (1, 999), (0, 999)]
+        url = clean_crud["DATABASE_URL"]
+        assert not take_turns(url, [refold_all, index_and_refold], turns, change), steps
+        assert outdated(search_stores) == 0
+        assert [search_stores.find(it) for it in ("ㅅ", "ㅎ")] == [[3], [4]], steps
+        assert len(search_stores.find("ㅋㅠ", limit=1000)) == 127, steps
+        report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+        assert (report.differs, report.pending) == (False, 0), steps
