@@ -91,6 +91,9 @@ INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
 ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
 """
 
+# What PostgreSQL raises because of what is written.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
 turn = Turn("search_outbox")
 
 
@@ -125,11 +128,9 @@ def index_changes(connection: Connection, changes: Sequence[Change], *, hand_on:
     """Index all of them, but for those that are refused alone."""
     try:
         store_changes(connection, changes, hand_on=hand_on)
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if not isinstance(error, psycopg.errors.ProgramLimitExceeded):
-            raise  # PostgreSQL is away, or has had enough: not for what was written
-        divide(connection, changes, error, hand_on=hand_on)
-    except (psycopg.DataError, psycopg.IntegrityError, ValueError, RecursionError) as error:
+    except Exception as error:
+        if isinstance(error, psycopg.Error) and not isinstance(error, REFUSALS):
+            raise  # PostgreSQL is unavailable, or out of resources: not for what was written
         divide(connection, changes, error, hand_on=hand_on)
 
 

@@ -39,7 +39,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 REBUILD_LOCK = 0x5EA7C4
 
 FILL_PAGE = 2000
-# The queue is filled up to here and no further.
+# So many of the pages' rows wait and no more; what applications have waiting does not count.
 QUEUE_LENGTH = 4000
 SAY_EVERY_SECONDS = 60.0
 
@@ -63,7 +63,9 @@ SELECT chat_id, number, count(*) OVER () FROM page ORDER BY chat_id DESC, number
 """
 FILLED_TO = "UPDATE search_state SET fill_chat = %s, fill_number = %s"
 FILLED = "UPDATE search_state SET fill_chat = NULL, fill_number = NULL, index_format = %s"
-IS_QUEUE_SHORT = "SELECT NOT EXISTS (SELECT FROM search_queue OFFSET %s)"
+IS_QUEUE_SHORT = """
+SELECT NOT EXISTS (SELECT FROM search_queue WHERE application_id = 0 OFFSET %s)
+"""
 
 
 class AliasTaken(IndexGone):

@@ -124,6 +124,27 @@ def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
     assert len(Turn(table).read(database, query, 10, 10**9)) == 10
 
 
+def test_a_new_index_is_filled_although_others_wait_for_elasticsearch(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search import start_over
+
+    search_stores.add(*["hello"] * 3)
+    search_stores.index()
+    database = search_stores.database
+    database.execute(
+        "INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)"
+        " SELECT 1, i, 1, i, now() FROM generate_series(1, %s) AS i",
+        (start_over.QUEUE_LENGTH + 1,),
+    )
+    database.execute("UPDATE search_state SET fill_chat = 0, fill_number = 0")
+    assert start_over.fill_queue(database) == 3
+    database.execute("UPDATE search_state SET fill_chat = 0, fill_number = 0")
+    database.execute("UPDATE search_queue SET application_id = 0")
+    assert start_over.fill_queue(database) == 0
+    database.execute("UPDATE search_state SET fill_chat = NULL, fill_number = NULL")
+
+
 def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", []) for node in nodes(child))]
 
@@ -169,14 +190,15 @@ def test_messages_deleted_with_their_chat_leave_the_search(search_stores: Search
     assert search_stores.count("search_texts") == 0
 
 
+@pytest.mark.parametrize("error", [ValueError, IndexError, MemoryError])
 def test_a_message_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     from crud_service.search import outbox
 
     def mark(body: str) -> str:
         if body == "poison":
-            raise ValueError("no such text")
+            raise error("no such text")
         return body
 
     monkeypatch.setattr(outbox, "mark", mark)

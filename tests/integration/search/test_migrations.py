@@ -21,6 +21,34 @@ def test_blocks_of_before_get_words_of_three_letters_as_keys(search_stores: Sear
     assert keys(search_stores) == made_now
 
 
+def test_changes_that_waited_for_the_upgrade_get_the_application_of_their_chat(
+    search_stores: SearchStores,
+) -> None:
+    migration = importlib.import_module("crud_service.chat.migrations.0006_fair_queues")
+    search_stores.add("hello")
+    chat_id = search_stores.chat_id(1)
+    database = search_stores.database
+    with database.transaction(force_rollback=True):
+        database.execute(migration.DROP)
+        for table in ("search_outbox", "search_queue"):
+            database.execute(
+                f"INSERT INTO {table} (message_id, chat_id, number, changed_at)"
+                " VALUES (2, %s, 2, now()), (3, 0, 3, now())",
+                (chat_id,),
+            )
+        database.execute("UPDATE search_state SET index_format = 1")
+        database.execute(migration.CREATE)
+        row = database.execute("SELECT application_id FROM chats WHERE id = %s", (chat_id,))
+        ((application_id,),) = row.fetchall()
+        for table, waiting in (("search_outbox", 2), ("search_queue", 1)):
+            found = database.execute(f"SELECT application_id, chat_id FROM {table}").fetchall()
+            assert sorted(found) == [(0, 0), *[(application_id, chat_id)] * waiting]
+        search_stores.add("behind the upgrade")
+        query = "SELECT application_id FROM search_outbox ORDER BY id DESC LIMIT 1"
+        assert database.execute(query).fetchone() == (application_id,)
+        assert database.execute("SELECT owns_unmarked FROM search_state").fetchone() == (True,)
+
+
 def keys(stores: SearchStores) -> dict[int, set[str]]:
     """The keys of each block."""
     rows = stores.database.execute("SELECT block, keys FROM search_blocks").fetchall()
