@@ -109,11 +109,11 @@ def test_old_texts_are_folded_although_changes_keep_coming(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search import indexer, refold
+    from crud_service.search.outbox import index_batch
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
     monkeypatch.setattr(refold, "PIECE_ROWS", 10)
-    index_batch = indexer.index_batch
-    left = []
+    left: list[int] = []
 
     def index_another(*arguments: Any, **options: Any) -> int:
         if len(left) < 10:
