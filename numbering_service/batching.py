@@ -16,16 +16,19 @@ from itertools import count
 from secrets import token_hex
 from typing import Any, Protocol
 
-from contract.problems import InternalError, Overloaded, Problem
+from contract.problems import InternalError, Problem
 from numbering_service.creation import Creation
 from numbering_service.metrics import BATCH_SIZE
 from numbering_service.numbers import Answer, NumbersScript, not_sent, outcome_unknown, read_reply
 from numbering_service.redis_address import Address
 from numbering_service.sending import MAX_IN_FLIGHT, Sender
+from numbering_service.shares import Shares
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-MAX_WAITING_BYTES = 64 * 1024 * 1024
+# With what waits for its sequence this stays below what the server holds of whole bodies
+# (`web.limits.ARRIVING_BYTES`), so that the server has room for the next one.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -70,10 +73,9 @@ class Batcher:
             patience_seconds=patience_seconds,
             on_done=self._finish,
         )
-        self._max_waiting = max_waiting
+        self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()
-        self._waiting_bytes = 0
         self._batches: deque[list[Pending]] = deque()
         self._is_scheduled = False
         self._idle: asyncio.Future[None] | None = None
@@ -94,13 +96,10 @@ class Batcher:
     def submit(self, pending: Pending) -> None:
         """Number a creation; its answer goes to `pending.settle`.
 
-        Raises Overloaded when too much waits already.
+        Raises Overloaded when too much waits already, of all or of this application.
         """
-        full = len(self._waiting) >= self._max_waiting
-        if full or self._waiting_bytes + pending.size > MAX_WAITING_BYTES:
-            raise Overloaded
+        self._shares.take(pending.creation.access_token, pending.size)
         self._waiting.append(pending)
-        self._waiting_bytes += pending.size
         if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
             self._schedule()
 
@@ -148,7 +147,7 @@ class Batcher:
             if size > MAX_BATCH_BYTES and batch:
                 break
             pending = waiting.popleft()
-            self._waiting_bytes -= pending.size
+            self._shares.give_back(pending.creation.access_token, pending.size)
             if pending.is_disconnected:
                 pending.abandon()
             else:
@@ -175,8 +174,8 @@ class Batcher:
 
     def _refuse_waiting(self) -> None:
         refused, self._waiting = self._waiting, deque()
-        self._waiting_bytes = 0
         for pending in refused:
+            self._shares.give_back(pending.creation.access_token, pending.size)
             settle(pending, not_sent())
 
 

@@ -8,7 +8,7 @@ is read, validated and answered by the same lines.
 import asyncio
 import logging
 
-from contract.problems import InternalError, Overloaded, Problem, StoreUnavailable
+from contract.problems import InternalError, Problem, StoreUnavailable
 from numbering_service.access_log import AccessLog
 from numbering_service.batching import Batcher, settle
 from numbering_service.creation import Created, Creation
@@ -21,9 +21,11 @@ from numbering_service.requests import (
     read_target,
 )
 from numbering_service.seeding import Seeding
+from numbering_service.shares import Shares
 from web.answers import problem_answer
 
 MAX_SEEDINGS = 5
+MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
 # What an object costs that waits, beside the body that it holds.
 OVERHEAD_BYTES = 1024
 CLIENT_CLOSED = 499
@@ -79,10 +81,9 @@ class Creations:
         self._seeding = seeding
         self._log = log
         self._public_url = public_url
-        self._max_seeding = max_seeding
         # By sequence: creations that wait for it to be seeded, and the task that does it.
         self._unseeded: dict[str, list[Pending]] = {}
-        self._waiting_for_seeding = 0
+        self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, request: Request) -> bool:
@@ -144,16 +145,21 @@ class Creations:
             pending.settle(
                 StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
             )
-        elif self._waiting_for_seeding >= self._max_seeding:
-            pending.settle(Overloaded())
         else:
-            self._waiting_for_seeding += 1
-            waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
-            waiting.append(pending)
-            if len(waiting) == 1:
-                task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            try:
+                self._shares.take(pending.creation.access_token, pending.size)
+            except Problem as problem:
+                pending.settle(problem)
+            else:
+                self._wait_for_sequence(pending)
+
+    def _wait_for_sequence(self, pending: Pending) -> None:
+        waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
+        waiting.append(pending)
+        if len(waiting) == 1:
+            task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _seed_for(self, creation: Creation) -> None:
         """Seed a sequence; then number what waits for it, or tell why that cannot be."""
@@ -169,9 +175,8 @@ class Creations:
             _log.exception("seeding failed", extra={"request_id": creation.request_id})
             problem = InternalError()
         finally:
-            waiting = self._unseeded.pop(creation.sequence_key)
-            self._waiting_for_seeding -= len(waiting)
-            for pending in waiting:
+            for pending in self._unseeded.pop(creation.sequence_key):
+                self._shares.give_back(pending.creation.access_token, pending.size)
                 self._number_again(pending, problem)
 
     def _number_again(self, pending: Pending, problem: Problem | None) -> None:

@@ -16,7 +16,7 @@ from numbering_service.batching import MAX_BATCH, Batcher
 from numbering_service.creation import Created, Creation
 from numbering_service.redis_address import Address
 from numbering_service.sending import MAX_IN_FLIGHT
-from tests.integration.numbering import A, Proxy, Valkey, Waiter, batching, freeze, number
+from tests.integration.numbering import A, B, Proxy, Valkey, Waiter, batching, freeze, number
 
 PASSING_ERRORS = [
     b"-LOADING Valkey is loading the dataset in memory\r\n",
@@ -175,8 +175,28 @@ def test_what_waits_is_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
                     batcher.submit(waiter)
             return batcher.depth
 
-    assert asyncio.run(refused_after(1)) == 100
-    assert asyncio.run(refused_after(1024 * 1024)) == 64
+    # One application is refused when it holds as much as is left for all others.
+    assert asyncio.run(refused_after(1)) == 50
+    assert asyncio.run(refused_after(1024 * 1024)) == 16
+
+
+@pytest.mark.parametrize("size", [1, 1024 * 1024])
+def test_what_one_application_has_waiting_leaves_room_for_another(
+    valkey: Valkey, size: int
+) -> None:
+    valkey.client.set(keys.message_sequence(B, 1), 0)
+    quiet = Waiter(Creation(B, 1, "quiet", "r"), size=size)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, max_waiting=100) as batcher:
+            asked = waiters(200, size=size)
+            with suppress(Overloaded):
+                for waiter in asked:
+                    batcher.submit(waiter)
+            batcher.submit(quiet)
+
+    asyncio.run(scenario())
+    assert quiet.number == 1
 
 
 def test_a_client_that_left_before_its_batch_was_sent_creates_nothing(valkey: Valkey) -> None:

@@ -352,7 +352,7 @@ def test_sigterm_without_valkey_ends_within_ten_seconds(tmp_path: Path, valkey: 
 
 def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -> None:
     async def scenario(store: Storage) -> None:
-        service = await start(tmp_path, valkey, store, MAX_WAITING="10")
+        service = await start(tmp_path, valkey, store, MAX_WAITING="20")
         async with Client(service.port) as client:
             assert (await client.post(MESSAGES, "warm")).number == 1
             assert valkey.process is not None

@@ -1,0 +1,49 @@
+"""No application takes all the room that there is for what waits."""
+
+import pytest
+
+from contract.problems import Overloaded
+from numbering_service.shares import Shares
+
+
+def take_all(shares: Shares, *tokens: str, size: int = 1) -> dict[str, int]:
+    """Have applications take places in turns until all are refused; how many each got."""
+    taken = dict.fromkeys(tokens, 0)
+    wanting = list(tokens)
+    while wanting:
+        for token in list(wanting):
+            try:
+                shares.take(token, size)
+                taken[token] += 1
+            except Overloaded:
+                wanting.remove(token)
+    return taken
+
+
+@pytest.mark.parametrize(("tokens", "each"), [("A", 50), ("AB", 33), ("ABC", 25)])
+def test_applications_take_equal_parts_and_leave_as_much(tokens: str, each: int) -> None:
+    shares = Shares(100, 10_000)
+    assert set(take_all(shares, *tokens).values()) <= {each, each + 1}
+    shares.take("newcomer", 1)
+
+
+def test_bytes_are_shared_like_places() -> None:
+    shares = Shares(1000, 100)
+    assert take_all(shares, "A", size=10) == {"A": 5}
+    with pytest.raises(Overloaded):
+        shares.take("B", 51)
+    shares.take("B", 50)
+
+
+def test_what_was_given_back_can_be_taken_again() -> None:
+    shares = Shares(10, 100)
+    for _ in range(3):
+        taken = take_all(shares, "A", size=10)["A"]
+        assert taken == 5
+        for _ in range(taken):
+            shares.give_back("A", 10)
+    assert not shares._held
+
+
+def test_a_single_place_can_be_taken() -> None:
+    assert take_all(Shares(1, 10), "A", "B") == {"A": 1, "B": 0}
