@@ -358,12 +358,14 @@ def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -
             assert valkey.process is not None
             freeze(valkey.process.popen.pid)
             try:
-                # The first is a batch of its own, on its way to Valkey; the others wait for it.
-                loading = [asyncio.create_task(load(service.port, 1, 1, post_message))]
-                await asyncio.sleep(0.5)
-                loading += [
-                    asyncio.create_task(load(service.port, 1, 1, post_message)) for _ in range(39)
-                ]
+                # Two are batches of their own, on their way to Valkey; the others wait for them.
+                loading = []
+                for clients in (1, 1, 38):
+                    loading += [
+                        asyncio.create_task(load(service.port, 1, 1, post_message))
+                        for _ in range(clients)
+                    ]
+                    await asyncio.sleep(0.4)
                 # The first one to be answered was refused: from here on it is full.
                 await asyncio.wait(loading, return_when=asyncio.FIRST_COMPLETED)
                 started = time.monotonic()
