@@ -290,7 +290,7 @@ class Protocol(Writer):
         if self._is_lingering:
             return
         has_more = bool(self._buffer) or self._is_paused
-        if not self._keep_alive:
+        if not self._keep_alive or self._is_last():
             if has_more:
                 self._linger()
             else:

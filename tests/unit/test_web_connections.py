@@ -252,6 +252,16 @@ def test_a_client_that_closes_its_half_gets_all_its_answers(later: int) -> None:
         assert statuses(read_to_end(client)) == [200, 200, 200]
 
 
+def test_a_client_that_closes_its_half_during_a_stream_sees_its_end_at_once() -> None:
+    app = Streams(pieces=[b"part"] * 3, pause=0.2)
+    with serving(app) as port, connected(port, GET) as client:
+        received = client.recv(1)
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(5)
+        received += read_to_end(client)
+    assert received.endswith(b"\r\n0\r\n\r\n")
+
+
 def test_shutdown_lets_an_idle_connection_bring_one_more_request() -> None:
     with serving(Later()) as port:
         client = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -267,9 +277,9 @@ def test_shutdown_lets_an_idle_connection_bring_one_more_request() -> None:
 class Streams(Later):
     """Streams pieces from a task; `/short` has one."""
 
-    def __init__(self, pieces: list[bytes], *, fails: bool = False) -> None:
+    def __init__(self, pieces: list[bytes], *, fails: bool = False, pause: float = 0) -> None:
         super().__init__()
-        self._pieces, self._fails = pieces, fails
+        self._pieces, self._fails, self._pause = pieces, fails, pause
         self.made = self.finished = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -287,6 +297,7 @@ class Streams(Later):
         for piece in self._pieces[:1] if path == "/short" else self._pieces:
             self.made += 1
             yield piece
+            await asyncio.sleep(self._pause)
         if self._fails:
             raise ZeroDivisionError
 
