@@ -7,6 +7,7 @@ is read, validated and answered by the same lines.
 
 import asyncio
 import logging
+from time import perf_counter
 
 from contract.problems import InternalError, Problem, StoreUnavailable
 from numbering_service.access_log import AccessLog
@@ -20,7 +21,7 @@ from numbering_service.requests import (
     read_request_id,
     read_target,
 )
-from numbering_service.seeding import Seeding
+from numbering_service.seeding import Seeding, not_seeded_in_time
 from numbering_service.shares import Shares
 from web.answers import problem_answer
 
@@ -76,11 +77,13 @@ class Creations:
         *,
         public_url: str,
         max_seeding: int,
+        patience_seconds: float,
     ) -> None:
         self._batcher = batcher
         self._seeding = seeding
         self._log = log
         self._public_url = public_url
+        self._patience = patience_seconds
         # By sequence: creations that wait for it to be seeded, and the task that does it.
         self._unseeded: dict[str, list[Pending]] = {}
         self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
@@ -127,9 +130,10 @@ class Creations:
 
     async def drain(self, seconds: float) -> None:
         """Wait for what is being created, for some seconds at most; refuse the rest."""
+        deadline = perf_counter() + seconds
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        await self._batcher.drain(seconds)
+        await self._batcher.drain(max(0, deadline - perf_counter()))
         for task in self._tasks:
             task.cancel()
 
@@ -141,33 +145,38 @@ class Creations:
     def _seed(self, pending: Pending) -> None:
         """Have a missing sequence seeded, once for all creations that wait for it."""
         pending.seedings += 1
-        if pending.seedings > MAX_SEEDINGS:
+        seconds = self._patience - (perf_counter() - pending.request.started)
+        if pending.seedings > MAX_SEEDINGS or seconds <= 0:
             pending.settle(
                 StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
             )
-        else:
-            try:
-                self._shares.take(pending.creation.access_token, pending.size)
-            except Problem as problem:
-                pending.settle(problem)
-            else:
-                self._wait_for_sequence(pending)
-
-    def _wait_for_sequence(self, pending: Pending) -> None:
+            return
+        try:
+            self._shares.take(pending.creation.access_token, pending.size)
+        except Problem as problem:
+            pending.settle(problem)
+            return
         waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
         waiting.append(pending)
         if len(waiting) == 1:
-            task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation))
+            task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation, seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _seed_for(self, creation: Creation) -> None:
-        """Seed a sequence; then number what waits for it, or tell why that cannot be."""
+    async def _seed_for(self, creation: Creation, seconds: float) -> None:
+        """Seed a sequence; then number what waits for it, or say why that cannot be.
+
+        `seconds` are left of the time that its first request may take. They hold for all that
+        wait: a sequence that could not be seeded by then cannot be at the moment.
+        """
         problem: Problem | None = None
         try:
-            await self._seeding.seed_sequence(creation)
+            async with asyncio.timeout(seconds):
+                await self._seeding.seed_sequence(creation)
         except Problem as error:
             problem = error
+        except TimeoutError:
+            problem = not_seeded_in_time()
         except asyncio.CancelledError:
             problem = StoreUnavailable()
             raise

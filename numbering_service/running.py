@@ -67,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         log,
         public_url=settings.crud_public_url,
         max_seeding=settings.max_waiting,
+        patience_seconds=settings.redis_patience_seconds,
     )
     following = asyncio.create_task(seeding.follow_backlog())
     try:

@@ -38,6 +38,6 @@ for its sake the table is asked whenever it can be.
 `lookup` asks crud_service, `places` shares what there is between applications.
 """
 
-from numbering_service.seeding.seed import MAX_CRUD_CONNECTIONS, Seeding
+from numbering_service.seeding.seed import MAX_CRUD_CONNECTIONS, Seeding, not_seeded_in_time
 
-__all__ = ["MAX_CRUD_CONNECTIONS", "Seeding"]
+__all__ = ["MAX_CRUD_CONNECTIONS", "Seeding", "not_seeded_in_time"]

@@ -98,10 +98,7 @@ class Seeding:
                 async with self._places.place(creation.access_token):
                     await self._seed_patiently(creation)
         except TimeoutError as error:
-            raise StoreUnavailable(
-                "The number to go on from could not be found in time; nothing was changed.",
-                retry_after=2,
-            ) from error
+            raise not_seeded_in_time() from error
         except OutOfMemoryError as error:
             raise Overloaded("Redis is out of memory; nothing was changed.") from error
         except RedisError as error:
@@ -182,3 +179,11 @@ class Seeding:
         if creation.chat_number is None:
             self._applications.forget(creation.access_token)
         return None
+
+
+def not_seeded_in_time() -> StoreUnavailable:
+    """The answer for a creation whose sequence could not be seeded."""
+    return StoreUnavailable(
+        "The number to go on from could not be found in time; nothing was changed.",
+        retry_after=2,
+    )
