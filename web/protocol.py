@@ -14,24 +14,19 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from contract.problems import (
-    BodyTooLarge,
-    HeadersTooLarge,
     InternalError,
-    MalformedRequest,
     Overloaded,
     Problem,
     RequestTimeout,
 )
 from web import asgi, limits
 from web.answers import CONTINUE, problem_answer
-from web.body import Body, ChunkedBody, SizedBody
+from web.arrival import Arrival
 from web.front import front_of
-from web.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_lines
+from web.head import Head
 from web.reader_watch import ReaderWatch
 from web.request import Request
 from web.writer import Writer
-
-_END_OF_HEAD = b"\r\n\r\n"
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +43,7 @@ class Protocol(Writer):
     ) -> None:
         loop = _loop or asyncio.get_running_loop()
         super().__init__(front_of(config, server_state, app_state), loop)
-        # What is arriving.
-        self._buffer = b""
-        self._searched = 0  # of the buffer, without the end of a head
-        self._head: Head | None = None
-        self._body: Body | None = None
-        # The connection.
+        self._arrival = Arrival()
         self._is_advancing = self._is_paused = False
         self._is_draining = False
         self._is_arriving = False  # a part of a request is there
@@ -106,7 +96,7 @@ class Protocol(Writer):
         self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
 
     def _close_idle(self) -> None:
-        if self._request is None and self._body is None and not self._buffer:
+        if self._request is None and self._arrival.is_empty:
             self._close()
 
     def _close_arriving(self) -> None:
@@ -120,37 +110,28 @@ class Protocol(Writer):
             self._droppable -= len(data)
             if self._droppable < 0:
                 self._close()
-            return
-        try:
-            if self._head is not None and self._body is not None:
-                self._take_body(self._head, self._body, data)
-                return
-            self._buffer = self._buffer + data if self._buffer else data
-            if self._request is None and not self._is_full and not self._is_advancing:
-                self._take_request()
-            else:
-                self._wait_for_turn()
-        except Problem as problem:
-            self._refuse(problem)
+        elif self._arrival.is_in_body or self._is_free():
+            self._take(data)
+        else:
+            self._arrival.keep(data)
+            self._wait_for_turn()
+
+    def _is_free(self) -> bool:
+        """Whether the next request may be taken."""
+        return self._request is None and not self._is_full and not self._is_advancing
 
     def _wait_for_turn(self) -> None:
         """Read no more of pipelined requests before the last one was answered."""
         self._pause_reading()
-        if not self._front.arriving.hold(self, len(self._buffer)):
+        if not self._front.arriving.hold(self, self._arrival.size):
             self.drop_upload()
 
     def _advance(self) -> None:
         """Go on to the next of pipelined requests."""
         self._is_advancing = False
-        if self._request is not None or self._is_full or self._is_lingering:
-            return
-        if self._transport.is_closing():
-            return
-        try:
-            self._take_request()
-        except Problem as problem:
-            self._refuse(problem)
-        self._wait_for_more()
+        if self._is_free() and not self._is_lingering and not self._transport.is_closing():
+            self._take()
+            self._wait_for_more()
 
     def _wait_for_more(self) -> None:
         """Read on, unless there is more in the buffer than what is being read of a request."""
@@ -158,67 +139,30 @@ class Protocol(Writer):
             return
         if self._request is None and self._is_half_closed:
             self._close()
-        elif self._request is None or not self._buffer:
+        elif self._request is None or not self._arrival.buffer:
             self._resume_reading()
 
-    def _take_request(self) -> None:
-        """Take the next request out of the buffer, as far as it has arrived."""
-        if self._buffer.startswith(b"\r\n"):
-            self._buffer = skip_empty_lines(self._buffer)
-        buffer = self._buffer
-        end = buffer.find(_END_OF_HEAD, self._searched)
-        if end < 0:
-            self._keep_part_of_head()
-            return
-        if end + 4 > limits.HEAD_BYTES:
-            raise HeadersTooLarge
-        head = parse_head(buffer[: end + 4])
-        rest = buffer[end + 4 :]
-        self._searched = 0
-        length = head.length
-        if length > limits.BODY_BYTES:
-            self._buffer, self._head = b"", head
-            raise BodyTooLarge
-        if 0 <= length <= len(rest):
-            self._buffer = rest[length:]
-            self._dispatch(head, rest[:length])
-            return
-        self._buffer = b""
-        self._head = head
-        self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
-        self._take_body(head, self._body, rest)
-        if self._body is not None and head.expects_continue and not rest:
-            self._transport.write(CONTINUE)
-
-    def _keep_part_of_head(self) -> None:
-        buffer = self._buffer
-        if not buffer:
-            return
-        if len(buffer) > limits.HEAD_BYTES:
-            raise HeadersTooLarge
-        if is_hopeless(buffer, self._searched):
-            raise MalformedRequest
-        self._expect_rest()
-        self._searched = max(len(buffer) - 3, 0)
-        if not self._front.arriving.hold(self, len(buffer)):
-            raise Overloaded
+    def _take(self, data: bytes = b"") -> None:
+        """Take the next request, as far as it has arrived."""
+        try:
+            whole = self._arrival.feed(data)
+            if whole is not None:
+                self._dispatch(*whole)
+            elif not self._arrival.is_empty:
+                self._expect_rest()
+        except Problem as problem:
+            self._refuse(problem)
 
     def _expect_rest(self) -> None:
         """Give a request so many seconds from its first piece."""
         if not self._is_arriving:
             self._is_arriving = True
             self._deadline.set(limits.READ_SECONDS)
-
-    def _take_body(self, head: Head, body: Body, data: bytes) -> None:
-        rest = body.feed(data)
-        if rest is None:
-            self._expect_rest()
-            if not self._front.arriving.hold(self, len(body.data)):
-                raise Overloaded
-            return
-        self._head = self._body = None
-        self._buffer = rest
-        self._dispatch(head, bytes(body.data))
+        if not self._front.arriving.hold(self, self._arrival.size):
+            raise Overloaded
+        if self._arrival.wants_continue:
+            self._arrival.wants_continue = False
+            self._transport.write(CONTINUE)
 
     def _dispatch(self, head: Head, body: bytes) -> None:
         """Hand a whole request to the application."""
@@ -226,7 +170,7 @@ class Protocol(Writer):
         front.arriving.release(self)
         if body:
             if not front.arriving.pin(len(body)):
-                self._head = head
+                self._arrival.head = head
                 raise Overloaded
             self._pinned = len(body)
         self._deadline.clear()
@@ -247,7 +191,7 @@ class Protocol(Writer):
             perf_counter(),
         )
         front.state.total_requests += 1
-        if self._buffer and not front.arriving.hold(self, len(self._buffer)):
+        if self._arrival.buffer and not front.arriving.hold(self, self._arrival.size):
             self.drop_upload()
         try:
             if front.handle is not None and front.handle(request):
@@ -277,19 +221,19 @@ class Protocol(Writer):
             self._transport.resume_reading()
 
     def _is_last(self) -> bool:
-        return self._is_half_closed and not self._buffer
+        return self._is_half_closed and not self._arrival.buffer
 
     def _forget_input(self) -> None:
         self._front.arriving.release(self)
-        self._buffer, self._head, self._body = b"", None, None
+        self._arrival.clear()
 
     def _refused_head(self) -> Head | None:
-        return self._head
+        return self._arrival.head
 
     def _go_on(self) -> None:
         if self._is_lingering:
             return
-        has_more = bool(self._buffer) or self._is_paused
+        has_more = bool(self._arrival.buffer) or self._is_paused
         if not self._keep_alive or self._is_last():
             if has_more:
                 self._linger()
@@ -312,5 +256,5 @@ class Protocol(Writer):
         if self._request is None:
             self._refuse(Overloaded())
         else:
-            self._buffer = b""
+            self._arrival.clear()
             self._keep_alive = False
