@@ -7,6 +7,7 @@ from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFai
 
 MULTIPART = "multipart/form-data"
 MAX_PARTS = 100
+MAX_PART_HEADER_BYTES = 8 * 1024
 
 # .NET sends its names without quotes.
 _NAME = re.compile(rb'(?i)(?:^|;)\s*+name=(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
@@ -40,6 +41,8 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
     headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
     if padding.strip(b" \t") or not line_break or not empty_line:
         raise MalformedBody("A part of the multipart form has no end of its headers.")
+    if len(headers) > MAX_PART_HEADER_BYTES:
+        raise MalformedBody("A part of the multipart form has headers that are too long.")
     disposition = find_header(headers, b"content-disposition").partition(b";")[2]
     if _FOREIGN.search(disposition):
         return None

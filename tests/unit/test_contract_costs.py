@@ -1,0 +1,73 @@
+"""Reading a request never holds the event loop for long, whatever a megabyte of it is made of."""
+
+import json
+import random
+from time import process_time
+from urllib.parse import unquote_to_bytes
+
+import orjson
+import pytest
+
+from contract.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, URLENCODED, find_field, unquote
+from contract.problems import MalformedBody, Problem, ValidationFailed
+
+MULTIPART = "multipart/form-data; boundary=x"
+PART = b"--x\r\nContent-Disposition: form-data; name=body"
+COSTLY = {
+    "escapes": (URLENCODED, b"body=" + b"%41" * (MAX_REQUEST_BYTES // 3)),
+    "escapes apart": (URLENCODED, b"body=" + b"%41a" * (MAX_REQUEST_BYTES // 4)),
+    "lone percent signs": (URLENCODED, b"body=" + b"%" * (MAX_REQUEST_BYTES - 5)),
+    "escapes in many pairs": (URLENCODED, b"&".join([b"%41" * 340 + b"="] * 999)),
+    "arrays": ("application/json", b'{"x":[' + b"[]," * (MAX_REQUEST_BYTES // 3) + b"1]}"),
+    "objects": ("application/json", b'{"x":[' + b'{"a":{}},' * (MAX_REQUEST_BYTES // 9) + b"1]}"),
+    "headers of a part": (
+        MULTIPART,
+        PART + b"\r\na:" * (MAX_REQUEST_BYTES // 4) + b"\r\n\r\nv\r\n--x--",
+    ),
+    "parameters of a part": (
+        MULTIPART,
+        PART + b"; " * (MAX_REQUEST_BYTES // 2) + b"\r\n\r\nv\r\n--x--",
+    ),
+}
+
+
+def find_body(content_type: str, body: bytes) -> object:
+    return find_field("body", content_type=content_type, body=body, query=b"", loads=orjson.loads)
+
+
+@pytest.mark.parametrize("kind", COSTLY)
+def test_a_megabyte_of_anything_is_read_or_refused_within_milliseconds(kind: str) -> None:
+    content_type, body = COSTLY[kind]
+    seconds = []
+    for _ in range(5):
+        started = process_time()
+        try:
+            find_body(content_type, body)
+        except Problem as problem:
+            assert problem.status in {400, 422}  # noqa: PT017 - either, or none, will do
+        seconds.append(process_time() - started)
+    assert min(seconds) < 0.05
+
+
+def test_a_body_that_consists_of_brackets_or_percent_signs_is_read() -> None:
+    brackets, signs = "[{" * (MAX_BODY_BYTES // 2), "%" * MAX_BODY_BYTES
+    assert find_body("application/json", json.dumps({"body": brackets}).encode()) == brackets
+    for sign in (b"%", b"%25"):
+        assert find_body(URLENCODED, b"body=" + sign * MAX_BODY_BYTES) == signs
+
+
+def test_what_would_take_long_to_read_is_refused() -> None:
+    for kind in ("objects", "headers of a part"):
+        with pytest.raises(MalformedBody):
+            find_body(*COSTLY[kind])
+    with pytest.raises(ValidationFailed):
+        find_body(*COSTLY["lone percent signs"])
+
+
+def test_escapes_are_decoded_as_urllib_decodes_them() -> None:
+    chance = random.Random(1)
+    pieces = [b"%", b"%4", b"%41", b"%c3%A9", b"%%", b"%3D", b"=", b"==", b"=41", b"\n", b"\r\n"]
+    pieces += [b"%\n", b"=\n", b" ", b"_", b"a", b"\x00", b"\xff", b"%0D%0A", b"%zz", b"%25"]
+    for _ in range(20_000):
+        text = b"".join(chance.choices(pieces, k=chance.randrange(12)))
+        assert unquote(text) == unquote_to_bytes(text), text
