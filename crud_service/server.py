@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from contract.problems import CONTENT_TYPE, InternalError, Overloaded, Problem
-from contract.request_id import HEADER, request_id
+from contract.request_id import HEADER
+from contract.request_id import request_id as request_id_of
 from crud_service.fair_threads import FairThreads
 from crud_service.pools import Pools
 from crud_service.request_log import RequestLog, known_method
@@ -70,10 +71,10 @@ class Server:
 
     def _note(self, environ: Environ, status: int) -> None:
         """Log a request that Django was not asked about."""
-        known_by = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         method, path = known_method(environ["REQUEST_METHOD"]), safe_path(environ["PATH_INFO"])
         seconds = perf_counter() - environ["chat.started"]
-        self._log.note(known_by, method, "unknown", path, status, seconds)
+        self._log.note(request_id, method, "unknown", path, status, seconds)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
         """Log a request that the server refused."""
@@ -99,10 +100,10 @@ class Server:
         loop = asyncio.get_running_loop()
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        gone = loop.create_task(wait_until_gone(receive))
+        disconnected = loop.create_task(wait_for_disconnect(receive))
         chunks = iter(answer.body)
         try:
-            while not gone.done():
+            while not disconnected.done():
                 chunk = await threads.run_patiently(owner, next, chunks, None)
                 if chunk is None:
                     await send({"type": "http.response.body"})
@@ -112,7 +113,7 @@ class Server:
             # Too late for a status: what the client has is no valid JSON, and that tells it.
             logger.exception("a list broke off")
         finally:
-            gone.cancel()
+            disconnected.cancel()
             if hasattr(answer.body, "close"):
                 answer.body.close()
 
@@ -128,15 +129,15 @@ class Server:
 
 def refused(environ: Environ, problem: Problem) -> Answer:
     """A problem answered here: Django was not asked, or had no answer."""
-    known_by = request_id(environ.get("HTTP_X_REQUEST_ID"))
-    body = problem.render(environ["PATH_INFO"], known_by)
+    request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
+    body = problem.render(environ["PATH_INFO"], request_id)
     headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
     headers += problem.headers.items()
-    shown = b"" if environ["REQUEST_METHOD"] == "HEAD" else body
-    return Answer(problem.status, [*headers, (HEADER, known_by), *SAFE_HEADERS], [shown])
+    visible = b"" if environ["REQUEST_METHOD"] == "HEAD" else body
+    return Answer(problem.status, [*headers, (HEADER, request_id), *SAFE_HEADERS], [visible])
 
 
-async def wait_until_gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Wait until the client has closed its connection."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -31,8 +31,8 @@ Line = tuple[float, str, str, Target | str, int, float]
 class AccessLog:
     """Writes the request log, to standard output unless told otherwise."""
 
-    def __init__(self, *, shown: bool = True, output: LogOutput | None = None) -> None:
-        self._shown = shown
+    def __init__(self, *, enabled: bool = True, output: LogOutput | None = None) -> None:
+        self._enabled = enabled
         self.output = output or standard_output()
         self._lines: list[Line] = []
         self._flushing: asyncio.TimerHandle | None = None
@@ -60,7 +60,7 @@ class AccessLog:
             self._flushing = None
         lines, self._lines = self._lines, []
         count(lines)
-        if self._shown and lines:
+        if self._enabled and lines:
             self.output.write(render(lines, self._offset).encode())
 
 

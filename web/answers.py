@@ -24,15 +24,15 @@ CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
 BODILESS = frozenset({204, 304})
 
 
-def problem_answer(problem: Problem, path: str, known_by: str) -> tuple[bytes, bytes]:
-    """Header lines and body of a problem document; `known_by` is the request's id."""
-    body = problem.render(path, known_by)
+def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a problem document."""
+    body = problem.render(path, request_id)
     headers = {
         "content-type": CONTENT_TYPE,
         "content-length": str(len(body)),
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
-        HEADER.lower(): known_by,
+        HEADER.lower(): request_id,
         **problem.headers,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -49,7 +49,7 @@ class EndlessSeeding:
 
 
 def creations_of(batcher: Batcher, patience_seconds: float) -> Creations:
-    log = AccessLog(shown=False)
+    log = AccessLog(enabled=False)
     return Creations(
         batcher,
         cast("Seeding", EndlessSeeding()),
