@@ -76,17 +76,17 @@ def test_who_asked_too_early_is_not_believed(
 def test_it_is_there_before_anybody_can_see_the_application(
     http: httpx.Client, client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.database import run
+    from crud_service.transactions import change
 
     seen = []
 
-    def run_after_a_look(work: Any) -> object:
+    def change_after_a_look(work: Any) -> object:
         [sequence] = client.keys("sequence:chats:*")
         [(rows,)] = database.execute("SELECT count(*) FROM applications").fetchall()
         seen.append((client.get(sequence), rows))
-        return run(work)
+        return change(work)
 
-    monkeypatch.setattr("crud_service.chat.writing.run", run_after_a_look)
+    monkeypatch.setattr("crud_service.chat.writing.change", change_after_a_look)
     create(http)
     assert seen == [(b"0", 0)]
 
@@ -94,13 +94,14 @@ def test_it_is_there_before_anybody_can_see_the_application(
 def test_a_creation_that_failed_leaves_nothing(
     http: httpx.Client, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service import database
+    from crud_service import transactions
+    from crud_service.database import Connection
 
-    def refuse() -> database.Connection:
+    def refuse() -> Connection:
         raise psycopg.OperationalError("unavailable")
 
-    database.close_idle()
-    monkeypatch.setattr(database, "connect", refuse)
+    monkeypatch.setattr(transactions, "take_idle", lambda: None)
+    monkeypatch.setattr(transactions, "connect", refuse)
     assert http.post("/applications", json={"name": "new"}).status_code == 503
     assert not client.keys("sequence:*")
 
