@@ -369,7 +369,7 @@ def test_a_new_chat_takes_the_lock_of_its_messages_away(valkey: Valkey) -> None:
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
     names = [keys.ACCEPTED, keys.batch("b"), keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
-    script([*names, *chat.script_keys()], [9, 9, 9, 9, 9, *chat.script_arguments()])
+    script([*names, *chat.script_keys()], [9, 9, 9, 9, 9, 0, *chat.script_arguments()])
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
