@@ -46,7 +46,13 @@ class Arrival:
     @property
     def size(self) -> int:
         """How many bytes are held."""
-        return len(self.buffer) if self._body is None else len(self._body.data)
+        body = self._body
+        return len(self.buffer) if body is None else len(body.data) + len(body.unread)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether more of a body has arrived than is read at a time; feeding nothing reads on."""
+        return self._body is not None and bool(self._body.unread)
 
     def keep(self, data: bytes) -> None:
         """Keep what arrives before the last request was answered."""
@@ -68,6 +74,8 @@ class Arrival:
             self._check_part_of_head()
             return None
         if end + 4 > limits.HEAD_BYTES:
+            raise HeadersTooLarge
+        if buffer.count(b"\r\n", 0, end) > limits.HEAD_LINES:
             raise HeadersTooLarge
         head = parse_head(buffer[: end + 4])
         rest = buffer[end + 4 :]

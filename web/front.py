@@ -1,5 +1,6 @@
 """What all connections of a process share: the application, the budgets, the date."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -11,6 +12,7 @@ from web import limits
 from web.answers import header_lines
 from web.budget import Budget
 from web.request import Request
+from web.turns import Turns
 
 
 class Upload(Protocol):
@@ -28,7 +30,13 @@ class Reader(Protocol):
 class Front:
     """One for each process."""
 
-    def __init__(self, config: Config, state: ServerState, app_state: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         self.app = config.loaded_app
         # An application may take whole requests as they are.
         self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
@@ -47,6 +55,7 @@ class Front:
         self.unread: Budget[Reader] = Budget(
             limits.UNREAD_BYTES, lambda reader: reader.drop_reader()
         )
+        self.turns = Turns(loop)
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_lines = b""
 
@@ -61,9 +70,14 @@ class Front:
 _fronts: WeakKeyDictionary[ServerState, Front] = WeakKeyDictionary()
 
 
-def front_of(config: Config, state: ServerState, app_state: dict[str, Any]) -> Front:
+def front_of(
+    config: Config,
+    state: ServerState,
+    app_state: dict[str, Any],
+    loop: asyncio.AbstractEventLoop,
+) -> Front:
     """The front of a running server, made for its first connection."""
     front = _fronts.get(state)
     if front is None:
-        front = _fronts[state] = Front(config, state, app_state)
+        front = _fronts[state] = Front(config, state, app_state, loop)
     return front

@@ -10,10 +10,13 @@ KIB, MIB = 1024, 1024 * 1024
 
 # A request.
 HEAD_BYTES = 64 * KIB
+HEAD_LINES = 512  # parsing costs time by the line
 BODY_BYTES = MIB
 # A maximum-size body sent in one-byte chunks is six times as long on the wire.
 CHUNKED_WIRE_BYTES = 8 * MIB
 CHUNK_LINE_BYTES = 256
+# Of one body at a time; other connections are served between two turns.
+CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
 # A process.

@@ -42,7 +42,7 @@ class Protocol(Writer):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         loop = _loop or asyncio.get_running_loop()
-        super().__init__(front_of(config, server_state, app_state), loop)
+        super().__init__(front_of(config, server_state, app_state, loop), loop)
         self._arrival = Arrival()
         self._is_advancing = self._is_paused = False
         self._is_draining = False
@@ -163,6 +163,16 @@ class Protocol(Writer):
         if self._arrival.wants_continue:
             self._arrival.wants_continue = False
             self._transport.write(CONTINUE)
+        if self._arrival.has_unread:
+            self._pause_reading()
+            self._front.turns.wait(self._read_on)
+
+    def _read_on(self) -> None:
+        """Read the next of the chunks that have arrived."""
+        if self._arrival.has_unread and not self._transport.is_closing():
+            self._take()
+            if not self._arrival.has_unread and not self._is_lingering:
+                self._wait_for_more()
 
     def _dispatch(self, head: Head, body: bytes) -> None:
         """Hand a whole request to the application."""

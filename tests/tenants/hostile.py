@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -136,6 +137,31 @@ def unfinished_uploads(tenant: Hostile, stop: threading.Event) -> None:
         stop.wait()
 
 
+def tiny_chunks(tenant: Hostile, stop: threading.Event) -> None:
+    """Bodies in chunks of one byte each, eight at once on each service."""
+    head = f"POST {tenant.chat}/messages HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request = head.encode() + b"1\r\nx\r\n" * 200_000 + b"0\r\n\r\n"
+    urls = (tenant.stack.numbering_url, tenant.stack.crud_url)
+    send = [partial(send_again, url) for url in urls]
+    side_by_side(send * 8, request, stop)
+
+
+def many_header_lines(tenant: Hostile, stop: threading.Event) -> None:
+    """Heads of thousands of empty header lines, eight at once on each service."""
+    lines = "a:\r\n" * 13_000
+    request = f"POST {tenant.chat}/messages HTTP/1.1\r\nHost: x\r\n{lines}\r\n"
+    urls = (tenant.stack.numbering_url, tenant.stack.crud_url)
+    send = [partial(send_again, url) for url in urls]
+    side_by_side(send * 8, request.encode(), stop)
+
+
+def send_again(url: str, request: bytes, stop: threading.Event) -> None:
+    """Send the same bytes again and again, each time on a connection of its own."""
+    while not stop.is_set():
+        with suppress(OSError), Connection(url, timeout=60) as connection:
+            connection.send(request).read()
+
+
 def failed_logins(tenant: Hostile, stop: threading.Event) -> None:
     """Logins to the operators' site with wrong passwords, sixteen at once."""
     side_by_side([try_passwords] * 16, tenant.stack.crud_url, stop)
@@ -247,6 +273,8 @@ ACTS: dict[str, Act] = {
         stalled_pages,
         stalled_lists,
         unfinished_uploads,
+        tiny_chunks,
+        many_header_lines,
         failed_logins,
         many_changes,
         unknown_tokens,
