@@ -17,8 +17,11 @@ SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
 ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
 # One password at a time (see `logins`); those who wait get their turn within some seconds.
 LOGINS = Bounds(threads=1, share=1, waiting=40, share_of_waiting=8)
-# Whoever watches the service finds it when all others are busy or blocked.
+# Monitoring gets an answer when all others are busy or blocked.
 OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
+# Readiness needs no token, and a probe that is refused takes the process out of service. Its
+# threads wait for one check that they share, so many of them cost little.
+READINESS = Bounds(threads=16, share=16, waiting=2000, share_of_waiting=2000)
 
 _TOKEN = re.compile(f"/(?:applications|internal/sequences)/({TOKEN_PATTERN})", re.ASCII)
 
@@ -42,6 +45,7 @@ class Pools:
             False: FairThreads("stranger-login", LOGINS),
         }
         self._operating = FairThreads("operating", OPERATING)
+        self._readiness = FairThreads("readiness", READINESS)
 
     def of(self, environ: Mapping[str, Any]) -> tuple[FairThreads, str]:
         """The pool of a request, and the owner that it counts for: its token, if it has one."""
@@ -55,6 +59,8 @@ class Pools:
             if is_login(environ):
                 return self._logins[is_known], environ["REMOTE_ADDR"]
             return self._admin[is_known], ""
+        if path.rstrip("/") == "/health/ready":
+            return self._readiness, ""
         if path.startswith(("/health", "/metrics")):
             return self._operating, ""
         return self._requests, ""
@@ -62,5 +68,6 @@ class Pools:
     def shutdown(self) -> None:
         """Wait for what runs."""
         admin = (*self._admin.values(), *self._logins.values())
-        for pool in (self._requests, self._searches, *admin, self._operating):
+        shared = (self._requests, self._searches, self._operating, self._readiness)
+        for pool in (*shared, *admin):
             pool.shutdown()

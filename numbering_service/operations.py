@@ -1,6 +1,7 @@
 """For whoever runs the service: is it alive, is it ready, how is it doing."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
@@ -26,15 +27,19 @@ def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
             raise StoreUnavailable("The service is starting.")
         return found
 
+    shared = SharedCheck()
+
     async def live() -> JSONResponse:
         """The process is there and its event loop turns."""
         return JSONResponse({"status": "ok"})
 
     async def ready() -> JSONResponse:
         """The state of each dependency; without crud_service only missing numbers have to wait."""
-        redis = await check_redis(parts())
-        crud = await check_crud(parts())
+        redis, crud = await shared.run(check_both)
         return JSONResponse(*readiness(redis, crud))
+
+    async def check_both() -> tuple[Check, Check]:
+        return await check_redis(parts()), await check_crud(parts())
 
     async def read_metrics() -> Response:
         """Metrics in the text format of Prometheus."""
@@ -49,6 +54,26 @@ def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
     for path, title, endpoint, kind in endpoints:
         api.add_api_route(path, endpoint, response_class=kind, tags=["operations"], summary=title)
         api.add_api_route(f"{path}/", endpoint, include_in_schema=False)
+
+
+class SharedCheck:
+    """Runs one check at a time, whose result all callers share that come while it runs.
+
+    Anybody may ask whether we are ready; the stores are not asked once for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[tuple[Check, Check]] | None = None
+
+    async def run(self, check: Callable[[], Awaitable[tuple[Check, Check]]]) -> tuple[Check, Check]:
+        """The result of the check that runs, or of a new one."""
+
+        async def run_check() -> tuple[Check, Check]:
+            return await check()
+
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(run_check())
+        return await asyncio.shield(self._running)
 
 
 def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:

@@ -162,6 +162,22 @@ def send_again(url: str, request: bytes, stop: threading.Event) -> None:
             connection.send(request).read()
 
 
+def readiness_probes(tenant: Hostile, stop: threading.Event) -> None:
+    """Asks both services without pause whether they are ready, forty at once."""
+    side_by_side([ask_for_readiness] * 40, tenant.stack, stop)
+
+
+def ask_for_readiness(stack: RunningStack, stop: threading.Event) -> None:
+    """Ask both services for their readiness again and again."""
+    request = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+    urls = (stack.crud_url, stack.numbering_url)
+    with ExitStack() as connections:
+        asked = [connections.enter_context(Connection(url, timeout=60)) for url in urls]
+        while not stop.is_set():
+            for connection in asked:
+                connection.send(request).read()
+
+
 def failed_logins(tenant: Hostile, stop: threading.Event) -> None:
     """Logins to the operators' site with wrong passwords, sixteen at once."""
     side_by_side([try_passwords] * 16, tenant.stack.crud_url, stop)
@@ -275,6 +291,7 @@ ACTS: dict[str, Act] = {
         unfinished_uploads,
         tiny_chunks,
         many_header_lines,
+        readiness_probes,
         failed_logins,
         many_changes,
         unknown_tokens,

@@ -1,0 +1,50 @@
+"""Readiness can be asked for without a token: a flood of it takes no probe its answer."""
+
+import asyncio
+
+from crud_service.pools import READINESS, Pools
+from numbering_service.operations import Check, SharedCheck
+
+
+def test_those_who_ask_at_once_share_one_check() -> None:
+    started = 0
+
+    async def check() -> tuple[Check, Check]:
+        nonlocal started
+        started += 1
+        await asyncio.sleep(0.01)
+        return {"status": "ok"}, {"status": str(started)}
+
+    async def flood() -> list[tuple[Check, Check]]:
+        shared = SharedCheck()
+        at_once = await asyncio.gather(*(shared.run(check) for _ in range(100)))
+        return [*at_once, await shared.run(check)]
+
+    answers = asyncio.run(flood())
+    assert [crud["status"] for _redis, crud in answers] == ["1"] * 100 + ["2"]
+
+
+def test_a_caller_that_leaves_does_not_end_the_check_of_the_others() -> None:
+    async def check() -> tuple[Check, Check]:
+        await asyncio.sleep(0.01)
+        return {"status": "ok"}, {"status": "ok"}
+
+    async def leave() -> tuple[Check, Check]:
+        shared = SharedCheck()
+        first = asyncio.create_task(shared.run(check))
+        second = asyncio.create_task(shared.run(check))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert asyncio.run(leave())[0] == {"status": "ok"}
+
+
+def test_readiness_has_threads_and_places_of_its_own() -> None:
+    pools = Pools()
+    ready, _ = pools.of({"PATH_INFO": "/health/ready"})
+    assert pools.of({"PATH_INFO": "/health/ready/"}) == (ready, "")
+    for path in ("/metrics", "/health/live", "/applications"):
+        assert pools.of({"PATH_INFO": path})[0] is not ready
+    assert READINESS.waiting >= 1000
+    pools.shutdown()
