@@ -49,7 +49,6 @@ class Arrival:
         body = self._body
         return len(self.buffer) if body is None else len(body.data) + len(body.unread)
 
-    @property
     def has_unread(self) -> bool:
         """Whether more of a body has arrived than is read at a time; feeding nothing reads on."""
         return self._body is not None and bool(self._body.unread)

@@ -163,15 +163,15 @@ class Protocol(Writer):
         if self._arrival.wants_continue:
             self._arrival.wants_continue = False
             self._transport.write(CONTINUE)
-        if self._arrival.has_unread:
+        if self._arrival.has_unread():
             self._pause_reading()
             self._front.turns.wait(self._read_on)
 
     def _read_on(self) -> None:
         """Read the next of the chunks that have arrived."""
-        if self._arrival.has_unread and not self._transport.is_closing():
+        if self._arrival.has_unread() and not self._transport.is_closing():
             self._take()
-            if not self._arrival.has_unread and not self._is_lingering:
+            if not self._arrival.has_unread() and not self._is_lingering:
                 self._wait_for_more()
 
     def _dispatch(self, head: Head, body: bytes) -> None:
