@@ -8,7 +8,7 @@ FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fault lint format lock demo bench clean environment environment-dev
+.PHONY: help run test test-quick test-fault lint format lock demo bench clean environment environment-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
@@ -19,6 +19,9 @@ run: environment ## start everything, until Ctrl-C (CRUD_PORT= NUMBERING_PORT= L
 
 test: lint ## lint, then every test on real stores, on ports of its own
 	@$(BIN)/python -m pytest tests
+
+test-quick: lint ## lint, unit and contract tests, and the main paths end to end
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py
 
 test-fault: environment-dev ## of the tests only those that kill and freeze things
 	@$(BIN)/python -m pytest tests/fault
