@@ -25,7 +25,7 @@ _PATH = re.compile(
 )
 # Answered here so that it is, when every thread waits for a store that is frozen.
 LIVE = frozenset({"/health/live", "/health/live/"})
-# With one of these a GET is more than it seems.
+# With one of these a GET of a resource is more than it seems.
 _NOT_PLAIN = frozenset({b"if-none-match", b"content-length", b"transfer-encoding"})
 _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
 
@@ -53,7 +53,7 @@ class ResourceReads:
         for name, value in request.headers:
             if name == b"x-request-id":
                 given_id = value.decode("latin-1")
-            elif name in _NOT_PLAIN:
+            elif match is not None and name in _NOT_PLAIN:
                 return False
         known_by = request_id(given_id)
         if match is None:

@@ -391,6 +391,8 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
             pass
     finally:
         draining.cancel()
+        # Until it has ended: a command half sent would be left to the collector.
+        await asyncio.gather(draining, return_exceptions=True)
         server.close()
         for writer in store.writers:
             writer.close()

@@ -409,15 +409,21 @@ async def nothing_waits(valkey: Valkey) -> None:
         await asyncio.sleep(0.01)
 
 
+async def wait_for_metric(port: int, line: bytes) -> None:
+    """Wait until /metrics has a line: the processes write theirs some time after the answers."""
+    give_up = time.monotonic() + 15
+    while line not in (await asyncio.to_thread(request, port, "GET", "/metrics")).body:
+        assert time.monotonic() < give_up
+        await asyncio.sleep(0.1)
+
+
 def test_several_processes_serve_one_port_and_add_up(tmp_path: Path, valkey: Valkey) -> None:
     answers: list[Reply] = []
 
     async def scenario(store: Storage) -> None:
         service = await start(tmp_path, valkey, store, NUMBERING_PROCESSES="2")
         answers.extend(await load(service.port, 32, 20, post_message))
-        await asyncio.sleep(0.2)
-        metrics = await asyncio.to_thread(request, service.port, "GET", "/metrics")
-        assert b"chat_created_total 640.0" in metrics.body
+        await wait_for_metric(service.port, b"chat_created_total 640.0")
         children = psutil.Process(service.popen.pid).children(recursive=True)
         assert len(children) >= 2
         await end(service)
