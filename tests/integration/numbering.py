@@ -390,9 +390,11 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
         while await store.drain():
             pass
     finally:
-        draining.cancel()
-        # Until it has ended: a command half sent would be left to the collector.
-        await asyncio.gather(draining, return_exceptions=True)
+        # Until it has ended: a command half sent would be left to the collector, and one that
+        # was being retried swallows the first cancellation.
+        while not draining.done():
+            draining.cancel()
+            await asyncio.wait({draining}, timeout=0.1)
         server.close()
         for writer in store.writers:
             writer.close()
