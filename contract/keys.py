@@ -12,7 +12,7 @@ idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with t
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
 lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds, deleted by
-                                 whoever starts the sequence of something new
+                                 the process that starts the sequence of something new
 wake_up:persist, wake_up:index   a task is on its way; the sender of the task, a second. After an
                                  outage the worker sets it too, so that retries are a second apart
 lease:persist, lease:index       name of the worker that persists or indexes now; 2.5 seconds,

@@ -120,7 +120,7 @@ def write_all(descriptor: int, data: bytes) -> int:
         try:
             written += os.write(descriptor, view[written:])
         except OSError as error:
-            # Whoever shares the descriptor with us may have made it non-blocking.
+            # Another process that shares the descriptor may have made it non-blocking.
             if error.errno != errno.EAGAIN:
                 return written
             wait_for_room(descriptor)
@@ -148,5 +148,5 @@ def drain_all() -> None:
 
 os.register_at_fork(after_in_child=start_all_over)
 atexit.register(drain_all)
-# Children of multiprocessing skip atexit. Whoever flushes into an output does so before.
+# Children of multiprocessing skip atexit. A caller that flushes into an output does so before.
 Finalize(None, drain_all, exitpriority=0)

@@ -1,4 +1,4 @@
-"""Long answers on their way to clients: so many at once, since each keeps a piece in memory."""
+"""Long answers on their way to clients: at most N concurrent, as each keeps a piece in memory."""
 
 from collections import Counter
 from collections.abc import Iterator

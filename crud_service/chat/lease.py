@@ -25,7 +25,7 @@ _GIVE_BACK = (_LUA / "give_back_lease.lua").read_text()
 
 # Redis writes each renewal to disk: no more often than needed, and soon enough for a second try.
 RENEWAL_SECONDS = 1.0
-# After a failure: the next attempt comes no sooner, whoever asks for it.
+# After a failure: the next attempt comes no sooner, no matter which process asks.
 PAUSE_MS = 1000
 
 

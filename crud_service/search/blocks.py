@@ -7,7 +7,7 @@ chats that are long have blocks, and the newest messages of a chat have none
 yet: reading those through is faster than any index.
 
 A row may promise grams that its messages no longer hold, since candidates are
-read anyway. It must never lack one. So whoever writes the texts of a chat, or its
+read anyway. It must never lack one. So a process that writes the texts of a chat, or its
 blocks, first locks the chat's row in `search_chats`, several in the order of their
 ids. Grams are cut before that: under the lock it is only looked at what has
 changed since the texts were read (another `xmin`), and that is cut anew.

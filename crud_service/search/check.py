@@ -125,7 +125,7 @@ def check(
     advance: Callable[[int], object],
     mend: Callable[[Found], object] | None = None,
 ) -> Report:
-    """Compare texts and documents; `advance` is told how many messages each step took."""
+    """Compare texts and documents; `advance` receives how many messages each step took."""
     report = Report()
     Check(connection, report, with_index=with_index, mend=mend).run(advance)
     return report

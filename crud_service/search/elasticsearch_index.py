@@ -97,7 +97,7 @@ def close_client() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index with our prefix, whoever made it."""
+    """An index with our prefix, no matter which stack made it."""
 
     name: str
     stack: str | None  # None: made by a version that did not write it down

@@ -120,7 +120,7 @@ class Queued(NamedTuple):
 def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_BYTES) -> int:
     """Send one batch to Elasticsearch; tells how many changes were taken, 0 if none waits.
 
-    Raises Throttled, IndexGone, or what the client raises when Elasticsearch is away.
+    Raises Throttled, IndexGone, or what the client raises when Elasticsearch is unavailable.
     """
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
     targets = find_targets(connection)

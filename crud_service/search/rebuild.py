@@ -72,7 +72,7 @@ class RebuildRunning(Exception):
 def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
     """Build an index from `search_texts` and let the alias lead to it; gives its name.
 
-    `advance` is told how many messages each step took. Whatever ends this
+    `advance` receives how many messages each step took. Whatever ends this
     early, the new index goes and the old one stays.
     """
     with rebuild_lock(connection):
