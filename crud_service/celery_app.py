@@ -57,7 +57,9 @@ app.conf.update(
     broker_connection_timeout=3,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # for ever
-    worker_prefetch_multiplier=1,
+    # No limit: a wake-up that is taken and cannot be acknowledged, since Redis died, would
+    # count against one for good, and with it the loss of the connection goes unnoticed.
+    worker_prefetch_multiplier=0,
     # After a lost connection Celery would take fewer tasks until the running
     # ones end; ours run for as long as there is work.
     worker_enable_prefetch_count_reduction=False,

@@ -1,0 +1,34 @@
+"""Wake-ups that a worker has taken, and cannot acknowledge."""
+
+import time
+
+import pytest
+from celery import Celery
+
+from contract.tasks import INDEX_PENDING, INDEX_QUEUE, PERSIST_ACCEPTED, PERSIST_QUEUE
+from tests.fault.conftest import UnderLoad
+from tests.fault.linked_stack import LinkedStack
+from tests.fault.processes import away
+
+pytestmark = pytest.mark.timeout(240)
+
+# Longer than a client of Redis tries again to acknowledge.
+OUTAGE_SECONDS = 6.0
+
+
+def test_wake_ups_in_hand_when_valkey_dies_stop_no_worker(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
+    """Both children are at work: they take the wake-ups from the broker, and start none of them."""
+    with under_load("kill -9 valkey, wake-ups in hand"):
+        send_spare_wake_ups(linked)
+        with away(linked, "valkey"):
+            time.sleep(OUTAGE_SECONDS)
+
+
+def send_spare_wake_ups(stack: LinkedStack) -> None:
+    """Wake whoever is awake already, and wait until they have heard it."""
+    with Celery("tests", broker=stack.environment["REDIS_URL"]) as app:
+        for task, queue in ((PERSIST_ACCEPTED, PERSIST_QUEUE), (INDEX_PENDING, INDEX_QUEUE)):
+            app.send_task(task, queue=queue)
+    time.sleep(1)
