@@ -45,6 +45,8 @@ class Duty:
 
 # The duties that a task of this process is at now.
 attended: set[Duty] = set()
+# When the work at a duty last looked whether to go on, in monotonic seconds.
+progress: dict[Duty, float] = {}
 
 
 PERSISTING = Duty(
@@ -99,6 +101,7 @@ class Lease:
 
     def hold(self) -> bool:
         """Whether to go on: the lease is ours, or nobody took it since it ran out."""
+        progress[self.duty] = time.monotonic()
         return self.is_held() or self.take()
 
     def give_back(self, pause_ms: int = 0) -> bool:
@@ -125,6 +128,7 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
     Whether something waits that came too late for us and has woken nobody.
     """
     attended.add(lease.duty)
+    progress[lease.duty] = time.monotonic()
     try:
         if not lease.take():
             return False

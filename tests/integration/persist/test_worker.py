@@ -117,6 +117,43 @@ def test_an_idle_child_that_is_killed_leaves_no_dead_interval(
     wait_until(lambda: is_found(database), 3, worker.output)
 
 
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        # Celery asks the broker for nothing.
+        (
+            "from kombu.transport.redis import MultiChannelPoller\n"
+            "MultiChannelPoller.on_poll_start = lambda self: None",
+            "it starts none of the tasks it is sent",
+        ),
+        # A store is waited for without a time-out.
+        (
+            "import time\nfrom crud_service import worker\nfrom crud_service.chat import drain\n"
+            "drain.read_batch = lambda *_: time.sleep(1000)",
+            "its work does not get on",
+        ),
+    ],
+    ids=["no task is started", "work stands still"],
+)
+def test_a_stuck_child_is_replaced(
+    environment: Environment,
+    database: str,
+    stream: redis.Redis,
+    tmp_path: Path,
+    broken: str,
+    reason: str,
+) -> None:
+    impatient = (
+        "\nfrom crud_service import worker\nfrom crud_service.chat import sweep\n"
+        "sweep.NEGLECTED_SECONDS = sweep.STUCK_SECONDS = 2"
+    )
+    with running_worker(environment, tmp_path / "worker.log", broken + impatient) as worker:
+        before = {child.pid for child in worker.children()}
+        wait_until(lambda: reason in worker.output(), 10, worker.output)
+        wait_until(lambda: worker.output().count("ready.") > 2, 10, worker.output)
+        assert {child.pid for child in worker.children()} != before
+
+
 def test_the_successor_of_a_killed_child_goes_on_with_its_lease(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:

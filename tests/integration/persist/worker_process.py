@@ -17,13 +17,17 @@ BUSY_FACTOR = 5
 
 
 class WorkerProcess:
-    """`python -m crud_service.worker`, and what can be done to it."""
+    """`python -m crud_service.worker`, and what can be done to it.
 
-    def __init__(self, environment: Mapping[str, str], log: Path):
+    `broken` is Python that damages something first.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path, broken: str = ""):
+        script = f"{broken}\nfrom crud_service import worker\nworker.main()"
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "crud_service.worker"],
+                [sys.executable, *(("-c", script) if broken else ("-m", "crud_service.worker"))],
                 cwd=ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -53,9 +57,11 @@ class WorkerProcess:
 
 
 @contextmanager
-def running_worker(environment: Mapping[str, str], log: Path) -> Iterator[WorkerProcess]:
+def running_worker(
+    environment: Mapping[str, str], log: Path, broken: str = ""
+) -> Iterator[WorkerProcess]:
     """A worker that takes tasks, and that is gone afterwards."""
-    worker = WorkerProcess(environment, log)
+    worker = WorkerProcess(environment, log, broken)
     try:
         worker.wait_until_ready()
         yield worker
