@@ -11,15 +11,23 @@ No task and no future stands behind a request: the script's reply settles it.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import count
 from secrets import token_hex
 from typing import Any, Protocol
 
 from contract.problems import InternalError, Problem
-from numbering_service.creation import Creation
+from numbering_service.backlog import Backlog
+from numbering_service.creation import Created, Creation
 from numbering_service.metrics import BATCH_SIZE
-from numbering_service.numbers import Answer, NumbersScript, not_sent, outcome_unknown, read_reply
+from numbering_service.numbers import (
+    Answer,
+    NumbersScript,
+    Reply,
+    not_sent,
+    outcome_unknown,
+    read_reply,
+)
 from numbering_service.redis_address import Address
 from numbering_service.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.shares import Shares
@@ -74,6 +82,7 @@ class Batcher:
             on_done=self._finish,
         )
         self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
+        self._backlog = Backlog()
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()
         self._batches: deque[list[Pending]] = deque()
@@ -96,9 +105,13 @@ class Batcher:
     def submit(self, pending: Pending) -> None:
         """Number a creation; its answer goes to `pending.settle`.
 
-        Raises Overloaded when too much waits already, of all or of this application.
+        Raises Overloaded when too much waits already, of all or of this application, to be
+        numbered or to be stored.
         """
-        self._shares.take(pending.creation.access_token, pending.size)
+        creation = pending.creation
+        held = self._shares.held_by(creation.access_token)
+        self._backlog.check(creation.access_token, held + creation.body_size)
+        self._shares.take(creation.access_token, pending.size)
         self._waiting.append(pending)
         if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
             self._schedule()
@@ -157,16 +170,28 @@ class Batcher:
     def _finish(self, outcome: Any) -> None:
         """Settle the oldest batch in flight by the script's reply, or by the Problem it met."""
         batch = self._batches.popleft()
-        wake, answers = read_outcome(outcome, len(batch))
+        reply = read_outcome(outcome, len(batch))
         BATCH_SIZE.observe(len(batch))
-        for pending, answer in zip(batch, answers, strict=True):
+        self._note_accepted(batch, reply)
+        for pending, answer in zip(batch, reply.answers, strict=True):
             settle(pending, answer)
-        if wake:
+        if reply.wake:
             self._wake_up(batch[0].creation.request_id)
         if self._sender.is_unavailable:
             # Patience has run out: what waits would only find out the same, one batch at a time.
             self._refuse_waiting()
         self._send_next()
+
+    def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
+        if reply.last is None:
+            return
+        accepted = [
+            pending.creation
+            for pending, answer in zip(batch, reply.answers, strict=True)
+            if isinstance(answer, Created) and not answer.replayed
+        ]
+        self._backlog.add(reply.last, accepted)
+        self._backlog.stored_before(reply.oldest)
 
     def _tell_if_idle(self) -> None:
         if self._idle is not None and not self._idle.done() and not self._batches:
@@ -179,18 +204,18 @@ class Batcher:
             settle(pending, not_sent())
 
 
-def read_outcome(outcome: Any, size: int) -> tuple[bool, Sequence[Answer]]:
-    """Whether to wake a persister, and the answers of a batch, whatever became of it."""
+def read_outcome(outcome: Any, size: int) -> Reply:
+    """The script's reply to a batch, with an answer for each creation whatever became of it."""
     if isinstance(outcome, Problem):
-        return False, [outcome] * size
+        return Reply(False, None, None, [outcome] * size)
     try:
-        wake, answers = read_reply(outcome)
-        if len(answers) == size:
-            return wake, answers
-        _log.error("a batch of %d got %d answers", size, len(answers))
+        reply = read_reply(outcome)
+        if len(reply.answers) == size:
+            return reply
+        _log.error("a batch of %d got %d answers", size, len(reply.answers))
     except (TypeError, ValueError):
         _log.exception("a reply cannot be read")
-    return False, [outcome_unknown()] * size
+    return Reply(False, None, None, [outcome_unknown()] * size)
 
 
 def settle(pending: Pending, answer: Answer) -> None:

@@ -20,6 +20,11 @@ class Creation(NamedTuple):
     idempotency_key: str = ""
 
     @property
+    def body_size(self) -> int:
+        """How many bytes its body takes in UTF-8."""
+        return len(self.body) if self.body.isascii() else len(self.body.encode())
+
+    @property
     def sequence_key(self) -> str:
         """The Redis key of the sequence that numbers it."""
         if self.chat_number is None:

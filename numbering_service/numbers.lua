@@ -19,7 +19,9 @@
 --       +5         digest of the payload, compared when an idempotency key comes again;
 --                  when a chat is created: prefix of the keys of its application's message sequences
 --
--- Returns {wake, answer, answer, …}: wake is 1 when the caller has to wake a persister. An answer is
+-- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller has to wake a persister,
+-- last the id of the last entry of this batch ('' without one), oldest that of the oldest entry in the
+-- stream ('' when nobody persists, or when this batch was answered before). An answer is
 --       n > 0      the number handed out
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
@@ -62,7 +64,8 @@ local highest = {}
 local moved = {}
 local accepted = 0
 local refused_by_replica = false
-local answers = {0}
+local answers = {0, '', ''}
+local WAKE, LAST, OLDEST = 1, 2, 3
 
 local REFUSED, UNKNOWN = -3, -4
 
@@ -136,6 +139,7 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
     return REFUSED
   end
   accepted = accepted + 1
+  answers[LAST] = added
   highest[sequence_key] = number
   moved[sequence_key] = text
   if is_chat then
@@ -168,8 +172,10 @@ if accepted > 0 or ARGV[6] == '1' then
 end
 if accepted > 0 then
   -- Set after the answer was kept: a retry must not wake again, and a lost wake-up is swept up.
-  if redis.call('EXISTS', KEYS[3]) == 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
-    answers[1] = 1
+  if redis.call('EXISTS', KEYS[3]) == 1 then
+    answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
+  elseif redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
+    answers[WAKE] = 1
   end
 end
 return answers

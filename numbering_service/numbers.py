@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from hiredis import pack_command
 
 from contract import keys
 from contract.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
+from numbering_service.backlog import EntryId, entry_id
 from numbering_service.creation import Created, Creation
 from numbering_service.metrics import CREATED, REPLAYED
 
@@ -54,12 +55,28 @@ class NumbersScript:
         return packed
 
 
-def read_reply(reply: Sequence[int | bytes]) -> tuple[bool, list[Answer]]:
-    """Read the script's reply: whether to wake a persister, and an answer for each creation."""
-    wake, *answers = reply
+class Reply(NamedTuple):
+    """What the script answers.
+
+    `last` is the last entry of the batch, if it has any; `oldest` the oldest one that waits to
+    be stored, None when no persister is at work.
+    """
+
+    wake: bool
+    last: EntryId | None
+    oldest: EntryId | None
+    answers: Sequence[Answer]
+
+
+def read_reply(reply: Sequence[int | bytes]) -> Reply:
+    """Read the script's reply; raises TypeError or ValueError when it is none."""
+    wake, last, oldest, *answers = reply
+    if not isinstance(last, bytes) or not isinstance(oldest, bytes):
+        raise TypeError("no ids of entries")
     CREATED.inc(sum(type(answer) is int and answer > 0 for answer in answers))
     REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
-    return wake == 1, [read_answer(answer) for answer in answers]
+    read = [read_answer(answer) for answer in answers]
+    return Reply(wake == 1, entry_id(last), entry_id(oldest), read)
 
 
 def read_answer(answer: int | bytes) -> Answer:

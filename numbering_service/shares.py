@@ -26,6 +26,11 @@ class Shares:
         self._free = Held(places, size)
         self._held: dict[str, Held] = {}
 
+    def held_by(self, access_token: str) -> int:
+        """How many bytes an application holds."""
+        held = self._held.get(access_token)
+        return held.size if held else 0
+
     def take(self, access_token: str, size: int) -> None:
         """Take a place and so many bytes; raises Overloaded without room for them."""
         free, held = self._free, self._held.get(access_token)

@@ -25,6 +25,8 @@ class Numbering:
         self.redis = client
         self.script = client.register_script(SCRIPT)
         self.batches = 0
+        # Of the last batch: its last entry, and the oldest in the stream.
+        self.last = self.oldest = b""
         if fresh:
             client.mset({keys.chat_sequence(A): 2, message(1): 0, message(2): 40})
 
@@ -36,14 +38,14 @@ class Numbering:
         room: int = 1000,
         ttl: int = 100,
     ) -> tuple[int, list[int | bytes]]:
-        """Whether to wake the persister, and the answers."""
+        """Whether to wake the persister, and the answers; the rest is in `last` and `oldest`."""
         self.batches += 1
         batch_key = keys.batch(batch or f"b{self.batches}")
         names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
         names += [key for creation in creations for key in creation.script_keys()]
         arguments = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
         arguments += [word for creation in creations for word in creation.script_arguments()]
-        wake, *answers = self.script(keys=names, args=arguments)
+        wake, self.last, self.oldest, *answers = self.script(keys=names, args=arguments)
         return wake, answers
 
     def answers(
@@ -89,6 +91,27 @@ def test_a_mixed_batch_numbers_each_sequence_by_itself(numbering: Numbering) -> 
     ]
     found = numbering.redis.mget(keys.chat_sequence(A), message(1), message(2), message(9))
     assert found == [b"4", b"2", b"41", None]
+
+
+def test_it_tells_the_oldest_entry_while_a_persister_is_at_work(numbering: Numbering) -> None:
+    numbering.answers(post(1))
+    assert numbering.oldest == b""
+    first = numbering.last
+    numbering.redis.set(keys.LEASE_PERSIST, "a worker")
+    numbering.answers(post(1), post(9), post(1), batch="again")
+    last, _ = numbering.redis.xrevrange(keys.ACCEPTED, count=1)[0]
+    assert (numbering.last, numbering.oldest) == (last, first)
+    numbering.answers(post(1), post(9), post(1), batch="again")
+    assert (numbering.last, numbering.oldest) == (last, b"")
+    numbering.redis.xtrim(keys.ACCEPTED, minid=last.decode(), approximate=False)
+    numbering.answers(post(1))
+    assert numbering.oldest == last
+
+
+def test_a_batch_that_accepts_nothing_tells_no_entry(numbering: Numbering) -> None:
+    numbering.redis.set(keys.LEASE_PERSIST, "a worker")
+    numbering.answers(post(9))
+    assert (numbering.last, numbering.oldest) == (b"", b"")
 
 
 def test_batches_go_on_from_each_other(numbering: Numbering) -> None:

@@ -231,7 +231,7 @@ def test_answering_one_that_fails_keeps_nobody_from_their_answer(valkey: Valkey)
 
 
 def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_goes_on(valkey: Valkey) -> None:
-    unsendable = Waiter(Creation(A, 1, "\ud800", "r"))
+    unsendable = Waiter(Creation(A, 1, "hello", "\ud800"))
     [sendable] = waiters(1)
 
     async def scenario() -> None:

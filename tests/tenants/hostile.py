@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from urllib.parse import quote, urlsplit
@@ -94,6 +94,12 @@ def combining_marks(tenant: Hostile, stop: threading.Event) -> None:
 def long_messages(tenant: Hostile, stop: threading.Event) -> None:
     """Messages of the longest, one after the other."""
     tenant.post(repeat(LOREM, 1000), stop)
+
+
+def flood_of_long_messages(tenant: Hostile, stop: threading.Event) -> None:
+    """Messages of the longest as fast as they are answered, sixty-four at once."""
+    bodies = [repeat(LOREM, 10**6) for _ in range(64)]
+    side_by_side([partial(tenant.post, each) for each in bodies], stop)
 
 
 def highlighted_searches(tenant: Hostile, stop: threading.Event) -> None:
@@ -246,9 +252,9 @@ def guess(tenant: Hostile, stop: threading.Event) -> None:
                 connection.send(head.encode() + b'{"body":"x"}').read()
 
 
-def side_by_side(acts: list[Callable[..., None]], argument: object, stop: threading.Event) -> None:
+def side_by_side(acts: Sequence[Callable[..., None]], *arguments: object) -> None:
     """Run functions in threads of their own until all have ended."""
-    threads = [threading.Thread(target=act, args=(argument, stop)) for act in acts]
+    threads = [threading.Thread(target=act, args=arguments) for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -284,6 +290,7 @@ ACTS: dict[str, Act] = {
     for act in (
         combining_marks,
         long_messages,
+        flood_of_long_messages,
         highlighted_searches,
         overlapping_highlights,
         stalled_pages,
