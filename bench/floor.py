@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from contract.paths import MAX_NUMBER
+from contract.problems import StoreUnavailable
 from crud_service import settings
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
@@ -23,36 +24,57 @@ from crud_service.database import fetch_one
 from crud_service.gathered_reads import GatheredReads
 from crud_service.pools import REQUESTS
 from web.asgi import REQUEST
+from web.request import Request
 from web.serving import serve
 
 PAGE = list_query(MESSAGES, Walk())
 
 
+class Pending:
+    """A GET that waits for its row."""
+
+    def __init__(self, request: Request, *key: str) -> None:
+        self.request = request
+        self.key = key
+
+    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+        answer(self.request, found if isinstance(found, bytes) else None)
+
+
 class Floor:
-    """The ASGI application."""
+    """The ASGI application, and what answers in front of it."""
 
     def __init__(self) -> None:
         self._applications = GatheredReads(APPLICATION)
         self._messages = GatheredReads(MESSAGE)
         self._threads = ThreadPoolExecutor(REQUESTS.threads)
 
+    def handle(self, request: Request) -> bool:
+        words = request.path.strip("/").split("/")
+        if words[0] == "health":
+            answer(request, b"{}")
+        elif len(words) == 2:
+            self._applications.find(Pending(request, words[1]))
+        elif len(words) == 6:
+            self._messages.find(Pending(request, words[1], words[3], words[5]))
+        else:
+            return False
+        return True
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             # What uvicorn expects of an application that has nothing to start or to end.
             raise NotImplementedError("nothing to start")
         words = scope["path"].strip("/").split("/")
-        if words[0] == "health":
-            body: bytes | None = b"{}"
-        elif len(words) == 2:
-            body = await self._applications.find((words[1],))
-        elif len(words) == 6:
-            body = await self._messages.find((words[1], words[3], words[5]))
-        else:
-            loop = asyncio.get_running_loop()
-            asked = dict(parse_qsl(scope["query_string"].decode()))
-            body = await loop.run_in_executor(self._threads, page, words[1], words[3], asked)
-        head = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body or b"")
-        scope["extensions"][REQUEST].answer(404 if body is None else 200, head, body or b"")
+        loop = asyncio.get_running_loop()
+        asked = dict(parse_qsl(scope["query_string"].decode()))
+        body = await loop.run_in_executor(self._threads, page, words[1], words[3], asked)
+        answer(scope["extensions"][REQUEST], body)
+
+
+def answer(request: Request, body: bytes | None) -> None:
+    head = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(body or b"")
+    request.answer(404 if body is None else 200, head, body or b"")
 
 
 def page(token: str, chat: str, asked: dict[str, str]) -> bytes:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from django.conf import settings
@@ -21,10 +21,20 @@ from crud_service.overdue import LIMIT_SECONDS, hang_up
 MOST_AT_ONCE = 256
 
 Key = tuple[str, ...]
-Waiting = tuple[Key, "asyncio.Future[bytes | None]"]
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 logger = logging.getLogger(__name__)
+
+
+class Waiting(Protocol):
+    """Who waits for a resource."""
+
+    @property
+    def key(self) -> Key:
+        """What the resource is found by."""
+
+    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+        """Take the resource as JSON, None when it is not there; must not raise."""
 
 
 class GatheredReads:
@@ -40,14 +50,11 @@ class GatheredReads:
         self._connection: Connection | None = None
         self._pause = Pause()
 
-    async def find(self, key: Key) -> bytes | None:
-        """A resource as JSON, None when it is not there; raises StoreUnavailable."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes | None] = loop.create_future()
-        self._waiting.append((key, future))
+    def find(self, waiting: Waiting) -> None:
+        """Read a resource for somebody who waits for it."""
+        self._waiting.append(waiting)
         if self._reader is None:
-            self._reader = loop.create_task(self._read_all())
-        return await future
+            self._reader = asyncio.get_running_loop().create_task(self._read_all())
 
     async def close(self) -> None:
         """Close the connection."""
@@ -66,7 +73,7 @@ class GatheredReads:
     async def _read(self, batch: list[Waiting]) -> None:
         started = time.monotonic()
         try:
-            columns = zip(*(key for key, _ in batch), strict=True)
+            columns = zip(*(waiting.key for waiting in batch), strict=True)
             found = await self._fetch([",".join(column) for column in columns])
         except Exception as error:
             if not isinstance(error, psycopg.OperationalError):
@@ -75,13 +82,11 @@ class GatheredReads:
                 # Who came meanwhile has waited long enough.
                 batch = [*batch, *self._waiting]
                 self._waiting.clear()
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(StoreUnavailable())
+            for waiting in batch:
+                waiting.settle(StoreUnavailable())
         else:
-            for (_, future), (resource,) in zip(batch, found, strict=True):
-                if not future.done():
-                    future.set_result(resource)
+            for waiting, (resource,) in zip(batch, found, strict=True):
+                waiting.settle(resource)
 
     async def _fetch(self, parameters: Sequence[str]) -> Sequence[tuple[Any, ...]]:
         """The statement's rows; asked once more when the connection turns out to be dead."""

@@ -49,13 +49,15 @@ class Server:
         self._resources = ResourceReads(log)
         self._pools = Pools()
 
+    def handle(self, request: Request) -> bool:
+        """Answer a whole request on the event loop, now or later; False where Django has to."""
+        return request.method in {"GET", "HEAD"} and self._resources.handle(request)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
         request: Request = scope["extensions"][REQUEST]
-        if request.method in {"GET", "HEAD"} and await self._resources.answer(request):
-            return
         environ = environ_of(request, scope["server"], scope["client"])
         threads, owner = self._pools.of(environ)
         try:

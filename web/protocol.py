@@ -210,9 +210,10 @@ class Protocol(Writer):
             logger.exception("a request failed")
             request.answer(500, *problem_answer(InternalError(), request.path, request.id))
             return
-        self._run_asgi(request)
+        self.run_application(request)
 
-    def _run_asgi(self, request: Request) -> None:
+    def run_application(self, request: Request) -> None:
+        """Have the ASGI application answer a request, in a task."""
         transport, tasks = self._transport, self._front.state.tasks
         addresses = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         state = self._front.app_state

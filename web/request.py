@@ -30,6 +30,7 @@ class Connection(Protocol):
     def write(self, chunk: bytes) -> None: ...
     def end(self) -> None: ...
     def abort(self) -> None: ...
+    def run_application(self, request: "Request") -> None: ...
     async def writable(self) -> None: ...
 
 
@@ -102,6 +103,11 @@ class Request:
         """
         if self._connection is not None:
             self._connection.answer(status, headers, body)
+
+    def pass_on(self) -> None:
+        """Have the ASGI application answer, whose `handle` took it and cannot tell the answer."""
+        if self._connection is not None:
+            self._connection.run_application(self)
 
     async def stream(self, status: int, headers: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Answer piece by piece, each asked for when the client has room for it.
