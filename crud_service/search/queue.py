@@ -15,12 +15,14 @@ do it at once and wherever each of them is stopped:
 5. Documents of changes that have waited for long are made searchable before their rows go: a search
    of their chat, which PostgreSQL answers as long as they wait (see `messages`), would lose them
    from sight until the next refresh otherwise.
-6. A document that fails is put back, with the time of its change and with a time before which
+6. So are short documents at the pace of people, some times a second.
+7. A document that fails is put back, with the time of its change and with a time before which
    it is not tried again. If others passed it is given up after MAX_ATTEMPTS; when all fail it
    is not for what they are, and if they are many, nothing is moved and Throttled is raised.
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +50,10 @@ MAX_ATTEMPTS = 20
 # When so few fail together they are put back too, so that they delay only themselves.
 FEW = 50
 MAX_PAUSE_SECONDS = 4.0
+# Documents of so little text are made searchable at once, but no more often than this. The
+# index refreshes itself less often (`elasticsearch_index`), and finds nothing to do then.
+LITTLE_BYTES = 50_000
+REFRESH_SECONDS = 0.3
 
 DUE = "(not_before IS NULL OR not_before <= now())"
 READ = (
@@ -95,6 +101,24 @@ SELECT NOT EXISTS (SELECT FROM search_queue WHERE {DUE})
 """
 
 turn = Turn("search_queue")
+
+
+class Refreshes:
+    """Bounds how often documents are made searchable at once."""
+
+    def __init__(self) -> None:
+        self._refreshed_at = 0.0
+
+    def may_refresh(self) -> bool:
+        """Whether the last time is long enough ago; notes that it is now."""
+        now = time.monotonic()
+        if now - self._refreshed_at < REFRESH_SECONDS:
+            return False
+        self._refreshed_at = now
+        return True
+
+
+refreshes = Refreshes()
 
 
 class Throttled(Exception):
@@ -158,7 +182,9 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
         for entry in queued
         if entry.exists and entry.version is not None and entry.marked is not None
     ]
-    refresh = any(entry.is_late for entry in queued)
+    is_little = sum(len(text.marked) for text in texts) <= LITTLE_BYTES
+    is_late = any(entry.is_late for entry in queued)
+    refresh = is_late or (is_little and refreshes.may_refresh())
     outcome = Outcome()
     for index in targets:
         outcome.add(write_documents(index, texts, gone, refresh=refresh))

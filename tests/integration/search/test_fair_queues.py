@@ -249,15 +249,39 @@ def api_error(status: int) -> Exception:
     return ApiError(f"refused with {status}", meta, None)
 
 
-def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
-    search_stores: SearchStores, elasticsearch: None
-) -> None:
+@pytest.fixture
+def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
+    """An index that is there, and that is never refreshed by itself."""
     from crud_service.search import elasticsearch_index
 
     search_stores.add("first")
     search_stores.index_all()
     never = {"index": {"refresh_interval": "-1"}}
     elasticsearch_index.client().indices.put_settings(index="messages", settings=never)
+
+
+def test_a_short_message_is_searchable_as_soon_as_it_is_sent_but_not_all_the_time(
+    search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import queue
+
+    monkeypatch.setattr(queue, "REFRESH_SECONDS", 0)
+    search_stores.add("second")
+    step(search_stores)
+    page = search_stores.search("second")
+    assert (page.backend, [item["number"] for item in items(page)]) == ("elasticsearch", [2])
+    monkeypatch.setattr(queue, "REFRESH_SECONDS", 1000)
+    search_stores.add("third")
+    step(search_stores)
+    assert search_stores.find("third") == []
+
+
+def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
+    search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search import queue
+
+    monkeypatch.setattr(queue, "REFRESH_SECONDS", 1000)
     search_stores.add("second")
     search_stores.database.execute(
         "UPDATE search_outbox SET changed_at = changed_at - interval '2 seconds'"
