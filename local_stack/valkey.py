@@ -26,6 +26,8 @@ SETTINGS = {
     "maxmemory-policy": "noeviction",
     # Its title would be written over the environment, by which leftovers are known.
     "set-proc-title": "no",
+    # It looks around four times a second instead of ten: an idle one takes half as much.
+    "hz": "4",
     "tcp-backlog": "511",
     "tcp-keepalive": "60",
 }
