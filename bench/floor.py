@@ -16,16 +16,16 @@ from urllib.parse import parse_qsl
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from contract.paths import MAX_NUMBER
-from contract.problems import StoreUnavailable
 from crud_service import settings
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
-from crud_service.database import fetch_one
-from crud_service.gathered_reads import GatheredReads
-from crud_service.pools import REQUESTS
-from web.asgi import REQUEST
-from web.request import Request
-from web.serving import serve
+from crud_service.reads.gathered_reads import GatheredReads
+from crud_service.server.pools import REQUESTS
+from crud_service.stores.database import fetch_one
+from web.problems import StoreUnavailable
+from web.server.asgi import REQUEST
+from web.server.request import Request
+from web.server.serving import serve
 
 PAGE = list_query(MESSAGES, Walk())
 

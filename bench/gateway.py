@@ -24,7 +24,7 @@ from bench.tools import run as run_program
 from local_stack.applications import is_live
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part
-from local_stack.valkey import SETTINGS, answers, binary, redis_url
+from local_stack.stores.valkey import SETTINGS, answers, binary, redis_url
 
 # How many times the gateway's rate ours has to be, by the number of clients.
 TIMES_GATEWAY = {64: 1.8, 16: 1.05, 1: 0.8}

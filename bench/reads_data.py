@@ -6,7 +6,7 @@ from bench.dataset import APPLICATION_TOKEN
 from bench.scenario import Run
 from bench.stack import BenchStack
 from local_stack.applications import migrate
-from local_stack.postgres import create_database
+from local_stack.stores.postgres import create_database
 
 LARGE_CHAT, LONG_CHAT, LIST_CHAT = 1, 2, 3
 SMALL_MESSAGES = 10_000

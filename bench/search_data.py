@@ -16,7 +16,7 @@ from bench.results import say
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError
-from crud_service.search.folding import mark, split_parts
+from crud_service.search.text.folding import mark, split_parts
 from local_stack.applications import ROOT
 from local_stack.client import wait_until
 
@@ -24,7 +24,13 @@ LONGEST_CHAT = 1
 OTHER_CHATS = 30
 LIMIT = 1000
 # The modules that decide what is stored for a search; a change makes the data outdated.
-DECIDING = ("folding", "grams", "blocks", "documents", "elasticsearch_index")
+DECIDING = (
+    "text/folding",
+    "text/grams",
+    "index/blocks",
+    "index/documents",
+    "index/elasticsearch_index",
+)
 SAY_EVERY_SECONDS = 10
 INDEXING_SECONDS = 3600
 MERGING_SECONDS = 600

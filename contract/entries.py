@@ -1,6 +1,6 @@
 """Entries of the stream `accepted`: one numbered chat or message each.
 
-Producer: `numbering_service/numbers.lua`. Consumer: `crud_service.chat.persist`.
+Producer: `numbering_service/creations/numbers.lua`. Consumer: `crud_service.persist.store`.
 The entry's id is `<milliseconds>-<counter>` by Redis's clock; its milliseconds
 are the moment at which the number was handed out, the `created_at` of the row.
 """

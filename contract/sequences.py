@@ -1,6 +1,6 @@
 """The internal endpoints from which missing sequences are seeded.
 
-Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.chat.internal_views`.
+Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.internal_views`.
 
     GET /internal/sequences/{access_token}                  highest chat number
     GET /internal/sequences/{access_token}/{chat_number}    highest message number

@@ -6,11 +6,11 @@ import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
-from contract.json_logs import configure
 from crud_service import settings
-from crud_service.request_metrics import LOG_LINES_DROPPED
+from crud_service.monitoring.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refuse_to_start, warnings
-from web.serving import serve
+from web.json_logs import configure
+from web.server.serving import serve
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
 
 def application() -> object:
     """The ASGI application."""
-    from crud_service.server import Server
+    from crud_service.server.bridge import Server
     from crud_service.wsgi import application, request_log
 
     return Server(application, request_log)

@@ -43,16 +43,16 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "drf_spectacular_sidecar",
     "crud_service.chat",
+    "crud_service.operators",
 ]
 ROOT_URLCONF = "crud_service.urls"
 # It lets requests of the API pass as they are.
 MIDDLEWARE = [
-    "crud_service.admin_middleware.AdminOnly",
+    "crud_service.operators.middleware.AdminOnly",
 ]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -72,7 +72,7 @@ APPEND_SLASH = False
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [
-    Path(__file__).parent / "static",
+    Path(__file__).parent / "schema" / "static",
 ]
 
 REST_FRAMEWORK: dict[str, object] = {
@@ -117,4 +117,4 @@ DATABASES = {
 # The admin's middleware is applied to the admin alone, where these checks do not look.
 SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
-LOGGING_CONFIG = None  # contract.json_logs sets logging up, for every process alike
+LOGGING_CONFIG = None  # web.json_logs sets logging up, for every process alike

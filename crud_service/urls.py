@@ -11,13 +11,14 @@ from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic import RedirectView
 
 from contract.paths import TOKEN_PATTERN
-from crud_service import documentation, health, metrics, static_files
-from crud_service.chat.admin_site import site
-from crud_service.chat.internal_views import ExistingApplicationsView, SequenceView
-from crud_service.chat.list_views import ApplicationsView, ChatsView, MessagesView
-from crud_service.chat.search_view import SearchView
-from crud_service.chat.views import ApplicationView, ChatView, MessageView
-from crud_service.paths import numbers_checked
+from crud_service.api.internal_views import ExistingApplicationsView, SequenceView
+from crud_service.api.list_views import ApplicationsView, ChatsView, MessagesView
+from crud_service.api.path_numbers import numbers_checked
+from crud_service.api.search_view import SearchView
+from crud_service.api.views import ApplicationView, ChatView, MessageView
+from crud_service.monitoring import health, prometheus
+from crud_service.operators.site import site
+from crud_service.schema import documentation, static_files
 
 APPLICATION = f"^applications/(?P<access_token>{TOKEN_PATTERN})"
 CHAT = rf"{APPLICATION}/chats/(?P<chat_number>[1-9][0-9]{{0,18}})"
@@ -47,7 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     endpoint("^health/live", health.LiveView.as_view(), "health_live"),
     endpoint("^health/ready", health.ReadyView.as_view(), "health_ready"),
-    endpoint("^metrics", metrics.MetricsView.as_view(), "metrics"),
+    endpoint("^metrics", prometheus.MetricsView.as_view(), "metrics"),
     endpoint(r"^openapi\.json", documentation.OpenApiView.as_view(), "openapi"),
     endpoint("^docs", documentation.DocsView.as_view(), "docs"),
     re_path(r"^static/(?P<path>.+)\Z", static_files.StaticView.as_view(), name="static"),
@@ -55,5 +56,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", site.urls),
 ]
 
-handler404 = "crud_service.responses.not_found"
-handler500 = "crud_service.responses.server_error"
+handler404 = "crud_service.api.responses.not_found"
+handler500 = "crud_service.api.responses.server_error"

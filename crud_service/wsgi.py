@@ -19,14 +19,14 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 django.setup(set_prefix=False)
 
-from contract.problems import Overloaded  # noqa: E402 - Django's settings come first
-from contract.request_id import HEADER, request_id  # noqa: E402 - the same
 from crud_service import settings  # noqa: E402 - the same
-from crud_service.long_lists import answer_body  # noqa: E402 - the same
-from crud_service.pools import owner_of  # noqa: E402 - the same
-from crud_service.quick_reads import quick_read, unavailable  # noqa: E402 - the same
-from crud_service.request_log import RequestLog, known_method  # noqa: E402 - the same
-from crud_service.responses import SAFE_HEADERS, problem_response, safe_path  # noqa: E402 - the same
+from crud_service.api.long_lists import answer_body  # noqa: E402 - the same
+from crud_service.api.responses import SAFE_HEADERS, problem_response, safe_path  # noqa: E402 - the same
+from crud_service.monitoring.request_log import RequestLog, known_method  # noqa: E402 - the same
+from crud_service.reads.quick_reads import quick_read, unavailable  # noqa: E402 - the same
+from crud_service.server.pools import owner_of  # noqa: E402 - the same
+from web.problems import Overloaded  # noqa: E402 - Django's settings come first
+from web.request_id import HEADER, request_id  # noqa: E402 - the same
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]

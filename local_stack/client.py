@@ -19,10 +19,10 @@ from typing import Self
 import psutil
 
 from local_stack.applications import ROOT
-from local_stack.elasticsearch import is_green_enough
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
+from local_stack.stores.elasticsearch import is_green_enough
 
 START_SECONDS = 300.0
 STOP_SECONDS = 40.0

@@ -14,7 +14,7 @@ import psutil
 
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.store_user import StoreUser
+from local_stack.stores.store_user import StoreUser
 
 # Every process of a stack, and what it starts in turn, carries the stack's
 # directory in its environment: that is how leftovers are told from strangers.

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from local_stack.applications import applications, migrate
 from local_stack.console import say
-from local_stack.distribution import UnavailableError, distribution
-from local_stack.elasticsearch import elasticsearch, elasticsearch_url
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import LOOPBACK, remembered_ports, require_free
-from local_stack.postgres import create_database, database_url, postgres
 from local_stack.process import Part, Running, end_leftovers
+from local_stack.stores.distribution import UnavailableError, distribution
+from local_stack.stores.elasticsearch import elasticsearch, elasticsearch_url
+from local_stack.stores.postgres import create_database, database_url, postgres
+from local_stack.stores.valkey import redis_url, valkey
 from local_stack.supervisor import Supervisor
-from local_stack.valkey import redis_url, valkey
 
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
 LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5

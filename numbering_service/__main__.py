@@ -11,8 +11,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from numbering_service.settings import Settings, SettingsError
-from web.limits import raise_descriptor_limit
-from web.serving import exit_after_sigterm, options, serve
+from web.server.limits import raise_descriptor_limit
+from web.server.serving import exit_after_sigterm, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
 PR_SET_PDEATHSIG = 1

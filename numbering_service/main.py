@@ -8,15 +8,15 @@ from time import perf_counter
 
 from fastapi import FastAPI
 
-from contract.json_logs import configure
 from contract.version import VERSION
-from numbering_service import documentation, endpoints, framework, operations
+from numbering_service.api import documentation, endpoints, framework, probes
+from numbering_service.creations.requests import Request
 from numbering_service.metrics import LOG_LINES_DROPPED
 from numbering_service.redis_address import Address
-from numbering_service.requests import Request
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
-from web.asgi import Receive, Scope, Send
+from web.json_logs import configure
+from web.server.asgi import Receive, Scope, Send
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class NumberingService:
         )
         endpoints.add_routes(self.api)
         documentation.add_routes(self.api)
-        operations.add_routes(self.api, lambda: self._running)
+        probes.add_routes(self.api, lambda: self._running)
         framework.add_error_handlers(self.api)
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from numbering_service.access_log import AccessLog
-from numbering_service.batching import Batcher
-from numbering_service.creations import Creations
+from numbering_service.creations.access_log import AccessLog
+from numbering_service.creations.batching import Batcher
+from numbering_service.creations.creating import Creations
 from numbering_service.redis_client import Client
 from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
 from numbering_service.settings import Settings

@@ -45,9 +45,9 @@ import redis
 
 from local_stack.applications import ROOT, migrate
 from local_stack.client import RunningStack
-from local_stack.elasticsearch import is_green_enough
-from local_stack.postgres import create_database
 from local_stack.stack import Settings, Stores
+from local_stack.stores.elasticsearch import is_green_enough
+from local_stack.stores.postgres import create_database
 from tests.api_client import Api
 
 KINDS = ("unit", "contract", "integration", "end_to_end", "tenants", "fault", "hostile")

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from crud_service.search.folding import fold, spell
+from crud_service.search.text.folding import fold, spell
 
 
 def is_word(character: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crud_service.database import fetch_one
+from crud_service.stores.database import fetch_one
 
 # A number counts as taken when it is stored, and just as much when its entry could not be stored:
 # seeding below it would hand it out a second time. That holds without an application as well, for

@@ -4,7 +4,7 @@ Rendering there costs about what building Python objects and dumping them does,
 and moves the work out of the one process that holds the interpreter's lock.
 """
 
-from crud_service.database import fetch_one
+from crud_service.stores.database import fetch_one
 
 _TIMES = """
     to_char(x.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,

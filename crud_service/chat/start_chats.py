@@ -17,8 +17,8 @@ from pathlib import Path
 import redis
 
 from contract import keys
-from crud_service.redis_client import client
-from crud_service.search.circuit import Circuit
+from crud_service.stores.api_redis import client
+from crud_service.stores.circuit import Circuit
 
 logger = logging.getLogger(__name__)
 circuit = Circuit(pause=1.0)

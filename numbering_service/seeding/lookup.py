@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from contract.problems import Overloaded, StoreUnavailable
 from contract.sequences import (
     ACCESS_TOKENS,
     EXISTS,
@@ -17,6 +16,7 @@ from contract.sequences import (
     sequence_path,
 )
 from numbering_service.creation import Creation
+from web.problems import Overloaded, StoreUnavailable
 
 MAX_KNOWN = 10_000
 MAX_ASKED = 5_000

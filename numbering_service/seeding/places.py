@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from contract.problems import Overloaded
+from web.problems import Overloaded
 
 
 class Places:

@@ -18,13 +18,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from contract import keys
-from contract.problems import NotFound, Overloaded, StoreUnavailable
 from numbering_service.creation import Creation
 from numbering_service.metrics import SEEDED
 from numbering_service.seeding.backlog import Backlog
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from numbering_service.seeding.lookup import Applications, look_up
 from numbering_service.seeding.places import Places
+from web.problems import NotFound, Overloaded, StoreUnavailable
 
 REDIS_PAUSE_SECONDS = 0.1
 MAX_SEEDING_AT_ONCE = 16

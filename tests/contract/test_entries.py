@@ -7,7 +7,7 @@ import redis
 
 from contract.entries import FIELDS, BadEntryError, Entry, created_at, decode, encode
 from contract.keys import ACCEPTED, chat_sequence, message_sequence
-from crud_service.chat.accepted import Batch, read_batch
+from crud_service.persist.accepted import Batch, read_batch
 from numbering_service.creation import Creation
 from tests.integration.numbering import number
 

@@ -13,7 +13,6 @@ import redis
 from redis.asyncio import Redis
 
 from contract import keys
-from contract.problems import NotFound, StoreUnavailable
 from contract.sequences import (
     ACCESS_TOKENS,
     EXISTS,
@@ -29,6 +28,7 @@ from numbering_service.seeding import Seeding
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.accepting import make_application, query
 from tests.integration.numbering import A, B, Process
+from web.problems import NotFound, StoreUnavailable
 
 ROWS = """
 WITH a AS (SELECT id FROM applications WHERE access_token = %s),

@@ -9,13 +9,13 @@ import pytest
 import redis
 
 from contract import keys
-from contract.fields import MAX_BODY_BYTES
 from numbering_service.creation import Creation
 from tests.integration.numbering import Valkey
+from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24
 MISSING, REUSED, FULL, REFUSED, UNKNOWN = 0, -1, -2, -3, -4
-SCRIPT = files("numbering_service").joinpath("numbers.lua").read_text()
+SCRIPT = files("numbering_service.creations").joinpath("numbers.lua").read_text()
 
 
 class Numbering:

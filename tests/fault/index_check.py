@@ -15,7 +15,7 @@ from typing import Self
 
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack
-from local_stack.elasticsearch import is_green_enough
+from local_stack.stores.elasticsearch import is_green_enough
 from tests.api_client import eventually
 from tests.fault.verify import rows
 

@@ -19,10 +19,10 @@ def connect(who: str) -> Any:
     import django
 
     django.setup()
-    from crud_service import database
-    from crud_service.chat import drain
-    from crud_service.search import indexer
-    from crud_service.worker_child import harden_database
+    from crud_service.persist import drain
+    from crud_service.search.feed import indexer
+    from crud_service.stores import database
+    from crud_service.worker.child import harden_database
 
     if who == "worker":
         harden_database()

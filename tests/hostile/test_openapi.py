@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from crud_service.openapi.examples import TOKEN
+from crud_service.schema.openapi.examples import TOKEN
 from tests.hostile.conftest import Ground
 
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"

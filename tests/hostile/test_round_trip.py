@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contract.characters import is_blank
 from tests.api_client import eventually
 from tests.hostile.conftest import Door, Ground
 from tests.hostile.wire import Reply
+from web.characters import is_blank
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 ANY = st.characters(exclude_categories=["Cs"], exclude_characters="\0")

@@ -22,7 +22,7 @@ import pytest
 from local_stack.ports import choose_port
 
 IMPATIENT = (
-    "from web import limits; from crud_service import __main__;"
+    "from web.server import limits; from crud_service import __main__;"
     " limits.WRITE_SECONDS = {}; __main__.main()"
 )
 
@@ -31,8 +31,8 @@ IMPATIENT = (
 def close_connections() -> Iterator[None]:
     """Leave no connection of the API's to the interpreter's end, which warns of it."""
     yield
-    if "crud_service.database" in sys.modules:
-        sys.modules["crud_service.database"].close_idle()
+    if "crud_service.stores.database" in sys.modules:
+        sys.modules["crud_service.stores.database"].close_idle()
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ from contract.entries import Entry, decode
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
 from local_stack.applications import ROOT
 from local_stack.ports import LOOPBACK, choose_port
-from local_stack.valkey import SETTINGS, binary
-from numbering_service.batching import Batcher
+from local_stack.stores.valkey import SETTINGS, binary
 from numbering_service.creation import Created, Creation
-from numbering_service.numbers import Answer
+from numbering_service.creations.batching import Batcher
+from numbering_service.creations.numbers import Answer
 
 A, B = "A" * 24, "B" * 24
 CHATS, MESSAGES = f"/applications/{A}/chats", f"/applications/{A}/chats/1/messages"

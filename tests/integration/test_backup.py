@@ -16,9 +16,9 @@ import pytest
 from local_stack.applications import ROOT, applications
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
-from local_stack.postgres import can_connect, postgres, program
 from local_stack.process import Running
-from local_stack.valkey import redis_url, valkey
+from local_stack.stores.postgres import can_connect, postgres, program
+from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
 from tests.node_packages import stop
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local_stack import postgres, valkey
 from local_stack.applications import ROOT
+from local_stack.stores import postgres, valkey
 from tests.integration.dockerfile import Stage, read_stages
 
 PLAIN = ROOT / "docker-compose.yml"

@@ -23,7 +23,7 @@ def csrf(answer: httpx.Response) -> str:
 @pytest.fixture
 def operator(http: httpx.Client) -> httpx.Client:
     """A client that is logged in."""
-    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin(PASSWORD)
     token = csrf(http.get("/admin/login/"))
@@ -167,7 +167,8 @@ def test_a_change_behind_the_look_of_the_form_is_not_overwritten_either(
     application: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.chat import admin, writing
+    from crud_service.api import writing
+    from crud_service.operators import admin as admin
 
     message = f"{add_chat_of(database, application, 1, 'before')}/messages/1"
     edit = writing.edit_message
@@ -222,7 +223,7 @@ def test_operators_log_in_behind_a_proxy_that_ends_tls(
     status: int,
 ) -> None:
     """What such a proxy passes on: the Host and the Origin that the browser knows."""
-    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin(PASSWORD, reset_password=True)
     server = crud_server(CRUD_PUBLIC_URL=public_url)
@@ -241,7 +242,7 @@ def test_a_password_that_an_operator_changed_stays(clean_crud: dict[str, str]) -
     from django.core.management import call_command
     from django.test import override_settings
 
-    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin(PASSWORD, reset_password=True)
     user = get_user_model().objects.get(username="admin")

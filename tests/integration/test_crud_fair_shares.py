@@ -100,7 +100,7 @@ def test_readers_that_stand_still_are_closed_and_free_their_places(
     places: int,
 ) -> None:
     """The clients keep their connections open all the while."""
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     server = crud_server(patience="6")
     path = f"{add_chat_of(database, application, 200, 'lorem ipsum ' * 5000)}/messages{query}"
@@ -194,7 +194,7 @@ def guessing(server: CrudServer, client: httpx.Client) -> Iterator[Callable[[int
 @pytest.fixture
 def operator(server: CrudServer) -> Iterator[httpx.Client]:
     """A browser of the operator's."""
-    from crud_service.chat.management.commands.ensure_admin import ensure_admin
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin("the right password", reset_password=True)
     with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as browser:
@@ -312,7 +312,7 @@ def test_large_searches_that_nobody_reads_are_few(
     clean_crud: dict[str, str],
     standing_still: Callable[[CrudServer, str], socket.socket],
 ) -> None:
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     chat = add_chat_of(database, application, 200, "lorem ipsum " * 5000)
     with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
@@ -336,7 +336,7 @@ def test_large_searches_at_the_same_time_fit_in_memory(
     clean_crud: dict[str, str],
     highlight: bool,
 ) -> None:
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     flag = "true" if highlight else "false"
     paths = []

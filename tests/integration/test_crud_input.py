@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 from tests.integration.crud_rows import Database, add_chat_of
+from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"

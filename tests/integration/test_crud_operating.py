@@ -24,7 +24,7 @@ def without_redis(http: httpx.Client) -> Iterator[None]:
     """Redis at an address where nothing listens."""
     from django.test import override_settings
 
-    from crud_service import redis_client
+    from crud_service.stores import api_redis as redis_client
 
     with override_settings(REDIS_URL=f"redis://{CLOSED}/0"):
         redis_client.client.cache_clear()

@@ -113,7 +113,7 @@ def test_the_process_tells_that_it_lives_while_postgresql_is_frozen(
 def test_a_primary_that_became_a_standby_is_a_503_and_is_left(
     http: httpx.Client, application: str
 ) -> None:
-    from crud_service import database
+    from crud_service.stores import database
 
     database.close_idle()
     for _ in range(2):  # one is used, the other waits

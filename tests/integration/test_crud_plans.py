@@ -7,6 +7,12 @@ from typing import Any
 import psycopg
 import pytest
 
+from crud_service.api.writing import (
+    CHANGE_APPLICATION,
+    CHANGE_MESSAGE,
+    LOCK_APPLICATION,
+    LOCK_MESSAGE,
+)
 from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
 from crud_service.chat.list_queries import (
     APPLICATIONS,
@@ -18,13 +24,7 @@ from crud_service.chat.list_queries import (
     list_query,
 )
 from crud_service.chat.reading import APPLICATION, CHAT, MESSAGE
-from crud_service.chat.writing import (
-    CHANGE_APPLICATION,
-    CHANGE_MESSAGE,
-    LOCK_APPLICATION,
-    LOCK_MESSAGE,
-)
-from crud_service.database import connect
+from crud_service.stores.database import connect
 from tests.integration.crud_rows import Database
 
 TOKEN = f"{500:0>24}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from crud_service.openapi import examples
+from crud_service.schema.openapi import examples
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 

@@ -12,7 +12,7 @@ from tests.integration.crud_rows import Database, add_chat_of
 @pytest.fixture
 def search(database: Database, application: str, clean_crud: dict[str, str]) -> str:
     """A chat of five messages, ready to be searched."""
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     chat = add_chat_of(database, application, 5, "Ruby on Rails & <b>")
     with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:

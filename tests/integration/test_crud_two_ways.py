@@ -20,7 +20,8 @@ from tests.integration.crud_rows import Database, add_chat_of
 THROUGH_DJANGO = {"If-None-Match": '"no state of anything"'}
 # The server, with the quick answers of one kind changed a little.
 BROKEN = """
-from crud_service import __main__, {module}
+from crud_service import __main__
+from crud_service.reads import {module}
 {module}.{name} = {value}
 __main__.main()
 """

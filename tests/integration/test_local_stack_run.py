@@ -16,10 +16,10 @@ import redis
 
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack, wait_until
-from local_stack.distribution import UnavailableError, distribution
 from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
+from local_stack.stores.distribution import UnavailableError, distribution
 
 
 def run(

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from local_stack.client import wait_until
-from local_stack.elasticsearch import server_pid
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, end_leftovers
+from local_stack.stores.elasticsearch import server_pid
 from local_stack.supervisor import Supervisor
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")

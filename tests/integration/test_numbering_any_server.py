@@ -13,7 +13,7 @@ from contract import keys
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
 from tests.integration.numbering import CHATS, MESSAGES, A, B, Numbering, Valkey
-from web.serving import options
+from web.server.serving import options
 
 with warnings.catch_warnings():
     # It would rather have httpx's successor, which nothing else here needs.

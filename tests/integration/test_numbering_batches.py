@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from contract import keys
-from contract.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from numbering_service import metrics
-from numbering_service.batching import MAX_BATCH, Batcher
 from numbering_service.creation import Created, Creation
+from numbering_service.creations.batching import MAX_BATCH, Batcher
+from numbering_service.creations.sending import MAX_IN_FLIGHT
 from numbering_service.redis_address import Address
-from numbering_service.sending import MAX_IN_FLIGHT
 from tests.integration.numbering import A, B, Proxy, Valkey, Waiter, batching, freeze, number
+from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
 
 PASSING_ERRORS = [
     b"-LOADING Valkey is loading the dataset in memory\r\n",

@@ -32,11 +32,11 @@ from tests.integration.numbering import (
     Valkey,
     storage,
 )
-from web.limits import HEAD_BYTES
+from web.server.limits import HEAD_BYTES
 
 # The service as `python -m numbering_service` starts it, with less patience for slow clients.
 IMPATIENT = (
-    "from web import limits; from numbering_service import __main__;"
+    "from web.server import limits; from numbering_service import __main__;"
     " limits.READ_SECONDS = 1; __main__.main()"
 )
 JSON = {"Content-Type": "application/json"}

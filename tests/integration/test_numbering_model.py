@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
 from tests.integration.numbering import CHATS, A, Client, Proxy, Storage, Valkey, storage
-from web.protocol import Protocol
+from web.server.protocol import Protocol
 
 UNIQUE = itertools.count(1)
 CHAT = st.integers(1, 4)

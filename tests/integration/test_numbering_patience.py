@@ -10,11 +10,11 @@ from typing import cast
 import pytest
 
 from contract import keys
-from numbering_service.access_log import AccessLog
-from numbering_service.batching import Batcher
 from numbering_service.creation import Creation
-from numbering_service.creations import Creations
-from numbering_service.requests import Headers
+from numbering_service.creations.access_log import AccessLog
+from numbering_service.creations.batching import Batcher
+from numbering_service.creations.creating import Creations
+from numbering_service.creations.requests import Headers
 from numbering_service.seeding import Seeding
 from tests.integration.numbering import MESSAGES, A, Valkey, batching, freeze
 

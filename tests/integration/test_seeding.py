@@ -13,7 +13,6 @@ import pytest
 
 from contract import keys
 from contract.entries import FIELDS
-from contract.problems import NotFound, Overloaded, StoreUnavailable
 from numbering_service.creation import Creation
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
@@ -31,6 +30,7 @@ from tests.integration.numbering import (
     load,
     storage,
 )
+from web.problems import NotFound, Overloaded, StoreUnavailable
 
 Scene = Callable[[Storage, Numbering], Awaitable[None]]
 ALPHABET = string.ascii_letters + string.digits
@@ -362,7 +362,7 @@ def test_a_new_chat_takes_the_lock_of_its_messages_away(valkey: Valkey) -> None:
     from importlib.resources import files
 
     script = valkey.client.register_script(
-        files("numbering_service").joinpath("numbers.lua").read_text()
+        files("numbering_service.creations").joinpath("numbers.lua").read_text()
     )
     chat = Creation(A, None, "", "r")
     valkey.client.set(chat.sequence_key, 6)

@@ -20,13 +20,13 @@ import redis
 
 from contract import keys
 from contract.entries import decode
-from contract.problems import StoreUnavailable
 from numbering_service.creation import Creation
 from numbering_service.redis_client import Client
 from numbering_service.seeding import Seeding
 from numbering_service.seeding import backlog as backlog_module
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.accepting import accept
+from web.problems import StoreUnavailable
 
 # Entries of the sequence that are stored in each schedule; one of another stays behind them.
 ENTRIES = 2
@@ -119,12 +119,12 @@ class Scene:
         ]
 
     def commit(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        from crud_service.chat.poison import store_what_can_be
+        from crud_service.persist.poison import store_what_can_be
 
         store_what_can_be(self.database, [decode(entry_id, fields)])
 
     def trim(self, entry_id: bytes) -> None:
-        from crud_service.chat.accepted import after
+        from crud_service.persist.accepted import after
 
         self.client.xtrim(keys.ACCEPTED, minid=after(entry_id.decode()), approximate=False)
 

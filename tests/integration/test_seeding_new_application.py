@@ -25,7 +25,7 @@ def client(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
 def link(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Breakable]:
     """What crud_service's client of Redis goes through."""
     from crud_service.chat import start_chats
-    from crud_service.search.circuit import Circuit
+    from crud_service.stores.circuit import Circuit
 
     url = urlsplit(clean_crud["REDIS_URL"])
     with breakable(url.hostname or "", url.port or 0) as proxy:
@@ -76,7 +76,7 @@ def test_who_asked_too_early_is_not_believed(
 def test_it_is_there_before_anybody_can_see_the_application(
     http: httpx.Client, client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.transactions import change
+    from crud_service.stores.transactions import change
 
     seen = []
 
@@ -86,7 +86,7 @@ def test_it_is_there_before_anybody_can_see_the_application(
         seen.append((client.get(sequence), rows))
         return change(work)
 
-    monkeypatch.setattr("crud_service.chat.writing.change", change_after_a_look)
+    monkeypatch.setattr("crud_service.api.writing.change", change_after_a_look)
     create(http)
     assert seen == [(b"0", 0)]
 
@@ -94,8 +94,8 @@ def test_it_is_there_before_anybody_can_see_the_application(
 def test_a_creation_that_failed_leaves_nothing(
     http: httpx.Client, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service import transactions
-    from crud_service.database import Connection
+    from crud_service.stores import transactions
+    from crud_service.stores.database import Connection
 
     def refuse() -> Connection:
         raise psycopg.OperationalError("unavailable")

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from contract.characters import is_blank
-from contract.fields import check_keyword, check_message_body, check_name
-from contract.problems import ValidationFailed
+from web.characters import is_blank
+from web.fields import check_keyword, check_message_body, check_name
+from web.problems import ValidationFailed
 
 INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u180e\u200b\u200d\u200e\u202e\u2060\u2066"
 INVISIBLE += "\u3164\ufe0f\ufeff\uffa0\ufff0\U0001bca0\U0001d173\U000e0001\U000e0041\U000e0100"

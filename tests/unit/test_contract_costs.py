@@ -8,8 +8,8 @@ from urllib.parse import unquote_to_bytes
 import orjson
 import pytest
 
-from contract.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, URLENCODED, find_field, unquote
-from contract.problems import MalformedBody, Problem, ValidationFailed
+from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, URLENCODED, find_field, unquote
+from web.problems import MalformedBody, Problem, ValidationFailed
 
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b"--x\r\nContent-Disposition: form-data; name=body"

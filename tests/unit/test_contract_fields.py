@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.fields import (
+from web.fields import (
     MAX_PAIRS,
     MISSING,
     check_keyword,
@@ -21,8 +21,8 @@ from contract.fields import (
     parse_optional_body,
     parse_urlencoded,
 )
-from contract.media_types import split_content_type
-from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+from web.media_types import split_content_type
+from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 LONE = st.characters(codec="utf-8")

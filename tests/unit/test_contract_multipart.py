@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.multipart import MAX_PARTS, parse_multipart
-from contract.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+from web.multipart import MAX_PARTS, parse_multipart
+from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=200) | st.sampled_from(
     ["\r\n", "\r\n--", "--b", "\r\n--b\r\n", "  kept \n", "\r\n\r\n", "👩‍👩‍👧"]

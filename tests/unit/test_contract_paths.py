@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract import keys, problems
+from contract import keys
 from contract.paths import MAX_NUMBER, mask_path, parse_number
-from contract.problems import MethodNotAllowed, NotFound, Problem, StoreUnavailable
-from contract.request_id import request_id
 from contract.sequences import sequence_path
+from web import problems
+from web.problems import MethodNotAllowed, NotFound, Problem, StoreUnavailable
+from web.request_id import request_id
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 PROBLEMS = [

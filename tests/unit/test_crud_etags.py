@@ -2,7 +2,7 @@
 
 import pytest
 
-from crud_service.chat.etags import etag, if_match_holds, if_none_match_holds
+from crud_service.api.etags import etag, if_match_holds, if_none_match_holds
 
 STATE = b'{"name":"x"}'
 TAG = etag(STATE)

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.problems import Overloaded
-from crud_service.fair_threads import Bounds, FairThreads
+from crud_service.server.fair_threads import Bounds, FairThreads
+from web.problems import Overloaded
 
 BOUNDS = Bounds(threads=4, share=2, waiting=6, share_of_waiting=4)
 

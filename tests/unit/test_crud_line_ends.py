@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crud_service.chat.line_ends import restore_line_ends
+from crud_service.operators.line_ends import restore_line_ends
 
 TEXTS = st.text(st.sampled_from("ab\r\n"), max_size=40)
 

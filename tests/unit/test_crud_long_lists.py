@@ -2,8 +2,8 @@
 
 import pytest
 
-from contract.problems import Overloaded
-from crud_service.long_lists import LongAnswer, Places
+from crud_service.api.long_lists import LongAnswer, Places
+from web.problems import Overloaded
 
 IN_ALL, OF_ONE = 6, 2
 

@@ -3,9 +3,9 @@
 import pytest
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from contract.problems import ValidationFailed
+from crud_service.api.pages import NUMBER_CURSOR, Page, Rows, links, number_bounds, parse_page
 from crud_service.chat.list_queries import Walk
-from crud_service.chat.pages import NUMBER_CURSOR, Page, Rows, links, number_bounds, parse_page
+from web.problems import ValidationFailed
 
 URL = "/list"
 

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from contract.log_output import LogOutput
-from crud_service.request_log import RequestLog, known_method
-from crud_service.request_metrics import REGISTRY
+from crud_service.monitoring.request_log import RequestLog, known_method
+from crud_service.monitoring.request_metrics import REGISTRY
+from web.log_output import LogOutput
 
 ROUTE = "a route of the tests"
 

@@ -9,16 +9,16 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from contract import problems
 from contract.version import VERSION
-from crud_service import request_metrics
-from crud_service.chat.worker_metrics import COUNTERS, HISTOGRAMS
-from crud_service.openapi import openapi_document
-from crud_service.store_metrics import GAUGES
+from crud_service.monitoring import request_metrics
+from crud_service.monitoring.store_metrics import GAUGES
+from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS
+from crud_service.schema.openapi import openapi_document
 from local_stack.applications import ROOT
 from numbering_service import metrics
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
+from web import problems
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
@@ -116,7 +116,7 @@ def exported() -> set[str]:
     for registry in (metrics.REGISTRY, request_metrics.REGISTRY):
         for metric in registry.collect():
             names.add(f"{metric.name}_total" if metric.type == "counter" else metric.name)
-    for path in ("numbering_service/metrics.py", "crud_service/store_metrics.py"):
+    for path in ("numbering_service/metrics.py", "crud_service/monitoring/store_metrics.py"):
         names |= set(re.findall(r'Gauge\w*\(\s*"(chat_\w+)"', SOURCES[ROOT / path]))
     return names
 
@@ -161,7 +161,7 @@ def test_make_targets_that_are_named_exist_and_the_other_way_round() -> None:
 
 
 def test_management_commands_that_are_named_exist_and_the_other_way_round() -> None:
-    folder = ROOT / "crud_service" / "chat" / "management" / "commands"
+    folder = ROOT / "crud_service" / "operators" / "management" / "commands"
     commands = {path.stem for path in folder.glob("[a-z]*.py")}
     named = set(re.findall(r"crud_service\.manage (\w+)", EVERYTHING))
     assert named - commands == {"migrate"}

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contract.characters import is_blank
-from crud_service.search.character_table import FOLDED, JOINERS
-from crud_service.search.folding import (
+from crud_service.search.text.character_table import FOLDED, JOINERS
+from crud_service.search.text.folding import (
     EDGE,
     RUN_SEPARATOR,
     Part,
@@ -22,8 +21,9 @@ from crud_service.search.folding import (
     spell,
     split_parts,
 )
-from crud_service.search.grams import all_grams, part_grams
+from crud_service.search.text.grams import all_grams, part_grams
 from tests.search_oracle import level, parts
+from web.characters import is_blank
 
 # Letters of many scripts, marks that stay and marks that go, words of other kinds.
 ALPHABET = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from wcwidth import iter_graphemes
 
-from crud_service.search import highlight as highlighting
-from crud_service.search.folding import EDGE, fold, mark, spell, split_parts
-from crud_service.search.highlight import Budget
+from crud_service.search.text import highlight as highlighting
+from crud_service.search.text.folding import EDGE, fold, mark, spell, split_parts
+from crud_service.search.text.highlight import Budget
 from tests.unit.test_folding import finds, short_texts, texts
 
 

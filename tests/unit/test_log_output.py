@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from contract.log_output import MAX_PENDING_BYTES, LogOutput
 from local_stack.applications import ROOT
+from web.log_output import MAX_PENDING_BYTES, LogOutput
 
 LINE = b'{"message": "a line"}\n'
 # More than a pipe and the output hold together.
@@ -92,7 +92,7 @@ def test_a_full_disk_costs_lines_until_there_is_room(tmp_path: Path) -> None:
 
 FULL_AFTER_TWELVE_BYTES = """
 import os, resource, signal, sys
-from contract.log_output import LogOutput
+from web.log_output import LogOutput
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 output = LogOutput(1, "tests")
 resource.setrlimit(resource.RLIMIT_FSIZE, (12, resource.RLIM_INFINITY))
@@ -119,7 +119,7 @@ def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
 
 FORKING = """
 import os, time
-from contract.log_output import LogOutput
+from web.log_output import LogOutput
 output = LogOutput(1, "tests")
 output.write(b"parent\\n")
 child = os.fork()
@@ -139,7 +139,7 @@ def test_a_forked_child_logs_its_own_lines_and_none_of_its_parents(tmp_path: Pat
 
 LAST_WORDS = """
 import logging
-from contract.json_logs import configure
+from web.json_logs import configure
 configure("tests", "info")
 logging.info("last words")
 """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from contract.problems import Overloaded
-from numbering_service.shares import Shares
+from numbering_service.creations.shares import Shares
+from web.problems import Overloaded
 
 
 def take_all(shares: Shares, *tokens: str, size: int = 1) -> dict[str, int]:

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from psycopg import errors
 
 from contract.entries import BadEntryError, Entry
-from contract.fields import MAX_BODY_BYTES
-from crud_service.chat.accepted import (
+from crud_service.persist.accepted import (
     MAX_BYTES,
     MAX_ENTRIES,
     PAGE,
@@ -17,10 +16,11 @@ from crud_service.chat.accepted import (
     after,
     check_storable,
 )
-from crud_service.chat.poison import is_refusal
-from crud_service.chat.set_aside import from_payload, to_bytes, to_number, to_payload, to_text
-from crud_service.chat.worker_metrics import cumulate, histogram_amounts
-from crud_service.search.indexer import BackOff
+from crud_service.persist.poison import is_refusal
+from crud_service.persist.set_aside import from_payload, to_bytes, to_number, to_payload, to_text
+from crud_service.persist.worker_metrics import cumulate, histogram_amounts
+from crud_service.search.feed.indexer import BackOff
+from web.fields import MAX_BODY_BYTES
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 FIELDS = {

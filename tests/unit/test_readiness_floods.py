@@ -2,8 +2,8 @@
 
 import asyncio
 
-from crud_service.pools import READINESS, Pools
-from numbering_service.operations import Check, SharedCheck
+from crud_service.server.pools import READINESS, Pools
+from numbering_service.api.probes import Check, SharedCheck
 
 
 def test_those_who_ask_at_once_share_one_check() -> None:

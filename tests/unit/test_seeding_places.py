@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from contract.problems import Overloaded
 from numbering_service.seeding.places import Places
+from web.problems import Overloaded
 
 Hold = Callable[[str], "asyncio.Task[str]"]
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.unit.web_corpus import ACCEPTED, post
 from tests.unit.web_server import serving, statuses
-from web import limits
-from web.request import Request
+from web.server import limits
+from web.server.request import Request
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -4,9 +4,9 @@ import asyncio
 
 from tests.unit.test_web_connections import LAST, Later, exchange
 from tests.unit.web_server import serving, statuses
-from web import limits
-from web.body import ChunkedBody
-from web.turns import Turns
+from web.server import limits
+from web.server.body import ChunkedBody
+from web.server.turns import Turns
 
 TINY = 10 * limits.CHUNKS_A_TURN
 TINY_CHUNKS = b"1\r\nx\r\n" * TINY + b"0\r\n\r\n"

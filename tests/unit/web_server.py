@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.server import ServerState
 
-from web.protocol import Protocol
-from web.request import Request
-from web.serving import options
+from web.server.protocol import Protocol
+from web.server.request import Request
+from web.server.serving import options
 
 
 class Seen(NamedTuple):

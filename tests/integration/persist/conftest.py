@@ -26,7 +26,7 @@ def drain(stream: redis.Redis) -> Callable[[], None]:
     """Runs the task's own function until the stream is empty."""
 
     def run() -> None:
-        from crud_service.chat.drain import drain_accepted
+        from crud_service.persist.drain import drain_accepted
 
         drain_accepted(stream)
 

@@ -55,7 +55,7 @@ class Persister(threading.Thread):
         self.error: Exception | None = None
 
     def run(self) -> None:
-        from crud_service.chat.persist import store
+        from crud_service.persist.store import store
 
         try:
             with self.connection:

@@ -13,7 +13,7 @@ from contract.keys import ACCEPTED, LEASE_PERSIST, WAKE_UP_PERSIST
 from tests.integration.accepting import accept
 
 if TYPE_CHECKING:
-    from crud_service.chat.lease import Lease
+    from crud_service.duties.lease import Lease
 
     LeaseOf = Callable[..., Lease]
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lease_of(stream: redis.Redis) -> LeaseOf:
     """Makes the lease of a persister as a worker of a name sees it."""
-    from crud_service.chat.lease import PERSISTING, Lease
+    from crud_service.duties.lease import PERSISTING, Lease
 
     def make(holder: str = "", ttl_ms: int = 2500) -> Lease:
         return Lease(stream, PERSISTING, holder, ttl_ms)
@@ -57,7 +57,7 @@ def test_a_holder_knows_by_its_clock_that_its_time_is_over(lease_of: LeaseOf) ->
 def test_a_lease_is_renewed_while_its_holder_works(
     lease_of: LeaseOf, stream: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.chat import lease as module
+    from crud_service.duties import lease as module
 
     monkeypatch.setattr(module, "RENEWAL_SECONDS", 0.05)
     lease = lease_of(ttl_ms=500)
@@ -84,7 +84,7 @@ def test_the_flag_goes_with_the_lease(lease_of: LeaseOf, stream: redis.Redis) ->
 def test_after_a_failure_nobody_is_woken_for_a_while(
     lease_of: LeaseOf, stream: redis.Redis
 ) -> None:
-    from crud_service.chat.lease import PAUSE_MS, work_under
+    from crud_service.duties.lease import PAUSE_MS, work_under
 
     def fail() -> None:
         raise redis.ConnectionError

@@ -187,8 +187,8 @@ def test_a_replayed_conflict_is_kept_once(
 
 
 def test_two_persisters_at_once_store_everything_once(database: str, stream: redis.Redis) -> None:
-    from crud_service.chat.accepted import read_batch
-    from crud_service.chat.persist import store
+    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.store import store
 
     for number in range(1, 301):
         accept(stream, number, f"body {number}", chat=1 + number % 3)
@@ -237,7 +237,7 @@ def test_an_entry_that_comes_just_before_the_lease_is_given_back_is_not_left_lyi
     drain: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.chat.lease import Lease
+    from crud_service.duties.lease import Lease
 
     give_back = Lease.give_back
     late = iter([2])
@@ -265,7 +265,7 @@ def test_a_stored_batch_rings_for_the_indexer_once(
 def test_every_batch_is_counted_and_its_lag_too(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
-    from crud_service.chat.worker_metrics import read_metrics
+    from crud_service.persist.worker_metrics import read_metrics
 
     for number in (1, 2, 3):
         accept(stream, number)
@@ -331,7 +331,7 @@ def test_a_batch_that_takes_too_long_is_not_tried_without_end(
 def test_a_connection_that_died_while_idle_costs_no_outage(
     database: str, stream: redis.Redis, drain: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from crud_service.chat.drain import open_connection
+    from crud_service.persist.drain import open_connection
 
     backend = open_connection().info.backend_pid
     query(database, "SELECT pg_terminate_backend(%s, 5000)", backend)

@@ -153,7 +153,7 @@ def test_requeue_stores_what_was_set_aside_with_its_number_and_time(
     drain: Callable[[], None],
     poisoned_table: Callable[[], None],
 ) -> None:
-    from crud_service.chat.requeue import requeue
+    from crud_service.persist.requeue import requeue
 
     accept(stream, 7, "was poison", entry_id="1660083472599-0")
     accept(stream, 1, "", chat="", token=UNKNOWN)
@@ -194,7 +194,7 @@ def test_requeue_of_a_number_that_was_taken_meanwhile_makes_a_conflict(
     drain: Callable[[], None],
     poisoned_table: Callable[[], None],
 ) -> None:
-    from crud_service.chat.requeue import requeue
+    from crud_service.persist.requeue import requeue
 
     accept(stream, 1, "poison", entry_id="1000-0")
     accept(stream, 1, "other", entry_id="1001-0")

@@ -128,7 +128,7 @@ def test_an_idle_child_that_is_killed_leaves_no_dead_interval(
         ),
         # A store is waited for without a time-out.
         (
-            "import time\nfrom crud_service import worker\nfrom crud_service.chat import drain\n"
+            "import time\nfrom crud_service.persist import drain\n"
             "drain.read_batch = lambda *_: time.sleep(1000)",
             "its work does not get on",
         ),
@@ -144,8 +144,7 @@ def test_a_stuck_child_is_replaced(
     reason: str,
 ) -> None:
     impatient = (
-        "\nfrom crud_service import worker\nfrom crud_service.chat import sweep\n"
-        "sweep.NEGLECTED_SECONDS = sweep.STUCK_SECONDS = 2"
+        "\nfrom crud_service.worker import sweep\nsweep.NEGLECTED_SECONDS = sweep.STUCK_SECONDS = 2"
     )
     with running_worker(environment, tmp_path / "worker.log", broken + impatient) as worker:
         before = {child.pid for child in worker.children()}

@@ -23,7 +23,7 @@ class WorkerProcess:
     """
 
     def __init__(self, environment: Mapping[str, str], log: Path, broken: str = ""):
-        script = f"{broken}\nfrom crud_service import worker\nworker.main()"
+        script = f"{broken}\nfrom crud_service.worker import parent\nparent.main()"
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(

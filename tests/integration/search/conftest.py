@@ -21,8 +21,10 @@ def search_stores(
 ) -> Iterator[SearchStores]:
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index, indexer, query_elasticsearch
-    from crud_service.search.circuit import Circuit
+    from crud_service.search.feed import indexer
+    from crud_service.search.index import elasticsearch_index
+    from crud_service.search.query import query_elasticsearch
+    from crud_service.stores.circuit import Circuit
 
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", "")
     monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
@@ -46,7 +48,8 @@ def elasticsearch(
 ) -> None:
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index, start_over
+    from crud_service.search.feed import start_over
+    from crud_service.search.index import elasticsearch_index
 
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", elasticsearch_url)
     monkeypatch.setattr(start_over._Said, "at", -start_over.SAY_EVERY_SECONDS)

@@ -49,7 +49,8 @@ class SearchStores:
 
     def index(self) -> None:
         """Run the task's own function, and have Elasticsearch show what it got."""
-        from crud_service.search import elasticsearch_index, indexer
+        from crud_service.search.feed import indexer
+        from crud_service.search.index import elasticsearch_index
 
         indexer.index_pending(self.redis)
         if indexer.has_elasticsearch() and not indexer.back_off.is_waiting():
@@ -61,7 +62,7 @@ class SearchStores:
         The task may leave sooner: when its thread for Elasticsearch did not get to run for
         a while, or Elasticsearch was busy. Another task would follow within a second.
         """
-        from crud_service.search import indexer
+        from crud_service.search.feed import indexer
 
         deadline = time.monotonic() + 60
         self.index()
@@ -75,7 +76,7 @@ class SearchStores:
         return self.count("search_outbox") + (self.count("search_queue") if with_queue else 0) > 0
 
     def search(self, keyword: str, chat: int = 1, **options: Any) -> Any:
-        from crud_service.search.search import SearchQuery, search_messages
+        from crud_service.search.query.search import SearchQuery, search_messages
 
         return search_messages(TOKEN, chat, SearchQuery(keyword, **options))
 

@@ -38,7 +38,7 @@ def texts_of(stores: SearchStores, chat_id: int) -> int:
 def test_a_new_message_is_in_the_next_batch_whatever_another_application_has_waiting(
     search_stores: SearchStores,
 ) -> None:
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     loud, quiet = (add_application(search_stores, name) for name in ("loud", "quiet"))
     post(search_stores, loud, 5000)
@@ -49,7 +49,7 @@ def test_a_new_message_is_in_the_next_batch_whatever_another_application_has_wai
 
 
 def test_shares_are_equal_in_bytes_and_not_in_rows(search_stores: SearchStores) -> None:
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     long, short = (add_application(search_stores, name) for name in ("long", "short"))
     post(search_stores, long, 50, "long " * 4000)
@@ -62,7 +62,7 @@ def test_shares_are_equal_in_bytes_and_not_in_rows(search_stores: SearchStores) 
 def test_more_applications_than_a_batch_holds_have_their_turns(
     search_stores: SearchStores,
 ) -> None:
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.outbox import index_batch
 
     chats = [add_application(search_stores, f"app-{i}") for i in range(25)]
     for chat_id in chats:
@@ -75,8 +75,8 @@ def test_more_applications_than_a_batch_holds_have_their_turns(
 def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.outbox import index_batch
-    from crud_service.search.queue import index_queued
+    from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.feed.queue import index_queued
 
     loud, quiet = (add_application(search_stores, name) for name in ("loud", "quiet"))
     post(search_stores, loud, 500)
@@ -93,8 +93,8 @@ def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
 @pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
 def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) -> None:
     """A thousand messages of the longest kind are never in memory together."""
-    from crud_service.search import outbox, queue
-    from crud_service.search.fair import Turn
+    from crud_service.search.feed import outbox, queue
+    from crud_service.search.feed.fair import Turn
 
     search_stores.add(*["x" * 60_000] * 50)
     query, column = outbox.READ, 5
@@ -110,8 +110,8 @@ def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) ->
 def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
     search_stores: SearchStores, table: str
 ) -> None:
-    from crud_service.search import outbox, queue
-    from crud_service.search.fair import Turn
+    from crud_service.search.feed import outbox, queue
+    from crud_service.search.feed.fair import Turn
 
     database = search_stores.database
     search_stores.add(*[f"message {i}" for i in range(500)])
@@ -127,7 +127,7 @@ def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
 def test_a_new_index_is_filled_although_others_wait_for_elasticsearch(
     search_stores: SearchStores,
 ) -> None:
-    from crud_service.search import start_over
+    from crud_service.search.feed import start_over
 
     search_stores.add(*["hello"] * 3)
     search_stores.index()
@@ -154,7 +154,7 @@ def test_reading_a_batch_costs_the_same_whatever_waits(
     search_stores: SearchStores, table: str
 ) -> None:
     """With 200,000 changes of one application waiting a batch reads its own rows alone."""
-    from crud_service.search import fair, indexer, outbox, queue
+    from crud_service.search.feed import fair, indexer, outbox, queue
 
     database = indexer.connect()
     database.execute(
@@ -194,7 +194,7 @@ def test_messages_deleted_with_their_chat_leave_the_search(search_stores: Search
 def test_a_message_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    from crud_service.search import outbox
+    from crud_service.search.feed import outbox
 
     def mark(body: str) -> str:
         if body == "poison":
@@ -213,7 +213,7 @@ def test_a_message_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
 def test_the_lag_is_that_of_the_oldest_change_whatever_its_id(
     search_stores: SearchStores,
 ) -> None:
-    from crud_service.store_metrics import GAUGES
+    from crud_service.monitoring.store_metrics import GAUGES
 
     for table in ("search_outbox", "search_queue"):
         search_stores.database.execute(
@@ -252,7 +252,7 @@ def api_error(status: int) -> Exception:
 @pytest.fixture
 def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
     """An index that is there, and that is never refreshed by itself."""
-    from crud_service.search import elasticsearch_index
+    from crud_service.search.index import elasticsearch_index
 
     search_stores.add("first")
     search_stores.index_all()
@@ -263,7 +263,7 @@ def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
 def test_a_short_message_is_searchable_as_soon_as_it_is_sent_but_not_all_the_time(
     search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import queue
+    from crud_service.search.feed import queue
 
     monkeypatch.setattr(queue, "REFRESH_SECONDS", 0)
     search_stores.add("second")
@@ -279,7 +279,7 @@ def test_a_short_message_is_searchable_as_soon_as_it_is_sent_but_not_all_the_tim
 def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
     search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import queue
+    from crud_service.search.feed import queue
 
     monkeypatch.setattr(queue, "REFRESH_SECONDS", 1000)
     search_stores.add("second")
@@ -295,8 +295,8 @@ def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
 
 def step(stores: SearchStores) -> None:
     """Take what waits one step further, without refreshing anything."""
-    from crud_service.search.outbox import index_batch
-    from crud_service.search.queue import index_queued
+    from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.feed.queue import index_queued
 
     index_batch(stores.database, hand_on=True)
     index_queued(stores.database)
@@ -306,8 +306,8 @@ def step(stores: SearchStores) -> None:
 def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, status: int, fate: str
 ) -> None:
-    from crud_service.search import bulk
-    from crud_service.search.bulk import Operation, Outcome
+    from crud_service.search.feed import bulk
+    from crud_service.search.feed.bulk import Operation, Outcome
 
     passed: set[int] = set()
 
@@ -326,9 +326,9 @@ def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
 def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import queue
-    from crud_service.search.bulk import Outcome
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed import queue
+    from crud_service.search.feed.bulk import Outcome
+    from crud_service.search.feed.outbox import index_batch
 
     search_stores.add(*["hello"] * 3)
     index_batch(search_stores.database, hand_on=True)

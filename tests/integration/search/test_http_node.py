@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from elastic_transport import ConnectionError, ConnectionTimeout, NodeConfig
 
-from crud_service.search.http_node import HttpNode
+from crud_service.search.index.http_node import HttpNode
 
 OK = b"HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\n"
 TWO = OK + b"Content-Length: 2\r\n\r\n{}"

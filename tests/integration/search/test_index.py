@@ -17,7 +17,8 @@ def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
     """Let Elasticsearch be somewhere else; gives where it was."""
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index, indexer
+    from crud_service.search.feed import indexer
+    from crud_service.search.index import elasticsearch_index
 
     before = settings.ELASTICSEARCH_URL
     elasticsearch_index.close_client()
@@ -28,7 +29,7 @@ def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
 
 def documents(number: int = 1) -> int:
     """How many documents Elasticsearch holds."""
-    from crud_service.search.elasticsearch_index import client
+    from crud_service.search.index.elasticsearch_index import client
 
     client().indices.refresh(index="messages")
     return int(client().count(index="messages").body["count"])
@@ -58,7 +59,7 @@ def test_a_change_and_its_entry_in_the_outbox_are_rolled_back_together(
 def test_a_batch_that_fails_half_way_stays_in_the_outbox(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import outbox
+    from crud_service.search.feed import outbox
 
     search_stores.add("one", "two")
     dies = "SELECT pg_terminate_backend(pg_backend_pid()), %s, %s, %s, %s, %s"
@@ -70,8 +71,8 @@ def test_a_batch_that_fails_half_way_stays_in_the_outbox(
 
 
 def test_an_older_text_never_replaces_a_newer_one(search_stores: SearchStores) -> None:
-    from crud_service.search.outbox import store_texts
-    from crud_service.search.texts import Text
+    from crud_service.search.feed.outbox import store_texts
+    from crud_service.search.text.texts import Text
 
     search_stores.add("old")
     chat = search_stores.chat_id(1)
@@ -83,16 +84,16 @@ def test_an_older_text_never_replaces_a_newer_one(search_stores: SearchStores) -
 
 
 def test_a_text_of_a_message_that_is_gone_is_not_written(search_stores: SearchStores) -> None:
-    from crud_service.search.outbox import store_texts
-    from crud_service.search.texts import Text
+    from crud_service.search.feed.outbox import store_texts
+    from crud_service.search.text.texts import Text
 
     store_texts(search_stores.database, [Text(search_stores.chat_id(1), 1, 12345, 1, " late ")])
     assert search_stores.count("search_texts") == 0
 
 
 def test_two_indexers_at_once_lose_and_double_nothing(search_stores: SearchStores) -> None:
-    from crud_service.search.indexer import connect
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.indexer import connect
+    from crud_service.search.feed.outbox import index_batch
 
     search_stores.add(*[f"message {i}" for i in range(3000)])
 
@@ -114,7 +115,7 @@ def test_two_indexers_at_once_lose_and_double_nothing(search_stores: SearchStore
 def test_a_message_is_searchable_once_the_index_refreshes(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search import indexer
+    from crud_service.search.feed import indexer
 
     search_stores.add("first")
     search_stores.index()
@@ -145,7 +146,7 @@ def test_while_elasticsearch_is_away_postgresql_is_up_to_date_and_then_all_catch
 def test_a_wiped_elasticsearch_is_filled_again_by_itself(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search import elasticsearch_index
+    from crud_service.search.index import elasticsearch_index
 
     search_stores.add(*["hello"] * 5)
     search_stores.index()
@@ -190,7 +191,7 @@ def test_a_document_that_elasticsearch_refuses_is_set_aside_and_holds_up_nothing
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from crud_service.search import elasticsearch_index
+    from crud_service.search.index import elasticsearch_index
 
     mapping = copy.deepcopy(elasticsearch_index.MAPPING)
     mapping["properties"]["number"] = {"type": "byte"}
@@ -206,8 +207,8 @@ def test_a_document_that_elasticsearch_refuses_is_set_aside_and_holds_up_nothing
 def test_documents_that_elasticsearch_cannot_take_now_are_sent_again(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import indexer
-    from crud_service.search.elasticsearch_index import client
+    from crud_service.search.feed import indexer
+    from crud_service.search.index.elasticsearch_index import client
 
     search_stores.add("one")
     search_stores.index()
@@ -234,7 +235,7 @@ def test_the_lease_leaves_the_work_to_its_holder(search_stores: SearchStores) ->
 
 def test_a_wake_up_sends_one_task_unless_somebody_indexes(search_stores: SearchStores) -> None:
     from contract.keys import LEASE_INDEX, WAKE_UP_INDEX
-    from crud_service.search.wake_up import needs_wake_up
+    from crud_service.search.index.doorbell import needs_wake_up
 
     assert needs_wake_up()
     assert not needs_wake_up()
@@ -248,7 +249,7 @@ def test_waking_returns_at_once_even_without_a_broker(
 ) -> None:
     import redis
 
-    from crud_service.search import wake_up
+    from crud_service.search.index import doorbell as wake_up
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         port = silent.getsockname()[1]

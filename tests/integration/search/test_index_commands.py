@@ -15,7 +15,7 @@ from tests.integration.search.search_stores import SearchStores
 
 
 def indices() -> list[str]:
-    from crud_service.search.elasticsearch_index import find_indices
+    from crud_service.search.index.elasticsearch_index import find_indices
 
     return [index.name for index in find_indices()]
 
@@ -61,7 +61,7 @@ def test_a_rebuilt_index_replaces_the_old_one_and_holds_everything(indexed: Sear
 
 
 def test_changes_during_a_rebuild_reach_the_new_index(indexed: SearchStores) -> None:
-    from crud_service.search import indexer, rebuild
+    from crud_service.search.feed import indexer, rebuild
 
     def change_meanwhile(_count: int) -> None:
         indexed.update(7, "changed meanwhile")
@@ -93,8 +93,8 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
 def test_what_a_killed_rebuild_left_is_removed_by_the_next(
     indexed: SearchStores, clean_crud: dict[str, str]
 ) -> None:
-    from crud_service.search.elasticsearch_index import create_index, new_index_name
-    from crud_service.search.start_over import read_state
+    from crud_service.search.feed.start_over import read_state
+    from crud_service.search.index.elasticsearch_index import create_index, new_index_name
 
     create_index(new_index_name(), read_state(indexed.database).stack)
     call_command("rebuild_index")
@@ -103,7 +103,7 @@ def test_what_a_killed_rebuild_left_is_removed_by_the_next(
 
 
 def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
-    from crud_service.search import indexer, rebuild
+    from crud_service.search.feed import indexer, rebuild
 
     errors: list[CommandError] = []
 
@@ -143,9 +143,9 @@ def damage_texts(stores: SearchStores) -> None:
 
 
 def damage_documents(stores: SearchStores) -> None:
-    from crud_service.search.bulk import write_documents
-    from crud_service.search.elasticsearch_index import client
-    from crud_service.search.texts import Text
+    from crud_service.search.feed.bulk import write_documents
+    from crud_service.search.index.elasticsearch_index import client
+    from crud_service.search.text.texts import Text
 
     rows = stores.database.execute(
         "SELECT chat_id, number, message_id, version, marked FROM search_texts"
@@ -195,7 +195,7 @@ def test_a_check_while_writes_go_on_reports_no_difference(
                 )
                 time.sleep(0.01)
 
-    from crud_service.search import indexer
+    from crud_service.search.feed import indexer
 
     def index() -> None:
         while not stop.is_set():
@@ -279,7 +279,7 @@ def test_an_oversized_text_is_checked_message_by_message(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A block whose messages became long after it was covered has their grams one by one."""
-    from crud_service.search import blocks
+    from crud_service.search.index import blocks
 
     search_stores.add(*[f"number{i}" for i in range(1700)])
     search_stores.index()
@@ -294,8 +294,8 @@ def test_an_oversized_text_is_checked_message_by_message(
 def test_a_check_reads_long_messages_a_few_at_a_time(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import check as module
-    from crud_service.search.rebuild import read_pages
+    from crud_service.search.feed import check as module
+    from crud_service.search.feed.rebuild import read_pages
 
     search_stores.add(*["x" * 60_000] * 60)
     search_stores.index()
@@ -304,7 +304,7 @@ def test_a_check_reads_long_messages_a_few_at_a_time(
     module.Check(search_stores.database, module.Report(), with_index=False).run(steps.append)
     assert sum(steps) == 60
     assert max(steps) <= 6
-    monkeypatch.setattr("crud_service.search.rebuild.PAGE_BYTES", 300_000)
+    monkeypatch.setattr("crud_service.search.feed.rebuild.PAGE_BYTES", 300_000)
     pages = [len(page) for page in read_pages(search_stores.database)]
     assert sum(pages) == 60
     assert max(pages) <= 6

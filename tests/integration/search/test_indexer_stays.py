@@ -15,8 +15,8 @@ StartIndexer = Callable[[], threading.Thread]
 @pytest.fixture
 def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
     """Runs the indexer as a worker does; it leaves when its lease is taken away."""
-    from crud_service.chat.lease import INDEXING, Lease
-    from crud_service.search import indexer
+    from crud_service.duties.lease import INDEXING, Lease
+    from crud_service.search.feed import indexer
 
     threads = []
 
@@ -44,8 +44,8 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
 def test_the_doorbell_wakes_an_indexer_that_waits(
     search_stores: SearchStores, start_indexer: StartIndexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import indexer
-    from crud_service.search.wake_up import ring
+    from crud_service.search.feed import indexer
+    from crud_service.search.index.doorbell import ring
 
     monkeypatch.setattr(indexer, "LOOK_SECONDS", 4.0)
     start_indexer()
@@ -78,8 +78,8 @@ def test_an_indexer_whose_lease_passed_on_leaves(
 
 def test_the_indexer_keeps_no_plans(search_stores: SearchStores) -> None:
     """Its connection stays; a plan made for small tables does not do once they are large."""
-    from crud_service.search.indexer import connect
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.indexer import connect
+    from crud_service.search.feed.outbox import index_batch
 
     with connect() as connection:
         for number in range(12):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crud_service.search import folding
+from crud_service.search.text import folding
 from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.turns import take_turns
 
@@ -33,7 +33,7 @@ def index_as_before(
     stores: SearchStores, monkeypatch: pytest.MonkeyPatch, *bodies: str, chat: int = 1
 ) -> None:
     """Store and index messages as an older version did."""
-    from crud_service.search import outbox
+    from crud_service.search.feed import outbox
 
     stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
     monkeypatch.setattr(outbox, "mark", mark_as_before)
@@ -51,7 +51,7 @@ def walk(stores: SearchStores) -> tuple[int, int, int, int]:
 
 
 def outdated(stores: SearchStores) -> int:
-    from crud_service.search.refold import COUNT_OUTDATED
+    from crud_service.search.feed.refold import COUNT_OUTDATED
 
     row = stores.database.execute(f"SELECT {COUNT_OUTDATED % 1000}").fetchone()
     assert row is not None
@@ -99,7 +99,7 @@ def test_a_walk_that_is_killed_goes_on_where_it_was(
     assert any_backend.find("ㅋㅠ", limit=1000, sort="number") == list(range(1, 1001))
     query = "SELECT count(*) FROM search_blocks GROUP BY chat_id, block HAVING count(*) > 1"
     assert any_backend.database.execute(query).fetchall() == []
-    from crud_service.search.check import check
+    from crud_service.search.feed.check import check
 
     report = check(any_backend.database, with_index=False, advance=lambda _count: None)
     assert not report.differs
@@ -108,8 +108,8 @@ def test_a_walk_that_is_killed_goes_on_where_it_was(
 def test_old_texts_are_folded_although_changes_keep_coming(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import indexer, refold
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed import indexer, refold
+    from crud_service.search.feed.outbox import index_batch
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
     monkeypatch.setattr(refold, "PIECE_ROWS", 10)
@@ -130,7 +130,7 @@ def test_old_texts_are_folded_although_changes_keep_coming(
 def test_old_texts_are_folded_although_others_wait_for_elasticsearch(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import refold
+    from crud_service.search.feed import refold
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
     monkeypatch.setattr(refold, "PIECE_ROWS", 10)
@@ -150,9 +150,9 @@ def test_no_text_is_folded_again_during_a_rebuild(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its version stays: the rebuild could write the copy that it read before over the new one."""
-    from crud_service.search import indexer
-    from crud_service.search.rebuild import rebuild_lock
-    from crud_service.search.refold import refold_some
+    from crud_service.search.feed import indexer
+    from crud_service.search.feed.rebuild import rebuild_lock
+    from crud_service.search.feed.refold import refold_some
 
     index_as_before(search_stores, monkeypatch, "ㅠㅠ")
     with indexer.connect() as other, rebuild_lock(other):
@@ -163,7 +163,7 @@ def test_no_text_is_folded_again_during_a_rebuild(
 def test_a_message_that_changed_or_went_since_is_left_to_its_own_change(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search.refold import refold_some
+    from crud_service.search.feed.refold import refold_some
 
     index_as_before(search_stores, monkeypatch, "ㅠㅠ", "ㅋㅋ", "ㅎㅎ")
     search_stores.update(1, "ㅅㅅ")
@@ -187,7 +187,7 @@ def test_a_message_that_changed_or_went_since_is_left_to_its_own_change(
 def test_only_texts_that_fold_to_something_else_are_written_and_sent(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search.refold import refold_some
+    from crud_service.search.feed.refold import refold_some
 
     index_as_before(search_stores, monkeypatch, "ㅠㅠ", *["filler"] * 99)
     search_stores.database.execute("DELETE FROM search_queue")
@@ -198,7 +198,7 @@ def test_only_texts_that_fold_to_something_else_are_written_and_sent(
 def test_a_piece_is_bounded_in_bytes(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search.refold import PIECE_BYTES, refold_some
+    from crud_service.search.feed.refold import PIECE_BYTES, refold_some
 
     index_as_before(search_stores, monkeypatch, *["ㅠ" * 21_000] * 20)
     assert refold_some(search_stores.database, hand_on=False) == PIECE_BYTES // 63_000 + 1
@@ -207,7 +207,7 @@ def test_a_piece_is_bounded_in_bytes(
 def test_another_format_begins_the_walk_anew(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import refold
+    from crud_service.search.feed import refold
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
     monkeypatch.setattr(refold, "PIECE_ROWS", 10)
@@ -221,7 +221,7 @@ def test_another_format_begins_the_walk_anew(
 def test_check_index_takes_outdated_texts_for_pending(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import check
+    from crud_service.search.feed import check
 
     monkeypatch.setattr(check, "SETTLE_SECONDS", 0.0)
     index_as_before(search_stores, monkeypatch, "ㅠㅠ", "b", "ㅋㅋ")
@@ -236,8 +236,9 @@ def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
     search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at every statement, while an indexer stores what clients change."""
-    from crud_service.search import blocks, check, refold
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed import check, refold
+    from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
     monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)

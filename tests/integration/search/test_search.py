@@ -8,10 +8,11 @@ import unicodedata
 
 import pytest
 
-# ruff: noqa: RUF001 - characters that look like others are what this is about
-from contract.problems import NotFound, ValidationFailed
 from tests.integration.search.search_stores import SearchStores, items
 from tests.search_oracle import find
+
+# ruff: noqa: RUF001 - characters that look like others are what this is about
+from web.problems import NotFound, ValidationFailed
 
 WORDS = "a e so the then other there Café straße niño don't c++ #tag http://x.y/z 50% _a_ "
 WORDS += "привет Ёлка 東京 東京タワー ｶﾞｷﾞ がか مرحبا שָׁלוֹם क्षि 한글 😀 👩\u200d💻 ❤️ (AND)"
@@ -326,9 +327,10 @@ def test_without_an_answer_from_elasticsearch_postgresql_answers_and_is_asked_di
 ) -> None:
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index, query_elasticsearch
-    from crud_service.search.circuit import Circuit
-    from crud_service.search.elasticsearch_index import INDEX_FORMAT, SEARCH_TIMEOUT_SECONDS
+    from crud_service.search.index import elasticsearch_index
+    from crud_service.search.index.elasticsearch_index import INDEX_FORMAT, SEARCH_TIMEOUT_SECONDS
+    from crud_service.search.query import query_elasticsearch
+    from crud_service.stores.circuit import Circuit
 
     search_stores.add("hello")
     search_stores.index_all()

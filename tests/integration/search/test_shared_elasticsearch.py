@@ -17,7 +17,7 @@ OTHER = "00000000-0000-4000-8000-000000000000"
 @contextmanager
 def as_stack(stores: SearchStores, monkeypatch: pytest.MonkeyPatch, stack: str) -> Iterator[None]:
     """Be another stack for a while, one that has no index yet."""
-    from crud_service.search.outbox import FORGET_INDEX
+    from crud_service.search.feed.outbox import FORGET_INDEX
 
     database = stores.database
     (row,) = database.execute("SELECT stack, index_name, index_format FROM search_state").fetchall()
@@ -33,7 +33,7 @@ def as_stack(stores: SearchStores, monkeypatch: pytest.MonkeyPatch, stack: str) 
 def use_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     from django.conf import settings
 
-    from crud_service.search import elasticsearch_index
+    from crud_service.search.index import elasticsearch_index
 
     monkeypatch.setattr(settings, "SEARCH_INDEX", prefix)
     for index in elasticsearch_index.find_indices():
@@ -41,13 +41,13 @@ def use_prefix(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
 
 
 def names() -> list[str]:
-    from crud_service.search.elasticsearch_index import find_indices
+    from crud_service.search.index.elasticsearch_index import find_indices
 
     return [index.name for index in find_indices()]
 
 
 def start_over(stores: SearchStores) -> None:
-    from crud_service.search.queue import index_queued
+    from crud_service.search.feed.queue import index_queued
 
     while index_queued(stores.database):
         pass
@@ -59,8 +59,8 @@ def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from crud_service.search.queue import index_queued
-    from crud_service.search.start_over import AliasTaken
+    from crud_service.search.feed.queue import index_queued
+    from crud_service.search.feed.start_over import AliasTaken
 
     search_stores.add("hello")
     search_stores.index()
@@ -80,9 +80,13 @@ def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_says_so(
 def test_an_alias_that_another_stack_takes_at_the_same_moment_is_left_alone(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search import start_over as module
-    from crud_service.search.elasticsearch_index import create_index, new_index_name, swap_alias
-    from crud_service.search.queue import index_queued
+    from crud_service.search.feed import start_over as module
+    from crud_service.search.feed.queue import index_queued
+    from crud_service.search.index.elasticsearch_index import (
+        create_index,
+        new_index_name,
+        swap_alias,
+    )
 
     theirs = new_index_name()
 
@@ -118,7 +122,7 @@ def test_prefixes_that_begin_alike_do_not_meet(
 def test_a_rebuild_removes_no_leftover_of_another_stack(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.elasticsearch_index import create_index, new_index_name
+    from crud_service.search.index.elasticsearch_index import create_index, new_index_name
 
     search_stores.add("hello")
     search_stores.index()
@@ -132,7 +136,7 @@ def test_a_rebuild_removes_no_leftover_of_another_stack(
 def test_an_index_of_before_owners_is_replaced_by_the_stack_that_had_it(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search import elasticsearch_index as module
+    from crud_service.search.index import elasticsearch_index as module
 
     old = module.new_index_name()
     module.client().indices.create(index=old, aliases={module.alias(): {"is_write_index": True}})

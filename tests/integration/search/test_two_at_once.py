@@ -13,7 +13,8 @@ MESSAGES = 150
 
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from crud_service.search import blocks, bulk, check, check_blocks, queue, repair
+    from crud_service.search.feed import bulk, check, check_blocks, queue, repair
+    from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
     monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
@@ -49,7 +50,7 @@ def change(stores: SearchStores) -> None:
 
 
 def index_all(stores: SearchStores) -> None:
-    from crud_service.search.indexer import has_elasticsearch
+    from crud_service.search.feed.indexer import has_elasticsearch
 
     fold_all(stores.database)
     if has_elasticsearch():
@@ -57,15 +58,15 @@ def index_all(stores: SearchStores) -> None:
 
 
 def fold_all(connection: Any) -> None:
-    from crud_service.search.indexer import has_elasticsearch
-    from crud_service.search.outbox import index_batch
+    from crud_service.search.feed.indexer import has_elasticsearch
+    from crud_service.search.feed.outbox import index_batch
 
     while index_batch(connection, hand_on=has_elasticsearch(), limit=40):
         pass
 
 
 def send_all(connection: Any) -> None:
-    from crud_service.search.queue import index_queued, is_queue_empty
+    from crud_service.search.feed.queue import index_queued, is_queue_empty
 
     while index_queued(connection, limit=60) or not is_queue_empty(connection):
         pass
@@ -73,10 +74,10 @@ def send_all(connection: Any) -> None:
 
 def wrong(stores: SearchStores) -> list[str]:
     """What differs once all is quiet."""
-    from crud_service.search.check import Check, Report
-    from crud_service.search.check_blocks import check_blocks
-    from crud_service.search.elasticsearch_index import alias, client
-    from crud_service.search.indexer import has_elasticsearch
+    from crud_service.search.feed.check import Check, Report
+    from crud_service.search.feed.check_blocks import check_blocks
+    from crud_service.search.feed.indexer import has_elasticsearch
+    from crud_service.search.index.elasticsearch_index import alias, client
 
     index_all(stores)
     if has_elasticsearch():
@@ -124,7 +125,7 @@ def test_a_text_that_changes_while_its_block_is_covered_is_found(
     search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between reading the stamps of a block's texts and covering the block, nobody writes one."""
-    from crud_service.search import blocks
+    from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1000)
     stores = search_stores
@@ -155,13 +156,13 @@ def test_two_senders_leave_the_index_equal_to_the_table(
 def test_an_indexer_and_a_rebuild_leave_the_index_equal_to_the_table(
     search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
 ) -> None:
-    from crud_service.search.rebuild import rebuild
+    from crud_service.search.feed.rebuild import rebuild
 
     def build(connection: Any) -> None:
         rebuild(connection, lambda _count: None)
 
     def index(connection: Any) -> None:
-        from crud_service.search.bulk import IndexGone
+        from crud_service.search.feed.bulk import IndexGone
 
         fold_all(connection)
         try:
@@ -176,7 +177,7 @@ def test_an_indexer_and_a_rebuild_leave_the_index_equal_to_the_table(
 def test_an_indexer_and_a_fresh_start_leave_the_index_equal_to_the_table(
     search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
 ) -> None:
-    from crud_service.search.elasticsearch_index import find_indices, remove_index
+    from crud_service.search.index.elasticsearch_index import find_indices, remove_index
 
     def wipe(_stores: SearchStores) -> None:
         for index in find_indices():
@@ -195,9 +196,9 @@ def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
 ) -> None:
     from functools import partial
 
-    from crud_service.search.check import Check, Report
-    from crud_service.search.check_blocks import check_blocks
-    from crud_service.search.repair import repair
+    from crud_service.search.feed.check import Check, Report
+    from crud_service.search.feed.check_blocks import check_blocks
+    from crud_service.search.feed.repair import repair
 
     def damage(stores: SearchStores) -> None:
         stores.database.execute("UPDATE search_texts SET marked = ' x ' WHERE number IN (3, 7)")

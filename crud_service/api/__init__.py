@@ -1,0 +1,1 @@
+"""The REST API: views, lists and pages, writes, problem documents."""

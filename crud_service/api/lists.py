@@ -1,0 +1,90 @@
+"""Lists as bytes: a page, or everything in chunks, of which no more than one is in memory."""
+
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
+
+from contract.paths import MAX_NUMBER
+from crud_service.api.pages import Page, Rows, number_bounds
+from crud_service.chat.list_queries import (
+    APPLICATIONS,
+    APPLICATIONS_BY_KEY,
+    CHUNK_ROWS,
+    Collection,
+    Walk,
+    list_query,
+    piece_query,
+)
+from crud_service.stores.database import fetch_one
+from web.problems import NotFound, ValidationFailed
+
+Owner = Mapping[str, str]
+
+
+def fetch_rows(of: Collection, owner: Owner, page: Page | None) -> Rows | None:
+    """A page of a list, or the first chunk of all of it; None when the parent is not there."""
+    low, high = number_bounds(page) if of is not APPLICATIONS else _token_bounds(page)
+    limit = CHUNK_ROWS if page is None else page.limit
+    walk = Walk() if page is None else page.walk
+    row = fetch_one(
+        list_query(of, walk, chunked=page is None),
+        {**owner, "low": low, "high": high, "limit": limit},
+    )
+    if row is None:
+        return None
+    found_low, found_high, *columns = row
+    if found_low is None or found_high is None:
+        raise ValidationFailed("after" if found_low is None else "before", "Is no application.")
+    return Rows(*columns)
+
+
+def _token_bounds(page: Page | None) -> tuple[str | None, str | None]:
+    return (None, None) if page is None else (page.after, page.before)
+
+
+def remaining_chunks(of: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
+    """The whole list behind its first chunk, which was fetched already.
+
+    Each chunk is a statement of its own, so a client that reads slowly holds
+    neither a connection nor a snapshot.
+    """
+    yield b"[" + (rows.items or b"")
+    while rows.more and rows.last_key is not None:
+        rows = fetch_following(of, owner, rows.last_key)
+        if rows.items is None:
+            break
+        yield b"," + rows.items
+    yield b"]"
+
+
+def page_pieces(of: Collection, owner: Owner, page: Page, rows: Rows) -> Iterator[bytes]:
+    """A page whose first piece was fetched already, piece by piece: exactly the rows it had."""
+    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+    query = piece_query(by_key, descending=page.descending)
+    bounds = {"low": "1", "high": str(MAX_NUMBER)}
+    separator = b"["
+    if rows.items is not None:
+        yield separator + rows.items
+        separator = b","
+    for _, numbered in groupby(
+        zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
+    ):
+        keys = ",".join(str(key) for key, _ in numbered)
+        row = fetch_one(query, {**owner, **bounds, "keys": f"{{{keys}}}"})
+        if row is not None and row[0] is not None:
+            yield separator + row[0]
+            separator = b","
+    yield b"]" if separator == b"," else b"[]"
+
+
+def fetch_following(of: Collection, owner: Owner, last_key: int) -> Rows:
+    """The chunk behind a key; raises when its parent is gone, which nothing of ours deletes."""
+    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+    low, high = str(last_key + 1), str(MAX_NUMBER)
+    row = fetch_one(
+        list_query(by_key, Walk(), chunked=True),
+        {**owner, "low": low, "high": high, "limit": CHUNK_ROWS},
+    )
+    if row is None:
+        raise NotFound
+    return Rows(*row[2:])

@@ -1,0 +1,136 @@
+"""Pages of lists: which one is asked for, and the links to its neighbours."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from crud_service.api.public_urls import public_url
+from crud_service.chat.list_queries import Walk
+from web.fields import parse_urlencoded
+from web.problems import ValidationFailed
+
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+NUMBER_CURSOR = "0|[1-9][0-9]{0,18}"
+PARAMETERS = ("limit", "after", "before", "order")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as the client asked for it; `after` and `before` are exclusive."""
+
+    limit: int
+    after: str | None
+    before: str | None
+    descending: bool
+
+    @property
+    def walk(self) -> Walk:
+        """A page sits next to the cursor it was asked for with, whatever its order."""
+        both = self.after is not None and self.before is not None
+        only_before = self.before is not None and not both
+        only_after = self.after is not None and not both
+        from_high = not only_after if self.descending else only_before
+        return Walk(from_high=from_high, descending=self.descending, bounded=both)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a list, the cursors at their ends, and whether others lie beyond.
+
+    Of a page with much text `items` are the first piece; `rest` are the keys of
+    the others, in their order, and `pieces` the number of the piece of each.
+    """
+
+    total: int
+    items: bytes | None
+    last_key: int | None
+    lowest: bytes | None
+    highest: bytes | None
+    fewer: bool
+    more: bool
+    rest: Sequence[int] | None = None
+    pieces: Sequence[int] | None = None
+
+    def as_array(self) -> bytes:
+        """All of it as a JSON array."""
+        return b"[%s]" % (self.items or b"")
+
+
+def requested_page(environ: Mapping[str, Any], cursor_pattern: str) -> Page | None:
+    """The page that a query string asks for, None for the complete list."""
+    query = environ.get("QUERY_STRING", "")
+    if not query:
+        return None
+    return parse_page(parse_urlencoded(query.encode("latin-1")), cursor_pattern)
+
+
+def parse_page(fields: Mapping[str, object], cursor_pattern: str) -> Page | None:
+    """The page asked for, None for the complete list; raises 422 for a wrong value."""
+    if not any(name in fields for name in PARAMETERS):
+        return None
+    order = fields.get("order", "asc")
+    if order not in {"asc", "desc"}:
+        raise ValidationFailed("order", "Must be asc or desc.")
+    return Page(
+        limit=parse_limit(fields.get("limit", DEFAULT_LIMIT)),
+        after=parse_cursor("after", fields.get("after"), cursor_pattern),
+        before=parse_cursor("before", fields.get("before"), cursor_pattern),
+        descending=order == "desc",
+    )
+
+
+def parse_limit(value: object) -> int:
+    """A page's size, from a query string or from JSON; raises 422."""
+    if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,3}", value, re.ASCII):
+        value = int(value)
+    if type(value) is int and 1 <= value <= MAX_LIMIT:
+        return value
+    raise ValidationFailed("limit", f"Must be a whole number from 1 to {MAX_LIMIT}.")
+
+
+def parse_cursor(field: str, value: object, pattern: str) -> str | None:
+    """A cursor as it was sent; raises 422 for one that no list can have."""
+    if value is None:
+        return None
+    matches = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)
+    if pattern == TOKEN_PATTERN:
+        if not matches:
+            raise ValidationFailed(field, "Must be an access token.")
+    elif not matches or int(str(value)) > MAX_NUMBER:
+        raise ValidationFailed(field, f"Must be a whole number from 0 to {MAX_NUMBER}.")
+    return str(value)
+
+
+def number_bounds(page: Page | None) -> tuple[str, str]:
+    """The inclusive bounds of a page of numbers; an empty range when nothing can be in it."""
+    low = 1 if page is None or page.after is None else int(page.after) + 1
+    high = MAX_NUMBER if page is None or page.before is None else int(page.before) - 1
+    return (str(low), str(high)) if low <= high else ("1", "0")
+
+
+def page_headers(environ: Mapping[str, Any], page: Page | None, rows: Rows) -> dict[str, str]:
+    """How many rows there are in all, and where the neighbouring pages are."""
+    headers = {"X-Total-Count": str(rows.total)}
+    if page is not None and (rows.fewer or rows.more):
+        url = public_url(environ, environ["PATH_INFO"].rstrip("/"))
+        headers["Link"] = links(url, page, rows)
+    return headers
+
+
+def links(url: str, page: Page, rows: Rows) -> str:
+    """The `Link` header of a page that has rows, empty if it is the only one."""
+    down: dict[str, object] = {"before": rows.lowest}
+    up: dict[str, object] = {"after": rows.highest}
+    behind, ahead = (up, down) if page.descending else (down, up)
+    has_behind, has_ahead = (rows.more, rows.fewer) if page.descending else (rows.fewer, rows.more)
+    if page.walk.bounded:
+        # Walking on from a page between two bounds ends at the far one.
+        ahead |= {"after": page.after} if page.descending else {"before": page.before}
+    size = {"limit": page.limit} | ({"order": "desc"} if page.descending else {})
+    shown = [("next", ahead)] if has_ahead else []
+    shown += [("prev", behind)] if has_behind else []
+    return ", ".join(f'<{url}?{urlencode(size | cursor)}>; rel="{rel}"' for rel, cursor in shown)

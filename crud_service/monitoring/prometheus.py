@@ -1,0 +1,21 @@
+"""`/metrics`: requests of this process, and what the stores tell of the backlog and the index."""
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import CollectorRegistry, generate_latest
+
+from crud_service.api.api_view import ApiView
+from crud_service.monitoring.request_metrics import REGISTRY
+from crud_service.monitoring.store_metrics import StoreMetrics
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+STORES = CollectorRegistry()
+STORES.register(StoreMetrics())
+
+
+class MetricsView(ApiView):
+    """`/metrics`"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        body = generate_latest(REGISTRY) + generate_latest(STORES)
+        return HttpResponse(body, content_type=CONTENT_TYPE)

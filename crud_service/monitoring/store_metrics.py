@@ -1,0 +1,116 @@
+"""What the stores tell: the backlog, the index's lag, what the workers counted.
+
+A store that is away leaves its metrics out, which is how Prometheus says "not known".
+"""
+
+import time
+from collections.abc import Iterator
+
+import redis
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from contract.entries import created_at
+from contract.keys import ACCEPTED
+from crud_service.persist.worker_metrics import Counter, Histogram, read_metrics
+from crud_service.search.feed.refold import COUNT_OUTDATED
+from crud_service.stores.api_redis import client
+from crud_service.stores.database import fetch_one
+from web.problems import StoreUnavailable
+
+# Counting stops here: a gauge that says "at least" is better than a slow page.
+COUNTED_AT_MOST = 100_000
+
+
+def _count(table: str) -> str:
+    return f"(SELECT count(*) FROM (SELECT FROM {table} LIMIT {COUNTED_AT_MOST}) counted)"
+
+
+def _age(table: str) -> str:
+    oldest = f"(SELECT min(changed_at) FROM {table})"  # the first entry of an index
+    return f"coalesce(extract(epoch FROM clock_timestamp() - {oldest}), 0)::float8"
+
+
+GAUGES = {
+    "chat_conflicts": ("Entries whose number was taken by another one.", _count("conflicts")),
+    "chat_set_aside_entries": (
+        "Entries that could not be stored and wait for an operator.",
+        _count("set_aside_entries"),
+    ),
+    "chat_index_outbox_entries": ("Changes not folded for search yet.", _count("search_outbox")),
+    "chat_index_queue_entries": (
+        "Changes not handed to Elasticsearch yet.",
+        _count("search_queue"),
+    ),
+    "chat_index_texts_outdated": (
+        "Texts still to be folded by the rules of this version.",
+        COUNT_OUTDATED % COUNTED_AT_MOST,
+    ),
+    "chat_index_failures": ("Messages that search could not take.", _count("search_failures")),
+    "chat_index_lag_seconds": (
+        "Age of the oldest change that is not searchable everywhere yet.",
+        f"greatest({_age('search_outbox')}, {_age('search_queue')}, 0)",
+    ),
+}
+POSTGRESQL = "SELECT " + ", ".join(sql for _, sql in GAUGES.values())
+
+
+class StoreMetrics(Collector):
+    """Asks the stores each time that metrics are read."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of all stores that answer."""
+        try:
+            yield from postgresql_metrics()
+        except StoreUnavailable:
+            yield up("postgresql", 0)
+        try:
+            yield from redis_metrics(client())
+        except (redis.RedisError, OSError):
+            yield up("redis", 0)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not ask the stores."""
+        return []
+
+
+def up(store: str, value: float) -> Metric:
+    """Whether a store answers."""
+    return GaugeMetricFamily(f"chat_{store}_up", f"Whether {store} answers.", value)
+
+
+def postgresql_metrics() -> Iterator[Metric]:
+    """The index's lag, and what waits for operators."""
+    values = fetch_one(POSTGRESQL) or ()
+    yield up("postgresql", 1)
+    for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True):
+        yield GaugeMetricFamily(name, text, value)
+
+
+def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
+    """The backlog, and what the workers counted."""
+    length, age = backlog(connection)
+    yield up("redis", 1)
+    yield GaugeMetricFamily("chat_backlog_entries", "Accepted, not yet stored.", length)
+    yield GaugeMetricFamily("chat_backlog_oldest_age_seconds", "Age of the oldest of them.", age)
+    for metric in read_metrics(connection):
+        yield worker_metric(metric)
+
+
+def backlog(connection: "redis.Redis") -> tuple[int, float]:
+    """How many entries wait to be stored, and how long the oldest has."""
+    length = connection.xlen(ACCEPTED)
+    oldest = connection.xrange(ACCEPTED, count=1)
+    if not oldest:
+        return int(length), 0.0
+    entry_id = oldest[0][0]
+    text = entry_id.decode() if isinstance(entry_id, bytes) else str(entry_id)
+    return int(length), max(0.0, time.time() - created_at(text).timestamp())
+
+
+def worker_metric(metric: Counter | Histogram) -> Metric:
+    """A metric of the workers in Prometheus's terms."""
+    if isinstance(metric, Counter):
+        return CounterMetricFamily(f"chat_{metric.name}", metric.help, metric.value)
+    return HistogramMetricFamily(f"chat_{metric.name}", metric.help, metric.buckets, metric.sum)

@@ -1,0 +1,134 @@
+"""What operators see and may do: read everything, correct a text, put back what was set aside.
+
+Nothing can be added or deleted here: numbers would be left without an owner.
+"""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+
+from crud_service.api.etags import Preconditions
+from crud_service.api.writing import edit_message, rename_application
+from crud_service.chat.models import Application, Chat, Conflict, Message, SetAsideEntry
+from crud_service.operators.forms import ApplicationForm, MessageForm
+from crud_service.operators.paging import EstimatingPaginator, path_filters
+from crud_service.operators.site import site
+from crud_service.persist.requeue import requeue
+from web.problems import PreconditionFailed
+
+
+class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A table of any size, searched by the parts of a path."""
+
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    paginator = EstimatingPaginator
+    search_fields = ("access_token",)
+    search_help_text = "An access token, and the numbers behind it: TOKEN, TOKEN 1, TOKEN 1 2"
+    path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
+    editable: ClassVar[tuple[str, ...]] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(self.editable) and super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [f.name for f in self.opts.fields if f.name not in self.editable]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        filters = path_filters(search_term, self.path_lookups)
+        return (queryset.none() if filters is None else queryset.filter(**filters)), False
+
+
+class CorrectableAdmin(TableAdmin):
+    """A table whose texts can be corrected."""
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [*self.editable, "state", *self.get_readonly_fields(request, obj)]
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The form's page; overtaken behind the form's own look at the row, it is shown again."""
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except PreconditionFailed:
+            return super().changeform_view(request, *args, **kwargs)
+
+
+def state_of(form: "ModelForm[Any]") -> Preconditions:
+    """The state that a form was made from, which must be the row's when it is saved."""
+    return Preconditions(if_match=form.cleaned_data["state"])
+
+
+@admin.register(Application, site=site)
+class ApplicationAdmin(CorrectableAdmin):
+    list_display = ("access_token", "name", "chat_count", "created_at", "updated_at")
+    editable = ("name",)
+    form = ApplicationForm
+
+    def save_model(
+        self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
+    ) -> None:
+        """As the API does it."""
+        rename_application(obj.access_token, obj.name, state_of(form))
+
+
+@admin.register(Chat, site=site)
+class ChatAdmin(TableAdmin):
+    list_display = ("id", "application", "number", "message_count", "created_at")
+    list_select_related = ("application",)
+    path_lookups = ("application__access_token", "number")
+
+
+@admin.register(Message, site=site)
+class MessageAdmin(CorrectableAdmin):
+    list_display = ("id", "chat", "number", "shortened_body", "version", "created_at")
+    list_select_related = ("chat",)
+    path_lookups = ("chat__application__access_token", "chat__number", "number")
+    editable = ("body",)
+    form = MessageForm
+
+    @admin.display(description="body")
+    def shortened_body(self, message: Message) -> str:
+        """As much of a body as a list has room for."""
+        return message.body if len(message.body) <= 80 else f"{message.body[:80]}…"
+
+    def save_model(
+        self, request: HttpRequest, obj: Message, form: "ModelForm[Any]", change: bool
+    ) -> None:
+        """As the API does it: another version, on its way to the index."""
+        chat = obj.chat
+        token = chat.application.access_token
+        edit_message(token, chat.number, obj.number, obj.body, state_of(form))
+
+
+@admin.register(Conflict, site=site)
+class ConflictAdmin(TableAdmin):
+    list_display = ("entry_id", "access_token", "chat_number", "number", "recorded_at")
+    path_lookups = ("access_token", "chat_number", "number")
+
+
+@admin.register(SetAsideEntry, site=site)
+class SetAsideEntryAdmin(TableAdmin):
+    list_display = ("entry_id", "access_token", "chat_number", "number", "reason", "set_aside_at")
+    path_lookups = ("access_token", "chat_number", "number")
+    actions = ("put_back",)
+
+    @admin.action(description="Put back: store what was in the way no longer")
+    def put_back(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
+        """Store the entries chosen, as far as they can be stored now."""
+        outcome = requeue(list(queryset.values_list("id", flat=True)))
+        level = messages.WARNING if outcome.left else messages.SUCCESS
+        self.message_user(request, outcome.describe(), level)

@@ -1,0 +1,24 @@
+"""The Django app of the operators' site and commands; it has no tables."""
+
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.db.models.signals import post_migrate
+
+
+class OperatorsConfig(AppConfig):
+    name = "crud_service.operators"
+    label = "operators"
+
+    def ready(self) -> None:
+        # Django tells of migrations for apps with tables only.
+        post_migrate.connect(make_admin, sender=apps.get_app_config("chat"))
+
+
+def make_admin(**_kwargs: Any) -> None:
+    """Once the tables are there, see that the operators' user is, where it has a password."""
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
+
+    if settings.ADMIN_PASSWORD:
+        ensure_admin(settings.ADMIN_PASSWORD)

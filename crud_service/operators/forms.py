@@ -1,0 +1,77 @@
+"""The texts that operators may correct, held to the same rules as in the API."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+
+from crud_service.api.etags import etag
+from crud_service.chat.models import Application, Message
+from crud_service.chat.reading import find_application, find_message
+from crud_service.operators.line_ends import restore_line_ends
+from web.fields import check_message_body, check_name
+from web.problems import ValidationFailed
+
+OVERTAKEN = (
+    "Somebody changed this while you edited it, so nothing was saved. "
+    "Open it in another window to see what it is now."
+)
+
+
+class CorrectionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """A form that knows which state of a row it was made from."""
+
+    state = forms.CharField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["state"] = etag(self.representation())
+
+    def representation(self) -> bytes:
+        """The row as the API shows it, or nothing."""
+        raise NotImplementedError
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to save over a change that this form does not show."""
+        if self.cleaned_data.get("state") != self.initial["state"]:
+            raise forms.ValidationError(OVERTAKEN)
+        return self.cleaned_data
+
+    def corrected(self, field: str, check: Callable[[object], str]) -> str:
+        """A text that the API would take, its line ends changed where the operator changed it."""
+        text = restore_line_ends(self.cleaned_data[field], self.initial[field])
+        try:
+            return check(text)
+        except ValidationFailed as problem:
+            raise forms.ValidationError(problem.errors[0]["message"]) from problem
+
+
+class ApplicationForm(CorrectionForm):
+    # A one-line input would drop the line breaks that a name may have.
+    name = forms.CharField(strip=False, widget=forms.Textarea(attrs={"rows": 2}))
+
+    class Meta:
+        model = Application
+        fields = ("name",)
+
+    def representation(self) -> bytes:
+        return find_application(self.instance.access_token) or b""
+
+    def clean_name(self) -> str:
+        return self.corrected("name", check_name)
+
+
+class MessageForm(CorrectionForm):
+    body = forms.CharField(strip=False, widget=forms.Textarea)
+
+    class Meta:
+        model = Message
+        fields = ("body",)
+
+    def representation(self) -> bytes:
+        message: Message = self.instance
+        token = message.chat.application.access_token
+        return find_message(token, message.chat.number, message.number) or b""
+
+    def clean_body(self) -> str:
+        return self.corrected("body", check_message_body)

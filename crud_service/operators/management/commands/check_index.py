@@ -1,0 +1,72 @@
+"""`python -m crud_service.manage check_index`"""
+
+import sys
+from functools import partial
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from elasticsearch import ApiError, TransportError
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from crud_service.search.feed.check import Report, check
+from crud_service.search.feed.check_blocks import check_blocks
+from crud_service.search.feed.indexer import connect, has_elasticsearch
+from crud_service.search.feed.repair import repair
+from crud_service.search.index.doorbell import wake_indexer
+
+
+class Command(BaseCommand):
+    help = (
+        "Compares every message with PostgreSQL's search text and with Elasticsearch's document, "
+        "by number, version and content, and every block of PostgreSQL's search with its "
+        "texts. Runs while the system runs, in bounded memory. What still waits to be "
+        "indexed is reported as pending and is no difference. Exit code 0: all is equal; "
+        "1: there are differences, which are listed."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="mend blocks, and have the worker index again what differs; "
+            "the exit code is 1 all the same",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with connect() as connection:
+                (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()
+                mend = partial(repair, connection) if options["repair"] else None
+                with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
+                    report = check(
+                        connection, with_index=has_elasticsearch(), advance=bar.update, mend=mend
+                    )
+                check_blocks(connection, report, mend=options["repair"])
+        except (ApiError, TransportError) as error:
+            raise CommandError(f"Elasticsearch cannot be asked: {error}") from error
+        if options["repair"] and report.differs:
+            wake_indexer()
+        self.stdout.write(describe(report, with_index=has_elasticsearch()))
+        if report.differs:
+            raise CommandError(
+                "differences were found"
+                + ("; they will be indexed again" if options["repair"] else ""),
+                returncode=1,
+            )
+
+
+def describe(report: Report, *, with_index: bool) -> str:
+    """The report in lines: totals, then the first differences of each kind."""
+    places = {
+        "PostgreSQL's search texts": report.texts,
+        "PostgreSQL's search blocks": report.blocks,
+    }
+    if with_index:
+        places["Elasticsearch"] = report.documents
+    lines = [f"{report.checked} messages checked, {report.pending} of them pending"]
+    for place, wrong in places.items():
+        lines.append(f"{place}: {wrong.count} differences")
+        lines += [f"  {sample}" for sample in wrong.samples]
+        if wrong.count > len(wrong.samples):
+            lines.append(f"  and {wrong.count - len(wrong.samples)} more")
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""`python -m crud_service.manage rebuild_index`"""
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from elasticsearch import ApiError, TransportError
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from crud_service.search.feed.indexer import connect, has_elasticsearch
+from crud_service.search.feed.rebuild import RebuildRunning, rebuild
+from crud_service.search.feed.start_over import AliasTaken
+
+
+class Command(BaseCommand):
+    help = (
+        "Builds the search index anew beside the old one and swaps them. Runs while the system "
+        "runs: searches go on in the old index, and changes reach both. Interrupted, it removes "
+        "what it built; killed, the next run does. Use it after check_index found more than "
+        "--repair should mend."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not has_elasticsearch():
+            raise CommandError("ELASTICSEARCH_URL is not set: PostgreSQL's search needs no rebuild")
+        signal.signal(signal.SIGTERM, exit_on_signal)
+        try:
+            with connect() as connection:
+                (row,) = connection.execute("SELECT count(*) FROM search_texts").fetchall()
+                with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
+                    name = rebuild(connection, bar.update)
+        except RebuildRunning:
+            raise CommandError("another rebuild is running") from None
+        except AliasTaken as error:
+            raise CommandError(
+                f"SEARCH_INDEX leads to {error}, which another stack created; nothing was changed"
+            ) from None
+        except (ApiError, TransportError) as error:
+            raise CommandError(f"Elasticsearch failed, nothing was changed: {error}") from error
+        self.stdout.write(f"the alias leads to {name}")
+
+
+def exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    """End as after Ctrl-C, so that what was built is removed."""
+    sys.exit(128 + number)

@@ -1,0 +1,39 @@
+"""`python -m crud_service.manage requeue`: puts set-aside entries back."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from crud_service.chat.models import SetAsideEntry
+from crud_service.persist.requeue import requeue
+
+
+class Command(BaseCommand):
+    help = (
+        "Stores set-aside entries, with their own numbers and times, now that they can be stored. "
+        "Exit code 0: all of them are stored; 1: some could not be, with the reason for each."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "entry_id", nargs="*", help="ids of entries, as /admin/ shows them; none means all"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        requeued = requeue(find_rows(options["entry_id"]))
+        for entry_id, obstacle in requeued.left.items():
+            self.stderr.write(f"{entry_id}: {obstacle}")
+        self.stdout.write(requeued.describe())
+        if requeued.left:
+            raise CommandError("not every entry could be stored", returncode=1)
+
+
+def find_rows(entry_ids: list[str]) -> list[int] | None:
+    """The rows of entries that an operator names; raises CommandError on an unknown one."""
+    if not entry_ids:
+        return None
+    rows = dict(SetAsideEntry.objects.filter(entry_id__in=entry_ids).values_list("entry_id", "id"))
+    missing = [entry_id for entry_id in entry_ids if entry_id not in rows]
+    if missing:
+        raise CommandError(f"not set aside: {', '.join(missing)}")
+    return list(rows.values())

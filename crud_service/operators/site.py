@@ -1,0 +1,66 @@
+"""The operators' site: Django's admin with the state of things on its start page."""
+
+import time
+from http import HTTPStatus
+from typing import Any
+
+import redis
+from django.contrib.admin import AdminSite
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from crud_service.monitoring.store_metrics import GAUGES, backlog
+from crud_service.server import logins
+from crud_service.stores import api_redis
+
+
+class OperatorsSite(AdminSite):
+    """Everything that is shown at /admin/."""
+
+    site_header = site_title = "Chat backend"
+    index_title = "State"
+    index_template = "operators_index.html"
+    site_url = None
+    enable_nav_sidebar = False
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        started = time.monotonic()
+        response = super().login(request, extra_context)
+        if request.method == "POST":
+            if response.status_code == HTTPStatus.FOUND:
+                logins.remember_browser(response)
+            else:
+                logins.pace(started)
+        return response
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        context = {**(extra_context or {}), "state": [*backlog_state(), *index_state()]}
+        return super().index(request, context)
+
+
+def backlog_state() -> list[tuple[str, str]]:
+    """The backlog in words."""
+    try:
+        length, age = backlog(api_redis.client())
+    except (redis.RedisError, OSError):
+        return [("Backlog", "not known: Redis does not answer")]
+    return [("Backlog", f"{length} accepted and not stored yet, the oldest {age:.1f} s ago")]
+
+
+def index_state() -> list[tuple[str, str]]:
+    """How far search is behind, and what waits for an operator, in words."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(sql for _, sql in GAUGES.values()))
+        values = cursor.fetchone() or ()
+    return [
+        (text.rstrip("."), f"{value:.1f} s" if name.endswith("_seconds") else str(value))
+        for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True)
+    ]
+
+
+site = OperatorsSite(name="admin")

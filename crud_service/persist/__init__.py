@@ -1,0 +1,1 @@
+"""From the stream `accepted` to PostgreSQL."""

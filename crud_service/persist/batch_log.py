@@ -1,0 +1,44 @@
+"""What the worker's log says of a batch: one line, by which a request id can be followed."""
+
+import logging
+import time
+
+from crud_service.persist.accepted import Batch
+from crud_service.persist.store import Stored, created_ms
+
+logger = logging.getLogger(__name__)
+
+
+def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
+    """One line for the batch, and one for every conflict in it."""
+    logger.info(
+        "batch stored",
+        extra={
+            "entries": len(batch),
+            "messages": stored.messages,
+            "chats": stored.chats,
+            "replays": stored.replays,
+            "conflicts": len(stored.conflicts),
+            "set_aside": len(batch.bad) + stored.set_aside,
+            "duration_ms": round(seconds * 1000, 1),
+            "lag_ms": oldest_age_ms(batch),
+            "request_ids": list(dict.fromkeys(entry.request_id for entry in batch.entries)),
+        },
+    )
+    for entry in stored.conflicts:
+        logger.error(
+            "number taken by another creation: kept as a conflict",
+            extra={
+                "entry_id": entry.entry_id,
+                "chat_number": entry.chat_number,
+                "number": entry.number,
+                "request_id": entry.request_id,
+            },
+        )
+
+
+def oldest_age_ms(batch: Batch) -> int:
+    """How long ago the oldest entry of the batch was answered."""
+    if not batch.entries:
+        return 0
+    return max(0, round(time.time() * 1000) - created_ms(batch.entries[0]))

@@ -1,0 +1,121 @@
+"""Drains the stream `accepted` into PostgreSQL, batch by batch, for as long as a worker runs."""
+
+import logging
+import time
+
+import psycopg
+from django import db
+from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
+from redis import Redis, RedisError
+
+from crud_service.duties.lease import PERSISTING, Lease, work_under
+from crud_service.duties.shutdown import is_asked_to_stop
+from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
+from crud_service.persist.batch_log import log_batch
+from crud_service.persist.poison import store_what_can_be
+from crud_service.persist.set_aside import set_aside
+from crud_service.persist.store import Stored
+from crud_service.persist.worker_metrics import count_outage, remove_and_count
+
+logger = logging.getLogger(__name__)
+
+# How long to wait for an entry before looking whether to go on.
+BLOCK_MS = 1000
+# A small batch is followed by a pause, in which the next one grows: a batch of
+# one costs nearly what a batch of fifty does.
+SMALL_BATCH = 200
+PAUSE_SECONDS = 0.01
+
+# Outlives the tasks: what ran out of time is tried in smaller batches by the next one.
+_limit = BatchLimit()
+
+
+def drain_accepted(redis: Redis) -> None:
+    """Store what was accepted until nothing is left, unless another worker is at it."""
+    persist_accepted(redis, Lease(redis, PERSISTING), stay=False)
+
+
+def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
+    """Store what is accepted for as long as the lease is ours and the worker runs.
+
+    An outage is not waited out: the entries stay in the stream, another worker may
+    reach the store, and the sweep sends the next task within a second.
+    """
+
+    def work() -> None:
+        logger.info("persisting", extra={"woken_by": woken_by})
+        drain(redis, lease, stay=stay)
+
+    try:
+        while work_under(lease, work) and not is_asked_to_stop():
+            pass
+    except (psycopg.Error, db.Error, RedisError) as error:
+        logger.warning("persisting waits for a store", extra={"reason": describe(error)})
+        db.connection.close()
+        count_outage(redis)
+
+
+def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
+    """Store batch after batch, then wait for more, or leave when there is none."""
+    while may_go_on(lease):
+        batch = read_batch(redis, _limit.entries)
+        if batch:
+            persist_batch(redis, batch)
+            if len(batch) < SMALL_BATCH:
+                time.sleep(PAUSE_SECONDS)
+        elif not stay:
+            return
+        else:
+            while not wait_for_entries(redis, BLOCK_MS) and may_go_on(lease):
+                pass
+
+
+def may_go_on(lease: Lease) -> bool:
+    """Whether to stay: nobody asks us to stop, and nobody else has the lease."""
+    return not is_asked_to_stop() and lease.hold()
+
+
+def persist_batch(redis: Redis, batch: Batch) -> Stored:
+    """Store a batch and take it out of the stream, in this order."""
+    started = time.perf_counter()
+    try:
+        stored = store_on_live_connection(batch)
+    except (QueryCanceled, IdleInTransactionSessionTimeout):
+        _limit.ran_out_of_time(len(batch))
+        raise
+    _limit.stored()
+    seconds = time.perf_counter() - started
+    remove_and_count(redis, batch, stored, seconds, time.time() * 1000)
+    log_batch(batch, stored, seconds)
+    return stored
+
+
+def store_on_live_connection(batch: Batch) -> Stored:
+    """Store a batch, once more when the connection turns out to have died while it was idle."""
+    connection = open_connection()
+    try:
+        return store_batch(connection, batch)
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        if not connection.closed:
+            raise
+    db.connection.close()
+    return store_batch(open_connection(), batch)
+
+
+def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
+    """Store what can be stored of a batch, and set the rest aside."""
+    if batch.bad:
+        set_aside(connection, batch.bad)
+    return store_what_can_be(connection, batch.entries)
+
+
+def open_connection() -> psycopg.Connection:
+    """Django's connection to PostgreSQL, as psycopg has it."""
+    db.connection.ensure_connection()
+    connection: psycopg.Connection = db.connection.connection
+    return connection
+
+
+def describe(error: Exception) -> str:
+    """An error in one line, without the details that quote rows."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,0 +1,72 @@
+"""Finds the entries that PostgreSQL refuses, without letting them hold up the others."""
+
+import logging
+from collections.abc import Sequence
+
+import psycopg
+
+from contract.entries import Entry
+from crud_service.persist.set_aside import UNKNOWN_APPLICATION, as_bad, set_aside
+from crud_service.persist.store import Stored, store
+
+logger = logging.getLogger(__name__)
+
+TRIES = 3
+
+# Classes of SQLSTATE that speak about the data: data exception, integrity
+# constraint violation, program limit exceeded, raised by a trigger. Every other
+# error (no connection, no disk, read only, deadlock, a table that is not there
+# yet) says that PostgreSQL cannot store now, and is waited out.
+_ABOUT_THE_DATA = ("22", "23", "54", "P0")
+
+
+def is_refusal(error: psycopg.Error) -> bool:
+    """Whether an error is the entry's fault, so that trying again would not help."""
+    if error.sqlstate is None:  # raised by psycopg itself, before anything was sent
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate.startswith(_ABOUT_THE_DATA)
+
+
+def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+    """Store a batch, set aside what is refused; raises only when PostgreSQL is away."""
+    try:
+        stored = store(connection, entries)
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
+        return store_in_halves(connection, entries, error)
+    if stored.unknown:
+        set_aside(connection, [as_bad(entry, UNKNOWN_APPLICATION) for entry in stored.unknown])
+    return stored
+
+
+def store_in_halves(
+    connection: psycopg.Connection, entries: Sequence[Entry], error: psycopg.Error
+) -> Stored:
+    """Close in on what is refused; the entries keep their order."""
+    if len(entries) == 1:
+        return store_alone(connection, entries[0], error)
+    logger.warning("batch refused", extra={"entries": len(entries), "reason": reason(error)})
+    middle = len(entries) // 2
+    stored = store_what_can_be(connection, entries[:middle])
+    stored.add(store_what_can_be(connection, entries[middle:]))
+    return stored
+
+
+def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Error) -> Stored:
+    """Give a refused entry a few more tries, then set it aside."""
+    for _ in range(TRIES - 1):
+        try:
+            return store(connection, [entry])
+        except psycopg.Error as again:
+            if not is_refusal(again):
+                raise
+            error = again
+    set_aside(connection, [as_bad(entry, reason(error))])
+    return Stored(refused=[entry])
+
+
+def reason(error: psycopg.Error) -> str:
+    """What PostgreSQL has against an entry; without the detail, which quotes the row."""
+    message = error.diag.message_primary or str(error)
+    return f"{error.sqlstate or type(error).__name__}: {message}"

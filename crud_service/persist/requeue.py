@@ -1,0 +1,102 @@
+"""Puts set-aside entries back, once what stood against them is gone.
+
+Straight through `persist.store` and not through the stream: the stream would
+give them new ids, and with them another `created_at`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+from django import db
+
+from contract.entries import BadEntryError
+from crud_service.chat.models import SetAsideEntry
+from crud_service.persist.accepted import check_storable
+from crud_service.persist.poison import is_refusal, reason
+from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
+from crud_service.persist.store import Stored, store
+from crud_service.search.index.doorbell import wake_indexer
+
+# A row that somebody else puts back at this moment is left to them.
+_CLAIM = """
+SELECT entry_id, payload::text FROM set_aside_entries WHERE id = %s FOR UPDATE SKIP LOCKED
+"""
+_DELETE = "DELETE FROM set_aside_entries WHERE id = %s"
+_GIVE_REASON = "UPDATE set_aside_entries SET reason = %s WHERE id = %s"
+
+
+@dataclass(slots=True)
+class Requeued:
+    """What became of the entries that were put back."""
+
+    stored: Stored = field(default_factory=Stored)
+    # entry id → why it stays set aside
+    left: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """The outcome in one line, for operators."""
+        done = self.stored
+        return (
+            f"{done.messages} messages and {done.chats} chats stored, "
+            f"{done.replays} were stored already, "
+            f"{len(done.conflicts)} moved to the conflicts, {len(self.left)} left set aside"
+        )
+
+
+def requeue(ids: Sequence[int] | None = None) -> Requeued:
+    """Store set-aside entries, all or those of these rows, oldest first."""
+    requeued = Requeued()
+    db.connection.ensure_connection()
+    for row_id in in_stream_order(ids):
+        requeue_one(db.connection.connection, row_id, requeued)
+    if requeued.stored.messages:
+        wake_indexer()
+    return requeued
+
+
+def in_stream_order(ids: Sequence[int] | None) -> list[int]:
+    """Rows in the order in which their entries were accepted: a chat before its messages."""
+    rows = SetAsideEntry.objects.values_list("entry_id", "id")
+    if ids is not None:
+        rows = rows.filter(id__in=ids)
+    return [row_id for _, row_id in sorted(rows, key=lambda row: accepted_order(row[0]))]
+
+
+def accepted_order(entry_id: str) -> tuple[int, ...]:
+    """The key by which stream ids sort."""
+    return tuple(int(part) for part in entry_id.split("-"))
+
+
+def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued) -> None:
+    """Store one entry and forget its row, in one transaction, or say anew why not."""
+    with connection.transaction(), psycopg.Cursor(connection) as cursor:
+        row = cursor.execute(_CLAIM, (row_id,)).fetchone()
+        if row is None:
+            return
+        entry_id, payload = row
+        obstacle = try_to_store(connection, entry_id, json.loads(payload), requeued.stored)
+        if obstacle is None:
+            cursor.execute(_DELETE, (row_id,))
+        else:
+            cursor.execute(_GIVE_REASON, (obstacle, row_id))
+            requeued.left[entry_id] = obstacle
+
+
+def try_to_store(
+    connection: psycopg.Connection, entry_id: str, payload: dict[str, str], stored: Stored
+) -> str | None:
+    """Store an entry; what stands against it, or None when it is stored."""
+    try:
+        outcome = store(connection, [check_storable(from_payload(entry_id, payload))])
+    except BadEntryError as error:
+        return str(error)
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
+        return reason(error)
+    if outcome.unknown:
+        return UNKNOWN_APPLICATION
+    stored.add(outcome)
+    return None

@@ -1,0 +1,198 @@
+"""Stores a batch of accepted entries: rows and counts in one transaction.
+
+Idempotent: what is stored already is recognised and left alone, so a batch may
+be stored again after a crash, and by two persisters at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from contract.entries import Entry
+from crud_service.persist import store_sql
+
+ChatKey = tuple[str, int]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What became of a batch."""
+
+    messages: int = 0
+    chats: int = 0
+    replays: int = 0
+    conflicts: list[Entry] = field(default_factory=list)
+    unknown: list[Entry] = field(default_factory=list)
+    refused: list[Entry] = field(default_factory=list)
+
+    @property
+    def set_aside(self) -> int:
+        """How many entries will never become rows."""
+        return len(self.unknown) + len(self.refused)
+
+    def add(self, other: "Stored") -> None:
+        """Take in what became of another part of the same batch."""
+        self.messages += other.messages
+        self.chats += other.chats
+        self.replays += other.replays
+        self.conflicts += other.conflicts
+        self.unknown += other.unknown
+        self.refused += other.refused
+
+
+@dataclass(frozen=True, slots=True)
+class Chats:
+    """The chats that a batch needs: ids of those there are, applications of those missing."""
+
+    ids: dict[ChatKey, int]
+    missing: dict[ChatKey, int]
+
+
+def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+    """Store a batch in one transaction; raises what PostgreSQL raises, with nothing stored."""
+    stored = Stored()
+    with connection.transaction(), psycopg.Cursor(connection) as cursor:
+        ids = store_chats(cursor, entries, stored)
+        known = [entry for entry in entries if chat_key(entry) in ids]
+        if len(known) < len(entries):
+            stored.unknown = [entry for entry in entries if chat_key(entry) not in ids]
+        messages = [entry for entry in known if not entry.is_chat]
+        if messages:
+            store_messages(cursor, messages, ids, stored)
+        if stored.conflicts:
+            rows = [conflict_row(entry) for entry in stored.conflicts]
+            cursor.executemany(store_sql.INSERT_CONFLICT, rows)
+    return stored
+
+
+def chat_key(entry: Entry) -> ChatKey:
+    """The chat that an entry creates, or that it puts a message into."""
+    number = entry.chat_number
+    return entry.access_token, entry.number if number is None else number
+
+
+def created_ms(entry: Entry) -> int:
+    """When an entry was accepted, in milliseconds since 1970."""
+    return int(entry.entry_id.partition("-")[0])
+
+
+def store_chats(
+    cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored
+) -> dict[ChatKey, int]:
+    """Insert the chats that are missing; the ids of all whose application exists.
+
+    A message whose chat is missing brings it into being: its number was handed
+    out, so the chat was answered to somebody, whatever became of its own entry.
+    """
+    # The first entry that names a chat tells when it was created.
+    first: dict[ChatKey, Entry] = {}
+    for entry in entries:
+        first.setdefault(chat_key(entry), entry)
+    chats = find_chats(cursor, list(first))
+    ids, missing = chats.ids, chats.missing
+    if missing:
+        stored.chats = insert_chats(cursor, missing, first)
+        ids.update(find_chats(cursor, list(missing)).ids)
+    created = [entry for entry in entries if entry.is_chat and chat_key(entry) in ids]
+    if stored.chats == len(missing):  # no other persister made any of them
+        made = [entry for key in missing if (entry := first[key]).is_chat]
+    else:
+        made = []
+    judge_chats(cursor, created, made, ids, stored)
+    return ids
+
+
+def judge_chats(
+    cursor: psycopg.Cursor,
+    created: Sequence[Entry],
+    made: Sequence[Entry],
+    ids: dict[ChatKey, int],
+    stored: Stored,
+) -> None:
+    """Tell replays of creations of chats from those whose number is another chat's.
+
+    `made` are the entries whose rows were inserted just now.
+    """
+    if len(created) == len(made):
+        return
+    # Of two in the same millisecond only the first can be the row's own.
+    own = {chat_key(entry) for entry in made}
+    new = set(map(id, made))
+    again = [entry for entry in created if id(entry) not in new]
+    parameters = {
+        "chats": [ids[chat_key(entry)] for entry in again],
+        "at": [created_ms(entry) for entry in again],
+    }
+    rows = cursor.execute(store_sql.FIND_CHAT_CONFLICTS, parameters)
+    taken = {position for (position,) in rows}
+    for position, entry in enumerate(again, 1):
+        if position in taken or chat_key(entry) in own:
+            stored.conflicts.append(entry)
+        else:
+            own.add(chat_key(entry))
+            stored.replays += 1
+
+
+def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
+    """Look up chats by token and number."""
+    parameters = {
+        "tokens": [token for token, _ in keys],
+        "numbers": [number for _, number in keys],
+    }
+    chats = Chats({}, {})
+    for position, application_id, chat_id in cursor.execute(store_sql.FIND_CHATS, parameters):
+        if chat_id is not None:
+            chats.ids[keys[position - 1]] = chat_id
+        elif application_id is not None:
+            chats.missing[keys[position - 1]] = application_id
+    return chats
+
+
+def insert_chats(
+    cursor: psycopg.Cursor, missing: dict[ChatKey, int], first: dict[ChatKey, Entry]
+) -> int:
+    """Insert chats and move their applications' counts; how many were inserted."""
+    parameters = {
+        "applications": list(missing.values()),
+        "numbers": [number for _, number in missing],
+        "at": [created_ms(first[key]) for key in missing],
+    }
+    return fetch_number(cursor, store_sql.INSERT_CHATS, parameters)
+
+
+def store_messages(
+    cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
+) -> None:
+    """Insert messages, move their chats' counts, find those whose number is taken."""
+    parameters = {
+        "chats": [ids[chat_key(entry)] for entry in entries],
+        "numbers": [entry.number for entry in entries],
+        "bodies": [entry.body for entry in entries],
+        "at": [created_ms(entry) for entry in entries],
+    }
+    stored.messages = fetch_number(cursor, store_sql.INSERT_MESSAGES, parameters)
+    if stored.messages == len(entries):
+        return
+    rows = cursor.execute(store_sql.FIND_CONFLICTS, parameters).fetchall()
+    conflicts = [entries[position - 1] for (position,) in rows]
+    stored.conflicts += conflicts
+    stored.replays += len(entries) - stored.messages - len(conflicts)
+
+
+def conflict_row(entry: Entry) -> dict[str, object]:
+    """A row of the table of conflicts."""
+    return {
+        "entry_id": entry.entry_id,
+        "access_token": entry.access_token,
+        "chat_number": entry.chat_number,
+        "number": entry.number,
+        "body": entry.body,
+        "accepted_at": entry.created_at,
+    }
+
+
+def fetch_number(cursor: psycopg.Cursor, query: str, parameters: Mapping[str, object]) -> int:
+    """The one number that a query answers."""
+    row = cursor.execute(query, parameters).fetchone()
+    return int(row[0]) if row else 0

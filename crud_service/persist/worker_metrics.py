@@ -1,0 +1,135 @@
+"""The worker's metrics: counted in a Redis hash, served by crud_service's /metrics.
+
+The worker has children that come and go and no port of its own; a hash adds up
+over all of them and outlives them. Field names are the metrics' own, with the
+upper bound of a histogram's bucket behind a colon.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from redis import Redis, RedisError
+
+from contract.keys import ACCEPTED, WORKER_METRICS
+from crud_service.persist.accepted import Batch, after
+from crud_service.persist.store import Stored, created_ms
+from crud_service.search.index.doorbell import ring
+
+LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+BATCH_ENTRIES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
+
+COUNTERS = {
+    "persist_batches": "Batches stored.",
+    "persist_messages": "Messages stored.",
+    "persist_chats": "Chats stored.",
+    "persist_replays": "Entries that were stored already.",
+    "persist_conflicts": "Entries whose number was taken by another creation.",
+    "persist_set_aside": "Entries that can never be stored.",
+    "persist_busy_ms": "Milliseconds spent on storing batches.",
+    "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
+    "persist_outages": "Times that a store was found away while there was something to store.",
+}
+HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
+    "persist_lag_seconds": ("Seconds from the answer to the commit.", LAG_SECONDS),
+    "persist_batch_entries": ("Entries in a batch.", BATCH_ENTRIES),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A counter as /metrics shows it."""
+
+    name: str
+    help: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A histogram as /metrics shows it: cumulated counts by upper bound."""
+
+    name: str
+    help: str
+    buckets: Sequence[tuple[str, float]]
+    sum: float
+
+
+def remove_and_count(
+    redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
+) -> None:
+    """Take a stored batch out of the stream, wake the indexer and count, in one round trip."""
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
+    if stored.messages:
+        ring(pipeline, batch.entries[0].request_id)
+    for name, amount in count(batch, stored, seconds, now_ms).items():
+        pipeline.hincrbyfloat(WORKER_METRICS, name, amount)
+    removed, *_others = pipeline.execute(raise_on_error=False)
+    # Out of memory, Redis refuses the others: that must not stop the trim that makes room.
+    if isinstance(removed, Exception):
+        raise removed
+
+
+def count_outage(redis: Redis) -> None:
+    """Count that a store is away, unless it is Redis itself."""
+    with suppress(RedisError):
+        redis.hincrby(WORKER_METRICS, "persist_outages", 1)
+
+
+def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[str, float]:
+    """By how much each field of the hash grows; those that stay are left out."""
+    amounts: dict[str, float] = {
+        "persist_batches": 1,
+        "persist_messages": stored.messages,
+        "persist_chats": stored.chats,
+        "persist_replays": stored.replays,
+        "persist_conflicts": len(stored.conflicts),
+        "persist_set_aside": len(batch.bad) + stored.set_aside,
+        "persist_busy_ms": round(seconds * 1000, 3),
+    }
+    lags = [max(0.0, now_ms - created_ms(entry)) / 1000 for entry in reversed(batch.entries)]
+    amounts |= histogram_amounts("persist_lag_seconds", LAG_SECONDS, lags)
+    amounts |= histogram_amounts("persist_batch_entries", BATCH_ENTRIES, [len(batch)])
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def histogram_amounts(
+    name: str, bounds: Sequence[float], ascending: Sequence[float]
+) -> dict[str, float]:
+    """The fields of a histogram for values in ascending order: one per bucket, and the sum."""
+    amounts = {f"{name}:sum": round(sum(ascending), 6)}
+    below = 0
+    for bound in (*bounds, float("inf")):
+        up_to = bisect_right(ascending, bound)
+        amounts[f"{name}:{label(bound)}"] = up_to - below
+        below = up_to
+    return amounts
+
+
+def label(bound: float) -> str:
+    """A bucket's upper bound in Prometheus's spelling."""
+    return "+Inf" if bound == float("inf") else f"{bound:g}"
+
+
+def read_metrics(redis: Redis) -> Iterator[Counter | Histogram]:
+    """What the workers have counted so far, for crud_service's /metrics."""
+    raw: dict[bytes, bytes] = redis.hgetall(WORKER_METRICS)  # type: ignore[assignment]
+    fields = {name.decode(): float(value) for name, value in raw.items()}
+    for name, text in COUNTERS.items():
+        yield Counter(name, text, fields.get(name, 0))
+    for name, (text, bounds) in HISTOGRAMS.items():
+        yield Histogram(name, text, cumulate(fields, name, bounds), fields.get(f"{name}:sum", 0))
+
+
+def cumulate(
+    fields: Mapping[str, float], name: str, bounds: Sequence[float]
+) -> list[tuple[str, float]]:
+    """A histogram's buckets as Prometheus wants them, each with all below it."""
+    total = 0.0
+    buckets = []
+    for bound in (*bounds, float("inf")):
+        total += fields.get(f"{name}:{label(bound)}", 0)
+        buckets.append((label(bound), total))
+    return buckets

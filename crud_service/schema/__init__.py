@@ -1,0 +1,1 @@
+"""The OpenAPI document, the page to read it, and static files."""

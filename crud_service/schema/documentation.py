@@ -1,0 +1,40 @@
+"""The OpenAPI document, and a page to read it and try it out, all of it served from here."""
+
+from functools import cache
+from pathlib import Path
+
+import orjson
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from crud_service.api.api_view import ApiView
+from crud_service.api.responses import json_response
+from crud_service.schema.openapi import openapi_document
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Swagger UI sets styles on elements and draws its icons from data: addresses.
+DOCS_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+
+@cache
+def rendered_document(admin_token: bool) -> bytes:
+    """The document as it goes over the wire."""
+    return orjson.dumps(openapi_document(admin_token=admin_token))
+
+
+class OpenApiView(ApiView):
+    """`/openapi.json`"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        return json_response(rendered_document(bool(settings.ADMIN_TOKEN)))
+
+
+class DocsView(ApiView):
+    """`/docs`"""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        page = (TEMPLATES / "docs.html").read_bytes()
+        return HttpResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})

@@ -1,0 +1,42 @@
+"""The OpenAPI document, kept by hand beside the code and held to it by tests.
+
+Put together in Python because every operation shares its parameters, headers
+and errors with others. It is true for the running service: with ADMIN_TOKEN
+set it tells which operations need it.
+"""
+
+from typing import Any
+
+from contract.version import VERSION
+from crud_service.schema.openapi.components import components
+from crud_service.schema.openapi.operations import paths
+
+DESCRIPTION = """Applications, numbered chats and numbered messages: reading, updating, searching.
+Chats and messages are created by the numbering service.
+
+Every path works with and without a slash at its end. A field is taken from a JSON body, a form
+(urlencoded or multipart) or the query string, in this order. Every error is a problem document
+(RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`."""
+
+TAGS = [
+    {"name": "applications", "description": "Client products, each known by its access token."},
+    {"name": "chats", "description": "Chats of an application, numbered 1, 2, 3…"},
+    {"name": "messages", "description": "Messages of a chat, numbered 1, 2, 3…, and their search."},
+    {"name": "operations", "description": "For those who run the service."},
+]
+
+
+def openapi_document(*, admin_token: bool) -> dict[str, Any]:
+    """The document of a service with or without an ADMIN_TOKEN."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Chat backend: crud_service",
+            "version": VERSION,
+            "description": DESCRIPTION,
+        },
+        "servers": [{"url": "/", "description": "This service"}],
+        "tags": TAGS,
+        "paths": paths(admin_token=admin_token),
+        "components": components(admin_token=admin_token),
+    }

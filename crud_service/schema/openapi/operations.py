@@ -1,0 +1,235 @@
+"""The operations: for each path and method what it takes and what it answers."""
+
+from typing import Any
+
+from crud_service.schema.openapi import examples
+from crud_service.schema.openapi.components import Json, ref
+from web.problems import (
+    BodyTooLarge,
+    MalformedBody,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    StoreUnavailable,
+    Unauthorized,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+
+APPLICATION = "/applications/{access_token}"
+CHAT = f"{APPLICATION}/chats/{{chat_number}}"
+MESSAGE = f"{CHAT}/messages/{{message_number}}"
+
+PAGE_PARAMETERS = ("Limit", "After", "Before", "Order")
+INPUT_PROBLEMS: tuple[type[Problem], ...] = (
+    MalformedBody,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+PAGES = (
+    "Without parameters the complete list, streamed. With any of them a page, next to `after` or "
+    "`before`, with `Link` to its neighbours."
+)
+READING = {
+    "applications": examples.APPLICATION,
+    "chats": examples.CHAT,
+    "messages": examples.MESSAGE,
+}
+
+
+def operation(
+    operation_id: str,
+    summary: str,
+    tag: str,
+    *,
+    parameters: tuple[str, ...] = (),
+    success: Json,
+    problems: tuple[type[Problem], ...] = (),
+    description: str = "",
+    **more: Any,
+) -> Json:
+    """One operation; every one takes a request id, and may find a store away."""
+    kinds: tuple[type[Problem], ...] = (*problems, StoreUnavailable)
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "description": description,
+        "tags": [tag],
+        "parameters": [ref("parameters", name) for name in (*parameters, "RequestId")],
+        "responses": {
+            **success,
+            **{str(kind.status): ref("responses", kind.__name__) for kind in kinds},
+        },
+        **more,
+    }
+
+
+def answer(
+    schema: Json, example: Any, *headers: str, description: str = "OK", status: int = 200
+) -> Json:
+    """A success: its body and its headers."""
+    shown = {name: ref("headers", name) for name in (*headers, "X-Request-ID")}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {str(status): {"description": description, "headers": shown, "content": content}}
+
+
+def not_modified() -> Json:
+    """The answer to a client that has this state already."""
+    shown = {name: ref("headers", name) for name in ("ETag", "X-Request-ID")}
+    return {"304": {"description": "What the client has is the current state.", "headers": shown}}
+
+
+def fields(schema: str, example: Json) -> Json:
+    """A request's body, in each of the types that are read."""
+    types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    content = {name: {"schema": ref("schemas", schema), "example": example} for name in types}
+    return {
+        "required": True,
+        "content": content,
+        "description": "A field that is not in the body is looked for in the query string. A JSON "
+        "object is read as such when it is sent as text/plain too.",
+    }
+
+
+def read(schema: str, summary: str, tag: str, *parameters: str) -> Json:
+    """GET of a single resource."""
+    return operation(
+        f"read{schema}",
+        summary,
+        tag,
+        parameters=(*parameters, "IfNoneMatch"),
+        success={**answer(ref("schemas", schema), READING[tag], "ETag"), **not_modified()},
+        problems=(NotFound,),
+    )
+
+
+def update(schema: str, summary: str, tag: str, example: Json, *parameters: str) -> Json:
+    """PUT of a single resource."""
+    return operation(
+        f"update{schema}",
+        summary,
+        tag,
+        parameters=(*parameters, "IfMatch", "UnlessMatch"),
+        success=answer(ref("schemas", schema), {**READING[tag], **example}, "ETag"),
+        problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed),
+        description="The same text changes nothing, `updated_at` included.",
+        requestBody=fields(f"{schema}Fields", example),
+    )
+
+
+def listing(schema: str, summary: str, tag: str, *parameters: str) -> Json:
+    """GET of a list."""
+    schema_of_list = {"type": "array", "items": ref("schemas", schema)}
+    missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
+    return operation(
+        f"list{schema}s",
+        summary,
+        tag,
+        parameters=parameters,
+        success=answer(schema_of_list, [READING[tag]], "X-Total-Count", "Link"),
+        problems=(MalformedBody, *missing, ValidationFailed),
+        description=PAGES,
+    )
+
+
+def search() -> Json:
+    """GET of a search."""
+    names = ("AccessToken", "ChatNumber", "Keyword", "Limit", "Sort", "Highlight", "Cursor")
+    found = {"type": "array", "items": ref("schemas", "FoundMessage")}
+    return operation(
+        "searchMessages",
+        "Search the messages of a chat",
+        "messages",
+        parameters=names,
+        success=answer(found, [examples.MESSAGE], "X-Search-Backend", "Link"),
+        problems=(*INPUT_PROBLEMS, NotFound),
+        description="Whole words first, then starts of words, then inside words; then the newest. "
+        "A page ends before `limit` once its messages reach 8 MB; `Link` leads to the next one.",
+    )
+
+
+def create_application() -> Json:
+    """POST of an application, with links to what can be done with it."""
+    token = {"access_token": "$response.body#/access_token"}
+    operations = ("readApplication", "updateApplication", "listChats")
+    success = answer(
+        ref("schemas", "Application"),
+        {**examples.APPLICATION, "chat_count": 0},
+        "Location",
+        "ETag",
+        description="Created",
+        status=201,
+    )
+    success["201"]["links"] = {
+        name: {"operationId": name, "parameters": token} for name in operations
+    }
+    return operation(
+        "createApplication",
+        "Create an application",
+        "applications",
+        success=success,
+        problems=INPUT_PROBLEMS,
+        requestBody=fields("ApplicationFields", {"name": examples.APPLICATION["name"]}),
+    )
+
+
+def needs_admin_token(described: Json) -> Json:
+    """An operation that is for those with ADMIN_TOKEN."""
+    problem = {str(Unauthorized.status): ref("responses", Unauthorized.__name__)}
+    responses = {**described["responses"], **problem}
+    return {**described, "responses": responses, "security": [{"adminToken": []}]}
+
+
+def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json:
+    """GET of a health check."""
+    described = operation(operation_id, summary, "operations", success=answer(schema, example))
+    del described["responses"]["503"]
+    return described
+
+
+def operating() -> Json:
+    """The paths for those who run the service."""
+    ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
+    ready = health("ready", "Are the stores there?", ref("schemas", "Health"), examples.HEALTH)
+    away = answer(ref("schemas", "Health"), examples.HEALTH, status=503)
+    ready["responses"]["503"] = {**away["503"], "description": "PostgreSQL or Redis is away."}
+    metrics = health("metrics", "Metrics for Prometheus", {"type": "string"}, {})
+    metrics["responses"]["200"]["content"] = {
+        "text/plain": {"schema": {"type": "string"}, "example": "chat_backlog_entries 0.0\n"}
+    }
+    return {
+        "/health/live": {"get": health("live", "Does it run?", ok, {"status": "ok"})},
+        "/health/ready": {"get": ready},
+        "/metrics": {"get": metrics},
+    }
+
+
+def paths(*, admin_token: bool) -> Json:
+    """Every path of the API."""
+    guard = needs_admin_token if admin_token else dict
+    token_pages = ("Limit", "AfterToken", "BeforeToken", "Order")
+    chat = ("AccessToken", "ChatNumber")
+    message = (*chat, "MessageNumber")
+    name, body = {"name": "Support, renamed"}, {"body": "Hello again, Rails!"}
+    applications = listing("Application", "All applications", "applications", *token_pages)
+    return {
+        "/applications": {"get": guard(applications), "post": guard(create_application())},
+        APPLICATION: {
+            "get": read("Application", "One application", "applications", "AccessToken"),
+            "put": update("Application", "Rename it", "applications", name, "AccessToken"),
+        },
+        f"{APPLICATION}/chats": {
+            "get": listing("Chat", "Its chats", "chats", "AccessToken", *PAGE_PARAMETERS)
+        },
+        CHAT: {"get": read("Chat", "One chat", "chats", *chat)},
+        f"{CHAT}/messages": {
+            "get": listing("Message", "Its messages", "messages", *chat, *PAGE_PARAMETERS)
+        },
+        f"{CHAT}/messages/search": {"get": search()},
+        MESSAGE: {
+            "get": read("Message", "One message", "messages", *message),
+            "put": update("Message", "Change its body", "messages", body, *message),
+        },
+        **operating(),
+    }

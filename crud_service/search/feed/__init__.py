@@ -1,0 +1,1 @@
+"""From `messages` to both indexes: outbox, queue, rebuilds and checks."""

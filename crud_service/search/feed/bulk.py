@@ -1,0 +1,162 @@
+"""Writes documents to Elasticsearch in bulk, and reads what became of each.
+
+A request that is refused as a whole, for its size or because Elasticsearch has no room
+for it, is sent again in halves, so that one document cannot hold up the others.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+from elasticsearch import ApiError
+
+from crud_service.search.index.documents import make_document
+from crud_service.search.index.elasticsearch_index import client
+from crud_service.search.text.texts import Text
+
+# Far below what Elasticsearch takes (100 MB), since it holds a request in memory.
+MAX_BULK_BYTES = 8_000_000
+# A request that is refused is divided at most so often, in all its parts.
+MAX_DIVISIONS = 40
+# It has to do with what is in the request, or with how much.
+DIVIDED = {400, 413, 429, 500}
+# No document of a message that is gone may come back, whatever version a late copy has.
+GONE_VERSION = 2**62
+NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
+
+
+class IndexGone(Exception):
+    """The index was removed while it was written to."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a bulk: message ids by what is to be done about them."""
+
+    retry: set[int] = field(default_factory=set)
+    refused: dict[int, str] = field(default_factory=dict)
+
+    def add(self, other: "Outcome") -> None:
+        """Count in what became of the same documents in another index."""
+        self.retry |= other.retry
+        self.refused |= other.refused
+
+
+class Operation(NamedTuple):
+    """A message's part of a bulk: the action, and its document if it has one."""
+
+    message_id: int
+    lines: bytes
+
+
+def write_documents(
+    index: str, texts: Sequence[Text], gone: Sequence[int] = (), *, refresh: bool = False
+) -> Outcome:
+    """Index whole documents and delete those of messages that are gone.
+
+    With `refresh` they are searchable when this returns, and not only after the next
+    refresh of the index.
+
+    External versions make it safe to send anything twice and in any order; a copy
+    of the same version replaces what is there, so that a damaged one can be mended.
+    """
+    outcome = Outcome()
+    for operations in bulks(index, texts, gone):
+        outcome.add(send(operations, refresh=refresh))
+    return outcome
+
+
+def bulks(index: str, texts: Sequence[Text], gone: Sequence[int]) -> Iterator[list[Operation]]:
+    """The operations, as many at a time as a request may hold; made one request at a time."""
+    operations: list[Operation] = []
+    size = 0
+    for operation in make_operations(index, texts, gone):
+        if operations and size + len(operation.lines) > MAX_BULK_BYTES:
+            yield operations
+            operations, size = [], 0
+        operations.append(operation)
+        size += len(operation.lines)
+    if operations:
+        yield operations
+
+
+def make_operations(index: str, texts: Sequence[Text], gone: Sequence[int]) -> Iterator[Operation]:
+    for message_id in gone:
+        yield Operation(message_id, action("delete", index, message_id, GONE_VERSION))
+    for text in texts:
+        head = action("index", index, text.message_id, text.version)
+        yield Operation(text.message_id, head + make_document(text) + b"\n")
+
+
+def delete_documents(index: str, message_ids: Sequence[int]) -> None:
+    """Delete documents that are to come back, once a refresh has forgotten their versions."""
+    send([Operation(id, action("delete", index, id)) for id in message_ids])
+
+
+def send(
+    operations: Sequence[Operation],
+    divisions: Iterator[int] | None = None,
+    *,
+    refresh: bool = False,
+) -> Outcome:
+    """Send a bulk, in halves if it is refused as a whole."""
+    divisions = iter(range(MAX_DIVISIONS)) if divisions is None else divisions
+    try:
+        return send_once(operations, refresh=refresh)
+    except ApiError as error:
+        if error.status_code not in DIVIDED:
+            raise
+        if len(operations) == 1 or next(divisions, None) is None:
+            return blame(operations, error)
+    middle = len(operations) // 2
+    outcome = send(operations[:middle], divisions, refresh=refresh)
+    outcome.add(send(operations[middle:], divisions, refresh=refresh))
+    return outcome
+
+
+def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
+    """What a refusal of the whole request means for what was in it."""
+    ids = [operation.message_id for operation in operations]
+    if len(ids) == 1 and error.status_code in (400, 413):
+        return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
+    return Outcome(retry=set(ids))
+
+
+def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
+    """Send one bulk request."""
+    response = client().perform_request(
+        "POST",
+        f"/_bulk?refresh={str(refresh).lower()}&filter_path=items.*.status,items.*.error,items.*._id",
+        headers=NDJSON,
+        body=b"".join(operation.lines for operation in operations),
+    )
+    return read_outcome(response.body.get("items", []))
+
+
+def action(kind: str, index: str, message_id: int, version: int | None = None) -> bytes:
+    """The line before a document."""
+    meta: dict[str, object] = {"_index": index, "_id": str(message_id)}
+    if version is not None:
+        meta |= {"version": version, "version_type": "external_gte"}
+    return orjson.dumps({kind: meta}) + b"\n"
+
+
+def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
+    """Look at every item: done, worth another try, or refused for what it is (400).
+
+    409 says that a newer version is there already, 404 that a message to
+    delete never came: both are as good as done.
+    """
+    outcome = Outcome()
+    for item in items:
+        ((_kind, result),) = item.items()
+        status, message_id = int(str(result["status"])), int(str(result["_id"]))
+        error = result.get("error")
+        if isinstance(error, dict) and error.get("type") == "index_not_found_exception":
+            raise IndexGone(str(error.get("index")))
+        elif status in (400, 413):
+            outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
+        elif status >= 400 and status not in (404, 409):
+            outcome.retry.add(message_id)
+    return outcome

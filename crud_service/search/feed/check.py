@@ -1,0 +1,306 @@
+"""Compares `messages` with what search has made of them, a page at a time.
+
+Texts and documents are read in the order of message ids, in slices that rows and bytes
+bound, so that memory does not grow with the tables. What differs is looked at again
+after a while: as the system runs, a change may have overtaken us between two reads. What
+still waits to be indexed is no difference. What is confirmed is counted, and handed to
+`mend` if there is one, thousands at a time. Blocks are the business of `check_blocks`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from crud_service.search.feed.refold import FIND_OUTDATED
+from crud_service.search.index.documents import digest
+from crud_service.search.index.elasticsearch_index import alias, client
+from crud_service.search.text.folding import mark
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+# What is compared of a message: chat id, number, version, digest of its marked text.
+Facts = tuple[int, int, int, str]
+
+PAGE = 2000
+PAGE_BYTES = 2_000_000
+# Looked at a second time together: few enough to hold whatever their length.
+CONFIRM_PAGE = 100
+SUSPECTS = 5000
+SAMPLES = 20
+MAX_ID = 2**63 - 1
+# Longer than a refresh takes, and than the indexer lets a change wait.
+SETTLE_SECONDS = 2.0
+
+NEXT_SLICE = """
+SELECT max(id), count(*) FROM (
+    SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before
+    FROM (
+        SELECT id, octet_length(body) AS size FROM messages WHERE id > %s ORDER BY id LIMIT %s
+    ) AS sized
+) AS page WHERE before < %s
+"""
+IN_SLICE = "messages.id > %(low)s AND messages.id <= %(high)s"
+IN_IDS = "messages.id = ANY (%(ids)s)"
+READ_MESSAGES = "SELECT id, chat_id, number, version, body FROM messages WHERE {where}"
+READ_TEXTS = """
+SELECT text.message_id, text.chat_id, text.number, text.version, text.marked
+FROM messages JOIN search_texts AS text
+  ON text.chat_id = messages.chat_id AND text.number = messages.number
+WHERE {where}
+"""
+# A page of keys; those of texts without a message, and the last of the page.
+FIND_STRAY_TEXTS = """
+WITH page AS MATERIALIZED (
+    SELECT chat_id, number, message_id FROM search_texts
+    WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
+)
+SELECT chat_id, number, message_id, EXISTS (
+    SELECT FROM messages
+    WHERE messages.chat_id = page.chat_id AND messages.number = page.number
+      AND messages.id = page.message_id
+) FROM page ORDER BY chat_id, number
+"""
+CONFIRM_STRAY_TEXTS = """
+SELECT text.chat_id, text.number, text.message_id
+FROM unnest(%s::bigint[], %s::bigint[]) AS suspect (chat_id, number)
+JOIN search_texts AS text USING (chat_id, number)
+WHERE NOT EXISTS (
+    SELECT FROM messages
+    WHERE messages.chat_id = text.chat_id AND messages.number = text.number
+      AND messages.id = text.message_id
+)
+"""
+FIND_PENDING = f"""
+SELECT message_id FROM search_outbox WHERE message_id = ANY (%(ids)s)
+UNION SELECT message_id FROM search_queue WHERE %(index)s AND message_id = ANY (%(ids)s)
+UNION {FIND_OUTDATED}
+"""
+
+Key = tuple[int, int, int]  # chat id, number, message id
+
+
+@dataclass(slots=True)
+class Found:
+    """Differences that were confirmed: by message id what is wrong."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    documents: dict[int, str] = field(default_factory=dict)
+    stray_texts: list[Key] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Differences:
+    """How many there are of a kind, and the first of them in words."""
+
+    count: int = 0
+    samples: list[str] = field(default_factory=list)
+
+    def add(self, sample: str) -> None:
+        self.count += 1
+        if len(self.samples) < SAMPLES:
+            self.samples.append(sample)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found, and how much was looked at."""
+
+    checked: int = 0
+    pending: int = 0
+    texts: Differences = field(default_factory=Differences)
+    documents: Differences = field(default_factory=Differences)
+    blocks: Differences = field(default_factory=Differences)
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.texts.count or self.documents.count or self.blocks.count)
+
+
+def check(
+    connection: Connection,
+    *,
+    with_index: bool,
+    advance: Callable[[int], object],
+    mend: Callable[[Found], object] | None = None,
+) -> Report:
+    """Compare texts and documents; `advance` receives how many messages each step took."""
+    report = Report()
+    Check(connection, report, with_index=with_index, mend=mend).run(advance)
+    return report
+
+
+class Check:
+    """A check of texts and documents under way."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        report: Report,
+        *,
+        with_index: bool,
+        mend: Callable[[Found], object] | None = None,
+    ) -> None:
+        self.connection = connection
+        self.report = report
+        self.with_index = with_index
+        self.mend = mend
+
+    def run(self, advance: Callable[[int], object]) -> None:
+        suspects: set[int] = set()
+        for low, high, count in self.slices():
+            texts, documents = self.compare(IN_SLICE, {"low": low, "high": high})
+            suspects |= texts.keys() | documents.keys()
+            self.report.checked += count
+            advance(count)
+            if len(suspects) >= SUSPECTS:
+                self.confirm(suspects)
+                suspects = set()
+        self.confirm(suspects)
+        for keys in self.stray_texts():
+            self.confirm_strays(keys)
+
+    def slices(self) -> Iterator[tuple[int, int, int]]:
+        """Bounds of ids, from the first to beyond the last, and how many messages lie between."""
+        low = -1
+        while True:
+            parameters = (low, PAGE, PAGE_BYTES)
+            ((high, count),) = self.connection.execute(NEXT_SLICE, parameters).fetchall()
+            if not count:
+                yield low, MAX_ID, 0
+                return
+            yield low, high, count
+            low = high
+
+    def compare(
+        self, where: str, bounds: dict[str, object]
+    ) -> tuple[dict[int, str], dict[int, str]]:
+        """What is wrong with the texts and the documents within some bounds."""
+        wanted = self.read(READ_MESSAGES.format(where=where), bounds, mark)
+        texts = self.read(READ_TEXTS.format(where=where), bounds, str)
+        documents = read_documents(bounds) if self.with_index else wanted
+        return differences(wanted, texts), differences(wanted, documents)
+
+    def read(
+        self, query: str, bounds: dict[str, object], fold: Callable[[str], str]
+    ) -> dict[int, Facts]:
+        """Rows as they are compared; what the table says is folded here once more."""
+        rows = self.connection.execute(query, bounds)
+        return {row[0]: (row[1], row[2], row[3], digest(fold(row[4]))) for row in rows}
+
+    def confirm(self, suspects: set[int]) -> None:
+        """Record what is still wrong after a while and does not wait to be indexed."""
+        if not suspects:
+            return
+        time.sleep(SETTLE_SECONDS)
+        ordered = sorted(suspects)
+        for start in range(0, len(ordered), CONFIRM_PAGE):
+            found = Found(*self.compare(IN_IDS, {"ids": ordered[start : start + CONFIRM_PAGE]}))
+            # A text of another message in a suspect's place has its own id.
+            found.texts = {key: found.texts[key] for key in found.texts.keys() & suspects}
+            self.leave_out_pending(found)
+            for message_id in sorted(found.texts):
+                self.report.texts.add(f"message id {message_id}: {found.texts[message_id]}")
+            for message_id in sorted(found.documents):
+                self.report.documents.add(f"message id {message_id}: {found.documents[message_id]}")
+            self.hand_on(found)
+
+    def leave_out_pending(self, found: Found) -> None:
+        """Count what waits to be indexed as pending and not as different."""
+        wrong = list(found.texts.keys() | found.documents.keys())
+        for message_id in self.pending(wrong):
+            self.report.pending += 1
+            found.texts.pop(message_id, None)
+            found.documents.pop(message_id, None)
+
+    def pending(self, message_ids: Sequence[int]) -> list[int]:
+        parameters = {"ids": list(message_ids), "index": self.with_index}
+        return [row[0] for row in self.connection.execute(FIND_PENDING, parameters)]
+
+    def stray_texts(self) -> Iterator[list[Key]]:
+        """Texts that have no message, those of a page at a time."""
+        position = (0, 0)
+        while True:
+            rows = self.connection.execute(FIND_STRAY_TEXTS, (*position, PAGE)).fetchall()
+            if strays := [row[:3] for row in rows if not row[3]]:
+                yield strays
+            if len(rows) < PAGE:
+                return
+            position = rows[-1][:2]
+
+    def confirm_strays(self, keys: Sequence[Key]) -> None:
+        """`confirm` for texts without a message."""
+        time.sleep(SETTLE_SECONDS)
+        columns = ([key[0] for key in keys], [key[1] for key in keys])
+        rows = self.connection.execute(CONFIRM_STRAY_TEXTS, columns).fetchall()
+        pending = set(self.pending([row[2] for row in rows]))
+        self.report.pending += len(pending)
+        found = Found(stray_texts=[row for row in rows if row[2] not in pending])
+        for _chat_id, _number, message_id in found.stray_texts:
+            self.report.texts.add(f"message id {message_id}: its message is gone")
+        self.hand_on(found)
+
+    def hand_on(self, found: Found) -> None:
+        if self.mend and (found.texts or found.documents or found.stray_texts):
+            self.mend(found)
+
+
+def read_documents(bounds: dict[str, Any]) -> dict[int, Facts]:
+    """What Elasticsearch says."""
+    if "ids" in bounds:
+        return to_facts(search_documents({"terms": {"message_id": bounds["ids"]}}))
+    found: dict[int, Facts] = {}
+    low = bounds["low"]
+    while True:
+        hits = search_documents({"range": {"message_id": {"gt": low, "lte": bounds["high"]}}})
+        found |= to_facts(hits)
+        if len(hits) < PAGE:
+            return found
+        low = hits[-1]["sort"][0]
+
+
+def to_facts(hits: Sequence[dict[str, Any]]) -> dict[int, Facts]:
+    facts = {}
+    for hit in hits:
+        source = hit["_source"]
+        key = (source["chat_id"], source["number"], source["version"], source["digest"])
+        facts[int(hit["_id"])] = key
+    return facts
+
+
+def search_documents(query: dict[str, Any]) -> list[dict[str, Any]]:
+    """One page of documents by message id."""
+    response = client().search(
+        index=alias(),
+        query=query,
+        sort=[{"message_id": "asc"}],
+        size=PAGE,
+        track_total_hits=False,
+        allow_partial_search_results=False,
+    )
+    hits: list[dict[str, Any]] = response.body["hits"]["hits"]
+    return hits
+
+
+def differences(wanted: dict[int, Facts], found: dict[int, Facts]) -> dict[int, str]:
+    """What is wrong with what was found, by message id."""
+    wrong = {}
+    for message_id in wanted.keys() | found.keys():
+        want, have = wanted.get(message_id), found.get(message_id)
+        if want != have:
+            wrong[message_id] = describe(want, have)
+    return wrong
+
+
+def describe(want: Facts | None, have: Facts | None) -> str:
+    """A difference in words."""
+    if have is None:
+        return "missing"
+    if want is None:
+        return "its message is gone"
+    if want[:2] != have[:2]:
+        return f"number {have[1]} of chat {have[0]}, not {want[1]} of {want[0]}"
+    if want[2] != have[2]:
+        return f"version {have[2]}, not {want[2]}"
+    return "other text"

@@ -1,0 +1,131 @@
+"""Checks that no covered block lacks a gram of its messages, and mends those that do.
+
+A message whose block lacks a gram is in the table and in its text, and yet not found by
+PostgreSQL. A gram too many is allowed. The grams are compared in PostgreSQL, block by
+block: here there is never more than the text of one piece.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS, Report
+from crud_service.search.index.blocks import (
+    ANY_GRAM,
+    BLOCK,
+    gram_keys,
+    keys_of,
+    lock_chats,
+    read_piece,
+    rebuild_pieces,
+)
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Block = tuple[int, int]  # chat id, block
+
+PAGE = 500
+
+# The chats that have blocks, how many, and how many their messages make.
+READ_CHATS = """
+SELECT chat_id, blocks, coalesce(
+    (SELECT (max(number) + 63) / 64 FROM search_texts AS text WHERE text.chat_id = chat.chat_id), 0
+) FROM search_chats AS chat WHERE {where} AND blocks <> 0 ORDER BY chat_id LIMIT %s
+"""
+COUNT_MISSING = """
+SELECT count(*) FROM (
+    SELECT key COLLATE "C" FROM unnest(string_to_array(%(keys)s, E'\\n')) AS key
+    EXCEPT SELECT unnest(keys) FROM search_blocks
+    WHERE chat_id = %(chat_id)s AND block = %(block)s
+) AS missing
+WHERE NOT EXISTS (
+    SELECT FROM search_blocks
+    WHERE chat_id = %(chat_id)s AND block = %(block)s AND %(any_key)s = ANY (keys)
+)
+"""
+READ_NUMBERS = "SELECT number FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s"
+READ_TEXT = "SELECT marked FROM search_texts WHERE chat_id = %s AND number = %s"
+SET_BLOCKS = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
+
+
+def check_blocks(connection: Connection, report: Report, *, mend: bool) -> None:
+    """Look at every block; what lacks a gram is looked at again after a while, then mended."""
+    suspects: list[Block] = []
+    for chat_id, blocks, highest in read_chats(connection):
+        if not 0 <= blocks <= highest:
+            check_extent(connection, report, chat_id, mend=mend)
+        for block in lacking_blocks(connection, chat_id, min(blocks, highest)):
+            suspects.append((chat_id, block))
+            if len(suspects) >= SUSPECTS:
+                confirm(connection, report, suspects, mend=mend)
+                suspects = []
+    confirm(connection, report, suspects, mend=mend)
+
+
+def read_chats(connection: Connection) -> Iterator[tuple[int, int, int]]:
+    last = 0
+    query = READ_CHATS.format(where="chat_id > %s")
+    while rows := connection.execute(query, (last, PAGE)).fetchall():
+        yield from rows
+        last = rows[-1][0]
+
+
+def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: bool) -> None:
+    """Look, with the chat locked, whether it claims to be covered further than it goes."""
+    with connection.transaction():
+        lock_chats(connection, [chat_id])
+        query = READ_CHATS.format(where="chat_id = %s")
+        for _chat_id, blocks, highest in connection.execute(query, (chat_id, 1)).fetchall():
+            if not 0 <= blocks <= highest:
+                report.blocks.add(f"chat id {chat_id}: {blocks} blocks are covered of {highest}")
+                if mend:
+                    # What is below and has no row yet lacks its grams, and is mended for that.
+                    connection.execute(SET_BLOCKS, (highest, chat_id))
+
+
+def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterator[int]:
+    """The blocks of a chat that lack a gram, up to the last that is covered."""
+    start = 0
+    while start < blocks:
+        piece = read_piece(connection, chat_id, start, blocks)
+        for block, keys in piece.keys.items():
+            if is_lacking(connection, chat_id, block, keys):
+                yield block
+        start = piece.end
+
+
+def is_lacking(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
+    """Whether a block lacks one of the keys that it should have."""
+    (any_key,) = gram_keys(chat_id, [ANY_GRAM])
+    if not is_missing(connection, chat_id, block, keys):
+        return False
+    if keys != any_key:
+        return True
+    # Its messages have become long after it was covered: each brought its own grams.
+    bounds = (chat_id, block * BLOCK, (block + 1) * BLOCK)
+    for (number,) in connection.execute(READ_NUMBERS, bounds).fetchall():
+        row = connection.execute(READ_TEXT, (chat_id, number)).fetchone()
+        if row and is_missing(connection, chat_id, block, keys_of(chat_id, row[0])):
+            return True
+    return False
+
+
+def is_missing(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
+    (any_key,) = gram_keys(chat_id, [ANY_GRAM])
+    parameters = {"chat_id": chat_id, "block": block, "keys": keys, "any_key": any_key}
+    return bool(connection.execute(COUNT_MISSING, parameters).fetchall()[0][0])
+
+
+def confirm(connection: Connection, report: Report, suspects: list[Block], *, mend: bool) -> None:
+    """Record, and mend, the blocks that still lack a gram: one may have been made anew."""
+    if not suspects:
+        return
+    time.sleep(SETTLE_SECONDS)
+    for chat_id, block in suspects:
+        piece = read_piece(connection, chat_id, block, block + 1)
+        if any(is_lacking(connection, chat_id, block, keys) for keys in piece.keys.values()):
+            report.blocks.add(f"chat id {chat_id}: block {block} lacks grams of its messages")
+            if mend:
+                for _end in rebuild_pieces(connection, chat_id, block, block + 1):
+                    pass

@@ -1,0 +1,258 @@
+"""The indexer: drains the outbox into PostgreSQL's search, and the queue into Elasticsearch.
+
+The second runs in a thread beside the first: however long Elasticsearch
+takes to answer, or not to, searches in PostgreSQL are up to date.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from elasticsearch import ApiError, TransportError
+from redis import Redis, RedisError
+
+from crud_service.duties.lease import INDEXING, Lease, work_under
+from crud_service.duties.shutdown import is_asked_to_stop
+from crud_service.search.feed.bulk import IndexGone
+from crud_service.search.feed.outbox import index_batch
+from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
+from crud_service.search.feed.refold import refold_some
+from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# How often to look for changes that nobody rang for.
+LOOK_SECONDS = 1.0
+# A small batch is followed by a pause, in which the next one grows.
+SMALL_BATCH = 1000
+PAUSE_SECONDS = 0.02
+MAX_BACK_OFF_SECONDS = 1.0
+
+SOMETHING_CHANGED = "SELECT EXISTS (SELECT FROM search_outbox)"
+INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
+
+
+def index_pending(redis: Redis, woken_by: str = "") -> None:
+    """Index what waits until nothing is left, unless another worker is at it."""
+    keep_indexed(redis, Lease(redis, INDEXING), woken_by, stay=False)
+
+
+def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
+    """Index what changes for as long as the lease is ours and the worker runs.
+
+    An outage of PostgreSQL or Redis is not waited out: the sweep sends the next
+    task within a second.
+    """
+    try:
+        with connect() as connection:
+
+            def work() -> None:
+                stop_ringing(redis)
+                with feeding(woken_by) as feeder:
+                    index(redis, connection, lease, feeder, woken_by, stay=stay)
+
+            while work_under(lease, work) and not is_asked_to_stop():
+                pass
+    except (psycopg.Error, RedisError) as error:
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        logger.warning("indexing waits for a store", extra={"reason": reason})
+
+
+def connect() -> Connection:
+    """A connection to PostgreSQL of the caller's own."""
+    return psycopg.connect(
+        settings.DATABASE_URL,
+        autocommit=True,
+        connect_timeout=3,
+        application_name="indexer",
+        # The connection stays for weeks: a plan that was made while the tables were small
+        # must not outlive that.
+        prepare_threshold=None,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+        # The queues have no statistics: a bitmap scan would sort all that one application has
+        # waiting, where the index has the first of it in order. The keepalives are those of
+        # PostgreSQL's end, where a half-open link would hold locks.
+        options="-c jit=off -c enable_bitmapscan=off"
+        " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s"
+        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+    )
+
+
+def has_elasticsearch() -> bool:
+    return bool(settings.ELASTICSEARCH_URL)
+
+
+def index(
+    redis: Redis,
+    connection: Connection,
+    lease: Lease,
+    feeder: "Feeder",
+    woken_by: str,
+    *,
+    stay: bool,
+) -> None:
+    """Fold batch after batch, then wait for more, or leave when Elasticsearch has it all."""
+    changed, refold_by = True, 0.0
+    while not is_asked_to_stop() and lease.hold():
+        folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
+        if folded:
+            feeder.wake(woken_by)
+            log_batch("changes folded for search", folded, woken_by)
+        refolded = 0
+        # Beside a trickle of changes, and once a second beside a flood. What is fresh
+        # waits no longer than one piece takes.
+        if folded < SMALL_BATCH or time.monotonic() >= refold_by:
+            refolded = refold_some(connection, hand_on=has_elasticsearch())
+            refold_by = time.monotonic() + LOOK_SECONDS
+        if refolded:
+            feeder.wake(woken_by)
+            changed = True
+        elif folded:
+            if folded < SMALL_BATCH:
+                time.sleep(PAUSE_SECONDS)
+        elif stay:
+            rung = wait_for_ring(redis, LOOK_SECONDS)
+            if rung is not None:
+                woken_by = rung
+                feeder.wake(rung)
+            changed = rung is not None or is_true(connection, SOMETHING_CHANGED)
+        elif feeder.is_idle():
+            return
+        else:
+            time.sleep(PAUSE_SECONDS)
+
+
+def has_something_to_send(connection: Connection) -> bool:
+    """Whether documents wait, or an index is to be made for them."""
+    return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
+
+
+def is_true(connection: Connection, question: str) -> bool:
+    """The answer to a question of yes or no."""
+    return bool(connection.execute(question).fetchall()[0][0])
+
+
+class BackOff:
+    """When to ask Elasticsearch again after it failed, longer each time; one per process."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.until = 0.0
+
+    def failed(self) -> None:
+        self.seconds = min(MAX_BACK_OFF_SECONDS, self.seconds * 2 or 0.25)
+        self.until = time.monotonic() + self.seconds
+
+    def succeeded(self) -> None:
+        self.seconds = self.until = 0.0
+
+    def is_waiting(self) -> bool:
+        return self.remaining() > 0
+
+    def remaining(self) -> float:
+        """Seconds until Elasticsearch may be asked again."""
+        return max(0.0, self.until - time.monotonic())
+
+
+back_off = BackOff()
+
+
+class Feeder:
+    """Feeds Elasticsearch in a thread, woken by the indexer; looks once a second besides."""
+
+    def __init__(self, woken_by: str) -> None:
+        self._woken_by = woken_by
+        self._over = threading.Event()
+        self._idle = threading.Event()
+        # A ring without changes means that the index may be gone: the first look is there too.
+        self._rung = threading.Event()
+        self._rung.set()
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self, woken_by: str) -> None:
+        """Have it look at the queue and at Elasticsearch."""
+        self._woken_by = woken_by
+        self._rung.set()
+
+    def is_idle(self) -> bool:
+        """Whether there is nothing that it could send now."""
+        return not self._thread.is_alive() or (self._idle.is_set() and not self._rung.is_set())
+
+    def close(self) -> None:
+        """Wait for the end of the current batch."""
+        self._over.set()
+        self._rung.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                with connect() as connection:
+                    self._feed(connection)
+            except psycopg.Error as error:
+                reason = type(error).__name__
+                logger.warning("indexing waits for PostgreSQL", extra={"reason": reason})
+            except Exception:
+                # Whatever it was, nobody else feeds: the thread must live on.
+                logger.exception("feeding Elasticsearch failed")
+            self._idle.set()
+            self._over.wait(LOOK_SECONDS)
+
+    def _feed(self, connection: Connection) -> None:
+        look_at_index_from = 0.0
+        while not self._over.is_set():
+            self._idle.clear()
+            look_at_index = self._rung.is_set() and time.monotonic() >= look_at_index_from
+            self._rung.clear()
+            if look_at_index or has_something_to_send(connection):
+                look_at_index_from = time.monotonic() + LOOK_SECONDS
+                while feed_once(connection, self._woken_by) and not self._over.is_set():
+                    pass
+            self._idle.set()
+            self._rung.wait(back_off.remaining() or LOOK_SECONDS)
+
+
+@contextmanager
+def feeding(woken_by: str) -> Iterator[Feeder]:
+    """Run a feeder beside the block, where there is an Elasticsearch."""
+    feeder = Feeder(woken_by)
+    if has_elasticsearch():
+        feeder.start()
+    try:
+        yield feeder
+    finally:
+        feeder.close()
+
+
+def feed_once(connection: Connection, woken_by: str = "") -> bool:
+    """Send one batch, unless Elasticsearch failed a moment ago; whether there was one."""
+    if back_off.is_waiting():
+        return False
+    try:
+        sent = index_queued(connection)
+    except (ApiError, TransportError, IndexGone, Throttled) as error:
+        back_off.failed()
+        logger.warning("indexing waits for Elasticsearch", extra={"reason": type(error).__name__})
+        return False
+    back_off.succeeded()
+    if sent:
+        log_batch("documents sent to Elasticsearch", sent, woken_by)
+    return sent > 0
+
+
+def log_batch(what: str, entries: int, woken_by: str) -> None:
+    """One line for a batch, with the request that woke the indexer up."""
+    logger.info(what, extra={"entries": entries, "woken_by": woken_by})

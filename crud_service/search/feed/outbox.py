@@ -1,0 +1,189 @@
+"""The step from `messages` to `search_texts`: folds what changed, a bounded batch at a time.
+
+A batch is read without a lock, folded outside of any transaction, and written in
+one short transaction. What keeps it right, however many do it at once and wherever
+each of them is stopped:
+
+1. A change and its row in the outbox are committed together. A batch reads both in
+   one statement, so the text that it makes is at least as new as the rows it read.
+   A message that changes again has another row, with another id, which stays.
+2. The transaction first locks the batch's chats in `search_chats`, in the order of their
+   ids. All that is written of a chat (texts, blocks, what leaves the outbox) is written
+   under that lock, so each writer sees the whole of what the one before it did.
+3. It deletes exactly the rows that were read, by their ids, and hands on to `search_queue`
+   only those that it deleted itself: a change is handed on once.
+4. A text is written only over one that is not newer, by (message id, version), and only
+   while its message exists; it is removed only when its message does not. A reader that was
+   held up for long can therefore write nothing that is out of date: if the message is
+   deleted after the look, the row of that deletion is still in the outbox.
+5. Nothing in a batch can make it fail again and again: when a part is refused, the batch is
+   halved, and a single change that is refused goes to `search_failures` with its reason.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from crud_service.search.feed.fair import Turn, pick
+from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
+from crud_service.search.text.folding import mark
+from crud_service.search.text.texts import Text, columns
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+BATCH = 1000
+# Bytes of bodies; the last one may go beyond.
+BATCH_BYTES = 1_000_000
+
+READ = (
+    pick(
+        "search_outbox",
+        size="(SELECT octet_length(body) FROM messages WHERE messages.id = message_id)",
+    )
+    + """
+SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body
+FROM picked LEFT JOIN LATERAL (
+    SELECT version, body FROM messages WHERE messages.id = picked.message_id OFFSET 0
+) AS message ON true
+ORDER BY picked.chat_id, picked.number
+"""
+)
+
+STORE = """
+INSERT INTO search_texts (chat_id, number, message_id, version, marked)
+SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
+    AS given (chat_id, number, message_id, version, marked)
+WHERE EXISTS (SELECT FROM messages WHERE messages.id = given.message_id)
+ON CONFLICT (chat_id, number) DO UPDATE
+SET message_id = excluded.message_id, version = excluded.version, marked = excluded.marked
+WHERE (search_texts.message_id, search_texts.version) <= (excluded.message_id, excluded.version)
+"""
+
+REMOVE = """
+DELETE FROM search_texts USING unnest(%s::bigint[], %s::bigint[], %s::bigint[])
+    AS gone (chat_id, number, message_id)
+WHERE search_texts.chat_id = gone.chat_id AND search_texts.number = gone.number
+  AND search_texts.message_id = gone.message_id
+  AND NOT EXISTS (SELECT FROM messages WHERE messages.id = gone.message_id)
+"""
+
+FINISH = "DELETE FROM search_outbox WHERE id = ANY (%s)"
+HAND_ON = f"""
+WITH done AS ({FINISH} RETURNING application_id, message_id, chat_id, number, changed_at)
+INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)
+SELECT max(application_id), message_id, chat_id, number, min(changed_at)
+FROM done GROUP BY message_id, chat_id, number
+"""
+
+# From here on an index misses changes. Should there be an Elasticsearch again,
+# the indexer starts a new one.
+FORGET_INDEX = """
+UPDATE search_state
+SET index_format = 0, index_name = '', building = '', fill_chat = NULL, fill_number = NULL
+WHERE index_format <> 0 OR index_name <> '' OR building <> ''
+"""
+
+SET_ASIDE = """
+INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
+ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
+"""
+
+# What PostgreSQL raises because of what is written.
+REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
+turn = Turn("search_outbox")
+
+
+class Change(NamedTuple):
+    """A message that changed, with the outbox rows that say so; no version: it is gone."""
+
+    ids: list[int]
+    message_id: int
+    chat_id: int
+    number: int
+    version: int | None
+    body: str | None
+
+
+def index_batch(
+    connection: Connection, *, hand_on: bool, limit: int = BATCH, size: int = BATCH_BYTES
+) -> int:
+    """Fold one batch of what changed; tells how many changes were taken, 0 if none waits.
+
+    With `hand_on` the messages are queued for Elasticsearch in the same
+    transaction, so none can be in one and not in the other.
+    """
+    changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
+    if changes:
+        index_changes(connection, changes, hand_on=hand_on)
+    elif not hand_on:
+        connection.execute(FORGET_INDEX)
+    return sum(len(change.ids) for change in changes)
+
+
+def index_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
+    """Index all of them, but for those that are refused alone."""
+    try:
+        store_changes(connection, changes, hand_on=hand_on)
+    except Exception as error:
+        if isinstance(error, psycopg.Error) and not isinstance(error, REFUSALS):
+            raise  # PostgreSQL is unavailable, or out of resources: not for what was written
+        divide(connection, changes, error, hand_on=hand_on)
+
+
+def divide(
+    connection: Connection, changes: Sequence[Change], error: Exception, *, hand_on: bool
+) -> None:
+    """Try the halves of what was refused; set aside what is refused alone."""
+    if len(changes) > 1:
+        middle = len(changes) // 2
+        index_changes(connection, changes[:middle], hand_on=hand_on)
+        index_changes(connection, changes[middle:], hand_on=hand_on)
+        return
+    (change,) = changes
+    reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
+    logger.error("message %s cannot be indexed: %s", change.message_id, reason)
+    with connection.transaction():
+        connection.execute(SET_ASIDE, (change.message_id, reason))
+        connection.execute(FINISH, (change.ids,))
+
+
+def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
+    """Fold changes, given in the order of their keys, and write them in one transaction."""
+    texts = [text for text in map(to_text, changes) if text]
+    gone = [change for change in changes if change.version is None]
+    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+    with connection.transaction():
+        if not hand_on:
+            connection.execute(FORGET_INDEX)
+        covered = lock_chats(connection, list({change.chat_id for change in changes}))
+        store_texts(connection, texts)
+        late_keys.add(connection, covered)
+        remove_texts(connection, gone)
+        ids = [id for change in changes for id in change.ids]
+        connection.execute(HAND_ON if hand_on else FINISH, (ids,))
+    cover_long_chats(connection, {text.chat_id: text.number for text in texts}, covered)
+
+
+def to_text(change: Change) -> Text | None:
+    """The folded text of a message; None for one that is gone."""
+    if change.version is None or change.body is None:
+        return None
+    return Text(change.chat_id, change.number, change.message_id, change.version, mark(change.body))
+
+
+def store_texts(connection: Connection, texts: Sequence[Text]) -> None:
+    """Write texts; their chats are locked."""
+    if texts:
+        rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
+        connection.execute(STORE, columns(rows, 5))
+
+
+def remove_texts(connection: Connection, gone: Sequence[Change]) -> None:
+    """Forget messages that are no longer there; their chats are locked."""
+    if gone:
+        rows = [(change.chat_id, change.number, change.message_id) for change in gone]
+        connection.execute(REMOVE, columns(rows, 3))

@@ -1,0 +1,222 @@
+"""The step from `search_texts` to Elasticsearch: a bounded batch of the queue at a time.
+
+No transaction is open while Elasticsearch works. What keeps it right, however many
+do it at once and wherever each of them is stopped:
+
+1. The texts are read in the statement that reads the queue's rows, so they are at
+   least as new as those rows; a text that changes again has a row of its own, which stays.
+2. Which indexes there are is asked *after* that. An index that is created later is filled from
+   texts (`rebuild`, `start_over`) that are read later still, so it misses nothing.
+3. Documents have external versions: an older copy never replaces a newer one, and
+   what replaces a deleted message is refused for as long as Elasticsearch remembers
+   the deletion (`GC_DELETES`). So sending anything late, or twice, is harmless.
+4. Only then one short transaction deletes the rows that were read, by their ids. If it is
+   never reached, the batch is sent once more.
+5. Documents of changes that have waited for long are made searchable before their rows go: a search
+   of their chat, which PostgreSQL answers as long as they wait (see `messages`), would lose them
+   from sight until the next refresh otherwise.
+6. So are short documents at the pace of people, some times a second.
+7. A document that fails is put back, with the time of its change and with a time before which
+   it is not tried again. If others passed it is given up after MAX_ATTEMPTS; when all fail it
+   is not for what they are, and if they are many, nothing is moved and Throttled is raised.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from crud_service.search.feed.bulk import Outcome, write_documents
+from crud_service.search.feed.fair import Turn, pick
+from crud_service.search.feed.outbox import SET_ASIDE
+from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
+from crud_service.search.index.elasticsearch_index import find_indices
+from crud_service.search.text.texts import Text, columns
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+BATCH = 2000
+# Bytes of marked texts; a document has about four times as many.
+BATCH_BYTES = 2_000_000
+MAX_ATTEMPTS = 20
+# When so few fail together they are put back too, so that they delay only themselves.
+FEW = 50
+MAX_PAUSE_SECONDS = 4.0
+# Documents of so little text are made searchable at once, but no more often than this. The
+# index refreshes itself less often (`elasticsearch_index`), and finds nothing to do then.
+LITTLE_BYTES = 50_000
+REFRESH_SECONDS = 0.3
+
+DUE = "(not_before IS NULL OR not_before <= now())"
+READ = (
+    pick(
+        "search_queue",
+        size="(SELECT octet_length(marked) FROM search_texts AS text WHERE text.chat_id ="
+        " waiting.chat_id AND text.number = waiting.number)",
+        due=DUE,
+        more=", max(attempts) AS attempts",
+    )
+    + """
+SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.application_id,
+       picked.changed_at, picked.attempts, picked.changed_at < now() - interval '1 second',
+       text.version, text.marked,
+       EXISTS (SELECT FROM messages WHERE messages.id = picked.message_id)
+FROM picked LEFT JOIN LATERAL (
+    SELECT version, marked FROM search_texts
+    WHERE search_texts.chat_id = picked.chat_id AND search_texts.number = picked.number
+      AND search_texts.message_id = picked.message_id OFFSET 0
+) AS text ON true
+"""
+)
+# Locked in the order of their ids, so that two who send the same rows cannot deadlock; what
+# another one is deleting at this moment is done.
+FINISH = """
+DELETE FROM search_queue WHERE id = ANY (ARRAY(
+    SELECT id FROM search_queue WHERE id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
+))
+"""
+PUT_BACK = f"""
+WITH back AS (
+    SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::timestamptz[],
+                         %s::smallint[], %s::float8[])
+    AS back (application_id, message_id, chat_id, number, changed_at, attempts, pause)
+), done AS ({FINISH} RETURNING message_id)
+INSERT INTO search_queue
+    (application_id, message_id, chat_id, number, changed_at, attempts, not_before)
+SELECT application_id, message_id, chat_id, number, changed_at, attempts,
+       now() + pause * interval '1 second'
+FROM back WHERE message_id IN (SELECT message_id FROM done)
+"""
+IS_EMPTY = f"""
+SELECT NOT EXISTS (SELECT FROM search_queue WHERE {DUE})
+   AND NOT EXISTS (SELECT FROM search_state WHERE fill_chat IS NOT NULL)
+"""
+
+turn = Turn("search_queue")
+
+
+class Refreshes:
+    """Bounds how often documents are made searchable at once."""
+
+    def __init__(self) -> None:
+        self._refreshed_at = 0.0
+
+    def may_refresh(self) -> bool:
+        """Whether the last time is long enough ago; notes that it is now."""
+        now = time.monotonic()
+        if now - self._refreshed_at < REFRESH_SECONDS:
+            return False
+        self._refreshed_at = now
+        return True
+
+
+refreshes = Refreshes()
+
+
+class Throttled(Exception):
+    """Elasticsearch took nothing of a batch; it is still in the queue."""
+
+
+class Queued(NamedTuple):
+    """A message that waits for Elasticsearch, with its text if it has one."""
+
+    ids: list[int]
+    message_id: int
+    chat_id: int
+    number: int
+    application_id: int
+    changed_at: object
+    attempts: int
+    is_late: bool
+    version: int | None
+    marked: str | None
+    exists: bool
+
+
+def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_BYTES) -> int:
+    """Send one batch to Elasticsearch; tells how many changes were taken, 0 if none waits.
+
+    Raises Throttled, IndexGone, or what the client raises when Elasticsearch is unavailable.
+    """
+    queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
+    targets = find_targets(connection)
+    if queued:
+        settle(connection, queued, write_batch(targets, queued))
+    filled = fill_queue(connection)
+    return sum(len(entry.ids) for entry in queued) + filled
+
+
+def is_queue_empty(connection: Connection) -> bool:
+    """Whether nothing can be sent to Elasticsearch now."""
+    return bool(connection.execute(IS_EMPTY).fetchall()[0][0])
+
+
+def find_targets(connection: Connection) -> list[str]:
+    """The indexes to write to, those of ours: the alias's, and one that is being built.
+
+    Starts a new one if there is none that has had every change.
+    """
+    state, indices = read_state(connection), find_indices()
+    if not is_in_step(state, indices):
+        start_over(connection)
+        indices = find_indices()
+    return [index.name for index in state.own(indices)]
+
+
+def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
+    """Write what was read to every target.
+
+    A message that has no text, but exists, is about to be folded again, and queued with it.
+    """
+    gone = [entry.message_id for entry in queued if not entry.exists]
+    texts = [
+        Text(entry.chat_id, entry.number, entry.message_id, entry.version, entry.marked)
+        for entry in queued
+        if entry.exists and entry.version is not None and entry.marked is not None
+    ]
+    is_little = sum(len(text.marked) for text in texts) <= LITTLE_BYTES
+    is_late = any(entry.is_late for entry in queued)
+    refresh = is_late or (is_little and refreshes.may_refresh())
+    outcome = Outcome()
+    for index in targets:
+        outcome.add(write_documents(index, texts, gone, refresh=refresh))
+    return outcome
+
+
+def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -> None:
+    """Take out what is done, put back what is worth another try, set aside what is not."""
+    failed = [entry for entry in queued if entry.message_id in outcome.retry]
+    if len(failed) == len(queued) > FEW:
+        raise Throttled(f"{len(failed)} documents")
+    alone = len(failed) < len(queued)
+    again = []
+    for entry in failed:
+        if alone and entry.attempts + 1 >= MAX_ATTEMPTS:
+            outcome.refused[entry.message_id] = f"given up after {MAX_ATTEMPTS} attempts"
+        else:
+            again.append(entry)
+    kept = {entry.message_id for entry in again}
+    done = [id for entry in queued if entry.message_id not in kept for id in entry.ids]
+    with connection.transaction():
+        connection.execute(FINISH, (done,))
+        if again:
+            put_back(connection, again, counted=alone)
+        for message_id, reason in outcome.refused.items():
+            if message_id not in kept:
+                logger.error("Elasticsearch refused message %s: %s", message_id, reason)
+                connection.execute(SET_ASIDE, (message_id, reason))
+
+
+def put_back(connection: Connection, entries: Sequence[Queued], *, counted: bool) -> None:
+    """Let entries wait; each keeps the time of its change."""
+    rows = []
+    for entry in entries:
+        attempts = entry.attempts + counted
+        pause = min(MAX_PAUSE_SECONDS, 0.25 * 2 ** min(attempts, 10))
+        key = (entry.application_id, entry.message_id, entry.chat_id, entry.number)
+        rows.append((*key, entry.changed_at, attempts, pause))
+    ids = [id for entry in entries for id in entry.ids]
+    connection.execute(PUT_BACK, (*columns(rows, 7), ids))

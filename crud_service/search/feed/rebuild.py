@@ -1,0 +1,160 @@
+"""Builds a new index beside the old one, and swaps them, while everything runs.
+
+Each batch of the indexer goes to every index of ours there is, so the new one misses no
+change from its creation on, and it is filled from texts that are read after that; versions
+sort out what is written twice. An index that was not finished leaves the old one in place.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from elasticsearch import ApiError, TransportError
+
+from crud_service.search.feed.bulk import Outcome, write_documents
+from crud_service.search.feed.outbox import SET_ASIDE
+from crud_service.search.feed.start_over import REBUILD_LOCK, State, lock, read_state, refuse_others
+from crud_service.search.index.elasticsearch_index import (
+    INDEX_FORMAT,
+    client,
+    create_index,
+    find_indices,
+    new_index_name,
+    remove_index,
+    swap_alias,
+)
+from crud_service.search.text.texts import Text
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+PAGE = 2000
+PAGE_BYTES = 2_000_000
+ATTEMPTS = 8
+# One rebuild at a time. The other lock is held for a moment where an index is
+# started over, and may be waited for.
+ONE_REBUILD_LOCK = REBUILD_LOCK + 1
+
+# The inner rows are without their texts, which are read for those of the page alone.
+READ_PAGE = """
+WITH page AS MATERIALIZED (
+    SELECT chat_id, number,
+           sum(size) OVER (ORDER BY chat_id, number ROWS UNBOUNDED PRECEDING) - size AS before
+    FROM (
+        SELECT chat_id, number, octet_length(marked) AS size FROM search_texts
+        WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
+    ) AS sized
+)
+SELECT text.chat_id, text.number, text.message_id, text.version, text.marked,
+       (SELECT count(*) FROM page)
+FROM page CROSS JOIN LATERAL (
+    SELECT * FROM search_texts
+    WHERE search_texts.chat_id = page.chat_id AND search_texts.number = page.number OFFSET 0
+) AS text
+WHERE before < %s ORDER BY text.chat_id, text.number
+"""
+BEGIN = "UPDATE search_state SET building = %s"
+# Nothing, if changes were missed in the meantime (see `outbox.FORGET_INDEX`).
+FOLLOW = """
+UPDATE search_state
+SET index_format = %s, index_name = building, building = '', fill_chat = NULL, fill_number = NULL
+WHERE building = %s
+"""
+
+
+class RebuildRunning(Exception):
+    """Another rebuild is under way."""
+
+
+def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
+    """Build an index from `search_texts` and let the alias lead to it; gives its name.
+
+    `advance` receives how many messages each step took. Whatever ends this
+    early, the new index goes and the old one stays.
+    """
+    with rebuild_lock(connection):
+        state = read_state(connection)
+        refuse_others(state, find_indices())
+        remove_leftovers(state)
+        name = new_index_name()
+        try:
+            create_index(name, state.stack)
+            connection.execute(BEGIN, (name,))
+            fill_index(connection, name, advance)
+            client().indices.refresh(index=name)
+            swap_alias(name, [index.name for index in state.own(find_indices()) if index.aliased])
+        except BaseException:
+            remove_index(name)
+            raise
+        if not connection.execute(FOLLOW, (INDEX_FORMAT, name)).rowcount:
+            logger.warning("the rebuilt index missed changes and will be filled again")
+    return name
+
+
+@contextmanager
+def rebuild_lock(connection: Connection) -> Iterator[None]:
+    """Hold both locks; they end with the connection at the latest, even by kill -9."""
+    with lock(connection, ONE_REBUILD_LOCK) as ours:
+        if not ours:
+            raise RebuildRunning
+        connection.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
+        try:
+            yield
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
+
+
+def remove_leftovers(state: State) -> None:
+    """Remove indexes of ours that no alias leads to: a rebuild that was killed left them."""
+    for index in state.own(find_indices()):
+        if not index.aliased:
+            remove_index(index.name)
+
+
+def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:
+    """Write every text to an index, page by page."""
+    for page in read_pages(connection):
+        for message_id, reason in write_page(name, page).items():
+            logger.error("Elasticsearch refused message %s: %s", message_id, reason)
+            connection.execute(SET_ASIDE, (message_id, reason))
+        advance(len(page))
+
+
+def read_pages(connection: Connection) -> Iterator[list[Text]]:
+    """All texts in the order of their keys; no page holds a transaction open.
+
+    Ends with the first page that finds too few rows: what is written after that gets
+    to the index by itself, and reading on would never end while writes go on.
+    """
+    position = (0, 0)
+    while True:
+        rows = connection.execute(READ_PAGE, (*position, PAGE, PAGE_BYTES)).fetchall()
+        yield [Text(*row[:5]) for row in rows]
+        if not rows or (rows[0][5] < PAGE and len(rows) == rows[0][5]):
+            return
+        position = (rows[-1][0], rows[-1][1])
+
+
+def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
+    """Write a page, some documents or all of them again when Elasticsearch has its hands full.
+
+    Returns what it refused, with its reasons.
+    """
+    refused: dict[int, str] = {}
+    for attempt in range(ATTEMPTS):
+        try:
+            outcome = write_documents(name, page)
+        except (ApiError, TransportError):
+            if attempt == ATTEMPTS - 1:
+                raise
+            outcome = Outcome(retry={text.message_id for text in page})
+        refused |= outcome.refused
+        page = [text for text in page if text.message_id in outcome.retry]
+        if not page:
+            return refused
+        time.sleep(min(4.0, 0.25 * 2**attempt))
+    raise RuntimeError(f"Elasticsearch did not take {len(page)} documents of a page")

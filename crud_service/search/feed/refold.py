@@ -1,0 +1,224 @@
+"""Folds the stored texts again after an upgrade changed the folding (`TEXT_FORMAT`).
+
+The indexer does it a piece at a time, beside what is fresh. A piece is read and folded
+outside of any transaction, like a batch of the outbox, then written under the lock of its
+chats, and last the cursor in `search_refold` moves on from where it was read. So a kill
+repeats at most one piece, and two indexers at the same piece do no harm. A text that was
+written since it was read (another `xmin`) is left alone: that was done by the new rules.
+
+Only texts that fold to something else are written, and only those are queued for
+Elasticsearch. Their version stays the same, so an index that is being built must not
+receive an older copy after them: no piece is written during a rebuild. Searches go on;
+until the walk is through, a text that it has not reached is found by the old rules.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import psycopg
+
+from crud_service.search.feed.outbox import FORGET_INDEX
+from crud_service.search.feed.start_over import REBUILD_LOCK
+from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_pieces
+from crud_service.search.text.folding import TEXT_FORMAT, mark
+from crud_service.search.text.texts import columns
+
+logger = logging.getLogger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+PIECE_ROWS = 200
+PIECE_BYTES = 256_000
+# With this many documents of ours waiting for Elasticsearch, no more are added.
+MAX_QUEUED = 1000
+LOG_EVERY_SECONDS = 10.0
+
+FIND_WALK = """
+SELECT done_format, format, chat_id, number FROM search_refold
+WHERE done_format <> %s AND NOT (
+    %s AND EXISTS (SELECT FROM search_queue WHERE application_id = 0 OFFSET %s)
+)
+"""
+# Nothing, if another indexer was faster.
+MOVE_WALK = """
+UPDATE search_refold SET done_format = %s, format = %s, chat_id = %s, number = %s
+WHERE (done_format, format, chat_id, number) = (%s, %s, %s, %s)
+"""
+MAY_WRITE = "SELECT pg_try_advisory_xact_lock_shared(%s)"
+
+# At most so many rows, and the bodies in front of the last one are within the bound.
+READ_PIECE = """
+WITH rows AS MATERIALIZED (
+    SELECT chat_id, number, message_id, xmin::text AS stamp, marked FROM search_texts
+    WHERE (chat_id, number) > (%s, %s) ORDER BY chat_id, number LIMIT %s
+), piece AS (
+    SELECT rows.*, messages.version, messages.body, sum(coalesce(octet_length(messages.body), 0))
+        OVER (ORDER BY rows.chat_id, rows.number ROWS UNBOUNDED PRECEDING
+              EXCLUDE CURRENT ROW) AS bytes_before
+    FROM rows LEFT JOIN messages ON messages.id = rows.message_id
+)
+SELECT chat_id, number, message_id, stamp, marked, version, body FROM piece
+WHERE coalesce(bytes_before, 0) < %s ORDER BY chat_id, number
+"""
+UPDATE_TEXTS = """
+UPDATE search_texts AS text SET marked = new.marked, version = new.version
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::int[], %s::text[])
+    AS new (chat_id, number, stamp, version, marked)
+WHERE text.chat_id = new.chat_id AND text.number = new.number AND text.xmin = new.stamp::xid
+RETURNING text.message_id, text.chat_id, text.number
+"""
+HAND_ON = """
+INSERT INTO search_queue (message_id, chat_id, number, changed_at)
+SELECT message_id, chat_id, number, now()
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS changed (message_id, chat_id, number)
+"""
+FIND_SCATTERED_BLOCKS = """
+SELECT passed.chat_id, passed.block
+FROM unnest(%s::bigint[], %s::bigint[]) AS passed (chat_id, block)
+WHERE 1 < (
+    SELECT count(*) FROM search_blocks AS covered
+    WHERE covered.chat_id = passed.chat_id AND covered.block = passed.block
+)
+"""
+
+
+class Walk(NamedTuple):
+    """The row of `search_refold`."""
+
+    done_format: int
+    format: int
+    chat_id: int
+    number: int
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Where to go on: at the beginning, if the walk was by another format."""
+        return (self.chat_id, self.number) if self.format == TEXT_FORMAT else (0, 0)
+
+
+class Stored(NamedTuple):
+    """A stored text, and its message as it is now; without a body if it is gone."""
+
+    chat_id: int
+    number: int
+    message_id: int
+    stamp: str
+    marked: str
+    version: int | None
+    body: str | None
+
+
+class Changed(NamedTuple):
+    """A text that folds to something else now."""
+
+    chat_id: int
+    number: int
+    stamp: str
+    version: int | None
+    marked: str
+
+
+def refold_some(connection: Connection, *, hand_on: bool) -> int:
+    """Fold one piece of the stored texts again; returns how many texts were looked at.
+
+    0 when all are done, or during a rebuild. With `hand_on` Elasticsearch follows, and
+    the walk waits for it when it lags behind.
+    """
+    found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, MAX_QUEUED)).fetchone()
+    if found is None:
+        return 0
+    walk = Walk(*found)
+    parameters = (*walk.position, PIECE_ROWS, PIECE_BYTES)
+    rows = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
+    if not write_piece(connection, fold(rows), hand_on=hand_on):
+        return 0
+    if rows:
+        join_blocks(connection, {walk.position, *(row[:2] for row in rows)})
+        after = Walk(walk.done_format, TEXT_FORMAT, rows[-1].chat_id, rows[-1].number)
+    else:
+        after = Walk(TEXT_FORMAT, TEXT_FORMAT, *walk.position)
+    connection.execute(MOVE_WALK, (*after, *walk))
+    progress.log(len(rows), is_done=not rows)
+    return len(rows)
+
+
+def fold(rows: Sequence[Stored]) -> list[Changed]:
+    """The texts that fold to something else than what is stored."""
+    folded = [(row, mark(row.body)) for row in rows if row.body is not None]
+    return [
+        Changed(row.chat_id, row.number, row.stamp, row.version, marked)
+        for row, marked in folded
+        if marked != row.marked
+    ]
+
+
+def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bool) -> bool:
+    """Write texts, their grams and their places in the queue; False during a rebuild."""
+    if not texts:
+        return True
+    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+    with connection.transaction():
+        if not connection.execute(MAY_WRITE, (REBUILD_LOCK,)).fetchall()[0][0]:
+            return False
+        if not hand_on:
+            connection.execute(FORGET_INDEX)
+        covered = lock_chats(connection, list({text.chat_id for text in texts}))
+        changed = connection.execute(UPDATE_TEXTS, columns(texts, 5)).fetchall()
+        late_keys.add(connection, covered)
+        if hand_on:
+            connection.execute(HAND_ON, columns(changed, 3))
+    return True
+
+
+def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
+    """Make one row again of blocks that have several by now."""
+    blocks = sorted({(chat_id, block_of(number)) for chat_id, number in passed})
+    scattered = connection.execute(FIND_SCATTERED_BLOCKS, columns(blocks, 2)).fetchall()
+    for chat_id, block in scattered:
+        for _end in rebuild_pieces(connection, chat_id, block, block + 1):
+            pass
+
+
+class Progress:
+    """Says in the log how far the walk is: at its start, at its end and now and then between."""
+
+    def __init__(self) -> None:
+        self._texts = 0
+        self._logged_at: float | None = None
+
+    def log(self, texts: int, *, is_done: bool) -> None:
+        self._texts += texts
+        now = time.monotonic()
+        if is_done:
+            self._say("all texts are folded by the rules of this version")
+            self._texts, self._logged_at = 0, None
+        elif self._logged_at is None or now - self._logged_at >= LOG_EVERY_SECONDS:
+            self._say("folding texts again")
+            self._logged_at = now
+
+    def _say(self, what: str) -> None:
+        logger.info(what, extra={"entries": self._texts, "text_format": TEXT_FORMAT})
+
+
+progress = Progress()
+
+_IS_OUTDATED = f"""
+walk.done_format <> {TEXT_FORMAT} AND (text.chat_id, text.number) > (
+    CASE WHEN walk.format = {TEXT_FORMAT} THEN walk.chat_id ELSE 0 END,
+    CASE WHEN walk.format = {TEXT_FORMAT} THEN walk.number ELSE 0 END
+)
+"""
+# How many texts are still to be looked at, counted up to a bound.
+COUNT_OUTDATED = f"""
+(SELECT count(*) FROM search_refold AS walk CROSS JOIN LATERAL (
+    SELECT FROM search_texts AS text WHERE {_IS_OUTDATED}
+    ORDER BY text.chat_id, text.number LIMIT %d
+) AS outdated)
+"""
+# Which of some messages have a text that is still to be looked at.
+FIND_OUTDATED = f"""
+SELECT messages.id FROM search_refold AS walk, messages JOIN search_texts AS text
+  ON text.chat_id = messages.chat_id AND text.number = messages.number
+WHERE messages.id = ANY (%(ids)s) AND {_IS_OUTDATED}
+"""

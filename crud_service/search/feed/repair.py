@@ -1,0 +1,69 @@
+"""Mends what `check` found: takes away what is wrong and has it indexed again."""
+
+import time
+from typing import Any
+
+import psycopg
+
+from crud_service.search.feed.bulk import delete_documents
+from crud_service.search.feed.check import Found
+from crud_service.search.index.blocks import lock_chats
+from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
+from crud_service.search.text.texts import columns
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+TICK_SECONDS = 0.5
+
+FIND_CHATS = "SELECT DISTINCT chat_id FROM messages WHERE id = ANY (%s)"
+FORGET_TEXTS = """
+DELETE FROM search_texts USING messages
+WHERE messages.id = ANY (%s)
+  AND search_texts.chat_id = messages.chat_id AND search_texts.number = messages.number
+"""
+FORGET_STRAY_TEXTS = """
+DELETE FROM search_texts
+USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS stray (chat_id, number, message_id)
+WHERE search_texts.chat_id = stray.chat_id AND search_texts.number = stray.number
+  AND search_texts.message_id = stray.message_id
+"""
+# As application 0, which has a share of its own: what is mended holds up nobody.
+ENQUEUE = """
+INSERT INTO search_outbox (message_id, chat_id, number)
+SELECT messages.id, messages.chat_id, messages.number FROM messages
+WHERE messages.id = ANY (%s)
+   OR (messages.chat_id, messages.number) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
+ORDER BY messages.id
+"""
+FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
+
+
+def repair(connection: Connection, found: Found) -> None:
+    """Remove the texts and documents that differ, and put their messages into the outbox."""
+    ids = sorted(found.texts.keys() | found.documents.keys())
+    if found.documents:
+        forget_documents(sorted(found.documents))
+    chats, numbers, stray_ids = columns(found.stray_texts, 3)
+    with connection.transaction():
+        # Whoever writes a chat's texts holds its lock (see `outbox`).
+        found_in = {row[0] for row in connection.execute(FIND_CHATS, (ids,))}
+        lock_chats(connection, list(found_in.union(key[0] for key in found.stray_texts)))
+        connection.execute(FORGET_TEXTS, (sorted(found.texts),))
+        connection.execute(FORGET_STRAY_TEXTS, (chats, numbers, stray_ids))
+        connection.execute(FORGET_FAILURES, (ids,))
+        connection.execute(ENQUEUE, (ids, chats, numbers))
+
+
+def forget_documents(message_ids: list[int]) -> None:
+    """Delete documents in such a way that any version of them may come back."""
+    index = alias()
+    client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
+    try:
+        delete_documents(index, message_ids)
+        # A deleted document keeps its version until a refresh forgets it. Elasticsearch
+        # looks at a clock that ticks five times a second: what was deleted within the
+        # tick of the refresh is not forgotten.
+        time.sleep(TICK_SECONDS)
+        client().indices.refresh(index=index)
+    finally:
+        client().indices.put_settings(index=index, settings={"gc_deletes": GC_DELETES})

@@ -1,0 +1,1 @@
+"""What the feed writes and queries read: blocks in PostgreSQL, the index in Elasticsearch."""

@@ -1,0 +1,226 @@
+"""Blocks: how PostgreSQL finds parts of any length inside the words of a long chat.
+
+64 messages in a row share one row of `search_blocks` with every gram that they
+hold, in a GIN index: a third of the entries that an index of every message
+would have, and parts of one or two letters can be looked up as well. Only
+chats that are long have blocks, and the newest messages of a chat have none
+yet: reading those through is faster than any index.
+
+A row may promise grams that its messages no longer hold, since candidates are
+read anyway. It must never lack one. So a process that writes the texts of a chat, or its
+blocks, first locks the chat's row in `search_chats`, several in the order of their
+ids. Grams are cut before that: under the lock it is only looked at what has
+changed since the texts were read (another `xmin`), and that is cut anew.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from crud_service.search.text.folding import RUN_SEPARATOR
+from crud_service.search.text.grams import all_grams
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+BLOCK = 64
+# When this many blocks of a chat are not covered, all but the newest few become so.
+UNCOVERED_MAX = 24
+UNCOVERED_MIN = 8
+# A block of books instead of messages would have millions of grams: it gets the
+# empty one, which every search of the chat looks up as well, and is read through.
+MAX_BYTES = 400_000
+ANY_GRAM = ""
+# At most so much is read, cut and written at a time.
+PIECE_BLOCKS = 16
+PIECE_BYTES = 1_000_000
+# So that a chat with a lot to cover does not hold up the others.
+PIECES_AT_ONCE = 4
+
+Row = tuple[int, int, str]  # chat id, number, marked text
+
+INSERT_CHATS = """
+INSERT INTO search_chats (chat_id, blocks)
+SELECT chat_id, 0 FROM unnest(%s::bigint[]) AS chat_id ORDER BY chat_id
+ON CONFLICT DO NOTHING
+"""
+FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%s)"
+LOCK_CHATS = f"{FIND_CHATS} ORDER BY chat_id FOR NO KEY UPDATE"
+COVER_CHAT = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
+
+MEASURE_BLOCKS = """
+SELECT (number - 1) / 64, sum(octet_length(marked)) FROM search_texts
+WHERE chat_id = %s AND number > %s AND number <= %s GROUP BY 1 ORDER BY 1
+"""
+READ_STAMPS = """
+SELECT number, xmin::text FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s
+"""
+READ_TEXTS = """
+SELECT number, xmin::text, CASE WHEN (number - 1) / 64 = ANY (%s) THEN marked END
+FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s
+"""
+READ_CHANGED = "SELECT number, marked FROM search_texts WHERE chat_id = %s AND number = ANY (%s)"
+INSERT_BLOCKS = """
+INSERT INTO search_blocks (chat_id, block, keys)
+SELECT chat_id, block, string_to_array(keys, E'\\n')
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS rows (chat_id, block, keys)
+"""
+DELETE_BLOCKS = "DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AND block < %s"
+
+
+def block_of(number: int) -> int:
+    """The block that a message belongs to, counted from 0."""
+    return (number - 1) // BLOCK
+
+
+def lock_chats(connection: Connection, chat_ids: Sequence[int]) -> dict[int, int]:
+    """Lock chats until the transaction ends; tells how many blocks of each are covered."""
+    ordered = sorted(chat_ids)
+    connection.execute(INSERT_CHATS, (ordered,))
+    return dict(connection.execute(LOCK_CHATS, (ordered,)).fetchall())
+
+
+class LateKeys:
+    """The keys of messages whose block may have been covered before they came.
+
+    They are cut for the blocks that are covered now, and for the few that another
+    indexer covers before `add` has the lock, there.
+    """
+
+    def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        chats = list({chat_id for chat_id, _number, _marked in rows})
+        covered: dict[int, int] = dict(connection.execute(FIND_CHATS, (chats,)).fetchall())
+        self._rows = rows
+        self._keys = {row[:2]: keys_of(row[0], row[2]) for row in late(rows, covered)}
+
+    def add(self, connection: Connection, covered: dict[int, int]) -> None:
+        """Add the keys to the blocks; the chats are locked, and covered as far as told."""
+        blocks = [
+            (chat_id, block_of(number), self._keys.get((chat_id, number)) or keys_of(chat_id, text))
+            for chat_id, number, text in late(self._rows, covered)
+        ]
+        insert_blocks(connection, blocks)
+
+
+def late(rows: Sequence[Row], covered: dict[int, int]) -> list[Row]:
+    """The rows in blocks that are covered."""
+    return [row for row in rows if block_of(row[1]) < covered.get(row[0], 0)]
+
+
+def cover_long_chats(
+    connection: Connection, highest: dict[int, int], covered: dict[int, int]
+) -> None:
+    """Cover the chats that have become long, given the highest number written to each.
+
+    What is not finished, because it is much or because the process ends, is left for the
+    chat's next message.
+    """
+    for chat_id, number in highest.items():
+        end = block_of(number) - UNCOVERED_MIN
+        start = covered.get(chat_id, 0)
+        if end - start >= UNCOVERED_MAX - UNCOVERED_MIN:
+            for _ in range(PIECES_AT_ONCE):
+                if start < end:
+                    start = cover_piece(connection, chat_id, start, end)
+
+
+def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> int:
+    """Cover blocks from `start` on; tells how far the chat is covered now."""
+    piece = read_piece(connection, chat_id, start, end)
+    with connection.transaction():
+        blocks = lock_chats(connection, [chat_id])[chat_id]
+        if blocks != start:
+            return max(blocks, start + 1)  # another indexer has done it
+        write_piece(connection, piece)
+        connection.execute(COVER_CHAT, (piece.end, chat_id))
+    return piece.end
+
+
+def rebuild_pieces(connection: Connection, chat_id: int, start: int, end: int) -> Iterator[int]:
+    """Make the blocks from `start` to before `end` anew; yields after each piece."""
+    while start < end:
+        piece = read_piece(connection, chat_id, start, end)
+        with connection.transaction():
+            lock_chats(connection, [chat_id])
+            connection.execute(DELETE_BLOCKS, (chat_id, piece.start, piece.end))
+            write_piece(connection, piece)
+        start = piece.end
+        yield start
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Blocks from `start` to before `end`, with their keys, as the texts were when read."""
+
+    chat_id: int
+    start: int
+    end: int
+    keys: dict[int, str]
+    stamps: dict[int, str]  # by number: the transaction that wrote the text
+
+    @property
+    def bounds(self) -> tuple[int, int, int]:
+        return self.chat_id, self.start * BLOCK, self.end * BLOCK
+
+
+def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Piece:
+    """Read the texts of a few blocks and cut their keys."""
+    end = min(end, start + PIECE_BLOCKS)
+    bounds = (chat_id, start * BLOCK, end * BLOCK)
+    readable, total = [], 0
+    keys = {}
+    for block, size in connection.execute(MEASURE_BLOCKS, bounds).fetchall():
+        if size > MAX_BYTES:
+            keys[block] = join_keys(chat_id, {ANY_GRAM})
+        elif total and total + size > PIECE_BYTES:
+            end = block
+            break
+        else:
+            readable.append(block)
+            total += size
+    keys = {block: found for block, found in keys.items() if block < end}
+    bounds = (chat_id, start * BLOCK, end * BLOCK)
+    rows = connection.execute(READ_TEXTS, (readable, *bounds)).fetchall()
+    texts: dict[int, list[str]] = {}
+    for number, _stamp, marked in rows:
+        if marked is not None:
+            texts.setdefault(block_of(number), []).append(marked)
+    keys |= {block: keys_of(chat_id, RUN_SEPARATOR.join(found)) for block, found in texts.items()}
+    # A text that came after its block was measured is not read: it has no stamp either.
+    stamps = {row[0]: row[1] for row in rows if row[2] is not None or block_of(row[0]) in keys}
+    return Piece(chat_id, start, end, keys, stamps)
+
+
+def write_piece(connection: Connection, piece: Piece) -> None:
+    """Write the rows of a piece's blocks, and of what changed since it was read; under the lock."""
+    chat_id = piece.chat_id
+    insert_blocks(connection, [(chat_id, block, keys) for block, keys in piece.keys.items()])
+    stamps: dict[int, str] = dict(connection.execute(READ_STAMPS, piece.bounds).fetchall())
+    changed = [number for number, stamp in stamps.items() if piece.stamps.get(number) != stamp]
+    for start in range(0, len(changed), BLOCK):
+        numbers = changed[start : start + BLOCK]
+        rows = connection.execute(READ_CHANGED, (chat_id, numbers)).fetchall()
+        late_blocks = [(chat_id, block_of(number), keys_of(chat_id, text)) for number, text in rows]
+        insert_blocks(connection, late_blocks)
+
+
+def insert_blocks(connection: Connection, rows: Sequence[tuple[int, int, str]]) -> None:
+    """Write rows of blocks: chat id, block, joined keys."""
+    if rows:
+        connection.execute(INSERT_BLOCKS, tuple(map(list, zip(*rows, strict=True))))
+
+
+def keys_of(chat_id: int, text: str) -> str:
+    """The keys of a text, joined."""
+    return join_keys(chat_id, all_grams(text))
+
+
+def join_keys(chat_id: int, grams: set[str]) -> str:
+    return RUN_SEPARATOR.join(gram_keys(chat_id, grams))
+
+
+def gram_keys(chat_id: int, grams: set[str] | list[str]) -> list[str]:
+    """Grams as the keys of one chat."""
+    prefix = f"{chat_id}:"
+    return [prefix + gram for gram in grams]

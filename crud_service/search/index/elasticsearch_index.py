@@ -1,0 +1,166 @@
+"""The index in Elasticsearch: its mapping, its names, its owner, and the client that reaches it.
+
+Several stacks may share an Elasticsearch. Searches go to an alias, `SEARCH_INDEX`, which
+leads to one index, `<SEARCH_INDEX>-<time>-<random>`. The mapping of an index names the
+stack that created it (`_meta.stack`, from `search_state`), and no other stack writes to it or
+removes it. An alias that leads to somebody else's index is left alone: there can be
+only one write index behind an alias, so of two stacks with one name one is refused.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from elasticsearch import Elasticsearch
+
+from crud_service.search.index.http_node import HttpNode
+
+# Behind the prefix. A prefix cannot end like this (see `settings`), so no stack's
+# indexes look like those of a stack with a longer prefix.
+NAME_SUFFIX = re.compile(r"-\d{14}-[0-9a-f]{4}")
+
+# Raise it with every change to the mapping or to the documents: the index is
+# then started over by itself.
+INDEX_FORMAT = 2
+
+SEARCH_TIMEOUT_SECONDS = 1.0
+WRITE_TIMEOUT_SECONDS = 30.0
+
+# Everything is looked up in terms that Python cut (see `documents`), so all
+# that Elasticsearch's analysis does is to split them at white space.
+# `_source` leaves them out: an index is never filled from another one.
+MAPPING: dict[str, Any] = {
+    "dynamic": "strict",
+    "_source": {"excludes": ["grams", "letters"]},
+    "properties": {
+        "chat": {"type": "keyword", "doc_values": False},
+        "chat_id": {"type": "long", "index": False},
+        "number": {"type": "long", "index": False},
+        "message_id": {"type": "long"},
+        "version": {"type": "long", "index": False, "doc_values": False},
+        "digest": {"type": "keyword", "index": False, "doc_values": False},
+        # In order, with positions: consecutive grams are a part of three letters or more.
+        "grams": {"type": "text", "analyzer": "whitespace", "norms": False},
+        # Grams of one or two letters, where only their presence counts.
+        "letters": {
+            "type": "text",
+            "analyzer": "whitespace",
+            "norms": False,
+            "index_options": "docs",
+        },
+    },
+}
+
+GC_DELETES = "1h"
+
+# Sorted like a page of a chat, so that a search ends as soon as its page is
+# full. An explicit refresh interval keeps idle shards refreshing: without one
+# the first search after an idle while would wait for, or miss, the newest.
+SETTINGS: dict[str, Any] = {
+    "number_of_shards": 1,
+    "refresh_interval": "500ms",
+    # How long the version of a deleted document is remembered: a sender that was frozen
+    # with an older copy in its hands must not bring it back.
+    "gc_deletes": GC_DELETES,
+    # A search looks into each segment, so a few large ones are worth more merging: with
+    # the defaults a million messages lay in 30 segments, and a search took half as long again.
+    "merge.policy.floor_segment": "64mb",
+    "merge.policy.segments_per_tier": 4,
+    "sort.field": ["chat_id", "number"],
+    "sort.order": ["asc", "desc"],
+}
+
+
+@cache
+def client() -> Elasticsearch:
+    """The client: one node or load balancer, asked once, with no retries of its own."""
+    return Elasticsearch(
+        settings.ELASTICSEARCH_URL,
+        request_timeout=WRITE_TIMEOUT_SECONDS,
+        max_retries=0,
+        retry_on_timeout=False,
+        node_class=HttpNode,
+    )
+
+
+def close_client() -> None:
+    """Close the client's connections; the next use opens new ones."""
+    if client.cache_info().currsize:
+        client().close()
+        client.cache_clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index with our prefix, no matter which stack made it."""
+
+    name: str
+    stack: str | None  # None: made by a version that did not write it down
+    index_format: int
+    aliased: bool
+
+
+def alias() -> str:
+    """The alias that searches use."""
+    return str(settings.SEARCH_INDEX)
+
+
+def new_index_name() -> str:
+    """A name for an index, that sorts by the time it was made."""
+    return f"{alias()}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def is_index_name(name: str) -> bool:
+    """Whether an index with this name is one of the prefix, and not of a longer one."""
+    return name.startswith(alias()) and bool(NAME_SUFFIX.fullmatch(name[len(alias()) :]))
+
+
+def create_index(name: str, stack: str) -> None:
+    """Make an empty index that no alias leads to."""
+    meta = {"stack": stack, "format": INDEX_FORMAT}
+    client().indices.create(
+        index=name,
+        mappings={"_meta": meta, **MAPPING},
+        settings={
+            "index": {**SETTINGS, "number_of_replicas": settings.ELASTICSEARCH_REPLICAS},
+        },
+        wait_for_active_shards=1,
+    )
+
+
+def swap_alias(new: str, old: Sequence[str]) -> None:
+    """Let the alias lead to another index, and remove the old one, in one atomic step.
+
+    Elasticsearch refuses it while an index that is not removed is behind the alias.
+    """
+    removals = [{"remove_index": {"index": index}} for index in old]
+    client().indices.update_aliases(
+        actions=[{"add": {"index": new, "alias": alias(), "is_write_index": True}}, *removals]
+    )
+
+
+def remove_index(name: str) -> None:
+    """Remove an index if it is there."""
+    client().indices.delete(index=name, ignore_unavailable=True)
+
+
+def find_indices() -> list[Index]:
+    """Every index of our prefix or behind our alias, those of other stacks included."""
+    found = client().indices.get(
+        index=f"{alias()},{alias()}-*", ignore_unavailable=True, features="aliases,mappings"
+    )
+    indices = [read_index(name, body) for name, body in found.body.items()]
+    return sorted(
+        (index for index in indices if index.aliased or is_index_name(index.name)),
+        key=lambda index: index.name,
+    )
+
+
+def read_index(name: str, body: dict[str, Any]) -> Index:
+    meta = body.get("mappings", {}).get("_meta", {})
+    return Index(name, meta.get("stack"), meta.get("format", 0), alias() in body["aliases"])

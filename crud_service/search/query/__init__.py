@@ -1,0 +1,1 @@
+"""Searches, by Elasticsearch or by PostgreSQL."""

@@ -1,0 +1,46 @@
+"""Cursors: where the next page of a search begins, signed so that only we make them."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from crud_service.search.query.plan import Hit
+from crud_service.search.text.folding import Part
+from web.problems import ValidationFailed
+
+_POSITION = struct.Struct(">Hq")
+_SIGNATURE_BYTES = 8
+
+
+def encode_cursor(hit: Hit, scope: bytes) -> str:
+    """The cursor that continues behind a hit, in one scope."""
+    position = _POSITION.pack(hit.rank, hit.number)
+    return base64.urlsafe_b64encode(position + sign(position, scope)).decode()
+
+
+def decode_cursor(cursor: str, scope: bytes) -> Hit:
+    """The hit that a cursor continues behind; raises 422 for one not given out for this scope."""
+    try:
+        data = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
+        position = data[: _POSITION.size]
+        if hmac.compare_digest(data[_POSITION.size :], sign(position, scope)):
+            return Hit(*_POSITION.unpack(position))
+    except (ValueError, binascii.Error, struct.error):
+        pass
+    raise ValidationFailed("cursor", "Must be the cursor of a page of this same search.")
+
+
+def search_scope(chat_id: int, parts: Sequence[Part], sort: str) -> bytes:
+    """What a cursor belongs to: another chat, keyword or order needs another one."""
+    forms = (one.inside for part in parts for one in part.readings)
+    return "\n".join([str(chat_id), sort, *forms]).encode()
+
+
+def sign(position: bytes, scope: bytes) -> bytes:
+    key = b"search cursor" + settings.SECRET_KEY.encode()
+    return hmac.digest(key, position + scope, hashlib.sha256)[:_SIGNATURE_BYTES]

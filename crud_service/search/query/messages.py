@@ -1,0 +1,86 @@
+"""What a search needs of the stored rows: the chat it is in, and the messages it found."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+
+from crud_service.chat.list_queries import CHUNK_BYTES
+from crud_service.chat.reading import MESSAGE_JSON
+from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Elasticsearch can be asked when it has an index that had every change, and nothing of
+# this chat has waited to get there for longer than a searcher should have to.
+FIND_CHAT = """
+SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
+    SELECT FROM search_queue AS waiting
+    WHERE waiting.chat_id = chat.id AND waiting.changed_at < now() - interval '1500 milliseconds'
+) AND EXISTS (SELECT FROM search_state WHERE index_format = %s)
+FROM applications AS application
+JOIN chats AS chat ON chat.application_id = application.id AND chat.number = %s
+LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
+WHERE application.access_token = %s
+"""
+
+# The messages found, up to the one with which their texts reach CHUNK_BYTES: the position of
+# that one, whether it was reached, and the messages, one a line (row_to_json writes no line ends).
+# octet_length() looks at no more of a long text than its head.
+FIND_PIECE = f"""
+SELECT max(x.position), sum(octet_length(x.body)) >= {CHUNK_BYTES},
+    string_agg({MESSAGE_JSON}, E'\\n' ORDER BY x.position)
+FROM (
+    SELECT x.*, hit.position,
+        sum(octet_length(x.body)) OVER (ORDER BY hit.position) - octet_length(x.body)
+            AS bytes_before
+    FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
+    JOIN messages x ON x.chat_id = %s AND x.number = hit.number
+) x WHERE x.bytes_before < {CHUNK_BYTES}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedChat:
+    """A chat, how many of its blocks are covered, and whether Elasticsearch is up to date."""
+
+    chat_id: int
+    blocks: int
+    index_is_fresh: bool
+
+
+def find_chat(connection: Connection, access_token: str, number: int) -> SearchedChat | None:
+    """The chat of a path, if there is one."""
+    row = connection.execute(FIND_CHAT, (INDEX_FORMAT, number, access_token)).fetchone()
+    return SearchedChat(*row) if row else None
+
+
+class Piece(NamedTuple):
+    """Some of the messages of a page, one a line, and how many of its hits they account for."""
+
+    messages: bytes
+    taken: int
+
+
+def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[Piece]:
+    """Messages as JSON in the order asked for, in pieces; absent ones are left out.
+
+    The connection is one of the API's path, where text comes as bytes.
+    """
+    taken, is_more = 0, bool(numbers)
+    while is_more:
+        row = connection.execute(FIND_PIECE, (_array(numbers[taken:]), chat_id)).fetchone()
+        position, is_more, messages = row or (None, False, None)
+        if messages is None:
+            break
+        taken += position
+        yield Piece(messages, taken if is_more else len(numbers))
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """Numbers as PostgreSQL writes an array.
+
+    psycopg's way from a list of Python's takes longer than finding a message.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -1,0 +1,176 @@
+"""Finds the messages of a chat that match, in PostgreSQL.
+
+A short chat is read through. In a long one the blocks that can hold a match
+are looked up by their grams, the newest messages, which no block covers yet,
+are candidates anyway, and candidates are read in order until the page is full.
+`strpos` decides: it knows no pattern, so there is nothing to escape.
+"""
+
+from collections.abc import Sequence
+from itertools import islice, product
+from typing import Any
+
+import psycopg
+
+from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
+from crud_service.search.query.plan import Hit, Level, Plan, forms
+from crud_service.search.text.folding import RUN_SEPARATOR, Part
+from crud_service.search.text.grams import part_grams
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# Parts with two readings are rare; of more than three, none is looked up.
+MAX_COMBINATIONS = 8
+
+READ_THROUGH = """
+SELECT rank, number FROM (
+    SELECT {rank} AS rank, number FROM search_texts
+    WHERE chat_id = %(chat_id)s AND {inside}
+) AS hit
+WHERE {after} ORDER BY rank DESC, number {order} LIMIT %(limit)s
+"""
+
+# For each rank the blocks that may hold a hit of it.
+CANDIDATES = """
+SELECT tier.rank, covered.block
+FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
+JOIN search_blocks AS covered ON covered.keys @> string_to_array(tier.keys, E'\\n')
+UNION
+SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_series(
+    %(blocks)s, (SELECT (max(number) - 1) / 64 FROM search_texts WHERE chat_id = %(chat_id)s)
+) AS block
+"""
+
+# The nested loop over the sorted candidates hands hits on in the right order
+# and ends with the limit. The inner limit keeps the planner from merging the
+# queries, and so from any other order.
+READ_TIERS = """
+SELECT candidate.rank, hit.number
+FROM (
+    SELECT rank, block FROM ({candidates}) AS candidate
+    WHERE {block_after} ORDER BY rank DESC, block {order}
+) AS candidate
+CROSS JOIN LATERAL (
+    SELECT number FROM (
+        SELECT number, {rank} AS rank FROM search_texts
+        WHERE chat_id = %(chat_id)s AND number BETWEEN block * 64 + 1 AND block * 64 + 64
+          AND {inside}
+    ) AS hit
+    WHERE hit.rank = candidate.rank AND {after}
+    ORDER BY number {order} LIMIT 64
+) AS hit
+LIMIT %(limit)s
+"""
+
+RANK_CANDIDATES = """
+SELECT hit.rank, hit.number
+FROM ({candidates}) AS candidate
+CROSS JOIN LATERAL (
+    SELECT {rank} AS rank, number FROM search_texts
+    WHERE chat_id = %(chat_id)s AND number BETWEEN block * 64 + 1 AND block * 64 + 64 AND {inside}
+    LIMIT 64
+) AS hit
+WHERE {after} ORDER BY hit.rank DESC, hit.number {order} LIMIT %(limit)s
+"""
+
+
+def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
+    """The first hits of a plan; `blocks` is how many blocks of the chat are covered."""
+
+    def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
+        parameters = bind(plan, blocks, ranks)
+        return [Hit(*row) for row in connection.execute(write(statement, plan), parameters)]
+
+    if not blocks or not is_selective(plan):
+        return run(READ_THROUGH, ())
+    if not plan.ranked or len(plan.parts) == 1:
+        return run(READ_TIERS, plan.tiers)
+    # Of several parts there are many tiers, all with the same candidates: only
+    # the best one is worth reading by itself.
+    if plan.max_rank == 2 * len(plan.parts):
+        hits = run(READ_TIERS, plan.tiers[:1])
+        if len(hits) == plan.limit:
+            return hits
+    return run(RANK_CANDIDATES, (0,))
+
+
+def is_selective(plan: Plan) -> bool:
+    """Whether looking blocks up by grams is worth it: not for a keyword without parts,
+    nor for one whose parts can be combined in more ways than there are candidates."""
+    return bool(plan.parts) and len(combinations(plan)) <= MAX_COMBINATIONS
+
+
+def combinations(plan: Plan) -> list[tuple[Part, ...]]:
+    """The ways to choose a reading for each part, no more than are needed to see too many."""
+    return list(islice(product(*(part.readings for part in plan.parts)), MAX_COMBINATIONS + 1))
+
+
+def write(statement: str, plan: Plan) -> str:
+    """A statement with the conditions of a plan in it; every value stays a parameter."""
+    inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
+    # A whole word is a start too, so it is looked for behind a start only.
+    edges = [
+        f"CASE WHEN NOT {contains(Level.START, i, part)} THEN 0"
+        f" WHEN NOT {contains(Level.WHOLE, i, part)} THEN 1 ELSE 2 END"
+        for i, part in enumerate(plan.parts)
+    ]
+    after, block_after = "true", "true"
+    if plan.after:
+        sign, order = (">", ">=") if plan.ascending else ("<", "<=")
+        after = f"(hit.rank < %(rank)s OR hit.rank = %(rank)s AND hit.number {sign} %(number)s)"
+        block_after = f"(rank < %(rank)s OR block {order} %(block)s)"
+    return statement.format(
+        candidates=CANDIDATES,
+        inside=" AND ".join(inside) or "true",
+        rank=(" + ".join(edges) if plan.ranked else "") or "0",
+        after=after,
+        block_after=block_after,
+        order="ASC" if plan.ascending else "DESC",
+    )
+
+
+def contains(level: Level, position: int, part: Part) -> str:
+    """The condition that a text contains one of the forms of a part at a level."""
+    names = [name(level, position, i) for i in range(len(forms(part, level)))]
+    return "(" + " OR ".join(f"strpos(marked, %({each})s) > 0" for each in names) + ")"
+
+
+def name(level: Level, position: int, alternative: int) -> str:
+    """The parameter that holds a form."""
+    return f"{level.name.lower()}_{position}_{alternative}"
+
+
+def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
+    """The parameters of a statement."""
+    after = plan.after or Hit(0, 1)
+    any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
+    tiers = [(rank, any_key) for rank in ranks]
+    for rank, parts in product(ranks, combinations(plan)):
+        tiers.append((rank, RUN_SEPARATOR.join(tier_keys(plan.chat_id, parts, rank))))
+    return {
+        "chat_id": plan.chat_id,
+        "limit": plan.limit,
+        "blocks": blocks,
+        "rank": after.rank,
+        "number": after.number,
+        "block": block_of(after.number),
+        "ranks": [rank for rank, _keys in tiers],
+        "keys": [keys for _rank, keys in tiers],
+        **{
+            name(level, position, i): form
+            for position, part in enumerate(plan.parts)
+            for level in Level
+            for i, form in enumerate(forms(part, level))
+        },
+    }
+
+
+def tier_keys(chat_id: int, parts: Sequence[Part], rank: int) -> list[str]:
+    """The keys that a block must have to hold a hit of a rank, by these readings of the parts."""
+    if rank == 2 * len(parts):
+        wanted = [part.whole for part in parts]
+    elif rank == 1 and len(parts) == 1:
+        wanted = [part.start for part in parts]
+    else:
+        wanted = [part.inside for part in parts]
+    return gram_keys(chat_id, {gram for form in wanted for gram in part_grams(form)})

@@ -1,0 +1,132 @@
+"""One search: Elasticsearch when it answers, else PostgreSQL, with the same meaning."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Literal
+
+import orjson
+
+from crud_service.search.query import query_elasticsearch, query_postgresql
+from crud_service.search.query.cursors import decode_cursor, encode_cursor, search_scope
+from crud_service.search.query.messages import (
+    Connection,
+    Piece,
+    SearchedChat,
+    each_piece,
+    find_chat,
+)
+from crud_service.search.query.plan import Hit, Plan
+from crud_service.search.text.folding import Part, split_parts
+from crud_service.search.text.highlight import Budget, highlight
+from crud_service.stores import database
+from web.problems import NotFound
+
+# A page ends early with the piece of its messages that reaches this size: it is made whole in
+# memory, and several are made at a time.
+MAX_PAGE_BYTES = 8_000_000
+
+Sort = Literal["relevance", "number", "-number"]
+Backend = Literal["elasticsearch", "postgresql"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """What is asked; the view has checked keyword, limit and sort, the cursor is checked here."""
+
+    keyword: str
+    limit: int = 100
+    sort: Sort = "relevance"
+    highlight: bool = False
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Messages as a JSON array, the cursor of the next page if there is one."""
+
+    items: bytes
+    next_cursor: str | None
+    backend: Backend
+
+
+def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> SearchPage:
+    """The messages of a chat that match a keyword.
+
+    Raises NotFound when the chat, or its application, is not there, and
+    ValidationFailed on the field `cursor` for one that no page gave out.
+    """
+    return database.run(lambda connection: search(connection, access_token, chat_number, query))
+
+
+def search(
+    connection: Connection, access_token: str, chat_number: int, query: SearchQuery
+) -> SearchPage:
+    """`search_messages` on a connection."""
+    chat = find_chat(connection, access_token, chat_number)
+    if chat is None:
+        raise NotFound
+    parts = split_parts(query.keyword)
+    scope = search_scope(chat.chat_id, parts, query.sort)
+    hits, backend = find_hits(connection, chat, make_plan(chat, parts, query, scope))
+    page = hits[: query.limit]
+    pieces = each_piece(connection, chat.chat_id, [hit.number for hit in page])
+    items, taken = join(pieces, parts if query.highlight else None)
+    page = page[:taken] if taken else page
+    more = len(page) < len(hits)
+    return SearchPage(items, encode_cursor(page[-1], scope) if more else None, backend)
+
+
+def make_plan(
+    chat: SearchedChat, parts: tuple[Part, ...], query: SearchQuery, scope: bytes
+) -> Plan:
+    """The plan of a query; its limit sees one hit further, to know if there is a next page."""
+    return Plan(
+        chat_id=chat.chat_id,
+        parts=parts,
+        limit=query.limit + 1,
+        ranked=query.sort == "relevance",
+        ascending=query.sort == "number",
+        after=decode_cursor(query.cursor, scope) if query.cursor is not None else None,
+    )
+
+
+def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[list[Hit], Backend]:
+    """The hits, and who found them."""
+    if chat.index_is_fresh:
+        hits = query_elasticsearch.find_hits(plan)
+        if hits is not None:
+            return hits, "elasticsearch"
+    return query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql"
+
+
+def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple[bytes, int]:
+    """Messages as a JSON array, and how many hits of the page they account for.
+
+    `highlighted` are the parts of the keyword where each message gets its highlight. The
+    array is written to one buffer, which is handed out without a copy, and ends early
+    with the piece that makes it too large.
+    """
+    budget = Budget()
+    taken = 0
+    page = BytesIO()
+    page.write(b"[")
+    for piece in pieces:
+        page.write(b"," if taken else b"")
+        if highlighted is None:
+            page.write(piece.messages.replace(b"\n", b","))
+        else:
+            for i, message in enumerate(piece.messages.split(b"\n")):
+                page.write(b"," if i else b"")
+                page.write(add_highlight(message, highlighted, budget))
+        taken = piece.taken
+        if page.tell() >= MAX_PAGE_BYTES:
+            break
+    page.write(b"]")
+    return page.getvalue(), taken
+
+
+def add_highlight(message: bytes, parts: tuple[Part, ...], budget: Budget) -> bytes:
+    """A message with one key more."""
+    marked = highlight(orjson.loads(message)["body"], parts, budget)
+    return b'%s,"highlight":%s}' % (message[:-1], orjson.dumps(marked))

@@ -1,0 +1,113 @@
+"""The folding of every single character, computed once from Unicode's own data.
+
+`FOLDED` has an entry for each of the characters below U+3100 and for those
+beyond that change, some 30,000 in all, and never grows. Characters that it
+lacks fold to themselves.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from web.characters import IGNORABLE
+
+# Code points beyond have no decomposition, case or mark; the gap is ideographs.
+_SCANNED = (*range(0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))
+_SCANNED += (*range(0x2F800, 0x2FA20), *range(0xE0000, 0xE1000))
+# Usual letters are found without the detour of an exception for each.
+_ALWAYS_LISTED = 0x3100
+
+_ACCENTS = (
+    "\u0300-\u036f\u0483-\u0487\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20dc\ufe20-\ufe2f"
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew
+    "\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"  # Arabic
+    "\u08ca-\u08e1\u08e3-\u08ff"
+)
+_DROPPED = re.compile(f"[{_ACCENTS}{IGNORABLE}]")
+
+# What Unicode does not decompose: strokes, the missing dot of the Turkish i (whose
+# capital is I), and the apostrophes and hyphens that keyboards and editors put in
+# the place of the plain ones.
+_ALIKE = str.maketrans(
+    "øłđħŧƀǥɨı" + "\u2018\u2019\u201a\u201b\u02bb\u02bc\u02bd\u055a\ua78b\ua78c" + "\u2010\u2011",
+    "oldhtbgii" + "'" * 10 + "--",
+)
+
+# Compatibility decomposition takes ㅋ for the beginning of a syllable, and NFC then
+# melts it into the syllable before. They go back to the letters that stand alone.
+_CONJOINING = "\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb"
+_STANDALONE = {
+    ord(unicodedata.normalize("NFKD", chr(code))): code
+    for code in (*range(0x3131, 0x3164), *range(0x3165, 0x318F))
+}
+
+
+def fold_character(character: str) -> str:
+    """A character without case, accents and width; empty for one that is skipped."""
+    if character.isspace():
+        return character
+    conjoining = re.match(f"[{_CONJOINING}]", character)
+    folded = character
+    while (again := _fold_once(folded)) != folded:
+        folded = again
+    return folded if conjoining else folded.translate(_STANDALONE)
+
+
+def _fold_once(text: str) -> str:
+    lower = unicodedata.normalize("NFKD", text).casefold()
+    decomposed = unicodedata.normalize("NFKD", lower)
+    if any(character.isspace() for character in decomposed):
+        # A spacing accent is a space and a mark, and some ligatures are whole
+        # sentences: these stand for themselves, or a part could contain a space.
+        canonical = unicodedata.normalize("NFD", text)
+        return text if canonical == text else "".join(map(fold_character, canonical))
+    bare = _DROPPED.sub("", decomposed).translate(_ALIKE)
+    return unicodedata.normalize("NFC", bare)
+
+
+def _changes(character: str) -> bool:
+    """Whether a character may fold to something else; cheaper than folding it."""
+    return (
+        unicodedata.decomposition(character) != ""
+        or character.casefold() != character
+        or ord(character) in _ALIKE
+        or _DROPPED.match(character) is not None
+    )
+
+
+def _is_non_starter(character: str) -> bool:
+    return all(unicodedata.combining(c) for c in unicodedata.normalize("NFD", character))
+
+
+def _is_joiner(character: str) -> bool:
+    """Whether a character may compose with the one before it, or folds to nothing.
+
+    These are marks and Hangul's conjoining letters, as they stand or once folded.
+    """
+    forms = unicodedata.normalize("NFD", character), FOLDED.get(ord(character), character)
+    return unicodedata.category(character)[0] == "M" or any(
+        not form or unicodedata.combining(form[0]) or "\u1160" <= form[0] <= "\u11ff"
+        for form in forms
+    )
+
+
+def _class_of(characters: Iterable[str]) -> str:
+    """Characters in order as the inside of a regular expression's class."""
+    ranges: list[list[str]] = []
+    for character in characters:
+        if ranges and ord(character) == ord(ranges[-1][1]) + 1:
+            ranges[-1][1] = character
+        else:
+            ranges.append([character, character])
+    return "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges)
+
+
+_CHARACTERS = [chr(code) for code in _SCANNED]
+_INTERESTING = [c for c in _CHARACTERS if ord(c) < _ALWAYS_LISTED or _changes(c)]
+
+FOLDED: dict[int, str] = {ord(c): fold_character(c) for c in _INTERESTING}
+# Characters that fold to none or to several.
+RESIZED = _class_of(c for c in _INTERESTING if len(FOLDED[ord(c)]) != 1)
+MARKS = _class_of(c for c in _CHARACTERS if unicodedata.category(c)[0] == "M")
+NON_STARTERS = _class_of(filter(_is_non_starter, _CHARACTERS))
+JOINERS = _class_of(filter(_is_joiner, _CHARACTERS))

@@ -1,0 +1,137 @@
+"""What counts as the same text, and what counts as a word: one meaning for every backend.
+
+Each character is folded by itself: its case, accents and width go. A letter is
+compared without its accents in the scripts where readers leave them out (Latin,
+Greek, Cyrillic, ё and й included; Arabic and Hebrew points); marks that make
+another letter stay (kana voicing, the vowel signs of Indic scripts, Thai
+tones). Characters that do not show are skipped. Korean letters that stand alone
+stay alone.
+
+A text is read in two ways. `spell` folds letter by letter, so the spelling of
+any substring is a substring of the spelling: a body that contains a part
+verbatim is always found by it. `fold` also composes letters with the marks that
+stayed, so that か with a separate voicing mark equals が and loose Hangul
+letters equal their syllable. The two differ for few texts; those are stored, and
+looked for, both ways.
+
+`mark` writes a space on every edge of a word, a word being a run of letters,
+digits and marks. Runs that white space divides are joined by line feeds. So
+one text answers three questions by plain substrings: a part occurs "inside",
+at a word's "start", or as a "whole" word. No escaping is needed: a folded
+run contains no white space of its own.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from crud_service.search.text.character_table import FOLDED, JOINERS, MARKS, NON_STARTERS
+
+# Raise it with every change to what `mark` returns, a newer Unicode included:
+# stored texts are then folded again in the background (see `refold`).
+TEXT_FORMAT = 2
+
+EDGE = " "
+RUN_SEPARATOR = "\n"
+
+# Normalising a run of marks takes time that grows with its square, so a longer
+# one is normalised in pieces (UAX #15, Stream-Safe Text Format).
+MAX_MARKS = 30
+_LONG_RUN = re.compile(f"[{NON_STARTERS}]{{{MAX_MARKS + 1}}}")
+_PIECE = re.compile(f"[^{NON_STARTERS}]*+[{NON_STARTERS}]{{0,{MAX_MARKS}}}+")
+
+# A character with what may compose with it; folding one is folding it in its text.
+CLUSTER = re.compile(rf"[^\s{JOINERS}][{JOINERS}]++|[{JOINERS}]++")
+
+_WORD = re.compile(rf"(?:[^\W_]+|[{MARKS}]+)+")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+
+
+def spell(text: str) -> str:
+    """Fold each character by itself; white space stays where it is."""
+    return text.lower() if text.isascii() else text.translate(FOLDED)
+
+
+def fold(text: str) -> str:
+    """Fold a text and compose its letters, so that equivalent texts become equal."""
+    return read(text)[0]
+
+
+def read(text: str) -> tuple[str, str]:
+    """`fold` and `spell` of a text, for less than the price of both."""
+    spelled = spell(text)
+    if text.isascii():
+        return spelled, spelled
+    composed = compose(text)
+    return compose(spelled if composed == text else spell(composed)), spelled
+
+
+def compose(text: str) -> str:
+    """Normalise to NFC in linear time; beyond 30 marks in a row, piece by piece."""
+    if not _LONG_RUN.search(text):
+        return unicodedata.normalize("NFC", text)
+    return "".join(unicodedata.normalize("NFC", piece) for piece in _PIECE.findall(text))
+
+
+def mark(text: str) -> str:
+    """Fold a text, separate its runs and mark the edges of its words.
+
+    Runs whose spelling differs from their folded form are there in both forms.
+    """
+    folded, spelled = read(text)
+    runs = folded.split()
+    if spelled != folded:
+        known = set(runs)
+        runs += dict.fromkeys(run for run in spelled.split() if run not in known)
+    return mark_folded(RUN_SEPARATOR.join(runs))
+
+
+def mark_folded(folded: str) -> str:
+    """Mark both edges of every word of a folded text."""
+    word = _ASCII_WORD if folded.isascii() else _WORD
+    return word.sub(_with_edges, folded)
+
+
+def _with_edges(match: re.Match[str]) -> str:
+    return f"{EDGE}{match[0]}{EDGE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a keyword, as it looks in a marked text at each level of a match.
+
+    An end that is not a letter cuts no word, so it needs no edge: `c++` in
+    `c++11` is whole. `spelled` is the part's other reading, if it has one.
+    """
+
+    inside: str
+    start: str
+    whole: str
+    spelled: "Part | None" = None
+
+    @property
+    def readings(self) -> "tuple[Part, ...]":
+        """The forms of which one has to match."""
+        return (self,) if self.spelled is None else (self, self.spelled)
+
+    @property
+    def folded(self) -> str:
+        """The part without edges."""
+        return self.inside.replace(EDGE, "")
+
+
+def split_parts(keyword: str) -> tuple[Part, ...]:
+    """The different parts of a keyword, in their order.
+
+    A part of which folding leaves nothing (accents alone) asks for nothing and
+    is left out; a keyword without parts matches every message.
+    """
+    readings = dict.fromkeys(read(run) for run in keyword.split())
+    return tuple(_part(folded, spelled) for folded, spelled in readings if folded)
+
+
+def _part(folded: str, spelled: str) -> Part:
+    other = _part(spelled, spelled) if spelled != folded else None
+    whole = mark_folded(folded)
+    start = whole.removesuffix(EDGE)
+    return Part(start.removeprefix(EDGE), start, whole, other)

@@ -1,0 +1,1 @@
+"""From the HTTP server to Django: the threads, and whose turn it is."""

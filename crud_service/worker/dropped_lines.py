@@ -1,0 +1,57 @@
+"""Counts the log lines that the worker could not write, beside its other metrics in Redis.
+
+Whatever logs must not wait for Redis: a thread counts, and ends once nothing is left.
+"""
+
+import os
+import threading
+import time
+
+from redis import RedisError
+
+from contract.keys import WORKER_METRICS
+from crud_service.duties.worker_redis import worker_redis
+
+COUNTED_EVERY_SECONDS = 1.0
+FIELD = "worker_log_lines_dropped"
+
+
+class DroppedLines:
+    """Lines that were dropped and are not counted yet."""
+
+    def __init__(self) -> None:
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Begin with nothing, as a forked child does: its parent counts its own."""
+        self._lock = threading.Lock()
+        self._lines = 0
+        self._is_counting = False
+
+    def note(self, lines: int) -> None:
+        """Note lines that were dropped; returns at once."""
+        with self._lock:
+            self._lines += lines
+            if self._is_counting:
+                return
+            self._is_counting = True
+        threading.Thread(target=self._count, name="dropped-lines", daemon=True).start()
+
+    def _count(self) -> None:
+        while lines := self._take():
+            try:
+                worker_redis().hincrby(WORKER_METRICS, FIELD, lines)
+            except RedisError:
+                self.note(lines)
+            time.sleep(COUNTED_EVERY_SECONDS)
+
+    def _take(self) -> int:
+        """What is to be counted now; with nothing left, the thread is over."""
+        with self._lock:
+            lines, self._lines = self._lines, 0
+            self._is_counting = lines > 0
+            return lines
+
+
+DROPPED_LINES = DroppedLines()
+os.register_at_fork(after_in_child=DROPPED_LINES.start_over)

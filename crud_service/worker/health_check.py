@@ -1,0 +1,53 @@
+"""`python -m crud_service.worker.health_check`: whether the worker on this host is at work.
+
+For a container's health check. A worker answers on no port, but each of its children
+talks to Redis every second: Redis knows from which address, and how long ago.
+"""
+
+import os
+import sys
+
+from redis import Redis, RedisError
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+
+from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
+from crud_service.duties.worker_redis import connect, sweep_name
+
+SILENT_SECONDS = 10
+TIMEOUT_SECONDS = 3
+
+
+def main() -> int:
+    """0 when a worker of this host was heard of lately, else 1 and one line."""
+    try:
+        with connect(TIMEOUT_SECONDS, client_name="worker_health") as redis:
+            if is_at_work(redis):
+                return 0
+        reason = f"Redis has heard of no worker of this host for {SILENT_SECONDS} s"
+    except RedisError as error:
+        reason = f"Redis does not answer: {error}"
+    print(reason, file=sys.stderr)  # noqa: T201 - to a person
+    return 1
+
+
+def is_at_work(redis: Redis) -> bool:
+    """Whether the children of all queues used their connections, from our address, lately."""
+    clients = redis.client_list()
+    ours = str(redis.client_id())
+    host = next(host_of(client["addr"]) for client in clients if client["id"] == ours)
+    lately = {
+        client["name"]
+        for client in clients
+        if host_of(client["addr"]) == host and int(client["idle"]) < SILENT_SECONDS
+    }
+    return lately >= {sweep_name(queue) for queue in (PERSIST_QUEUE, INDEX_QUEUE)}
+
+
+def host_of(address: str) -> str:
+    """The host of `host:port`."""
+    return address.rpartition(":")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

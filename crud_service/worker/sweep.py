@@ -1,0 +1,143 @@
+"""Once a second, makes up for wake-ups that got lost; ends a child that does not do its duty.
+
+In a thread of its own: the worker's event loop takes tasks from the broker and
+must never wait for a store that is unavailable.
+"""
+
+import logging
+import math
+import os
+import threading
+import time
+from typing import Any
+
+from celery import bootsteps, signals
+from kombu.exceptions import OperationalError
+from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
+
+from contract.keys import WAKE_UP_TTL_MS
+from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, progress
+from crud_service.duties.worker_redis import connect, sweep_name
+from crud_service.persist.drain import drain_accepted
+from crud_service.worker.heartbeat import start_beating
+from web.log_output import drain_all
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 1.0
+# While another worker has the duty: how soon to notice that it is gone.
+STANDBY_SECONDS = 0.25
+# While we have it ourselves there is nothing to see; Redis has to hear of us, though
+# (see `worker_health`).
+IDLE_SECONDS = 4.0
+SOCKET_TIMEOUT_SECONDS = 1.0
+# No piece of work takes so long: every wait for a store has a shorter time-out.
+STUCK_SECONDS = 300.0
+# A task that was sent is started sooner than this, by some worker.
+NEGLECTED_SECONDS = 20.0
+
+DUTIES = {duty.queue: duty for duty in (PERSISTING, INDEXING)}
+
+
+class Sweep(bootsteps.StartStopStep):
+    """The part of a worker's child that sweeps, from its start to its shutdown.
+
+    The child's name, `queue@host`, tells which duty to look after.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **kwargs: Any):
+        super().__init__(parent, **kwargs)
+        self._stopped = threading.Event()
+
+    def start(self, parent: Any) -> None:
+        start_beating()
+        arguments = (parent.app, parent.hostname)
+        threading.Thread(target=self._run, args=arguments, name="sweep", daemon=True).start()
+
+    def stop(self, parent: Any) -> None:
+        self._stopped.set()
+
+    terminate = stop
+
+    def _run(self, app: Any, name: str) -> None:
+        duty = DUTIES[name.partition("@")[0]]
+        redis = connect(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue))
+        watch = Watch(duty)
+        swept_at = -IDLE_SECONDS
+        while True:
+            if duty not in attended or time.monotonic() - swept_at > IDLE_SECONDS:
+                swept_at = time.monotonic()
+                try:
+                    watch.look(sweep(app, redis, duty, name))
+                except Exception:
+                    # Whatever it was, nobody else sweeps: the thread must live on.
+                    logger.exception("the sweep failed")
+            if self._stopped.wait(INTERVAL_SECONDS if duty in attended else STANDBY_SECONDS):
+                return
+
+
+class Watch:
+    """Tells when this child is stuck, in a library or a system call, and has to be replaced.
+
+    Stuck is who does not get on with the work it has, and who is sent task after
+    task and starts none.
+    """
+
+    def __init__(self, duty: Duty) -> None:
+        self._duty = duty
+        self._free_since = math.inf
+        self._started_at = -math.inf
+        signals.task_prerun.connect(self._note_start)
+
+    def _note_start(self, **_kwargs: Any) -> None:
+        self._started_at = time.monotonic()
+
+    def look(self, is_free: bool) -> None:
+        """End the process if it is stuck; `is_free` says that nobody is at the duty."""
+        now = time.monotonic()
+        self._free_since = min(self._free_since, now) if is_free else math.inf
+        if self._duty in attended and now - progress[self._duty] > STUCK_SECONDS:
+            give_up("its work does not get on")
+        if now - max(self._free_since, self._started_at) > NEGLECTED_SECONDS:
+            give_up("it starts none of the tasks it is sent")
+
+
+def give_up(reason: str) -> None:
+    """End this process at once, without the thread that is stuck; its parent starts another."""
+    logger.error("a child is stuck: it ends", extra={"reason": reason})
+    drain_all()
+    os._exit(1)
+
+
+def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
+    """Send the duty's task when nobody is at it and no task is on its way.
+
+    Whether nobody is at it, as far as Redis tells.
+    """
+    try:
+        free = is_free(redis.get(duty.lease), duty, name)
+        if free and may_wake(redis, duty):
+            app.send_task(duty.task, queue=duty.queue, retry=False)
+        return free
+    except OutOfMemoryError:
+        # No task can be sent, and only persisting makes room: so it is done here.
+        if duty is PERSISTING:
+            drain_accepted(redis)
+    except (RedisError, OperationalError, OSError) as error:
+        logger.warning("the sweep waits for Redis", extra={"reason": str(error)})
+    return False
+
+
+def is_free(holder: Any, duty: Duty, name: str) -> bool:
+    """Whether nobody is at a duty; a lease in our own name is that of our dead predecessor."""
+    if holder is None:
+        return True
+    return bool(holder.decode() == name) and duty not in attended
+
+
+def may_wake(redis: Redis, duty: Duty) -> bool:
+    """Whether no wake-up is on its way; says that one is now."""
+    return bool(redis.set(duty.flag, "1", nx=True, px=WAKE_UP_TTL_MS))

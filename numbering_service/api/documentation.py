@@ -1,0 +1,162 @@
+"""The OpenAPI document and the page that shows it; how the two creations are described in it."""
+
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse, Response
+
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from web.fields import MAX_BODY_BYTES
+from web.problems import CONTENT_TYPE, BodyTooLarge, KeyReused, NotFound, Problem, StoreUnavailable
+
+DESCRIPTION = """Creates chats and messages, and hands out their numbers: 1, 2, 3… without gaps.
+What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
+
+Every path works with and without a slash at its end. A field is taken from a JSON body, a form
+(urlencoded or multipart) or the query string, in this order. Every error is a problem document
+(RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`. Repeat a creation
+whose answer was lost with the same `Idempotency-Key`, and it happens once."""
+TAGS = [
+    {"name": "creations", "description": "Numbered and on disk when they are answered."},
+    {"name": "operations", "description": "For those who run the service."},
+]
+
+TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
+MESSAGE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["body"],
+    "properties": {
+        "body": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_BODY_BYTES,
+            "pattern": NOT_BLANK,
+            "description": f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; "
+            "kept to the letter.",
+            "examples": ["Hello!"],
+        }
+    },
+}
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "code": {"type": "string", "description": "A stable word for the kind of error."},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
+RETRY_AFTER = {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}
+REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
+
+
+def add_routes(api: FastAPI) -> None:
+    """Serve /docs."""
+    api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
+    api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
+    for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
+
+
+def request_body() -> dict[str, Any]:
+    """A message's body in each of the types that are read."""
+    types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    return {"required": True, "content": {name: {"schema": MESSAGE_SCHEMA} for name in types}}
+
+
+def created(*, chat_number: bool) -> dict[str, Any]:
+    """The answer to a creation."""
+    token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
+    properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
+    example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
+    if chat_number:
+        properties = {"number": NUMBER, "chat_number": NUMBER, "access_token": token}
+        example = {"number": 1, "chat_number": 1, "access_token": TOKEN_EXAMPLE}
+    schema = {"type": "object", "required": list(properties), "properties": properties}
+    return {
+        "description": "Created, and on disk.",
+        "content": {"application/json": {"schema": schema, "example": example}},
+        "headers": {
+            "Location": {
+                "description": "Where crud_service shows it, once it is stored.",
+                "schema": {"type": "string", "format": "uri"},
+            },
+            "Idempotent-Replayed": {
+                "description": "`true` when the same Idempotency-Key was answered before.",
+                "schema": {"type": "string", "enum": ["true"]},
+            },
+            "X-Request-ID": REQUEST_ID,
+        },
+    }
+
+
+def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
+    """The answers of a creation: success, and each problem that it may meet."""
+    kinds: tuple[type[Problem], ...] = (
+        *problems,
+        NotFound,
+        BodyTooLarge,
+        KeyReused,
+        StoreUnavailable,
+    )
+    answers: dict[int | str, Any] = {kind.status: problem_response(kind) for kind in kinds}
+    return {201: success, **answers}
+
+
+def problem_response(kind: type[Problem]) -> dict[str, Any]:
+    """The description of a problem document."""
+    headers = {"X-Request-ID": REQUEST_ID}
+    if kind is StoreUnavailable:
+        headers["Retry-After"] = RETRY_AFTER
+    return {
+        "description": kind.default_detail or f"`{kind.code}` or `validation_failed`.",
+        "content": {CONTENT_TYPE: {"schema": PROBLEM_SCHEMA}},
+        "headers": headers,
+    }
+
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Chat backend: numbering_service</title>
+<link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})</script>
+</body>
+</html>
+"""
+
+
+async def docs() -> HTMLResponse:
+    """An interactive page of the OpenAPI document, which loads nothing from elsewhere."""
+    return HTMLResponse(PAGE)
+
+
+def static_file(name: str) -> Any:
+    """An endpoint for one file of Swagger UI."""
+    content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
+    kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
+    media_type = kinds[name.rpartition(".")[2]]
+
+    async def answer() -> Response:
+        headers = {"Cache-Control": "public, max-age=86400"}
+        return Response(content, media_type=media_type, headers=headers)
+
+    return answer

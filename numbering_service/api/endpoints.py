@@ -1,0 +1,124 @@
+"""The two creations as endpoints of the framework.
+
+The service's own HTTP server hands requests for them to `creations` directly;
+these serve every other ASGI server, and describe both in the OpenAPI document.
+What is declared here is for that document: requests are read by `requests`.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Header, Path, Request
+from fastapi.responses import Response
+
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from numbering_service.api.asgi_request import respond
+from numbering_service.api.documentation import TOKEN_EXAMPLE, created, request_body, responses
+from numbering_service.creations.creating import Creations
+from numbering_service.creations.requests import read_target
+from web.problems import MalformedBody, NotFound, StoreUnavailable, UnsupportedMediaType
+
+# Set in a request's scope: it has its line in the log and all of its headers already.
+IS_COMPLETE = "numbering.is_complete"
+
+AccessToken = Annotated[
+    str,
+    Path(
+        pattern=f"^{TOKEN_PATTERN}$",
+        description="Access token of the application.",
+        examples=[TOKEN_EXAMPLE],
+    ),
+]
+ChatNumber = Annotated[
+    int, Path(ge=1, le=MAX_NUMBER, description="Number of the chat.", examples=[1])
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Repeat the request with the same key within 24 hours and it creates once.",
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]+$"},
+    ),
+]
+RequestId = Annotated[
+    str | None,
+    Header(alias="X-Request-ID", description="Taken over as the request's id where harmless."),
+]
+
+
+def find_creations(request: Request) -> Creations:
+    """The service's creations; raises StoreUnavailable until it has started."""
+    found: Creations | None = getattr(request.app.state, "creations", None)
+    if found is None:
+        raise StoreUnavailable("The service is starting.")
+    return found
+
+
+Service = Annotated[Creations, Depends(find_creations)]
+
+
+def add_routes(api: FastAPI) -> None:
+    """Both creations, each with and without a slash at its end."""
+    for suffix, documented in (("", True), ("/", False)):
+        api.add_api_route(
+            f"/applications/{{access_token}}/chats{suffix}",
+            create_chat,
+            methods=["POST"],
+            status_code=201,
+            include_in_schema=documented,
+            summary="Create a chat",
+            tags=["creations"],
+            response_class=Response,
+            responses=responses(created(chat_number=False), MalformedBody, UnsupportedMediaType),
+        )
+        api.add_api_route(
+            f"/applications/{{access_token}}/chats/{{chat_number}}/messages{suffix}",
+            create_message,
+            methods=["POST"],
+            status_code=201,
+            include_in_schema=documented,
+            summary="Create a message",
+            tags=["creations"],
+            response_class=Response,
+            responses=responses(created(chat_number=True), MalformedBody, UnsupportedMediaType),
+            openapi_extra={"requestBody": request_body()},
+        )
+
+
+async def create_chat(
+    request: Request,
+    creations: Service,
+    access_token: AccessToken,
+    idempotency_key: IdempotencyKey = None,
+    x_request_id: RequestId = None,
+) -> Response:
+    """Create a chat; its number is the next one of the application, 1, 2, 3… without gaps.
+
+    Answered when the chat is on disk. Messages can be posted to it at once.
+    """
+    return await create(request, creations)
+
+
+async def create_message(
+    request: Request,
+    creations: Service,
+    access_token: AccessToken,
+    chat_number: ChatNumber,
+    idempotency_key: IdempotencyKey = None,
+    x_request_id: RequestId = None,
+) -> Response:
+    """Create a message; its number is the next one of the chat, 1, 2, 3… without gaps.
+
+    Answered when the message is on disk. A `body` that is not in the request's
+    body is looked for in the query string.
+    """
+    return await create(request, creations)
+
+
+async def create(request: Request, creations: Creations) -> Response:
+    """Answer a creation as the service's own server would."""
+    target = read_target(request.scope["path"])
+    if target is None:  # the framework's pattern is wider than ours
+        raise NotFound
+    response = await respond(request, lambda whole: creations.create(whole, target))
+    request.scope[IS_COMPLETE] = True
+    return response

@@ -1,0 +1,149 @@
+"""Everything that is not a creation: errors as problem documents, request ids, the log."""
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from numbering_service.api.asgi_request import parse_lines
+from numbering_service.api.endpoints import IS_COMPLETE
+from numbering_service.creations.creating import CLIENT_CLOSED
+from numbering_service.creations.requests import read_request_id, read_target
+from numbering_service.running import Running
+from web.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
+from web.request_id import HEADER
+from web.server.answers import problem_answer
+from web.server.asgi import Application, Message, Receive, Scope, Send
+from web.server.request import known_method
+
+INTERNAL_ERROR = 500
+
+_log = logging.getLogger(__name__)
+
+
+def add_error_handlers(api: FastAPI) -> None:
+    """Render every error that the framework raises as a problem document."""
+    api.add_exception_handler(HTTPException, answer_http_exception)
+    api.add_exception_handler(Problem, answer_problem)
+    # Only paths can be invalid here: what is in a request is read in `requests`.
+    api.add_exception_handler(RequestValidationError, answer_not_found)
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """404 for a path that is not there, 405 for one that is but not for this method."""
+    path = request.scope["path"]
+    # The framework's pattern for a creation path is wider than ours.
+    known = not path.startswith("/applications/") or read_target(path) is not None
+    if isinstance(error, HTTPException) and error.status_code == 405 and known:
+        allow = set((error.headers or {}).get("Allow", "GET").split(", "))
+        if "GET" in allow:
+            allow.add("HEAD")
+        return render(request, MethodNotAllowed(sorted(allow)))
+    return render(request, NotFound())
+
+
+async def answer_not_found(request: Request, error: Exception) -> Response:
+    """A path whose token or number is not one; the framework's own answer echoes it."""
+    return render(request, NotFound())
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """A problem that a handler raised."""
+    return render(request, error if isinstance(error, Problem) else InternalError())
+
+
+def render(request: Request, problem: Problem) -> Response:
+    """A problem document as a response of the framework."""
+    body = problem.render(request.scope["path"], request.scope["request_id"])
+    return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
+
+
+async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> None:
+    """Answer with a problem document, where the framework is of no help any more."""
+    headers, body = problem_answer(problem, path, request_id)
+    start = {"type": "http.response.start", "status": problem.status}
+    await send({**start, "headers": parse_lines(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+class HeadAsGet:
+    """Routes HEAD as GET, which the framework doesn't; the server leaves the body out."""
+
+    def __init__(self, api: FastAPI) -> None:
+        self._api = api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope.get("method") == "HEAD"
+        if is_head:
+            scope["method"] = "GET"
+        try:
+            await self._api(scope, receive, send)
+        finally:
+            if is_head:
+                scope["method"] = "HEAD"  # for the log
+
+
+class Observed:
+    """Gives every request its id, and every answer its headers and its line in the log."""
+
+    def __init__(self, api: Application, running: Callable[[], Running | None]) -> None:
+        self._api = api
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._api(scope, receive, send)
+            return
+        started = perf_counter()
+        request_id = scope["request_id"] = read_request_id(scope["headers"])
+        answer = Answer(send, scope, request_id)
+        status = INTERNAL_ERROR
+        try:
+            await self._api(scope, receive, answer.send)
+        except ClientDisconnect:
+            status = CLIENT_CLOSED
+        except Exception:
+            _log.exception("request failed", extra={"request_id": request_id})
+            if answer.status is None:
+                await send_problem(answer.send, InternalError(), scope["path"], request_id)
+        if IS_COMPLETE not in scope:
+            self._note(scope, answer.status or status, request_id, started)
+
+    def _note(self, scope: Scope, status: int, request_id: str, started: float) -> None:
+        parts = self._running()
+        if parts is not None:
+            # The route and not the path: what a stranger asks for must neither
+            # be written raw into the log nor become a label of a metric.
+            route = getattr(scope.get("route"), "path", "unknown")
+            parts.log.note(known_method(scope["method"]), route, request_id, status, started)
+
+
+class Answer:
+    """Passes an answer on with the headers that every answer has, and keeps its status."""
+
+    def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
+        self._send = send
+        self._scope = scope
+        self._headers = [
+            (HEADER.lower().encode(), request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+        ]
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        """ASGI's send."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if IS_COMPLETE not in self._scope:
+                message["headers"] = self._complete(message["headers"])
+        await self._send(message)
+
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        present = {name for name, _ in headers}
+        return [*headers, *(header for header in self._headers if header[0] not in present)]

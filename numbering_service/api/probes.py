@@ -1,0 +1,115 @@
+"""For whoever runs the service: is it alive, is it ready, how is it doing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
+
+from numbering_service import metrics
+from numbering_service.running import Running
+from web.problems import StoreUnavailable
+
+Check = dict[str, str | float]
+
+
+def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
+    """The health and metrics endpoints."""
+
+    def parts() -> Running:
+        found = running()
+        if found is None:
+            raise StoreUnavailable("The service is starting.")
+        return found
+
+    shared = SharedCheck()
+
+    async def live() -> JSONResponse:
+        """The process is there and its event loop turns."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready() -> JSONResponse:
+        """The state of each dependency; without crud_service only missing numbers have to wait."""
+        redis, crud = await shared.run(check_both)
+        return JSONResponse(*readiness(redis, crud))
+
+    async def check_both() -> tuple[Check, Check]:
+        return await check_redis(parts()), await check_crud(parts())
+
+    async def read_metrics() -> Response:
+        """Metrics in the text format of Prometheus."""
+        text = await metrics.render(parts().redis, parts().batcher.depth)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    endpoints: tuple[tuple[str, str, Any, type[Response]], ...] = (
+        ("/health/live", "Liveness", live, JSONResponse),
+        ("/health/ready", "Readiness", ready, JSONResponse),
+        ("/metrics", "Metrics", read_metrics, PlainTextResponse),
+    )
+    for path, title, endpoint, kind in endpoints:
+        api.add_api_route(path, endpoint, response_class=kind, tags=["operations"], summary=title)
+        api.add_api_route(f"{path}/", endpoint, include_in_schema=False)
+
+
+class SharedCheck:
+    """Runs one check at a time, whose result all callers share that come while it runs.
+
+    Anybody may ask whether we are ready; the stores are not asked once for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._running: asyncio.Task[tuple[Check, Check]] | None = None
+
+    async def run(self, check: Callable[[], Awaitable[tuple[Check, Check]]]) -> tuple[Check, Check]:
+        """The result of the check that runs, or of a new one."""
+
+        async def run_check() -> tuple[Check, Check]:
+            return await check()
+
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(run_check())
+        return await asyncio.shield(self._running)
+
+
+def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
+    """The document and the status code for the states of the dependencies."""
+    status = "ok"
+    if redis["status"] != "ok":
+        status = "unavailable"
+    elif crud["status"] != "ok":
+        status = "degraded"
+    document: dict[str, object] = {
+        "status": status,
+        "dependencies": {"redis": redis, "crud_service": crud},
+    }
+    return document, 503 if status == "unavailable" else 200
+
+
+async def check_redis(parts: Running) -> Check:
+    """Whether Redis answers, and how fast."""
+    started = perf_counter()
+    try:
+        await parts.redis.ping()
+    except (RedisError, OSError):
+        return {"status": "unavailable"}
+    return {"status": "ok", "latency_ms": milliseconds_since(started)}
+
+
+async def check_crud(parts: Running) -> Check:
+    """Whether crud_service answers, and how fast."""
+    started = perf_counter()
+    try:
+        (await parts.crud.get("/health/live")).raise_for_status()
+    except httpx.HTTPError:
+        return {"status": "unavailable"}
+    return {"status": "ok", "latency_ms": milliseconds_since(started)}
+
+
+def milliseconds_since(started: float) -> float:
+    """Time since a moment of `perf_counter`, in milliseconds to two places."""
+    return round((perf_counter() - started) * 1000, 2)

@@ -1,0 +1,226 @@
+"""Group commit: creations that arrive while a script call is in flight are the next call.
+
+No timer and no added latency: an idle service sends a batch of one at once, a
+busy one shares each round trip, and each fsync of Redis, among many requests
+(the "group commit" of DeWitt et al., SIGMOD 1984). A second batch goes out
+behind the first, so that Redis works while we read and write HTTP.
+
+No task and no future stands behind a request: the script's reply settles it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from secrets import token_hex
+from typing import Any, Protocol
+
+from numbering_service.creation import Created, Creation
+from numbering_service.creations.numbers import (
+    Answer,
+    NumbersScript,
+    Reply,
+    not_sent,
+    outcome_unknown,
+    read_reply,
+)
+from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
+from numbering_service.creations.shares import Shares
+from numbering_service.creations.window import Backlog
+from numbering_service.metrics import BATCH_SIZE
+from numbering_service.redis_address import Address
+from web.problems import InternalError, Problem
+
+MAX_BATCH = 512
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+# With what waits for its sequence this stays below what the server holds of whole bodies
+# (`web.server.limits.ARRIVING_BYTES`), so that the server has room for the next one.
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class Pending(Protocol):
+    """A creation whose request waits for its answer."""
+
+    @property
+    def creation(self) -> Creation:
+        """What is to be created."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it holds in memory while it waits."""
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client has disconnected."""
+
+    def settle(self, answer: Answer) -> None:
+        """Take the answer. None: the sequence has to be seeded first."""
+
+    def abandon(self) -> None:
+        """Note that it was left out because its client has disconnected."""
+
+
+class Batcher:
+    """Gathers creations and numbers them together."""
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        max_backlog: int,
+        max_waiting: int,
+        patience_seconds: float,
+        wake_up: Callable[[str], None],
+    ) -> None:
+        self._sender = Sender(
+            Address.from_url(redis_url),
+            NumbersScript(max_backlog=max_backlog),
+            patience_seconds=patience_seconds,
+            on_done=self._finish,
+        )
+        self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
+        self._backlog = Backlog()
+        self._wake_up = wake_up
+        self._waiting: deque[Pending] = deque()
+        self._batches: deque[list[Pending]] = deque()
+        self._is_scheduled = False
+        self._idle: asyncio.Future[None] | None = None
+        prefix = token_hex(8)
+        self._batch_ids = (f"{prefix}-{number}" for number in count(1))
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def depth(self) -> int:
+        """How many creations wait for a batch."""
+        return len(self._waiting)
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches wait for the script's reply."""
+        return len(self._batches)
+
+    def submit(self, pending: Pending) -> None:
+        """Number a creation; its answer goes to `pending.settle`.
+
+        Raises Overloaded when too much waits already, of all or of this application, to be
+        numbered or to be stored.
+        """
+        creation = pending.creation
+        held = self._shares.held_by(creation.access_token)
+        self._backlog.check(creation.access_token, held + creation.body_size)
+        self._shares.take(creation.access_token, pending.size)
+        self._waiting.append(pending)
+        if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
+            self._schedule()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything submitted is settled, and then refuse the rest."""
+        if self._batches or self._waiting:
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle], timeout=seconds)
+            self._idle = None
+        self._refuse_waiting()
+
+    async def aclose(self) -> None:
+        """Give up what is in flight and close the connection."""
+        await self._sender.aclose()
+
+    def _schedule(self) -> None:
+        """Send a batch once this turn of the loop has read what else has arrived."""
+        self._is_scheduled = True
+        self._loop.call_soon(self._send_next)
+
+    def _send_next(self) -> None:
+        self._is_scheduled = False
+        batch = self._take_batch() if len(self._batches) < MAX_IN_FLIGHT else []
+        if batch:
+            self._send(batch)
+        self._tell_if_idle()
+
+    def _send(self, batch: list[Pending]) -> None:
+        try:
+            self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
+        except Exception:
+            _log.exception("a batch cannot be sent")
+            for pending in batch:
+                settle(pending, InternalError())
+            self._schedule()
+        else:
+            self._batches.append(batch)
+
+    def _take_batch(self) -> list[Pending]:
+        """The next batch; a creation whose client has left by now is left out."""
+        batch: list[Pending] = []
+        waiting, size = self._waiting, 0
+        while waiting and len(batch) < MAX_BATCH:
+            size += waiting[0].size
+            if size > MAX_BATCH_BYTES and batch:
+                break
+            pending = waiting.popleft()
+            self._shares.give_back(pending.creation.access_token, pending.size)
+            if pending.is_disconnected:
+                pending.abandon()
+            else:
+                batch.append(pending)
+        return batch
+
+    def _finish(self, outcome: Any) -> None:
+        """Settle the oldest batch in flight by the script's reply, or by the Problem it met."""
+        batch = self._batches.popleft()
+        reply = read_outcome(outcome, len(batch))
+        BATCH_SIZE.observe(len(batch))
+        self._note_accepted(batch, reply)
+        for pending, answer in zip(batch, reply.answers, strict=True):
+            settle(pending, answer)
+        if reply.wake:
+            self._wake_up(batch[0].creation.request_id)
+        if self._sender.is_unavailable:
+            # Patience has run out: what waits would only find out the same, one batch at a time.
+            self._refuse_waiting()
+        self._send_next()
+
+    def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
+        if reply.last is None:
+            return
+        accepted = [
+            pending.creation
+            for pending, answer in zip(batch, reply.answers, strict=True)
+            if isinstance(answer, Created) and not answer.replayed
+        ]
+        self._backlog.add(reply.last, accepted)
+        self._backlog.stored_before(reply.oldest)
+
+    def _tell_if_idle(self) -> None:
+        if self._idle is not None and not self._idle.done() and not self._batches:
+            self._idle.set_result(None)
+
+    def _refuse_waiting(self) -> None:
+        refused, self._waiting = self._waiting, deque()
+        for pending in refused:
+            self._shares.give_back(pending.creation.access_token, pending.size)
+            settle(pending, not_sent())
+
+
+def read_outcome(outcome: Any, size: int) -> Reply:
+    """The script's reply to a batch, with an answer for each creation whatever became of it."""
+    if isinstance(outcome, Problem):
+        return Reply(False, None, None, [outcome] * size)
+    try:
+        reply = read_reply(outcome)
+        if len(reply.answers) == size:
+            return reply
+        _log.error("a batch of %d got %d answers", size, len(reply.answers))
+    except (TypeError, ValueError):
+        _log.exception("a reply cannot be read")
+    return Reply(False, None, None, [outcome_unknown()] * size)
+
+
+def settle(pending: Pending, answer: Answer) -> None:
+    """Hand an answer over; one that cannot be sent must not keep the others from theirs."""
+    try:
+        pending.settle(answer)
+    except Exception:
+        _log.exception("answering failed", extra={"request_id": pending.creation.request_id})

@@ -1,0 +1,217 @@
+"""Creates chats and messages: read a request, batch it, answer it when the script replies.
+
+A request is an object here and nothing more: no task, no future. Whatever
+brought it (the HTTP server's own requests, or an ASGI request of the framework)
+is read, validated and answered by the same lines.
+"""
+
+import asyncio
+import logging
+from time import perf_counter
+
+from numbering_service.creation import Created, Creation
+from numbering_service.creations.access_log import AccessLog
+from numbering_service.creations.batching import Batcher, settle
+from numbering_service.creations.numbers import Answer
+from numbering_service.creations.requests import (
+    Request,
+    Target,
+    read_creation,
+    read_request_id,
+    read_target,
+)
+from numbering_service.creations.shares import Shares
+from numbering_service.seeding import Seeding, not_seeded_in_time
+from web.problems import InternalError, Problem, StoreUnavailable
+from web.server.answers import problem_answer
+
+MAX_SEEDINGS = 5
+MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
+# What an object costs that waits, beside the body that it holds.
+OVERHEAD_BYTES = 1024
+CLIENT_CLOSED = 499
+
+_CREATED = (
+    "content-type: application/json\r\n"
+    "x-content-type-options: nosniff\r\n"
+    "cache-control: no-store\r\n"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Pending:
+    """A creation whose request waits for its answer."""
+
+    __slots__ = ("_creations", "creation", "request", "seedings", "size", "target")
+
+    def __init__(
+        self, creations: "Creations", creation: Creation, request: Request, target: Target
+    ) -> None:
+        self._creations = creations
+        self.creation = creation
+        self.request = request
+        self.target = target
+        self.size = len(request.body) + OVERHEAD_BYTES
+        self.seedings = 0
+
+    @property
+    def is_disconnected(self) -> bool:
+        return self.request.is_disconnected
+
+    def settle(self, answer: Answer) -> None:
+        self._creations.settle(self, answer)
+
+    def abandon(self) -> None:
+        self._creations.note(self, CLIENT_CLOSED)
+
+
+class Creations:
+    """The two creation paths."""
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        seeding: Seeding,
+        log: AccessLog,
+        *,
+        public_url: str,
+        max_seeding: int,
+        patience_seconds: float,
+    ) -> None:
+        self._batcher = batcher
+        self._seeding = seeding
+        self._log = log
+        self._public_url = public_url
+        self._patience = patience_seconds
+        # By sequence: creations that wait for it to be seeded, and the task that does it.
+        self._unseeded: dict[str, list[Pending]] = {}
+        self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, request: Request) -> bool:
+        """Answer a POST to one of the two paths, now or later; False for any other request."""
+        if request.method != "POST":
+            return False
+        target = read_target(request.path)
+        if target is None:
+            return False
+        self.create(request, target)
+        return True
+
+    def create(self, request: Request, target: Target) -> None:
+        """Answer a request for a creation, now or later."""
+        request_id = read_request_id(request.headers)
+        try:
+            creation = read_creation(target, request, request_id)
+            self._batcher.submit(Pending(self, creation, request, target))
+        except Problem as problem:
+            self._refuse(request, target, request_id, problem)
+        except Exception:
+            _log.exception("creation failed", extra={"request_id": request_id})
+            self._refuse(request, target, request_id, InternalError())
+
+    def settle(self, pending: Pending, answer: Answer) -> None:
+        """Answer a creation that came back from its batch."""
+        if isinstance(answer, Created):
+            headers, body = created(pending.creation, answer, self._public_url)
+            pending.request.answer(201, headers, body)
+            self.note(pending, 201)
+        elif answer is None:
+            self._seed(pending)
+        else:
+            self._refuse(pending.request, pending.target, pending.creation.request_id, answer)
+
+    def note(self, pending: Pending, status: int) -> None:
+        """Note what was answered."""
+        self._log.request(
+            pending.creation.request_id, pending.target, status, pending.request.started
+        )
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for what is being created, for some seconds at most; refuse the rest."""
+        deadline = perf_counter() + seconds
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        await self._batcher.drain(max(0, deadline - perf_counter()))
+        for task in self._tasks:
+            task.cancel()
+
+    def _refuse(self, request: Request, target: Target, request_id: str, problem: Problem) -> None:
+        headers, body = problem_answer(problem, request.path, request_id)
+        request.answer(problem.status, headers, body)
+        self._log.request(request_id, target, problem.status, request.started)
+
+    def _seed(self, pending: Pending) -> None:
+        """Have a missing sequence seeded, once for all creations that wait for it."""
+        pending.seedings += 1
+        seconds = self._patience - (perf_counter() - pending.request.started)
+        if pending.seedings > MAX_SEEDINGS or seconds <= 0:
+            pending.settle(
+                StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
+            )
+            return
+        try:
+            self._shares.take(pending.creation.access_token, pending.size)
+        except Problem as problem:
+            pending.settle(problem)
+            return
+        waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
+        waiting.append(pending)
+        if len(waiting) == 1:
+            task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation, seconds))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _seed_for(self, creation: Creation, seconds: float) -> None:
+        """Seed a sequence; then number what waits for it, or say why that cannot be.
+
+        `seconds` are left of the time that its first request may take. They hold for all that
+        wait: a sequence that could not be seeded by then cannot be at the moment.
+        """
+        problem: Problem | None = None
+        try:
+            async with asyncio.timeout(seconds):
+                await self._seeding.seed_sequence(creation)
+        except Problem as error:
+            problem = error
+        except TimeoutError:
+            problem = not_seeded_in_time()
+        except asyncio.CancelledError:
+            problem = StoreUnavailable()
+            raise
+        except Exception:
+            _log.exception("seeding failed", extra={"request_id": creation.request_id})
+            problem = InternalError()
+        finally:
+            for pending in self._unseeded.pop(creation.sequence_key):
+                self._shares.give_back(pending.creation.access_token, pending.size)
+                self._number_again(pending, problem)
+
+    def _number_again(self, pending: Pending, problem: Problem | None) -> None:
+        if problem is None:
+            try:
+                self._batcher.submit(pending)
+            except Problem as error:
+                problem = error
+        if problem is not None:
+            settle(pending, problem)
+
+
+def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a 201."""
+    token, number = creation.access_token, answer.number
+    # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
+    if creation.chat_number is None:
+        body = f'{{"number":{number},"access_token":"{token}"}}'
+        path = f"/applications/{token}/chats/{number}"
+    else:
+        chat = creation.chat_number
+        body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
+        path = f"/applications/{token}/chats/{chat}/messages/{number}"
+    replayed = "idempotent-replayed: true\r\n" if answer.replayed else ""
+    headers = (
+        f"{_CREATED}location: {public_url}{path}\r\n"
+        f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
+    )
+    return headers.encode(), body.encode()

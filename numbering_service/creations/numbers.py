@@ -1,0 +1,110 @@
+"""The numbering script: how a batch is asked for, and what its reply means."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from hiredis import pack_command
+
+from contract import keys
+from numbering_service.creation import Created, Creation
+from numbering_service.creations.window import EntryId, entry_id
+from numbering_service.metrics import CREATED, REPLAYED
+from web.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
+
+_MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
+
+Answer = Created | Problem | None
+"""What became of a creation; None when its sequence is missing and must be seeded."""
+
+
+class NumbersScript:
+    """numbers.lua and the settings that every call of it begins with."""
+
+    def __init__(self, *, max_backlog: int) -> None:
+        self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
+        # The name by which Redis knows a script; not a matter of security.
+        self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self._settings = (
+            max_backlog,
+            keys.SEQUENCE_TTL_SECONDS,
+            keys.IDEMPOTENCY_TTL_SECONDS,
+            keys.BATCH_TTL_SECONDS,
+            keys.WAKE_UP_TTL_MS,
+        )
+
+    def pack(self, creations: Iterable[Creation], batch_id: str, *, again: bool) -> bytes:
+        """Pack the call for a batch, as it goes over the wire.
+
+        The script keeps its answer under the batch's id: a call that is sent `again`
+        after a lost reply finds it there, and nothing is done twice.
+        """
+        script_keys = [
+            keys.ACCEPTED,
+            keys.batch(batch_id),
+            keys.LEASE_PERSIST,
+            keys.WAKE_UP_PERSIST,
+        ]
+        arguments: list[Any] = [*self._settings, int(again)]
+        for creation in creations:
+            script_keys += creation.script_keys()
+            arguments += creation.script_arguments()
+        command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
+        packed: bytes = pack_command(command)
+        return packed
+
+
+class Reply(NamedTuple):
+    """What the script answers.
+
+    `last` is the last entry of the batch, if it has any; `oldest` the oldest one that waits to
+    be stored, None when no persister is at work.
+    """
+
+    wake: bool
+    last: EntryId | None
+    oldest: EntryId | None
+    answers: Sequence[Answer]
+
+
+def read_reply(reply: Sequence[int | bytes]) -> Reply:
+    """Read the script's reply; raises TypeError or ValueError when it is none."""
+    wake, last, oldest, *answers = reply
+    if not isinstance(last, bytes) or not isinstance(oldest, bytes):
+        raise TypeError("no ids of entries")
+    CREATED.inc(sum(type(answer) is int and answer > 0 for answer in answers))
+    REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
+    read = [read_answer(answer) for answer in answers]
+    return Reply(wake == 1, entry_id(last), entry_id(oldest), read)
+
+
+def read_answer(answer: int | bytes) -> Answer:
+    """Read one answer of the script."""
+    if isinstance(answer, bytes):
+        return Created(int(answer), replayed=True)
+    if answer > 0:
+        return Created(answer)
+    if answer == _MISSING_SEQUENCE:
+        return None
+    if answer == _KEY_REUSED:
+        return KeyReused()
+    if answer == _UNKNOWN:
+        return NotFound()
+    if answer == _STREAM_FULL:
+        return Overloaded("Too many creations wait to be stored; nothing was changed.")
+    return StoreUnavailable("Redis refused the entry; nothing was changed.")
+
+
+def outcome_unknown() -> StoreUnavailable:
+    """The answer for a creation that was sent and never answered."""
+    return StoreUnavailable(
+        "Redis is unavailable, so it is not known whether this was created. Repeat the request "
+        "with the same Idempotency-Key to create it once.",
+        retry_after=2,
+    )
+
+
+def not_sent() -> StoreUnavailable:
+    """The answer for a creation that was never sent."""
+    return StoreUnavailable("Redis is unavailable; nothing was changed.", retry_after=2)

@@ -1,0 +1,138 @@
+"""Reads a creation out of a whole request: strictly, in full, before any store is asked."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import orjson
+
+from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
+from numbering_service.creation import Creation
+from web.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
+from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
+from web.request_id import request_id
+
+CREATION_PATH = re.compile(
+    rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
+)
+LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/")
+_CLOSE = {"Connection": "close"}
+_PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Names in lower case, values as they came."""
+
+
+class Target(NamedTuple):
+    """The collection that a path names: an application's chats, or a chat's messages."""
+
+    access_token: str
+    chat_number: int | None
+
+
+class Request(Protocol):
+    """A whole request, and the way back to its client: `web`'s own, or one made of ASGI."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def query(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def started(self) -> float: ...
+    @property
+    def is_disconnected(self) -> bool: ...
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer, now or later; `headers` are complete lines, Content-Length among them."""
+
+
+class Head(NamedTuple):
+    """The headers that a creation looks at."""
+
+    content_type: str | None
+    content_length: int
+    idempotency_key: str
+
+
+def read_target(path: str) -> Target | None:
+    """The collection that a path names, None for any other path."""
+    return match_target(path) if len(path) <= LONGEST_PATH else None
+
+
+@lru_cache(maxsize=4096)
+def match_target(path: str) -> Target | None:
+    """Match a path that is short enough to be kept: a hot chat's costs a look-up then."""
+    match = CREATION_PATH.fullmatch(path)
+    if match is None:
+        return None
+    token, chat_number = match.groups()
+    if chat_number is None:
+        return Target(token, None)
+    number = int(chat_number)
+    return Target(token, number) if number <= MAX_NUMBER else None
+
+
+def read_request_id(headers: Headers) -> str:
+    """The request id alone, for an answer to a request whose other headers may be bad."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return request_id(value.decode("latin-1"))
+    return request_id(None)
+
+
+def read_head(headers: Headers) -> Head:
+    """The headers that matter; raises 413, 415 or 422 for one that will not do."""
+    content_type: str | None = None
+    content_length = 0
+    key: str | None = None
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value.decode("latin-1")
+        elif name == b"content-length":
+            content_length = int(value.lstrip(b"0") or 0)  # int() takes few zeros
+        elif name == b"idempotency-key":
+            key = check_idempotency_key(value, first=key is None)
+        elif name == b"content-encoding" and value.strip().lower() != b"identity":
+            raise UnsupportedMediaType
+    if content_length > MAX_REQUEST_BYTES:
+        raise BodyTooLarge(headers=_CLOSE)
+    return Head(content_type, content_length, key or "")
+
+
+def check_idempotency_key(value: bytes, *, first: bool) -> str:
+    """An idempotency key: one, of 1 to 255 printable ASCII characters; raises 422."""
+    if not first or _PRINTABLE.fullmatch(value) is None:
+        raise ValidationFailed(
+            "Idempotency-Key", "Must be one header of 1 to 255 printable ASCII characters."
+        )
+    return value.decode("ascii")
+
+
+def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
+    """The creation that a request asks for; raises 400, 413, 415 or 422."""
+    head = read_head(request.headers)
+    body = request.body
+    if len(body) > MAX_REQUEST_BYTES:
+        raise BodyTooLarge(headers=_CLOSE)
+    if target.chat_number is None:
+        # No field is needed for a chat, but a body that cannot be parsed is
+        # refused here as everywhere.
+        parse_optional_body(head.content_type, body, orjson.loads)
+        return Creation(target.access_token, None, "", known_request_id, head.idempotency_key)
+    text = check_message_body(
+        find_field(
+            "body",
+            content_type=head.content_type,
+            body=body,
+            query=request.query,
+            loads=orjson.loads,
+        )
+    )
+    return Creation(*target, text, known_request_id, head.idempotency_key)

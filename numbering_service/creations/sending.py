@@ -1,0 +1,218 @@
+"""Sends batches to Redis in order and waits out its absence: the one retry policy.
+
+Up to two batches are in flight on one connection; replies come in the order of
+the calls. Whatever makes the connection useless (closed, silent, a server that
+is no primary any more) ends in the same way: drop it, connect anew, send every
+batch in flight again under its own id. The script answers a batch that was done
+before from memory, so that nothing happens twice.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
+
+from numbering_service.creation import Creation
+from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
+from numbering_service.creations.script_connection import ScriptConnection, open_connection
+from numbering_service.metrics import BATCH_RETRIES
+from numbering_service.redis_address import Address
+from numbering_service.redis_errors import RETRYABLE
+from web.problems import Overloaded, Problem
+
+MAX_IN_FLIGHT = 2
+CALL_SECONDS = 2
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Call:
+    """A batch on its way: what is sent under which id, since when, how often."""
+
+    __slots__ = ("batch_id", "creations", "packed", "sent_at", "times_sent")
+
+    def __init__(self, batch_id: str, creations: list[Creation], packed: bytes) -> None:
+        self.batch_id = batch_id
+        self.creations = creations
+        self.packed = packed
+        self.sent_at = monotonic()
+        self.times_sent = 0
+
+    def failure(self) -> Problem:
+        """What to answer when there is no reply to hope for."""
+        return outcome_unknown() if self.times_sent else not_sent()
+
+
+OnDone = Callable[[Any], None]
+
+
+class Sender:
+    """Keeps calls in flight until each has a reply or patience has run out."""
+
+    def __init__(
+        self, address: Address, script: NumbersScript, *, patience_seconds: float, on_done: OnDone
+    ) -> None:
+        """`on_done` gets the reply to the oldest call, or the Problem that stands for it."""
+        self._address = address
+        self._script = script
+        self._patience = patience_seconds
+        self._on_done = on_done
+        self._calls: deque[Call] = deque()
+        self._connection: ScriptConnection | None = None
+        self._recovery: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._failing_since: float | None = None
+        self._pause = FIRST_PAUSE_SECONDS
+        # Asked for once: each call asks the system for the process id.
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls wait for a reply."""
+        return len(self._calls)
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether Redis failed us last, and has not answered since."""
+        return self._failing_since is not None
+
+    def send(self, batch_id: str, creations: list[Creation]) -> None:
+        """Send a batch; its outcome goes to `on_done` behind those of earlier ones.
+
+        Whatever is wrong with the batch itself is raised here, before it has a place in the order.
+        """
+        call = Call(batch_id, creations, self._script.pack(creations, batch_id, again=False))
+        self._calls.append(call)
+        if self._connection is not None:
+            self._write(call)
+        elif self._recovery is None:
+            self._recover(failed=False)
+
+    async def aclose(self) -> None:
+        """Give up what is in flight and close the connection."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._give_up()
+        self._disconnect()
+
+    def _write(self, call: Call) -> None:
+        if self._connection is None:
+            return  # Lost a moment ago; recovery sends whatever is in flight.
+        call.sent_at = monotonic()
+        if call.times_sent:
+            call.packed = self._script.pack(call.creations, call.batch_id, again=True)
+        try:
+            self._connection.write(call.packed)
+        except (ConnectionError, RuntimeError) as error:
+            self._lose(error)
+            return
+        call.times_sent += 1
+        if call.times_sent > 1:
+            BATCH_RETRIES.inc()
+        if self._timer is None:
+            self._timer = self._loop.call_later(CALL_SECONDS, self._check_time)
+
+    def _check_time(self) -> None:
+        """Give a silent server up; one timer serves all calls, however many a second."""
+        self._timer = None
+        if not self._calls or self._connection is None:
+            return
+        left = self._calls[0].sent_at + CALL_SECONDS - monotonic()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._check_time)
+        else:
+            self._lose(TimeoutError("Redis did not answer in time."))
+
+    def _take_reply(self, reply: Any) -> None:
+        if not self._calls:
+            self._lose(ConnectionError("Redis answered what nobody asked."))
+        elif isinstance(reply, RETRYABLE):
+            self._lose(reply)
+        elif not isinstance(reply, list | Exception):
+            self._lose(ConnectionError("Redis answered something else."))
+        else:
+            self._note_success()
+            self._calls.popleft()
+            self._on_done(problem_of(reply) if isinstance(reply, Exception) else reply)
+
+    def _lose(self, error: Exception) -> None:
+        """Drop the connection; a reply still on its way must not become another call's."""
+        self._disconnect()
+        if self._calls and self._recovery is None:
+            self._note_failure(self._calls[0].sent_at, error)
+            self._recover(failed=True)
+
+    def _disconnect(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _note_failure(self, since: float, error: Exception) -> None:
+        if self._failing_since is None:
+            self._failing_since = since
+            _log.warning("Redis at %s is unavailable: %s", self._address, error)
+
+    def _note_success(self) -> None:
+        if self._failing_since is not None:
+            _log.info("Redis at %s is available again", self._address)
+            self._failing_since, self._pause = None, FIRST_PAUSE_SECONDS
+
+    def _recover(self, *, failed: bool) -> None:
+        self._recovery = self._loop.create_task(self._reconnect(failed=failed))
+
+    async def _reconnect(self, *, failed: bool) -> None:
+        """Send what is in flight again on a new connection, or give it up."""
+        connection = await self._connect_patiently(failed=failed)
+        self._recovery = None
+        if connection is None:
+            self._give_up()
+            return
+        self._connection = connection
+        connection.listen(self._take_reply, self._lose)
+        for call in list(self._calls):
+            self._write(call)
+
+    async def _connect_patiently(self, *, failed: bool) -> ScriptConnection | None:
+        """Connect, again and again until patience has run out; None then.
+
+        A server that has been away for longer than that gets one try, so that
+        requests are refused at once and not after a wait each.
+        """
+        while not failed or await self._wait_patiently():
+            started = monotonic()
+            try:
+                return await open_connection(self._address, self._script.source)
+            except Exception as error:
+                self._note_failure(started, error)
+                failed = True
+        return None
+
+    async def _wait_patiently(self) -> bool:
+        """Pause before another try; False when patience has run out."""
+        failing_since = self._failing_since or monotonic()
+        if monotonic() + self._pause - failing_since > self._patience:
+            return False
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        return True
+
+    def _give_up(self) -> None:
+        for _ in range(len(self._calls)):
+            self._on_done(self._calls.popleft().failure())
+
+
+def problem_of(error: Exception) -> Problem:
+    """What an error in place of the script's reply means for the creations of its batch."""
+    if isinstance(error, OutOfMemoryError):
+        return Overloaded("Redis is out of memory; nothing was changed.")
+    _log.error("Redis refused a batch: %s", error)
+    return outcome_unknown()

@@ -1,0 +1,55 @@
+"""Bounds what waits, in number and in bytes, and keeps room for applications that wait for little.
+
+An application may hold as much as is free, and no more: one alone at most half
+of everything, two a third each. So however many creations one application
+sends, there is room for another's (the "dynamic thresholds" of Choudhury and
+Hahne, IEEE/ACM Transactions on Networking 1998).
+"""
+
+from dataclasses import dataclass
+
+from web.problems import Overloaded
+
+
+@dataclass(slots=True)
+class Held:
+    """What is held, by one application or by all."""
+
+    places: int = 0
+    size: int = 0
+
+
+class Shares:
+    """Places and bytes that applications share."""
+
+    def __init__(self, places: int, size: int) -> None:
+        self._free = Held(places, size)
+        self._held: dict[str, Held] = {}
+
+    def held_by(self, access_token: str) -> int:
+        """How many bytes an application holds."""
+        held = self._held.get(access_token)
+        return held.size if held else 0
+
+    def take(self, access_token: str, size: int) -> None:
+        """Take a place and so many bytes; raises Overloaded without room for them."""
+        free, held = self._free, self._held.get(access_token)
+        if held is None:
+            held = Held()
+        if held.places >= free.places or held.size + size > free.size:
+            raise Overloaded
+        self._held[access_token] = held
+        held.places += 1
+        held.size += size
+        free.places -= 1
+        free.size -= size
+
+    def give_back(self, access_token: str, size: int) -> None:
+        """Give back what was taken at once."""
+        held = self._held[access_token]
+        held.places -= 1
+        held.size -= size
+        if not held.places:
+            del self._held[access_token]
+        self._free.places += 1
+        self._free.size += size

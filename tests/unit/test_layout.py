@@ -1,0 +1,42 @@
+"""The tree is one that a reader finds their way in: small folders, and a name for each thing."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from local_stack.applications import ROOT
+
+PACKAGES = ("contract", "web", "numbering_service", "crud_service", "local_stack")
+MODULES = [
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if not path.name.startswith("__") and "migrations" not in path.parts
+]
+FOLDERS = sorted({path.parent.relative_to(ROOT).as_posix() for path in MODULES})
+MOST_MODULES = 16
+# They mean the same wherever they stand; Django and Celery look for some by these names.
+SAME_EVERYWHERE = {"settings", "documentation", "apps", "admin"}
+# A command has the name of what it calls; `contract.tasks` has the names of `worker.tasks`.
+PAIRS = {"requeue", "tasks"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_can_be_taken_in_at_a_glance(folder: str) -> None:
+    modules = [path for path in MODULES if path.parent == ROOT / folder]
+    assert len(modules) <= MOST_MODULES
+
+
+def test_no_name_of_a_module_means_two_things() -> None:
+    names = Counter(path.stem for path in MODULES)
+    assert {name for name, times in names.items() if times > 1} <= SAME_EVERYWHERE | PAIRS
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_is_in_the_drawing_of_the_house(folder: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawing = text.partition("## The house")[2].partition("## ")[0]
+    name = folder.removeprefix("crud_service/").removeprefix("numbering_service/")
+    if "management" not in Path(folder).parts:
+        assert name in drawing

@@ -1,0 +1,181 @@
+"""Input: how a field is found in a request, and what a field may hold.
+
+A field is taken from a JSON body, a form body or the query string, in that
+order. Values come back as they were sent; `check_*` decide if they will do.
+JSON is parsed by the caller's `loads`, which must be strict (RFC 8259: no NaN,
+no lone surrogate, bounded nesting) and raise ValueError; both services pass
+`orjson.loads`, whose import would not belong in this package.
+"""
+
+import re
+from binascii import a2b_qp
+from codecs import BOM_UTF8
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from web.characters import is_blank
+from web.media_types import is_utf8, split_content_type
+from web.multipart import MULTIPART, parse_multipart
+from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+
+MAX_REQUEST_BYTES = 1024 * 1024
+MAX_NAME_CHARACTERS = 255
+MAX_BODY_BYTES = 65_536
+MAX_KEYWORD_CHARACTERS = 256
+MAX_PAIRS = 1000
+# As many as a body has that consists of nothing else, and some for what is beside it.
+MAX_CONTAINERS = MAX_ESCAPES = MAX_BODY_BYTES + 1000
+
+URLENCODED = "application/x-www-form-urlencoded"
+PLAIN = "text/plain"
+JSON_SPACE = b" \t\r\n"
+_LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+Loads = Callable[[bytes], Any]
+Fields = Mapping[str, object]
+
+
+class Missing:
+    """The type of `MISSING`: a field that was not sent, which is not a null."""
+
+
+MISSING: Final = Missing()
+
+
+def find_field(
+    name: str, *, content_type: str | None, body: bytes, query: bytes, loads: Loads
+) -> object:
+    """The value sent for a field, or MISSING.
+
+    Raises MalformedBody (400) for what cannot be parsed, UnsupportedMediaType
+    (415) for a body of a type that is not read.
+    """
+    value = parse_body(content_type, body, loads).get(name, MISSING)
+    if value is MISSING and query:
+        return parse_urlencoded(query).get(name, MISSING)
+    return value
+
+
+def parse_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
+    """The fields of a body of any type; an empty body has none."""
+    if not body:
+        return {}
+    media_type, parameters = split_content_type(content_type or "")
+    # In JSON, which is UTF-8 whatever it says, a charset parameter has no meaning.
+    if media_type in {URLENCODED, MULTIPART} and not is_utf8(parameters):
+        raise UnsupportedMediaType
+    if is_json(media_type, body):
+        return parse_json(body, loads)
+    if media_type == URLENCODED:
+        return parse_urlencoded(body)
+    if media_type == MULTIPART:
+        return parse_multipart(parameters.get("boundary", ""), body)
+    raise UnsupportedMediaType
+
+
+def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
+    """`parse_body` for a request that needs no field: a JSON `null` or `""` has none either."""
+    media_type, _ = split_content_type(content_type or "")
+    nothing = body.removeprefix(BOM_UTF8).strip(JSON_SPACE) in {b"null", b'""'}
+    if nothing and (media_type == PLAIN or is_json(media_type, body)):
+        return {}
+    return parse_body(content_type, body, loads)
+
+
+def is_json(media_type: str, body: bytes) -> bool:
+    """JSON by its type, by having no type, or an object sent as text or as a form.
+
+    curl's `-d '{…}'` says that it is a form, a browser's `fetch` that a string is text.
+    """
+    if media_type in {"", "application/json", "text/json"} or media_type.endswith("+json"):
+        return True
+    if media_type not in {URLENCODED, PLAIN}:
+        return False
+    return body.removeprefix(BOM_UTF8).lstrip(JSON_SPACE).startswith(b"{")
+
+
+def parse_json(body: bytes, loads: Loads) -> Fields:
+    """The members of a JSON object; raises 400 for bad JSON, 422 for another value.
+
+    Objects and arrays are what takes time to parse while the event loop waits: a megabyte of
+    empty ones a hundred times as long as one of text. Brackets within strings count as well.
+    """
+    if len(body) > MAX_CONTAINERS and body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
+        raise MalformedBody(f"The body has more than {MAX_CONTAINERS} objects and arrays.")
+    try:
+        value = loads(body.removeprefix(BOM_UTF8))
+    except ValueError as error:
+        raise MalformedBody("The body is not valid JSON in UTF-8.") from error
+    if not isinstance(value, dict):
+        raise ValidationFailed("body", "The body must be a JSON object.")
+    return value
+
+
+def parse_urlencoded(data: bytes) -> dict[str, object]:
+    """The pairs of a form or query string; of a repeated name the last one counts.
+
+    Raises MalformedBody (400) for what is not UTF-8, ValidationFailed (422) for
+    so many pairs or escapes that reading them would hold everybody else up.
+    """
+    if data.count(b"&") >= MAX_PAIRS:
+        raise ValidationFailed("body", f"A form or query may have {MAX_PAIRS} fields at most.")
+    if data.count(b"%") > MAX_ESCAPES:
+        raise ValidationFailed("body", f"A form or query may have {MAX_ESCAPES} escapes at most.")
+    fields: dict[str, object] = {}
+    for pair in data.replace(b"+", b" ").split(b"&"):
+        name, _, value = pair.partition(b"=")
+        try:
+            fields[unquote(name).decode()] = unquote(value).decode()
+        except UnicodeDecodeError as error:
+            raise MalformedBody("The form or query string is not valid UTF-8.") from error
+    return fields
+
+
+def unquote(text: bytes) -> bytes:
+    """Percent-decode; a % that begins no escape stays one.
+
+    The result is urllib's, without a step of Python for each escape, which would block the
+    event loop. Quoted-printable has the same escapes behind another character.
+    """
+    if b"%" not in text:
+        return text
+    escaped = _LONE_PERCENT.sub(b"%25", text).replace(b"=", b"%3D").replace(b"%", b"=")
+    return a2b_qp(escaped)
+
+
+def check_name(value: object) -> str:
+    """An application's name: 1 to 255 characters, not blank; raises 422."""
+    text = check_text("name", value)
+    if len(text) > MAX_NAME_CHARACTERS:
+        raise ValidationFailed("name", f"Must have {MAX_NAME_CHARACTERS} characters at most.")
+    return text
+
+
+def check_message_body(value: object) -> str:
+    """A message's body: 1 to 65,536 bytes of UTF-8, not blank; raises 422."""
+    text = check_text("body", value)
+    # Most bodies are far from the limit, and no character takes over four bytes.
+    if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
+        raise ValidationFailed("body", f"Must have {MAX_BODY_BYTES} bytes of UTF-8 at most.")
+    return text
+
+
+def check_keyword(value: object) -> str:
+    """A search keyword: 1 to 256 characters, not blank; raises 422."""
+    text = check_text("keyword", value)
+    if len(text) > MAX_KEYWORD_CHARACTERS:
+        raise ValidationFailed("keyword", f"Must have {MAX_KEYWORD_CHARACTERS} characters at most.")
+    return text
+
+
+def check_text(field: str, value: object) -> str:
+    """A string that PostgreSQL can hold and a reader can see; raises 422."""
+    if value is MISSING:
+        raise ValidationFailed(field, "Is required.")
+    if not isinstance(value, str):
+        raise ValidationFailed(field, "Must be a string.")
+    if is_blank(value):
+        raise ValidationFailed(field, "Must not be blank.")
+    if "\x00" in value:
+        raise ValidationFailed(field, "Must not hold the character U+0000.")
+    return value

@@ -1,0 +1,97 @@
+"""Logs of every process: one JSON object a line on standard output, access tokens masked."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from contract.paths import mask_path
+from web.log_output import LogOutput
+
+# What every record has; anything else was given by `extra` and belongs in the line.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",  # uvicorn's
+    "request",  # Django's, whose text has the path in it, tokens and all
+}
+
+
+def timestamp(milliseconds: int) -> str:
+    """A moment of the Unix clock as the API writes it."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON, with whatever was passed as `extra`."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": timestamp(int(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "service": self.service,
+            "logger": record.name,
+            "message": mask_path(record.getMessage()),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if hasattr(record, "request"):
+            line["request_id"] = getattr(record.request, "request_id", "")
+        if record.exc_info:
+            line["exception"] = mask_path(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=lambda value: mask_path(str(value)))
+
+
+class OutputHandler(logging.Handler):
+    """Hands each record to an output as one line."""
+
+    def __init__(self, output: LogOutput) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception:
+            self.handleError(record)
+            return
+        self._output.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def configure(
+    service: str, level: str, on_drop: Callable[[int], object] = lambda _: None
+) -> LogOutput:
+    """Send every log of this process to standard output as JSON; returns that output.
+
+    `on_drop` is called with the number of lines that could not be written.
+    """
+    output = LogOutput(sys.stdout.fileno(), service, on_drop)
+    _standard_output[:] = [output]
+    handler = OutputHandler(output)
+    handler.setFormatter(JsonFormatter(service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Django tells of every 4xx and 5xx; the request's own line does the same. What it
+    # has to say of an error that no view caught comes with the exception.
+    logging.getLogger("django.request").addFilter(lambda record: bool(record.exc_info))
+    # A line for each of our own calls of crud_service or Elasticsearch says nothing new.
+    for chatty in ("httpx", "elastic_transport.transport"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return output
+
+
+_standard_output: list[LogOutput] = []
+
+
+def standard_output() -> LogOutput:
+    """Where this process logs to."""
+    if not _standard_output:
+        _standard_output.append(LogOutput(sys.stdout.fileno()))
+    return _standard_output[0]

@@ -1,0 +1,68 @@
+"""Forms of the type multipart/form-data (RFC 7578), strictly and to the byte."""
+
+import re
+
+from web.media_types import is_utf8, split_content_type
+from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
+
+MULTIPART = "multipart/form-data"
+MAX_PARTS = 100
+MAX_PART_HEADER_BYTES = 8 * 1024
+
+# .NET sends its names without quotes.
+_NAME = re.compile(rb'(?i)(?:^|;)\s*+name=(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
+# A file, or a name that is encoded since it is not ASCII: nothing of ours.
+_FOREIGN = re.compile(rb"(?i)(?:^|;)\s*+(?:filename\*?|name\*)=")
+
+
+def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
+    """The fields of a form; of a repeated name the last one counts.
+
+    Raises MalformedBody (400) for a body that does not follow its boundary or
+    is not UTF-8, UnsupportedMediaType (415) for a part that declares another
+    charset, ValidationFailed (422) for too many parts.
+    """
+    if not boundary or len(boundary) > 70 or not boundary.isascii():
+        raise MalformedBody("The multipart form has no usable boundary.")
+    delimiter = b"\r\n--" + boundary.encode()
+    _preamble, *parts = (b"\r\n" + body).split(delimiter)
+    if not parts or not parts.pop().startswith(b"--"):
+        raise MalformedBody("The multipart form is cut short.")
+    if len(parts) > MAX_PARTS:
+        raise ValidationFailed("body", f"A form may have {MAX_PARTS} parts at most.")
+    return dict(field for part in parts if (field := parse_part(part)) is not None)
+
+
+def parse_part(part: bytes) -> tuple[str, str] | None:
+    """One part's name and value; None for what no field of ours can be."""
+    # Behind the delimiter stand optional blanks and a line break, then headers
+    # up to an empty line; a part without headers starts with that empty line.
+    padding, line_break, rest = part.partition(b"\r\n")
+    headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
+    if padding.strip(b" \t") or not line_break or not empty_line:
+        raise MalformedBody("A part of the multipart form has no end of its headers.")
+    if len(headers) > MAX_PART_HEADER_BYTES:
+        raise MalformedBody("A part of the multipart form has headers that are too long.")
+    disposition = find_header(headers, b"content-disposition").partition(b";")[2]
+    if _FOREIGN.search(disposition):
+        return None
+    name = _NAME.search(disposition)
+    if name is None:
+        raise MalformedBody("A part of the multipart form has no name.")
+    _, parameters = split_content_type(find_header(headers, b"content-type").decode("latin-1"))
+    if not is_utf8(parameters):
+        raise UnsupportedMediaType
+    try:
+        plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])
+        return plain.decode(), value.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedBody("The multipart form is not valid UTF-8.") from error
+
+
+def find_header(headers: bytes, name: bytes) -> bytes:
+    """A header's value, or nothing."""
+    for line in headers.split(b"\r\n"):
+        header, _, value = line.partition(b":")
+        if header.strip().lower() == name:
+            return value
+    return b""

@@ -1,0 +1,1 @@
+"""The HTTP server: whole requests in, answers out."""

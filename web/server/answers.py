@@ -1,0 +1,44 @@
+"""Heads of answers, and whole answers to requests that no application gets to see."""
+
+from http import HTTPStatus
+
+from web.problems import CONTENT_TYPE, Problem
+from web.request_id import HEADER
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {_phrase(status)}\r\n".encode() for status in range(100, 600)
+}
+CONTINUE = STATUS_LINES[100] + b"\r\n"
+CLOSE = b"connection: close\r\n"
+KEEP_ALIVE = b"connection: keep-alive\r\n"
+CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
+# Answers that never have a body, whatever the request.
+BODILESS = frozenset({204, 304})
+
+
+def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
+    """Header lines and body of a problem document."""
+    body = problem.render(path, request_id)
+    headers = {
+        "content-type": CONTENT_TYPE,
+        "content-length": str(len(body)),
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
+        HEADER.lower(): request_id,
+        **problem.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return lines.encode(), body
+
+
+def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Header lines of ASGI's pairs."""
+    return b"".join([b"%s: %s\r\n" % (name, value) for name, value in headers])

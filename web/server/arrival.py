@@ -1,0 +1,111 @@
+"""What has arrived on one connection, read as far as the next whole request. No I/O."""
+
+from typing import NamedTuple
+
+from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
+from web.server import limits
+from web.server.body import Body, ChunkedBody, SizedBody
+from web.server.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_lines
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Whole(NamedTuple):
+    """A whole request."""
+
+    head: Head
+    body: bytes
+
+
+class Arrival:
+    """The request that is arriving, and what has arrived behind it."""
+
+    __slots__ = ("_body", "_searched", "buffer", "head", "wants_continue")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.buffer = b""  # a part of a head, or what is behind a request
+        self._searched = 0  # of the buffer, without the end of a head
+        self.head: Head | None = None  # kept for the answer to a request that is refused
+        self._body: Body | None = None
+        self.wants_continue = False  # the client waits for 100 before it sends the body
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether a head is complete and its body is not."""
+        return self._body is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no part of a request is there."""
+        return self._body is None and not self.buffer
+
+    @property
+    def size(self) -> int:
+        """How many bytes are held."""
+        body = self._body
+        return len(self.buffer) if body is None else len(body.data) + len(body.unread)
+
+    def has_unread(self) -> bool:
+        """Whether more of a body has arrived than is read at a time; feeding nothing reads on."""
+        return self._body is not None and bool(self._body.unread)
+
+    def keep(self, data: bytes) -> None:
+        """Keep what arrives before the last request was answered."""
+        self.buffer = self.buffer + data if self.buffer else data
+
+    def feed(self, data: bytes = b"") -> Whole | None:
+        """The next request, if it is complete with `data`; raises the Problem to refuse it with."""
+        if self.head is not None and self._body is not None:
+            return self._take_body(self.head, self._body, data)
+        self.keep(data)
+        return self._take_request()
+
+    def _take_request(self) -> Whole | None:
+        if self.buffer.startswith(b"\r\n"):
+            self.buffer = skip_empty_lines(self.buffer)
+        buffer = self.buffer
+        end = buffer.find(_END_OF_HEAD, self._searched)
+        if end < 0:
+            self._check_part_of_head()
+            return None
+        if end + 4 > limits.HEAD_BYTES:
+            raise HeadersTooLarge
+        if buffer.count(b"\r\n", 0, end) > limits.HEAD_LINES:
+            raise HeadersTooLarge
+        head = parse_head(buffer[: end + 4])
+        rest = buffer[end + 4 :]
+        self._searched = 0
+        length = head.length
+        if length > limits.BODY_BYTES:
+            self.head = head
+            raise BodyTooLarge
+        if 0 <= length <= len(rest):
+            self.buffer = rest[length:]
+            return Whole(head, rest[:length])
+        self.buffer = b""
+        self.head = head
+        self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
+        self.wants_continue = head.expects_continue and not rest
+        return self._take_body(head, self._body, rest)
+
+    def _check_part_of_head(self) -> None:
+        """Refuse a head as soon as it is too long or can't be one."""
+        buffer = self.buffer
+        if len(buffer) > limits.HEAD_BYTES:
+            raise HeadersTooLarge
+        if is_hopeless(buffer, self._searched):
+            raise MalformedRequest
+        self._searched = max(len(buffer) - 3, 0)
+
+    def _take_body(self, head: Head, body: Body, data: bytes) -> Whole | None:
+        rest = body.feed(data)
+        if rest is None:
+            return None
+        self.head = self._body = None
+        self.wants_continue = False
+        self.buffer = rest
+        return Whole(head, bytes(body.data))

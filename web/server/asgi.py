@@ -1,0 +1,133 @@
+"""Runs an ASGI application for a whole request, in one task."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from web.problems import InternalError
+from web.server.answers import header_lines, problem_answer
+from web.server.request import Request
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# An ASGI extension of ours, `scope["extensions"][REQUEST]`: the `Request` itself. Answering
+# it directly spares ASGI's two messages, which cost more than a creation's own work.
+REQUEST = "chat.request"
+
+_VERSIONS = {"version": "3.0", "spec_version": "2.3"}
+_INVISIBLE = frozenset({b"transfer-encoding"})
+
+logger = logging.getLogger(__name__)
+
+
+async def run(
+    application: Application,
+    request: Request,
+    state: dict[str, Any],
+    addresses: tuple[Any, Any],
+) -> None:
+    """Have an application answer a request."""
+    exchange = _Exchange(request)
+    scope = _scope_of(request, state, addresses)
+    try:
+        await application(scope, exchange.receive, exchange.send)
+        if not exchange.is_complete and not request.is_disconnected:
+            logger.error("an application returned without an answer")
+            exchange.fail()
+    except Exception:
+        logger.exception("an application failed")
+        exchange.fail()
+    except asyncio.CancelledError:
+        request.abort()
+        raise
+    finally:
+        # The request leads here by its callback: left alone, each would be garbage that
+        # only the collector can find.
+        request.on_disconnect = None
+        scope["extensions"] = {}
+
+
+def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any]) -> Scope:
+    client, server = addresses
+    return {
+        "type": "http",
+        "asgi": _VERSIONS,
+        "http_version": request.version,
+        "method": request.method,
+        "scheme": "http",
+        "path": request.path,
+        "raw_path": request.raw_path,
+        "query_string": request.query,
+        "root_path": "",
+        "headers": request.headers,
+        "client": client,
+        "server": server,
+        "state": state.copy(),
+        "extensions": {REQUEST: request},
+    }
+
+
+class _Exchange:
+    """ASGI's two directions."""
+
+    __slots__ = ("_begun", "_disconnected", "_received", "_request", "is_complete")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._received = self._begun = self.is_complete = False
+        self._disconnected: asyncio.Event | None = None
+
+    async def receive(self) -> Message:
+        """The whole body at once; behind it nothing but the end of the connection."""
+        if not self._received:
+            self._received = True
+            return {"type": "http.request", "body": self._request.body, "more_body": False}
+        if not self._request.is_disconnected:
+            if self._disconnected is None:
+                self._disconnected = asyncio.Event()
+                self._request.on_disconnect = self._disconnected.set
+            await self._disconnected.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Send a part of an answer; waits until there is room for the next."""
+        if message["type"] == "http.response.start":
+            self._begin(message)
+            return
+        self._request.write(message.get("body", b""))
+        if message.get("more_body", False):
+            await self._request.writable()
+        elif not self.is_complete:
+            self._request.end()
+            self._complete()
+
+    def _begin(self, message: Message) -> None:
+        length: int | None = None
+        headers = []
+        for name, value in message.get("headers", ()):
+            if name.lower() == b"content-length":
+                length = int(value)
+            if name.lower() not in _INVISIBLE:
+                headers.append((name, value))
+        self._begun = True
+        self._request.begin(message["status"], header_lines(headers), length)
+
+    def fail(self) -> None:
+        """Answer 500, or break off what was begun."""
+        if self._begun:
+            self._request.abort()
+        else:
+            self._request.answer(
+                500, *problem_answer(InternalError(), self._request.path, self._request.id)
+            )
+        self._complete()
+
+    def _complete(self) -> None:
+        self.is_complete = True
+        if self._disconnected is not None:
+            self._disconnected.set()

@@ -1,0 +1,83 @@
+"""What all connections of a process share: the application, the budgets, the date."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from web.server import limits
+from web.server.answers import header_lines
+from web.server.budget import Budget
+from web.server.request import Request
+from web.server.turns import Turns
+
+
+class Upload(Protocol):
+    """A connection on which a request arrives."""
+
+    def drop_upload(self) -> None: ...
+
+
+class Reader(Protocol):
+    """A connection on which an answer is taken."""
+
+    def drop_reader(self) -> None: ...
+
+
+class Front:
+    """One for each process."""
+
+    def __init__(
+        self,
+        config: Config,
+        state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.app = config.loaded_app
+        # An application may take whole requests as they are.
+        self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
+        # Called with the request id, the method and the status of each request that the
+        # server refuses before any application gets to see it.
+        self.note_refusal: Callable[[str, str, int], None] | None = getattr(
+            self.app, "note_refusal", None
+        )
+        self.state = state
+        self.app_state = app_state
+        self.keep_alive_seconds = config.timeout_keep_alive
+        self.ceiling = limits.connection_ceiling()
+        self.arriving: Budget[Upload] = Budget(
+            limits.ARRIVING_BYTES, lambda upload: upload.drop_upload()
+        )
+        self.unread: Budget[Reader] = Budget(
+            limits.UNREAD_BYTES, lambda reader: reader.drop_reader()
+        )
+        self.turns = Turns(loop)
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+
+    def default_lines(self) -> bytes:
+        """The header lines of every answer: Date, which uvicorn renews each second."""
+        if self.state.default_headers is not self._default_headers:
+            self._default_headers = self.state.default_headers
+            self._default_lines = header_lines(self._default_headers)
+        return self._default_lines
+
+
+_fronts: WeakKeyDictionary[ServerState, Front] = WeakKeyDictionary()
+
+
+def front_of(
+    config: Config,
+    state: ServerState,
+    app_state: dict[str, Any],
+    loop: asyncio.AbstractEventLoop,
+) -> Front:
+    """The front of a running server, made for its first connection."""
+    front = _fronts.get(state)
+    if front is None:
+        front = _fronts[state] = Front(config, state, app_state, loop)
+    return front

@@ -1,0 +1,205 @@
+"""Parses the head of a request, and decides how its body is framed.
+
+A head reaches the parser when all of it has arrived, so that no cut of the
+network can change what it means. Whatever two readers could read differently
+is refused.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes
+
+import httptools
+
+from web.problems import MalformedRequest
+from web.server import limits
+
+Headers = list[tuple[bytes, bytes]]
+
+CHUNKED = -1  # the length of a body that is framed by chunks
+
+# The parser knows these; it is shown GET in place of any other method, so that
+# the application answers 405 and not the parser 400. CONNECT has another target.
+_PARSED_AS_THEY_ARE = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+_METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
+# What no header line can hold: a control character, or CR and LF apart.
+_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+_MAX_LENGTH_DIGITS = 18
+
+# The connection is the server's affair and another protocol is never spoken: an
+# application doesn't see these, and a parser's opinion of them is not asked for.
+_DROPPED = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings"})
+_NOTED = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
+
+
+class Head(NamedTuple):
+    """A request without its body; header names are in lower case."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    version: str
+    headers: Headers
+    length: int
+    keep_alive: bool
+    expects_continue: bool
+
+
+class _Lines:
+    """Collects the header lines from the parser."""
+
+    __slots__ = ("headers", "noted")
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.noted: Headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _NOTED:
+            self.noted.append((name, value))
+            if name in _DROPPED:
+                return
+        self.headers.append((name, value))
+
+
+def is_hopeless(part: bytes, start: int) -> bool:
+    """Whether the part of a head behind `start` can't be HTTP, whatever follows."""
+    return _HOPELESS.search(part, max(0, start - 1)) is not None
+
+
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """Skip empty lines in front of a request, as RFC 9112 asks for; half of one is kept."""
+    rest = buffer.lstrip(b"\r\n")
+    skipped = buffer[: len(buffer) - len(rest)]
+    if skipped.endswith(b"\r") and not rest:
+        skipped, rest = skipped[:-1], b"\r"
+    if skipped.count(b"\r\n") * 2 != len(skipped):
+        raise MalformedRequest
+    return rest
+
+
+def parse_head(data: bytes) -> Head:
+    """Parse a head, its blank line included; raises MalformedRequest."""
+    line_end = data.find(b"\r\n")
+    try:
+        method, target, http_version = data[:line_end].split(b" ")
+        version = _VERSIONS[http_version]
+    except (ValueError, KeyError):
+        raise MalformedRequest from None
+    if method not in _PARSED_AS_THEY_ARE or not target.isascii():
+        data, target = _conform(method, target, http_version, data[line_end:])
+    lines = _Lines()
+    try:
+        httptools.HttpRequestParser(lines).feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # the head is complete; what follows is read by ourselves
+    except httptools.HttpParserError:
+        raise MalformedRequest from None
+    length, keep_alive, expects_continue = _framing(lines.noted, version)
+    raw_path, query = _split_target(target)
+    return Head(
+        method.decode("ascii"),
+        raw_path,
+        query,
+        version,
+        lines.headers,
+        length,
+        keep_alive,
+        expects_continue,
+    )
+
+
+def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple[bytes, bytes]:
+    """The head with a method that the parser knows and an ASCII target; and that target."""
+    if _METHOD.fullmatch(method) is None:
+        raise MalformedRequest
+    if not target.isascii():
+        # Everything but what is not ASCII stays as it is.
+        target = quote_from_bytes(target, safe=_ASCII).encode("ascii")
+    known = method if method in _PARSED_AS_THEY_ARE else b"GET"
+    return b"%s %s %s%s" % (known, target, version, rest), target
+
+
+_ASCII = bytes(range(128))
+
+
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a target in origin form, absolute form, or `*`."""
+    if not target.startswith(b"/"):
+        scheme = _SCHEME.match(target)
+        if scheme is not None:
+            target = target[scheme.end() :]
+            if not target.startswith(b"/"):
+                target = b"/" + target
+        elif target != b"*":
+            raise MalformedRequest
+    if b"#" in target:
+        target = target[: target.index(b"#")]
+    path, _, query = target.partition(b"?")
+    return path, query
+
+
+def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
+    """Length of the body, whether the connection persists, whether the client waits for 100."""
+    hosts = 0
+    length: bytes | None = None
+    is_chunked = expects_continue = False
+    keep_alive = version == "1.1"
+    for name, value in noted:
+        if name == b"host":
+            hosts += 1
+            if not is_host(value):
+                raise MalformedRequest
+        elif name == b"content-length":
+            if length is not None:
+                raise MalformedRequest
+            length = value.strip(b" \t")
+        elif name == b"transfer-encoding":
+            if is_chunked or version == "1.0" or value.strip(b" \t").lower() != b"chunked":
+                raise MalformedRequest
+            is_chunked = True
+        elif name == b"connection":
+            keep_alive = _persists(value, keep_alive)
+        elif name == b"expect":
+            # Other expectations are ignored, which RFC 9110 leaves to the server.
+            expects_continue = version == "1.1" and value.strip(b" \t").lower() == b"100-continue"
+    if hosts != 1 and (hosts or version == "1.1"):
+        raise MalformedRequest
+    if is_chunked:
+        if length is not None:
+            raise MalformedRequest
+        return CHUNKED, keep_alive, expects_continue
+    return 0 if length is None else _parse_length(length), keep_alive, expects_continue
+
+
+def _persists(connection: bytes, keep_alive: bool) -> bool:
+    """What a Connection header makes of a connection; `close` has the last word."""
+    words = {word.strip(b" \t") for word in connection.lower().split(b",")}
+    if b"close" in words:
+        return False
+    return keep_alive or b"keep-alive" in words
+
+
+def _parse_length(digits: bytes) -> int:
+    """A Content-Length; its zeros in front are bounded by the head, and the rest by us.
+
+    One beyond the bound comes back as one byte too many: the connection refuses it, with the
+    path and the id of the request.
+    """
+    if not digits.isdigit():
+        raise MalformedRequest
+    digits = digits.lstrip(b"0")
+    if len(digits) > _MAX_LENGTH_DIGITS or int(digits or b"0") > limits.BODY_BYTES:
+        return limits.BODY_BYTES + 1
+    return int(digits or b"0")
+
+
+@lru_cache(maxsize=256)
+def is_host(value: bytes) -> bool:
+    """Whether a Host header can be one."""
+    return _HOST.fullmatch(value) is not None

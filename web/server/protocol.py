@@ -1,0 +1,266 @@
+"""One connection: bytes in, whole requests to the application, answers out.
+
+uvicorn runs it by its `http=` parameter, and brings the configuration, the
+signals and the lifespan. One request is answered before the next is read.
+"""
+
+import asyncio
+import logging
+from time import perf_counter
+from typing import Any, cast
+from urllib.parse import unquote
+
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from web.problems import InternalError, Overloaded, Problem, RequestTimeout
+from web.server import asgi, limits
+from web.server.answers import CONTINUE, problem_answer
+from web.server.arrival import Arrival
+from web.server.front import front_of
+from web.server.head import Head
+from web.server.reader_watch import ReaderWatch
+from web.server.request import Request
+from web.server.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+
+class Protocol(Writer):
+    """Reads one request at a time, and hands it over."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        loop = _loop or asyncio.get_running_loop()
+        super().__init__(front_of(config, server_state, app_state, loop), loop)
+        self._arrival = Arrival()
+        self._is_advancing = self._is_paused = False
+        self._is_draining = False
+        self._is_arriving = False  # a part of a request is there
+        self._is_reused = False  # to be late between two requests is no fault
+
+    # The connection begins and ends.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=limits.UNREAD_BYTES_A_CONNECTION)
+        self._watch = ReaderWatch(self._loop, self._transport)
+        connections: set[Any] = self._front.state.connections
+        connections.add(self)
+        beyond = len(connections) - self._front.ceiling
+        if beyond > limits.REFUSED_CONNECTIONS:
+            self._transport.abort()
+        elif beyond > 0:
+            self._refuse(Overloaded())
+        else:
+            self._deadline.set(limits.READ_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        connections: set[Any] = self._front.state.connections
+        connections.discard(self)
+        self._watch.stop()
+        self._deadline.close()
+        self._front.unread.release(self)
+        self._forget_input()
+        request = self._request
+        if request is not None:
+            on_disconnect = request.on_disconnect
+            self._leave_request(request)
+            if on_disconnect is not None:
+                on_disconnect()
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the client closed its half of the connection."""
+        self._is_half_closed = True
+        return self._request is not None or self._is_advancing
+
+    def shutdown(self) -> None:
+        """Let an idle connection bring one more request, answered with `Connection: close`.
+
+        A client that has just written a request when its connection is closed
+        can't know if it was read, so closing at once would show as an error.
+        """
+        self._is_draining = True
+        self._keep_alive = False
+        self._loop.call_later(limits.DRAIN_SECONDS, self._close_idle)
+        self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
+
+    def _close_idle(self) -> None:
+        if self._request is None and self._arrival.is_empty:
+            self._close()
+
+    def _close_arriving(self) -> None:
+        if self._request is None:
+            self._refuse(RequestTimeout())
+
+    # Reading.
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_lingering:
+            self._droppable -= len(data)
+            if self._droppable < 0:
+                self._close()
+        elif self._arrival.is_in_body or self._is_free():
+            self._take(data)
+        else:
+            self._arrival.keep(data)
+            self._wait_for_turn()
+
+    def _is_free(self) -> bool:
+        """Whether the next request may be taken."""
+        return self._request is None and not self._is_full and not self._is_advancing
+
+    def _wait_for_turn(self) -> None:
+        """Read no more of pipelined requests before the last one was answered."""
+        self._pause_reading()
+        if not self._front.arriving.hold(self, self._arrival.size):
+            self.drop_upload()
+
+    def _advance(self) -> None:
+        """Go on to the next of pipelined requests."""
+        self._is_advancing = False
+        if self._is_free() and not self._is_lingering and not self._transport.is_closing():
+            self._take()
+            self._wait_for_more()
+
+    def _wait_for_more(self) -> None:
+        """Read on, unless there is more in the buffer than what is being read of a request."""
+        if self._is_advancing:
+            return
+        if self._request is None and self._is_half_closed:
+            self._close()
+        elif self._request is None or not self._arrival.buffer:
+            self._resume_reading()
+
+    def _take(self, data: bytes = b"") -> None:
+        """Take the next request, as far as it has arrived."""
+        try:
+            whole = self._arrival.feed(data)
+            if whole is not None:
+                self._dispatch(*whole)
+            elif not self._arrival.is_empty:
+                self._expect_rest()
+        except Problem as problem:
+            self._refuse(problem)
+
+    def _expect_rest(self) -> None:
+        """Give a request so many seconds from its first piece."""
+        if not self._is_arriving:
+            self._is_arriving = True
+            self._deadline.set(limits.READ_SECONDS)
+        if not self._front.arriving.hold(self, self._arrival.size):
+            raise Overloaded
+        if self._arrival.wants_continue:
+            self._arrival.wants_continue = False
+            self._transport.write(CONTINUE)
+        if self._arrival.has_unread():
+            self._pause_reading()
+            self._front.turns.wait(self._read_on)
+
+    def _read_on(self) -> None:
+        """Read the next of the chunks that have arrived."""
+        if self._arrival.has_unread() and not self._transport.is_closing():
+            self._take()
+            if not self._arrival.has_unread() and not self._is_lingering:
+                self._wait_for_more()
+
+    def _dispatch(self, head: Head, body: bytes) -> None:
+        """Hand a whole request to the application."""
+        front = self._front
+        front.arriving.release(self)
+        if body:
+            if not front.arriving.pin(len(body)):
+                self._arrival.head = head
+                raise Overloaded
+            self._pinned = len(body)
+        self._deadline.clear()
+        self._is_arriving = False
+        self._is_reused = True
+        self._keep_alive = head.keep_alive and not self._is_draining
+        raw_path = head.raw_path
+        path = raw_path.decode("ascii")
+        request = self._request = Request(
+            self,
+            head.method,
+            unquote(path) if "%" in path else path,
+            raw_path,
+            head.query,
+            head.version,
+            head.headers,
+            body,
+            perf_counter(),
+        )
+        front.state.total_requests += 1
+        if self._arrival.buffer and not front.arriving.hold(self, self._arrival.size):
+            self.drop_upload()
+        try:
+            if front.handle is not None and front.handle(request):
+                return
+        except Exception:
+            logger.exception("a request failed")
+            request.answer(500, *problem_answer(InternalError(), request.path, request.id))
+            return
+        self.run_application(request)
+
+    def run_application(self, request: Request) -> None:
+        """Have the ASGI application answer a request, in a task."""
+        transport, tasks = self._transport, self._front.state.tasks
+        addresses = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+        state = self._front.app_state
+        task = self._loop.create_task(asgi.run(self._front.app, request, state, addresses))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def _pause_reading(self) -> None:
+        if not self._is_paused and not self._transport.is_closing():
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _is_last(self) -> bool:
+        return self._is_half_closed and not self._arrival.buffer
+
+    def _forget_input(self) -> None:
+        self._front.arriving.release(self)
+        self._arrival.clear()
+
+    def _refused_head(self) -> Head | None:
+        return self._arrival.head
+
+    def _go_on(self) -> None:
+        if self._is_lingering:
+            return
+        has_more = bool(self._arrival.buffer) or self._is_paused
+        if not self._keep_alive or self._is_last():
+            if has_more:
+                self._linger()
+            else:
+                self._close()
+        elif not has_more:
+            self._deadline.set(self._front.keep_alive_seconds)
+        elif not self._is_advancing:
+            self._is_advancing = True
+            self._loop.call_soon(self._advance)
+
+    def _close_late(self) -> None:
+        if self._is_lingering or (self._is_reused and not self._is_arriving):
+            self._close()
+        else:
+            self._refuse(RequestTimeout())
+
+    def drop_upload(self) -> None:
+        """Give way to requests that make more progress."""
+        if self._request is None:
+            self._refuse(Overloaded())
+        else:
+            self._arrival.clear()
+            self._keep_alive = False

@@ -1,0 +1,159 @@
+"""A whole request, and the ways to answer it."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from web.request_id import request_id
+from web.server.head import Headers
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def id_of(headers: Headers) -> str:
+    """The id that a request goes by: its X-Request-ID where that is harmless, or a fresh one."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            return request_id(value.decode("latin-1"))
+    return request_id(None)
+
+
+def known_method(method: str) -> str:
+    """A method as logs and metrics may show it: clients can make up any word."""
+    return method if method in _METHODS else "other"
+
+
+class Connection(Protocol):
+    """What a request needs of the connection that it came on."""
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
+    def begin(self, status: int, headers: bytes, length: int | None) -> None: ...
+    def write(self, chunk: bytes) -> None: ...
+    def end(self) -> None: ...
+    def abort(self) -> None: ...
+    def run_application(self, request: "Request") -> None: ...
+    async def writable(self) -> None: ...
+
+
+class Request:
+    """One request, all of it, with header names in lower case.
+
+    It is answered once: by `answer`, by `stream`, or by `begin`, `write` and
+    `end`. Each may be called on the event loop at any later time, and does
+    nothing once the client has disconnected. The next request of a connection
+    is read when the last was answered, so that pipelined requests are answered
+    in order.
+    """
+
+    __slots__ = (
+        "_connection",
+        "body",
+        "headers",
+        "method",
+        "on_disconnect",
+        "path",
+        "query",
+        "raw_path",
+        "started",
+        "version",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        raw_path: bytes,
+        query: bytes,
+        version: str,
+        headers: Headers,
+        body: bytes,
+        started: float,
+    ) -> None:
+        self._connection: Connection | None = connection
+        self.method = method
+        self.path = path  # percent-decoded, as ASGI has it
+        self.raw_path = raw_path
+        self.query = query
+        self.version = version  # "1.1" or "1.0"
+        self.headers = headers
+        self.body = body
+        self.started = started  # by `perf_counter`, when all of it had arrived
+        self.on_disconnect: Callable[[], None] | None = None  # called if the client leaves
+
+    @property
+    def id(self) -> str:
+        """The id that it goes by; a fresh one each time where the client gave none."""
+        return id_of(self.headers)
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether nobody waits for an answer: the client has left, or has been answered."""
+        return self._connection is None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection, as long as the request is unanswered."""
+        return self._connection
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer in one piece.
+
+        `headers` are complete lines, each with its CRLF, Content-Length among
+        them. Date and Connection are added; HEAD is answered without the body.
+        """
+        if self._connection is not None:
+            self._connection.answer(status, headers, body)
+
+    def pass_on(self) -> None:
+        """Have the ASGI application answer, whose `handle` took it and cannot tell the answer."""
+        if self._connection is not None:
+            self._connection.run_application(self)
+
+    async def stream(self, status: int, headers: bytes, chunks: AsyncIterator[bytes]) -> None:
+        """Answer piece by piece, each asked for when the client has room for it.
+
+        `headers` have no Content-Length. An error of `chunks` breaks the
+        connection off, so that the client can't take what it has for all.
+        """
+        self.begin(status, headers)
+        try:
+            if self.method != "HEAD":
+                async for chunk in chunks:
+                    self.write(chunk)
+                    await self.writable()
+                    if self.is_disconnected:
+                        return
+        except BaseException:
+            self.abort()
+            raise
+        self.end()
+
+    def begin(self, status: int, headers: bytes, length: int | None = None) -> None:
+        """Send the head of an answer; `length` where its Content-Length is among `headers`."""
+        if self._connection is not None:
+            self._connection.begin(status, headers, length)
+
+    def write(self, chunk: bytes) -> None:
+        """Send a piece of the body."""
+        if self._connection is not None:
+            self._connection.write(chunk)
+
+    async def writable(self) -> None:
+        """Wait until the client has taken enough for the next piece, or is disconnected."""
+        if self._connection is not None:
+            await self._connection.writable()
+
+    def end(self) -> None:
+        """Finish the answer."""
+        if self._connection is not None:
+            self._connection.end()
+
+    def abort(self) -> None:
+        """Break the connection off, answered or not."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    def detach(self) -> None:
+        """Called by the connection when this request is its current one no more."""
+        self._connection = None
+        self.on_disconnect = None

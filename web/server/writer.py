@@ -1,0 +1,210 @@
+"""The writing half of a connection: whole answers, streams, and readers that stand still."""
+
+import asyncio
+
+from web.problems import Problem
+from web.server import limits
+from web.server.answers import (
+    BODILESS,
+    CHUNKED_LINE,
+    CLOSE,
+    KEEP_ALIVE,
+    STATUS_LINES,
+    problem_answer,
+)
+from web.server.deadline import Deadline
+from web.server.front import Front
+from web.server.head import Head
+from web.server.reader_watch import ReaderWatch
+from web.server.request import Request, id_of, known_method
+
+
+class Writer(asyncio.Protocol):
+    """Answers the request that the reading half has handed over."""
+
+    _transport: asyncio.Transport
+    _watch: ReaderWatch
+
+    def __init__(self, front: Front, loop: asyncio.AbstractEventLoop) -> None:
+        self._front = front
+        self._loop = loop
+        self._request: Request | None = None
+        self._keep_alive = True
+        self._pinned = 0  # bytes of its body
+        # An answer that was begun.
+        self._is_begun = self._is_chunked = self._is_silent = False
+        self._length_left: int | None = None
+        # The connection ends: what still comes is dropped, so much and so long.
+        self._is_lingering = self._is_half_closed = False
+        self._droppable = limits.LINGER_BYTES
+        self._deadline = Deadline(loop, self._close_late)
+        # The client has to take something before there is more.
+        self._is_full = False
+        self._room: asyncio.Future[None] | None = None
+
+    def _close_late(self) -> None:
+        """Called when the deadline has passed."""
+        raise NotImplementedError
+
+    def _refused_head(self) -> Head | None:
+        """The head of a request that is refused, where it got as far as that."""
+        raise NotImplementedError
+
+    def _forget_input(self) -> None:
+        """Drop what has arrived."""
+        raise NotImplementedError
+
+    def _resume_reading(self) -> None:
+        raise NotImplementedError
+
+    def _is_last(self) -> bool:
+        """Whether no request can follow the current one."""
+        raise NotImplementedError
+
+    def _go_on(self) -> None:
+        """Go on to the next request, or close; called when an answer is complete."""
+        raise NotImplementedError
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer a request that no application gets to see, and close the connection."""
+        if self._transport.is_closing() or self._is_lingering:
+            return
+        head = self._refused_head()
+        request_id = id_of([] if head is None else head.headers)
+        path = "/" if head is None else head.raw_path.decode("ascii")
+        headers, body = problem_answer(problem, path, request_id)
+        if head is not None and head.method == "HEAD":
+            body = b""
+        if self._front.note_refusal is not None:
+            method = "other" if head is None else known_method(head.method)
+            self._front.note_refusal(request_id, method, problem.status)
+        status = STATUS_LINES[problem.status]
+        self._transport.write(
+            b"".join((status, headers, self._front.default_lines(), CLOSE, b"\r\n", body))
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close, with time for the client to read the answer while it is still sending."""
+        self._forget_input()
+        self._is_lingering = True
+        if self._is_half_closed:
+            self._close()
+            return
+        self._transport.write_eof()
+        self._resume_reading()
+        self._deadline.set(limits.LINGER_SECONDS)
+
+    def _close(self) -> None:
+        """Close once the client has taken everything, or takes nothing any more."""
+        if not self._transport.is_closing():
+            self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._watch.start()
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        request, transport = self._request, self._transport
+        if request is None or transport.is_closing():
+            return
+        if self._is_begun:
+            self.abort()
+            return
+        lines = (STATUS_LINES[status], headers, self._front.default_lines(), self._persistence())
+        if request.method == "HEAD":
+            body = b""
+        if len(body) > limits.UNREAD_BYTES_A_CONNECTION:
+            transport.writelines((b"".join((*lines, b"\r\n")), body))
+        else:
+            transport.write(b"".join((*lines, b"\r\n", body)))
+        self._finish(request)
+
+    def begin(self, status: int, headers: bytes, length: int | None) -> None:
+        request, transport = self._request, self._transport
+        if request is None or transport.is_closing() or self._is_begun:
+            return
+        self._is_begun = True
+        self._is_silent = request.method == "HEAD" or status in BODILESS
+        self._is_chunked = length is None and not self._is_silent and request.version == "1.1"
+        self._length_left = None if self._is_silent else length
+        if length is None and not self._is_silent and request.version == "1.0":
+            self._keep_alive = False  # the end of the connection is the end of the answer
+        framing = CHUNKED_LINE if self._is_chunked else b""
+        lines = (headers, framing, self._front.default_lines(), self._persistence())
+        transport.write(b"".join((STATUS_LINES[status], *lines, b"\r\n")))
+
+    def write(self, chunk: bytes) -> None:
+        if not chunk or self._is_silent or self._transport.is_closing():
+            return
+        if self._is_chunked:
+            self._transport.writelines((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+            return
+        if self._length_left is not None:
+            self._length_left -= len(chunk)
+            if self._length_left < 0:
+                self.abort()
+                return
+        self._transport.write(chunk)
+
+    def end(self) -> None:
+        request = self._request
+        if request is None or self._transport.is_closing():
+            return
+        if not self._is_begun or self._length_left:
+            self.abort()  # the client must not wait for what never comes
+            return
+        if self._is_chunked:
+            self._transport.write(b"0\r\n\r\n")
+        self._finish(request)
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    async def writable(self) -> None:
+        if self._is_full and not self._transport.is_closing():
+            if self._room is None or self._room.done():
+                self._room = self._loop.create_future()
+            await self._room
+
+    def _persistence(self) -> bytes:
+        """The line that says whether the connection goes on; none where that is understood."""
+        if self._is_last():
+            self._keep_alive = False
+        if not self._keep_alive:
+            return CLOSE
+        request = self._request
+        return KEEP_ALIVE if request is not None and request.version == "1.0" else b""
+
+    def _finish(self, request: Request) -> None:
+        self._leave_request(request)
+        self._go_on()
+
+    def _leave_request(self, request: Request) -> None:
+        self._request = None
+        self._is_begun = False
+        if self._pinned:
+            self._front.arriving.unpin(self._pinned)
+            self._pinned = 0
+        if self._room is not None:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+        request.detach()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+        self._watch.start()
+        if not self._front.unread.hold(self, self._transport.get_write_buffer_size()):
+            self.abort()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._watch.stop()
+        self._front.unread.release(self)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        if self._request is None and not self._transport.is_closing():
+            self._go_on()
+
+    def drop_reader(self) -> None:
+        """Give way to clients that read."""
+        self.abort()
