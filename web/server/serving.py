@@ -1,13 +1,18 @@
 """Runs a service's HTTP server: uvicorn's options, and how the process ends."""
 
+import asyncio
 import signal
 import sys
+from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from web.server import limits
 from web.server.protocol import Protocol
+
+START_FAILED = 3
 
 
 def options(host: str, port: int) -> dict[str, Any]:
@@ -34,10 +39,40 @@ def exit_after_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
+class QuietServer(uvicorn.Server):
+    """uvicorn's server, which looks around once a second instead of ten times.
+
+    What it looks for is the time of day and whether it was asked to stop; the
+    latter wakes it.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._asked_to_stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        # uvicorn counts tenths of a second, and renews the date at every tenth of them.
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._asked_to_stop.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._asked_to_stop.set)
+
+
 def serve(factory: str, host: str, port: int) -> None:
     """Serve what `factory` (`module:function`) makes until SIGTERM, in this process."""
     limits.raise_descriptor_limit()
     exit_after_sigterm()
     # A single process shuts down gracefully, to be started again.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    uvicorn.run(factory, **options(host, port))
+    server = QuietServer(uvicorn.Config(factory, **options(host, port)))
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(START_FAILED)
