@@ -8,7 +8,7 @@ FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-fault lint format lock demo bench clean environment environment-dev
+.PHONY: help run test test-quick test-fault lint format hooks lock demo bench clean environment environment-dev
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
@@ -35,6 +35,9 @@ lint: environment-dev ## style, types and import boundaries
 format: environment-dev ## put the code into its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: ## have git format and lint before each commit
+	git config core.hooksPath .githooks
 
 lock: ## pin every dependency anew, with hashes (needs uv)
 	@command -v $(UV) > /dev/null || { echo 'uv is not installed: pip install uv'; exit 1; }
