@@ -58,11 +58,13 @@ if answered then
   return is_replica() and REPLICA or cmsgpack.unpack(answered)
 end
 
-local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+local waiting = redis.call('XLEN', KEYS[1])
+local room = tonumber(ARGV[1]) - waiting
 local sequence_ttl, idempotency_ttl, batch_ttl = ARGV[2], ARGV[3], ARGV[4]
 local highest = {}
 local moved = {}
 local accepted = 0
+local first_accepted
 local refused_by_replica = false
 local answers = {0, '', ''}
 local WAKE, LAST, OLDEST = 1, 2, 3
@@ -140,6 +142,7 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   end
   accepted = accepted + 1
   answers[LAST] = added
+  first_accepted = first_accepted or added
   highest[sequence_key] = number
   moved[sequence_key] = text
   if is_chat then
@@ -173,7 +176,8 @@ end
 if accepted > 0 then
   -- Set after the answer was kept: a retry must not wake again, and a lost wake-up is swept up.
   if redis.call('EXISTS', KEYS[3]) == 1 then
-    answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
+    answers[OLDEST] = waiting == 0 and first_accepted
+                      or redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
   elseif redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
     answers[WAKE] = 1
   end

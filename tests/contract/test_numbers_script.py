@@ -106,6 +106,9 @@ def test_it_tells_the_oldest_entry_while_a_persister_is_at_work(numbering: Numbe
     numbering.redis.xtrim(keys.ACCEPTED, minid=last.decode(), approximate=False)
     numbering.answers(post(1))
     assert numbering.oldest == last
+    numbering.redis.xtrim(keys.ACCEPTED, maxlen=0, approximate=False)
+    numbering.answers(post(1), post(1))
+    assert numbering.oldest == numbering.redis.xrange(keys.ACCEPTED, count=1)[0][0]
 
 
 def test_a_batch_that_accepts_nothing_tells_no_entry(numbering: Numbering) -> None:
