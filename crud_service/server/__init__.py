@@ -1,1 +1,1 @@
-"""From the HTTP server to Django: the threads, and whose turn it is."""
+"""Between the HTTP server and Django: thread pools and fair scheduling."""

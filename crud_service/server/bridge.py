@@ -1,8 +1,8 @@
-"""From the HTTP server to Django: requests arrive on the event loop and are answered in threads.
+"""Bridge from the HTTP server to Django: the event loop receives, threads answer.
 
-A thread gets a request when all of it has arrived, and is free again while a
-client reads a long answer: however slow a client is, it holds no thread. What
-breaks off before its end never reaches a view.
+A thread takes a request once it has arrived completely, and is free while the
+client reads a long answer, so a slow client never holds a thread. A request
+that breaks off early never reaches a view.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """What the application answered: one piece, or chunks that are made as they are sent."""
+    """The application's response: a body in one piece, or chunks generated while sending."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """The ASGI application around a WSGI application."""
+    """An ASGI application that wraps a WSGI application."""
 
     def __init__(self, application: WsgiApplication, log: RequestLog) -> None:
         self._application = application
@@ -51,12 +51,12 @@ class Server:
         self._pools = Pools()
 
     def handle(self, request: Request) -> bool:
-        """Answer a whole request on the event loop, now or later; False where Django has to."""
+        """Answer a complete request on the event loop, now or later; False if Django must do it."""
         return request.method in {"GET", "HEAD"} and self._resources.handle(request)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
         request: Request = scope["extensions"][REQUEST]
         environ = environ_of(request, scope["server"], scope["client"])
@@ -73,18 +73,18 @@ class Server:
             await self._stream(answer, (threads, owner), receive, send)
 
     def _note(self, environ: Environ, status: int) -> None:
-        """Log a request that Django was not asked about."""
+        """Log a request that was refused before it reached Django."""
         request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         method, path = known_method(environ["REQUEST_METHOD"]), safe_path(environ["PATH_INFO"])
         seconds = perf_counter() - environ["chat.started"]
         self._log.note(request_id, method, "unknown", path, status, seconds)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
-        """Log a request that the server refused."""
+        """Log a request that the HTTP server refused."""
         self._log.note(request_id, method, "unknown", "/", status, 0)
 
     def _answer(self, environ: Environ) -> Answer:
-        """Called in a thread."""
+        """Run the application; called in a pool thread."""
         head: list[Any] = []
         try:
             body = self._application(
@@ -98,7 +98,7 @@ class Server:
     async def _stream(
         self, answer: Answer, turn: tuple[FairThreads, str], receive: Receive, send: Send
     ) -> None:
-        """Send chunk after chunk, each made in a thread once the client has taken the last."""
+        """Send the chunks; generate each in a thread once the client has taken the previous one."""
         threads, owner = turn
         loop = asyncio.get_running_loop()
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
@@ -113,17 +113,17 @@ class Server:
                     break
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except Exception:
-            # Too late for a status: what the client has is no valid JSON, and that tells it.
+            # Too late for an error status: the client notices because the JSON is truncated.
             logger.exception("a list broke off")
         finally:
             disconnected.cancel()
             if hasattr(answer.body, "close"):
                 answer.body.close()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._log.start()
-        # What is there now stays: to look at it would stop every thread for 70 ms now and then.
+        # Objects alive now stay alive; scanning them would stop every thread for 70 ms at times.
         gc.collect()
         gc.freeze()
         await send({"type": "lifespan.startup.complete"})
@@ -134,7 +134,7 @@ class Server:
 
 
 def refused(environ: Environ, problem: Problem) -> Answer:
-    """A problem answered here: Django was not asked, or had no answer."""
+    """Return a problem document for a request that Django did not get, or failed to answer."""
     request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
     body = problem.render(environ["PATH_INFO"], request_id)
     headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
@@ -152,7 +152,7 @@ async def wait_for_disconnect(receive: Receive) -> None:
 def environ_of(
     request: Request, server: tuple[str, int] | None, client: tuple[str, int] | None
 ) -> Environ:
-    """A request as WSGI has it (PEP 3333)."""
+    """Return the WSGI environ of a request (PEP 3333)."""
     path = request.raw_path
     server = server or ("", 0)
     environ: Environ = {
@@ -175,7 +175,7 @@ def environ_of(
     }
     for name, value in request.headers:
         if b"_" in name:
-            continue  # it would be taken for the header that has hyphens there
+            continue  # it would collide with the header spelled with hyphens
         variable = variable_of(name)
         text = value.decode("latin-1")
         if variable in environ:
@@ -187,6 +187,6 @@ def environ_of(
 
 @lru_cache(maxsize=256)
 def variable_of(header: bytes) -> str:
-    """The name of a header in WSGI."""
+    """Return the WSGI variable name of a header."""
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"

@@ -1,7 +1,7 @@
-"""A pool of threads that no single application can take for itself.
+"""A thread pool that no single application can monopolise.
 
-Of each owner's requests so many run at once and so many wait; beyond that they
-are refused. Owners that wait take turns, whatever each has waiting.
+Each owner has a limit of running and of waiting requests; more are refused.
+Waiting owners are served round-robin, however many requests each has queued.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many threads there are, how many one owner may have, and how many requests may wait."""
+    """Limits of a pool: threads and waiting requests, in total and per owner."""
 
     threads: int
     share: int
@@ -28,7 +28,7 @@ class Bounds:
 
 
 class FairThreads:
-    """Runs functions in threads; made and used on one event loop."""
+    """Run functions in threads; create and use it on a single event loop."""
 
     def __init__(self, name: str, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -38,13 +38,13 @@ class FairThreads:
         self._free = bounds.threads
 
     async def run(self, owner: str, work: Callable[..., T], *args: Any) -> T:
-        """What `work` returns; raises Overloaded at once when too many requests wait."""
+        """Return what `work` returns; raise Overloaded at once if too many requests wait."""
         if not self._may_run(owner):
             self._check_room(owner)
         return await self.run_patiently(owner, work, *args)
 
     async def run_patiently(self, owner: str, work: Callable[..., T], *args: Any) -> T:
-        """The same without a bound on waiting: for a part of an answer that has begun."""
+        """Like `run`, but wait without a limit: for the next part of an answer that has begun."""
         if self._may_run(owner):
             self._take(owner)
         else:
@@ -53,14 +53,14 @@ class FairThreads:
         result: asyncio.Future[T] = loop.create_future()
 
         def finish(done: "Future[T]") -> None:
-            with suppress(RuntimeError):  # the loop is closed, and nobody waits
+            with suppress(RuntimeError):  # the loop is closed, so nobody awaits the result
                 loop.call_soon_threadsafe(self._finish, owner, done, result)
 
         self._executor.submit(work, *args).add_done_callback(finish)
         return await result
 
     def shutdown(self) -> None:
-        """Wait for what runs, and end the threads."""
+        """Wait for running work, then stop the threads."""
         self._executor.shutdown()
 
     def _may_run(self, owner: str) -> bool:
@@ -77,14 +77,14 @@ class FairThreads:
             raise Overloaded
 
     async def _wait_for_turn(self, owner: str) -> None:
-        """Return once a thread was taken for the owner."""
+        """Return once a thread has been reserved for the owner."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(owner, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._release(owner)  # it had its turn and cannot take it
+                self._release(owner)  # a thread was reserved, but nobody will use it
             elif turn in self._waiting.get(owner, ()):
                 self._waiting[owner].remove(turn)
             raise
@@ -102,7 +102,7 @@ class FairThreads:
             result.set_exception(error)
 
     def _release(self, owner: str) -> None:
-        """Give a thread back, and to the next owner in turn."""
+        """Free a thread and hand it to the next waiting owner."""
         self._free += 1
         self._running[owner] -= 1
         if not self._running[owner]:
@@ -113,7 +113,7 @@ class FairThreads:
             queue = self._waiting.pop(candidate)
             turn = next_turn(queue)
             if queue:
-                self._waiting[candidate] = queue  # behind the others
+                self._waiting[candidate] = queue  # to the end of the queue
             if turn is not None:
                 self._take(candidate)
                 turn.set_result(None)
@@ -121,7 +121,7 @@ class FairThreads:
 
 
 def next_turn(queue: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":
-    """The first of those who still wait."""
+    """Pop and return the first turn that is still awaited."""
     while queue:
         turn = queue.popleft()
         if not turn.done():

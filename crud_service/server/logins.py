@@ -1,11 +1,11 @@
-"""Logins at the operators' site: one password is checked at a time, and a wrong one takes a second.
+"""Pacing of admin logins: one password check at a time, and a wrong password takes a second.
 
-Checking a password takes a third of a second of a processor, so guesses must be paced;
-refusing everybody while somebody guesses would lock the operators out. So logins wait
-in a queue, addresses taking turns. A browser that has logged in before has a signed
-cookie (OWASP calls it a device cookie) that leads to threads and queues of its own,
-for every page of the site: no stranger can fill them, even behind a proxy, where all
-clients have one address.
+A password check costs a third of a second of CPU, so guessing must be paced; refusing
+all logins during an attack would lock the operators out. Logins therefore wait in a
+queue that serves client addresses round-robin. A browser that has logged in before
+carries a signed cookie (OWASP: device cookie) and gets threads and queues of its own
+for every page of the site. Strangers cannot fill those, even behind a proxy, where all
+clients share one address.
 """
 
 import time
@@ -26,13 +26,13 @@ _SALT = "crud_service.server.logins"
 
 
 def is_login(environ: Mapping[str, Any]) -> bool:
-    """Whether a request tries a password."""
+    """Return whether the request is a login attempt."""
     is_read = environ["REQUEST_METHOD"] in {"GET", "HEAD"}
     return not is_read and environ["PATH_INFO"].rstrip("/") == LOGIN
 
 
 def is_known_browser(environ: Mapping[str, Any]) -> bool:
-    """Whether a request brings the cookie of an earlier login."""
+    """Return whether the request carries a valid cookie from an earlier login."""
     cookie = parse_cookie(environ.get("HTTP_COOKIE", "")).get(COOKIE, "")
     try:
         signing.loads(cookie, salt=_SALT, max_age=COOKIE_SECONDS)
@@ -42,7 +42,7 @@ def is_known_browser(environ: Mapping[str, Any]) -> bool:
 
 
 def remember_browser(response: HttpResponse) -> None:
-    """Give the browser its cookie, with the answer to a login that succeeded."""
+    """Set the device cookie on the response to a successful login."""
     response.set_cookie(
         COOKIE,
         signing.dumps("", salt=_SALT),
@@ -55,5 +55,5 @@ def remember_browser(response: HttpResponse) -> None:
 
 
 def pace(started: float) -> None:
-    """Hold the thread until a wrong password has taken its time; `started` is by `monotonic`."""
+    """Sleep until WRONG_PASSWORD_SECONDS after `started`, a reading of `time.monotonic`."""
     time.sleep(max(0.0, started + WRONG_PASSWORD_SECONDS - time.monotonic()))

@@ -1,4 +1,4 @@
-"""The thread pools of the server: which requests have which threads, and for whom they count."""
+"""The server's thread pools: which pool runs a request, and which owner it counts towards."""
 
 import re
 from collections.abc import Mapping
@@ -8,37 +8,37 @@ from contract.paths import TOKEN_PATTERN
 from crud_service.server.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
 
-# No client holds a thread, so few are enough: enough to share PostgreSQL's commits.
+# No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
-# Searches hold up nothing else. More threads get a little more done and make each other wait
-# for the interpreter, which the slowest of a hundred searches shows.
+# Separate, so that searches delay nothing else. More threads raise throughput a little, but
+# contend for the interpreter lock, which shows in the 99th percentile.
 SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
-# The operators' site, once for browsers that logged in before and once for strangers.
+# The operators' site: one pool for browsers that logged in before and one for strangers.
 ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
-# One password at a time (see `logins`); those who wait get their turn within some seconds.
+# One password at a time (see `logins`); a queued login is served within some seconds.
 LOGINS = Bounds(threads=1, share=1, waiting=40, share_of_waiting=8)
-# Monitoring gets an answer when all others are busy or blocked.
+# Monitoring is answered even while all other pools are busy or blocked.
 OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
-# Readiness needs no token, and a probe that is refused takes the process out of service. Its
-# threads wait for one check that they share, so many of them cost little.
+# Readiness needs no token, and a refused probe takes the process out of service. Its threads
+# wait for one shared check, so having many of them costs little.
 READINESS = Bounds(threads=16, share=16, waiting=2000, share_of_waiting=2000)
 
 _TOKEN = re.compile(f"/(?:applications|internal/sequences)/({TOKEN_PATTERN})", re.ASCII)
 
 
 def owner_of(path: str) -> str:
-    """The access token that a path counts for, empty where it names none."""
+    """Return the access token in a path, or an empty string."""
     match = _TOKEN.match(path)
     return match[1] if match is not None else ""
 
 
 class Pools:
-    """One pool for each kind of request; made and used on one event loop."""
+    """One pool per kind of request; create and use it on a single event loop."""
 
     def __init__(self) -> None:
         self._requests = FairThreads("request", REQUESTS)
         self._searches = FairThreads("search", SEARCHES)
-        # By whether the browser is known.
+        # Keyed by whether the browser is known.
         self._admin = {True: FairThreads("admin", ADMIN), False: FairThreads("stranger", ADMIN)}
         self._logins = {
             True: FairThreads("login", LOGINS),
@@ -48,7 +48,7 @@ class Pools:
         self._readiness = FairThreads("readiness", READINESS)
 
     def of(self, environ: Mapping[str, Any]) -> tuple[FairThreads, str]:
-        """The pool of a request, and the owner that it counts for: its token, if it has one."""
+        """Return a request's pool and owner: an access token, a login's address or nothing."""
         path = environ["PATH_INFO"]
         owner = owner_of(path)
         if owner:
@@ -66,7 +66,7 @@ class Pools:
         return self._requests, ""
 
     def shutdown(self) -> None:
-        """Wait for what runs."""
+        """Wait for running work, then stop the threads."""
         admin = (*self._admin.values(), *self._logins.values())
         shared = (self._requests, self._searches, self._operating, self._readiness)
         for pool in (*shared, *admin):
