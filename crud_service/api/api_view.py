@@ -1,7 +1,7 @@
-"""The base of every view of the API: REST framework's view without what the API does not use.
+"""The base class of all API views: REST framework's view, stripped down.
 
-Its request parsers and content negotiation are left out not for speed alone:
-they follow a form's `_method`, accept NaN, and refuse bodies that we take.
+Its request parsers and content negotiation are left out not only for speed:
+they honour a form's `_method`, accept NaN, and refuse bodies that we accept.
 """
 
 from typing import Any, ClassVar, NoReturn
@@ -20,16 +20,16 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class ApiView(APIView):
-    """Methods are functions of the class named for them; errors are problems, raised anywhere."""
+    """A view with one function per HTTP method; any exception becomes a problem document."""
 
     default_response_headers: ClassVar[dict[str, str]] = {}
-    request: HttpRequest  # type: ignore[assignment]  # Django's own: it is not wrapped here
+    request: HttpRequest  # type: ignore[assignment]  # Django's own request, not wrapped
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return request
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
-        """Nothing: no version, no content negotiation, no user, no throttle."""
+        """Do nothing: no versioning, content negotiation, authentication or throttling."""
 
     def finalize_response(
         self, request: Any, response: HttpResponseBase, *args: Any, **kwargs: Any
@@ -42,14 +42,14 @@ class ApiView(APIView):
     def http_method_not_allowed(self, request: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise MethodNotAllowed([m for m in METHODS if hasattr(self, m.lower())])
 
-    # REST framework's own description of a view, and no part of this API.
+    # REST framework would describe the view; that is not part of this API.
     options = http_method_not_allowed
 
 
 def read_body(request: HttpRequest) -> bytes:
-    """The body of a request, all of which is here; raises BodyTooLarge.
+    """Return the request's body; raise BodyTooLarge above MAX_REQUEST_BYTES.
 
-    Of one that is too long the server took no more than tells so.
+    `web.server` refuses such a body earlier; this also holds behind other WSGI servers.
     """
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     if length > MAX_REQUEST_BYTES:
@@ -59,12 +59,12 @@ def read_body(request: HttpRequest) -> bytes:
 
 
 def field(request: HttpRequest, name: str) -> object:
-    """A field's value from the body or the query string, or MISSING."""
+    """Return a field's value from the body or the query string, or MISSING."""
     return find_fields(request, (name,))[name]
 
 
 def find_fields(request: HttpRequest, names: tuple[str, ...]) -> dict[str, object]:
-    """The values of some fields, each MISSING where it was not sent."""
+    """Return the values of the named fields; MISSING for a field that was not sent."""
     body = read_body(request)
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower()
     if body and encoding != "identity":
@@ -80,5 +80,5 @@ def find_fields(request: HttpRequest, names: tuple[str, ...]) -> dict[str, objec
 
 
 def preconditions(request: HttpRequest) -> Preconditions:
-    """What the request's change depends on."""
+    """Return the request's preconditions, from its headers."""
     return Preconditions(request.META.get("HTTP_IF_MATCH"), request.META.get("HTTP_IF_NONE_MATCH"))

@@ -1,4 +1,4 @@
-"""Bearer tokens: who may list and create applications, who may seed numbers."""
+"""Bearer tokens: ADMIN_TOKEN to list and create applications, INTERNAL_TOKEN to seed numbers."""
 
 import secrets
 
@@ -9,13 +9,13 @@ from web.problems import NotFound, Unauthorized
 
 
 def require_admin_token(request: HttpRequest) -> None:
-    """Raises Unauthorized without ADMIN_TOKEN, where one is set."""
+    """Raise Unauthorized unless the request bears ADMIN_TOKEN; without one set, allow all."""
     if settings.ADMIN_TOKEN and not bears(request, settings.ADMIN_TOKEN):
         raise Unauthorized
 
 
 def require_internal_token(request: HttpRequest) -> None:
-    """Raises Unauthorized without INTERNAL_TOKEN; without one set nobody gets in."""
+    """Raise Unauthorized unless the request bears INTERNAL_TOKEN; without one set, NotFound."""
     if not settings.INTERNAL_TOKEN:
         raise NotFound
     if not bears(request, settings.INTERNAL_TOKEN):
@@ -23,7 +23,7 @@ def require_internal_token(request: HttpRequest) -> None:
 
 
 def bears(request: HttpRequest, token: str) -> bool:
-    """Whether a request brings a bearer token, compared in constant time."""
+    """Return whether the request bears the token, comparing in constant time."""
     scheme, _, given = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     matches = secrets.compare_digest(given.strip().encode(), token.encode())
     return matches and scheme.lower() == "bearer"

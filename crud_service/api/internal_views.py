@@ -1,4 +1,4 @@
-"""The internal endpoints of `contract.sequences`, from which missing sequences are seeded."""
+"""The internal endpoints of `contract.sequences`, used to seed missing sequences."""
 
 import json
 import re

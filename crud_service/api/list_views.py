@@ -1,4 +1,4 @@
-"""Lists: complete ones, streamed, and pages of them."""
+"""List views: complete lists, streamed, and single pages."""
 
 from collections.abc import Mapping
 
@@ -64,14 +64,18 @@ class MessagesView(ApiView):
 
 
 def list_response(
-    request: HttpRequest, of: Collection, owner: Mapping[str, str], page: Page | None, rows: Rows
+    request: HttpRequest,
+    collection: Collection,
+    owner: Mapping[str, str],
+    page: Page | None,
+    rows: Rows,
 ) -> HttpResponseBase:
-    """A list or a page of it: in one piece where it is short, streamed where it is not."""
+    """Return a list or a page: in one piece if it is short, else streamed."""
     headers = page_headers(request.META, page, rows)
     if page is None and rows.more:
-        places, pieces = COMPLETE_LISTS, remaining_chunks(of, owner, rows)
+        places, pieces = COMPLETE_LISTS, remaining_chunks(collection, owner, rows)
     elif page is not None and rows.rest:
-        places, pieces = LONG_PAGES, page_pieces(of, owner, page, rows)
+        places, pieces = LONG_PAGES, page_pieces(collection, owner, page, rows)
     else:
         return json_response(rows.as_array(), headers=headers)
     answer = LongAnswer(places, owner.get("access_token", ""), pieces)

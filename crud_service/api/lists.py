@@ -1,4 +1,4 @@
-"""Lists as bytes: a page, or everything in chunks, of which no more than one is in memory."""
+"""Lists as bytes: a page, or a complete list in chunks, with at most one chunk in memory."""
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
@@ -21,13 +21,16 @@ from web.problems import NotFound, ValidationFailed
 Owner = Mapping[str, str]
 
 
-def fetch_rows(of: Collection, owner: Owner, page: Page | None) -> Rows | None:
-    """A page of a list, or the first chunk of all of it; None when the parent is not there."""
-    low, high = number_bounds(page) if of is not APPLICATIONS else _token_bounds(page)
+def fetch_rows(collection: Collection, owner: Owner, page: Page | None) -> Rows | None:
+    """Fetch a page, or the first chunk of the complete list; None if the parent does not exist.
+
+    Raises ValidationFailed for a cursor that is no application.
+    """
+    low, high = number_bounds(page) if collection is not APPLICATIONS else _token_bounds(page)
     limit = CHUNK_ROWS if page is None else page.limit
     walk = Walk() if page is None else page.walk
     row = fetch_one(
-        list_query(of, walk, chunked=page is None),
+        list_query(collection, walk, chunked=page is None),
         {**owner, "low": low, "high": high, "limit": limit},
     )
     if row is None:
@@ -42,24 +45,24 @@ def _token_bounds(page: Page | None) -> tuple[str | None, str | None]:
     return (None, None) if page is None else (page.after, page.before)
 
 
-def remaining_chunks(of: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
-    """The whole list behind its first chunk, which was fetched already.
+def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
+    """Yield the complete list, given its first chunk, as parts of one JSON array.
 
-    Each chunk is a statement of its own, so a client that reads slowly holds
-    neither a connection nor a snapshot.
+    Each chunk is a separate statement, so a slow client holds neither a
+    connection nor a snapshot.
     """
     yield b"[" + (rows.items or b"")
     while rows.more and rows.last_key is not None:
-        rows = fetch_following(of, owner, rows.last_key)
+        rows = fetch_following(collection, owner, rows.last_key)
         if rows.items is None:
             break
         yield b"," + rows.items
     yield b"]"
 
 
-def page_pieces(of: Collection, owner: Owner, page: Page, rows: Rows) -> Iterator[bytes]:
-    """A page whose first piece was fetched already, piece by piece: exactly the rows it had."""
-    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+def page_pieces(collection: Collection, owner: Owner, page: Page, rows: Rows) -> Iterator[bytes]:
+    """Yield a page piece by piece, given its first piece: the rows selected with it, no others."""
+    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     query = piece_query(by_key, descending=page.descending)
     bounds = {"low": "1", "high": str(MAX_NUMBER)}
     separator = b"["
@@ -77,9 +80,9 @@ def page_pieces(of: Collection, owner: Owner, page: Page, rows: Rows) -> Iterato
     yield b"]" if separator == b"," else b"[]"
 
 
-def fetch_following(of: Collection, owner: Owner, last_key: int) -> Rows:
-    """The chunk behind a key; raises when its parent is gone, which nothing of ours deletes."""
-    by_key = APPLICATIONS_BY_KEY if of is APPLICATIONS else of
+def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows:
+    """Fetch the chunk after a key; raise NotFound if its parent was deleted, which we never do."""
+    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     low, high = str(last_key + 1), str(MAX_NUMBER)
     row = fetch_one(
         list_query(by_key, Walk(), chunked=True),

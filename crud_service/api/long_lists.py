@@ -1,4 +1,4 @@
-"""Long answers on their way to clients: at most N concurrent, as each keeps a piece in memory."""
+"""Limits for long answers being sent: at most N concurrent, as each keeps a piece in memory."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,24 +8,24 @@ from web.problems import Overloaded
 
 
 class Places:
-    """Room for so many answers in all, and so many of one owner."""
+    """A limit of concurrent answers, in total and per owner."""
 
-    def __init__(self, in_all: int, of_one_owner: int) -> None:
-        self._in_all = in_all
-        self._of_one_owner = of_one_owner
+    def __init__(self, total: int, per_owner: int) -> None:
+        self._total = total
+        self._per_owner = per_owner
         self._taken: Counter[str] = Counter()
         self._lock = Lock()
 
     def take(self, owner: str) -> None:
-        """Raises Overloaded at once when there is no room."""
+        """Take a place; raise Overloaded at once if none is free."""
         with self._lock:
-            full = self._taken.total() >= self._in_all
-            if full or self._taken[owner] >= self._of_one_owner:
+            full = self._taken.total() >= self._total
+            if full or self._taken[owner] >= self._per_owner:
                 raise Overloaded("Too many long answers are being read at once. Try again.")
             self._taken[owner] += 1
 
     def give_back(self, owner: str) -> None:
-        """Leave room for another."""
+        """Free a place."""
         with self._lock:
             self._taken[owner] -= 1
             if not self._taken[owner]:
@@ -33,16 +33,16 @@ class Places:
 
 
 COMPLETE_LISTS = Places(100, 10)
-# A page ends, and its pieces are as small: more of them may be read at once.
+# A page has an end, and its pieces are as small: more of them may be read concurrently.
 LONG_PAGES = Places(200, 40)
-# The answer to a search is made whole: few of those that are large may stay in memory.
+# A search answer is built in full, so only a few large ones may be in memory.
 LARGE_ANSWERS = Places(8, 2)
 LARGE_BYTES = 1024 * 1024
 SLICE_BYTES = 256 * 1024
 
 
 def answer_body(owner: str, whole: bytes) -> "list[bytes] | LongAnswer":
-    """An answer as a server sends it; raises Overloaded for one large answer too many."""
+    """Return a body to send, sliced if it is large; raise Overloaded above the limit of those."""
     if len(whole) <= LARGE_BYTES:
         return [whole]
     starts = range(0, len(whole), SLICE_BYTES)
@@ -51,9 +51,10 @@ def answer_body(owner: str, whole: bytes) -> "list[bytes] | LongAnswer":
 
 
 class LongAnswer:
-    """The pieces of an answer; raises Overloaded when too many are being read.
+    """The pieces of an answer, which holds a place until `close`.
 
-    `owner` is an access token, or nothing for what belongs to no application.
+    The constructor raises Overloaded if no place is free. `owner` is an access
+    token, or empty for an answer that belongs to no application.
     """
 
     def __init__(self, places: Places, owner: str, pieces: Iterator[bytes]) -> None:
@@ -70,7 +71,7 @@ class LongAnswer:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Leave room for another; a server calls it at the end, however that came about."""
+        """Free the place; the server calls this at the end, after success and failure alike."""
         places, self._places = self._places, None
         if places is not None:
             places.give_back(self._owner)

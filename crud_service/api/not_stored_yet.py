@@ -1,6 +1,6 @@
-"""Why something is not there: never handed out, or handed out and not stored yet.
+"""Why a resource is missing: its number was never handed out, or it is not stored yet.
 
-Asked on the way to a 404 alone. Redis away only makes the answer less exact.
+Only looked up on the way to a 404. Without Redis the answer is merely less exact.
 """
 
 import logging
@@ -13,26 +13,26 @@ from crud_service.stores.circuit import Circuit
 from web.problems import NotFound, NotStoredYet
 
 logger = logging.getLogger(__name__)
-# When Redis does not answer in time: a 404 must not hold a thread.
+# Opens when Redis times out: a 404 must not hold a thread.
 circuit = Circuit(pause=1.0)
 
 
 def missing_chat(access_token: str, number: int) -> NotFound:
-    """The problem for a chat that is not stored."""
+    """Return the problem for a chat that is not stored."""
     if was_handed_out(keys.chat_sequence(access_token), number):
         return NotStoredYet()
     return NotFound("There is no such chat.")
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> NotFound:
-    """The problem for a message that is not stored."""
+    """Return the problem for a message that is not stored."""
     if was_handed_out(keys.message_sequence(access_token, chat_number), number):
         return NotStoredYet()
     return NotFound("There is no such message.")
 
 
 def was_handed_out(sequence_key: str, number: int) -> bool:
-    """Whether a sequence has come to a number."""
+    """Return whether a sequence has reached a number; False if Redis cannot tell."""
     if not circuit.may_ask():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Pages of lists: which one is asked for, and the links to its neighbours."""
+"""Pagination: parsing the requested page, and links to its neighbours."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ PARAMETERS = ("limit", "after", "before", "order")
 
 @dataclass(frozen=True)
 class Page:
-    """A page as the client asked for it; `after` and `before` are exclusive."""
+    """A requested page; `after` and `before` are exclusive cursors."""
 
     limit: int
     after: str | None
@@ -29,7 +29,7 @@ class Page:
 
     @property
     def walk(self) -> Walk:
-        """A page sits next to the cursor it was asked for with, whatever its order."""
+        """The direction to read in: a page is adjacent to its cursor, whatever its order."""
         both = self.after is not None and self.before is not None
         only_before = self.before is not None and not both
         only_after = self.after is not None and not both
@@ -39,10 +39,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Rows:
-    """Consecutive rows of a list, the cursors at their ends, and whether others lie beyond.
+    """Consecutive rows of a list, the cursors at both ends, and whether more rows lie beyond.
 
-    Of a page with much text `items` are the first piece; `rest` are the keys of
-    the others, in their order, and `pieces` the number of the piece of each.
+    On a page with much text, `items` is only the first piece; `rest` holds the keys
+    of the remaining rows, in order, and `pieces` the piece number of each.
     """
 
     total: int
@@ -56,12 +56,12 @@ class Rows:
     pieces: Sequence[int] | None = None
 
     def as_array(self) -> bytes:
-        """All of it as a JSON array."""
+        """Return the rows as a JSON array."""
         return b"[%s]" % (self.items or b"")
 
 
 def requested_page(environ: Mapping[str, Any], cursor_pattern: str) -> Page | None:
-    """The page that a query string asks for, None for the complete list."""
+    """Return the page that the query string asks for, or None for the complete list."""
     query = environ.get("QUERY_STRING", "")
     if not query:
         return None
@@ -69,7 +69,7 @@ def requested_page(environ: Mapping[str, Any], cursor_pattern: str) -> Page | No
 
 
 def parse_page(fields: Mapping[str, object], cursor_pattern: str) -> Page | None:
-    """The page asked for, None for the complete list; raises 422 for a wrong value."""
+    """Parse the page parameters; None for the complete list. Raises ValidationFailed (422)."""
     if not any(name in fields for name in PARAMETERS):
         return None
     order = fields.get("order", "asc")
@@ -84,7 +84,7 @@ def parse_page(fields: Mapping[str, object], cursor_pattern: str) -> Page | None
 
 
 def parse_limit(value: object) -> int:
-    """A page's size, from a query string or from JSON; raises 422."""
+    """Parse a page size from a query string or JSON; raise ValidationFailed (422)."""
     if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,3}", value, re.ASCII):
         value = int(value)
     if type(value) is int and 1 <= value <= MAX_LIMIT:
@@ -93,7 +93,7 @@ def parse_limit(value: object) -> int:
 
 
 def parse_cursor(field: str, value: object, pattern: str) -> str | None:
-    """A cursor as it was sent; raises 422 for one that no list can have."""
+    """Check a cursor and return it unchanged; raise ValidationFailed (422) if it is malformed."""
     if value is None:
         return None
     matches = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)
@@ -106,14 +106,14 @@ def parse_cursor(field: str, value: object, pattern: str) -> str | None:
 
 
 def number_bounds(page: Page | None) -> tuple[str, str]:
-    """The inclusive bounds of a page of numbers; an empty range when nothing can be in it."""
+    """Return the inclusive bounds of a page of numbers; an empty range if nothing can match."""
     low = 1 if page is None or page.after is None else int(page.after) + 1
     high = MAX_NUMBER if page is None or page.before is None else int(page.before) - 1
     return (str(low), str(high)) if low <= high else ("1", "0")
 
 
 def page_headers(environ: Mapping[str, Any], page: Page | None, rows: Rows) -> dict[str, str]:
-    """How many rows there are in all, and where the neighbouring pages are."""
+    """Return `X-Total-Count`, and `Link` if there are neighbouring pages."""
     headers = {"X-Total-Count": str(rows.total)}
     if page is not None and (rows.fewer or rows.more):
         url = public_url(environ, environ["PATH_INFO"].rstrip("/"))
@@ -122,15 +122,15 @@ def page_headers(environ: Mapping[str, Any], page: Page | None, rows: Rows) -> d
 
 
 def links(url: str, page: Page, rows: Rows) -> str:
-    """The `Link` header of a page that has rows, empty if it is the only one."""
+    """Return the `Link` header of a page with rows; empty if it is the only page."""
     down: dict[str, object] = {"before": rows.lowest}
     up: dict[str, object] = {"after": rows.highest}
     behind, ahead = (up, down) if page.descending else (down, up)
     has_behind, has_ahead = (rows.more, rows.fewer) if page.descending else (rows.fewer, rows.more)
     if page.walk.bounded:
-        # Walking on from a page between two bounds ends at the far one.
+        # With two bounds, following `next` ends at the far bound.
         ahead |= {"after": page.after} if page.descending else {"before": page.before}
     size = {"limit": page.limit} | ({"order": "desc"} if page.descending else {})
-    shown = [("next", ahead)] if has_ahead else []
-    shown += [("prev", behind)] if has_behind else []
-    return ", ".join(f'<{url}?{urlencode(size | cursor)}>; rel="{rel}"' for rel, cursor in shown)
+    cursors = [("next", ahead)] if has_ahead else []
+    cursors += [("prev", behind)] if has_behind else []
+    return ", ".join(f'<{url}?{urlencode(size | cursor)}>; rel="{rel}"' for rel, cursor in cursors)

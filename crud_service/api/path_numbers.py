@@ -1,4 +1,4 @@
-"""Numbers of a path, checked before a view runs."""
+"""Numbers in a path, parsed and checked before the view runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def numbers_checked(view: View) -> View:
-    """A view that gets its numbers as such; one beyond 2^63-1 is no path of ours."""
+    """Wrap a view so that it gets integers; a number above 2^63-1 is answered 404."""
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         for name, text in kwargs.items():

@@ -1,4 +1,4 @@
-"""Addresses in answers: absolute, on the address by which clients reach this service."""
+"""Absolute URLs in answers, based on the address by which clients reach this service."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?", re
 
 
 def public_url(environ: Mapping[str, Any], path: str) -> str:
-    """A path's address: on CRUD_PUBLIC_URL, else on the host that the client asked for.
+    """Return the URL of a path, based on CRUD_PUBLIC_URL or else on the Host header.
 
-    A host that no URL can have is left out, and so is the rest before the path.
+    If the Host header is malformed, return the path alone.
     """
     if settings.CRUD_PUBLIC_URL:
         return f"{settings.CRUD_PUBLIC_URL}{path}"

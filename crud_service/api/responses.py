@@ -1,4 +1,4 @@
-"""Answers: JSON that is ready as bytes, and problem documents."""
+"""Responses: JSON that is already encoded, and problem documents."""
 
 import logging
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from django.http import HttpRequest, HttpResponse
 from contract.paths import mask_path
 from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem
 
-# They make browsers careful, and tell nobody what runs here.
+# They restrict browsers, and do not reveal which software runs here.
 SAFE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("Server", "crud"),
 )
 
-# What a process answers that is asked if it lives.
+# The answer to a liveness probe.
 ALIVE = b'{"status":"ok"}'
 
 logger = logging.getLogger(__name__)
@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 def json_response(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    """An answer whose body is JSON already."""
+    """Return a response whose body is already JSON."""
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
 
 def problem_response(problem: Problem, request: HttpRequest) -> HttpResponse:
-    """A problem as the client sees it."""
+    """Return a problem document as a response."""
     request_id = getattr(request, "request_id", "")
     return HttpResponse(
         problem.render(request.path, request_id),
@@ -41,11 +41,11 @@ def problem_response(problem: Problem, request: HttpRequest) -> HttpResponse:
 
 
 def problem_of(error: Exception, request: HttpRequest) -> Problem:
-    """The problem that an exception stands for; what nobody foresaw is logged, and is a 500."""
+    """Convert an exception to a problem; log an unexpected one and make it a 500."""
     if isinstance(error, Problem):
         return error
-    found_by = {"request_id": getattr(request, "request_id", "")}
-    logger.error("unforeseen: %s", type(error).__name__, exc_info=error, extra=found_by)
+    extra = {"request_id": getattr(request, "request_id", "")}
+    logger.error("unforeseen: %s", type(error).__name__, exc_info=error, extra=extra)
     return InternalError()
 
 
@@ -55,10 +55,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500, for what went wrong outside of a view."""
+    """Django's handler500: an error outside of a view."""
     return problem_response(InternalError(), request)
 
 
 def safe_path(path: str) -> str:
-    """A path as it may stand in quotes in a log: short, plain, its tokens masked."""
+    """Return a path fit for a quoted log field: truncated, percent-encoded, tokens masked."""
     return mask_path(quote(path[:512], safe="/:"))

@@ -1,4 +1,4 @@
-"""Search within a chat, with its fields sent in any of the ways that there are."""
+"""Search within a chat; fields may come in the body or the query string."""
 
 from django.http import HttpRequest, HttpResponse
 

@@ -1,4 +1,4 @@
-"""Searches of the API: what was asked for, checked, and the answer as it goes out."""
+"""The search endpoint: parse and check its parameters, and build the answer."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -17,9 +17,9 @@ PARAMETERS = ("keyword", "limit", "sort", "highlight", "cursor")
 def answer_search(
     environ: Mapping[str, Any], access_token: str, chat_number: int, sent: Mapping[str, object]
 ) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of a search's answer.
+    """Run a search and return the answer's body and headers.
 
-    Raises NotFound without the chat, and ValidationFailed for what cannot be asked.
+    Raises NotFound if the chat does not exist, and ValidationFailed for bad parameters.
     """
     query = parse_query(sent)
     page = search_messages(access_token, chat_number, query)
@@ -32,7 +32,7 @@ def answer_search(
 
 
 def parse_query(sent: Mapping[str, object]) -> SearchQuery:
-    """A search as it was asked for; raises 422 for what it cannot be."""
+    """Parse the search parameters; raise ValidationFailed (422)."""
     cursor = sent.get("cursor")
     if cursor is not None and not isinstance(cursor, str):
         raise ValidationFailed("cursor", "Must be a string.")
@@ -46,7 +46,7 @@ def parse_query(sent: Mapping[str, object]) -> SearchQuery:
 
 
 def parse_sort(value: object) -> Sort:
-    """An order of results; raises 422."""
+    """Parse the order of results; raise ValidationFailed (422)."""
     for sort in SORTS:
         if value == sort:
             return sort
@@ -54,7 +54,7 @@ def parse_sort(value: object) -> Sort:
 
 
 def parse_highlight(value: object) -> bool:
-    """Whether to highlight, from a query string or from JSON; raises 422."""
+    """Parse the highlight flag from a query string or JSON; raise ValidationFailed (422)."""
     if value in ("false", False):
         return False
     if value in ("true", True):
@@ -63,7 +63,7 @@ def parse_highlight(value: object) -> bool:
 
 
 def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:
-    """The parameters of the page behind a page."""
+    """Return the query parameters of the next page."""
     parameters: dict[str, object] = {"keyword": query.keyword, "limit": query.limit}
     if query.sort != "relevance":
         parameters["sort"] = query.sort

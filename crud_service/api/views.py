@@ -64,7 +64,7 @@ class MessageView(ApiView):
 
 
 def conditional(request: HttpRequest, representation: bytes) -> HttpResponse:
-    """A representation with its tag, or 304 when the client has it already."""
+    """Return a representation with its entity tag, or 304 if the client already has it."""
     tag = etag(representation)
     if not if_none_match_holds(request.META.get("HTTP_IF_NONE_MATCH"), tag):
         unchanged = HttpResponse(status=304, headers={"ETag": tag})
@@ -74,5 +74,5 @@ def conditional(request: HttpRequest, representation: bytes) -> HttpResponse:
 
 
 def tagged(representation: bytes) -> HttpResponse:
-    """A representation with its tag."""
+    """Return a representation with its entity tag."""
     return json_response(representation, headers={"ETag": etag(representation)})

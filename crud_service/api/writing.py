@@ -1,7 +1,7 @@
-"""What the API writes: a new application, a new name, a new body.
+"""The API's writes: create an application, rename it, edit a message.
 
-Each is one transaction that happens once, even when the connection dies behind
-its COMMIT (see `transactions`).
+Each is one transaction that is applied exactly once, even if the connection dies
+after its COMMIT was sent (see `transactions`).
 """
 
 import secrets
@@ -20,7 +20,7 @@ _TRANSACTION = "pg_current_xact_id()::text"
 ALPHABET = string.ascii_letters + string.digits
 TOKEN_LENGTH = 24
 
-# Two changes within a millisecond, or a clock that was set back, still move updated_at.
+# Keeps updated_at increasing: two changes within a millisecond, a clock that was set back.
 _NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 millisecond')"
 
 CREATE = f"""
@@ -52,15 +52,15 @@ WITH x AS (
 
 
 def new_access_token() -> str:
-    """A token that cannot be guessed: 24 characters, 142 bits."""
+    """Return an unguessable token: 24 characters, 142 bits."""
     return "".join(secrets.choice(ALPHABET) for _ in range(TOKEN_LENGTH))
 
 
 def create_application(name: str) -> tuple[str, bytes]:
-    """A new application: its token, and itself as JSON.
+    """Create an application; return its token and its JSON.
 
-    The sequence of its chats is started once and before the row can be seen, so
-    that nobody can have been given a number of it yet.
+    Its chat sequence is started once, before the row is visible, so no number of it
+    can have been handed out yet.
     """
     token = new_access_token()
     start_chats(token)
@@ -78,7 +78,7 @@ def create_application(name: str) -> tuple[str, bytes]:
 def rename_application(
     access_token: str, name: str, preconditions: Preconditions = UNCONDITIONAL
 ) -> bytes | None:
-    """The application under its new name as JSON; None when there is none."""
+    """Rename an application; return its JSON, or None if it does not exist."""
     lock = (LOCK_APPLICATION, (name, access_token))
     renamed = change(lambda it: _replace(it, lock, CHANGE_APPLICATION, name, preconditions))
     return renamed and renamed.representation
@@ -92,7 +92,7 @@ def edit_message(
     preconditions: Preconditions = UNCONDITIONAL,
     request_id: str = "",
 ) -> bytes | None:
-    """The message with its new body as JSON, its copy in the index on the way; or None."""
+    """Replace a message's body and wake the indexer; return its JSON, or None if missing."""
     lock = (LOCK_MESSAGE, (body, str(chat_number), str(number), access_token))
     edited = change(lambda it: _replace(it, lock, CHANGE_MESSAGE, body, preconditions))
     if edited and edited.changed:
@@ -101,7 +101,7 @@ def edit_message(
 
 
 class Replaced(NamedTuple):
-    """A row as JSON behind a change, and whether anything was changed."""
+    """A row as JSON after an update, and whether it was changed."""
 
     representation: bytes
     changed: bool
@@ -114,9 +114,9 @@ def _replace(
     text: str,
     preconditions: Preconditions,
 ) -> Written[Replaced | None]:
-    """Replace a row's text under its lock; the result is None when there is no such row.
+    """Replace a row's text under a row lock; the result is None if there is no such row.
 
-    Raises PreconditionFailed when the row is in a state that must not be changed.
+    Raises PreconditionFailed if the row's current state does not satisfy the preconditions.
     """
     row = connection.execute(*lock).fetchone()
     if row is None:
@@ -130,7 +130,7 @@ def _replace(
 
 
 def one_row(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The row that a statement always has."""
+    """Execute a statement that always returns a row, and return it."""
     row = connection.execute(sql, parameters).fetchone()
     assert row is not None, "a statement that returns what it wrote"  # noqa: S101 - for mypy
     return row
