@@ -1,1 +1,1 @@
-"""GETs that are answered in front of Django."""
+"""GETs answered without Django."""

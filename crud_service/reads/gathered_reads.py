@@ -1,8 +1,8 @@
-"""Group reads: resources asked for while a statement is under way are the next statement.
+"""Batched reads: requests that arrive while a statement runs share the next statement.
 
 One statement finds many resources at little more than the cost of one, so a
-busy server shares each round trip to PostgreSQL among its clients and an idle
-one asks at once: what the numbering service does with its batches, for reads.
+busy server shares each round trip to PostgreSQL among its clients, and an idle
+one queries at once. The numbering service batches its writes in the same way.
 """
 
 import asyncio
@@ -27,20 +27,20 @@ logger = logging.getLogger(__name__)
 
 
 class Waiting(Protocol):
-    """Who waits for a resource."""
+    """A request that waits for a resource."""
 
     @property
     def key(self) -> Key:
-        """What the resource is found by."""
+        """The parts of the path that identify the resource."""
 
     def settle(self, found: bytes | StoreUnavailable | None) -> None:
-        """Take the resource as JSON, None when it is not there; must not raise."""
+        """Take the resource as JSON, None if it does not exist, or the error; must not raise."""
 
 
 class GatheredReads:
-    """Reads of one kind of resource, by one of the statements of `chat.reading`.
+    """Reads of one kind of resource, by one of the statements in `chat.reading`.
 
-    Made and used on one event loop; it opens its connection when it needs one.
+    Create and use it on a single event loop; it connects on first use.
     """
 
     def __init__(self, statement: str) -> None:
@@ -51,7 +51,7 @@ class GatheredReads:
         self._pause = Pause()
 
     def find(self, waiting: Waiting) -> None:
-        """Read a resource for somebody who waits for it."""
+        """Queue a read; `waiting.settle` gets its result."""
         self._waiting.append(waiting)
         if self._reader is None:
             self._reader = asyncio.get_running_loop().create_task(self._read_all())
@@ -79,7 +79,7 @@ class GatheredReads:
             if not isinstance(error, psycopg.OperationalError):
                 logger.exception("a read failed")
             if time.monotonic() - started > SLOW_FAILURE_SECONDS:
-                # Who came meanwhile has waited long enough.
+                # Requests that arrived meanwhile have waited long enough.
                 batch = [*batch, *self._waiting]
                 self._waiting.clear()
             for waiting in batch:
@@ -89,7 +89,7 @@ class GatheredReads:
                 waiting.settle(resource)
 
     async def _fetch(self, parameters: Sequence[str]) -> Sequence[tuple[Any, ...]]:
-        """The statement's rows; asked once more when the connection turns out to be dead."""
+        """Execute the statement and return its rows; retry once if the connection was dead."""
         started = time.monotonic()
         if self._connection is not None:
             try:
@@ -102,7 +102,7 @@ class GatheredReads:
     async def _ask(
         self, connection: Connection, parameters: Sequence[str]
     ) -> Sequence[tuple[Any, ...]]:
-        # Cancelling would wait for PostgreSQL to agree.
+        # Cancelling the query would wait for PostgreSQL to confirm it.
         overdue = asyncio.get_running_loop().call_later(LIMIT_SECONDS, hang_up, connection)
         try:
             cursor = await connection.execute(self._statement, parameters)

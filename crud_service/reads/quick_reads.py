@@ -1,9 +1,9 @@
-"""Pages of messages and searches, in front of Django.
+"""Fast path around Django for pages of messages and for searches.
 
-Django's request, routing and response cost more than the query does. Here the
-answer 200 is given, by the functions that the views use; whatever else it may
-become (404, 304, 422) is left to the views, as if we had not looked. So is a
-GET with a body. Only a 503 is final: asking a store again takes as long again.
+Django's request, routing and response cost more than the query. This path uses
+the views' own functions and gives only the answer 200; any other outcome (404,
+304, 422) is left to the views, which start afresh. So is a GET with a body. Only
+a 503 is final as well: asking an unavailable store again would take as long again.
 """
 
 import re
@@ -29,7 +29,7 @@ JSON = ("Content-Type", "application/json")
 
 @dataclass(slots=True)
 class Answer:
-    """For whom it is counted, as what path it is logged, and what goes over the wire."""
+    """The route for metrics, the path for the log, and the response itself."""
 
     route: str
     path: str
@@ -39,7 +39,7 @@ class Answer:
 
 
 def quick_read(environ: Mapping[str, Any], request_id: str) -> Answer | None:
-    """The answer to one of these GETs when it is 200 or 503, else None."""
+    """Answer such a GET if the status is 200 or 503; else return None, and the views answer it."""
     if "HTTP_IF_NONE_MATCH" in environ:
         return None
     match = _PATH.fullmatch(environ["PATH_INFO"])
@@ -53,16 +53,16 @@ def quick_read(environ: Mapping[str, Any], request_id: str) -> Answer | None:
     except StoreUnavailable as problem:
         return unavailable(route, path, problem, environ["PATH_INFO"], request_id)
     except Exception:
-        return None  # a problem, or something that nobody foresaw: told where all are
+        return None  # a problem or an unexpected error: the views report it
     return None if found is None else Answer(route, path, found[0], [JSON, *found[1].items()])
 
 
 def unavailable(
-    route: str, shown: str, problem: StoreUnavailable, path: str, request_id: str
+    route: str, log_path: str, problem: StoreUnavailable, path: str, request_id: str
 ) -> Answer:
-    """The answer where a store is away; `shown` is the path as it may be logged."""
+    """Return a 503 as an answer; `log_path` is the path with its token masked."""
     headers = [("Content-Type", CONTENT_TYPE), *problem.headers.items()]
-    return Answer(route, shown, problem.render(path, request_id), headers, problem.status)
+    return Answer(route, log_path, problem.render(path, request_id), headers, problem.status)
 
 
 def _page(environ: Mapping[str, Any], token: str, chat: str) -> Found | None:

@@ -1,8 +1,8 @@
-"""GETs of an application, a chat, a message and liveness: on the event loop, in front of Django.
+"""Fast path on the event loop for GETs of an application, a chat, a message, and liveness.
 
-Nothing but the answer 200 is given here; whatever else it may become (404,
-304) is left to the views, as if we had not looked. Only a 503 is final too:
-asking a store again takes as long again.
+It gives only the answer 200; any other outcome (404, 304) is left to the views,
+which start afresh. Only a 503 is final as well: asking an unavailable store
+again would take as long again.
 """
 
 import logging
@@ -26,26 +26,26 @@ _NUMBER = "([1-9][0-9]{0,18})"
 _PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})(?:/chats/{_NUMBER}(?:/messages/{_NUMBER})?)?/?", re.ASCII
 )
-# Answered here so that it is, when every thread waits for a store that is frozen.
+# Answered here because every thread may be waiting for a frozen store.
 LIVE = frozenset({"/health/live", "/health/live/"})
-# With one of these a GET of a resource is more than it seems.
+# A GET with one of these headers is conditional or has a body: left to the views.
 _NOT_PLAIN = frozenset({b"if-none-match", b"content-length", b"transfer-encoding"})
 _SAFE = "".join(f"{name}: {value}\r\n" for name, value in SAFE_HEADERS)
 
 
 class Pending:
-    """A GET of a resource that waits for its row."""
+    """A GET that waits for its resource."""
 
-    __slots__ = ("_reads", "key", "request", "route", "shown")
+    __slots__ = ("_reads", "key", "log_path", "request", "route")
 
     def __init__(
-        self, reads: "ResourceReads", request: Request, route: str, key: Key, shown: str
+        self, reads: "ResourceReads", request: Request, route: str, key: Key, log_path: str
     ) -> None:
         self._reads = reads
         self.request = request
         self.route = route
         self.key = key
-        self.shown = shown
+        self.log_path = log_path
 
     def settle(self, found: bytes | StoreUnavailable | None) -> None:
         try:
@@ -56,11 +56,11 @@ class Pending:
 
 
 class ResourceReads:
-    """Answers what it can; made and used on one event loop."""
+    """Answer plain GETs of resources; create and use it on a single event loop."""
 
     def __init__(self, log: RequestLog) -> None:
         self._log = log
-        # By how many parts their paths name.
+        # Keyed by the number of identifiers in the path.
         self._kinds = {
             1: ("application", GatheredReads(reading.APPLICATION)),
             2: ("chat", GatheredReads(reading.CHAT)),
@@ -68,9 +68,9 @@ class ResourceReads:
         }
 
     def handle(self, request: Request) -> bool:
-        """Answer a GET, now or later; False when it is not one of ours.
+        """Answer a GET, now or later; return False if it is not on the fast path.
 
-        One of ours that turns out to be no 200 is passed on to the application.
+        A request that turns out not to be a 200 or 503 is passed on to the application.
         """
         path = request.path
         if path in LIVE:
@@ -85,29 +85,31 @@ class ResourceReads:
         if any(name in _NOT_PLAIN for name, _ in request.headers):
             return False
         route, reads = self._kinds[len(key)]
-        shown = f"/applications/{mask_token(key[0])}{path[38:]}"
-        reads.find(Pending(self, request, route, key, shown))
+        log_path = f"/applications/{mask_token(key[0])}{path[38:]}"
+        reads.find(Pending(self, request, route, key, log_path))
         return True
 
     def settle(self, pending: Pending, found: bytes | StoreUnavailable | None) -> None:
-        """Answer a GET by its resource, by why that cannot be had, or not at all."""
+        """Answer with the resource or a 503; pass the request on if there is no resource."""
         request = pending.request
         if found is None:
             request.pass_on()
             return
-        known_by = request.id
+        request_id = request.id
         if isinstance(found, StoreUnavailable):
-            answer = unavailable(pending.route, pending.shown, found, request.path, known_by)
+            answer = unavailable(pending.route, pending.log_path, found, request.path, request_id)
         else:
-            answer = Answer(pending.route, pending.shown, found, [JSON, ("ETag", etag(found))])
-        self._answer(request, answer, known_by)
+            answer = Answer(pending.route, pending.log_path, found, [JSON, ("ETag", etag(found))])
+        self._answer(request, answer, request_id)
 
-    def _answer(self, request: Request, answer: Answer, known_by: str) -> None:
+    def _answer(self, request: Request, answer: Answer, request_id: str) -> None:
         headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
-        head = f"{headers}{HEADER}: {known_by}\r\n{_SAFE}Content-Length: {len(answer.body)}\r\n"
+        head = f"{headers}{HEADER}: {request_id}\r\n{_SAFE}Content-Length: {len(answer.body)}\r\n"
         request.answer(answer.status, head.encode("latin-1"), answer.body)
         seconds = perf_counter() - request.started
-        self._log.note(known_by, request.method, answer.route, answer.path, answer.status, seconds)
+        self._log.note(
+            request_id, request.method, answer.route, answer.path, answer.status, seconds
+        )
 
     async def close(self) -> None:
         """Close the connections."""
