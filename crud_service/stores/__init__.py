@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL and Redis on the path of a request."""
+"""Connections to PostgreSQL and Redis for API requests."""

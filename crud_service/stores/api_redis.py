@@ -1,4 +1,4 @@
-"""The connection to Redis on the API's path, where nothing waits for Redis long."""
+"""The Redis client for API requests, with short timeouts."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 0.5
 
 @cache
 def client() -> "redis.Redis":
-    """A pooled client that gives up soon; every use of it is a read, tried twice at most."""
+    """Return the pooled client; it is only used for reads, which it retries once."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""A circuit breaker: after a failure nobody asks for a while, then one asks again."""
+"""A circuit breaker: after a failure no calls for a while, then a single trial call."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ PAUSE_SECONDS = 3.0
 
 
 class Circuit:
-    """Whether to ask a server that may be away; one per process, for many threads."""
+    """Whether to call a server that may be unavailable; one per process, thread-safe."""
 
     def __init__(self, pause: float = PAUSE_SECONDS):
         self._pause = pause
@@ -16,7 +16,7 @@ class Circuit:
         self._ask_again_at = 0.0
 
     def may_ask(self) -> bool:
-        """Whether the caller should ask; of those who come after a pause only one is told to."""
+        """Return whether to call the server; after a pause, True for one caller only."""
         with self._lock:
             if not self._failed:
                 return True

@@ -1,9 +1,9 @@
-"""Connections to PostgreSQL on the API's path: taken by a request, the last one used first.
+"""A LIFO pool of PostgreSQL connections for API requests.
 
-There are never more than the server has threads, so nobody waits for one.
-Nothing reconnects in the background, with pauses that grow: PostgreSQL away is
-a refused connection and a 503 in a millisecond, and PostgreSQL back is found by
-the very next request. The ORM, which the admin uses, has connections of its own.
+There are never more connections than server threads, so no request waits for one.
+There is no background reconnect with exponential back-off: while PostgreSQL is
+down, a refused connection is a 503 within a millisecond, and the first request
+after its return succeeds. The ORM, used by the admin, has its own connections.
 """
 
 import time
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ConnectionLostError(Exception):
-    """A connection died, and with it what was not committed."""
+    """A connection died, and its uncommitted changes were lost."""
 
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -32,13 +32,13 @@ CONNECT_TIMEOUT_SECONDS = 2
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
 
-# Statements here take milliseconds: compiling them, or starting workers, takes longer.
-# So does planning: each has one good plan whatever its values are, but PostgreSQL
-# takes that of a page for dear in a large table, and would plan every page anew.
+# Statements here take milliseconds; JIT compilation or parallel workers would take longer.
+# So does planning: each statement has one good plan for all values, but the planner
+# overestimates the cost of a page in a large table and would plan every page anew.
 OPTIONS = (
     "-c TimeZone=UTC -c statement_timeout=4s -c lock_timeout=3s"
     " -c jit=off -c max_parallel_workers_per_gather=0 -c plan_cache_mode=force_generic_plan"
-    # A link that breaks in the middle of an update must not leave a row locked: the
+    # A network failure in the middle of an update must not leave a row locked: the
     # persister needs some of them.
     " -c idle_in_transaction_session_timeout=10s"
 )
@@ -53,14 +53,14 @@ PARAMETERS: dict[str, Any] = {
     "options": OPTIONS,
 }
 
-# Appending to a list and popping from it are atomic; nothing else is done with it.
+# A stack without a lock: append and pop are atomic, and nothing else touches it.
 _idle: list[Connection] = []
 
 
 class Pause:
-    """After a connection attempt that ran into its time-out nobody tries for a while.
+    """Blocks connection attempts for a while after one has timed out.
 
-    Otherwise everybody would be waiting for a host that is gone.
+    Otherwise every request would wait for an unreachable host.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Pause:
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """Try to connect within; raises OperationalError at once during a pause."""
+        """Wrap a connection attempt; raise OperationalError at once during a pause."""
         started = time.monotonic()
         if started < self._until:
             raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
@@ -84,14 +84,14 @@ _pause = Pause()
 
 
 class BytesLoader(Loader):
-    """Text as the bytes that came: it is JSON in UTF-8 on its way to a client."""
+    """Load text as bytes, undecoded: it is UTF-8 JSON to be sent to the client."""
 
     def load(self, data: Buffer) -> bytes:
         return bytes(data)
 
 
 def connect() -> Connection:
-    """A fresh connection."""
+    """Open a new connection."""
     with _pause.connecting():
         connection = psycopg.connect(settings.DATABASE_URL, **PARAMETERS)
     connection.prepare_threshold = 2
@@ -100,10 +100,10 @@ def connect() -> Connection:
 
 
 def run(work: Callable[[Connection], T]) -> T:
-    """Read on a connection; raises StoreUnavailable without PostgreSQL.
+    """Run a read on a connection; raise StoreUnavailable if PostgreSQL fails.
 
-    `work` is run once more, on a fresh connection, when the connection turns
-    out to be dead: what changes something belongs into `transactions.change`.
+    If the connection turns out to be dead, `work` is retried once on a new one:
+    writes belong in `transactions.change`.
     """
     started = time.monotonic()
     try:
@@ -120,7 +120,7 @@ def run(work: Callable[[Connection], T]) -> T:
 
 
 def take_idle() -> Connection | None:
-    """A connection that was used before, if there is one."""
+    """Pop the most recently used idle connection, if there is one."""
     try:
         return _idle.pop()
     except IndexError:
@@ -128,7 +128,7 @@ def take_idle() -> Connection | None:
 
 
 def use(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """Run statements on a connection, and keep it while it is good."""
+    """Run `work` on a connection, then return it to the pool unless it is closed."""
     begin(connection)
     try:
         return work(connection)
@@ -139,11 +139,11 @@ def use(connection: Connection, work: Callable[[Connection], T]) -> T:
 
 
 def close_idle() -> None:
-    """Close the connections that nobody uses."""
+    """Close all idle connections."""
     while (connection := take_idle()) is not None:
         connection.close()
 
 
 def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
-    """The only row of a statement, if there is one; the statement may be run twice."""
+    """Return the first row of a statement, or None; the statement may run twice."""
     return run(lambda connection: connection.execute(sql, parameters).fetchone())

@@ -1,9 +1,9 @@
-"""Ends what PostgreSQL does not answer in time.
+"""A watchdog that enforces a client-side timeout on PostgreSQL statements.
 
-A server that is frozen, or a network that swallows packets, neither answers
-nor hangs up, and psycopg would wait for ever: one such moment would take every
-thread. So a watchdog hangs up on connections whose work is overdue; whoever
-waits for one gets an error at once, which is a 503 for the client.
+A frozen server, or a network that drops packets, neither answers nor closes the
+connection, and psycopg would wait without limit: one such moment would take every
+thread. So the watchdog shuts down the sockets of overdue connections; the waiting
+thread gets an error at once, and the client a 503.
 """
 
 import os
@@ -18,24 +18,24 @@ import psycopg
 LIMIT_SECONDS = 4.0
 LOOK_SECONDS = 0.25
 
-# When the work on each connection began. A dictionary's single operations are atomic.
+# Start of the work on each connection. Single dictionary operations are atomic.
 _begun: "dict[psycopg.Connection, float]" = {}
 
 
 def begin(connection: psycopg.Connection) -> None:
-    """Note that work on a connection begins."""
+    """Record that work on a connection begins."""
     start_watching()
     _begun[connection] = time.monotonic()
 
 
 def end(connection: psycopg.Connection) -> None:
-    """Note that it has ended, one way or another."""
+    """Record that the work has ended, successfully or not."""
     _begun.pop(connection, None)
 
 
 @cache
 def start_watching() -> None:
-    """Start the watchdog, once in a process."""
+    """Start the watchdog, once per process."""
     threading.Thread(target=_watch, name="overdue-statements", daemon=True).start()
 
 
@@ -49,6 +49,6 @@ def _watch() -> None:
 
 
 def hang_up(connection: "psycopg.Connection | psycopg.AsyncConnection") -> None:
-    """Shut the connection's socket down under whoever waits for it, without closing it."""
+    """Shut down the connection's socket, which wakes the waiting reader, without closing it."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as it:
         it.shutdown(socket.SHUT_RDWR)

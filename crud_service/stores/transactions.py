@@ -1,8 +1,8 @@
-"""Changes whose outcome is known: when the answer to a COMMIT is lost, PostgreSQL is asked for it.
+"""Writes with a known outcome: if the answer to a COMMIT is lost, ask PostgreSQL for the status.
 
-A connection that dies behind a COMMIT leaves open whether the change went
-through. Running it again would meet its own change and take it for somebody
-else's, so the transaction's status is looked up on a fresh connection first.
+If the connection dies after COMMIT was sent, the change may or may not be
+committed. A blind retry could find its own change and take it for a concurrent
+one, so the transaction's status is looked up on a new connection first.
 """
 
 import time
@@ -31,7 +31,7 @@ STATUS = "SELECT pg_xact_status(%s::xid8)"
 
 
 class Written(NamedTuple, Generic[T]):
-    """A result, and the transaction that it stands or falls with; None when nothing was written."""
+    """A result, and the id of the transaction it depends on; None if nothing was written."""
 
     result: T
     transaction_id: bytes | None
@@ -46,7 +46,7 @@ class Outcome(Enum):
 
 
 class CommitLostError(Exception):
-    """The connection died between a COMMIT and its answer."""
+    """The connection died before COMMIT was answered."""
 
     def __init__(self, written: Written[Any]) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class CommitLostError(Exception):
 
 
 def change(work: Callable[[Connection], Written[T]]) -> T:
-    """Run `work` in a transaction, once more when PostgreSQL has forgotten the first try.
+    """Run `work` in a transaction; retry once if the first attempt was lost.
 
-    Raises StoreUnavailable. Its detail says that nothing was changed only where that is known.
+    Raises StoreUnavailable. Its detail says that nothing was changed only if that is certain.
     """
     started = time.monotonic()
     connection = take_idle()
@@ -73,7 +73,7 @@ def change(work: Callable[[Connection], Written[T]]) -> T:
 
 
 def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -> T:
-    """Run `work`; raises ConnectionLostError when a dead connection took the change with it."""
+    """Run `work` once; raise ConnectionLostError if a dead connection lost the change."""
     try:
         return use(connection, lambda it: _commit(it, work)).result
     except CommitLostError as lost:
@@ -87,12 +87,12 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost
     except psycopg.errors.ReadOnlySqlTransaction as error:
-        # A primary that became a standby meanwhile: the next request looks for the new one.
+        # The primary has become a standby: the next request connects anew to find the new one.
         connection.close()
         close_idle()
         raise StoreUnavailable.nothing_changed() from error
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        # Without a COMMIT there is no change: PostgreSQL rolls back what a dead client left.
+        # Without a COMMIT nothing has changed: PostgreSQL rolls back when a client dies.
         if connection.closed:
             raise ConnectionLostError from error
         raise StoreUnavailable.nothing_changed() from error
@@ -111,9 +111,9 @@ def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) ->
 
 
 def look_up(transaction_id: bytes) -> Outcome:
-    """What became of a transaction, as far as PostgreSQL tells within a few seconds.
+    """Return a transaction's outcome; UNKNOWN if it is not settled within LOOK_UP_SECONDS.
 
-    It stays in progress until its backend has noticed that the client is gone.
+    It stays in progress until its backend has noticed that the client disconnected.
     """
     sought = (transaction_id.decode(),)
     deadline = time.monotonic() + LOOK_UP_SECONDS
@@ -121,7 +121,7 @@ def look_up(transaction_id: bytes) -> Outcome:
         try:
             row = use(connect(), lambda it: it.execute(STATUS, sought).fetchone())
         except psycopg.Error:
-            row = None  # unavailable for the moment, or another server that never knew it
+            row = None  # unavailable at the moment, or a server that never saw the id
         if row is not None and row[0] != b"in progress":
             return Outcome(row[0]) if row[0] else Outcome.UNKNOWN
         time.sleep(LOOK_SECONDS)
