@@ -14,7 +14,7 @@ from web.server.serving import serve
 
 
 def main() -> int:
-    """Serve until SIGTERM or SIGINT; then finish what runs and return the exit code."""
+    """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
     if refuse_to_start("crud_service") or not port_is_free():
         return 1
@@ -32,7 +32,7 @@ def application() -> object:
 
 
 def port_is_free() -> bool:
-    """Whether the port can be had; says which one cannot."""
+    """Return whether the port can be bound; if not, say so on stderr."""
     address = (settings.HOST, settings.CRUD_PORT)
     try:
         with socket.socket(socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET) as probe:

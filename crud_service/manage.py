@@ -1,7 +1,7 @@
 """Django's command line: `python -m crud_service.manage <command>`.
 
-Run as a module and not as a file: a file's own folder comes first on the
-import path, where our modules could hide installed ones of the same name.
+Run it as a module, not as a file: a file's own folder comes first on the
+import path, where our modules could shadow installed ones of the same name.
 """
 
 import os
@@ -14,7 +14,7 @@ from django.db.utils import OperationalError
 def main() -> None:
     """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
-    # `migrate` creates the operators' user, with the password that it is given.
+    # `migrate` creates the operators' user with ADMIN_PASSWORD: refuse a default one.
     from crud_service.startup import refuse_to_start
 
     if refuse_to_start("manage"):
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def why_not_connected(error: OperationalError) -> str:
-    """One line for a connection that was not made; empty when it was, and failed later."""
+    """Explain a failed connection in one line; empty if the error came after connecting."""
     if getattr(error.__cause__, "sqlstate", None) is not None:
         return ""
     said = " ".join(str(error).split())

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
-# Base of the addresses in `Location` and `Link`; empty: as the client addressed us.
+# Base of the URLs in `Location` and `Link`; empty: the request's Host.
 CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
@@ -46,7 +46,7 @@ INSTALLED_APPS = [
     "crud_service.operators",
 ]
 ROOT_URLCONF = "crud_service.urls"
-# It lets requests of the API pass as they are.
+# It passes API requests through unchanged.
 MIDDLEWARE = [
     "crud_service.operators.middleware.AdminOnly",
 ]
@@ -65,8 +65,8 @@ TEMPLATES = [
 ]
 USE_TZ = True
 TIME_ZONE = "UTC"
-# Nothing of the API reads the Host header unless it is well-formed, and the
-# admin's links are relative: which names lead here is the proxy's business.
+# The API uses the Host header only if it is well-formed, and the admin's links are
+# relative: which host names are served is up to the proxy.
 ALLOWED_HOSTS = ["*"]
 APPEND_SLASH = False
 
@@ -82,8 +82,8 @@ REST_FRAMEWORK: dict[str, object] = {
     "UNAUTHENTICATED_USER": None,
 }
 
-# CRUD_PUBLIC_URL tells of a proxy that ends TLS. A header of the request cannot: any
-# client could send it, hence no SECURE_PROXY_SSL_HEADER.
+# An https CRUD_PUBLIC_URL means that a proxy terminates TLS. A request header cannot say
+# so, as any client could send it: hence no SECURE_PROXY_SSL_HEADER.
 _public = urlsplit(CRUD_PUBLIC_URL)
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
@@ -109,12 +109,12 @@ DATABASES = {
         "OPTIONS": {
             "connect_timeout": 3,
             "application_name": "crud_service",
-            # A link that breaks half way through a change must not leave its rows locked.
+            # A network failure in the middle of a change must not leave its rows locked.
             "options": "-c idle_in_transaction_session_timeout=60s",
         },
     }
 }
-# The admin's middleware is applied to the admin alone, where these checks do not look.
+# The admin's middleware runs inside AdminOnly, where these checks do not see it.
 SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
 
-LOGGING_CONFIG = None  # web.json_logs sets logging up, for every process alike
+LOGGING_CONFIG = None  # web.json_logs configures logging in every process

@@ -1,4 +1,4 @@
-"""What is checked and said when a process of the service starts."""
+"""Checks and warnings at the start of each process."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from crud_service import settings
 
 logger = logging.getLogger(__name__)
 
-# Every value that was ever written down as an example or a default.
+# Every value that has ever been published as an example or a default.
 KNOWN_SECRETS = frozenset(
     {
         *("", "local", "local-internal-token", "secret", "changeme", "change-me", "admin"),
@@ -20,7 +20,7 @@ SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 
 def refusals() -> list[str]:
-    """Why this process must not start: secrets that are missing or known, in a container."""
+    """Return why this process must not start: in a container, missing or well-known secrets."""
     if not settings.CONTAINER or settings.LOCAL_STACK:
         return []
     refused = [
@@ -34,13 +34,13 @@ def refusals() -> list[str]:
 
 
 def has_known_password(database_url: str) -> bool:
-    """Whether the password in a URL is a default; one without a password uses another method."""
+    """Return whether a URL has a default password; without one, another auth method is in use."""
     password = str(conninfo_to_dict(database_url).get("password") or "")
     return bool(password) and password.lower() in KNOWN_SECRETS
 
 
 def refuse_to_start(what: str) -> bool:
-    """Say on stderr why a process must not start; whether there is a reason."""
+    """Print to stderr why a process must not start; return whether there is a reason."""
     reasons = refusals()
     for reason in reasons:
         print(f"{what} does not start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
@@ -48,7 +48,7 @@ def refuse_to_start(what: str) -> bool:
 
 
 def warnings() -> None:
-    """Say in the log what is open to everybody."""
+    """Log a warning for each token that is not set."""
     if not settings.ADMIN_TOKEN:
         logger.warning("ADMIN_TOKEN is not set: anybody may list and create applications")
     if not settings.INTERNAL_TOKEN:

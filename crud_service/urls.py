@@ -1,7 +1,7 @@
 """Every URL of the service.
 
-Each works with and without a slash at its end, without a redirect. The
-patterns end in `\\Z` because `$` would match in front of a line break.
+Each works with and without a trailing slash, without a redirect. The patterns
+end in `\\Z` because `$` would also match before a trailing newline.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ SEQUENCE = f"^internal/sequences/(?P<access_token>{TOKEN_PATTERN})"
 
 
 def endpoint(pattern: str, view: Callable[..., Any], name: str) -> URLPattern:
-    """A path with and without a slash at its end."""
+    """Return the pattern of a path, with and without a trailing slash."""
     return re_path(rf"{pattern}/?\Z", numbers_checked(view), name=name)
 
 

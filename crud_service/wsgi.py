@@ -1,8 +1,8 @@
-"""The WSGI application: Django's handler, with little around it and a short way out.
+"""The WSGI application: a thin wrapper around Django's handler, with a fast path.
 
-Around every request, whatever becomes of it: its id, its line in the log, its
-place in the metrics, and headers that make browsers careful. All of it is here
-and not in Django's middleware, where each header set costs more than a view.
+It gives every request, whatever its outcome, a request id, a log line, metrics
+and security headers. All of it is here and not in Django's middleware, where
+setting one header costs more than a view.
 """
 
 import os
@@ -19,14 +19,15 @@ from django.urls import get_resolver
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 django.setup(set_prefix=False)
 
-from crud_service import settings  # noqa: E402 - the same
+from crud_service import settings  # noqa: E402 - Django's settings come first
 from crud_service.api.long_lists import answer_body  # noqa: E402 - the same
 from crud_service.api.responses import SAFE_HEADERS, problem_response, safe_path  # noqa: E402 - the same
 from crud_service.monitoring.request_log import RequestLog, known_method  # noqa: E402 - the same
 from crud_service.reads.quick_reads import quick_read, unavailable  # noqa: E402 - the same
 from crud_service.server.pools import owner_of  # noqa: E402 - the same
-from web.problems import Overloaded  # noqa: E402 - Django's settings come first
-from web.request_id import HEADER, request_id  # noqa: E402 - the same
+from web.problems import Overloaded  # noqa: E402 - the same
+from web.request_id import HEADER  # noqa: E402 - the same
+from web.request_id import request_id as request_id_of  # noqa: E402 - the same
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
@@ -37,7 +38,7 @@ request_log = RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})
 
 
 class Request(WSGIRequest):
-    """Django's, whose reader of content types fails on some that clients can send."""
+    """Django's request, but tolerant of content types that Django fails to parse."""
 
     def _set_content_type_params(self, meta: Environ) -> None:
         try:
@@ -47,38 +48,38 @@ class Request(WSGIRequest):
 
 
 class Handler(WSGIHandler):
-    """Django's signals around a request are not sent: their receivers look after the
-    ORM's connections, which the admin alone uses (see `admin_middleware`).
+    """Django's handler, without the signals around a request: their receivers manage the
+    ORM's connections, which only the admin uses (see `operators.middleware`).
     """
 
     def __call__(  # type: ignore[override]
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         started = environ.get("chat.started") or time.perf_counter()
-        given_id = request_id(environ.get("HTTP_X_REQUEST_ID"))
+        request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         method = environ["REQUEST_METHOD"]
-        quick = quick_read(environ, given_id) if method == "GET" else None
+        quick = quick_read(environ, request_id) if method == "GET" else None
         if quick is None:
-            return self.through_django(environ, start_response, given_id, started)
+            return self.through_django(environ, start_response, request_id, started)
         try:
             body = answer_body(owner_of(environ["PATH_INFO"]), quick.body)
         except Overloaded as problem:
             path = environ["PATH_INFO"]
-            quick = unavailable(quick.route, quick.path, problem, path, given_id)
+            quick = unavailable(quick.route, quick.path, problem, path, request_id)
             body = [quick.body]
-        headers = [*quick.headers, (HEADER, given_id), *SAFE_HEADERS]
+        headers = [*quick.headers, (HEADER, request_id), *SAFE_HEADERS]
         headers.append(("Content-Length", str(len(quick.body))))
         start_response(STATUS_LINES[quick.status], headers)
         seconds = time.perf_counter() - started
-        request_log.note(given_id, method, quick.route, quick.path, quick.status, seconds)
+        request_log.note(request_id, method, quick.route, quick.path, quick.status, seconds)
         return body
 
     def through_django(
-        self, environ: Environ, start_response: StartResponse, given_id: str, started: float
+        self, environ: Environ, start_response: StartResponse, request_id: str, started: float
     ) -> Iterable[bytes]:
-        """Any request's answer; one in one piece leaves as a list, which servers send at once."""
+        """Answer any request; return a one-piece body as a list, which servers send at once."""
         request = Request(environ)
-        request.request_id = given_id  # type: ignore[attr-defined]
+        request.request_id = request_id  # type: ignore[attr-defined]
         response = self.get_response(request)
         body: Iterable[bytes] = response
         if isinstance(response, HttpResponse):
@@ -87,7 +88,7 @@ class Handler(WSGIHandler):
             except Overloaded as problem:
                 response = problem_response(problem, request)
                 body = [response.content]
-        response.headers[HEADER] = given_id
+        response.headers[HEADER] = request_id
         for name, value in SAFE_HEADERS:
             response.headers.setdefault(name, value)
         headers = list(response.items())
@@ -97,7 +98,7 @@ class Handler(WSGIHandler):
         start_response(f"{response.status_code} {response.reason_phrase}", headers)
         match = request.resolver_match
         request_log.note(
-            given_id,
+            request_id,
             known_method(request.method or ""),
             (match and match.view_name) or "unknown",
             safe_path(request.path),
@@ -107,10 +108,10 @@ class Handler(WSGIHandler):
         if request.method != "HEAD":
             return body
         if hasattr(body, "close"):
-            body.close()  # a file, or a place among the long answers
+            body.close()  # closes a file, or frees the place of a long answer
         return [b""]
 
 
 application = Handler()
-# Otherwise the first request would wait while every view is imported.
+# Import all views now; otherwise the first request would wait for it.
 get_resolver().url_patterns  # noqa: B018 - a property that loads them
