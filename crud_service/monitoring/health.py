@@ -1,4 +1,4 @@
-"""Health: that the process answers, and that what it needs does."""
+"""Health checks: liveness of the process, readiness of its stores."""
 
 import time
 from base64 import b64encode
@@ -23,7 +23,7 @@ READY_SECONDS = 2.5
 
 Dependency = dict[str, Any]
 
-# A store is reached directly, as the client of Elasticsearch does.
+# Bypasses HTTP proxies, like the Elasticsearch client.
 _direct = build_opener(ProxyHandler({}))
 
 
@@ -35,7 +35,7 @@ class LiveView(ApiView):
 
 
 class ReadyView(ApiView):
-    """`/health/ready`: 503 when a store is away without which requests fail."""
+    """`/health/ready`: 503 if PostgreSQL or Redis, which requests need, is unavailable."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
         dependencies = _checks.run(
@@ -51,16 +51,16 @@ class ReadyView(ApiView):
 
 
 def overall(dependencies: Mapping[str, Dependency]) -> str:
-    """`ok`, `degraded` where search alone is affected, or `unavailable`."""
+    """Return `ok`, `degraded` if only search is affected, or `unavailable`."""
     if any(dependencies[name]["status"] != "ok" for name in ("postgresql", "redis")):
         return "unavailable"
     return "degraded" if dependencies["elasticsearch"]["status"] == "unavailable" else "ok"
 
 
 class Checks:
-    """Runs checks side by side, one of each kind at a time, and waits for them for so long.
+    """Run checks concurrently, at most one of each kind, and wait up to READY_SECONDS.
 
-    One that hangs holds a thread of its own and is waited for by the next caller too.
+    A check that hangs holds a thread of its own; later callers wait for the same check.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Checks:
         self._lock = Lock()
 
     def run(self, checks: Mapping[str, Callable[[], Dependency]]) -> dict[str, Dependency]:
-        """What each check found; `unavailable` for one that did not end in time."""
+        """Return the result of each check; `unavailable` for one that timed out."""
         with self._lock:
             for name, ask in checks.items():
                 if name not in self._running or self._running[name].done():
@@ -84,18 +84,18 @@ _checks = Checks()
 
 
 def check(ask: Callable[[], object]) -> Dependency:
-    """A dependency's status and latency."""
+    """Call a dependency; return its status and latency."""
     started = time.perf_counter()
     try:
         ask()
         status = "ok"
-    except Exception:  # whatever goes wrong, the dependency is not there
+    except Exception:  # on any error, the dependency counts as unavailable
         status = "unavailable"
     return {"status": status, "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
 
 
 def check_elasticsearch() -> Dependency:
-    """Elasticsearch's status; search goes on in PostgreSQL without it."""
+    """Return Elasticsearch's status; without it, search falls back to PostgreSQL."""
     if not settings.ELASTICSEARCH_URL:
         return {"status": "not_configured", "latency_ms": 0.0}
     request = health_request(settings.ELASTICSEARCH_URL)
@@ -103,7 +103,7 @@ def check_elasticsearch() -> Dependency:
 
 
 def health_request(url: str) -> Request:
-    """A request for Elasticsearch's health; urllib does not take credentials in a URL."""
+    """Build a cluster health request; credentials move to a header: urllib rejects them in URLs."""
     parts = urlsplit(url)
     credentials, _, address = parts.netloc.rpartition("@")
     asked = parts._replace(netloc=address, path=f"{parts.path.rstrip('/')}/_cluster/health")

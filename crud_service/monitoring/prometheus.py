@@ -1,4 +1,4 @@
-"""`/metrics`: requests of this process, and what the stores tell of the backlog and the index."""
+"""`/metrics`: the requests of this process, and the backlog and index state from the stores."""
 
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import CollectorRegistry, generate_latest

@@ -1,8 +1,8 @@
-"""One JSON line and one set of metrics for each request, at the price of an append.
+"""A JSON log line and metrics for each request, at the cost of a list append.
 
-A request only notes what happened; a thread writes the lines and moves the
-metrics a few times a second, many at once. A log call and two metrics each
-would cost more than the whole answer to a GET does.
+A request only appends a note; a background thread writes the lines and updates
+the metrics in batches. A log call and two metric updates per request would cost
+more than answering a GET.
 """
 
 import atexit
@@ -24,7 +24,7 @@ Note = tuple[float, str, str, str, str, int, float]
 
 
 class RequestLog:
-    """Writes the lines, to standard output unless told otherwise."""
+    """Write log lines, by default to standard output, and update the metrics."""
 
     def __init__(self, *, shown: bool = True, output: LogOutput | None = None) -> None:
         self.shown = shown
@@ -36,13 +36,13 @@ class RequestLog:
     def note(
         self, request_id: str, method: str, route: str, path: str, status: int, seconds: float
     ) -> None:
-        """Note a request that was answered; its path must be fit for a log."""
+        """Record an answered request; `path` must be safe to log."""
         self._notes.append((time.time(), request_id, method, route, path, status, seconds))
         if not self._is_noted.is_set():
             self._is_noted.set()
 
     def start(self) -> None:
-        """Flush from now on, and once more when the process ends."""
+        """Start the flushing thread, and flush once more at exit."""
         threading.Thread(target=self._flush_forever, name="request-log", daemon=True).start()
         atexit.register(self.flush)
         # Granian serves in a child of multiprocessing, which skips atexit.
@@ -56,9 +56,9 @@ class RequestLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write and count what was noted."""
+        """Write the lines and update the metrics of all notes so far."""
         with self._flushing:
-            # Appending goes on meanwhile: what came after the copy stays for the next time.
+            # Other threads keep appending: notes added after the copy are left for the next flush.
             notes = self._notes[:]
             del self._notes[: len(notes)]
             for _, _, method, route, _, status, seconds in notes:
@@ -69,7 +69,7 @@ class RequestLog:
 
 
 def line(note: Note) -> str:
-    """A request's line; its path and method were made safe to stand in quotes."""
+    """Format a log line; the path and method need no escaping, callers have made them safe."""
     moment, request_id, method, _, path, status, seconds = note
     stamp = timestamp(int(moment * 1000))
     return (
@@ -81,16 +81,16 @@ def line(note: Note) -> str:
 
 @cache
 def counter(method: str, route: str, status: int) -> Counter:
-    """The counter of one kind of answer; finding it by its labels costs more than counting."""
+    """Return a counter, cached because a lookup by labels costs more than the increment."""
     return REQUESTS.labels(method, route, str(status))
 
 
 @cache
 def timer(method: str, route: str) -> Histogram:
-    """The histogram of one route."""
+    """Return the histogram of a method and route, cached like `counter`."""
     return DURATION.labels(method, route)
 
 
 def known_method(method: str) -> str:
-    """A method as logs and metrics show it: anything but a handful of words is `other`."""
+    """Return a method as logs and metrics name it: `other` unless it is one of METHODS."""
     return method if method in METHODS else "other"

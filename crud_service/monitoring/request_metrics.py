@@ -1,4 +1,4 @@
-"""Metrics of HTTP requests: how many, how long, by route and status; and of their log."""
+"""Metrics of HTTP requests, count and duration by route, and of the log."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 

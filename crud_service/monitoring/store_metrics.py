@@ -1,6 +1,6 @@
-"""What the stores tell: the backlog, the index's lag, what the workers counted.
+"""Metrics read from the stores: the backlog, the index lag, the workers' counters.
 
-A store that is away leaves its metrics out, which is how Prometheus says "not known".
+If a store is unavailable, its metrics are absent, which is Prometheus's "unknown".
 """
 
 import time
@@ -19,7 +19,7 @@ from crud_service.stores.api_redis import client
 from crud_service.stores.database import fetch_one
 from web.problems import StoreUnavailable
 
-# Counting stops here: a gauge that says "at least" is better than a slow page.
+# Upper limit of a count: a gauge that means "at least" is better than a slow page.
 COUNTED_AT_MOST = 100_000
 
 
@@ -57,10 +57,10 @@ POSTGRESQL = "SELECT " + ", ".join(sql for _, sql in GAUGES.values())
 
 
 class StoreMetrics(Collector):
-    """Asks the stores each time that metrics are read."""
+    """Query the stores on every scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics of all stores that answer."""
+        """Yield the metrics of all stores that answer."""
         try:
             yield from postgresql_metrics()
         except StoreUnavailable:
@@ -71,17 +71,17 @@ class StoreMetrics(Collector):
             yield up("redis", 0)
 
     def describe(self) -> list[Metric]:
-        """Nothing: registering must not ask the stores."""
+        """Return nothing, so that registration does not query the stores."""
         return []
 
 
 def up(store: str, value: float) -> Metric:
-    """Whether a store answers."""
+    """Return the gauge that says whether a store answers."""
     return GaugeMetricFamily(f"chat_{store}_up", f"Whether {store} answers.", value)
 
 
 def postgresql_metrics() -> Iterator[Metric]:
-    """The index's lag, and what waits for operators."""
+    """Yield the index lag, and the counts that need an operator's attention."""
     values = fetch_one(POSTGRESQL) or ()
     yield up("postgresql", 1)
     for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True):
@@ -89,7 +89,7 @@ def postgresql_metrics() -> Iterator[Metric]:
 
 
 def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
-    """The backlog, and what the workers counted."""
+    """Yield the backlog and the workers' metrics."""
     length, age = backlog(connection)
     yield up("redis", 1)
     yield GaugeMetricFamily("chat_backlog_entries", "Accepted, not yet stored.", length)
@@ -99,7 +99,7 @@ def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
 
 
 def backlog(connection: "redis.Redis") -> tuple[int, float]:
-    """How many entries wait to be stored, and how long the oldest has."""
+    """Return the number of entries in the backlog and the age of the oldest, in seconds."""
     length = connection.xlen(ACCEPTED)
     oldest = connection.xrange(ACCEPTED, count=1)
     if not oldest:
@@ -110,7 +110,7 @@ def backlog(connection: "redis.Redis") -> tuple[int, float]:
 
 
 def worker_metric(metric: Counter | Histogram) -> Metric:
-    """A metric of the workers in Prometheus's terms."""
+    """Convert a worker's metric to a Prometheus metric."""
     if isinstance(metric, Counter):
         return CounterMetricFamily(f"chat_{metric.name}", metric.help, metric.value)
     return HistogramMetricFamily(f"chat_{metric.name}", metric.help, metric.buckets, metric.sum)
