@@ -1,6 +1,6 @@
-"""What operators see and may do: read everything, correct a text, put back what was set aside.
+"""Admin pages for operators: read everything, correct texts, put set-aside entries back.
 
-Nothing can be added or deleted here: numbers would be left without an owner.
+Nothing can be added or deleted here: that would leave numbers without an owner.
 """
 
 from typing import Any, ClassVar
@@ -21,7 +21,7 @@ from web.problems import PreconditionFailed
 
 
 class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
-    """A table of any size, searched by the parts of a path."""
+    """Admin of a table of any size, searchable by the parts of a path."""
 
     ordering = ("-id",)
     list_per_page = 50
@@ -54,13 +54,13 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
 
 
 class CorrectableAdmin(TableAdmin):
-    """A table whose texts can be corrected."""
+    """Admin of a table with editable texts."""
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return [*self.editable, "state", *self.get_readonly_fields(request, obj)]
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The form's page; overtaken behind the form's own look at the row, it is shown again."""
+        """Show the form again if the row was changed after the form itself checked it."""
         try:
             return super().changeform_view(request, *args, **kwargs)
         except PreconditionFailed:
@@ -68,7 +68,7 @@ class CorrectableAdmin(TableAdmin):
 
 
 def state_of(form: "ModelForm[Any]") -> Preconditions:
-    """The state that a form was made from, which must be the row's when it is saved."""
+    """Return the state that the form was rendered from; the row must still have it on save."""
     return Preconditions(if_match=form.cleaned_data["state"])
 
 
@@ -81,7 +81,7 @@ class ApplicationAdmin(CorrectableAdmin):
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
-        """As the API does it."""
+        """Rename the application in the same way as the API."""
         rename_application(obj.access_token, obj.name, state_of(form))
 
 
@@ -102,13 +102,13 @@ class MessageAdmin(CorrectableAdmin):
 
     @admin.display(description="body")
     def shortened_body(self, message: Message) -> str:
-        """As much of a body as a list has room for."""
+        """Return the first 80 characters of a body."""
         return message.body if len(message.body) <= 80 else f"{message.body[:80]}…"
 
     def save_model(
         self, request: HttpRequest, obj: Message, form: "ModelForm[Any]", change: bool
     ) -> None:
-        """As the API does it: another version, on its way to the index."""
+        """Edit the message in the same way as the API: a new version, which is indexed again."""
         chat = obj.chat
         token = chat.application.access_token
         edit_message(token, chat.number, obj.number, obj.body, state_of(form))
@@ -128,7 +128,7 @@ class SetAsideEntryAdmin(TableAdmin):
 
     @admin.action(description="Put back: store what was in the way no longer")
     def put_back(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
-        """Store the entries chosen, as far as they can be stored now."""
+        """Store those of the selected entries that can be stored now."""
         outcome = requeue(list(queryset.values_list("id", flat=True)))
         level = messages.WARNING if outcome.left else messages.SUCCESS
         self.message_user(request, outcome.describe(), level)

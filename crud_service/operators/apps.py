@@ -12,12 +12,12 @@ class OperatorsConfig(AppConfig):
     label = "operators"
 
     def ready(self) -> None:
-        # Django tells of migrations for apps with tables only.
+        # Django sends post_migrate only for apps with models.
         post_migrate.connect(make_admin, sender=apps.get_app_config("chat"))
 
 
 def make_admin(**_kwargs: Any) -> None:
-    """Once the tables are there, see that the operators' user is, where it has a password."""
+    """Ensure after a migration that the operators' user exists, if ADMIN_PASSWORD is set."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     if settings.ADMIN_PASSWORD:

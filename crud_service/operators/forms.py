@@ -1,4 +1,4 @@
-"""The texts that operators may correct, held to the same rules as in the API."""
+"""Forms for the texts that operators may correct, validated by the rules of the API."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ OVERTAKEN = (
 
 
 class CorrectionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
-    """A form that knows which state of a row it was made from."""
+    """A form that knows the state of the row that it was rendered from."""
 
     state = forms.CharField(widget=forms.HiddenInput)
 
@@ -28,17 +28,17 @@ class CorrectionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in t
         self.initial["state"] = etag(self.representation())
 
     def representation(self) -> bytes:
-        """The row as the API shows it, or nothing."""
+        """Return the row as the API represents it; empty if it does not exist."""
         raise NotImplementedError
 
     def clean(self) -> dict[str, Any]:
-        """Refuse to save over a change that this form does not show."""
+        """Refuse to overwrite a change made since the form was rendered."""
         if self.cleaned_data.get("state") != self.initial["state"]:
             raise forms.ValidationError(OVERTAKEN)
         return self.cleaned_data
 
     def corrected(self, field: str, check: Callable[[object], str]) -> str:
-        """A text that the API would take, its line ends changed where the operator changed it."""
+        """Return a validated text; lines that the operator did not edit keep their line ends."""
         text = restore_line_ends(self.cleaned_data[field], self.initial[field])
         try:
             return check(text)

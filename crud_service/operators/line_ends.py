@@ -1,22 +1,22 @@
-"""Line ends of a text that went through a browser's form, which makes all of them CRLF."""
+"""Restore the line ends of a submitted text: browsers' forms convert all of them to CRLF."""
 
 import re
 from difflib import SequenceMatcher
 
 _LINE_END = re.compile(r"(\r\n|\r|\n)")
-# Beyond this many comparisons of lines, those that were changed are taken as they come.
+# Above this many line comparisons, changed lines are matched by position, without a diff.
 MAX_COMPARISONS = 100_000
 
 
 def restore_line_ends(submitted: str, stored: str) -> str:
-    """A submitted text with the line ends of the stored one, wherever its lines are the same.
+    """Return the submitted text, with the stored line ends on all unchanged lines.
 
-    A new line ends like the line whose place it takes, or else like the first one.
+    A new line ends like the line that it replaces, or else like the first line.
     """
     new, _ = _split(submitted)
     old, ends = _split(stored)
     usual = ends[0] if ends else "\n"
-    # The last line of the stored text has no end; one that others now follow needs one.
+    # The last stored line has no line end, but needs one if other lines now follow it.
     ends.append(usual)
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
@@ -31,13 +31,13 @@ def restore_line_ends(submitted: str, stored: str) -> str:
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """The lines of a text, and the ends of all but the last."""
+    """Return the lines of a text, and the line ends of all but the last."""
     pieces = _LINE_END.split(text)
     return pieces[::2], pieces[1::2]
 
 
 def _join(lines: list[str], ends: list[str]) -> str:
-    """A text of lines; an end CR and an end LF that come to stand together must not become one."""
+    """Join lines and line ends; a CR and an LF that become adjacent must not merge into CRLF."""
     pieces: list[str] = []
     previous = ""
     for line, end in zip(lines, ends, strict=True):
@@ -47,13 +47,13 @@ def _join(lines: list[str], ends: list[str]) -> str:
 
 
 def _common(left: list[str], right: list[str]) -> int:
-    """How many lines both begin with."""
+    """Return the length of the common prefix."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 def _match(old: list[str], ends: list[str], new: list[str], usual: str) -> list[str]:
-    """The ends of lines that stand where others stood."""
+    """Return the line ends for new lines that replace old ones."""
     if len(old) * len(new) > MAX_COMPARISONS:
         return _fill(ends, len(new), usual)
     found: list[str] = []
@@ -63,5 +63,5 @@ def _match(old: list[str], ends: list[str], new: list[str], usual: str) -> list[
 
 
 def _fill(ends: list[str], count: int, usual: str) -> list[str]:
-    """As many ends as there are lines, `usual` for those that are missing."""
+    """Return exactly `count` line ends, padded with `usual`."""
     return ends[:count] + [usual] * (count - len(ends))

@@ -1,4 +1,4 @@
-"""Django's middleware for sessions, users and forgery, applied to the admin and nothing else."""
+"""Django's middleware for sessions, authentication and CSRF, applied only to the admin."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -26,7 +26,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class AdminOnly:
-    """Runs a request of the admin through MIDDLEWARE, any other straight on."""
+    """Run admin requests through MIDDLEWARE; pass all others straight on."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -44,12 +44,12 @@ class AdminOnly:
         try:
             response = self.chain(request)
         finally:
-            connections.close_all()  # rare requests on any of many threads: none is kept
+            connections.close_all()  # admin requests are rare and on many threads: keep none
         response.headers["Content-Security-Policy"] = POLICY
         return response
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
-        """Called by Django once the view is known; the check against forgery happens here."""
+        """Called by Django once the view is known; the CSRF check happens here."""
         if is_admin(request):
             for process_view in self.process_views:
                 response: HttpResponseBase | None = process_view(request, *view)
@@ -60,13 +60,13 @@ class AdminOnly:
     def process_exception(
         self, request: HttpRequest, exception: Exception
     ) -> HttpResponseBase | None:
-        """Called by Django for what a view raised: problems, and stores that are away."""
-        # InternalError: among others, a primary that became a standby takes no changes.
+        """Called by Django for an exception from a view; convert problems and store failures."""
+        # InternalError: for example, a write to a primary that has become a standby.
         if isinstance(exception, (OperationalError, InterfaceError, InternalError)):
             exception = StoreUnavailable()
         return problem_response(exception, request) if isinstance(exception, Problem) else None
 
 
 def is_admin(request: HttpRequest) -> bool:
-    """Whether a request is for the admin."""
+    """Return whether a request is for the admin."""
     return request.path_info.startswith("/admin")

@@ -1,4 +1,4 @@
-"""Pages of the admin's lists without counting a table of millions."""
+"""Pagination of the admin's lists without counting millions of rows."""
 
 import re
 from functools import cached_property
@@ -16,7 +16,7 @@ ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::
 
 
 class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Counts up to a limit; beyond it, PostgreSQL's own estimate of the table will do."""
+    """Count rows up to a limit; above it, use PostgreSQL's estimate for the whole table."""
 
     @cached_property
     def count(self) -> int:
@@ -30,7 +30,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic in th
 
 
 def estimated_rows(table: str) -> int:
-    """How many rows PostgreSQL believes a table to have, since it last looked."""
+    """Return PostgreSQL's estimate of a table's rows, as of its last ANALYZE or VACUUM."""
     with connection.cursor() as cursor:
         cursor.execute(ESTIMATE, (table,))
         (rows,) = cursor.fetchone() or (0,)
@@ -38,9 +38,9 @@ def estimated_rows(table: str) -> int:
 
 
 def path_filters(term: str, names: tuple[str, ...]) -> dict[str, str | int] | None:
-    """What a search looks for: a token and numbers as in a path, `TOKEN 1 2` or `TOKEN/1/2`.
+    """Parse a search term, a token and numbers as in a path: `TOKEN 1 2` or `TOKEN/1/2`.
 
-    `names` are the lookups that each part stands for; None when it is no such path.
+    Returns filters with the lookups in `names`, one per part, or None if it is no such path.
     """
     parts = [part for part in re.split(r"[\s/]+", term) if part not in {"", "chats", "messages"}]
     parts = parts[1:] if parts[:1] == ["applications"] else parts

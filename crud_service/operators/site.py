@@ -1,4 +1,4 @@
-"""The operators' site: Django's admin with the state of things on its start page."""
+"""The operators' site: Django's admin with the system's state on its start page."""
 
 import time
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from crud_service.stores import api_redis
 
 
 class OperatorsSite(AdminSite):
-    """Everything that is shown at /admin/."""
+    """The admin site at /admin/."""
 
     site_header = site_title = "Chat backend"
     index_title = "State"
@@ -44,7 +44,7 @@ class OperatorsSite(AdminSite):
 
 
 def backlog_state() -> list[tuple[str, str]]:
-    """The backlog in words."""
+    """Return labels and values that describe the backlog."""
     try:
         length, age = backlog(api_redis.client())
     except (redis.RedisError, OSError):
@@ -53,7 +53,7 @@ def backlog_state() -> list[tuple[str, str]]:
 
 
 def index_state() -> list[tuple[str, str]]:
-    """How far search is behind, and what waits for an operator, in words."""
+    """Return labels and values for the index lag and the counts that need attention."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT " + ", ".join(sql for _, sql in GAUGES.values()))
         values = cursor.fetchone() or ()

@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
 
 def describe(report: Report, *, with_index: bool) -> str:
-    """The report in lines: totals, then the first differences of each kind."""
+    """Format the report: totals, then the first differences of each kind."""
     places = {
         "PostgreSQL's search texts": report.texts,
         "PostgreSQL's search blocks": report.blocks,

@@ -1,4 +1,4 @@
-"""`manage ensure_admin`: the operator `admin`, with the password of ADMIN_PASSWORD."""
+"""`manage ensure_admin`: create the operator `admin` with the password ADMIN_PASSWORD."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class Command(BaseCommand):
 
 
 def ensure_admin(password: str, *, reset_password: bool = False) -> str:
-    """Create the user, or with `reset_password` set it right, and say what was done."""
+    """Create the user, or with `reset_password` reset it; return a line that says what was done."""
     user, created = get_user_model().objects.get_or_create(username=USERNAME)
     if not created and not reset_password:
         return f"The user {USERNAME} exists already and was left as it is."

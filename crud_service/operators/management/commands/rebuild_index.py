@@ -43,5 +43,5 @@ class Command(BaseCommand):
 
 
 def exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    """End as after Ctrl-C, so that what was built is removed."""
+    """Exit as on Ctrl-C, so that the unfinished index is removed."""
     sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""`python -m crud_service.manage requeue`: puts set-aside entries back."""
+"""`python -m crud_service.manage requeue`: put set-aside entries back."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
 
 def find_rows(entry_ids: list[str]) -> list[int] | None:
-    """The rows of entries that an operator names; raises CommandError on an unknown one."""
+    """Return the row ids of the named entries, None for all; raise CommandError for unknown ids."""
     if not entry_ids:
         return None
     rows = dict(SetAsideEntry.objects.filter(entry_id__in=entry_ids).values_list("entry_id", "id"))
