@@ -1,1 +1,1 @@
-"""The OpenAPI document, the page to read it, and static files."""
+"""The OpenAPI document, its Swagger UI page, and static files."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and a page to read it and try it out, all of it served from here."""
+"""The OpenAPI document, and Swagger UI for it, without any external resources."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from crud_service.api.responses import json_response
 from crud_service.schema.openapi import openapi_document
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Swagger UI sets styles on elements and draws its icons from data: addresses.
+# Swagger UI uses inline styles and icons in data: URLs.
 DOCS_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
@@ -21,7 +21,7 @@ DOCS_POLICY = (
 
 @cache
 def rendered_document(admin_token: bool) -> bytes:
-    """The document as it goes over the wire."""
+    """Return the document as JSON."""
     return orjson.dumps(openapi_document(admin_token=admin_token))
 
 

@@ -1,4 +1,4 @@
-"""Files of the admin and of the documentation, served from where they are installed."""
+"""Static files of the admin and the documentation, served from the installed packages."""
 
 from django.contrib.staticfiles.views import serve
 from django.core.exceptions import SuspiciousFileOperation
@@ -14,8 +14,8 @@ class StaticView(ApiView):
 
     def get(self, request: HttpRequest, path: str) -> HttpResponseBase:
         try:
-            # "Insecure" is meant for whoever runs without DEBUG and with large files;
-            # the finders look in the folders of settings and of the apps alone.
+            # "Insecure" warns about serving without DEBUG, and about large files; the finders
+            # only look in STATICFILES_DIRS and in the apps' folders.
             response = serve(request, path, insecure=True)
         except (Http404, SuspiciousFileOperation) as error:
             raise NotFound from error

@@ -1,8 +1,8 @@
-"""The OpenAPI document, kept by hand beside the code and held to it by tests.
+"""The OpenAPI document, written by hand and checked against the code by tests.
 
-Put together in Python because every operation shares its parameters, headers
-and errors with others. It is true for the running service: with ADMIN_TOKEN
-set it tells which operations need it.
+It is built in Python because operations share parameters, headers and errors.
+It describes the running service: if ADMIN_TOKEN is set, it says which
+operations need it.
 """
 
 from typing import Any
@@ -27,7 +27,7 @@ TAGS = [
 
 
 def openapi_document(*, admin_token: bool) -> dict[str, Any]:
-    """The document of a service with or without an ADMIN_TOKEN."""
+    """Return the document of a service with or without an ADMIN_TOKEN."""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -1,4 +1,4 @@
-"""Shapes, parameters, headers and errors that operations refer to."""
+"""The components that operations refer to: schemas, parameters, headers, responses."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from web.problems import (
 
 Json = dict[str, Any]
 
-# Something that is neither white space nor U+0000, among anything but U+0000.
+# At least one non-whitespace character, and no U+0000.
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 TIME = {
     "type": "string",
@@ -59,12 +59,12 @@ HIGHLIGHT = {
 
 
 def ref(kind: str, name: str) -> Json:
-    """A reference to a component."""
+    """Return a reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def record(properties: Json, example: Json | None = None, optional: Json | None = None) -> Json:
-    """The schema of an object with exactly these keys."""
+    """Return the schema of an object without other keys; only `optional` ones may be missing."""
     schema: Json = {
         "type": "object",
         "required": list(properties),
@@ -75,7 +75,7 @@ def record(properties: Json, example: Json | None = None, optional: Json | None 
 
 
 def schemas() -> Json:
-    """The shapes of what is answered and sent."""
+    """Return the schemas of requests and responses."""
     times = {"created_at": TIME, "updated_at": TIME}
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
     message = {"number": NUMBER, "body": BODY, **times}
@@ -93,7 +93,7 @@ def schemas() -> Json:
 
 
 def problem_schema() -> Json:
-    """The shape of every error."""
+    """Return the schema of a problem document."""
     text = {"type": "string"}
     return record(
         {
@@ -111,7 +111,7 @@ def problem_schema() -> Json:
 
 
 def health_schema() -> Json:
-    """The shape of /health/ready."""
+    """Return the schema of /health/ready."""
     states = ["ok", "unavailable", "not_configured"]
     dependency = record(
         {"status": {"type": "string", "enum": states}, "latency_ms": {"type": "number"}}
@@ -122,12 +122,12 @@ def health_schema() -> Json:
 
 
 def parameter(name: str, place: str, schema: Json, description: str, **more: Any) -> Json:
-    """A parameter in the query, a header or the path."""
+    """Return a parameter in the query, a header or the path."""
     return {"name": name, "in": place, "schema": schema, "description": description, **more}
 
 
 def parameters() -> Json:
-    """The parameters that several operations take."""
+    """Return the parameters that operations share."""
     path: Json = {"required": True}
     cursor = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     after, before = "Only what comes behind this {}.", "Only what comes before this {}."
@@ -187,13 +187,13 @@ def parameters() -> Json:
 
 
 def header(description: str, kind: str = "string", example: Any = None) -> Json:
-    """A header of an answer."""
-    shown = {} if example is None else {"example": example}
-    return {"description": description, "schema": {"type": kind}, **shown}
+    """Return a response header."""
+    optional = {} if example is None else {"example": example}
+    return {"description": description, "schema": {"type": kind}, **optional}
 
 
 def headers() -> Json:
-    """The headers of answers."""
+    """Return all response headers."""
     return {
         "ETag": header("The tag of this state.", example='"bda8d5656353ddac6917b33c"'),
         "Link": header("Neighbouring pages (`next`, `prev`).", example=examples.LINK),
@@ -207,7 +207,7 @@ def headers() -> Json:
     }
 
 
-# Each error with the headers of its own.
+# The additional headers of each error.
 PROBLEMS: dict[type[Problem], tuple[str, ...]] = {
     MalformedBody: (),
     Unauthorized: ("WWW-Authenticate",),
@@ -233,22 +233,22 @@ DESCRIPTIONS: dict[type[Problem], str] = {
 
 
 def responses() -> Json:
-    """The errors."""
+    """Return the error responses."""
     return {kind.__name__: problem_response(kind, own) for kind, own in PROBLEMS.items()}
 
 
 def problem_response(kind: type[Problem], own_headers: tuple[str, ...]) -> Json:
-    """An error as an answer."""
-    shown = ("X-Request-ID", *own_headers)
+    """Return the response for an error."""
+    names = ("X-Request-ID", *own_headers)
     return {
         "description": DESCRIPTIONS.get(kind) or f"`{kind.code}`: {kind.default_detail}",
-        "headers": {name: ref("headers", name) for name in shown},
+        "headers": {name: ref("headers", name) for name in names},
         "content": {CONTENT_TYPE: {"schema": ref("schemas", "Problem")}},
     }
 
 
 def components(*, admin_token: bool) -> Json:
-    """Everything that operations refer to."""
+    """Return all components."""
     shared = {
         "schemas": schemas(),
         "parameters": parameters(),

@@ -1,4 +1,4 @@
-"""The operations: for each path and method what it takes and what it answers."""
+"""The operations: the parameters, body and responses of each path and method."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def operation(
     description: str = "",
     **more: Any,
 ) -> Json:
-    """One operation; every one takes a request id, and may find a store away."""
+    """Return an operation; each takes a request id and may be answered 503."""
     kinds: tuple[type[Problem], ...] = (*problems, StoreUnavailable)
     return {
         "operationId": operation_id,
@@ -68,20 +68,22 @@ def operation(
 def answer(
     schema: Json, example: Any, *headers: str, description: str = "OK", status: int = 200
 ) -> Json:
-    """A success: its body and its headers."""
-    shown = {name: ref("headers", name) for name in (*headers, "X-Request-ID")}
+    """Return a success response with its body and headers."""
+    header_refs = {name: ref("headers", name) for name in (*headers, "X-Request-ID")}
     content = {"application/json": {"schema": schema, "example": example}}
-    return {str(status): {"description": description, "headers": shown, "content": content}}
+    return {str(status): {"description": description, "headers": header_refs, "content": content}}
 
 
 def not_modified() -> Json:
-    """The answer to a client that has this state already."""
-    shown = {name: ref("headers", name) for name in ("ETag", "X-Request-ID")}
-    return {"304": {"description": "What the client has is the current state.", "headers": shown}}
+    """Return the response for a client that already has the current state."""
+    header_refs = {name: ref("headers", name) for name in ("ETag", "X-Request-ID")}
+    return {
+        "304": {"description": "What the client has is the current state.", "headers": header_refs}
+    }
 
 
 def fields(schema: str, example: Json) -> Json:
-    """A request's body, in each of the types that are read."""
+    """Return a request body, in each of the accepted media types."""
     types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
     content = {name: {"schema": ref("schemas", schema), "example": example} for name in types}
     return {
@@ -175,7 +177,7 @@ def create_application() -> Json:
 
 
 def needs_admin_token(described: Json) -> Json:
-    """An operation that is for those with ADMIN_TOKEN."""
+    """Return the operation with ADMIN_TOKEN required."""
     problem = {str(Unauthorized.status): ref("responses", Unauthorized.__name__)}
     responses = {**described["responses"], **problem}
     return {**described, "responses": responses, "security": [{"adminToken": []}]}
@@ -189,7 +191,7 @@ def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json
 
 
 def operating() -> Json:
-    """The paths for those who run the service."""
+    """Return the paths for operators: health and metrics."""
     ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
     ready = health("ready", "Are the stores there?", ref("schemas", "Health"), examples.HEALTH)
     away = answer(ref("schemas", "Health"), examples.HEALTH, status=503)
@@ -206,7 +208,7 @@ def operating() -> Json:
 
 
 def paths(*, admin_token: bool) -> Json:
-    """Every path of the API."""
+    """Return every path of the API."""
     guard = needs_admin_token if admin_token else dict
     token_pages = ("Limit", "AfterToken", "BeforeToken", "Order")
     chat = ("AccessToken", "ChatNumber")
