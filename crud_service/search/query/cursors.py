@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a search begins, signed so that only we make them."""
+"""Cursors: where the next page of a search begins, signed so that clients cannot forge them."""
 
 import base64
 import binascii
@@ -18,13 +18,16 @@ _SIGNATURE_BYTES = 8
 
 
 def encode_cursor(hit: Hit, scope: bytes) -> str:
-    """The cursor that continues behind a hit, in one scope."""
+    """Return the cursor that continues after a hit, valid in one scope."""
     position = _POSITION.pack(hit.rank, hit.number)
     return base64.urlsafe_b64encode(position + sign(position, scope)).decode()
 
 
 def decode_cursor(cursor: str, scope: bytes) -> Hit:
-    """The hit that a cursor continues behind; raises 422 for one not given out for this scope."""
+    """Return the hit after which a cursor continues.
+
+    Raises ValidationFailed (422) for a cursor that was not issued for this scope.
+    """
     try:
         data = base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True)
         position = data[: _POSITION.size]
@@ -36,8 +39,8 @@ def decode_cursor(cursor: str, scope: bytes) -> Hit:
 
 
 def search_scope(chat_id: int, parts: Sequence[Part], sort: str) -> bytes:
-    """What a cursor belongs to: another chat, keyword or order needs another one."""
-    forms = (one.inside for part in parts for one in part.readings)
+    """Return what a cursor is bound to: the chat, the keyword and the order."""
+    forms = (reading.inside for part in parts for reading in part.readings)
     return "\n".join([str(chat_id), sort, *forms]).encode()
 
 

@@ -1,4 +1,4 @@
-"""What a search needs of the stored rows: the chat it is in, and the messages it found."""
+"""What a search reads from the stored rows: the chat it searches, and the messages it found."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Elasticsearch can be asked when it has an index that had every change, and nothing of
-# this chat has waited to get there for longer than a searcher should have to.
+# Elasticsearch can be queried if its index has followed every change, and if no change of
+# this chat has waited to be indexed for longer than the interval below.
 FIND_CHAT = """
 SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
     SELECT FROM search_queue AS waiting
@@ -25,9 +25,9 @@ LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
 WHERE application.access_token = %s
 """
 
-# The messages found, up to the one with which their texts reach CHUNK_BYTES: the position of
-# that one, whether it was reached, and the messages, one a line (row_to_json writes no line ends).
-# octet_length() looks at no more of a long text than its head.
+# The messages found, up to and including the one at which their texts reach CHUNK_BYTES. Returns
+# the position of the last one, whether CHUNK_BYTES was reached, and the messages, one per line
+# (row_to_json writes no line breaks). octet_length() reads only the header of a long text.
 FIND_PIECE = f"""
 SELECT max(x.position), sum(octet_length(x.body)) >= {CHUNK_BYTES},
     string_agg({MESSAGE_JSON}, E'\\n' ORDER BY x.position)
@@ -43,7 +43,7 @@ FROM (
 
 @dataclass(frozen=True, slots=True)
 class SearchedChat:
-    """A chat, how many of its blocks are covered, and whether Elasticsearch is up to date."""
+    """A chat, the number of its covered blocks, and whether Elasticsearch is up to date."""
 
     chat_id: int
     blocks: int
@@ -51,22 +51,22 @@ class SearchedChat:
 
 
 def find_chat(connection: Connection, access_token: str, number: int) -> SearchedChat | None:
-    """The chat of a path, if there is one."""
+    """Return the chat with this access token and number, or None."""
     row = connection.execute(FIND_CHAT, (INDEX_FORMAT, number, access_token)).fetchone()
     return SearchedChat(*row) if row else None
 
 
 class Piece(NamedTuple):
-    """Some of the messages of a page, one a line, and how many of its hits they account for."""
+    """Some messages of a page, one per line; `taken` hits of the page are covered so far."""
 
     messages: bytes
     taken: int
 
 
 def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[Piece]:
-    """Messages as JSON in the order asked for, in pieces; absent ones are left out.
+    """Yield messages as JSON in the order of `numbers`, in pieces; missing ones are left out.
 
-    The connection is one of the API's path, where text comes as bytes.
+    The connection must be one of the API's, which return text as bytes.
     """
     taken, is_more = 0, bool(numbers)
     while is_more:
@@ -79,8 +79,8 @@ def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> 
 
 
 def _array(numbers: Sequence[int]) -> str:
-    """Numbers as PostgreSQL writes an array.
+    """Format numbers as a PostgreSQL array literal.
 
-    psycopg's way from a list of Python's takes longer than finding a message.
+    psycopg's own adaptation of a Python list takes longer than finding a message.
     """
     return f"{{{','.join(map(str, numbers))}}}"

@@ -2,8 +2,8 @@
 
 A message's rank is the number of edges at which it matches: one for each part
 that it holds at the start of a word, one more for each that is a whole word.
-So `rank >= r` is "at least r of these conditions", and each rank is a tier
-that can be read by itself, newest first, and left as soon as a page is full.
+So `rank >= r` means "at least r of these conditions hold", and each rank is a tier
+that can be read separately, newest first, until the page is full.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from crud_service.search.text.folding import Part
 
 
 class Level(IntEnum):
-    """How well a part matches; its value is what it adds to the rank."""
+    """How well a part matches; the value is what the match adds to the rank."""
 
     INSIDE = 0
     START = 1
@@ -21,14 +21,14 @@ class Level(IntEnum):
 
 
 def forms(part: Part, level: Level) -> tuple[str, ...]:
-    """What a marked text contains, one of these at least, when a part matches at a level."""
-    levels = ((one.inside, one.start, one.whole) for one in part.readings)
-    return tuple(dict.fromkeys(each[level] for each in levels))
+    """Return the forms of a part at a level: it matches a marked text that contains any of them."""
+    by_level = ((reading.inside, reading.start, reading.whole) for reading in part.readings)
+    return tuple(dict.fromkeys(levels[level] for levels in by_level))
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A message found: its rank (0 where the order is not by relevance) and number."""
+    """A matching message: its rank (0 unless sorted by relevance) and number."""
 
     rank: int
     number: int
@@ -38,8 +38,8 @@ class Hit:
 class Plan:
     """A search of one chat, ready for a backend.
 
-    `after` is the last hit of the page before; `limit` is one more than the
-    page holds, to know if there is another.
+    `after` is the last hit of the previous page; `limit` is one more than the
+    page holds, to see whether there is a next one.
     """
 
     chat_id: int
@@ -63,6 +63,6 @@ class Plan:
 
     @property
     def edges(self) -> list[tuple[str, ...]]:
-        """The conditions whose number is the rank, each met by any of its forms."""
+        """The conditions that are counted for the rank; any form of a condition meets it."""
         levels = (Level.START, Level.WHOLE)
         return [forms(part, level) for part in self.parts for level in levels]

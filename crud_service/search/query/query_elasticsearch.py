@@ -1,7 +1,7 @@
-"""Finds the messages of a chat that match, in Elasticsearch.
+"""Finds the matching messages of a chat in Elasticsearch.
 
-What must match filters, edges score one point each, so that the score is the
-rank. Nothing is fetched but the sort values, which are the hit.
+Required conditions are filters and each edge scores one point, so the score is the
+rank. Only the sort values are fetched: they are the hit.
 """
 
 import logging
@@ -26,17 +26,18 @@ circuit = Circuit()
 
 Search = dict[str, Any]
 
-# Up to this many letters a part is likely to be in a good share of all messages.
+# A part of at most this many letters probably occurs in a large share of all messages.
 COMMON_LETTERS = 3
 
 API = "_msearch?filter_path=responses.status,responses.hits.hits.sort"
 NDJSON = HttpHeaders({"content-type": "application/x-ndjson"})
-# Half an answer is no answer: PostgreSQL has all of it.
+# A partial result counts as a failure: PostgreSQL can give the complete one.
 HEAD = b'{"allow_partial_search_results":false}\n'
 
 
 def find_hits(plan: Plan) -> list[Hit] | None:
-    """The first hits of a plan, or None when Elasticsearch is absent, away or not ready."""
+    """Return the first hits of a plan, or None if Elasticsearch is not configured, unavailable
+    or not ready."""
     if not settings.ELASTICSEARCH_URL or not circuit.may_ask():
         return None
     try:
@@ -45,14 +46,14 @@ def find_hits(plan: Plan) -> list[Hit] | None:
         circuit.failed()
         logger.warning("searching in PostgreSQL", extra={"reason": describe(error)})
         if isinstance(error, NotFoundError):
-            wake_indexer()  # which makes the index that is missing
+            wake_indexer()  # it creates the missing index
         return None
     circuit.succeeded()
     return hits
 
 
 def search(plan: Plan) -> list[Hit]:
-    """`find_hits` by an Elasticsearch that answers."""
+    """Return the first hits of a plan; raise ApiError or TransportError if the search fails."""
     if plan.ranked and len(plan.parts) == 1 and len(plan.parts[0].inside) <= COMMON_LETTERS:
         return search_tiers(plan)
     if plan.ranked:
@@ -67,10 +68,10 @@ def search(plan: Plan) -> list[Hit]:
 
 
 def search_tiers(plan: Plan) -> list[Hit]:
-    """The ranks of one part, each read by itself in the index's own order.
+    """Search for a single part with one query per rank, each in the index's own sort order.
 
-    A short part is in many messages: giving each a score takes longer than
-    three searches that end with the page.
+    A short part occurs in many messages: scoring all of them takes longer than
+    three searches that stop once the page is full.
     """
     searches = []
     for rank in plan.tiers:
@@ -81,7 +82,7 @@ def search_tiers(plan: Plan) -> list[Hit]:
     ranks: dict[int, int] = {}
     for rank, rows in zip(plan.tiers, ask(searches), strict=True):
         for _chat_id, number in rows:
-            # What was changed between two of the searches can be in both.
+            # A message that changes between two of the searches can be a hit of both.
             ranks.setdefault(number, rank)
     return [Hit(rank, number) for number, rank in ranks.items()][: plan.limit]
 
@@ -89,7 +90,7 @@ def search_tiers(plan: Plan) -> list[Hit]:
 def one_search(
     query: Query, sort: list[dict[str, str]], after: list[int] | None, size: int
 ) -> Search:
-    """A search for the sort values of the hits behind `after`, and nothing else of them."""
+    """Build a search that returns only the sort values of the hits that follow `after`."""
     return {
         "query": query.to_dict(),
         "sort": sort,
@@ -102,13 +103,13 @@ def one_search(
 
 
 def ask(searches: list[Search]) -> list[list[list[int]]]:
-    """Several searches in one request; the sort values of the hits of each.
+    """Send several searches in one request and return the sort values of the hits of each.
 
-    It goes straight to the client's connections: what the client does around
-    them for any request of any API takes longer than the rest of a search here.
+    This uses the client's connections directly: the client's generic request handling
+    takes longer than the rest of a search here.
     """
     node = client().transport.node_pool.get()
-    lines = b"".join(HEAD + orjson.dumps(each) + b"\n" for each in searches)
+    lines = b"".join(HEAD + orjson.dumps(request) + b"\n" for request in searches)
     meta, body = node.perform_request(
         "POST",
         f"/{alias()}/{API}",
@@ -126,12 +127,12 @@ def ask(searches: list[Search]) -> list[list[list[int]]]:
 
 
 def in_chat(order: str) -> list[dict[str, str]]:
-    """By number; newest first is the index's own order, in which a search can end early."""
+    """Sort by number. Newest first is the index's own order, so a search can terminate early."""
     return [{"chat_id": "asc"}, {"number": order}]
 
 
 def rank_query(plan: Plan) -> Query:
-    """All parts inside; a point for each edge where the order asks for a rank."""
+    """Require every part inside the text; if the order needs a rank, score a point per edge."""
     edges = plan.edges if plan.ranked else []
     return Q(
         "bool",
@@ -141,7 +142,7 @@ def rank_query(plan: Plan) -> Query:
 
 
 def tier_query(plan: Plan, rank: int) -> Query:
-    """The only part at one level, and not at the next."""
+    """Match the only part at the level of `rank` but not at the next one."""
     (part,) = plan.parts
     levels = [any_form(forms(part, level)) for level in Level]
     return Q(
@@ -152,7 +153,7 @@ def tier_query(plan: Plan, rank: int) -> Query:
 
 
 def any_form(alternatives: tuple[str, ...]) -> Query:
-    """The query for a part at a level: nearly always one form, else whichever is there."""
+    """Match any of the alternative forms of a part; there is nearly always just one."""
     queries = [form_query(form) for form in alternatives]
     return queries[0] if len(queries) == 1 else Q("bool", should=queries)
 
@@ -162,6 +163,6 @@ def of_chat(plan: Plan) -> Query:
 
 
 def describe(error: ApiError | TransportError) -> str:
-    """An error of the client in one line, without what was searched for."""
+    """Describe a client error in one line, without the search terms."""
     status = getattr(error, "status_code", "")
     return f"{type(error).__name__} {status}".strip()

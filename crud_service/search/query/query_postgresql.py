@@ -1,9 +1,9 @@
-"""Finds the messages of a chat that match, in PostgreSQL.
+"""Finds the matching messages of a chat in PostgreSQL.
 
-A short chat is read through. In a long one the blocks that can hold a match
-are looked up by their grams, the newest messages, which no block covers yet,
-are candidates anyway, and candidates are read in order until the page is full.
-`strpos` decides: it knows no pattern, so there is nothing to escape.
+A short chat is scanned. In a long one, the blocks that can hold a match are looked up
+by their grams; the newest messages, which no block covers yet, are always candidates.
+Candidates are read in order until the page is full. `strpos` does the final match:
+it takes no patterns, so nothing needs escaping.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from crud_service.search.text.grams import part_grams
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Parts with two readings are rare; of more than three, none is looked up.
+# Parts with two readings are rare; with more than three of them, no block is looked up.
 MAX_COMBINATIONS = 8
 
 READ_THROUGH = """
@@ -30,7 +30,7 @@ SELECT rank, number FROM (
 WHERE {after} ORDER BY rank DESC, number {order} LIMIT %(limit)s
 """
 
-# For each rank the blocks that may hold a hit of it.
+# For each rank, the blocks that may hold a hit of that rank.
 CANDIDATES = """
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
@@ -41,9 +41,9 @@ SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_ser
 ) AS block
 """
 
-# The nested loop over the sorted candidates hands hits on in the right order
-# and ends with the limit. The inner limit keeps the planner from merging the
-# queries, and so from any other order.
+# The nested loop over the sorted candidates returns hits in the right order and
+# stops at the limit. The inner limit keeps the planner from merging the
+# queries, which would allow another order.
 READ_TIERS = """
 SELECT candidate.rank, hit.number
 FROM (
@@ -75,7 +75,7 @@ WHERE {after} ORDER BY hit.rank DESC, hit.number {order} LIMIT %(limit)s
 
 
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
-    """The first hits of a plan; `blocks` is how many blocks of the chat are covered."""
+    """Return the first hits of a plan; `blocks` is the number of covered blocks of the chat."""
 
     def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
         parameters = bind(plan, blocks, ranks)
@@ -85,8 +85,8 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
         return run(READ_THROUGH, ())
     if not plan.ranked or len(plan.parts) == 1:
         return run(READ_TIERS, plan.tiers)
-    # Of several parts there are many tiers, all with the same candidates: only
-    # the best one is worth reading by itself.
+    # Several parts make many tiers, and all but the best one have the same candidates:
+    # only the best one is worth a query of its own.
     if plan.max_rank == 2 * len(plan.parts):
         hits = run(READ_TIERS, plan.tiers[:1])
         if len(hits) == plan.limit:
@@ -95,20 +95,20 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
 
 
 def is_selective(plan: Plan) -> bool:
-    """Whether looking blocks up by grams is worth it: not for a keyword without parts,
-    nor for one whose parts can be combined in more ways than there are candidates."""
+    """Return whether to look blocks up by grams: not for a keyword without parts, nor for
+    one with more than MAX_COMBINATIONS combinations of readings."""
     return bool(plan.parts) and len(combinations(plan)) <= MAX_COMBINATIONS
 
 
 def combinations(plan: Plan) -> list[tuple[Part, ...]]:
-    """The ways to choose a reading for each part, no more than are needed to see too many."""
+    """Return the ways to choose a reading for each part, at most MAX_COMBINATIONS + 1."""
     return list(islice(product(*(part.readings for part in plan.parts)), MAX_COMBINATIONS + 1))
 
 
 def write(statement: str, plan: Plan) -> str:
-    """A statement with the conditions of a plan in it; every value stays a parameter."""
+    """Insert the conditions of a plan into a statement; every value stays a parameter."""
     inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
-    # A whole word is a start too, so it is looked for behind a start only.
+    # A whole word is also a start, so it is only looked for where there is a start.
     edges = [
         f"CASE WHEN NOT {contains(Level.START, i, part)} THEN 0"
         f" WHEN NOT {contains(Level.WHOLE, i, part)} THEN 1 ELSE 2 END"
@@ -130,18 +130,18 @@ def write(statement: str, plan: Plan) -> str:
 
 
 def contains(level: Level, position: int, part: Part) -> str:
-    """The condition that a text contains one of the forms of a part at a level."""
-    names = [name(level, position, i) for i in range(len(forms(part, level)))]
-    return "(" + " OR ".join(f"strpos(marked, %({each})s) > 0" for each in names) + ")"
+    """Return the condition that a text contains one of the forms of a part at a level."""
+    parameters = [name(level, position, i) for i in range(len(forms(part, level)))]
+    return "(" + " OR ".join(f"strpos(marked, %({form})s) > 0" for form in parameters) + ")"
 
 
 def name(level: Level, position: int, alternative: int) -> str:
-    """The parameter that holds a form."""
+    """Return the name of the parameter that holds a form."""
     return f"{level.name.lower()}_{position}_{alternative}"
 
 
 def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
-    """The parameters of a statement."""
+    """Return the parameters of a statement."""
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]
@@ -166,7 +166,7 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
 
 
 def tier_keys(chat_id: int, parts: Sequence[Part], rank: int) -> list[str]:
-    """The keys that a block must have to hold a hit of a rank, by these readings of the parts."""
+    """Return the keys that a block needs to hold a hit of a rank, for one reading of each part."""
     if rank == 2 * len(parts):
         wanted = [part.whole for part in parts]
     elif rank == 1 and len(parts) == 1:

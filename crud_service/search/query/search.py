@@ -1,4 +1,4 @@
-"""One search: Elasticsearch when it answers, else PostgreSQL, with the same meaning."""
+"""One search: by Elasticsearch if it answers, else by PostgreSQL, with the same semantics."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from crud_service.search.text.highlight import Budget, highlight
 from crud_service.stores import database
 from web.problems import NotFound
 
-# A page ends early with the piece of its messages that reaches this size: it is made whole in
-# memory, and several are made at a time.
+# A page ends early, after the piece of messages with which it reaches this size: each page is
+# built in memory, and several are built concurrently.
 MAX_PAGE_BYTES = 8_000_000
 
 Sort = Literal["relevance", "number", "-number"]
@@ -32,7 +32,7 @@ Backend = Literal["elasticsearch", "postgresql"]
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What is asked; the view has checked keyword, limit and sort, the cursor is checked here."""
+    """A search request. The view has validated all fields but the cursor, which is checked here."""
 
     keyword: str
     limit: int = 100
@@ -43,7 +43,7 @@ class SearchQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Messages as a JSON array, the cursor of the next page if there is one."""
+    """Messages as a JSON array, and the cursor of the next page if there is one."""
 
     items: bytes
     next_cursor: str | None
@@ -51,10 +51,10 @@ class SearchPage:
 
 
 def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> SearchPage:
-    """The messages of a chat that match a keyword.
+    """Return a page of the messages of a chat that match a keyword.
 
-    Raises NotFound when the chat, or its application, is not there, and
-    ValidationFailed on the field `cursor` for one that no page gave out.
+    Raises NotFound if the chat or its application does not exist, and ValidationFailed
+    on the field `cursor` if no page of this search issued it.
     """
     return database.run(lambda connection: search(connection, access_token, chat_number, query))
 
@@ -62,7 +62,7 @@ def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> 
 def search(
     connection: Connection, access_token: str, chat_number: int, query: SearchQuery
 ) -> SearchPage:
-    """`search_messages` on a connection."""
+    """Run `search_messages` on a connection."""
     chat = find_chat(connection, access_token, chat_number)
     if chat is None:
         raise NotFound
@@ -80,7 +80,7 @@ def search(
 def make_plan(
     chat: SearchedChat, parts: tuple[Part, ...], query: SearchQuery, scope: bytes
 ) -> Plan:
-    """The plan of a query; its limit sees one hit further, to know if there is a next page."""
+    """Return the plan of a query; its limit is one higher, to see whether there is a next page."""
     return Plan(
         chat_id=chat.chat_id,
         parts=parts,
@@ -92,7 +92,7 @@ def make_plan(
 
 
 def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[list[Hit], Backend]:
-    """The hits, and who found them."""
+    """Return the hits and the backend that found them."""
     if chat.index_is_fresh:
         hits = query_elasticsearch.find_hits(plan)
         if hits is not None:
@@ -101,11 +101,11 @@ def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[l
 
 
 def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple[bytes, int]:
-    """Messages as a JSON array, and how many hits of the page they account for.
+    """Return messages as a JSON array, and how many hits of the page they account for.
 
-    `highlighted` are the parts of the keyword where each message gets its highlight. The
-    array is written to one buffer, which is handed out without a copy, and ends early
-    with the piece that makes it too large.
+    If `highlighted` (the parts of the keyword) is given, each message gets its highlight.
+    The array is written to one buffer, which is returned without a copy, and ends early
+    with the piece that takes it to MAX_PAGE_BYTES.
     """
     budget = Budget()
     taken = 0
@@ -127,6 +127,6 @@ def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple
 
 
 def add_highlight(message: bytes, parts: tuple[Part, ...], budget: Budget) -> bytes:
-    """A message with one key more."""
+    """Add the key `highlight` to a message."""
     marked = highlight(orjson.loads(message)["body"], parts, budget)
     return b'%s,"highlight":%s}' % (message[:-1], orjson.dumps(marked))
