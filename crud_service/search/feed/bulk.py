@@ -1,7 +1,7 @@
-"""Writes documents to Elasticsearch in bulk, and reads what became of each.
+"""Writes documents to Elasticsearch in bulk, and reads the outcome of each.
 
-A request that is refused as a whole, for its size or because Elasticsearch has no room
-for it, is sent again in halves, so that one document cannot hold up the others.
+A request that is refused as a whole, for its size or because Elasticsearch is overloaded,
+is sent again in halves, so that one document cannot block the others.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from crud_service.search.index.documents import make_document
 from crud_service.search.index.elasticsearch_index import client
 from crud_service.search.text.texts import Text
 
-# Far below what Elasticsearch takes (100 MB), since it holds a request in memory.
+# Far below the limit of Elasticsearch (100 MB), which holds a request in memory.
 MAX_BULK_BYTES = 8_000_000
-# A request that is refused is divided at most so often, in all its parts.
+# The maximum number of divisions of a refused request, those of its parts included.
 MAX_DIVISIONS = 40
-# It has to do with what is in the request, or with how much.
+# Statuses that may be due to the content of a request or to its size.
 DIVIDED = {400, 413, 429, 500}
-# No document of a message that is gone may come back, whatever version a late copy has.
+# Higher than any version, so that no late copy can bring back the document of a deleted message.
 GONE_VERSION = 2**62
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
 
@@ -32,13 +32,13 @@ class IndexGone(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a bulk: message ids by what is to be done about them."""
+    """The outcome of a bulk: message ids to retry, and those refused with the reason."""
 
     retry: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
 
     def add(self, other: "Outcome") -> None:
-        """Count in what became of the same documents in another index."""
+        """Merge in another outcome, of other documents or of the same ones in another index."""
         self.retry |= other.retry
         self.refused |= other.refused
 
@@ -53,13 +53,13 @@ class Operation(NamedTuple):
 def write_documents(
     index: str, texts: Sequence[Text], gone: Sequence[int] = (), *, refresh: bool = False
 ) -> Outcome:
-    """Index whole documents and delete those of messages that are gone.
+    """Index whole documents, and delete those of deleted messages (`gone`, message ids).
 
-    With `refresh` they are searchable when this returns, and not only after the next
+    With `refresh` the changes are searchable when this returns, instead of after the next
     refresh of the index.
 
-    External versions make it safe to send anything twice and in any order; a copy
-    of the same version replaces what is there, so that a damaged one can be mended.
+    External versions make it safe to send anything twice and in any order. A copy with
+    the same version replaces the stored one, so that a damaged document can be repaired.
     """
     outcome = Outcome()
     for operations in bulks(index, texts, gone):
@@ -68,7 +68,7 @@ def write_documents(
 
 
 def bulks(index: str, texts: Sequence[Text], gone: Sequence[int]) -> Iterator[list[Operation]]:
-    """The operations, as many at a time as a request may hold; made one request at a time."""
+    """Yield the operations of one request of at most MAX_BULK_BYTES at a time, made lazily."""
     operations: list[Operation] = []
     size = 0
     for operation in make_operations(index, texts, gone):
@@ -90,7 +90,10 @@ def make_operations(index: str, texts: Sequence[Text], gone: Sequence[int]) -> I
 
 
 def delete_documents(index: str, message_ids: Sequence[int]) -> None:
-    """Delete documents that are to come back, once a refresh has forgotten their versions."""
+    """Delete documents without a version, so that they can be indexed again.
+
+    That works once a refresh has dropped the versions that the deletions leave.
+    """
     send([Operation(id, action("delete", index, id)) for id in message_ids])
 
 
@@ -100,7 +103,7 @@ def send(
     *,
     refresh: bool = False,
 ) -> Outcome:
-    """Send a bulk, in halves if it is refused as a whole."""
+    """Send a bulk; if it is refused as a whole, send its halves."""
     divisions = iter(range(MAX_DIVISIONS)) if divisions is None else divisions
     try:
         return send_once(operations, refresh=refresh)
@@ -116,7 +119,7 @@ def send(
 
 
 def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
-    """What a refusal of the whole request means for what was in it."""
+    """Return the outcome for the operations of a request that was refused as a whole."""
     ids = [operation.message_id for operation in operations]
     if len(ids) == 1 and error.status_code in (400, 413):
         return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
@@ -135,7 +138,7 @@ def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
 
 
 def action(kind: str, index: str, message_id: int, version: int | None = None) -> bytes:
-    """The line before a document."""
+    """Return the action line that precedes a document."""
     meta: dict[str, object] = {"_index": index, "_id": str(message_id)}
     if version is not None:
         meta |= {"version": version, "version_type": "external_gte"}
@@ -143,10 +146,10 @@ def action(kind: str, index: str, message_id: int, version: int | None = None) -
 
 
 def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
-    """Look at every item: done, worth another try, or refused for what it is (400).
+    """Sort the items of a response into done, to be retried, and refused for good (400, 413).
 
-    409 says that a newer version is there already, 404 that a message to
-    delete never came: both are as good as done.
+    409 means that a newer version is already indexed, 404 that the document to delete
+    was never indexed: both count as done. Raises IndexGone if the index does not exist.
     """
     outcome = Outcome()
     for item in items:

@@ -1,10 +1,10 @@
-"""Compares `messages` with what search has made of them, a page at a time.
+"""Compares `messages` with the texts and documents that search derived from them, in slices.
 
-Texts and documents are read in the order of message ids, in slices that rows and bytes
-bound, so that memory does not grow with the tables. What differs is looked at again
-after a while: as the system runs, a change may have overtaken us between two reads. What
-still waits to be indexed is no difference. What is confirmed is counted, and handed to
-`mend` if there is one, thousands at a time. Blocks are the business of `check_blocks`.
+Texts and documents are read in the order of message ids, in slices limited by rows and
+bytes, so that memory does not grow with the tables. Differences are checked again after
+a delay, because in a running system a message may change between two reads. A message
+that still waits to be indexed does not count as different. Confirmed differences are
+counted and passed to `mend`, if given, in batches. `check_blocks` checks the blocks.
 """
 
 import time
@@ -20,17 +20,17 @@ from crud_service.search.index.elasticsearch_index import alias, client
 from crud_service.search.text.folding import mark
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-# What is compared of a message: chat id, number, version, digest of its marked text.
+# The compared properties of a message: chat id, number, version, digest of its marked text.
 Facts = tuple[int, int, int, str]
 
 PAGE = 2000
 PAGE_BYTES = 2_000_000
-# Looked at a second time together: few enough to hold whatever their length.
+# Messages per second look: few enough to hold in memory, however long their texts are.
 CONFIRM_PAGE = 100
 SUSPECTS = 5000
 SAMPLES = 20
 MAX_ID = 2**63 - 1
-# Longer than a refresh takes, and than the indexer lets a change wait.
+# Longer than a refresh takes, and longer than the indexer lets a change wait.
 SETTLE_SECONDS = 2.0
 
 NEXT_SLICE = """
@@ -50,7 +50,7 @@ FROM messages JOIN search_texts AS text
   ON text.chat_id = messages.chat_id AND text.number = messages.number
 WHERE {where}
 """
-# A page of keys; those of texts without a message, and the last of the page.
+# A page of the keys of texts, each with whether its message exists.
 FIND_STRAY_TEXTS = """
 WITH page AS MATERIALIZED (
     SELECT chat_id, number, message_id FROM search_texts
@@ -83,7 +83,7 @@ Key = tuple[int, int, int]  # chat id, number, message id
 
 @dataclass(slots=True)
 class Found:
-    """Differences that were confirmed: by message id what is wrong."""
+    """Confirmed differences: message id → what is wrong."""
 
     texts: dict[int, str] = field(default_factory=dict)
     documents: dict[int, str] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Found:
 
 @dataclass(slots=True)
 class Differences:
-    """How many there are of a kind, and the first of them in words."""
+    """The number of differences of one kind, and descriptions of the first SAMPLES of them."""
 
     count: int = 0
     samples: list[str] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Differences:
 
 @dataclass(slots=True)
 class Report:
-    """What a check found, and how much was looked at."""
+    """What a check found, and how many messages it compared."""
 
     checked: int = 0
     pending: int = 0
@@ -125,14 +125,14 @@ def check(
     advance: Callable[[int], object],
     mend: Callable[[Found], object] | None = None,
 ) -> Report:
-    """Compare texts and documents; `advance` receives how many messages each step took."""
+    """Compare texts and documents; `advance` gets the number of messages after each step."""
     report = Report()
     Check(connection, report, with_index=with_index, mend=mend).run(advance)
     return report
 
 
 class Check:
-    """A check of texts and documents under way."""
+    """A running check of texts and documents."""
 
     def __init__(
         self,
@@ -162,7 +162,10 @@ class Check:
             self.confirm_strays(keys)
 
     def slices(self) -> Iterator[tuple[int, int, int]]:
-        """Bounds of ids, from the first to beyond the last, and how many messages lie between."""
+        """Yield bounds of ids (exclusive, inclusive) and the number of messages between them.
+
+        The last slice reaches from the last message to MAX_ID and has the count 0.
+        """
         low = -1
         while True:
             parameters = (low, PAGE, PAGE_BYTES)
@@ -176,7 +179,7 @@ class Check:
     def compare(
         self, where: str, bounds: dict[str, object]
     ) -> tuple[dict[int, str], dict[int, str]]:
-        """What is wrong with the texts and the documents within some bounds."""
+        """Return what is wrong with the texts and with the documents within bounds."""
         wanted = self.read(READ_MESSAGES.format(where=where), bounds, mark)
         texts = self.read(READ_TEXTS.format(where=where), bounds, str)
         documents = read_documents(bounds) if self.with_index else wanted
@@ -185,19 +188,19 @@ class Check:
     def read(
         self, query: str, bounds: dict[str, object], fold: Callable[[str], str]
     ) -> dict[int, Facts]:
-        """Rows as they are compared; what the table says is folded here once more."""
+        """Return the facts of rows by message id, with `fold` applied to their texts."""
         rows = self.connection.execute(query, bounds)
         return {row[0]: (row[1], row[2], row[3], digest(fold(row[4]))) for row in rows}
 
     def confirm(self, suspects: set[int]) -> None:
-        """Record what is still wrong after a while and does not wait to be indexed."""
+        """After a delay, record the suspects that still differ and do not wait to be indexed."""
         if not suspects:
             return
         time.sleep(SETTLE_SECONDS)
         ordered = sorted(suspects)
         for start in range(0, len(ordered), CONFIRM_PAGE):
             found = Found(*self.compare(IN_IDS, {"ids": ordered[start : start + CONFIRM_PAGE]}))
-            # A text of another message in a suspect's place has its own id.
+            # If a suspect's chat and number hold the text of another message, that has its own id.
             found.texts = {key: found.texts[key] for key in found.texts.keys() & suspects}
             self.leave_out_pending(found)
             for message_id in sorted(found.texts):
@@ -207,7 +210,7 @@ class Check:
             self.hand_on(found)
 
     def leave_out_pending(self, found: Found) -> None:
-        """Count what waits to be indexed as pending and not as different."""
+        """Count messages that wait to be indexed as pending instead of different."""
         wrong = list(found.texts.keys() | found.documents.keys())
         for message_id in self.pending(wrong):
             self.report.pending += 1
@@ -219,7 +222,7 @@ class Check:
         return [row[0] for row in self.connection.execute(FIND_PENDING, parameters)]
 
     def stray_texts(self) -> Iterator[list[Key]]:
-        """Texts that have no message, those of a page at a time."""
+        """Yield the keys of texts that have no message, one page at a time."""
         position = (0, 0)
         while True:
             rows = self.connection.execute(FIND_STRAY_TEXTS, (*position, PAGE)).fetchall()
@@ -230,7 +233,7 @@ class Check:
             position = rows[-1][:2]
 
     def confirm_strays(self, keys: Sequence[Key]) -> None:
-        """`confirm` for texts without a message."""
+        """Do what `confirm` does, for texts without a message."""
         time.sleep(SETTLE_SECONDS)
         columns = ([key[0] for key in keys], [key[1] for key in keys])
         rows = self.connection.execute(CONFIRM_STRAY_TEXTS, columns).fetchall()
@@ -247,7 +250,7 @@ class Check:
 
 
 def read_documents(bounds: dict[str, Any]) -> dict[int, Facts]:
-    """What Elasticsearch says."""
+    """Return the facts of the documents in Elasticsearch, by message id."""
     if "ids" in bounds:
         return to_facts(search_documents({"terms": {"message_id": bounds["ids"]}}))
     found: dict[int, Facts] = {}
@@ -270,7 +273,7 @@ def to_facts(hits: Sequence[dict[str, Any]]) -> dict[int, Facts]:
 
 
 def search_documents(query: dict[str, Any]) -> list[dict[str, Any]]:
-    """One page of documents by message id."""
+    """Return one page of documents, ordered by message id."""
     response = client().search(
         index=alias(),
         query=query,
@@ -284,7 +287,7 @@ def search_documents(query: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def differences(wanted: dict[int, Facts], found: dict[int, Facts]) -> dict[int, str]:
-    """What is wrong with what was found, by message id."""
+    """Return what is wrong with the facts found, by message id."""
     wrong = {}
     for message_id in wanted.keys() | found.keys():
         want, have = wanted.get(message_id), found.get(message_id)
@@ -294,7 +297,7 @@ def differences(wanted: dict[int, Facts], found: dict[int, Facts]) -> dict[int, 
 
 
 def describe(want: Facts | None, have: Facts | None) -> str:
-    """A difference in words."""
+    """Describe a difference."""
     if have is None:
         return "missing"
     if want is None:

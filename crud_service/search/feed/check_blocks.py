@@ -1,8 +1,8 @@
-"""Checks that no covered block lacks a gram of its messages, and mends those that do.
+"""Checks that no covered block lacks a gram of its messages, and repairs those that do.
 
-A message whose block lacks a gram is in the table and in its text, and yet not found by
-PostgreSQL. A gram too many is allowed. The grams are compared in PostgreSQL, block by
-block: here there is never more than the text of one piece.
+If a block lacks a gram of a message, PostgreSQL does not find the message although it and
+its text are stored. Extra grams are allowed. The grams are compared in PostgreSQL, block
+by block: this process never holds more than the text of one piece.
 """
 
 import time
@@ -27,7 +27,7 @@ Block = tuple[int, int]  # chat id, block
 
 PAGE = 500
 
-# The chats that have blocks, how many, and how many their messages make.
+# The chats that have blocks, with how many are covered and how many their messages fill.
 READ_CHATS = """
 SELECT chat_id, blocks, coalesce(
     (SELECT (max(number) + 63) / 64 FROM search_texts AS text WHERE text.chat_id = chat.chat_id), 0
@@ -50,7 +50,7 @@ SET_BLOCKS = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
 
 def check_blocks(connection: Connection, report: Report, *, mend: bool) -> None:
-    """Look at every block; what lacks a gram is looked at again after a while, then mended."""
+    """Check every block. One that lacks a gram is checked again after a delay, then repaired."""
     suspects: list[Block] = []
     for chat_id, blocks, highest in read_chats(connection):
         if not 0 <= blocks <= highest:
@@ -72,7 +72,7 @@ def read_chats(connection: Connection) -> Iterator[tuple[int, int, int]]:
 
 
 def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: bool) -> None:
-    """Look, with the chat locked, whether it claims to be covered further than it goes."""
+    """Check, with the chat locked, whether more blocks are recorded as covered than it has."""
     with connection.transaction():
         lock_chats(connection, [chat_id])
         query = READ_CHATS.format(where="chat_id = %s")
@@ -80,12 +80,12 @@ def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: 
             if not 0 <= blocks <= highest:
                 report.blocks.add(f"chat id {chat_id}: {blocks} blocks are covered of {highest}")
                 if mend:
-                    # What is below and has no row yet lacks its grams, and is mended for that.
+                    # Blocks below that have no row yet lack their grams, and are repaired for it.
                     connection.execute(SET_BLOCKS, (highest, chat_id))
 
 
 def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterator[int]:
-    """The blocks of a chat that lack a gram, up to the last that is covered."""
+    """Yield those of the first `blocks` blocks of a chat that lack a gram."""
     start = 0
     while start < blocks:
         piece = read_piece(connection, chat_id, start, blocks)
@@ -96,13 +96,13 @@ def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterato
 
 
 def is_lacking(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
-    """Whether a block lacks one of the keys that it should have."""
+    """Return whether a block lacks one of the keys that it should have."""
     (any_key,) = gram_keys(chat_id, [ANY_GRAM])
     if not is_missing(connection, chat_id, block, keys):
         return False
     if keys != any_key:
         return True
-    # Its messages have become long after it was covered: each brought its own grams.
+    # The block exceeded MAX_BYTES after it was covered: each message has added its own grams.
     bounds = (chat_id, block * BLOCK, (block + 1) * BLOCK)
     for (number,) in connection.execute(READ_NUMBERS, bounds).fetchall():
         row = connection.execute(READ_TEXT, (chat_id, number)).fetchone()
@@ -118,7 +118,10 @@ def is_missing(connection: Connection, chat_id: int, block: int, keys: str) -> b
 
 
 def confirm(connection: Connection, report: Report, suspects: list[Block], *, mend: bool) -> None:
-    """Record, and mend, the blocks that still lack a gram: one may have been made anew."""
+    """After a delay, record (and repair) the blocks that still lack a gram.
+
+    A block may have been rebuilt in the meantime.
+    """
     if not suspects:
         return
     time.sleep(SETTLE_SECONDS)

@@ -1,15 +1,14 @@
-"""Reads what waits in the outbox or the queue, with a fair share for each application.
+"""Reads batches from the outbox or the queue, with a fair share for each application.
 
-The batch is put together as start-time fair queueing does it (Demers, Keshav and
-Shenker 1989; Goyal et al. 1996): every row is tagged with the bytes that its own
-application has waiting before it, and rows are taken in the order of their tags
-until the batch has enough rows or bytes. An application with one new message has it
-in the next batch, whatever another one has waiting; what an application does not
-use of its share goes to the others.
+A batch is composed by start-time fair queueing (Demers, Keshav and Shenker 1989; Goyal
+et al. 1996): every row is tagged with the bytes that its own application has waiting
+before it, and rows are taken in the order of their tags until the batch has enough rows
+or bytes. An application with one new message has it in the next batch, however much
+another one has waiting; the unused share of an application goes to the others.
 
-Applications are listed by a loose index scan, one probe for each, from behind the
-last one of the batch before, so that with more applications than a batch can hold
-each has its turn. Nothing is locked: see `outbox` and `queue` for why two readers
+Applications are listed by a loose index scan, one probe each, starting after the last
+one of the previous batch, so that each has its turn even if there are more applications
+than fit in a batch. Nothing is locked: see `outbox` and `queue` for why two readers
 of the same rows do no harm.
 """
 
@@ -21,12 +20,12 @@ import psycopg
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATIONS = 1000
-# Rows read of each application: more than an equal share, as others may have less waiting.
+# Rows are read per application up to this multiple of an equal share: others may need less.
 GENEROSITY = 4
-# What a row costs beside the bytes of its text.
+# The cost of a row in addition to the bytes of its text.
 ROW_BYTES = 256
 
-# The limit outside ends the recursion as well: it is evaluated row by row.
+# The outer limit also ends the recursion, which is evaluated row by row.
 LIST = """
 WITH RECURSIVE waiting (application_id) AS (
     (SELECT application_id FROM {table} WHERE application_id > %(after)s
@@ -40,9 +39,9 @@ WITH RECURSIVE waiting (application_id) AS (
 SELECT application_id FROM waiting WHERE application_id IS NOT NULL LIMIT %(limit)s
 """
 
-# To be followed by a SELECT from `picked`. The sizes come from subqueries, whose only plan
-# is a probe for each row; `octet_length` does not fetch a text that is stored out of line.
-# A message that waits twice is read once, and so counted once.
+# To be followed by a SELECT from `picked`. The sizes come from subqueries, whose only possible
+# plan is a probe per row; `octet_length` does not fetch a text that is stored out of line.
+# A message that waits twice is read once, and so its size counts once.
 PICK = """
 WITH waiting AS MATERIALIZED (
     SELECT entry.* FROM unnest(%(applications)s::bigint[]) AS application (id)
@@ -70,19 +69,22 @@ WITH waiting AS MATERIALIZED (
 
 
 def pick(table: str, size: str, *, due: str = "true", more: str = "") -> str:
-    """The statement's beginning for a table; `size` is SQL for the bytes of an entry's text."""
+    """Return the CTEs for a table; `size` is SQL for the bytes of an entry's text.
+
+    `due` is a condition on its rows, `more` is SQL for more columns of `picked`.
+    """
     return PICK.format(table=table, size=size, due=due, more=more, row_bytes=ROW_BYTES)
 
 
 @dataclass(slots=True)
 class Turn:
-    """Whose turn it is in one table. Each process has its own; losing it costs nothing."""
+    """Which application is next in one table. Kept per process; losing it does no harm."""
 
     table: str
     last: int = -1
 
     def applications(self, connection: Connection, limit: int) -> list[int]:
-        """The applications that have something waiting, in their turn."""
+        """Return the next applications that have something waiting, at most `limit`."""
         limit = min(limit, APPLICATIONS)
         found = self._list(connection, self.last, limit)
         if len(found) < limit and self.last >= 0:
@@ -97,7 +99,7 @@ class Turn:
         return [application for (application,) in rows]
 
     def read(self, connection: Connection, query: str, rows: int, size: int) -> list[Any]:
-        """A fair batch of at most `rows` entries, which ends once it has `size` bytes of text."""
+        """Return a fair batch of at most `rows` entries that ends once it has `size` bytes."""
         applications = self.applications(connection, rows)
         if not applications:
             return []

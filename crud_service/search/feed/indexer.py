@@ -1,7 +1,7 @@
 """The indexer: drains the outbox into PostgreSQL's search, and the queue into Elasticsearch.
 
-The second runs in a thread beside the first: however long Elasticsearch
-takes to answer, or not to, searches in PostgreSQL are up to date.
+The queue is drained in a separate thread, so that searches in PostgreSQL stay up to date
+even while Elasticsearch is slow or unavailable.
 """
 
 import logging
@@ -27,9 +27,9 @@ from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# How often to look for changes that nobody rang for.
+# How often to look for changes for which the doorbell did not ring.
 LOOK_SECONDS = 1.0
-# A small batch is followed by a pause, in which the next one grows.
+# A small batch is followed by a pause, during which the next one grows.
 SMALL_BATCH = 1000
 PAUSE_SECONDS = 0.02
 MAX_BACK_OFF_SECONDS = 1.0
@@ -39,15 +39,15 @@ INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format =
 
 
 def index_pending(redis: Redis, woken_by: str = "") -> None:
-    """Index what waits until nothing is left, unless another worker is at it."""
+    """Index the backlog and return, or return at once if another worker has the lease."""
     keep_indexed(redis, Lease(redis, INDEXING), woken_by, stay=False)
 
 
 def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
-    """Index what changes for as long as the lease is ours and the worker runs.
+    """Index changes for as long as we hold the lease and the worker runs.
 
-    An outage of PostgreSQL or Redis is not waited out: the sweep sends the next
-    task within a second.
+    Returns in an outage of PostgreSQL or Redis instead of waiting: the sweep sends the
+    next task within a second.
     """
     try:
         with connect() as connection:
@@ -65,22 +65,22 @@ def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool =
 
 
 def connect() -> Connection:
-    """A connection to PostgreSQL of the caller's own."""
+    """Open a connection to PostgreSQL for the caller alone."""
     return psycopg.connect(
         settings.DATABASE_URL,
         autocommit=True,
         connect_timeout=3,
         application_name="indexer",
-        # The connection stays for weeks: a plan that was made while the tables were small
-        # must not outlive that.
+        # The connection lives for weeks: a plan that was made while the tables were small
+        # must not be kept once they have grown.
         prepare_threshold=None,
         keepalives_idle=5,
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        # The queues have no statistics: a bitmap scan would sort all that one application has
-        # waiting, where the index has the first of it in order. The keepalives are those of
-        # PostgreSQL's end, where a half-open link would hold locks.
+        # The queues have no statistics: a bitmap scan would sort everything that an application
+        # has waiting, while the index yields the first rows in order. These keepalives are for
+        # PostgreSQL's side, where a half-open connection would hold locks.
         options="-c jit=off -c enable_bitmapscan=off"
         " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s"
         " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
@@ -100,7 +100,7 @@ def index(
     *,
     stay: bool,
 ) -> None:
-    """Fold batch after batch, then wait for more, or leave when Elasticsearch has it all."""
+    """Fold batch after batch; then wait for more, or return once `feeder` is idle (not `stay`)."""
     changed, refold_by = True, 0.0
     while not is_asked_to_stop() and lease.hold():
         folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
@@ -108,8 +108,8 @@ def index(
             feeder.wake(woken_by)
             log_batch("changes folded for search", folded, woken_by)
         refolded = 0
-        # Beside a trickle of changes, and once a second beside a flood. What is fresh
-        # waits no longer than one piece takes.
+        # Refold a piece after each small batch, but only once a second under heavy load.
+        # Fresh changes wait no longer than one piece takes.
         if folded < SMALL_BATCH or time.monotonic() >= refold_by:
             refolded = refold_some(connection, hand_on=has_elasticsearch())
             refold_by = time.monotonic() + LOOK_SECONDS
@@ -132,17 +132,17 @@ def index(
 
 
 def has_something_to_send(connection: Connection) -> bool:
-    """Whether documents wait, or an index is to be made for them."""
+    """Return whether documents wait, or an index must be created for them."""
     return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
 
 
 def is_true(connection: Connection, question: str) -> bool:
-    """The answer to a question of yes or no."""
+    """Run a query that returns one boolean."""
     return bool(connection.execute(question).fetchall()[0][0])
 
 
 class BackOff:
-    """When to ask Elasticsearch again after it failed, longer each time; one per process."""
+    """The exponential back-off after a failure of Elasticsearch; one per process."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -159,7 +159,7 @@ class BackOff:
         return self.remaining() > 0
 
     def remaining(self) -> float:
-        """Seconds until Elasticsearch may be asked again."""
+        """Return the seconds until the next request to Elasticsearch is allowed."""
         return max(0.0, self.until - time.monotonic())
 
 
@@ -167,13 +167,13 @@ back_off = BackOff()
 
 
 class Feeder:
-    """Feeds Elasticsearch in a thread, woken by the indexer; looks once a second besides."""
+    """Feeds Elasticsearch in a thread: when the indexer wakes it, and once a second."""
 
     def __init__(self, woken_by: str) -> None:
         self._woken_by = woken_by
         self._over = threading.Event()
         self._idle = threading.Event()
-        # A ring without changes means that the index may be gone: the first look is there too.
+        # A ring without changes means that the index may be missing: the first look checks it too.
         self._rung = threading.Event()
         self._rung.set()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
@@ -182,16 +182,16 @@ class Feeder:
         self._thread.start()
 
     def wake(self, woken_by: str) -> None:
-        """Have it look at the queue and at Elasticsearch."""
+        """Make the thread look at the queue and at Elasticsearch."""
         self._woken_by = woken_by
         self._rung.set()
 
     def is_idle(self) -> bool:
-        """Whether there is nothing that it could send now."""
+        """Return whether the thread has nothing to send now."""
         return not self._thread.is_alive() or (self._idle.is_set() and not self._rung.is_set())
 
     def close(self) -> None:
-        """Wait for the end of the current batch."""
+        """Stop the thread, and wait for the end of its current batch."""
         self._over.set()
         self._rung.set()
         if self._thread.is_alive():
@@ -206,7 +206,7 @@ class Feeder:
                 reason = type(error).__name__
                 logger.warning("indexing waits for PostgreSQL", extra={"reason": reason})
             except Exception:
-                # Whatever it was, nobody else feeds: the thread must live on.
+                # Nothing else feeds Elasticsearch: the thread must survive any error.
                 logger.exception("feeding Elasticsearch failed")
             self._idle.set()
             self._over.wait(LOOK_SECONDS)
@@ -227,7 +227,7 @@ class Feeder:
 
 @contextmanager
 def feeding(woken_by: str) -> Iterator[Feeder]:
-    """Run a feeder beside the block, where there is an Elasticsearch."""
+    """Yield a feeder, which runs during the block if Elasticsearch is configured."""
     feeder = Feeder(woken_by)
     if has_elasticsearch():
         feeder.start()
@@ -238,7 +238,7 @@ def feeding(woken_by: str) -> Iterator[Feeder]:
 
 
 def feed_once(connection: Connection, woken_by: str = "") -> bool:
-    """Send one batch, unless Elasticsearch failed a moment ago; whether there was one."""
+    """Send one batch, unless in back-off after a failure; return whether anything was sent."""
     if back_off.is_waiting():
         return False
     try:
@@ -254,5 +254,5 @@ def feed_once(connection: Connection, woken_by: str = "") -> bool:
 
 
 def log_batch(what: str, entries: int, woken_by: str) -> None:
-    """One line for a batch, with the request that woke the indexer up."""
+    """Log one line for a batch, with the id of the request that woke the indexer."""
     logger.info(what, extra={"entries": entries, "woken_by": woken_by})

@@ -1,23 +1,23 @@
-"""The step from `messages` to `search_texts`: folds what changed, a bounded batch at a time.
+"""The step from `messages` to `search_texts`: folds changed messages, a bounded batch at a time.
 
 A batch is read without a lock, folded outside of any transaction, and written in
-one short transaction. What keeps it right, however many do it at once and wherever
-each of them is stopped:
+one short transaction. This keeps it correct with any number of concurrent processes,
+wherever each of them is stopped:
 
 1. A change and its row in the outbox are committed together. A batch reads both in
    one statement, so the text that it makes is at least as new as the rows it read.
    A message that changes again has another row, with another id, which stays.
 2. The transaction first locks the batch's chats in `search_chats`, in the order of their
-   ids. All that is written of a chat (texts, blocks, what leaves the outbox) is written
-   under that lock, so each writer sees the whole of what the one before it did.
-3. It deletes exactly the rows that were read, by their ids, and hands on to `search_queue`
+   ids. Everything that is written for a chat (texts, blocks, deletions from the outbox) is
+   written under that lock, so each writer sees all that the previous one wrote.
+3. It deletes exactly the rows that were read, by their ids, and moves to `search_queue`
    only those that it deleted itself: a change is handed on once.
-4. A text is written only over one that is not newer, by (message id, version), and only
-   while its message exists; it is removed only when its message does not. A reader that was
-   held up for long can therefore write nothing that is out of date: if the message is
-   deleted after the look, the row of that deletion is still in the outbox.
-5. Nothing in a batch can make it fail again and again: when a part is refused, the batch is
-   halved, and a single change that is refused goes to `search_failures` with its reason.
+4. A text only replaces one that is not newer, by (message id, version), and is only written
+   while its message exists; it is only removed if its message does not exist. A process that
+   was delayed for long can therefore write nothing that stays outdated: if the message is
+   deleted after this check, the row of that deletion is still in the outbox.
+5. No change can make a batch fail repeatedly: a refused batch is halved, and a single
+   change that is refused goes to `search_failures` with its reason.
 """
 
 import logging
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 BATCH = 1000
-# Bytes of bodies; the last one may go beyond.
+# Bytes of bodies; the last one may exceed it.
 BATCH_BYTES = 1_000_000
 
 READ = (
@@ -78,8 +78,8 @@ SELECT max(application_id), message_id, chat_id, number, min(changed_at)
 FROM done GROUP BY message_id, chat_id, number
 """
 
-# From here on an index misses changes. Should there be an Elasticsearch again,
-# the indexer starts a new one.
+# From here on the index misses changes. Once Elasticsearch is configured again, the
+# indexer starts a new index.
 FORGET_INDEX = """
 UPDATE search_state
 SET index_format = 0, index_name = '', building = '', fill_chat = NULL, fill_number = NULL
@@ -91,14 +91,14 @@ INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
 ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
 """
 
-# What PostgreSQL raises because of what is written.
+# The errors that PostgreSQL raises because of the data written.
 REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 turn = Turn("search_outbox")
 
 
 class Change(NamedTuple):
-    """A message that changed, with the outbox rows that say so; no version: it is gone."""
+    """A changed message with the ids of its outbox rows; version None means it was deleted."""
 
     ids: list[int]
     message_id: int
@@ -111,10 +111,10 @@ class Change(NamedTuple):
 def index_batch(
     connection: Connection, *, hand_on: bool, limit: int = BATCH, size: int = BATCH_BYTES
 ) -> int:
-    """Fold one batch of what changed; tells how many changes were taken, 0 if none waits.
+    """Fold one batch of changed messages; return the number of changes, 0 if none waits.
 
-    With `hand_on` the messages are queued for Elasticsearch in the same
-    transaction, so none can be in one and not in the other.
+    With `hand_on` the messages are queued for Elasticsearch in the same transaction,
+    so that PostgreSQL's search and the queue cannot diverge.
     """
     changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
     if changes:
@@ -125,19 +125,19 @@ def index_batch(
 
 
 def index_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
-    """Index all of them, but for those that are refused alone."""
+    """Index changes; set aside those that are refused even alone."""
     try:
         store_changes(connection, changes, hand_on=hand_on)
     except Exception as error:
         if isinstance(error, psycopg.Error) and not isinstance(error, REFUSALS):
-            raise  # PostgreSQL is unavailable, or out of resources: not for what was written
+            raise  # PostgreSQL is unavailable or out of resources: the data is not the cause
         divide(connection, changes, error, hand_on=hand_on)
 
 
 def divide(
     connection: Connection, changes: Sequence[Change], error: Exception, *, hand_on: bool
 ) -> None:
-    """Try the halves of what was refused; set aside what is refused alone."""
+    """Retry the halves of refused changes; set aside a single one."""
     if len(changes) > 1:
         middle = len(changes) // 2
         index_changes(connection, changes[:middle], hand_on=hand_on)
@@ -154,7 +154,7 @@ def divide(
 def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
     """Fold changes, given in the order of their keys, and write them in one transaction."""
     texts = [text for text in map(to_text, changes) if text]
-    gone = [change for change in changes if change.version is None]
+    deleted = [change for change in changes if change.version is None]
     late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
     with connection.transaction():
         if not hand_on:
@@ -162,28 +162,28 @@ def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on:
         covered = lock_chats(connection, list({change.chat_id for change in changes}))
         store_texts(connection, texts)
         late_keys.add(connection, covered)
-        remove_texts(connection, gone)
+        remove_texts(connection, deleted)
         ids = [id for change in changes for id in change.ids]
         connection.execute(HAND_ON if hand_on else FINISH, (ids,))
     cover_long_chats(connection, {text.chat_id: text.number for text in texts}, covered)
 
 
 def to_text(change: Change) -> Text | None:
-    """The folded text of a message; None for one that is gone."""
+    """Return the folded text of a message, or None if the message was deleted."""
     if change.version is None or change.body is None:
         return None
     return Text(change.chat_id, change.number, change.message_id, change.version, mark(change.body))
 
 
 def store_texts(connection: Connection, texts: Sequence[Text]) -> None:
-    """Write texts; their chats are locked."""
+    """Write texts; their chats must be locked."""
     if texts:
         rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
         connection.execute(STORE, columns(rows, 5))
 
 
-def remove_texts(connection: Connection, gone: Sequence[Change]) -> None:
-    """Forget messages that are no longer there; their chats are locked."""
-    if gone:
-        rows = [(change.chat_id, change.number, change.message_id) for change in gone]
+def remove_texts(connection: Connection, deleted: Sequence[Change]) -> None:
+    """Remove the texts of deleted messages; their chats must be locked."""
+    if deleted:
+        rows = [(change.chat_id, change.number, change.message_id) for change in deleted]
         connection.execute(REMOVE, columns(rows, 3))

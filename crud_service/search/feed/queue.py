@@ -1,24 +1,25 @@
-"""The step from `search_texts` to Elasticsearch: a bounded batch of the queue at a time.
+"""The step from `search_texts` to Elasticsearch: one bounded batch of the queue at a time.
 
-No transaction is open while Elasticsearch works. What keeps it right, however many
-do it at once and wherever each of them is stopped:
+No transaction is open while Elasticsearch works. This keeps it correct with any number of
+concurrent processes, wherever each of them is stopped:
 
-1. The texts are read in the statement that reads the queue's rows, so they are at
-   least as new as those rows; a text that changes again has a row of its own, which stays.
-2. Which indexes there are is asked *after* that. An index that is created later is filled from
-   texts (`rebuild`, `start_over`) that are read later still, so it misses nothing.
-3. Documents have external versions: an older copy never replaces a newer one, and
-   what replaces a deleted message is refused for as long as Elasticsearch remembers
-   the deletion (`GC_DELETES`). So sending anything late, or twice, is harmless.
-4. Only then one short transaction deletes the rows that were read, by their ids. If it is
-   never reached, the batch is sent once more.
-5. Documents of changes that have waited for long are made searchable before their rows go: a search
-   of their chat, which PostgreSQL answers as long as they wait (see `messages`), would lose them
-   from sight until the next refresh otherwise.
-6. So are short documents at the pace of people, some times a second.
-7. A document that fails is put back, with the time of its change and with a time before which
-   it is not tried again. If others passed it is given up after MAX_ATTEMPTS; when all fail it
-   is not for what they are, and if they are many, nothing is moved and Throttled is raised.
+1. The texts are read in the same statement as the rows of the queue, so they are at least
+   as new as those rows. A text that changes again has a row of its own, which stays.
+2. The existing indexes are listed *after* that. An index that is created later is filled
+   from texts (`rebuild`, `start_over`) that are read later still, so it misses nothing.
+3. Documents have external versions: an older copy never replaces a newer one, and a late
+   copy of a deleted message is refused for as long as Elasticsearch remembers the
+   deletion (`GC_DELETES`). So sending a document late or twice is harmless.
+4. Only then does one short transaction delete the rows that were read, by their ids. If it
+   does not happen, the batch is sent again.
+5. Documents of changes that have waited for long are made searchable before their rows are
+   deleted. While the rows wait, PostgreSQL answers the searches of their chat (see
+   `messages`); without a refresh those messages would then vanish until the next one.
+6. Small batches, as people typing produce them, are made searchable a few times a second too.
+7. A document that fails is put back, with the time of its change and a time before which it
+   is not retried. If other documents succeed, it is given up after MAX_ATTEMPTS. If all fail,
+   the documents are not the cause; if there are more than FEW, nothing is moved and Throttled
+   is raised.
 """
 
 import logging
@@ -39,14 +40,14 @@ logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 BATCH = 2000
-# Bytes of marked texts; a document has about four times as many.
+# Bytes of marked texts; a document is about four times as large.
 BATCH_BYTES = 2_000_000
 MAX_ATTEMPTS = 20
-# When so few fail together they are put back too, so that they delay only themselves.
+# If a whole batch of at most this many fails, it is put back too, so that it delays only itself.
 FEW = 50
 MAX_PAUSE_SECONDS = 4.0
-# Documents of so little text are made searchable at once, but no more often than this. The
-# index refreshes itself less often (`elasticsearch_index`), and finds nothing to do then.
+# A batch of at most this much text is made searchable at once, but no more often than this. The
+# index's own refresh runs less often (`elasticsearch_index`), and then finds nothing to do.
 LITTLE_BYTES = 50_000
 REFRESH_SECONDS = 0.3
 
@@ -71,8 +72,8 @@ FROM picked LEFT JOIN LATERAL (
 ) AS text ON true
 """
 )
-# Locked in the order of their ids, so that two who send the same rows cannot deadlock; what
-# another one is deleting at this moment is done.
+# Rows are locked in the order of their ids, so that two processes that sent the same rows cannot
+# deadlock. Rows that another process is deleting at this moment are done.
 FINISH = """
 DELETE FROM search_queue WHERE id = ANY (ARRAY(
     SELECT id FROM search_queue WHERE id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
@@ -99,13 +100,13 @@ turn = Turn("search_queue")
 
 
 class Refreshes:
-    """Bounds how often documents are made searchable at once."""
+    """Limits how often documents are made searchable at once."""
 
     def __init__(self) -> None:
         self._refreshed_at = 0.0
 
     def may_refresh(self) -> bool:
-        """Whether the last time is long enough ago; notes that it is now."""
+        """Return whether the last refresh is long enough ago; if so, record one now."""
         now = time.monotonic()
         if now - self._refreshed_at < REFRESH_SECONDS:
             return False
@@ -117,7 +118,7 @@ refreshes = Refreshes()
 
 
 class Throttled(Exception):
-    """Elasticsearch took nothing of a batch; it is still in the queue."""
+    """Elasticsearch accepted nothing of a batch, which is still in the queue."""
 
 
 class Queued(NamedTuple):
@@ -137,9 +138,10 @@ class Queued(NamedTuple):
 
 
 def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_BYTES) -> int:
-    """Send one batch to Elasticsearch; tells how many changes were taken, 0 if none waits.
+    """Send one batch to Elasticsearch, and queue the next page of an index being filled.
 
-    Raises Throttled, IndexGone, or what the client raises when Elasticsearch is unavailable.
+    Returns the number of changes sent and texts queued, 0 if there were none. Raises
+    Throttled, IndexGone, or the client's error if Elasticsearch is unavailable.
     """
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
     targets = find_targets(connection)
@@ -150,14 +152,14 @@ def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_B
 
 
 def is_queue_empty(connection: Connection) -> bool:
-    """Whether nothing can be sent to Elasticsearch now."""
+    """Return whether there is nothing to send to Elasticsearch now."""
     return bool(connection.execute(IS_EMPTY).fetchall()[0][0])
 
 
 def find_targets(connection: Connection) -> list[str]:
-    """The indexes to write to, those of ours: the alias's, and one that is being built.
+    """Return this stack's indexes, to write to all: the alias's, and one being built.
 
-    Starts a new one if there is none that has had every change.
+    Starts a new one if none has received every change.
     """
     state, indices = read_state(connection), find_indices()
     if not is_in_step(state, indices):
@@ -167,9 +169,9 @@ def find_targets(connection: Connection) -> list[str]:
 
 
 def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
-    """Write what was read to every target.
+    """Write a batch to every target.
 
-    A message that has no text, but exists, is about to be folded again, and queued with it.
+    An existing message without a text is about to be folded again, and will then be queued.
     """
     gone = [entry.message_id for entry in queued if not entry.exists]
     texts = [
@@ -187,7 +189,10 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
 
 
 def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -> None:
-    """Take out what is done, put back what is worth another try, set aside what is not."""
+    """Delete the entries that are done, put back those to retry, set aside the refused ones.
+
+    Raises Throttled, and changes nothing, if all entries failed and there are more than FEW.
+    """
     failed = [entry for entry in queued if entry.message_id in outcome.retry]
     if len(failed) == len(queued) > FEW:
         raise Throttled(f"{len(failed)} documents")
@@ -211,7 +216,7 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
 
 
 def put_back(connection: Connection, entries: Sequence[Queued], *, counted: bool) -> None:
-    """Let entries wait; each keeps the time of its change."""
+    """Queue entries again with a back-off; each keeps the time of its change."""
     rows = []
     for entry in entries:
         attempts = entry.attempts + counted

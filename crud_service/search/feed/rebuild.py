@@ -1,8 +1,8 @@
-"""Builds a new index beside the old one, and swaps them, while everything runs.
+"""Builds a new index beside the old one and swaps them, without downtime.
 
-Each batch of the indexer goes to every index of ours there is, so the new one misses no
-change from its creation on, and it is filled from texts that are read after that; versions
-sort out what is written twice. An index that was not finished leaves the old one in place.
+The indexer writes each batch to every index of this stack, so the new one misses no
+change after its creation, and it is filled from texts that are read after that. Versions
+resolve double writes. If the new index is not finished, the old one stays in place.
 """
 
 import logging
@@ -34,11 +34,11 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 PAGE = 2000
 PAGE_BYTES = 2_000_000
 ATTEMPTS = 8
-# One rebuild at a time. The other lock is held for a moment where an index is
-# started over, and may be waited for.
+# Allows one rebuild at a time. REBUILD_LOCK is also held briefly while an index is
+# started over, so a rebuild waits for that one.
 ONE_REBUILD_LOCK = REBUILD_LOCK + 1
 
-# The inner rows are without their texts, which are read for those of the page alone.
+# The inner query leaves out the texts, which are read only for the rows of the page.
 READ_PAGE = """
 WITH page AS MATERIALIZED (
     SELECT chat_id, number,
@@ -57,7 +57,7 @@ FROM page CROSS JOIN LATERAL (
 WHERE before < %s ORDER BY text.chat_id, text.number
 """
 BEGIN = "UPDATE search_state SET building = %s"
-# Nothing, if changes were missed in the meantime (see `outbox.FORGET_INDEX`).
+# Updates no row if the index missed changes in the meantime (see `outbox.FORGET_INDEX`).
 FOLLOW = """
 UPDATE search_state
 SET index_format = %s, index_name = building, building = '', fill_chat = NULL, fill_number = NULL
@@ -66,14 +66,14 @@ WHERE building = %s
 
 
 class RebuildRunning(Exception):
-    """Another rebuild is under way."""
+    """Another rebuild is running."""
 
 
 def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
-    """Build an index from `search_texts` and let the alias lead to it; gives its name.
+    """Build an index from `search_texts`, point the alias to it and return its name.
 
-    `advance` receives how many messages each step took. Whatever ends this
-    early, the new index goes and the old one stays.
+    `advance` gets the number of messages after each step. On any error the new index
+    is removed and the old one stays.
     """
     with rebuild_lock(connection):
         state = read_state(connection)
@@ -96,7 +96,10 @@ def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
 
 @contextmanager
 def rebuild_lock(connection: Connection) -> Iterator[None]:
-    """Hold both locks; they end with the connection at the latest, even by kill -9."""
+    """Hold both locks; they end at the latest with the connection, even after kill -9.
+
+    Raises RebuildRunning if another rebuild holds its lock.
+    """
     with lock(connection, ONE_REBUILD_LOCK) as ours:
         if not ours:
             raise RebuildRunning
@@ -109,7 +112,7 @@ def rebuild_lock(connection: Connection) -> Iterator[None]:
 
 
 def remove_leftovers(state: State) -> None:
-    """Remove indexes of ours that no alias leads to: a rebuild that was killed left them."""
+    """Remove this stack's indexes without an alias: a killed rebuild left them behind."""
     for index in state.own(find_indices()):
         if not index.aliased:
             remove_index(index.name)
@@ -125,10 +128,10 @@ def fill_index(connection: Connection, name: str, advance: Callable[[int], objec
 
 
 def read_pages(connection: Connection) -> Iterator[list[Text]]:
-    """All texts in the order of their keys; no page holds a transaction open.
+    """Yield all texts in the order of their keys, without an open transaction between pages.
 
-    Ends with the first page that finds too few rows: what is written after that gets
-    to the index by itself, and reading on would never end while writes go on.
+    Ends with the first page that is not full: the indexer writes later texts to the index
+    anyway, and reading on would never end while writes continue.
     """
     position = (0, 0)
     while True:
@@ -140,9 +143,9 @@ def read_pages(connection: Connection) -> Iterator[list[Text]]:
 
 
 def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
-    """Write a page, some documents or all of them again when Elasticsearch has its hands full.
+    """Write a page, with retries for the documents that Elasticsearch could not take.
 
-    Returns what it refused, with its reasons.
+    Returns the refused documents: message id → reason.
     """
     refused: dict[int, str] = {}
     for attempt in range(ATTEMPTS):

@@ -1,15 +1,15 @@
 """Folds the stored texts again after an upgrade changed the folding (`TEXT_FORMAT`).
 
-The indexer does it a piece at a time, beside what is fresh. A piece is read and folded
-outside of any transaction, like a batch of the outbox, then written under the lock of its
-chats, and last the cursor in `search_refold` moves on from where it was read. So a kill
-repeats at most one piece, and two indexers at the same piece do no harm. A text that was
-written since it was read (another `xmin`) is left alone: that was done by the new rules.
+The indexer does it a piece at a time, between batches of fresh changes. A piece is read and
+folded outside of any transaction, like a batch of the outbox, and written under the lock of its
+chats. Last, the cursor in `search_refold` advances from the position that was read. So a kill
+repeats at most one piece, and two indexers that fold the same piece do no harm. A text that was
+written since it was read (its `xmin` changed) is skipped: the new rules were already applied.
 
-Only texts that fold to something else are written, and only those are queued for
-Elasticsearch. Their version stays the same, so an index that is being built must not
-receive an older copy after them: no piece is written during a rebuild. Searches go on;
-until the walk is through, a text that it has not reached is found by the old rules.
+Only texts that fold differently are written, and only those are queued for Elasticsearch.
+Their version stays the same, so an index that is being built must not receive an older copy
+after them: no piece is written during a rebuild. Searches continue; until the walk reaches
+a text, it is found by the old rules.
 """
 
 import logging
@@ -30,7 +30,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 PIECE_ROWS = 200
 PIECE_BYTES = 256_000
-# With this many documents of ours waiting for Elasticsearch, no more are added.
+# While more documents than this wait for Elasticsearch outside of any application, none are added.
 MAX_QUEUED = 1000
 LOG_EVERY_SECONDS = 10.0
 
@@ -40,14 +40,14 @@ WHERE done_format <> %s AND NOT (
     %s AND EXISTS (SELECT FROM search_queue WHERE application_id = 0 OFFSET %s)
 )
 """
-# Nothing, if another indexer was faster.
+# Updates no row if another indexer was faster.
 MOVE_WALK = """
 UPDATE search_refold SET done_format = %s, format = %s, chat_id = %s, number = %s
 WHERE (done_format, format, chat_id, number) = (%s, %s, %s, %s)
 """
 MAY_WRITE = "SELECT pg_try_advisory_xact_lock_shared(%s)"
 
-# At most so many rows, and the bodies in front of the last one are within the bound.
+# A limited number of rows; the bodies before the last row are within the limit of bytes.
 READ_PIECE = """
 WITH rows AS MATERIALIZED (
     SELECT chat_id, number, message_id, xmin::text AS stamp, marked FROM search_texts
@@ -93,12 +93,12 @@ class Walk(NamedTuple):
 
     @property
     def position(self) -> tuple[int, int]:
-        """Where to go on: at the beginning, if the walk was by another format."""
+        """Where to continue: at the beginning, if the walk was for another format."""
         return (self.chat_id, self.number) if self.format == TEXT_FORMAT else (0, 0)
 
 
 class Stored(NamedTuple):
-    """A stored text, and its message as it is now; without a body if it is gone."""
+    """A stored text and its current message; version and body are None if that was deleted."""
 
     chat_id: int
     number: int
@@ -110,7 +110,7 @@ class Stored(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """A text that folds to something else now."""
+    """A text that now folds differently."""
 
     chat_id: int
     number: int
@@ -120,10 +120,10 @@ class Changed(NamedTuple):
 
 
 def refold_some(connection: Connection, *, hand_on: bool) -> int:
-    """Fold one piece of the stored texts again; returns how many texts were looked at.
+    """Fold one piece of the stored texts again; return how many texts were processed.
 
-    0 when all are done, or during a rebuild. With `hand_on` Elasticsearch follows, and
-    the walk waits for it when it lags behind.
+    Returns 0 when all are done, or during a rebuild. With `hand_on` changed texts are queued
+    for Elasticsearch, and 0 is also returned while it lags behind.
     """
     found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, MAX_QUEUED)).fetchone()
     if found is None:
@@ -144,7 +144,7 @@ def refold_some(connection: Connection, *, hand_on: bool) -> int:
 
 
 def fold(rows: Sequence[Stored]) -> list[Changed]:
-    """The texts that fold to something else than what is stored."""
+    """Return the texts that fold differently from the stored form."""
     folded = [(row, mark(row.body)) for row in rows if row.body is not None]
     return [
         Changed(row.chat_id, row.number, row.stamp, row.version, marked)
@@ -154,7 +154,7 @@ def fold(rows: Sequence[Stored]) -> list[Changed]:
 
 
 def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bool) -> bool:
-    """Write texts, their grams and their places in the queue; False during a rebuild."""
+    """Write texts and their grams, and queue the texts; return False during a rebuild."""
     if not texts:
         return True
     late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
@@ -172,7 +172,7 @@ def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bo
 
 
 def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
-    """Make one row again of blocks that have several by now."""
+    """Merge the rows of each block that has several into one."""
     blocks = sorted({(chat_id, block_of(number)) for chat_id, number in passed})
     scattered = connection.execute(FIND_SCATTERED_BLOCKS, columns(blocks, 2)).fetchall()
     for chat_id, block in scattered:
@@ -181,7 +181,7 @@ def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
 
 
 class Progress:
-    """Says in the log how far the walk is: at its start, at its end and now and then between."""
+    """Logs the progress of the walk: at its start, every LOG_EVERY_SECONDS and at its end."""
 
     def __init__(self) -> None:
         self._texts = 0
@@ -209,14 +209,14 @@ walk.done_format <> {TEXT_FORMAT} AND (text.chat_id, text.number) > (
     CASE WHEN walk.format = {TEXT_FORMAT} THEN walk.number ELSE 0 END
 )
 """
-# How many texts are still to be looked at, counted up to a bound.
+# The number of texts that are still to be folded again, counted up to a limit.
 COUNT_OUTDATED = f"""
 (SELECT count(*) FROM search_refold AS walk CROSS JOIN LATERAL (
     SELECT FROM search_texts AS text WHERE {_IS_OUTDATED}
     ORDER BY text.chat_id, text.number LIMIT %d
 ) AS outdated)
 """
-# Which of some messages have a text that is still to be looked at.
+# Those of the given messages whose text is still to be folded again.
 FIND_OUTDATED = f"""
 SELECT messages.id FROM search_refold AS walk, messages JOIN search_texts AS text
   ON text.chat_id = messages.chat_id AND text.number = messages.number

@@ -1,4 +1,4 @@
-"""Mends what `check` found: takes away what is wrong and has it indexed again."""
+"""Repairs what `check` found: removes wrong texts and documents, and queues their messages."""
 
 import time
 from typing import Any
@@ -27,7 +27,7 @@ USING unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS stray (chat_id, number
 WHERE search_texts.chat_id = stray.chat_id AND search_texts.number = stray.number
   AND search_texts.message_id = stray.message_id
 """
-# As application 0, which has a share of its own: what is mended holds up nobody.
+# Queued as application 0, which has a share of its own: repairs delay no application.
 ENQUEUE = """
 INSERT INTO search_outbox (message_id, chat_id, number)
 SELECT messages.id, messages.chat_id, messages.number FROM messages
@@ -45,7 +45,7 @@ def repair(connection: Connection, found: Found) -> None:
         forget_documents(sorted(found.documents))
     chats, numbers, stray_ids = columns(found.stray_texts, 3)
     with connection.transaction():
-        # Whoever writes a chat's texts holds its lock (see `outbox`).
+        # Every writer of a chat's texts must hold the chat's lock (see `outbox`).
         found_in = {row[0] for row in connection.execute(FIND_CHATS, (ids,))}
         lock_chats(connection, list(found_in.union(key[0] for key in found.stray_texts)))
         connection.execute(FORGET_TEXTS, (sorted(found.texts),))
@@ -55,14 +55,14 @@ def repair(connection: Connection, found: Found) -> None:
 
 
 def forget_documents(message_ids: list[int]) -> None:
-    """Delete documents in such a way that any version of them may come back."""
+    """Delete documents so that any version of them can be indexed again."""
     index = alias()
     client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
     try:
         delete_documents(index, message_ids)
-        # A deleted document keeps its version until a refresh forgets it. Elasticsearch
-        # looks at a clock that ticks five times a second: what was deleted within the
-        # tick of the refresh is not forgotten.
+        # The version of a deleted document is kept until a refresh drops it. Elasticsearch uses
+        # a clock that ticks five times a second, and does not drop what was deleted within
+        # the tick of the refresh.
         time.sleep(TICK_SECONDS)
         client().indices.refresh(index=index)
     finally:

@@ -1,10 +1,10 @@
-"""Starts an index when there is none that had every change: a new or wiped Elasticsearch.
+"""Starts a new index if none has received every change: Elasticsearch is new or was wiped.
 
-`search_state` remembers the index that has followed every change since it was
-created, and how far the texts of before are queued for it (`fill_*`). The index is
-created and recorded first, then every text is queued, a page at a time while the queue is
-short, and only then `index_format` says that it may be searched. Each step may be
-repeated, by anybody: the page is taken under a lock on the row of `search_state`.
+`search_state` records the index that has received every change since it was created,
+and how far the older texts are queued for it (`fill_*`). The index is created and recorded
+first. Then every text is queued, a page at a time while the queue is short. Only then
+does `index_format` allow searches. Any process may repeat any step: a page is taken
+under a lock on the row of `search_state`.
 """
 
 import logging
@@ -34,12 +34,12 @@ from crud_service.search.index.elasticsearch_index import (
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Held by `rebuild_index` for as long as it runs, and while a new index is started.
-# It belongs to the connection, so no transaction stays open for it.
+# Held by `rebuild_index` while it runs, and while a new index is started. The lock
+# belongs to the session (the connection), so it needs no open transaction.
 REBUILD_LOCK = 0x5EA7C4
 
 FILL_PAGE = 2000
-# So many of the pages' rows wait and no more; what applications have waiting does not count.
+# No page is added while more rows of earlier ones wait. Rows of applications do not count.
 QUEUE_LENGTH = 4000
 SAY_EVERY_SECONDS = 60.0
 
@@ -51,7 +51,8 @@ UPDATE search_state
 SET index_format = 0, index_name = %s, building = '', fill_chat = 0, fill_number = 0
 """
 LOCK_FILL = "SELECT fill_chat, fill_number FROM search_state WHERE fill_chat IS NOT NULL FOR UPDATE"
-# As if they had waited for a minute: searches go to PostgreSQL until a chat's are in.
+# The rows look as if they had waited for a minute, so that PostgreSQL answers the searches of
+# a chat until its texts are indexed.
 FILL = """
 WITH page AS (
     INSERT INTO search_queue (message_id, chat_id, number, changed_at)
@@ -69,12 +70,12 @@ SELECT NOT EXISTS (SELECT FROM search_queue WHERE application_id = 0 OFFSET %s)
 
 
 class AliasTaken(IndexGone):
-    """The alias leads to an index that another stack created."""
+    """The alias points to an index that another stack created."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is remembered of the index."""
+    """The row of `search_state`: what is recorded about the index."""
 
     stack: str
     index_format: int
@@ -83,7 +84,7 @@ class State:
     owns_unmarked: bool
 
     def owns(self, index: Index) -> bool:
-        """Whether this stack created an index."""
+        """Return whether this stack created an index."""
         if index.stack is None:
             return self.owns_unmarked and is_index_name(index.name)
         return index.stack == self.stack
@@ -98,7 +99,7 @@ def read_state(connection: Connection) -> State:
 
 
 def is_in_step(state: State, indices: Sequence[Index]) -> bool:
-    """Whether the alias leads to one index, ours, that has had every change."""
+    """Return whether the alias points to exactly one index, ours, that got every change."""
     aliased = [index for index in indices if index.aliased]
     return (
         len(aliased) == 1
@@ -110,22 +111,22 @@ def is_in_step(state: State, indices: Sequence[Index]) -> bool:
 
 
 def start_over(connection: Connection) -> None:
-    """Replace whatever there is of ours by an empty index, to be filled from the beginning.
+    """Replace this stack's indexes by an empty one, to be filled from the beginning.
 
-    Does nothing while a rebuild makes one. Raises AliasTaken if another stack has the alias.
+    Does nothing while a rebuild is running. Raises AliasTaken if another stack has the alias.
     """
     with lock(connection, REBUILD_LOCK) as ours:
         if not ours:
             return
         state, indices = read_state(connection), find_indices()
         if is_in_step(state, indices):
-            return  # somebody has just done it
+            return  # another process has just done it
         connection.execute(FORGET_INDEX)
         refuse_others(state, indices)
         old = [index.name for index in state.own(indices)]
         name = new_index_name()
         create_index(name, state.stack)
-        # From here on its changes count; what is in no page of the filling is in the queue.
+        # From here on the index follows changes: a text that no page contains is in the queue.
         connection.execute(FOLLOW, (name,))
         try:
             swap_alias(name, old)
@@ -137,7 +138,7 @@ def start_over(connection: Connection) -> None:
 
 
 def fill_queue(connection: Connection) -> int:
-    """Queue the next page of texts for an index that is being filled; tells how many it was."""
+    """Queue the next page of texts for an index that is being filled; return their number."""
     with connection.transaction():
         position = connection.execute(LOCK_FILL).fetchone()
         if position is None or not is_queue_short(connection):
@@ -156,13 +157,13 @@ def is_queue_short(connection: Connection) -> bool:
 
 
 class _Said:
-    """When it was last said that the alias is taken."""
+    """When the taken alias was last logged, in monotonic seconds."""
 
     at = -SAY_EVERY_SECONDS
 
 
 def refuse_others(state: State, indices: Sequence[Index]) -> None:
-    """Raise AliasTaken, and say so once a minute, if the alias leads to another stack's index."""
+    """Raise AliasTaken if the alias points to another stack's index; log it once a minute."""
     for index in indices:
         if index.aliased and not state.owns(index):
             if time.monotonic() - _Said.at >= SAY_EVERY_SECONDS:
@@ -180,7 +181,7 @@ def refuse_others(state: State, indices: Sequence[Index]) -> None:
 
 @contextmanager
 def lock(connection: Connection, key: int) -> Iterator[bool]:
-    """Hold an advisory lock of the connection if nobody has it; tells whether it is held."""
+    """Try to hold a session-level advisory lock for the block; yield whether it is held."""
     ours = bool(connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchall()[0][0])
     try:
         yield ours
