@@ -1,16 +1,15 @@
 """Blocks: how PostgreSQL finds parts of any length inside the words of a long chat.
 
-64 messages in a row share one row of `search_blocks` with every gram that they
-hold, in a GIN index: a third of the entries that an index of every message
-would have, and parts of one or two letters can be looked up as well. Only
-chats that are long have blocks, and the newest messages of a chat have none
-yet: reading those through is faster than any index.
+64 consecutive messages share one row of `search_blocks`, which holds all of their grams
+in a GIN index. It has a third of the entries of an index of single messages, and parts of
+one or two letters can be looked up as well. Only long chats have blocks, and the
+newest messages of a chat have none yet: scanning those is faster than any index.
 
-A row may promise grams that its messages no longer hold, since candidates are
-read anyway. It must never lack one. So a process that writes the texts of a chat, or its
-blocks, first locks the chat's row in `search_chats`, several in the order of their
-ids. Grams are cut before that: under the lock it is only looked at what has
-changed since the texts were read (another `xmin`), and that is cut anew.
+A row may list grams that its messages no longer contain, because candidates are
+read anyway. It must never lack one. So a process that writes the texts or blocks of a
+chat first locks the chat's row in `search_chats` (of several chats, in the order of their
+ids). Grams are cut before that: under the lock, only the texts that changed since they
+were read (their `xmin` differs) are cut again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,17 +24,17 @@ from crud_service.search.text.grams import all_grams
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 BLOCK = 64
-# When this many blocks of a chat are not covered, all but the newest few become so.
+# When this many blocks of a chat are not covered, all but the newest UNCOVERED_MIN are covered.
 UNCOVERED_MAX = 24
 UNCOVERED_MIN = 8
-# A block of books instead of messages would have millions of grams: it gets the
-# empty one, which every search of the chat looks up as well, and is read through.
+# A block of very long messages would have millions of grams. It gets only the empty
+# gram, which every search of the chat also looks up, so the block is always scanned.
 MAX_BYTES = 400_000
 ANY_GRAM = ""
-# At most so much is read, cut and written at a time.
+# The limits of what is read, cut and written at a time.
 PIECE_BLOCKS = 16
 PIECE_BYTES = 1_000_000
-# So that a chat with a lot to cover does not hold up the others.
+# Limited, so that a chat with many blocks to cover does not delay the others.
 PIECES_AT_ONCE = 4
 
 Row = tuple[int, int, str]  # chat id, number, marked text
@@ -70,22 +69,22 @@ DELETE_BLOCKS = "DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AN
 
 
 def block_of(number: int) -> int:
-    """The block that a message belongs to, counted from 0."""
+    """Return the block that a message belongs to, counted from 0."""
     return (number - 1) // BLOCK
 
 
 def lock_chats(connection: Connection, chat_ids: Sequence[int]) -> dict[int, int]:
-    """Lock chats until the transaction ends; tells how many blocks of each are covered."""
+    """Lock chats until the transaction ends; return how many blocks of each are covered."""
     ordered = sorted(chat_ids)
     connection.execute(INSERT_CHATS, (ordered,))
     return dict(connection.execute(LOCK_CHATS, (ordered,)).fetchall())
 
 
 class LateKeys:
-    """The keys of messages whose block may have been covered before they came.
+    """The keys of messages whose block may have been covered before they were written.
 
-    They are cut for the blocks that are covered now, and for the few that another
-    indexer covers before `add` has the lock, there.
+    The constructor cuts them for the blocks that are covered now. `add` cuts them for the
+    few that another indexer covers before the lock is taken.
     """
 
     def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
@@ -95,7 +94,7 @@ class LateKeys:
         self._keys = {row[:2]: keys_of(row[0], row[2]) for row in late(rows, covered)}
 
     def add(self, connection: Connection, covered: dict[int, int]) -> None:
-        """Add the keys to the blocks; the chats are locked, and covered as far as told."""
+        """Add the keys to the blocks. The chats must be locked; `covered` is from `lock_chats`."""
         blocks = [
             (chat_id, block_of(number), self._keys.get((chat_id, number)) or keys_of(chat_id, text))
             for chat_id, number, text in late(self._rows, covered)
@@ -104,7 +103,7 @@ class LateKeys:
 
 
 def late(rows: Sequence[Row], covered: dict[int, int]) -> list[Row]:
-    """The rows in blocks that are covered."""
+    """Return the rows that are in covered blocks."""
     return [row for row in rows if block_of(row[1]) < covered.get(row[0], 0)]
 
 
@@ -113,8 +112,8 @@ def cover_long_chats(
 ) -> None:
     """Cover the chats that have become long, given the highest number written to each.
 
-    What is not finished, because it is much or because the process ends, is left for the
-    chat's next message.
+    Blocks that remain, because there are too many or because the process ends, are covered
+    with the chat's next message.
     """
     for chat_id, number in highest.items():
         end = block_of(number) - UNCOVERED_MIN
@@ -126,7 +125,7 @@ def cover_long_chats(
 
 
 def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> int:
-    """Cover blocks from `start` on; tells how far the chat is covered now."""
+    """Cover a piece of blocks from `start` on; return the block to go on with."""
     piece = read_piece(connection, chat_id, start, end)
     with connection.transaction():
         blocks = lock_chats(connection, [chat_id])[chat_id]
@@ -138,7 +137,7 @@ def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> i
 
 
 def rebuild_pieces(connection: Connection, chat_id: int, start: int, end: int) -> Iterator[int]:
-    """Make the blocks from `start` to before `end` anew; yields after each piece."""
+    """Rebuild the blocks from `start` to before `end`; yield the end of each piece."""
     while start < end:
         piece = read_piece(connection, chat_id, start, end)
         with connection.transaction():
@@ -151,7 +150,7 @@ def rebuild_pieces(connection: Connection, chat_id: int, start: int, end: int) -
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Blocks from `start` to before `end`, with their keys, as the texts were when read."""
+    """Blocks from `start` to before `end`, with the keys of their texts as they were read."""
 
     chat_id: int
     start: int
@@ -165,7 +164,7 @@ class Piece:
 
 
 def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Piece:
-    """Read the texts of a few blocks and cut their keys."""
+    """Read the texts of at most PIECE_BLOCKS blocks and cut their keys."""
     end = min(end, start + PIECE_BLOCKS)
     bounds = (chat_id, start * BLOCK, end * BLOCK)
     readable, total = [], 0
@@ -187,13 +186,13 @@ def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Pi
         if marked is not None:
             texts.setdefault(block_of(number), []).append(marked)
     keys |= {block: keys_of(chat_id, RUN_SEPARATOR.join(found)) for block, found in texts.items()}
-    # A text that came after its block was measured is not read: it has no stamp either.
+    # A text of a block that had no texts when it was measured is not read, and gets no stamp.
     stamps = {row[0]: row[1] for row in rows if row[2] is not None or block_of(row[0]) in keys}
     return Piece(chat_id, start, end, keys, stamps)
 
 
 def write_piece(connection: Connection, piece: Piece) -> None:
-    """Write the rows of a piece's blocks, and of what changed since it was read; under the lock."""
+    """Write a piece's blocks, and the keys of texts changed since it was read, under the lock."""
     chat_id = piece.chat_id
     insert_blocks(connection, [(chat_id, block, keys) for block, keys in piece.keys.items()])
     stamps: dict[int, str] = dict(connection.execute(READ_STAMPS, piece.bounds).fetchall())
@@ -206,13 +205,13 @@ def write_piece(connection: Connection, piece: Piece) -> None:
 
 
 def insert_blocks(connection: Connection, rows: Sequence[tuple[int, int, str]]) -> None:
-    """Write rows of blocks: chat id, block, joined keys."""
+    """Insert rows of blocks: chat id, block, joined keys."""
     if rows:
         connection.execute(INSERT_BLOCKS, tuple(map(list, zip(*rows, strict=True))))
 
 
 def keys_of(chat_id: int, text: str) -> str:
-    """The keys of a text, joined."""
+    """Return the joined keys of a text."""
     return join_keys(chat_id, all_grams(text))
 
 
@@ -221,6 +220,6 @@ def join_keys(chat_id: int, grams: set[str]) -> str:
 
 
 def gram_keys(chat_id: int, grams: set[str] | list[str]) -> list[str]:
-    """Grams as the keys of one chat."""
+    """Return grams as keys of a chat."""
     prefix = f"{chat_id}:"
     return [prefix + gram for gram in grams]

@@ -1,8 +1,8 @@
-"""A message as Elasticsearch gets it, and a part of a keyword as Elasticsearch is asked for it.
+"""The Elasticsearch document of a message, and the Elasticsearch query for a part of a keyword.
 
 Terms are cut from the marked text with its edges spelled `E`, which is safe: a
 folded text has no capital letters. `hello` becomes `Ehe hel ell llo loE oE E`;
-the short ones at the end keep grams of different runs from looking consecutive.
+the short grams at the end of a run keep grams of different runs from being consecutive.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ ES_EDGE = "E"
 
 
 def make_document(text: Text) -> bytes:
-    """A message's document, as the bytes of its JSON."""
+    """Return a message's document as JSON."""
     marked = text.marked.replace(EDGE, ES_EDGE)
     runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
@@ -38,12 +38,12 @@ def make_document(text: Text) -> bytes:
 
 
 def digest(marked: str) -> str:
-    """What `check_index` compares texts by."""
+    """Return the digest by which `check_index` compares texts."""
     return hashlib.blake2b(marked.encode(), digest_size=12).hexdigest()
 
 
 def form_query(form: str) -> Query:
-    """The query for a part's form: a term, or consecutive grams."""
+    """Return the query for a part's form: a term, or consecutive grams."""
     text = form.replace(EDGE, ES_EDGE)
     if len(text) <= 2:
         return Q("term", letters=text)

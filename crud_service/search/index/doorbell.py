@@ -1,8 +1,8 @@
-"""Wakes the indexer after a write, without holding the write up.
+"""Wakes the indexer after a write, without delaying the write.
 
-The outbox holds what is to be done; the wake-up only saves waiting until the
-indexer looks by itself. So it happens in the background, and its failures cost
-at most the second until that look.
+The outbox holds the work; the wake-up only saves waiting for the indexer's next poll.
+So it happens in the background, and a failed wake-up costs at most the second until
+that poll.
 """
 
 import logging
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 0.5
 
 
 class _Pending:
-    """Whether a wake-up of this process is under way, and whether another was asked for."""
+    """Whether this process is sending a wake-up, and whether another one was requested since."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -38,24 +38,24 @@ os.register_at_fork(after_in_child=_pending.__init__)  # type: ignore[misc]
 
 
 def ring(client: redis.Redis, request_id: str) -> None:
-    """Wake the indexer that waits; the next one finds it if there is none now."""
+    """Wake the waiting indexer; if there is none, the next one finds the ring."""
     client.rpush(DOORBELL_INDEX, request_id)
     client.ltrim(DOORBELL_INDEX, -1, -1)
 
 
 def wait_for_ring(client: redis.Redis, seconds: float) -> str | None:
-    """Wait for the doorbell; the id of the request that rang it last, None when none did."""
+    """Wait for the doorbell; return the id of the request that rang it last, None on timeout."""
     rung: tuple[bytes, bytes] | None = client.blpop([DOORBELL_INDEX], timeout=seconds)  # type: ignore[assignment]
     return None if rung is None else rung[1].decode()
 
 
 def stop_ringing(client: redis.Redis) -> None:
-    """Silence the doorbell, before everything is looked at anyway."""
+    """Discard a ring, before everything is looked at anyway."""
     client.delete(DOORBELL_INDEX)
 
 
 def wake_indexer(request_id: str = "") -> None:
-    """Have the indexer look at the outbox soon; returns at once and never raises.
+    """Make the indexer look at the outbox soon; return at once and never raise.
 
     The doorbell and the task carry the id of the request that asked first.
     """
@@ -66,7 +66,7 @@ def wake_indexer(request_id: str = "") -> None:
         _pending.running = True
     try:
         threading.Thread(target=_wake, args=(request_id,), name="wake-indexer", daemon=True).start()
-    except RuntimeError:  # no thread to be had, or the interpreter is shutting down
+    except RuntimeError:  # no thread can be started, or the interpreter is shutting down
         _pending.running = False
 
 
@@ -76,7 +76,7 @@ def _wake(request_id: str) -> None:
             ring(_redis(), request_id)
             if needs_wake_up():
                 send_task(request_id)
-        except Exception as error:  # whatever it was, the indexer looks once a second
+        except Exception as error:  # any failure: the indexer looks once a second anyway
             logger.warning("the indexer was not woken: %s", error)
         with _pending.lock:
             _pending.running = _pending.again
@@ -86,7 +86,7 @@ def _wake(request_id: str) -> None:
 
 
 def needs_wake_up() -> bool:
-    """Whether no worker is indexing and no task is on its way; says that one is now."""
+    """Return whether no worker is indexing and no task is on its way; if so, flag one as sent."""
     client = _redis()
     if client.exists(LEASE_INDEX):
         return False
@@ -94,8 +94,8 @@ def needs_wake_up() -> bool:
 
 
 def send_task(request_id: str) -> None:
-    """Put the task on its queue."""
-    from crud_service.duties.celery_app import app  # not sooner: it reads the settings
+    """Send the indexing task to its queue."""
+    from crud_service.duties.celery_app import app  # not earlier: it reads the settings
 
     headers = {REQUEST_ID_HEADER: request_id}
     app.send_task(

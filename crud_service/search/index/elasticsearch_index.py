@@ -1,10 +1,10 @@
-"""The index in Elasticsearch: its mapping, its names, its owner, and the client that reaches it.
+"""The index in Elasticsearch: its mapping, its names, its owner, and the client to access it.
 
 Several stacks may share an Elasticsearch. Searches go to an alias, `SEARCH_INDEX`, which
-leads to one index, `<SEARCH_INDEX>-<time>-<random>`. The mapping of an index names the
+points to one index, `<SEARCH_INDEX>-<time>-<random>`. The mapping of an index names the
 stack that created it (`_meta.stack`, from `search_state`), and no other stack writes to it or
-removes it. An alias that leads to somebody else's index is left alone: there can be
-only one write index behind an alias, so of two stacks with one name one is refused.
+removes it. An alias that points to another stack's index is left alone: an alias can
+have only one write index, so of two stacks with the same name one is refused.
 """
 
 import re
@@ -20,20 +20,20 @@ from elasticsearch import Elasticsearch
 
 from crud_service.search.index.http_node import HttpNode
 
-# Behind the prefix. A prefix cannot end like this (see `settings`), so no stack's
+# What follows the prefix. A prefix cannot end like this (see `settings`), so no stack's
 # indexes look like those of a stack with a longer prefix.
 NAME_SUFFIX = re.compile(r"-\d{14}-[0-9a-f]{4}")
 
 # Raise it with every change to the mapping or to the documents: the index is
-# then started over by itself.
+# then started over automatically.
 INDEX_FORMAT = 2
 
 SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
 
-# Everything is looked up in terms that Python cut (see `documents`), so all
-# that Elasticsearch's analysis does is to split them at white space.
-# `_source` leaves them out: an index is never filled from another one.
+# All terms are cut by Python (see `documents`), so Elasticsearch's analysis only
+# splits them at white space. `_source` leaves them out: an index is never filled
+# from another one.
 MAPPING: dict[str, Any] = {
     "dynamic": "strict",
     "_source": {"excludes": ["grams", "letters"]},
@@ -58,17 +58,17 @@ MAPPING: dict[str, Any] = {
 
 GC_DELETES = "1h"
 
-# Sorted like a page of a chat, so that a search ends as soon as its page is
-# full. An explicit refresh interval keeps idle shards refreshing: without one
-# the first search after an idle while would wait for, or miss, the newest.
+# Sorted like a page of a chat, so that a search terminates as soon as its page is
+# full. An explicit refresh interval keeps idle shards refreshing: without one, the
+# first search after an idle period would wait for the newest messages, or miss them.
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
     "refresh_interval": "500ms",
-    # How long the version of a deleted document is remembered: a sender that was frozen
-    # with an older copy in its hands must not bring it back.
+    # How long the version of a deleted document is kept: a process that was frozen before it
+    # sent an older copy must not bring the document back.
     "gc_deletes": GC_DELETES,
-    # A search looks into each segment, so a few large ones are worth more merging: with
-    # the defaults a million messages lay in 30 segments, and a search took half as long again.
+    # A search visits each segment, so having few large ones is worth more merging: with the
+    # defaults, a million messages were in 30 segments, and a search took 1.5 times as long.
     "merge.policy.floor_segment": "64mb",
     "merge.policy.segments_per_tier": 4,
     "sort.field": ["chat_id", "number"],
@@ -78,7 +78,7 @@ SETTINGS: dict[str, Any] = {
 
 @cache
 def client() -> Elasticsearch:
-    """The client: one node or load balancer, asked once, with no retries of its own."""
+    """Return the client for one node or load balancer; it does not retry."""
     return Elasticsearch(
         settings.ELASTICSEARCH_URL,
         request_timeout=WRITE_TIMEOUT_SECONDS,
@@ -97,31 +97,31 @@ def close_client() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index with our prefix, no matter which stack made it."""
+    """An index with our prefix or behind our alias, no matter which stack created it."""
 
     name: str
-    stack: str | None  # None: made by a version that did not write it down
+    stack: str | None  # None: created by a version that did not record it
     index_format: int
     aliased: bool
 
 
 def alias() -> str:
-    """The alias that searches use."""
+    """Return the alias that searches use."""
     return str(settings.SEARCH_INDEX)
 
 
 def new_index_name() -> str:
-    """A name for an index, that sorts by the time it was made."""
+    """Return a name for a new index; names sort by their time of creation."""
     return f"{alias()}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def is_index_name(name: str) -> bool:
-    """Whether an index with this name is one of the prefix, and not of a longer one."""
+    """Return whether an index of this name has exactly our prefix, and not a longer one."""
     return name.startswith(alias()) and bool(NAME_SUFFIX.fullmatch(name[len(alias()) :]))
 
 
 def create_index(name: str, stack: str) -> None:
-    """Make an empty index that no alias leads to."""
+    """Create an empty index without an alias."""
     meta = {"stack": stack, "format": INDEX_FORMAT}
     client().indices.create(
         index=name,
@@ -134,9 +134,9 @@ def create_index(name: str, stack: str) -> None:
 
 
 def swap_alias(new: str, old: Sequence[str]) -> None:
-    """Let the alias lead to another index, and remove the old one, in one atomic step.
+    """Point the alias to another index and remove the old ones, in one atomic step.
 
-    Elasticsearch refuses it while an index that is not removed is behind the alias.
+    Elasticsearch refuses this if the alias also points to an index that is not removed.
     """
     removals = [{"remove_index": {"index": index}} for index in old]
     client().indices.update_aliases(
@@ -145,12 +145,12 @@ def swap_alias(new: str, old: Sequence[str]) -> None:
 
 
 def remove_index(name: str) -> None:
-    """Remove an index if it is there."""
+    """Remove an index if it exists."""
     client().indices.delete(index=name, ignore_unavailable=True)
 
 
 def find_indices() -> list[Index]:
-    """Every index of our prefix or behind our alias, those of other stacks included."""
+    """Return every index with our prefix or behind our alias, even those of other stacks."""
     found = client().indices.get(
         index=f"{alias()},{alias()}-*", ignore_unavailable=True, features="aliases,mappings"
     )

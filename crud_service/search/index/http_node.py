@@ -1,8 +1,7 @@
-"""The connections of the Elasticsearch client, on a socket and the parser of our own HTTP server.
+"""The connections of the Elasticsearch client: plain sockets and our HTTP server's parser.
 
-A node of elastic-transport, which has every request go out through urllib3
-otherwise: that took half of the time that a search spends here, and the
-standard library's client still took a third.
+This is a node class for elastic-transport. Its default, urllib3, took half of the time that
+a search spends in this process, and the standard library's client still took a third.
 """
 
 import select
@@ -22,13 +21,13 @@ from elastic_transport import (
     NodeConfig,
     TlsError,
 )
-from elastic_transport._node import NodeApiResponse  # which every node returns, and nothing exports
+from elastic_transport._node import NodeApiResponse  # every node returns it, but it is not exported
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from httptools import HttpParserError, HttpResponseParser
 
 
 class HttpNode(BaseNode):
-    """One node, reached by as many connections as there are requests at once."""
+    """One node, with one connection per concurrent request; idle connections are reused."""
 
     _CLIENT_META_HTTP_CLIENT: ClassVar[tuple[str, str]] = ("ht", "1.0")
 
@@ -37,7 +36,7 @@ class HttpNode(BaseNode):
         self._tls: ssl.SSLContext | None = None
         if config.scheme == "https":
             self._tls = config.ssl_context or ssl.create_default_context(cafile=config.ca_certs)
-        # Appending to a list and popping from it are atomic; nothing else is done with it.
+        # Needs no lock: it is only appended to and popped from, and both are atomic.
         self._idle: list[socket.socket] = []
 
     def perform_request(
@@ -48,7 +47,7 @@ class HttpNode(BaseNode):
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
     ) -> NodeApiResponse:
-        """Send a request; raises ConnectionError, ConnectionTimeout or TlsError.
+        """Send a request; raise ConnectionError, ConnectionTimeout or TlsError on failure.
 
         The timeout is in seconds, for connecting and for each read and write.
         """
@@ -79,7 +78,7 @@ class HttpNode(BaseNode):
         return NodeApiResponse(meta, bytes(response.body))
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -102,7 +101,7 @@ class HttpNode(BaseNode):
             raise
 
     def _take_idle(self) -> socket.socket | None:
-        """A connection that was used before and that nobody has hung up on since."""
+        """Return an idle connection that the server has not closed, or None."""
         while True:
             try:
                 connection = self._idle.pop()
@@ -114,7 +113,7 @@ class HttpNode(BaseNode):
 
 
 class Response:
-    """The response that comes over a connection next, all of it; its names are the parser's."""
+    """The next complete response on a connection; the parser requires the `on_*` names."""
 
     def __init__(self, connection: socket.socket, *, has_body: bool) -> None:
         self.status = 0
@@ -139,8 +138,8 @@ class Response:
 
     def on_headers_complete(self) -> None:
         self.status = self._parser.get_status_code()
-        # Asked later the parser has forgotten. Behind a head alone it waits for
-        # a body: what follows would be taken for it.
+        # Ask now: later the parser has forgotten it. After the response to a HEAD request the
+        # parser waits for a body, and would take the next response for it.
         self.stays_open = self._has_body and self._parser.should_keep_alive()
         self._complete = not self._has_body
 
@@ -149,20 +148,20 @@ class Response:
 
     def on_message_complete(self) -> None:
         if self.status < HTTPStatus.OK:
-            self.headers.clear()  # the real one follows
+            self.headers.clear()  # informational: the final response follows
         else:
             self._complete = True
 
 
 def has_something_to_read(connection: socket.socket) -> bool:
-    """Whether an idle connection was closed, or says what nobody asked for."""
-    poll = select.poll()  # and not select(), which knows no descriptor over 1023
+    """Return whether an idle connection was closed or has received unsolicited data."""
+    poll = select.poll()  # not select(), which does not support descriptors over 1023
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
 
 
 def translate(error: BaseException) -> BaseException:
-    """An error as the client's callers know it."""
+    """Translate an error into the client's exceptions."""
     if isinstance(error, TimeoutError):
         return ConnectionTimeout("no answer in time", errors=(error,))
     if isinstance(error, ssl.SSLError):
