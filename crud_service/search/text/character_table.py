@@ -1,8 +1,8 @@
 """The folding of every single character, computed once from Unicode's own data.
 
-`FOLDED` has an entry for each of the characters below U+3100 and for those
-beyond that change, some 30,000 in all, and never grows. Characters that it
-lacks fold to themselves.
+`FOLDED` has an entry for every character below U+3100, and for those above that
+change when folded: some 30,000 in all. It never grows. A character without an entry
+folds to itself.
 """
 
 import re
@@ -11,10 +11,10 @@ from collections.abc import Iterable
 
 from web.characters import IGNORABLE
 
-# Code points beyond have no decomposition, case or mark; the gap is ideographs.
+# No other code points have a decomposition, a case or a mark; the gap is ideographs.
 _SCANNED = (*range(0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))
 _SCANNED += (*range(0x2F800, 0x2FA20), *range(0xE0000, 0xE1000))
-# Usual letters are found without the detour of an exception for each.
+# Characters below it are always listed: a lookup that fails raises an exception, which is slow.
 _ALWAYS_LISTED = 0x3100
 
 _ACCENTS = (
@@ -26,15 +26,15 @@ _ACCENTS = (
 _DROPPED = re.compile(f"[{_ACCENTS}{IGNORABLE}]")
 
 # What Unicode does not decompose: strokes, the missing dot of the Turkish i (whose
-# capital is I), and the apostrophes and hyphens that keyboards and editors put in
-# the place of the plain ones.
+# capital is I), and the apostrophes and hyphens that keyboards and editors use instead
+# of the plain ones.
 _ALIKE = str.maketrans(
     "øłđħŧƀǥɨı" + "\u2018\u2019\u201a\u201b\u02bb\u02bc\u02bd\u055a\ua78b\ua78c" + "\u2010\u2011",
     "oldhtbgii" + "'" * 10 + "--",
 )
 
-# Compatibility decomposition takes ㅋ for the beginning of a syllable, and NFC then
-# melts it into the syllable before. They go back to the letters that stand alone.
+# Compatibility decomposition turns a standalone letter like ㅋ into the beginning of a
+# syllable, which NFC then merges into the syllable before. These are turned back.
 _CONJOINING = "\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb"
 _STANDALONE = {
     ord(unicodedata.normalize("NFKD", chr(code))): code
@@ -43,7 +43,7 @@ _STANDALONE = {
 
 
 def fold_character(character: str) -> str:
-    """A character without case, accents and width; empty for one that is skipped."""
+    """Return a character without case, accents and width; empty if it is skipped."""
     if character.isspace():
         return character
     conjoining = re.match(f"[{_CONJOINING}]", character)
@@ -57,8 +57,8 @@ def _fold_once(text: str) -> str:
     lower = unicodedata.normalize("NFKD", text).casefold()
     decomposed = unicodedata.normalize("NFKD", lower)
     if any(character.isspace() for character in decomposed):
-        # A spacing accent is a space and a mark, and some ligatures are whole
-        # sentences: these stand for themselves, or a part could contain a space.
+        # A spacing accent decomposes to a space and a mark, and some ligatures to whole
+        # sentences. They fold to themselves, or else a part could contain a space.
         canonical = unicodedata.normalize("NFD", text)
         return text if canonical == text else "".join(map(fold_character, canonical))
     bare = _DROPPED.sub("", decomposed).translate(_ALIKE)
@@ -66,7 +66,7 @@ def _fold_once(text: str) -> str:
 
 
 def _changes(character: str) -> bool:
-    """Whether a character may fold to something else; cheaper than folding it."""
+    """Return whether a character may fold to something else; cheaper than folding it."""
     return (
         unicodedata.decomposition(character) != ""
         or character.casefold() != character
@@ -80,9 +80,9 @@ def _is_non_starter(character: str) -> bool:
 
 
 def _is_joiner(character: str) -> bool:
-    """Whether a character may compose with the one before it, or folds to nothing.
+    """Return whether a character may compose with the one before it, or folds to nothing.
 
-    These are marks and Hangul's conjoining letters, as they stand or once folded.
+    These are marks and Hangul's conjoining letters, either unfolded or folded.
     """
     forms = unicodedata.normalize("NFD", character), FOLDED.get(ord(character), character)
     return unicodedata.category(character)[0] == "M" or any(
@@ -92,7 +92,7 @@ def _is_joiner(character: str) -> bool:
 
 
 def _class_of(characters: Iterable[str]) -> str:
-    """Characters in order as the inside of a regular expression's class."""
+    """Return the inside of a regular expression's class for characters in ascending order."""
     ranges: list[list[str]] = []
     for character in characters:
         if ranges and ord(character) == ord(ranges[-1][1]) + 1:
@@ -106,7 +106,7 @@ _CHARACTERS = [chr(code) for code in _SCANNED]
 _INTERESTING = [c for c in _CHARACTERS if ord(c) < _ALWAYS_LISTED or _changes(c)]
 
 FOLDED: dict[int, str] = {ord(c): fold_character(c) for c in _INTERESTING}
-# Characters that fold to none or to several.
+# Characters that fold to no character or to several.
 RESIZED = _class_of(c for c in _INTERESTING if len(FOLDED[ord(c)]) != 1)
 MARKS = _class_of(c for c in _CHARACTERS if unicodedata.category(c)[0] == "M")
 NON_STARTERS = _class_of(filter(_is_non_starter, _CHARACTERS))

@@ -1,23 +1,22 @@
 """What counts as the same text, and what counts as a word: one meaning for every backend.
 
-Each character is folded by itself: its case, accents and width go. A letter is
-compared without its accents in the scripts where readers leave them out (Latin,
-Greek, Cyrillic, ё and й included; Arabic and Hebrew points); marks that make
-another letter stay (kana voicing, the vowel signs of Indic scripts, Thai
-tones). Characters that do not show are skipped. Korean letters that stand alone
-stay alone.
+Each character is folded on its own: case, accents and width are removed. Accents
+are removed in the scripts where readers leave them out (Latin, Greek and
+Cyrillic, ё and й included; Arabic and Hebrew points). Marks that make another
+letter are kept (kana voicing, the vowel signs of Indic scripts, Thai tones).
+Invisible characters are skipped. Standalone Korean letters stay standalone.
 
-A text is read in two ways. `spell` folds letter by letter, so the spelling of
-any substring is a substring of the spelling: a body that contains a part
-verbatim is always found by it. `fold` also composes letters with the marks that
-stayed, so that か with a separate voicing mark equals が and loose Hangul
-letters equal their syllable. The two differ for few texts; those are stored, and
-looked for, both ways.
+A text has two readings. `spell` folds letter by letter, so the spelling of any
+substring is a substring of the spelling: a body that contains a part verbatim is
+always found by it. `fold` also composes letters with the marks that were kept,
+so that か with a separate voicing mark equals が, and conjoining Hangul letters
+equal their syllable. The two differ for few texts; those are stored, and
+searched for, in both readings.
 
-`mark` writes a space on every edge of a word, a word being a run of letters,
-digits and marks. Runs that white space divides are joined by line feeds. So
-one text answers three questions by plain substrings: a part occurs "inside",
-at a word's "start", or as a "whole" word. No escaping is needed: a folded
+`mark` writes a space at each edge of a word, a word being a run of letters,
+digits and marks. Runs separated by white space are joined by line feeds. So
+plain substring matches in one text answer three questions: whether a part occurs
+"inside", at a word's "start", or as a "whole" word. No escaping is needed: a folded
 run contains no white space of its own.
 """
 
@@ -27,20 +26,20 @@ from dataclasses import dataclass
 
 from crud_service.search.text.character_table import FOLDED, JOINERS, MARKS, NON_STARTERS
 
-# Raise it with every change to what `mark` returns, a newer Unicode included:
+# Raise it with every change to what `mark` returns, including a newer Unicode version:
 # stored texts are then folded again in the background (see `refold`).
 TEXT_FORMAT = 2
 
 EDGE = " "
 RUN_SEPARATOR = "\n"
 
-# Normalising a run of marks takes time that grows with its square, so a longer
-# one is normalised in pieces (UAX #15, Stream-Safe Text Format).
+# Normalising a run of marks takes quadratic time, so a longer run is normalised
+# in pieces (UAX #15, Stream-Safe Text Format).
 MAX_MARKS = 30
 _LONG_RUN = re.compile(f"[{NON_STARTERS}]{{{MAX_MARKS + 1}}}")
 _PIECE = re.compile(f"[^{NON_STARTERS}]*+[{NON_STARTERS}]{{0,{MAX_MARKS}}}+")
 
-# A character with what may compose with it; folding one is folding it in its text.
+# A character with what may compose with it: it folds the same alone and within a text.
 CLUSTER = re.compile(rf"[^\s{JOINERS}][{JOINERS}]++|[{JOINERS}]++")
 
 _WORD = re.compile(rf"(?:[^\W_]+|[{MARKS}]+)+")
@@ -58,7 +57,7 @@ def fold(text: str) -> str:
 
 
 def read(text: str) -> tuple[str, str]:
-    """`fold` and `spell` of a text, for less than the price of both."""
+    """Return `fold(text)` and `spell(text)`, at a lower cost than calling both."""
     spelled = spell(text)
     if text.isascii():
         return spelled, spelled
@@ -67,7 +66,7 @@ def read(text: str) -> tuple[str, str]:
 
 
 def compose(text: str) -> str:
-    """Normalise to NFC in linear time; beyond 30 marks in a row, piece by piece."""
+    """Normalise to NFC in linear time: runs of more than MAX_MARKS marks piece by piece."""
     if not _LONG_RUN.search(text):
         return unicodedata.normalize("NFC", text)
     return "".join(unicodedata.normalize("NFC", piece) for piece in _PIECE.findall(text))
@@ -76,7 +75,7 @@ def compose(text: str) -> str:
 def mark(text: str) -> str:
     """Fold a text, separate its runs and mark the edges of its words.
 
-    Runs whose spelling differs from their folded form are there in both forms.
+    Runs whose spelling differs from their folded form are included in both forms.
     """
     folded, spelled = read(text)
     runs = folded.split()
@@ -111,7 +110,7 @@ class Part:
 
     @property
     def readings(self) -> "tuple[Part, ...]":
-        """The forms of which one has to match."""
+        """The readings of the part, of which one has to match."""
         return (self,) if self.spelled is None else (self, self.spelled)
 
     @property
@@ -121,10 +120,10 @@ class Part:
 
 
 def split_parts(keyword: str) -> tuple[Part, ...]:
-    """The different parts of a keyword, in their order.
+    """Return the distinct parts of a keyword, in their order.
 
-    A part of which folding leaves nothing (accents alone) asks for nothing and
-    is left out; a keyword without parts matches every message.
+    A part that folds to nothing (only accents) requires nothing and is left out;
+    a keyword without parts matches every message.
     """
     readings = dict.fromkeys(read(run) for run in keyword.split())
     return tuple(_part(folded, spelled) for folded, spelled in readings if folded)

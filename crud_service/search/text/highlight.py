@@ -1,12 +1,12 @@
-"""Shows where a message matches: its body in HTML, every occurrence in `<em>`.
+"""Highlights where a message matches: its body as HTML, with every occurrence in `<em>`.
 
-Occurrences are looked for in the folded body, whose offsets are those of the
-body but for the few characters that fold to none or to several. Spans are
-widened to whole characters as a reader sees them (extended grapheme clusters,
-UAX #29), and never overlap.
+Occurrences are searched for in the folded body, whose offsets equal those of the
+body except after the few characters that fold to none or to several. Spans are
+widened to whole user-perceived characters (extended grapheme clusters, UAX #29),
+and never overlap.
 
-A `Budget` bounds what one request may cost. A body that is beyond it is
-escaped and has no `<em>`.
+A `Budget` limits the cost of one request. A body that exceeds it is escaped and has
+no `<em>`.
 """
 
 import html
@@ -26,8 +26,8 @@ Span = tuple[int, int]
 MAX_BYTES = 4_000_000
 MAX_SPANS = 50_000
 MAX_SECONDS = 0.5
-# Occurrences of one part may overlap, and parts may contain one another, so more are
-# found in one body than are shown in it; this many take some 20 ms.
+# Occurrences of one part may overlap, and parts may contain one another, so a body can have
+# more occurrences than highlights; this many take some 20 ms.
 MAX_SPANS_OF_A_BODY = 20_000
 
 _RESIZED = re.compile(f"[{RESIZED}]")
@@ -35,25 +35,25 @@ _CLUSTER_OR_RESIZED = re.compile(f"{CLUSTER.pattern}|[{RESIZED}]")
 
 
 class BudgetExceeded(Exception):
-    """A body has more occurrences than may be looked at."""
+    """A body has more occurrences than the budget allows."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """What is left for the highlights of one request."""
+    """What one request may still spend on highlights: bytes, occurrences and time."""
 
     size: int = MAX_BYTES
     spans: int = MAX_SPANS
     deadline: float = field(default_factory=lambda: time.monotonic() + MAX_SECONDS)
 
     def allows(self, body: str) -> bool:
-        """Whether a body may be looked at; takes its size off."""
+        """Subtract the size of a body, and return whether the body may be highlighted."""
         self.size -= len(body) if body.isascii() else len(body.encode())
         return self.size >= 0 and self.spans > 0 and time.monotonic() < self.deadline
 
 
 def highlight(body: str, parts: Sequence[Part], budget: Budget) -> str:
-    """The body, escaped, with each occurrence of each part marked as far as the budget goes."""
+    """Return the body, escaped, with each occurrence of each part in `<em>` if in budget."""
     if not budget.allows(body):
         return html.escape(body)
     try:
@@ -66,7 +66,7 @@ def highlight(body: str, parts: Sequence[Part], budget: Budget) -> str:
 
 
 def emphasise(body: str, spans: Iterable[Span]) -> str:
-    """The body, escaped, with spans in `<em>`; they are in order and do not overlap."""
+    """Return the body, escaped, with spans in `<em>`; they must be sorted and not overlap."""
     pieces, end = [], 0
     for low, high in spans:
         pieces += [html.escape(body[end:low]), "<em>", html.escape(body[low:high]), "</em>"]
@@ -75,11 +75,11 @@ def emphasise(body: str, spans: Iterable[Span]) -> str:
 
 
 def find_spans(body: str, parts: Sequence[Part], limit: int) -> list[Span]:
-    """Where in the body the parts occur, in order, overlaps merged, in whole characters.
+    """Return where in the body the parts occur: sorted, merged, widened to whole characters.
 
     Raises BudgetExceeded for more than `limit` occurrences.
     """
-    wanted = list(dict.fromkeys(one.folded for part in parts for one in part.readings))
+    wanted = list(dict.fromkeys(form.folded for part in parts for form in part.readings))
     spans: set[Span] = set()
     for text, find_origins in readings(body):
         found = list(occurrences(text, wanted, limit - len(spans)))
@@ -90,7 +90,7 @@ def find_spans(body: str, parts: Sequence[Part], limit: int) -> list[Span]:
 
 
 def readings(body: str) -> Iterator[tuple[str, Callable[[], list[tuple[int, Span]]]]]:
-    """Both readings of a body if they differ, and where the characters of each come from."""
+    """Yield the readings of a body (two if they differ), each with a function for its breaks."""
     folded, spelled = read(body)
     yield spelled, lambda: [] if body.isascii() else breaks(body, _RESIZED, spell)
     if folded != spelled:
@@ -98,24 +98,24 @@ def readings(body: str) -> Iterator[tuple[str, Callable[[], list[tuple[int, Span
 
 
 def occurrences(text: str, wanted: Iterable[str], limit: int) -> Iterator[Span]:
-    """Where the wanted strings occur in a text, those included that overlap."""
-    for each in wanted:
-        position = text.find(each)
+    """Yield where the wanted strings occur in a text, including overlapping occurrences."""
+    for string in wanted:
+        position = text.find(string)
         while position >= 0:
             limit -= 1
             if limit < 0:
                 raise BudgetExceeded
-            yield position, position + len(each)
-            position = text.find(each, position + 1)
+            yield position, position + len(string)
+            position = text.find(string, position + 1)
 
 
 def breaks(
     body: str, token: re.Pattern[str], folding: Callable[[str], str]
 ) -> list[tuple[int, Span]]:
-    """Where offsets of the folded body stop being those of the body plus a constant.
+    """Return where the difference between offsets of the folded body and of the body changes.
 
-    Each item is an offset of the folded body and the span that what stands
-    there comes from; behind it, characters correspond one to one again.
+    Each item is an offset in the folded body, and the span of the body from which the
+    text at that offset comes; after it, characters correspond one to one again.
     """
     found: list[tuple[int, Span]] = []
     shift = 0
@@ -129,7 +129,7 @@ def breaks(
 
 
 def origins(found: list[tuple[int, Span]], spans: Iterable[Span]) -> set[Span]:
-    """Spans of a folded body as spans of the body."""
+    """Map spans of a folded body to spans of the body."""
     if not found:
         return set(spans)
     offsets = [offset for offset, _span in found]
@@ -145,7 +145,7 @@ def origins(found: list[tuple[int, Span]], spans: Iterable[Span]) -> set[Span]:
 
 
 def widen(body: str, spans: Sequence[Span]) -> list[Span]:
-    """Spans whose ends are moved out to those of grapheme clusters."""
+    """Extend spans to the boundaries of grapheme clusters."""
     edges = [0]
     for cluster in iter_graphemes(body):
         edges.append(edges[-1] + len(cluster))
@@ -157,7 +157,7 @@ def widen(body: str, spans: Sequence[Span]) -> list[Span]:
 
 
 def merge(spans: Sequence[Span]) -> list[Span]:
-    """Sorted spans, those that overlap (and not those that only touch) made one."""
+    """Merge sorted spans that overlap; those that only touch stay separate."""
     merged: list[Span] = []
     for low, high in spans:
         if merged and low < merged[-1][1]:

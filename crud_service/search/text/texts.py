@@ -1,4 +1,4 @@
-"""Rows of `search_texts`: what both backends make their terms of."""
+"""Rows of `search_texts`, from which both backends derive their terms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A message's folded and marked text, and of which version of the message it is."""
+    """The folded and marked text of one version of a message."""
 
     chat_id: int
     number: int
@@ -16,5 +16,5 @@ class Text:
 
 
 def columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
-    """Rows turned into columns, as `unnest` takes them."""
+    """Transpose rows into columns, as `unnest` takes them; `width` columns if there are none."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
