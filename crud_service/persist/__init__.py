@@ -1,1 +1,1 @@
-"""From the stream `accepted` to PostgreSQL."""
+"""Moves accepted entries from the stream `accepted` to PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Reading the stream `accepted`, and removing from it what is stored."""
+"""Reads the stream `accepted` in batches, and checks its entries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ from contract.entries import BadEntryError, Entry, decode
 from contract.keys import ACCEPTED
 from contract.paths import MAX_NUMBER
 
-# A batch ends at this many entries or bytes. It is read in pages, as Redis cannot
-# bound a reply by its size: a page of the longest bodies is 8 MiB, so that a batch
-# never holds more than 16.
+# A batch ends at this many entries or bytes. It is read in pages, because Redis cannot
+# limit a reply by its size: a page of maximum-size bodies is 8 MiB, so a batch never
+# holds more than 16 MiB.
 MAX_ENTRIES = 4000
 MAX_BYTES = 8 * 1024 * 1024
 PAGE = 128
 
 RawFields = Mapping[bytes, bytes]
-# redis-py's types allow for every protocol and decoding at once; ours are these.
+# redis-py's types cover every protocol and decoding; these are the ones that we use.
 Page = list[tuple[bytes, RawFields]]
 
 
@@ -48,7 +48,7 @@ class Batch:
         return len(self) >= self.limit or self.size >= MAX_BYTES
 
     def add(self, entry_id: bytes, fields: RawFields) -> None:
-        """Take an entry in, on the side of those that can be stored or of the others."""
+        """Add an entry, to `entries` if it can be stored and to `bad` if not."""
         self.last_id = entry_id.decode()
         self.size += sum(map(len, fields.values()))
         try:
@@ -58,26 +58,26 @@ class Batch:
 
 
 class BatchLimit:
-    """How many entries to store at once: fewer after a batch that ran out of time.
+    """How many entries to store at once: fewer after a batch that timed out.
 
-    Otherwise a batch that takes longer than PostgreSQL allows a transaction would be
-    rolled back and read again without end.
+    Otherwise a batch that takes longer than PostgreSQL's timeouts would be rolled back
+    and read again without end.
     """
 
     def __init__(self) -> None:
         self.entries = MAX_ENTRIES
 
     def ran_out_of_time(self, entries: int) -> None:
-        """Try a quarter of what was too much, down to one entry."""
+        """Reduce the limit to a quarter of the entries that timed out, but at least one."""
         self.entries = max(1, entries // 4)
 
     def stored(self) -> None:
-        """Come back to the full size, in small steps: each one too many costs a time-out."""
+        """Raise the limit again, in small steps: each step too far costs a timeout."""
         self.entries = min(MAX_ENTRIES, self.entries + max(1, self.entries // 8))
 
 
 def read_batch(redis: Redis, limit: int = MAX_ENTRIES) -> Batch:
-    """Read the oldest entries, as many as make a good transaction; they stay in the stream."""
+    """Read the oldest entries, at most one batch; they stay in the stream."""
     batch = Batch(limit)
     start = "-"
     while not batch.is_full:
@@ -92,7 +92,7 @@ def read_batch(redis: Redis, limit: int = MAX_ENTRIES) -> Batch:
 
 
 def check_storable(entry: Entry) -> Entry:
-    """The entry, if its values fit the columns; raises BadEntryError."""
+    """Return the entry if its values fit the columns, else raise BadEntryError."""
     if not 1 <= entry.number <= MAX_NUMBER:
         raise BadEntryError(f"number {entry.number} is out of range")
     if entry.chat_number is not None and not 1 <= entry.chat_number <= MAX_NUMBER:
@@ -103,11 +103,11 @@ def check_storable(entry: Entry) -> Entry:
 
 
 def after(entry_id: str) -> str:
-    """The lowest id that is higher than an entry's."""
+    """Return the lowest id that is higher than an entry's."""
     milliseconds, _, counter = entry_id.partition("-")
     return f"{milliseconds}-{int(counter) + 1}"
 
 
 def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
-    """Whether the stream, empty a moment ago, gets an entry within this time."""
+    """Wait until the stream has an entry; return False on timeout."""
     return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))

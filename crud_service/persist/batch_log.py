@@ -1,4 +1,4 @@
-"""What the worker's log says of a batch: one line, by which a request id can be followed."""
+"""Logs one line per stored batch, with its request ids, so that a request can be traced."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
-    """One line for the batch, and one for every conflict in it."""
+    """Log one line for the batch, and one for every conflict in it."""
     logger.info(
         "batch stored",
         extra={
@@ -38,7 +38,7 @@ def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
 
 
 def oldest_age_ms(batch: Batch) -> int:
-    """How long ago the oldest entry of the batch was answered."""
+    """Return how many milliseconds ago the oldest entry of the batch was accepted."""
     if not batch.entries:
         return 0
     return max(0, round(time.time() * 1000) - created_ms(batch.entries[0]))

@@ -19,27 +19,27 @@ from crud_service.persist.worker_metrics import count_outage, remove_and_count
 
 logger = logging.getLogger(__name__)
 
-# How long to wait for an entry before looking whether to go on.
+# How long to wait for an entry before checking whether to go on.
 BLOCK_MS = 1000
-# A small batch is followed by a pause, in which the next one grows: a batch of
-# one costs nearly what a batch of fifty does.
+# A small batch is followed by a pause, during which the next one grows (group commit):
+# a batch of one costs nearly as much as a batch of fifty.
 SMALL_BATCH = 200
 PAUSE_SECONDS = 0.01
 
-# Outlives the tasks: what ran out of time is tried in smaller batches by the next one.
+# Outlives the tasks: after a timeout, the next task tries smaller batches.
 _limit = BatchLimit()
 
 
 def drain_accepted(redis: Redis) -> None:
-    """Store what was accepted until nothing is left, unless another worker is at it."""
+    """Store the backlog and return, or return at once if another worker has the lease."""
     persist_accepted(redis, Lease(redis, PERSISTING), stay=False)
 
 
 def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
-    """Store what is accepted for as long as the lease is ours and the worker runs.
+    """Store accepted entries for as long as we hold the lease and the worker runs.
 
-    An outage is not waited out: the entries stay in the stream, another worker may
-    reach the store, and the sweep sends the next task within a second.
+    Returns in an outage instead of waiting: the entries stay in the stream, another worker
+    may reach the store, and the sweep sends the next task within a second.
     """
 
     def work() -> None:
@@ -56,7 +56,7 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
 
 
 def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
-    """Store batch after batch, then wait for more, or leave when there is none."""
+    """Store batch after batch; then wait for more, or without `stay` return."""
     while may_go_on(lease):
         batch = read_batch(redis, _limit.entries)
         if batch:
@@ -71,12 +71,12 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
 
 
 def may_go_on(lease: Lease) -> bool:
-    """Whether to stay: nobody asks us to stop, and nobody else has the lease."""
+    """Return whether to continue: there is no request to stop, and we hold the lease."""
     return not is_asked_to_stop() and lease.hold()
 
 
 def persist_batch(redis: Redis, batch: Batch) -> Stored:
-    """Store a batch and take it out of the stream, in this order."""
+    """Store a batch, then remove it from the stream, in this order."""
     started = time.perf_counter()
     try:
         stored = store_on_live_connection(batch)
@@ -91,7 +91,7 @@ def persist_batch(redis: Redis, batch: Batch) -> Stored:
 
 
 def store_on_live_connection(batch: Batch) -> Stored:
-    """Store a batch, once more when the connection turns out to have died while it was idle."""
+    """Store a batch; retry once on a new connection if the old one turns out to be closed."""
     connection = open_connection()
     try:
         return store_batch(connection, batch)
@@ -103,19 +103,19 @@ def store_on_live_connection(batch: Batch) -> Stored:
 
 
 def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
-    """Store what can be stored of a batch, and set the rest aside."""
+    """Store the valid entries of a batch, and set the others aside."""
     if batch.bad:
         set_aside(connection, batch.bad)
     return store_what_can_be(connection, batch.entries)
 
 
 def open_connection() -> psycopg.Connection:
-    """Django's connection to PostgreSQL, as psycopg has it."""
+    """Return the psycopg connection under Django's, opened if necessary."""
     db.connection.ensure_connection()
     connection: psycopg.Connection = db.connection.connection
     return connection
 
 
 def describe(error: Exception) -> str:
-    """An error in one line, without the details that quote rows."""
+    """Describe an error in one line, without the details that quote rows."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-"""Finds the entries that PostgreSQL refuses, without letting them hold up the others."""
+"""Finds the entries that PostgreSQL refuses (poison messages), so that they do not block others."""
 
 import logging
 from collections.abc import Sequence
@@ -13,22 +13,25 @@ logger = logging.getLogger(__name__)
 
 TRIES = 3
 
-# Classes of SQLSTATE that speak about the data: data exception, integrity
+# Classes of SQLSTATE that are about the data: data exception, integrity
 # constraint violation, program limit exceeded, raised by a trigger. Every other
-# error (no connection, no disk, read only, deadlock, a table that is not there
-# yet) says that PostgreSQL cannot store now, and is waited out.
+# error (no connection, no disk, read only, deadlock, a table that does not exist
+# yet) means that PostgreSQL cannot store anything now, and is retried later.
 _ABOUT_THE_DATA = ("22", "23", "54", "P0")
 
 
 def is_refusal(error: psycopg.Error) -> bool:
-    """Whether an error is the entry's fault, so that trying again would not help."""
+    """Return whether an error is caused by the entry, so that a retry would not help."""
     if error.sqlstate is None:  # raised by psycopg itself, before anything was sent
         return isinstance(error, psycopg.DataError)
     return error.sqlstate.startswith(_ABOUT_THE_DATA)
 
 
 def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
-    """Store a batch, set aside what is refused; raises only when PostgreSQL is away."""
+    """Store a batch, and set aside the refused entries.
+
+    Raises psycopg.Error only for errors that are not refusals, such as an outage.
+    """
     try:
         stored = store(connection, entries)
     except psycopg.Error as error:
@@ -43,7 +46,7 @@ def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) 
 def store_in_halves(
     connection: psycopg.Connection, entries: Sequence[Entry], error: psycopg.Error
 ) -> Stored:
-    """Close in on what is refused; the entries keep their order."""
+    """Bisect a refused batch to find the refused entries; the entries keep their order."""
     if len(entries) == 1:
         return store_alone(connection, entries[0], error)
     logger.warning("batch refused", extra={"entries": len(entries), "reason": reason(error)})
@@ -54,7 +57,7 @@ def store_in_halves(
 
 
 def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Error) -> Stored:
-    """Give a refused entry a few more tries, then set it aside."""
+    """Retry a refused entry up to TRIES - 1 times, then set it aside."""
     for _ in range(TRIES - 1):
         try:
             return store(connection, [entry])
@@ -67,6 +70,6 @@ def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Err
 
 
 def reason(error: psycopg.Error) -> str:
-    """What PostgreSQL has against an entry; without the detail, which quotes the row."""
+    """Return why PostgreSQL refuses an entry, without the detail, which quotes the row."""
     message = error.diag.message_primary or str(error)
     return f"{error.sqlstate or type(error).__name__}: {message}"

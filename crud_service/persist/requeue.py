@@ -1,7 +1,7 @@
-"""Puts set-aside entries back, once what stood against them is gone.
+"""Stores set-aside entries once their obstacle has been removed.
 
-Straight through `persist.store` and not through the stream: the stream would
-give them new ids, and with them another `created_at`.
+They go directly to `persist.store` instead of through the stream, which would give
+them new ids, and therefore another `created_at`.
 """
 
 import json
@@ -19,7 +19,7 @@ from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
 from crud_service.persist.store import Stored, store
 from crud_service.search.index.doorbell import wake_indexer
 
-# A row that somebody else puts back at this moment is left to them.
+# Skips a row that another process is requeuing at this moment.
 _CLAIM = """
 SELECT entry_id, payload::text FROM set_aside_entries WHERE id = %s FOR UPDATE SKIP LOCKED
 """
@@ -29,14 +29,14 @@ _GIVE_REASON = "UPDATE set_aside_entries SET reason = %s WHERE id = %s"
 
 @dataclass(slots=True)
 class Requeued:
-    """What became of the entries that were put back."""
+    """The outcome of a requeue."""
 
     stored: Stored = field(default_factory=Stored)
     # entry id → why it stays set aside
     left: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """The outcome in one line, for operators."""
+        """Describe the outcome in one line, for operators."""
         done = self.stored
         return (
             f"{done.messages} messages and {done.chats} chats stored, "
@@ -46,7 +46,7 @@ class Requeued:
 
 
 def requeue(ids: Sequence[int] | None = None) -> Requeued:
-    """Store set-aside entries, all or those of these rows, oldest first."""
+    """Store set-aside entries, oldest first: those with these row ids, or all."""
     requeued = Requeued()
     db.connection.ensure_connection()
     for row_id in in_stream_order(ids):
@@ -57,7 +57,7 @@ def requeue(ids: Sequence[int] | None = None) -> Requeued:
 
 
 def in_stream_order(ids: Sequence[int] | None) -> list[int]:
-    """Rows in the order in which their entries were accepted: a chat before its messages."""
+    """Return row ids in the order of acceptance of their entries: a chat before its messages."""
     rows = SetAsideEntry.objects.values_list("entry_id", "id")
     if ids is not None:
         rows = rows.filter(id__in=ids)
@@ -65,12 +65,12 @@ def in_stream_order(ids: Sequence[int] | None) -> list[int]:
 
 
 def accepted_order(entry_id: str) -> tuple[int, ...]:
-    """The key by which stream ids sort."""
+    """Return the sort key of a stream id."""
     return tuple(int(part) for part in entry_id.split("-"))
 
 
 def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued) -> None:
-    """Store one entry and forget its row, in one transaction, or say anew why not."""
+    """Store one entry and delete its row, or update the row's reason, in one transaction."""
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         row = cursor.execute(_CLAIM, (row_id,)).fetchone()
         if row is None:
@@ -87,7 +87,7 @@ def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued)
 def try_to_store(
     connection: psycopg.Connection, entry_id: str, payload: dict[str, str], stored: Stored
 ) -> str | None:
-    """Store an entry; what stands against it, or None when it is stored."""
+    """Store an entry; return None if it is stored, else the obstacle."""
     try:
         outcome = store(connection, [check_storable(from_payload(entry_id, payload))])
     except BadEntryError as error:

@@ -1,4 +1,4 @@
-"""Entries that can never be stored: kept in a table, with the reason, out of the way."""
+"""Keeps entries that cannot be stored in a table, with the reason: a dead-letter table."""
 
 import base64
 import logging
@@ -25,7 +25,7 @@ ON CONFLICT (entry_id) DO NOTHING
 
 
 def set_aside(connection: psycopg.Connection, bad: Sequence[BadEntry]) -> None:
-    """Keep entries with their reasons; one that is there already is left as it is."""
+    """Insert entries with their reasons; one that is already in the table stays as it is."""
     rows = [set_aside_row(entry) for entry in bad]
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         cursor.executemany(_INSERT, rows)
@@ -41,13 +41,13 @@ def set_aside(connection: psycopg.Connection, bad: Sequence[BadEntry]) -> None:
 
 
 def as_bad(entry: Entry, reason: str) -> BadEntry:
-    """A readable entry that PostgreSQL does not take, as the stream had it."""
+    """Turn a readable entry that PostgreSQL refuses back into the fields that the stream had."""
     fields = {name.encode(): value.encode() for name, value in encode(entry).items()}
     return BadEntry(entry.entry_id, fields, reason)
 
 
 def set_aside_row(bad: BadEntry) -> dict[str, object]:
-    """A row of the table: what the entry tells, as far as it can be read."""
+    """Return the row for an entry, with those values of it that are readable."""
     token = to_text(bad.fields.get(b"access_token", b""))
     return {
         "entry_id": bad.entry_id,
@@ -60,18 +60,18 @@ def set_aside_row(bad: BadEntry) -> dict[str, object]:
 
 
 def to_payload(fields: Mapping[bytes, bytes]) -> dict[str, str]:
-    """An entry's fields as JSON; what is not text that PostgreSQL holds becomes base64."""
+    """Return an entry's fields as JSON; base64 for values that are no valid PostgreSQL text."""
     return {to_text(name): to_text(value) for name, value in fields.items()}
 
 
 def from_payload(entry_id: str, payload: Mapping[str, str]) -> Entry:
-    """The entry of a payload; raises BadEntryError while it is still unreadable."""
+    """Return the entry of a payload; raise BadEntryError if it is unreadable."""
     fields = {name.encode(): to_bytes(payload[name]) for name in FIELDS if name in payload}
     return decode(entry_id.encode(), fields)
 
 
 def to_text(value: bytes) -> str:
-    """Bytes as a string that `to_bytes` turns back."""
+    """Encode bytes as a string that `to_bytes` decodes."""
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -82,14 +82,14 @@ def to_text(value: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes that `to_text` made a string of."""
+    """Return the bytes that `to_text` encoded."""
     if text.startswith(BASE64):
         return base64.b64decode(text[len(BASE64) :])
     return text.encode()
 
 
 def to_number(value: bytes) -> int | None:
-    """A number that the column can hold, else None."""
+    """Parse a number; return None if it is invalid or does not fit the column."""
     try:
         number = int(value)
     except ValueError:

@@ -1,7 +1,7 @@
 """Stores a batch of accepted entries: rows and counts in one transaction.
 
-Idempotent: what is stored already is recognised and left alone, so a batch may
-be stored again after a crash, and by two persisters at once.
+Idempotent: entries that are already stored are recognised and skipped, so a batch may
+be stored again after a crash, or by two concurrent persisters.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ ChatKey = tuple[str, int]
 
 @dataclass(slots=True)
 class Stored:
-    """What became of a batch."""
+    """The outcome of a batch: counts of rows and replays, and the entries not stored."""
 
     messages: int = 0
     chats: int = 0
@@ -28,11 +28,11 @@ class Stored:
 
     @property
     def set_aside(self) -> int:
-        """How many entries will never become rows."""
+        """The number of entries that were set aside instead of stored."""
         return len(self.unknown) + len(self.refused)
 
     def add(self, other: "Stored") -> None:
-        """Take in what became of another part of the same batch."""
+        """Add the outcome of another part of the batch."""
         self.messages += other.messages
         self.chats += other.chats
         self.replays += other.replays
@@ -43,14 +43,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Chats:
-    """The chats that a batch needs: ids of those there are, applications of those missing."""
+    """The chats that a batch needs: ids of the existing ones, application ids of the missing."""
 
     ids: dict[ChatKey, int]
     missing: dict[ChatKey, int]
 
 
 def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
-    """Store a batch in one transaction; raises what PostgreSQL raises, with nothing stored."""
+    """Store a batch in one transaction; on psycopg.Error nothing of it is stored."""
     stored = Stored()
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         ids = store_chats(cursor, entries, stored)
@@ -67,25 +67,25 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
 
 
 def chat_key(entry: Entry) -> ChatKey:
-    """The chat that an entry creates, or that it puts a message into."""
+    """Return the key of the chat that an entry creates or adds a message to."""
     number = entry.chat_number
     return entry.access_token, entry.number if number is None else number
 
 
 def created_ms(entry: Entry) -> int:
-    """When an entry was accepted, in milliseconds since 1970."""
+    """Return when an entry was accepted, in milliseconds since 1970."""
     return int(entry.entry_id.partition("-")[0])
 
 
 def store_chats(
     cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored
 ) -> dict[ChatKey, int]:
-    """Insert the chats that are missing; the ids of all whose application exists.
+    """Insert the missing chats; return the ids of all chats whose application exists.
 
-    A message whose chat is missing brings it into being: its number was handed
-    out, so the chat was answered to somebody, whatever became of its own entry.
+    A message whose chat is missing creates that chat: the message got a number, so the
+    creation of the chat was confirmed to a client, whatever happened to its own entry.
     """
-    # The first entry that names a chat tells when it was created.
+    # A chat's time of creation is that of the first entry that names it.
     first: dict[ChatKey, Entry] = {}
     for entry in entries:
         first.setdefault(chat_key(entry), entry)
@@ -95,7 +95,7 @@ def store_chats(
         stored.chats = insert_chats(cursor, missing, first)
         ids.update(find_chats(cursor, list(missing)).ids)
     created = [entry for entry in entries if entry.is_chat and chat_key(entry) in ids]
-    if stored.chats == len(missing):  # no other persister made any of them
+    if stored.chats == len(missing):  # no other persister inserted any of them
         made = [entry for key in missing if (entry := first[key]).is_chat]
     else:
         made = []
@@ -110,13 +110,13 @@ def judge_chats(
     ids: dict[ChatKey, int],
     stored: Stored,
 ) -> None:
-    """Tell replays of creations of chats from those whose number is another chat's.
+    """Sort creations of chats into replays and conflicts (the number is another chat's).
 
-    `made` are the entries whose rows were inserted just now.
+    `made` are the creations whose rows were inserted just now: they are neither.
     """
     if len(created) == len(made):
         return
-    # Of two in the same millisecond only the first can be the row's own.
+    # Of two creations in the same millisecond, only the first can be the row's own.
     own = {chat_key(entry) for entry in made}
     new = set(map(id, made))
     again = [entry for entry in created if id(entry) not in new]
@@ -152,7 +152,7 @@ def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
 def insert_chats(
     cursor: psycopg.Cursor, missing: dict[ChatKey, int], first: dict[ChatKey, Entry]
 ) -> int:
-    """Insert chats and move their applications' counts; how many were inserted."""
+    """Insert chats and update their applications' counts; return how many were inserted."""
     parameters = {
         "applications": list(missing.values()),
         "numbers": [number for _, number in missing],
@@ -164,7 +164,7 @@ def insert_chats(
 def store_messages(
     cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
 ) -> None:
-    """Insert messages, move their chats' counts, find those whose number is taken."""
+    """Insert messages, update their chats' counts, and find conflicts and replays."""
     parameters = {
         "chats": [ids[chat_key(entry)] for entry in entries],
         "numbers": [entry.number for entry in entries],
@@ -181,7 +181,7 @@ def store_messages(
 
 
 def conflict_row(entry: Entry) -> dict[str, object]:
-    """A row of the table of conflicts."""
+    """Return the row of `conflicts` for an entry."""
     return {
         "entry_id": entry.entry_id,
         "access_token": entry.access_token,
@@ -193,6 +193,6 @@ def conflict_row(entry: Entry) -> dict[str, object]:
 
 
 def fetch_number(cursor: psycopg.Cursor, query: str, parameters: Mapping[str, object]) -> int:
-    """The one number that a query answers."""
+    """Run a query that returns one number."""
     row = cursor.execute(query, parameters).fetchone()
     return int(row[0]) if row else 0

@@ -1,12 +1,12 @@
 """The statements of `persist`; each takes a whole batch as arrays.
 
-Two persisters may overlap, since a frozen one may wake up after its lease has
-passed on. Both take locks in the same order (keys of chats, applications, keys
-of messages, chats; within each by key), so that neither can deadlock the other.
+Two persisters may overlap, because a frozen one may wake up after another has taken
+its lease. Both take locks in the same order (keys of chats, applications, keys
+of messages, chats; within each by key), so that they cannot deadlock.
 
-Arrays travel in PostgreSQL's binary format (the `b` of the placeholders), which
-psycopg packs four times as fast as text. Times travel as milliseconds and become
-timestamps here: exact, and cheap to send.
+Arrays are sent in PostgreSQL's binary format (the `b` of the placeholders), which
+psycopg encodes four times as fast as text. Times are sent as milliseconds and converted
+to timestamps here: exact, and cheap to send.
 """
 
 FIND_CHATS = """
@@ -64,9 +64,9 @@ WITH inserted AS (
 SELECT coalesce(sum(messages), 0)::bigint FROM moved
 """
 
-# Which entries of a batch have a number that is another message's. A row is the
-# entry's own when it was created in the same millisecond and says the same, or
-# was edited since. Needs a snapshot taken after the insert: hence its own statement.
+# The entries of a batch whose number belongs to another message. A row is the entry's
+# own if it was created in the same millisecond and has the same body, or was edited
+# since. Needs a snapshot taken after the insert: hence a separate statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
@@ -80,9 +80,9 @@ WHERE NOT (
 ORDER BY wanted.position
 """
 
-# Which creations of chats have a number that is another chat's. A row is the entry's
-# own when it was created in the same millisecond. It may also be older than the row,
-# when that was brought into being by a message, whose time it has then.
+# The creations of chats whose number belongs to another chat. A row is the entry's own if
+# it was created in the same millisecond. The entry may also be older than its row, if the
+# row was created for a message, whose time of creation it then has.
 FIND_CHAT_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(at)b::bigint[]) WITH ORDINALITY AS wanted (id, at, position)

@@ -1,8 +1,8 @@
 """The worker's metrics: counted in a Redis hash, served by crud_service's /metrics.
 
-The worker has children that come and go and no port of its own; a hash adds up
-over all of them and outlives them. Field names are the metrics' own, with the
-upper bound of a histogram's bucket behind a colon.
+The worker has short-lived children and no port of its own; a hash sums up all of them
+and outlives them. A field's name is the metric's name; for a bucket of a histogram,
+a colon and its upper bound follow.
 """
 
 from bisect import bisect_right
@@ -48,7 +48,7 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """A histogram as /metrics shows it: cumulated counts by upper bound."""
+    """A histogram as /metrics shows it: cumulative counts by upper bound."""
 
     name: str
     help: str
@@ -59,7 +59,7 @@ class Histogram:
 def remove_and_count(
     redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
 ) -> None:
-    """Take a stored batch out of the stream, wake the indexer and count, in one round trip."""
+    """Remove a stored batch from the stream, wake the indexer and count, in one round trip."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
     if stored.messages:
@@ -67,19 +67,20 @@ def remove_and_count(
     for name, amount in count(batch, stored, seconds, now_ms).items():
         pipeline.hincrbyfloat(WORKER_METRICS, name, amount)
     removed, *_others = pipeline.execute(raise_on_error=False)
-    # Out of memory, Redis refuses the others: that must not stop the trim that makes room.
+    # When out of memory, Redis refuses the other commands. That must not fail the trim, which
+    # frees memory.
     if isinstance(removed, Exception):
         raise removed
 
 
 def count_outage(redis: Redis) -> None:
-    """Count that a store is away, unless it is Redis itself."""
+    """Count that a store is unavailable, unless it is Redis itself."""
     with suppress(RedisError):
         redis.hincrby(WORKER_METRICS, "persist_outages", 1)
 
 
 def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[str, float]:
-    """By how much each field of the hash grows; those that stay are left out."""
+    """Return the increments of the hash's fields; unchanged fields are left out."""
     amounts: dict[str, float] = {
         "persist_batches": 1,
         "persist_messages": stored.messages,
@@ -98,7 +99,7 @@ def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[s
 def histogram_amounts(
     name: str, bounds: Sequence[float], ascending: Sequence[float]
 ) -> dict[str, float]:
-    """The fields of a histogram for values in ascending order: one per bucket, and the sum."""
+    """Return a histogram's increments for ascending values: one per bucket, and the sum."""
     amounts = {f"{name}:sum": round(sum(ascending), 6)}
     below = 0
     for bound in (*bounds, float("inf")):
@@ -109,12 +110,12 @@ def histogram_amounts(
 
 
 def label(bound: float) -> str:
-    """A bucket's upper bound in Prometheus's spelling."""
+    """Format a bucket's upper bound as Prometheus does."""
     return "+Inf" if bound == float("inf") else f"{bound:g}"
 
 
 def read_metrics(redis: Redis) -> Iterator[Counter | Histogram]:
-    """What the workers have counted so far, for crud_service's /metrics."""
+    """Yield what the workers have counted so far, for crud_service's /metrics."""
     raw: dict[bytes, bytes] = redis.hgetall(WORKER_METRICS)  # type: ignore[assignment]
     fields = {name.decode(): float(value) for name, value in raw.items()}
     for name, text in COUNTERS.items():
@@ -126,7 +127,7 @@ def read_metrics(redis: Redis) -> Iterator[Counter | Histogram]:
 def cumulate(
     fields: Mapping[str, float], name: str, bounds: Sequence[float]
 ) -> list[tuple[str, float]]:
-    """A histogram's buckets as Prometheus wants them, each with all below it."""
+    """Return a histogram's buckets with cumulative counts, as Prometheus expects them."""
     total = 0.0
     buckets = []
     for bound in (*bounds, float("inf")):
