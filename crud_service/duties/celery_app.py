@@ -1,6 +1,6 @@
-"""The Celery app: its queues, and how it holds on to a broker that comes and goes.
+"""The Celery app: its queues, and how it reconnects to the broker.
 
-Whoever sends a task imports it; what only a worker needs is added in `worker`.
+Every sender of tasks imports it; `worker` adds what only a worker needs.
 """
 
 import os
@@ -27,10 +27,10 @@ from contract.tasks import (
 
 
 class SteadyConnection(Connection):
-    """Tries to reach a broker that is away once a second.
+    """Retries an unavailable broker once a second.
 
-    Celery would pause for two seconds more each time, up to thirty, and that
-    long nothing would be stored although Redis is back.
+    Celery's back-off grows by two seconds each time, up to thirty: for that long
+    nothing would be stored although Redis is available again.
     """
 
     def ensure_connection(self, *args: Any, **options: Any) -> Any:
@@ -52,20 +52,20 @@ app.conf.update(
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
-    # Tasks are taken the moment they come; how long to ask for one at a time only costs.
+    # Tasks are received the moment they are sent, whatever the interval: a short one only costs.
     broker_transport_options={**BROKER_TRANSPORT_OPTIONS, "polling_interval": 2},
     broker_connection_timeout=3,
     broker_connection_retry_on_startup=True,
-    broker_connection_max_retries=None,  # for ever
-    # No limit: a wake-up that is taken and cannot be acknowledged, since Redis died, would
-    # count against one for good, and with it the loss of the connection goes unnoticed.
+    broker_connection_max_retries=None,  # without limit
+    # No limit: a wake-up that was received but cannot be acknowledged, because Redis died, would
+    # count against it permanently, and the loss of the connection would go unnoticed.
     worker_prefetch_multiplier=0,
-    # After a lost connection Celery would take fewer tasks until the running
+    # After a lost connection Celery would prefetch fewer tasks until the running
     # ones end; ours run for as long as there is work.
     worker_enable_prefetch_count_reduction=False,
-    # Concerns late acknowledgement only, which ours do without; unset, it warns.
+    # Only affects late acknowledgement, which we do not use; Celery warns if it is unset.
     worker_cancel_long_running_tasks_on_connection_loss=True,
-    # Nothing here asks workers questions: without it no idle chatter on the broker.
+    # We use no remote control, and disabling it avoids idle traffic on the broker.
     worker_enable_remote_control=False,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,

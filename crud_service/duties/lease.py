@@ -1,7 +1,7 @@
 """Leases in Redis: one worker at a time persists, one indexes; the others stand by.
 
-A lease spares work, it protects nothing: a holder that was frozen wakes up
-after its lease has passed on, so everything done under one is idempotent.
+A lease only avoids duplicate work, it is not a lock: a frozen holder may wake up after
+another worker has taken its lease, so everything done under a lease is idempotent.
 """
 
 import logging
@@ -23,9 +23,9 @@ _LUA = Path(__file__).with_name("lua")
 _TAKE = (_LUA / "take_lease.lua").read_text()
 _GIVE_BACK = (_LUA / "give_back_lease.lua").read_text()
 
-# Redis writes each renewal to disk: no more often than needed, and soon enough for a second try.
+# Redis writes each renewal to disk: no more often than needed, but with time for a retry.
 RENEWAL_SECONDS = 1.0
-# After a failure: the next attempt comes no sooner, no matter which process asks.
+# The minimum delay before the next attempt after a failure, by any process.
 PAUSE_MS = 1000
 
 
@@ -36,16 +36,16 @@ class Duty:
     task: str
     queue: str
     lease: str
-    # Says that a task is on its way.
+    # The key that exists while a task is on its way.
     flag: str
-    # Where work waits, and the command that tells how much.
+    # The key where work waits, and the command that returns its length.
     waiting: str
     length: str
 
 
-# The duties that a task of this process is at now.
+# The duties for which a task of this process is running.
 attended: set[Duty] = set()
-# When the work at a duty last looked whether to go on, in monotonic seconds.
+# When the work of a duty last checked whether to go on, in monotonic seconds.
 progress: dict[Duty, float] = {}
 
 
@@ -68,11 +68,11 @@ INDEXING = Duty(
 
 
 class Lease:
-    """The lease of a duty as one holder sees it.
+    """The lease of a duty, as one holder sees it.
 
-    `holder` names the worker; a worker that is started again under the same name
-    goes on with the lease of its dead predecessor. `redis` is used by the thread
-    that renews as well as by the caller: a client of its own, with a short timeout.
+    `holder` names the worker; a worker that is restarted under the same name
+    continues with the lease of its dead predecessor. `redis` is used both by the
+    renewing thread and by the caller: pass a dedicated client with a short timeout.
     """
 
     def __init__(
@@ -86,29 +86,29 @@ class Lease:
         self._give_back = redis.register_script(_GIVE_BACK)
 
     def take(self) -> bool:
-        """Take the lease, or renew it; False when another worker holds it."""
+        """Take the lease, or renew it; return False if another worker holds it."""
         asked_at = time.monotonic()
         ours = bool(self._take(keys=[self.duty.lease], args=[self.holder, self._ttl_ms]))
         self._ends_at = asked_at + self._ttl_ms / 1000 if ours else 0.0
         return ours
 
     def is_held(self) -> bool:
-        """Whether the lease is certainly ours still; costs no round trip.
+        """Return whether the lease is certainly still ours, without a round trip.
 
-        The clock runs on while a process is frozen, so that it knows at once.
+        The clock keeps running while a process is frozen, so the process knows at once.
         """
         return time.monotonic() < self._ends_at
 
     def hold(self) -> bool:
-        """Whether to go on: the lease is ours, or nobody took it since it ran out."""
+        """Return whether to go on: we hold the lease, or could take it again after it expired."""
         progress[self.duty] = time.monotonic()
         return self.is_held() or self.take()
 
     def give_back(self, pause_ms: int = 0) -> bool:
-        """Let another worker have the lease at once; whether something waits for one.
+        """Release the lease at once; return whether it was ours and work is waiting.
 
-        With a pause nobody is woken before it is over. Without Redis the lease
-        runs out by itself.
+        With a pause, no worker is woken before the pause is over. If Redis is unavailable,
+        the lease expires by itself.
         """
         self._ends_at = 0.0
         duty = self.duty
@@ -123,9 +123,9 @@ class Lease:
 
 
 def work_under(lease: Lease, work: Callable[[], None]) -> bool:
-    """Work while the lease is ours, unless another worker has it.
+    """Work under the lease, unless another worker has it.
 
-    Whether something waits that came too late for us and has woken nobody.
+    Returns whether work is waiting that came too late for this call and woke no worker.
     """
     attended.add(lease.duty)
     progress[lease.duty] = time.monotonic()
@@ -144,7 +144,7 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
 
 @contextmanager
 def renewed(lease: Lease) -> Iterator[None]:
-    """Renew a lease in a thread while the block runs, however long that takes."""
+    """Renew a lease in a thread for as long as the block runs."""
     over = threading.Event()
     thread = threading.Thread(target=renew, args=(lease, over), name="renew-lease", daemon=True)
     thread.start()
@@ -156,7 +156,7 @@ def renewed(lease: Lease) -> Iterator[None]:
 
 
 def renew(lease: Lease, over: threading.Event) -> None:
-    """Renew until the work is over; the work looks by itself whether the lease was lost."""
+    """Renew the lease until `over` is set; the work itself checks whether the lease was lost."""
     while not over.wait(RENEWAL_SECONDS):
         try:
             if not lease.take():

@@ -1,4 +1,4 @@
-"""The worker's own connection to Redis, beside the broker's."""
+"""The worker's own connections to Redis, separate from the broker's."""
 
 from functools import cache
 
@@ -8,27 +8,30 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
-# Longer than any blocking read; without a time-out a half-open link hangs a worker for good.
+# Longer than any blocking read; without a timeout a half-open connection hangs a worker forever.
 SOCKET_TIMEOUT_SECONDS = 5
 # A renewal that takes longer than this may be too late anyway.
 LEASE_TIMEOUT_SECONDS = 1
-# As Redis lists our connections; a worker's health is read from there.
+# The name under which Redis lists our connections; the health check reads that list.
 CLIENT_NAME = "worker"
 
 
 def sweep_name(queue: str) -> str:
-    """The name of the connection that is used every second by the child of a queue."""
+    """Return the name of the connection that the sweep of a queue's child uses."""
     return f"{CLIENT_NAME}-{queue}"
 
 
 def connect(
     socket_timeout: float = SOCKET_TIMEOUT_SECONDS, client_name: str = CLIENT_NAME
 ) -> Redis:
-    """A client for what may be sent twice: everything the worker does is idempotent."""
+    """Return a client that retries commands: everything the worker does is idempotent.
+
+    Timeouts are in seconds.
+    """
     return Redis.from_url(
         settings.REDIS_URL,
         client_name=client_name,
-        # Replies of RESP 2 are what redis-py parses fastest and names most stably.
+        # redis-py parses RESP 2 replies fastest, and their types are the most stable.
         protocol=2,
         socket_timeout=socket_timeout,
         socket_connect_timeout=min(3, socket_timeout),
@@ -40,11 +43,11 @@ def connect(
 
 @cache
 def worker_redis() -> Redis:
-    """This process's client; redis-py makes new connections in a forked child."""
+    """Return this process's client; redis-py opens new connections in a forked child."""
     return connect()
 
 
 @cache
 def lease_redis() -> Redis:
-    """The client that renews leases, whatever the others wait for."""
+    """Return the client for leases, which no blocking read of another client delays."""
     return connect(LEASE_TIMEOUT_SECONDS)
