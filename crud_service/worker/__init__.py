@@ -1,1 +1,1 @@
-"""Celery's process: a parent, a child for each queue, and the sweep."""
+"""The worker's processes: a parent, a Celery child for each queue, and the sweep."""

@@ -1,7 +1,7 @@
 """A child of the worker: a Celery worker for one queue, with one thread that runs its task.
 
-A thread, since the task runs for as long as the process: Celery's event loop beside
-it keeps the connection to the broker alive and takes signals.
+The task runs in a thread because it lasts as long as the process: meanwhile Celery's event
+loop keeps the connection to the broker alive and handles signals.
 """
 
 import ctypes
@@ -28,17 +28,17 @@ from web.log_output import drain_all
 
 app.steps["worker"].add(Sweep)
 
-# SIGTERM ends a child in time, even when a store does not answer.
+# After SIGTERM a child exits within this time, even if a store does not answer.
 SHUTDOWN_SECONDS = 8
-# Celery tells of every task's start and end; our own line on each batch says more.
+# These log every task's start and end; our own line for each batch says more.
 CHATTY = ("celery.worker.strategy", "celery.app.trace")
 _PR_SET_PDEATHSIG = 1
 
 
 def prepare() -> None:
-    """Import and configure what all children need; connects to nothing.
+    """Import and configure what all children need, without opening connections.
 
-    Ends the process where the environment does not allow it to start.
+    Exits with code 1 if the environment does not allow the worker to start.
     """
     if refuse_to_start("worker"):
         sys.exit(1)
@@ -49,7 +49,10 @@ def prepare() -> None:
 
 
 def run(queue: str, name: str, heartbeat: int) -> NoReturn:
-    """Be a child until told to stop; never returns."""
+    """Run as a child until asked to stop; never return.
+
+    `heartbeat` is the descriptor of the pipe to the parent.
+    """
     code = 0
     try:
         die_with_parent()
@@ -75,12 +78,12 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
         logging.getLogger(__name__).exception("a child failed")
     finally:
         drain_all()
-        os._exit(code)  # the rest of the stack is the parent's
+        os._exit(code)  # the callers up the stack belong to the parent
 
 
 @signals.setup_logging.connect
 def configure_logs(**_kwargs: Any) -> None:
-    """One line of JSON for everything that is said, warnings included."""
+    """Log everything as one line of JSON each, warnings included."""
     configure("worker", settings.LOG_LEVEL, DROPPED_LINES.note)
     logging.captureWarnings(True)
     for name in CHATTY:
@@ -94,19 +97,19 @@ def on_shutdown(**_kwargs: Any) -> None:
 
 
 def leave_in_time() -> None:
-    """End a shutdown that waits for a store: what is not stored is still in the stream."""
+    """Exit if a shutdown waits for a store too long: unstored entries are still in the stream."""
     time.sleep(SHUTDOWN_SECONDS)
     os._exit(0)
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this child when its parent is killed."""
+    """Have the kernel kill this child when its parent dies (on Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def harden_database() -> None:
-    """Time-outs on PostgreSQL, so that a half-open link or a lock cannot hold a worker for good."""
+    """Set timeouts for PostgreSQL: no half-open connection or lock may block a worker forever."""
     database: dict[str, Any] = settings.DATABASES["default"]
     options = database.setdefault("OPTIONS", {})
     options.pop("pool", None)
@@ -117,6 +120,6 @@ def harden_database() -> None:
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        # A frozen child in mid-transaction must not keep its locks.
+        # A child that freezes in a transaction must not keep its locks.
         options="-c statement_timeout=30s -c idle_in_transaction_session_timeout=10s -c jit=off",
     )

@@ -1,6 +1,6 @@
-"""Counts the log lines that the worker could not write, beside its other metrics in Redis.
+"""Counts the log lines that the worker could not write, with its other metrics in Redis.
 
-Whatever logs must not wait for Redis: a thread counts, and ends once nothing is left.
+Logging must not wait for Redis: a thread does the counting, and ends once nothing is left.
 """
 
 import os
@@ -17,19 +17,19 @@ FIELD = "worker_log_lines_dropped"
 
 
 class DroppedLines:
-    """Lines that were dropped and are not counted yet."""
+    """The number of dropped lines that are not counted in Redis yet."""
 
     def __init__(self) -> None:
         self.start_over()
 
     def start_over(self) -> None:
-        """Begin with nothing, as a forked child does: its parent counts its own."""
+        """Reset to zero, as a forked child does: the parent counts its own lines."""
         self._lock = threading.Lock()
         self._lines = 0
         self._is_counting = False
 
     def note(self, lines: int) -> None:
-        """Note lines that were dropped; returns at once."""
+        """Record dropped lines, and return at once."""
         with self._lock:
             self._lines += lines
             if self._is_counting:
@@ -46,7 +46,7 @@ class DroppedLines:
             time.sleep(COUNTED_EVERY_SECONDS)
 
     def _take(self) -> int:
-        """What is to be counted now; with nothing left, the thread is over."""
+        """Return the lines to count now; at zero, the thread ends."""
         with self._lock:
             lines, self._lines = self._lines, 0
             self._is_counting = lines > 0

@@ -1,7 +1,7 @@
-"""`python -m crud_service.worker.health_check`: whether the worker on this host is at work.
+"""`python -m crud_service.worker.health_check`: whether the worker on this host is running.
 
-For a container's health check. A worker answers on no port, but each of its children
-talks to Redis every second: Redis knows from which address, and how long ago.
+For a container's health check. A worker listens on no port, but each of its children
+contacts Redis every few seconds: Redis knows from which address, and how long ago.
 """
 
 import os
@@ -19,7 +19,7 @@ TIMEOUT_SECONDS = 3
 
 
 def main() -> int:
-    """0 when a worker of this host was heard of lately, else 1 and one line."""
+    """Return 0 if a worker on this host contacted Redis recently, else print why not, return 1."""
     try:
         with connect(TIMEOUT_SECONDS, client_name="worker_health") as redis:
             if is_at_work(redis):
@@ -32,20 +32,20 @@ def main() -> int:
 
 
 def is_at_work(redis: Redis) -> bool:
-    """Whether the children of all queues used their connections, from our address, lately."""
+    """Return whether the children of all queues contacted Redis from our address recently."""
     clients = redis.client_list()
-    ours = str(redis.client_id())
-    host = next(host_of(client["addr"]) for client in clients if client["id"] == ours)
-    lately = {
+    own_id = str(redis.client_id())
+    host = next(host_of(client["addr"]) for client in clients if client["id"] == own_id)
+    recent = {
         client["name"]
         for client in clients
         if host_of(client["addr"]) == host and int(client["idle"]) < SILENT_SECONDS
     }
-    return lately >= {sweep_name(queue) for queue in (PERSIST_QUEUE, INDEX_QUEUE)}
+    return recent >= {sweep_name(queue) for queue in (PERSIST_QUEUE, INDEX_QUEUE)}
 
 
 def host_of(address: str) -> str:
-    """The host of `host:port`."""
+    """Return the host of `host:port`."""
     return address.rpartition(":")[0]
 
 

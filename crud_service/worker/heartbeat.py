@@ -1,4 +1,4 @@
-"""How a child of the worker tells its parent that it lives: a byte in a pipe, once a second."""
+"""The heartbeat of a child of the worker: a byte in a pipe to its parent, once a second."""
 
 import os
 import signal
@@ -11,23 +11,23 @@ _pipe: int | None = None
 
 
 def beat_into(pipe: int) -> None:
-    """Name the pipe of this process."""
+    """Set the pipe for this process's heartbeat."""
     global _pipe  # one process, one parent
     os.set_blocking(pipe, False)
     _pipe = pipe
 
 
 def start_beating() -> None:
-    """Tell the parent from now on that this process is at work."""
+    """Start the heartbeat in a thread."""
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 
 def beat() -> None:
-    """Beat as long as there is a parent; without one, end in good order."""
+    """Send heartbeats while the parent exists; without one, shut down gracefully."""
     while _pipe is not None:
         try:
             os.write(_pipe, b".")
-        except BlockingIOError:  # the parent is frozen, and has enough to read
+        except BlockingIOError:  # the parent is frozen, and the pipe is full
             pass
         except BrokenPipeError:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -1,8 +1,8 @@
 """The worker's parent process.
 
-It watches over two children, one for each queue, so that persisting
-never waits for indexing. Each is a Celery worker (see `child`), forked from
-here once everything is imported: one that was killed is replaced within a moment.
+It supervises two children, one for each queue, so that persisting never waits for
+indexing. Each is a Celery worker (see `child`), forked from this process after all
+imports, so that a killed child is replaced quickly.
 """
 
 import gc
@@ -24,16 +24,16 @@ from crud_service.worker.child import prepare, run
 logger = logging.getLogger(__name__)
 
 QUEUES = (PERSIST_QUEUE, INDEX_QUEUE)
-# A child that gives no sign of life for so long is frozen, and replaced.
+# A child without a heartbeat for this long is frozen, and is replaced.
 SILENT_SECONDS = 10.0
-# The children end by themselves sooner than this.
+# The children exit by themselves sooner than this.
 STOP_SECONDS = 9.0
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
 
 class CannotStart(Exception):
-    """A child ended before it was at work: another try would end the same way."""
+    """A child exited before its first heartbeat: a retry would fail the same way."""
 
     def __init__(self, queue: str, code: int) -> None:
         super().__init__(f"the child of the queue {queue} does not start (exit code {code})")
@@ -41,10 +41,10 @@ class CannotStart(Exception):
 
 
 class Child:
-    """The process of a queue, and what was last heard of it.
+    """The process of a queue, and the time of its last heartbeat.
 
-    `name` stays the same over replacements: by it a child goes on with the lease
-    of the one before it.
+    `name` stays the same when the process is replaced, so that the new one continues
+    with the lease of its predecessor.
     """
 
     def __init__(self, queue: str, host: str) -> None:
@@ -56,7 +56,7 @@ class Child:
         self.is_at_work = False
 
     def start(self, now: float, close: Callable[[], None]) -> None:
-        """Fork the process; `close` is run in it first."""
+        """Fork the process; the child calls `close` first."""
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -67,7 +67,7 @@ class Child:
         self.heartbeat, self.heard_at, self.is_at_work = reader, now, False
 
     def hear(self, now: float) -> bool:
-        """Take a sign of life; False when the pipe tells that the process is gone."""
+        """Read heartbeats; return False if the pipe is closed, that is, the process ended."""
         if not os.read(self.heartbeat, 4096):
             return False
         self.heard_at, self.is_at_work = now, True
@@ -78,7 +78,7 @@ class Child:
             os.kill(self.pid, number)
 
     def bury(self) -> int:
-        """Wait for the end of the process; its exit code, negative when a signal ended it."""
+        """Kill the process and reap it; return its exit code, negative if a signal ended it."""
         self.signal(signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         os.close(self.heartbeat)
@@ -87,13 +87,13 @@ class Child:
 
 
 class Parent:
-    """Starts the children, replaces those that end or freeze, and ends them in order."""
+    """Starts the children, replaces those that exit or freeze, and stops them gracefully."""
 
     def __init__(self, queues: Sequence[str] = QUEUES) -> None:
         host = secrets.token_hex(4)
         self.children = [Child(queue, host) for queue in queues]
         self.stopping = False
-        # Our own time stands still while we are frozen: children are not to blame for that.
+        # A clock that stops while this process is frozen: children are not to blame for that.
         self.now = 0.0
         self.woken, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -105,7 +105,7 @@ class Parent:
         self.stopping = True
 
     def run(self) -> None:
-        """Watch until a signal asks to stop; raises CannotStart when there is no point."""
+        """Supervise until a signal asks to stop; raise CannotStart if a child cannot start."""
         try:
             for child in self.children:
                 self.start(child)
@@ -118,7 +118,7 @@ class Parent:
         child.start(self.now, self.close_in_child)
 
     def close_in_child(self) -> None:
-        """What is the parent's alone: the children must not hear each other's ends."""
+        """In a child, release what belongs to the parent: its signal handlers and its pipes."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -127,7 +127,7 @@ class Parent:
                 os.close(child.heartbeat)
 
     def look(self) -> None:
-        """Wait for signs of life, ends and signals; replace who is gone."""
+        """Wait for heartbeats, exits and signals; replace children that exited or are frozen."""
         for child in self.wait(LOOK_SECONDS):
             if not child.hear(self.now):
                 self.replace(child)
@@ -137,7 +137,7 @@ class Parent:
                 self.replace(child)
 
     def wait(self, seconds: float) -> list[Child]:
-        """Wait until something happens; the children that did something."""
+        """Wait for an event; return the children that sent a heartbeat or exited."""
         began = time.monotonic()
         pipes = [child.heartbeat for child in self.children if child.heartbeat >= 0]
         ready, _, _ = select.select([self.woken, *pipes], [], [], seconds)
@@ -147,7 +147,7 @@ class Parent:
         return [child for child in self.children if child.heartbeat in ready]
 
     def replace(self, child: Child) -> None:
-        """Start a child again, unless it has never been at work."""
+        """Restart a child; raise CannotStart if it exited with an error before any heartbeat."""
         code = child.bury()
         if not child.is_at_work and code > 0:
             raise CannotStart(child.queue, code)
@@ -157,7 +157,7 @@ class Parent:
         self.start(child)
 
     def stop(self) -> None:
-        """End the children in good order, and those that take too long without."""
+        """Stop the children gracefully; kill those that take longer than STOP_SECONDS."""
         alive = [child for child in self.children if child.heartbeat >= 0]
         for child in alive:
             child.signal(signal.SIGTERM)
@@ -172,11 +172,11 @@ class Parent:
 
 
 def main() -> None:
-    """Run the worker until it is told to stop."""
+    """Run the worker until it is asked to stop."""
     prepare()
-    # The one thread beside us writes the log, which starts over in a child.
+    # The only other thread writes the log, which is set up anew in a child.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    gc.freeze()  # what is imported stays in memory that the children share
+    gc.freeze()  # keeps imported objects in memory pages that the children share
     try:
         Parent().run()
     except CannotStart as error:

@@ -1,7 +1,7 @@
-"""Once a second, makes up for wake-ups that got lost; ends a child that does not do its duty.
+"""Periodically makes up for lost wake-ups, and ends a child that is stuck.
 
-In a thread of its own: the worker's event loop takes tasks from the broker and
-must never wait for a store that is unavailable.
+It runs in a separate thread: the worker's event loop receives tasks from the broker
+and must never wait for an unavailable store.
 """
 
 import logging
@@ -26,24 +26,24 @@ from web.log_output import drain_all
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-# While another worker has the duty: how soon to notice that it is gone.
+# How often to look while another worker may have the duty, to notice soon when it is gone.
 STANDBY_SECONDS = 0.25
-# While we have it ourselves there is nothing to see; Redis has to hear of us, though
-# (see `worker_health`).
+# While we have the duty ourselves there is nothing to check, but we must contact Redis for
+# the health check (see `health_check`).
 IDLE_SECONDS = 4.0
 SOCKET_TIMEOUT_SECONDS = 1.0
-# No piece of work takes so long: every wait for a store has a shorter time-out.
+# No piece of work takes this long: every wait for a store has a shorter timeout.
 STUCK_SECONDS = 300.0
-# A task that was sent is started sooner than this, by some worker.
+# Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0
 
 DUTIES = {duty.queue: duty for duty in (PERSISTING, INDEXING)}
 
 
 class Sweep(bootsteps.StartStopStep):
-    """The part of a worker's child that sweeps, from its start to its shutdown.
+    """Sweeps in a worker's child, from its start to its shutdown.
 
-    The child's name, `queue@host`, tells which duty to look after.
+    The queue in the child's name, `queue@host`, determines the duty.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -73,17 +73,17 @@ class Sweep(bootsteps.StartStopStep):
                 try:
                     watch.look(sweep(app, redis, duty, name))
                 except Exception:
-                    # Whatever it was, nobody else sweeps: the thread must live on.
+                    # Nothing else sweeps: the thread must survive any error.
                     logger.exception("the sweep failed")
             if self._stopped.wait(INTERVAL_SECONDS if duty in attended else STANDBY_SECONDS):
                 return
 
 
 class Watch:
-    """Tells when this child is stuck, in a library or a system call, and has to be replaced.
+    """Detects that this child is stuck, in a library or a system call, and must be replaced.
 
-    Stuck is who does not get on with the work it has, and who is sent task after
-    task and starts none.
+    A child is stuck if its work makes no progress, or if it is sent task after task and
+    starts none.
     """
 
     def __init__(self, duty: Duty) -> None:
@@ -96,7 +96,7 @@ class Watch:
         self._started_at = time.monotonic()
 
     def look(self, is_free: bool) -> None:
-        """End the process if it is stuck; `is_free` says that nobody is at the duty."""
+        """End the process if it is stuck; `is_free` means that no worker has the duty."""
         now = time.monotonic()
         self._free_since = min(self._free_since, now) if is_free else math.inf
         if self._duty in attended and now - progress[self._duty] > STUCK_SECONDS:
@@ -106,16 +106,16 @@ class Watch:
 
 
 def give_up(reason: str) -> None:
-    """End this process at once, without the thread that is stuck; its parent starts another."""
+    """End this process without waiting for the stuck thread; the parent starts another one."""
     logger.error("a child is stuck: it ends", extra={"reason": reason})
     drain_all()
     os._exit(1)
 
 
 def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
-    """Send the duty's task when nobody is at it and no task is on its way.
+    """Send the duty's task if no worker has the duty and no task is on its way.
 
-    Whether nobody is at it, as far as Redis tells.
+    Returns whether no worker has the duty; False if Redis is unavailable or out of memory.
     """
     try:
         free = is_free(redis.get(duty.lease), duty, name)
@@ -123,7 +123,7 @@ def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
             app.send_task(duty.task, queue=duty.queue, retry=False)
         return free
     except OutOfMemoryError:
-        # No task can be sent, and only persisting makes room: so it is done here.
+        # No task can be sent, and only persisting frees memory: so it is done here.
         if duty is PERSISTING:
             drain_accepted(redis)
     except (RedisError, OperationalError, OSError) as error:
@@ -132,12 +132,15 @@ def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
 
 
 def is_free(holder: Any, duty: Duty, name: str) -> bool:
-    """Whether nobody is at a duty; a lease in our own name is that of our dead predecessor."""
+    """Return whether no worker has a duty.
+
+    A lease in our own name, while we do not attend the duty, is our dead predecessor's.
+    """
     if holder is None:
         return True
     return bool(holder.decode() == name) and duty not in attended
 
 
 def may_wake(redis: Redis, duty: Duty) -> bool:
-    """Whether no wake-up is on its way; says that one is now."""
+    """Return whether no wake-up is on its way; if so, flag one as sent."""
     return bool(redis.set(duty.flag, "1", nx=True, px=WAKE_UP_TTL_MS))
