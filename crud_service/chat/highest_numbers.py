@@ -1,14 +1,14 @@
-"""From which number a missing sequence goes on, and which applications there are."""
+"""The number from which a missing sequence continues, and which applications exist."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from crud_service.stores.database import fetch_one
 
-# A number counts as taken when it is stored, and just as much when its entry could not be stored:
-# seeding below it would hand it out a second time. That holds without an application as well, for
-# it may come back with a backup. A chat whose number was taken exists, since its creation or a
-# message of it was answered.
+# A number counts as taken if it is stored, and also if its entry could not be stored: seeding
+# below it would hand it out twice. This holds even without an application, which may be
+# restored from a backup. A chat whose number is taken exists, because its creation or one of
+# its messages was confirmed to a client.
 HIGHEST_CHAT = """
 SELECT a.id IS NOT NULL, greatest(
     (SELECT max(c.number) FROM chats c WHERE c.application_id = a.id),
@@ -43,14 +43,14 @@ SELECT array_agg(a.access_token) FROM applications a WHERE a.access_token = ANY(
 
 
 class Taken(NamedTuple):
-    """The highest number taken, and whether there is what it belongs to."""
+    """The highest number taken, and whether the parent (application or chat) exists."""
 
     highest: int
     exists: bool
 
 
 def highest_number(access_token: str, chat_number: int | None) -> Taken:
-    """The highest number taken by a chat, or by a message of a chat."""
+    """Return the highest number taken by a chat of an application, or by a message of a chat."""
     if chat_number is None:
         row = fetch_one(HIGHEST_CHAT, (access_token,))
     else:
@@ -60,7 +60,7 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
 
 
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:
-    """Those tokens that are an application's."""
+    """Return those of the tokens that belong to an application."""
     row = fetch_one(EXISTING, (list(access_tokens),))
     found = (row and row[0]) or []
     return [token.decode() if isinstance(token, bytes) else token for token in found]

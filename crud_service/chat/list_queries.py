@@ -1,7 +1,7 @@
-"""The statements behind lists: one finds the parent, a page of its rows, and what lies beyond.
+"""The SQL of lists: one statement finds the parent, a page of its rows, and what lies beyond.
 
-Each walks the unique index that backs the order, from a bound inwards, so a page costs the same
-wherever it is. The parent is a row `p` with `id`, `total` and the inclusive bounds `low`, `high`.
+Each scans the unique index behind the order from one bound, so a page costs the same at any
+position. The parent is a row `p` with `id`, `total` and the inclusive bounds `low`, `high`.
 """
 
 from dataclasses import dataclass, replace
@@ -13,13 +13,13 @@ from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 # A chunk of a streamed list ends after this many rows, or once it holds this many bytes.
 CHUNK_ROWS = 1000
 CHUNK_BYTES = 256 * 1024
-# A page is made in one piece up to this many bytes of text, and in chunks behind them.
+# The first piece of a page has up to this many bytes of text; the rest follows in chunks.
 PAGE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A table as a list: its order, its rows as JSON, its parent."""
+    """How a table is listed: its order, its rows as JSON, its parent (all of them SQL)."""
 
     name: str
     table: str
@@ -39,7 +39,7 @@ APPLICATIONS = Collection(
     key="id",
     owner="true",
     json=APPLICATION_JSON,
-    # Cursors are access tokens; an unknown one makes its bound null.
+    # Cursors are access tokens; the bound of an unknown one is null.
     parent="""
         SELECT (SELECT sum(t.total)::bigint FROM application_totals t) AS total,
             CASE WHEN %(low)s::text IS NULL THEN 1 ELSE
@@ -82,9 +82,9 @@ APPLICATIONS_BY_KEY = replace(APPLICATIONS, parent=f"SELECT 0::bigint AS total, 
 
 @dataclass(frozen=True)
 class Walk:
-    """How a page is walked: from which end, and shown in which order.
+    """How a page is read: from which end, and in which order its rows are returned.
 
-    `bounded`: both ends were given, so the next page stays between them.
+    `bounded`: the request gave both bounds, so the next page stays between them.
     """
 
     from_high: bool = False
@@ -92,81 +92,85 @@ class Walk:
     bounded: bool = False
 
 
-def _rows(of: Collection, walk: Walk) -> str:
+def _rows(collection: Collection, walk: Walk) -> str:
     direction = "DESC" if walk.from_high else "ASC"
     return f"""
-        SELECT x.* FROM {of.table} x
-        WHERE {of.owner} AND x.{of.key} >= p.low AND x.{of.key} <= p.high
-        ORDER BY x.{of.key} {direction} LIMIT %(limit)s"""
+        SELECT x.* FROM {collection.table} x
+        WHERE {collection.owner} AND x.{collection.key} >= p.low AND x.{collection.key} <= p.high
+        ORDER BY x.{collection.key} {direction} LIMIT %(limit)s"""
 
 
-def _within_bytes(of: Collection, rows: str) -> str:
-    """The rows up to the one with which they reach CHUNK_BYTES: a chunk is never empty."""
-    length = f"octet_length(x.{of.text})"
+def _within_bytes(collection: Collection, rows: str) -> str:
+    """Limit rows to CHUNK_BYTES, including the row that reaches it: a chunk is never empty."""
+    length = f"octet_length(x.{collection.text})"
     return f"""
         SELECT * FROM (
-            SELECT x.*, sum({length}) OVER (ORDER BY x.{of.key}) - {length} AS bytes_before
+            SELECT x.*, sum({length}) OVER (ORDER BY x.{collection.key}) - {length} AS bytes_before
             FROM ({rows}) x
         ) x WHERE x.bytes_before < {CHUNK_BYTES}"""
 
 
-def _in_pieces(of: Collection, rows: str, direction: str) -> str:
-    """The rows of a page, each with the number of its piece; the first piece is 0.
+def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
+    """Add to each row of a page the number of its piece; the first piece is 0.
 
-    octet_length() looks at no more of a long text than its head.
+    octet_length() reads only the header of a long text.
     """
-    length = f"octet_length(x.{of.text})"
+    length = f"octet_length(x.{collection.text})"
+    order = f"x.{collection.key} {direction}"
     return f"""
         SELECT x.*, CASE WHEN x.bytes_before < {PAGE_BYTES} THEN 0
             ELSE 1 + (x.bytes_before - {PAGE_BYTES}) / {CHUNK_BYTES} END AS piece
         FROM (
             SELECT x.*,
-                sum({length}) OVER (ORDER BY x.{of.key} {direction}) - {length} AS bytes_before
+                sum({length}) OVER (ORDER BY {order}) - {length} AS bytes_before
             FROM ({rows}) x
         ) x"""
 
 
 @cache
-def list_query(of: Collection, walk: Walk, *, chunked: bool = False) -> str:
-    """A statement whose row is: low, high, and then the fields of `pages.Rows`.
+def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> str:
+    """Return a statement whose row is: low, high, and then the fields of `pages.Rows`.
 
-    `fewer` and `more` tell whether rows lie beyond the page at its low and its high end.
+    `fewer` and `more` tell whether there are rows beyond the page's low and high end.
     """
-    rows = _rows(of, walk)
-    order = "DESC" if walk.descending else "ASC"
-    sort = f"ORDER BY x.{of.key} {order}" if walk.descending != walk.from_high else ""
-    shown = pieces = ""
-    if chunked and of.text:
-        rows = _within_bytes(of, rows)
-    elif of.text:
-        rows = _in_pieces(of, rows, order)
-        shown = "FILTER (WHERE x.piece = 0)"
+    rows = _rows(collection, walk)
+    key = f"x.{collection.key}"
+    direction = "DESC" if walk.descending else "ASC"
+    order = f"{key} {direction}"
+    sort = f"ORDER BY {order}" if walk.descending != walk.from_high else ""
+    first_piece = pieces = ""
+    if chunked and collection.text:
+        rows = _within_bytes(collection, rows)
+    elif collection.text:
+        rows = _in_pieces(collection, rows, direction)
+        first_piece = "FILTER (WHERE x.piece = 0)"
         pieces = f""",
-            array_agg(x.{of.key} ORDER BY x.{of.key} {order}) FILTER (WHERE x.piece > 0) AS rest,
-            array_agg(x.piece ORDER BY x.{of.key} {order}) FILTER (WHERE x.piece > 0) AS pieces"""
+            array_agg({key} ORDER BY {order}) FILTER (WHERE x.piece > 0) AS rest,
+            array_agg(x.piece ORDER BY {order}) FILTER (WHERE x.piece > 0) AS pieces"""
     floor = "p.low" if walk.bounded and walk.descending else "1"
     ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
     return f"""
     SELECT p.low, p.high, p.total, i.items, i.last,
-        {of.cursor.format(end="first")}, {of.cursor.format(end="last")},
-        EXISTS (SELECT FROM {of.table} x WHERE {of.owner}
-            AND x.{of.key} < i.first AND x.{of.key} >= {floor}),
-        EXISTS (SELECT FROM {of.table} x WHERE {of.owner}
-            AND x.{of.key} > i.last AND x.{of.key} <= {ceiling}),
+        {collection.cursor.format(end="first")}, {collection.cursor.format(end="last")},
+        EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
+            AND {key} < i.first AND {key} >= {floor}),
+        EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
+            AND {key} > i.last AND {key} <= {ceiling}),
         {"i.rest, i.pieces" if pieces else "NULL, NULL"}
-    FROM ({of.parent}) p
+    FROM ({collection.parent}) p
     CROSS JOIN LATERAL (
-        SELECT string_agg({of.json}, ',' {sort}) {shown} AS items,
-            min(x.{of.key}) AS first, max(x.{of.key}) AS last{pieces}
+        SELECT string_agg({collection.json}, ',' {sort}) {first_piece} AS items,
+            min({key}) AS first, max({key}) AS last{pieces}
         FROM ({rows}) x
     ) i"""
 
 
 @cache
-def piece_query(of: Collection, *, descending: bool) -> str:
-    """A statement that finds the rows with some keys, as JSON in one string."""
+def piece_query(collection: Collection, *, descending: bool) -> str:
+    """Return a statement that finds the rows with the given keys, as JSON in one string."""
+    key = f"x.{collection.key}"
     direction = "DESC" if descending else "ASC"
     return f"""
-    SELECT string_agg({of.json}, ',' ORDER BY x.{of.key} {direction})
-    FROM ({of.parent}) p
-    JOIN {of.table} x ON {of.owner} AND x.{of.key} = ANY(%(keys)s::bigint[])"""
+    SELECT string_agg({collection.json}, ',' ORDER BY {key} {direction})
+    FROM ({collection.parent}) p
+    JOIN {collection.table} x ON {collection.owner} AND {key} = ANY(%(keys)s::bigint[])"""

@@ -1,4 +1,4 @@
-"""The tables: what is stored, what stands behind the promises, what operators see."""
+"""The tables: the stored data, the constraints on it, and what operators see."""
 
 from django.db import models
 from django.db.models import Q

@@ -1,7 +1,7 @@
 """Single resources: one statement for each kind, rendered as JSON by PostgreSQL.
 
-Rendering there costs about what building Python objects and dumping them does,
-and moves the work out of the one process that holds the interpreter's lock.
+Rendering there costs about as much as building and dumping Python objects, but
+moves the work out of the process that is limited by the interpreter lock (GIL).
 """
 
 from crud_service.stores.database import fetch_one
@@ -16,17 +16,17 @@ def _json(columns: str) -> str:
     return f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
 
 
-# Each needs the table's row to be called x. The order of the keys is the contract's.
+# Each requires the alias x for the table's row. The contract defines the order of the keys.
 APPLICATION_JSON = _json(f"x.name, x.access_token, {_TIMES}, x.chat_count")
 CHAT_JSON = _json(f"x.number, x.message_count, {_TIMES}")
 MESSAGE_JSON = _json(f"x.number, x.body, {_TIMES}")
 
 
-def _each(columns: str, find: str) -> str:
-    """A statement that finds many at once, in the order asked for, NULL where there is none.
+def _batched(columns: str, find: str) -> str:
+    """Return a statement that finds many rows, in the order requested, NULL for missing ones.
 
-    Its parameters are a list of tokens, of chats and of numbers, joined by
-    commas: a parameter for each value would cost more than finding it does.
+    Its parameters are lists of tokens, of chats and of numbers, joined by commas:
+    a parameter for each value would cost more than finding it.
     """
     types = {"token": "text", "chat": "bigint", "number": "bigint"}
     lists = [f"string_to_array(%s, ',')::{types[column]}[]" for column in columns.split(", ")]
@@ -37,17 +37,17 @@ def _each(columns: str, find: str) -> str:
     """
 
 
-APPLICATION = _each(
+APPLICATION = _batched(
     "token", f"SELECT {APPLICATION_JSON} FROM applications x WHERE x.access_token = q.token"
 )
-CHAT = _each(
+CHAT = _batched(
     "token, chat",
     f"""
     SELECT {CHAT_JSON} FROM applications a
     JOIN chats x ON x.application_id = a.id AND x.number = q.chat
     WHERE a.access_token = q.token""",
 )
-MESSAGE = _each(
+MESSAGE = _batched(
     "token, chat, number",
     f"""
     SELECT {MESSAGE_JSON} FROM applications a
@@ -58,17 +58,17 @@ MESSAGE = _each(
 
 
 def find_application(access_token: str) -> bytes | None:
-    """An application as JSON."""
+    """Return an application as JSON, or None."""
     return _find(APPLICATION, access_token)
 
 
 def find_chat(access_token: str, number: int) -> bytes | None:
-    """A chat as JSON."""
+    """Return a chat as JSON, or None."""
     return _find(CHAT, access_token, str(number))
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
-    """A message as JSON."""
+    """Return a message as JSON, or None."""
     return _find(MESSAGE, access_token, str(chat_number), str(number))
 
 

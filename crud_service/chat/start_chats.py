@@ -1,14 +1,14 @@
-"""Starts the sequence of a new application's chats, so that nobody has to seed it.
+"""Starts the sequence of a new application's chats, so that it need not be seeded.
 
 Why this cannot repeat a number: it happens before the application's row is
-committed. Until then its token is in no list and in no answer, and as it cannot
+committed. Until then its token is in no list and in no response, and as it cannot
 be guessed, nothing can have been accepted for it. Afterwards nothing here writes
-the sequence again, whatever else is tried twice. (After the commit would be too
-late by a hair: the list of applications shows the token, a chat is created, its
-sequence is lost, and only then is it "started".)
+the sequence again, whatever else is retried. (After the commit there would be a
+race: the list of applications shows the token, a chat is created, its sequence
+is lost, and only then is it "started".)
 
-Redis unavailable costs the creation no more than a time-out, and at most one
-creation a second: the sequence is then seeded by the first chat.
+If Redis is unavailable, at most one creation a second is delayed, by a timeout. The
+first chat then seeds the sequence.
 """
 
 import logging
@@ -27,7 +27,7 @@ _START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_tex
 
 
 def start_chats(access_token: str) -> None:
-    """Write the sequence of a new application's chats; never over a number, never raises."""
+    """Write the sequence of a new application's chats; never overwrite a number, never raise."""
     sequence = keys.chat_sequence(access_token)
     if not circuit.may_ask():
         return
@@ -40,9 +40,9 @@ def start_chats(access_token: str) -> None:
 
 
 def forget_chats(access_token: str) -> None:
-    """Delete the sequence of an application that may not have come about; never raises.
+    """Delete the sequence of an application that may not have been created; never raise.
 
-    Should it have, unknown to us, its first chat seeds the sequence.
+    If it was created nevertheless, its first chat seeds the sequence.
     """
     if not circuit.may_ask():
         return
