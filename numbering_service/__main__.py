@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Serve until SIGTERM; 2 when the environment does not allow it."""
+    """Serve until SIGTERM; return the exit code, 2 for an invalid environment."""
     try:
         settings = Settings.from_env()
     except SettingsError as error:
@@ -33,8 +33,8 @@ def main() -> int:
 
 
 def serve_in_several(settings: Settings) -> None:
-    """Serve in processes that this one looks after, until SIGTERM."""
-    # Where the processes share their metrics; read when prometheus_client is imported.
+    """Supervise several serving processes until SIGTERM."""
+    # Where the processes share their metrics; prometheus_client reads it when imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     raise_descriptor_limit()
     exit_after_sigterm()
@@ -45,10 +45,10 @@ def serve_in_several(settings: Settings) -> None:
 
 
 class Processes(Multiprocess):
-    """uvicorn's supervisor, which lets go of the port when it ends its processes.
+    """uvicorn's supervisor, which closes the listening socket before it stops its processes.
 
-    They share it with their parent: as long as that one listens, the kernel
-    goes on accepting connections, and resets them, requests and all, at the end.
+    They share the socket with their parent: while the parent listens, the kernel
+    keeps accepting connections, and resets them with their requests at the end.
     """
 
     def terminate_all(self) -> None:
@@ -67,10 +67,10 @@ def application() -> object:
 
 
 def end_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent dies.
+    """Have Linux send SIGTERM when the parent dies.
 
-    A parent that is killed leaves its children serving on the port; a new
-    parent could then not bind it.
+    Otherwise the children of a killed parent would go on serving on the port,
+    and a new parent could not bind it.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

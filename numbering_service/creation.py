@@ -1,4 +1,4 @@
-"""What is asked for: the creation of one chat or of one message."""
+"""The creation of one chat or one message, and its result."""
 
 from hashlib import blake2b
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from contract import keys
 
 
 class Creation(NamedTuple):
-    """One request to create, checked in full: nothing in it can be refused any more.
+    """One request to create, fully validated: none of its fields can be refused any more.
 
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
     client's own, or empty.
@@ -21,7 +21,7 @@ class Creation(NamedTuple):
 
     @property
     def body_size(self) -> int:
-        """How many bytes its body takes in UTF-8."""
+        """Size of the body in bytes of UTF-8."""
         return len(self.body) if self.body.isascii() else len(self.body.encode())
 
     @property
@@ -49,12 +49,12 @@ class Creation(NamedTuple):
 
 
 class Created(NamedTuple):
-    """The number handed out; `replayed` when an earlier request had got it already."""
+    """The number handed out; `replayed` when an earlier request already received it."""
 
     number: int
     replayed: bool = False
 
 
 def payload_digest(body: str) -> str:
-    """What two payloads have in common when they are the same."""
+    """Return a digest that is the same for equal payloads."""
     return blake2b(body.encode(), digest_size=16).hexdigest()

@@ -22,9 +22,9 @@ _log = logging.getLogger(__name__)
 
 
 class NumberingService:
-    """The ASGI application, and beside it the short way for the two creation paths.
+    """The ASGI application, with a fast path for the two creations.
 
-    Our HTTP server asks `handle` first; any other server has the framework answer everything.
+    Our HTTP server tries `handle` first; under any other server the framework answers everything.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -60,11 +60,11 @@ class NumberingService:
 
     @asynccontextmanager
     async def lifespan(self, _api: FastAPI) -> AsyncIterator[None]:
-        """Run the service: for as long as this is entered, creations are answered."""
+        """Run the service: creations are answered while this context is open."""
         async with running(self._settings) as parts:
             self._running = parts
             self.api.state.creations = parts.creations
-            # What is there now stays: no collection has to look at it again.
+            # Objects that exist now stay: exclude them from garbage collection.
             gc.collect()
             gc.freeze()
             address = Address.from_url(self._settings.redis_url)
@@ -73,7 +73,7 @@ class NumberingService:
 
 
 def build() -> NumberingService:
-    """The application of this process, from its environment; uvicorn's factory."""
+    """Build this process's application from its environment; uvicorn's factory."""
     settings = Settings.from_env()
     configure("numbering", settings.log_level, LOG_LINES_DROPPED.inc)
     return NumberingService(settings)

@@ -1,4 +1,4 @@
-"""The service's metrics; with several processes the numbers of all of them are added up."""
+"""The service's metrics, summed over all of its processes."""
 
 import os
 
@@ -47,7 +47,7 @@ LOG_LINES_DROPPED = Counter(
 
 
 async def render(redis: "Redis", depth: int) -> bytes:
-    """All metrics in the text format of Prometheus, with the backlog as it is now."""
+    """Render all metrics in the text format of Prometheus, with the current backlog."""
     registry = CollectorRegistry()
     Gauge("chat_numbering_waiting", "Creations waiting for a batch.", registry=registry).set(depth)
     try:
@@ -63,7 +63,7 @@ async def render(redis: "Redis", depth: int) -> bytes:
 
 
 async def backlog(redis: "Redis") -> tuple[int, float]:
-    """How many entries wait to be stored, and the age in seconds of the oldest."""
+    """Return how many entries wait to be stored, and the age of the oldest in seconds."""
     length = await redis.xlen(keys.ACCEPTED)
     oldest = await redis.xrange(keys.ACCEPTED, count=1)
     if not oldest:
@@ -74,7 +74,7 @@ async def backlog(redis: "Redis") -> tuple[int, float]:
 
 
 def as_text(reply: object) -> str:
-    """A reply of Redis as text, whatever the client decodes."""
+    """Return a reply of Redis as text, whether or not the client decoded it."""
     return reply.decode() if isinstance(reply, bytes) else str(reply)
 
 

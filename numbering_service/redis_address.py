@@ -1,4 +1,4 @@
-"""Where Redis is and how to introduce ourselves, from a redis://, rediss:// or unix:// URL."""
+"""The address of Redis and the handshake with it, from a redis://, rediss:// or unix:// URL."""
 
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -14,7 +14,7 @@ Command = tuple[str | bytes | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server, and what a connection to it begins with."""
+    """A server's address, and what the handshake with it needs."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class Address:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Read a URL as redis-py reads it; raises ValueError for one that will not do."""
+        """Parse a URL as redis-py does; raises ValueError for an invalid one."""
         options: dict[str, Any] = dict(parse_url(url))
         return cls(
             host=options.get("host", "localhost"),
@@ -45,7 +45,7 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
     def handshake(self) -> list[Command]:
-        """The commands that a connection begins with."""
+        """Return the commands that a connection begins with."""
         commands: list[Command] = []
         if self.password:
             user = (self.username,) if self.username else ()
@@ -56,9 +56,9 @@ class Address:
 
 
 def tls_context(options: dict[str, Any]) -> SSLContext | None:
-    """The TLS context that redis-py makes of a URL's ssl_* options; None without TLS."""
+    """Return the TLS context that redis-py builds from a URL's ssl_* options; None without TLS."""
     if options.get("connection_class") is not SSLConnection:
         return None
     named = {name: value for name, value in options.items() if name.startswith("ssl_")}
-    # Never connected: it is asked for its TLS context alone.
+    # Never connected: only its TLS context is used.
     return SSLConnection(**named).ssl_context.get()

@@ -9,15 +9,15 @@ from numbering_service.redis_errors import MOVED
 
 
 class Client(Redis):
-    """A client that leaves a server that is no primary any more.
+    """A client that disconnects from a server that is no longer the primary.
 
-    asyncio raises ConnectionResetError when a connection turns out to be closed
-    as it is written to; uvloop raises RuntimeError, which redis-py lets through.
+    On a write to a closed connection asyncio raises ConnectionResetError; uvloop
+    raises RuntimeError, which redis-py lets through.
     """
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
-            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # redis-py leaves it so
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call] # untyped in redis-py
         except RuntimeError as error:
             raise ConnectionError(str(error)) from error
         except MOVED as error:

@@ -1,8 +1,8 @@
-"""The errors of Redis that mean "not here, not now": drop the connection and try again.
+"""The transient errors of Redis: drop the connection and retry.
 
 A primary that became a replica answers READONLY on a connection that stays open.
-Whoever keeps that connection never finds the new primary, although the address
-leads to it by now.
+A client that keeps that connection never finds the new primary, although the
+address already points to it.
 """
 
 from redis.exceptions import (
@@ -21,14 +21,14 @@ from redis.exceptions import (
 
 
 class ScriptBusyError(ResponseError):
-    """Somebody else's script is holding up the server."""
+    """Another client's script is blocking the server."""
 
 
 class UnblockedError(ResponseError):
     """The server changed its role while a command was waiting."""
 
 
-# By the word with which Redis begins an error.
+# By the first word of an error reply.
 _BY_WORD: dict[str, type[RedisError]] = {
     "BUSY": ScriptBusyError,
     "CLUSTERDOWN": ClusterDownError,
@@ -57,7 +57,7 @@ RETRYABLE = (
     UnblockedError,
 )
 
-# After one of these the server is the wrong one, or is about to be.
+# After one of these the server is not the primary, or is about to be replaced.
 MOVED = (ClusterDownError, MasterDownError, ReadOnlyError)
 
 

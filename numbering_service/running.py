@@ -1,4 +1,4 @@
-"""What runs while the service is up: opened at its start, finished and closed at its end."""
+"""The resources of the running service: opened at startup, drained and closed at shutdown."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,13 +19,13 @@ from numbering_service.settings import Settings
 from numbering_service.wake_up import WakeUp
 
 CRUD_SECONDS = 3
-# The server waits for requests before it ends the service; hardly one is left by then.
+# The server waits for its requests before it ends the service; hardly any is left by then.
 DRAIN_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is there from start to stop."""
+    """The resources that exist from startup to shutdown."""
 
     redis: Redis
     crud: httpx.AsyncClient
@@ -36,7 +36,7 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Open what the service needs, and at the end finish what was accepted and close it."""
+    """Open what the service needs; at the end, finish accepted creations and close everything."""
     redis = Client.from_url(
         settings.redis_url,
         retry=Retry(NoBackoff(), 0),

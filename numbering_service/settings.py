@@ -13,7 +13,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the service needs to know; README has a row for each variable."""
+    """The service's settings; README has a row for each variable."""
 
     redis_url: str
     crud_url: str
@@ -29,7 +29,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
-        """Read the environment; raises SettingsError for a value that will not do."""
+        """Read the environment; raises SettingsError for an invalid value."""
         crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
         return cls(
             redis_url=env.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
@@ -47,7 +47,7 @@ class Settings:
 
 
 def internal_token(env: Mapping[str, str]) -> str:
-    """The token for crud_service's internal endpoint; a container must be given a real one."""
+    """Return the token for crud_service's internal endpoint; a container needs a real one."""
     token = env.get("INTERNAL_TOKEN", "")
     in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
     if in_container and not local and token in {"", LOCAL_INTERNAL_TOKEN}:
@@ -58,7 +58,7 @@ def internal_token(env: Mapping[str, str]) -> str:
 
 
 def whole_number(env: Mapping[str, str], name: str, default: int) -> int:
-    """A positive whole number from the environment; raises SettingsError."""
+    """Read a positive whole number from the environment; raises SettingsError."""
     text = env.get(name, "") or str(default)
     if not text.isdecimal() or int(text) < 1:
         raise SettingsError(f"{name} must be a positive whole number, not {text!r}.")

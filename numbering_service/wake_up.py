@@ -1,4 +1,4 @@
-"""Tells a worker, through Celery, that there is something to persist."""
+"""Wakes a worker through Celery when there is something to persist."""
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 class WakeUp:
     """Sends the task `chat.persist_accepted` from a thread, so that the event loop never waits.
 
-    One that is lost costs at most a second: the flag that holds the next one
-    back expires, and the worker sweeps.
+    A lost wake-up costs at most a second: the flag that holds back the next one
+    expires, and the worker sweeps.
     """
 
     def __init__(self, broker_url: str) -> None:
@@ -36,7 +36,7 @@ class WakeUp:
         self._executor.submit(self._send, request_id).add_done_callback(report)
 
     def close(self) -> None:
-        """Give what was submitted a chance to go out, then stop the thread."""
+        """Wait until the submitted tasks were sent or failed, then stop the thread."""
         self._executor.shutdown(wait=True)
         self._celery.close()
 
@@ -45,7 +45,7 @@ class WakeUp:
             PERSIST_ACCEPTED,
             queue=PERSIST_QUEUE,
             headers={REQUEST_ID_HEADER: request_id},
-            # The broker is away together with Redis; the sweep does it then.
+            # The broker is Redis itself; once it is back, the sweep takes over.
             retry=False,
         )
         _log.info("worker woken", extra={"request_id": request_id})

@@ -1,7 +1,7 @@
-"""A creation that came by ASGI: read within bounds, made into a whole request, answered.
+"""Creations that arrive over ASGI: read a bounded body, build a whole request, answer it.
 
-The service's own HTTP server hands over whole requests and never comes here.
-Any other ASGI server does, and so does a test client.
+The service's own HTTP server hands over whole requests and does not use this
+module; other ASGI servers and test clients do.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from web.fields import MAX_REQUEST_BYTES
 
 
 class WholeRequest:
-    """A whole request, made of an ASGI request; its answer is a future."""
+    """A whole request built from an ASGI request; its answer is a future."""
 
-    def __init__(self, scope_of: AsgiRequest, body: bytes, started: float) -> None:
-        scope = scope_of.scope
+    def __init__(self, request: AsgiRequest, body: bytes, started: float) -> None:
+        scope = request.scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -34,7 +34,7 @@ class WholeRequest:
         return self.answered.cancelled()
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Make a response of an answer."""
+        """Resolve the future with a response."""
         if not self.answered.done():
             response = Response(status_code=status)
             response.body = body
@@ -43,7 +43,7 @@ class WholeRequest:
 
 
 async def respond(request: AsgiRequest, answer: Callable[[WholeRequest], None]) -> Response:
-    """Have a whole request made of an ASGI request answered; raises ClientDisconnect."""
+    """Have `answer` answer an ASGI request; returns the response, raises ClientDisconnect."""
     started = perf_counter()
     body = b"" if is_declared_too_large(request) else await read_bounded(request)
     whole = WholeRequest(request, body, started)
@@ -52,13 +52,13 @@ async def respond(request: AsgiRequest, answer: Callable[[WholeRequest], None]) 
 
 
 def is_declared_too_large(request: AsgiRequest) -> bool:
-    """Whether the body need not be read to be refused."""
+    """Whether Content-Length alone is over the limit, so that the body need not be read."""
     declared = request.headers.get("content-length", "")
     return declared.isdecimal() and int(declared.lstrip("0")[:20] or 0) > MAX_REQUEST_BYTES
 
 
 async def read_bounded(request: AsgiRequest) -> bytes:
-    """The body; of one over the limit, no more than tells so."""
+    """Return the body; stop reading once it exceeds the limit."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -68,6 +68,6 @@ async def read_bounded(request: AsgiRequest) -> bytes:
 
 
 def parse_lines(lines: bytes) -> list[tuple[bytes, bytes]]:
-    """Header lines as ASGI's pairs."""
+    """Split header lines into ASGI's pairs."""
     pairs = (line.split(b": ", 1) for line in lines.split(b"\r\n") if line)
     return [(name, value) for name, value in pairs]

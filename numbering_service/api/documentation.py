@@ -1,4 +1,4 @@
-"""The OpenAPI document and the page that shows it; how the two creations are described in it."""
+"""The OpenAPI document: descriptions of the two creations, and the page that shows it."""
 
 from importlib.resources import files
 from typing import Any
@@ -75,13 +75,13 @@ def add_routes(api: FastAPI) -> None:
 
 
 def request_body() -> dict[str, Any]:
-    """A message's body in each of the types that are read."""
+    """Describe a message's body in each accepted media type."""
     types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
     return {"required": True, "content": {name: {"schema": MESSAGE_SCHEMA} for name in types}}
 
 
 def created(*, chat_number: bool) -> dict[str, Any]:
-    """The answer to a creation."""
+    """Describe the 201 answer to a creation."""
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
     example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
@@ -107,7 +107,7 @@ def created(*, chat_number: bool) -> dict[str, Any]:
 
 
 def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
-    """The answers of a creation: success, and each problem that it may meet."""
+    """Describe the answers to a creation: success, and each possible problem."""
     kinds: tuple[type[Problem], ...] = (
         *problems,
         NotFound,
@@ -120,7 +120,7 @@ def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | s
 
 
 def problem_response(kind: type[Problem]) -> dict[str, Any]:
-    """The description of a problem document."""
+    """Describe an answer that is a problem document."""
     headers = {"X-Request-ID": REQUEST_ID}
     if kind is StoreUnavailable:
         headers["Retry-After"] = RETRY_AFTER
@@ -145,12 +145,12 @@ PAGE = """<!doctype html>
 
 
 async def docs() -> HTMLResponse:
-    """An interactive page of the OpenAPI document, which loads nothing from elsewhere."""
+    """Serve an interactive page of the OpenAPI document, without third-party resources."""
     return HTMLResponse(PAGE)
 
 
 def static_file(name: str) -> Any:
-    """An endpoint for one file of Swagger UI."""
+    """Return an endpoint that serves one file of Swagger UI."""
     content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
     kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
     media_type = kinds[name.rpartition(".")[2]]

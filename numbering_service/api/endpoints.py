@@ -1,8 +1,8 @@
 """The two creations as endpoints of the framework.
 
-The service's own HTTP server hands requests for them to `creations` directly;
-these serve every other ASGI server, and describe both in the OpenAPI document.
-What is declared here is for that document: requests are read by `requests`.
+The service's own HTTP server bypasses them and calls `creations` directly; they
+serve any other ASGI server, and describe both creations in the OpenAPI document.
+Parameters are declared for that document: `requests` reads the requests.
 """
 
 from typing import Annotated
@@ -17,7 +17,7 @@ from numbering_service.creations.creating import Creations
 from numbering_service.creations.requests import read_target
 from web.problems import MalformedBody, NotFound, StoreUnavailable, UnsupportedMediaType
 
-# Set in a request's scope: it has its line in the log and all of its headers already.
+# Set in the scope of a request that is logged already and whose answer has all its headers.
 IS_COMPLETE = "numbering.is_complete"
 
 AccessToken = Annotated[
@@ -46,7 +46,7 @@ RequestId = Annotated[
 
 
 def find_creations(request: Request) -> Creations:
-    """The service's creations; raises StoreUnavailable until it has started."""
+    """Return the service's creations; raises StoreUnavailable until it has started."""
     found: Creations | None = getattr(request.app.state, "creations", None)
     if found is None:
         raise StoreUnavailable("The service is starting.")
@@ -57,7 +57,7 @@ Service = Annotated[Creations, Depends(find_creations)]
 
 
 def add_routes(api: FastAPI) -> None:
-    """Both creations, each with and without a slash at its end."""
+    """Add both creations, each with and without a trailing slash."""
     for suffix, documented in (("", True), ("/", False)):
         api.add_api_route(
             f"/applications/{{access_token}}/chats{suffix}",

@@ -30,12 +30,12 @@ def add_error_handlers(api: FastAPI) -> None:
     """Render every error that the framework raises as a problem document."""
     api.add_exception_handler(HTTPException, answer_http_exception)
     api.add_exception_handler(Problem, answer_problem)
-    # Only paths can be invalid here: what is in a request is read in `requests`.
+    # The framework validates paths only; `requests` validates everything else.
     api.add_exception_handler(RequestValidationError, answer_not_found)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """404 for a path that is not there, 405 for one that is but not for this method."""
+    """Answer 405 for a known path with another method, 404 for an unknown path."""
     path = request.scope["path"]
     # The framework's pattern for a creation path is wider than ours.
     known = not path.startswith("/applications/") or read_target(path) is not None
@@ -48,23 +48,23 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def answer_not_found(request: Request, error: Exception) -> Response:
-    """A path whose token or number is not one; the framework's own answer echoes it."""
+    """Answer 404 for a malformed token or number; the framework's own answer would echo it."""
     return render(request, NotFound())
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """A problem that a handler raised."""
+    """Answer with a problem that a handler raised."""
     return render(request, error if isinstance(error, Problem) else InternalError())
 
 
 def render(request: Request, problem: Problem) -> Response:
-    """A problem document as a response of the framework."""
+    """Render a problem document as a response of the framework."""
     body = problem.render(request.scope["path"], request.scope["request_id"])
     return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
 
 
 async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> None:
-    """Answer with a problem document, where the framework is of no help any more."""
+    """Send a problem document directly, after the framework has failed."""
     headers, body = problem_answer(problem, path, request_id)
     start = {"type": "http.response.start", "status": problem.status}
     await send({**start, "headers": parse_lines(headers)})
@@ -89,7 +89,7 @@ class HeadAsGet:
 
 
 class Observed:
-    """Gives every request its id, and every answer its headers and its line in the log."""
+    """Middleware that gives every request an id, and every answer its headers and log line."""
 
     def __init__(self, api: Application, running: Callable[[], Running | None]) -> None:
         self._api = api
@@ -117,14 +117,14 @@ class Observed:
     def _note(self, scope: Scope, status: int, request_id: str, started: float) -> None:
         parts = self._running()
         if parts is not None:
-            # The route and not the path: what a stranger asks for must neither
-            # be written raw into the log nor become a label of a metric.
+            # The route and not the path: a client's input must neither be
+            # logged raw nor become the label of a metric.
             route = getattr(scope.get("route"), "path", "unknown")
             parts.log.note(known_method(scope["method"]), route, request_id, status, started)
 
 
 class Answer:
-    """Passes an answer on with the headers that every answer has, and keeps its status."""
+    """Forwards an answer, adds the headers that every answer has, and keeps its status."""
 
     def __init__(self, send: Send, scope: Scope, request_id: str) -> None:
         self._send = send

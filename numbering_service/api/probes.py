@@ -1,4 +1,4 @@
-"""For whoever runs the service: is it alive, is it ready, how is it doing."""
+"""Endpoints for operators: liveness, readiness and metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ Check = dict[str, str | float]
 
 
 def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
-    """The health and metrics endpoints."""
+    """Add the health and metrics endpoints."""
 
     def parts() -> Running:
         found = running()
@@ -57,16 +57,16 @@ def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
 
 
 class SharedCheck:
-    """Runs one check at a time, whose result all callers share that come while it runs.
+    """Runs one check at a time and shares its result with all concurrent callers.
 
-    Anybody may ask whether we are ready; the stores are not asked once for each of them.
+    Anybody may ask for readiness; the stores must not be queried once per caller.
     """
 
     def __init__(self) -> None:
         self._running: asyncio.Task[tuple[Check, Check]] | None = None
 
     async def run(self, check: Callable[[], Awaitable[tuple[Check, Check]]]) -> tuple[Check, Check]:
-        """The result of the check that runs, or of a new one."""
+        """Return the result of the check in progress, or of a new one."""
 
         async def run_check() -> tuple[Check, Check]:
             return await check()
@@ -77,7 +77,7 @@ class SharedCheck:
 
 
 def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
-    """The document and the status code for the states of the dependencies."""
+    """Return the readiness document and its status code for the dependencies' states."""
     status = "ok"
     if redis["status"] != "ok":
         status = "unavailable"
@@ -91,7 +91,7 @@ def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
 
 
 async def check_redis(parts: Running) -> Check:
-    """Whether Redis answers, and how fast."""
+    """Check whether Redis answers, and how fast."""
     started = perf_counter()
     try:
         await parts.redis.ping()
@@ -101,7 +101,7 @@ async def check_redis(parts: Running) -> Check:
 
 
 async def check_crud(parts: Running) -> Check:
-    """Whether crud_service answers, and how fast."""
+    """Check whether crud_service answers, and how fast."""
     started = perf_counter()
     try:
         (await parts.crud.get("/health/live")).raise_for_status()
@@ -111,5 +111,5 @@ async def check_crud(parts: Running) -> Check:
 
 
 def milliseconds_since(started: float) -> float:
-    """Time since a moment of `perf_counter`, in milliseconds to two places."""
+    """Return the milliseconds since a `perf_counter` reading, to two decimal places."""
     return round((perf_counter() - started) * 1000, 2)

@@ -1,8 +1,8 @@
-"""One JSON line and one set of metrics for each request, at the price of an append.
+"""One JSON line and one set of metrics for each request, at the cost of a list append.
 
-A request only notes what happened; lines are written and metrics moved a few
-times a second, many at once: at full speed a log call each would cost more
-than the number does.
+A request only records what happened; lines are written and metrics updated in
+batches, a few times a second: at full load, a log call per request would cost
+more than handing out the number.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ FLUSH_SECONDS = 0.05
 FLUSH_LINES = 2_000
 
 
-# When it was answered, method, request id, what was asked for, status, seconds taken.
+# Time of the answer, method, request id, target, status, duration in seconds.
 Line = tuple[float, str, str, Target | str, int, float]
 
 
 class AccessLog:
-    """Writes the request log, to standard output unless told otherwise."""
+    """Writes the request log, by default to standard output."""
 
     def __init__(self, *, enabled: bool = True, output: LogOutput | None = None) -> None:
         self._enabled = enabled
@@ -39,13 +39,13 @@ class AccessLog:
         self._offset = datetime.now(UTC).timestamp() - perf_counter()
 
     def request(self, request_id: str, target: Target, status: int, started: float) -> None:
-        """Note a creation that was answered; `started` is by `perf_counter`."""
+        """Record an answered creation; `started` is a `perf_counter` reading."""
         self.note("POST", target, request_id, status, started)
 
     def note(
         self, method: str, target: Target | str, request_id: str, status: int, started: float
     ) -> None:
-        """Note any request that was answered; a path must have its tokens masked already."""
+        """Record any answered request; a path must already have its tokens masked."""
         now = perf_counter()
         self._lines.append((now, method, request_id, target, status, now - started))
         if len(self._lines) >= FLUSH_LINES:
@@ -54,7 +54,7 @@ class AccessLog:
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Write what was noted."""
+        """Write the recorded lines and update the metrics."""
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
@@ -65,7 +65,7 @@ class AccessLog:
 
 
 def count(lines: Sequence[Line]) -> None:
-    """Move the metrics."""
+    """Update the metrics."""
     answers: Counter[tuple[str, str, int]] = Counter()
     for _, method, _, target, status, seconds in lines:
         answers[method, route_of(target), status] += 1
@@ -75,12 +75,12 @@ def count(lines: Sequence[Line]) -> None:
 
 
 def render(lines: Sequence[Line], offset: float) -> str:
-    """The lines of the log; `offset` leads from `perf_counter` to the time of day."""
+    """Render log lines; `offset` converts `perf_counter` readings to Unix time."""
     text = []
     last, stamp = 0, ""
     for now, method, request_id, target, status, seconds in lines:
         milliseconds = int((now + offset) * 1000)
-        if milliseconds != last:  # Whole batches are answered within one.
+        if milliseconds != last:  # Whole batches are answered within one millisecond.
             last, stamp = milliseconds, timestamp(milliseconds)
         text.append(
             f'{{"time":"{stamp}","level":"info","service":"numbering","message":"request",'
@@ -92,7 +92,7 @@ def render(lines: Sequence[Line], offset: float) -> str:
 
 @cache
 def timer(route: str) -> Histogram:
-    """The histogram of one route; finding it anew each time costs more than observing."""
+    """Return the histogram of one route, cached: looking it up costs more than observing."""
     return REQUEST_SECONDS.labels(route)
 
 
@@ -106,7 +106,7 @@ def route_of(target: Target | str) -> str:
 
 
 def path_of(target: Target | str) -> str:
-    """The path of a request, fit for a log."""
+    """The path of a request for the log, with its token masked."""
     if isinstance(target, str):
         return target
     chats = f"/applications/{mask_token(target.access_token)}/chats"

@@ -1,11 +1,11 @@
-"""Group commit: creations that arrive while a script call is in flight are the next call.
+"""Group commit: creations that arrive while a script call is in flight form the next call.
 
 No timer and no added latency: an idle service sends a batch of one at once, a
 busy one shares each round trip, and each fsync of Redis, among many requests
-(the "group commit" of DeWitt et al., SIGMOD 1984). A second batch goes out
-behind the first, so that Redis works while we read and write HTTP.
+(the "group commit" of DeWitt et al., SIGMOD 1984). A second batch is sent before
+the first is answered, so that Redis works while we read and write HTTP.
 
-No task and no future stands behind a request: the script's reply settles it.
+There is no task and no future per request: the script's reply settles it.
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from web.problems import InternalError, Problem
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-# With what waits for its sequence this stays below what the server holds of whole bodies
-# (`web.server.limits.ARRIVING_BYTES`), so that the server has room for the next one.
+# Together with the creations that wait for their sequence, this stays below the server's
+# budget for bodies (`web.server.limits.ARRIVING_BYTES`), so that it has room for the next one.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 _log = logging.getLogger(__name__)
@@ -50,21 +50,21 @@ class Pending(Protocol):
 
     @property
     def size(self) -> int:
-        """How many bytes it holds in memory while it waits."""
+        """Bytes of memory that it holds while it waits."""
 
     @property
     def is_disconnected(self) -> bool:
         """Whether the client has disconnected."""
 
     def settle(self, answer: Answer) -> None:
-        """Take the answer. None: the sequence has to be seeded first."""
+        """Receive the answer; None means that the sequence must be seeded first."""
 
     def abandon(self) -> None:
-        """Note that it was left out because its client has disconnected."""
+        """Record that it was skipped because its client has disconnected."""
 
 
 class Batcher:
-    """Gathers creations and numbers them together."""
+    """Collects creations into batches, each of which is numbered by one script call."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class Batcher:
         return len(self._batches)
 
     def submit(self, pending: Pending) -> None:
-        """Number a creation; its answer goes to `pending.settle`.
+        """Queue a creation to be numbered; its answer goes to `pending.settle`.
 
-        Raises Overloaded when too much waits already, of all or of this application, to be
-        numbered or to be stored.
+        Raises Overloaded when too much waits to be numbered, in total or of this application,
+        or when this application has too much waiting to be stored.
         """
         creation = pending.creation
         held = self._shares.held_by(creation.access_token)
@@ -117,7 +117,7 @@ class Batcher:
             self._schedule()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until everything submitted is settled, and then refuse the rest."""
+        """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""
         if self._batches or self._waiting:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=seconds)
@@ -129,7 +129,7 @@ class Batcher:
         await self._sender.aclose()
 
     def _schedule(self) -> None:
-        """Send a batch once this turn of the loop has read what else has arrived."""
+        """Send a batch once this iteration of the event loop has read what else has arrived."""
         self._is_scheduled = True
         self._loop.call_soon(self._send_next)
 
@@ -152,7 +152,7 @@ class Batcher:
             self._batches.append(batch)
 
     def _take_batch(self) -> list[Pending]:
-        """The next batch; a creation whose client has left by now is left out."""
+        """Take the next batch, skipping creations whose clients have disconnected."""
         batch: list[Pending] = []
         waiting, size = self._waiting, 0
         while waiting and len(batch) < MAX_BATCH:
@@ -168,7 +168,7 @@ class Batcher:
         return batch
 
     def _finish(self, outcome: Any) -> None:
-        """Settle the oldest batch in flight by the script's reply, or by the Problem it met."""
+        """Settle the oldest batch in flight with the script's reply, or the Problem it met."""
         batch = self._batches.popleft()
         reply = read_outcome(outcome, len(batch))
         BATCH_SIZE.observe(len(batch))
@@ -178,7 +178,7 @@ class Batcher:
         if reply.wake:
             self._wake_up(batch[0].creation.request_id)
         if self._sender.is_unavailable:
-            # Patience has run out: what waits would only find out the same, one batch at a time.
+            # Patience has run out: the waiting creations would only fail too, batch by batch.
             self._refuse_waiting()
         self._send_next()
 
@@ -205,7 +205,7 @@ class Batcher:
 
 
 def read_outcome(outcome: Any, size: int) -> Reply:
-    """The script's reply to a batch, with an answer for each creation whatever became of it."""
+    """Return the reply to a batch, with an answer for each creation even if the call failed."""
     if isinstance(outcome, Problem):
         return Reply(False, None, None, [outcome] * size)
     try:
@@ -219,7 +219,7 @@ def read_outcome(outcome: Any, size: int) -> Reply:
 
 
 def settle(pending: Pending, answer: Answer) -> None:
-    """Hand an answer over; one that cannot be sent must not keep the others from theirs."""
+    """Deliver an answer; a failure must not affect the other answers of the batch."""
     try:
         pending.settle(answer)
     except Exception:

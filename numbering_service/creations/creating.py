@@ -1,8 +1,8 @@
 """Creates chats and messages: read a request, batch it, answer it when the script replies.
 
-A request is an object here and nothing more: no task, no future. Whatever
-brought it (the HTTP server's own requests, or an ASGI request of the framework)
-is read, validated and answered by the same lines.
+A request is a plain object here, without a task or a future. Requests of the
+HTTP server and ASGI requests of the framework are read, validated and answered
+by the same code.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from web.server.answers import problem_answer
 
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
-# What an object costs that waits, beside the body that it holds.
+# Memory that a waiting creation takes in addition to its body.
 OVERHEAD_BYTES = 1024
 CLIENT_CLOSED = 499
 
@@ -84,7 +84,7 @@ class Creations:
         self._log = log
         self._public_url = public_url
         self._patience = patience_seconds
-        # By sequence: creations that wait for it to be seeded, and the task that does it.
+        # By sequence key: the creations that wait for it to be seeded.
         self._unseeded: dict[str, list[Pending]] = {}
         self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -112,7 +112,7 @@ class Creations:
             self._refuse(request, target, request_id, InternalError())
 
     def settle(self, pending: Pending, answer: Answer) -> None:
-        """Answer a creation that came back from its batch."""
+        """Answer a creation that its batch has settled, or have its sequence seeded."""
         if isinstance(answer, Created):
             headers, body = created(pending.creation, answer, self._public_url)
             pending.request.answer(201, headers, body)
@@ -123,13 +123,13 @@ class Creations:
             self._refuse(pending.request, pending.target, pending.creation.request_id, answer)
 
     def note(self, pending: Pending, status: int) -> None:
-        """Note what was answered."""
+        """Log a creation with the status of its answer."""
         self._log.request(
             pending.creation.request_id, pending.target, status, pending.request.started
         )
 
     async def drain(self, seconds: float) -> None:
-        """Wait for what is being created, for some seconds at most; refuse the rest."""
+        """Wait up to `seconds` for the creations in progress, then refuse the rest."""
         deadline = perf_counter() + seconds
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
@@ -143,7 +143,7 @@ class Creations:
         self._log.request(request_id, target, problem.status, request.started)
 
     def _seed(self, pending: Pending) -> None:
-        """Have a missing sequence seeded, once for all creations that wait for it."""
+        """Seed a missing sequence, once for all creations that wait for it."""
         pending.seedings += 1
         seconds = self._patience - (perf_counter() - pending.request.started)
         if pending.seedings > MAX_SEEDINGS or seconds <= 0:
@@ -164,10 +164,10 @@ class Creations:
             task.add_done_callback(self._tasks.discard)
 
     async def _seed_for(self, creation: Creation, seconds: float) -> None:
-        """Seed a sequence; then number what waits for it, or say why that cannot be.
+        """Seed a sequence, then number the creations that wait for it, or answer with a problem.
 
-        `seconds` are left of the time that its first request may take. They hold for all that
-        wait: a sequence that could not be seeded by then cannot be at the moment.
+        `seconds` is the time that the first of their requests has left. It applies to all of
+        them: a sequence that could not be seeded by then cannot be seeded at the moment.
         """
         problem: Problem | None = None
         try:

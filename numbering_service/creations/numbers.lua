@@ -1,13 +1,13 @@
 -- Numbers a batch of creations and puts their entries into the stream, in one atomic step.
 --
 -- KEYS  1          the stream of accepted entries
---       2          where this batch's answer is kept, for a retry of the same batch
---       3          the persister's lease: while it is held nobody needs to be woken
+--       2          where this batch's answer is stored, for a retry of the same batch
+--       3          the persister's lease: while it is held, no wake-up is needed
 --       4          the flag that a wake-up is on its way
 --       then, for each creation, two keys:
 --       +1         the sequence: highest number handed out
 --       +2         the idempotency key, or '' for none
--- ARGV  1          most entries that the stream may hold
+-- ARGV  1          maximum number of entries in the stream
 --       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
 --       5          time to live, in milliseconds, of the wake-up flag
 --       6          1 when this batch was sent before, else 0
@@ -16,12 +16,12 @@
 --       +2         chat number, '' when a chat is created
 --       +3         body, '' when a chat is created
 --       +4         request id
---       +5         digest of the payload, compared when an idempotency key comes again;
+--       +5         digest of the payload, compared when an idempotency key is repeated;
 --                  when a chat is created: prefix of the keys of its application's message sequences
 --
--- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller has to wake a persister,
--- last the id of the last entry of this batch ('' without one), oldest that of the oldest entry in the
--- stream ('' when nobody persists, or when this batch was answered before). An answer is
+-- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake a persister,
+-- last the id of this batch's last entry ('' if it has none), oldest the id of the oldest entry in
+-- the stream ('' when no persister is running, or when this batch was answered before). An answer:
 --       n > 0      the number handed out
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
@@ -29,12 +29,12 @@
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown')
--- or, in place of all of this, the error READONLY: this server is a replica; nothing was done.
+-- or, instead of all this, the error READONLY: this server is a replica; nothing was done.
 --
--- A script that fails half way keeps its writes. So what can fail, GET and XADD, runs through pcall
--- and before anything else of its creation is written; sequences move once, after all entries. The
--- server decides whether it is out of memory before the script starts, so that what follows an
--- XADD that worked cannot be refused for lack of memory.
+-- A script that fails halfway keeps its writes. So the commands that can fail, GET and XADD, run
+-- through pcall, before anything else of their creation is written; sequences advance once, after
+-- all entries. The server decides whether it is out of memory before the script starts, so the
+-- commands that follow a successful XADD cannot be refused for lack of memory.
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err ~= nil
@@ -44,9 +44,9 @@ local function is_readonly(reply)
   return failed(reply) and string.find(reply.err, 'READONLY', 1, true) ~= nil
 end
 
--- What a replica knows may be out of date, so that nothing may be answered from it that needs no
--- write either. PERSIST is a write that changes nothing here; not done before the entries, since
--- the first write of a script is the one that is checked against the memory limit.
+-- A replica's data may be stale, so answers that need no write must not come from it either.
+-- PERSIST is a write that changes nothing here. It must not run before the entries are added,
+-- since the first write of a script is the one that is checked against the memory limit.
 local function is_replica()
   return is_readonly(redis.pcall('PERSIST', KEYS[1]))
 end
@@ -71,7 +71,7 @@ local WAKE, LAST, OLDEST = 1, 2, 3
 
 local REFUSED, UNKNOWN = -3, -4
 
--- The highest number handed out; or an answer instead: 0 when nobody knows it, -3, -4.
+-- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4.
 local function read_sequence(key)
   local known = highest[key]
   if known then
@@ -91,8 +91,9 @@ local function read_sequence(key)
   return known
 end
 
--- Lets messages follow a chat at once, even if it was asked for too early a moment ago. Whoever
--- seeds this sequence at the moment has not seen the chat, and loses the lock (keys.seed_lock).
+-- Starts a new chat's message sequence, so that messages can follow at once, even if the chat was
+-- requested just before it existed. A process that is seeding this sequence has not seen the chat,
+-- and loses the lock (keys.seed_lock).
 local function start_messages(key)
   if redis.pcall('GET', key) == 'unknown' then
     redis.call('DEL', key)
@@ -102,7 +103,7 @@ local function start_messages(key)
   end
 end
 
--- What a request with this idempotency key is answered, nil when it is the first one.
+-- The answer to a request with a repeated idempotency key, nil for the first request.
 local function replay(idempotency_key, digest)
   local first = idempotency_key ~= '' and redis.pcall('GET', idempotency_key)
   if not first then
@@ -168,13 +169,14 @@ for key, text in pairs(moved) do
   redis.call('SET', key, text, 'EX', sequence_ttl)
 end
 
--- A call sent again keeps its answer even if it accepted nothing: the first one may be waiting in
--- the buffer of a lost connection, and must not accept later what is being refused now.
+-- A retried call stores its answer even if it accepted nothing: the first call may still wait in
+-- the buffer of a lost connection, and must not accept later what is refused now.
 if accepted > 0 or ARGV[6] == '1' then
   redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
 end
 if accepted > 0 then
-  -- Set after the answer was kept: a retry must not wake again, and a lost wake-up is swept up.
+  -- Set after the answer is stored: a retry must not wake a persister again; for a lost wake-up
+  -- there is the worker's sweep.
   if redis.call('EXISTS', KEYS[3]) == 1 then
     answers[OLDEST] = waiting == 0 and first_accepted
                       or redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]

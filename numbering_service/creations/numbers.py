@@ -1,4 +1,4 @@
-"""The numbering script: how a batch is asked for, and what its reply means."""
+"""The numbering script: packs the call for a batch, and reads its reply."""
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha1
@@ -16,15 +16,15 @@ from web.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavaila
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
 
 Answer = Created | Problem | None
-"""What became of a creation; None when its sequence is missing and must be seeded."""
+"""The outcome of a creation; None when its sequence is missing and must be seeded."""
 
 
 class NumbersScript:
-    """numbers.lua and the settings that every call of it begins with."""
+    """numbers.lua and the settings at the start of each call."""
 
     def __init__(self, *, max_backlog: int) -> None:
         self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
-        # The name by which Redis knows a script; not a matter of security.
+        # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._settings = (
             max_backlog,
@@ -35,10 +35,10 @@ class NumbersScript:
         )
 
     def pack(self, creations: Iterable[Creation], batch_id: str, *, again: bool) -> bytes:
-        """Pack the call for a batch, as it goes over the wire.
+        """Pack the call for a batch into bytes for the wire.
 
-        The script keeps its answer under the batch's id: a call that is sent `again`
-        after a lost reply finds it there, and nothing is done twice.
+        The script stores its answer under the batch's id: a call that is sent `again`
+        after a lost reply finds it there, so nothing is done twice.
         """
         script_keys = [
             keys.ACCEPTED,
@@ -56,10 +56,10 @@ class NumbersScript:
 
 
 class Reply(NamedTuple):
-    """What the script answers.
+    """The script's reply.
 
-    `last` is the last entry of the batch, if it has any; `oldest` the oldest one that waits to
-    be stored, None when no persister is at work.
+    `last` is the id of the batch's last entry, None if it has none; `oldest` the id of the
+    oldest entry that waits to be stored, None when no persister is running.
     """
 
     wake: bool
@@ -69,7 +69,7 @@ class Reply(NamedTuple):
 
 
 def read_reply(reply: Sequence[int | bytes]) -> Reply:
-    """Read the script's reply; raises TypeError or ValueError when it is none."""
+    """Read the script's reply; raises TypeError or ValueError when it is malformed."""
     wake, last, oldest, *answers = reply
     if not isinstance(last, bytes) or not isinstance(oldest, bytes):
         raise TypeError("no ids of entries")

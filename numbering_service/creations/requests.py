@@ -1,4 +1,4 @@
-"""Reads a creation out of a whole request: strictly, in full, before any store is asked."""
+"""Reads a creation from a whole request and fully validates it, before any store is queried."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _CLOSE = {"Connection": "close"}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case, values as they came."""
+"""Names in lower case, values as they were received."""
 
 
 class Target(NamedTuple):
@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 
 class Request(Protocol):
-    """A whole request, and the way back to its client: `web`'s own, or one made of ASGI."""
+    """A whole request that can be answered: `web`'s own, or one built from an ASGI request."""
 
     @property
     def method(self) -> str: ...
@@ -54,7 +54,7 @@ class Request(Protocol):
 
 
 class Head(NamedTuple):
-    """The headers that a creation looks at."""
+    """The headers that matter for a creation."""
 
     content_type: str | None
     content_length: int
@@ -62,13 +62,13 @@ class Head(NamedTuple):
 
 
 def read_target(path: str) -> Target | None:
-    """The collection that a path names, None for any other path."""
+    """Return the collection that a path names, None for any other path."""
     return match_target(path) if len(path) <= LONGEST_PATH else None
 
 
 @lru_cache(maxsize=4096)
 def match_target(path: str) -> Target | None:
-    """Match a path that is short enough to be kept: a hot chat's costs a look-up then."""
+    """Match a path that is short enough to be cached: a busy chat's then costs a look-up."""
     match = CREATION_PATH.fullmatch(path)
     if match is None:
         return None
@@ -80,7 +80,7 @@ def match_target(path: str) -> Target | None:
 
 
 def read_request_id(headers: Headers) -> str:
-    """The request id alone, for an answer to a request whose other headers may be bad."""
+    """Read only the request id, for answers to requests whose other headers may be invalid."""
     for name, value in headers:
         if name == b"x-request-id":
             return request_id(value.decode("latin-1"))
@@ -88,7 +88,7 @@ def read_request_id(headers: Headers) -> str:
 
 
 def read_head(headers: Headers) -> Head:
-    """The headers that matter; raises 413, 415 or 422 for one that will not do."""
+    """Read the headers that matter; raises 413, 415 or 422 for an invalid one."""
     content_type: str | None = None
     content_length = 0
     key: str | None = None
@@ -96,7 +96,7 @@ def read_head(headers: Headers) -> Head:
         if name == b"content-type":
             content_type = value.decode("latin-1")
         elif name == b"content-length":
-            content_length = int(value.lstrip(b"0") or 0)  # int() takes few zeros
+            content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":
             key = check_idempotency_key(value, first=key is None)
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
@@ -107,7 +107,7 @@ def read_head(headers: Headers) -> Head:
 
 
 def check_idempotency_key(value: bytes, *, first: bool) -> str:
-    """An idempotency key: one, of 1 to 255 printable ASCII characters; raises 422."""
+    """Return the only idempotency key, 1 to 255 printable ASCII characters; raises 422."""
     if not first or _PRINTABLE.fullmatch(value) is None:
         raise ValidationFailed(
             "Idempotency-Key", "Must be one header of 1 to 255 printable ASCII characters."
@@ -116,14 +116,13 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
 
 
 def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
-    """The creation that a request asks for; raises 400, 413, 415 or 422."""
+    """Return the creation that a request asks for; raises 400, 413, 415 or 422."""
     head = read_head(request.headers)
     body = request.body
     if len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
     if target.chat_number is None:
-        # No field is needed for a chat, but a body that cannot be parsed is
-        # refused here as everywhere.
+        # A chat needs no field, but a malformed body is refused here as everywhere.
         parse_optional_body(head.content_type, body, orjson.loads)
         return Creation(target.access_token, None, "", known_request_id, head.idempotency_key)
     text = check_message_body(

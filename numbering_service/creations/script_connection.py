@@ -1,8 +1,8 @@
-"""A connection to Redis for one script: bytes go out, replies come back in order to a callback.
+"""A Redis connection for one script: sends packed commands, passes replies to a callback in order.
 
 redis-py's client spends more time on a call than Redis does: a pool, retries, a
 task for each timeout, packing in Python, a stream with a buffer of its own. Here
-the socket belongs to us; hiredis packs and parses.
+we own the socket, and hiredis packs and parses.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ OnLost = Callable[[Exception], None]
 
 
 class ScriptConnection(asyncio.Protocol):
-    """One connection, from the handshake to its end. It never repeats anything."""
+    """One connection, from the handshake to its end. It never retries."""
 
     def __init__(self) -> None:
         self._reader = Reader(protocolError=ProtocolError, replyError=read_error)
@@ -32,7 +32,7 @@ class ScriptConnection(asyncio.Protocol):
         self._on_lost: OnLost | None = None
 
     def listen(self, on_reply: OnReply, on_lost: OnLost) -> None:
-        """Hand every further reply to `on_reply`; tell `on_lost`, once, when no more can come."""
+        """Pass each further reply to `on_reply`; call `on_lost` once when no more can come."""
         self._on_reply, self._on_lost = on_reply, on_lost
 
     def write(self, command: bytes) -> None:
@@ -42,13 +42,13 @@ class ScriptConnection(asyncio.Protocol):
         self._transport.write(command)
 
     def close(self) -> None:
-        """Close it; replies that are on their way reach nobody."""
+        """Close the connection and drop the replies that are in flight."""
         self._on_reply = self._on_lost = None
         if self._transport is not None:
             self._transport.abort()
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands together and return their replies, errors included, as they come."""
+        """Send commands together; return their replies in order, errors among them."""
         replies: list[Any] = []
         complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -66,7 +66,7 @@ class ScriptConnection(asyncio.Protocol):
         await complete
         return replies
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream it is one
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # streams have one
         self._transport = transport
         keep_alive(transport)
 
@@ -91,7 +91,7 @@ class ScriptConnection(asyncio.Protocol):
 async def open_connection(address: Address, script: str) -> ScriptConnection:
     """Connect, log in and load the script; raises redis-py's errors, or OSError.
 
-    The name is resolved each time: after a fail-over it leads to another server.
+    The host name is resolved each time: after a failover it points to another server.
     """
     connection: ScriptConnection | None = None
     try:
@@ -123,13 +123,13 @@ async def introduce(connection: ScriptConnection, address: Address, script: str)
     """Log in and load the script, in one round trip; raises the first error."""
     commands = [*address.handshake(), ("SCRIPT", "LOAD", script)]
     for command, reply in zip(commands, await connection.ask(commands), strict=True):
-        # A name helps those who look at the server; an account without that right may go on.
+        # The client name only helps operators; an account may lack the permission to set it.
         if isinstance(reply, Exception) and command[0] != "CLIENT":
             raise reply
 
 
 def keep_alive(transport: asyncio.Transport) -> None:
-    """Have the system notice a server that vanished without a word."""
+    """Turn on TCP keepalive, so that the system notices a server that vanished silently."""
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,10 +1,10 @@
-"""Sends batches to Redis in order and waits out its absence: the one retry policy.
+"""Sends batches to Redis in order and retries while it is unavailable: the one retry policy.
 
 Up to two batches are in flight on one connection; replies come in the order of
-the calls. Whatever makes the connection useless (closed, silent, a server that
-is no primary any more) ends in the same way: drop it, connect anew, send every
-batch in flight again under its own id. The script answers a batch that was done
-before from memory, so that nothing happens twice.
+the calls. Every failure of the connection (closed, silent, a server that is no
+longer the primary) is handled the same way: drop it, reconnect, resend every
+batch in flight under its own id. The script answers a batch that was already
+done with the stored answer, so nothing happens twice.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Call:
-    """A batch on its way: what is sent under which id, since when, how often."""
+    """A batch in flight: its id, what is sent, since when and how often."""
 
     __slots__ = ("batch_id", "creations", "packed", "sent_at", "times_sent")
 
@@ -45,7 +45,7 @@ class Call:
         self.times_sent = 0
 
     def failure(self) -> Problem:
-        """What to answer when there is no reply to hope for."""
+        """Return the problem to answer when no reply is expected any more."""
         return outcome_unknown() if self.times_sent else not_sent()
 
 
@@ -58,7 +58,7 @@ class Sender:
     def __init__(
         self, address: Address, script: NumbersScript, *, patience_seconds: float, on_done: OnDone
     ) -> None:
-        """`on_done` gets the reply to the oldest call, or the Problem that stands for it."""
+        """`on_done` gets the reply to the oldest call, or a Problem in its place."""
         self._address = address
         self._script = script
         self._patience = patience_seconds
@@ -69,7 +69,7 @@ class Sender:
         self._timer: asyncio.TimerHandle | None = None
         self._failing_since: float | None = None
         self._pause = FIRST_PAUSE_SECONDS
-        # Asked for once: each call asks the system for the process id.
+        # Looked up once: each look-up asks the system for the process id.
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -79,13 +79,13 @@ class Sender:
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether Redis failed us last, and has not answered since."""
+        """Whether Redis has failed and not answered since."""
         return self._failing_since is not None
 
     def send(self, batch_id: str, creations: list[Creation]) -> None:
-        """Send a batch; its outcome goes to `on_done` behind those of earlier ones.
+        """Send a batch; its outcome goes to `on_done` after those of earlier ones.
 
-        Whatever is wrong with the batch itself is raised here, before it has a place in the order.
+        Errors in the batch itself are raised here, before it has a place in the order.
         """
         call = Call(batch_id, creations, self._script.pack(creations, batch_id, again=False))
         self._calls.append(call)
@@ -103,7 +103,7 @@ class Sender:
 
     def _write(self, call: Call) -> None:
         if self._connection is None:
-            return  # Lost a moment ago; recovery sends whatever is in flight.
+            return  # Lost a moment ago; recovery resends all calls in flight.
         call.sent_at = monotonic()
         if call.times_sent:
             call.packed = self._script.pack(call.creations, call.batch_id, again=True)
@@ -119,7 +119,7 @@ class Sender:
             self._timer = self._loop.call_later(CALL_SECONDS, self._check_time)
 
     def _check_time(self) -> None:
-        """Give a silent server up; one timer serves all calls, however many a second."""
+        """Give up on a silent server; one timer serves all calls, however many a second."""
         self._timer = None
         if not self._calls or self._connection is None:
             return
@@ -142,7 +142,7 @@ class Sender:
             self._on_done(problem_of(reply) if isinstance(reply, Exception) else reply)
 
     def _lose(self, error: Exception) -> None:
-        """Drop the connection; a reply still on its way must not become another call's."""
+        """Drop the connection, so that a late reply is not taken for another call's."""
         self._disconnect()
         if self._calls and self._recovery is None:
             self._note_failure(self._calls[0].sent_at, error)
@@ -170,7 +170,7 @@ class Sender:
         self._recovery = self._loop.create_task(self._reconnect(failed=failed))
 
     async def _reconnect(self, *, failed: bool) -> None:
-        """Send what is in flight again on a new connection, or give it up."""
+        """Resend the calls in flight on a new connection, or give them up."""
         connection = await self._connect_patiently(failed=failed)
         self._recovery = None
         if connection is None:
@@ -182,10 +182,10 @@ class Sender:
             self._write(call)
 
     async def _connect_patiently(self, *, failed: bool) -> ScriptConnection | None:
-        """Connect, again and again until patience has run out; None then.
+        """Connect, with retries until patience has run out; return None then.
 
-        A server that has been away for longer than that gets one try, so that
-        requests are refused at once and not after a wait each.
+        A server that has been unavailable for longer than that gets one try, so
+        that requests are refused at once instead of after a wait each.
         """
         while not failed or await self._wait_patiently():
             started = monotonic()
@@ -197,7 +197,7 @@ class Sender:
         return None
 
     async def _wait_patiently(self) -> bool:
-        """Pause before another try; False when patience has run out."""
+        """Back off before the next try; return False when patience has run out."""
         failing_since = self._failing_since or monotonic()
         if monotonic() + self._pause - failing_since > self._patience:
             return False
@@ -211,7 +211,7 @@ class Sender:
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an error in place of the script's reply means for the creations of its batch."""
+    """Return the problem for the creations of a batch that was answered with an error."""
     if isinstance(error, OutOfMemoryError):
         return Overloaded("Redis is out of memory; nothing was changed.")
     _log.error("Redis refused a batch: %s", error)

@@ -1,9 +1,9 @@
-"""Bounds what waits, in number and in bytes, and keeps room for applications that wait for little.
+"""Bounds what waits, in number and in bytes, and keeps room for applications that hold little.
 
-An application may hold as much as is free, and no more: one alone at most half
-of everything, two a third each. So however many creations one application
-sends, there is room for another's (the "dynamic thresholds" of Choudhury and
-Hahne, IEEE/ACM Transactions on Networking 1998).
+An application may hold at most as much as is free: a single one half of the
+total, two a third each. So however many creations one application sends, there
+is room for another's (the "dynamic thresholds" of Choudhury and Hahne, IEEE/ACM
+Transactions on Networking 1998).
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Shares:
         return held.size if held else 0
 
     def take(self, access_token: str, size: int) -> None:
-        """Take a place and so many bytes; raises Overloaded without room for them."""
+        """Take one place and `size` bytes; raises Overloaded when there is no room."""
         free, held = self._free, self._held.get(access_token)
         if held is None:
             held = Held()
@@ -45,7 +45,7 @@ class Shares:
         free.size -= size
 
     def give_back(self, access_token: str, size: int) -> None:
-        """Give back what was taken at once."""
+        """Give back the place and the bytes of one `take`."""
         held = self._held[access_token]
         held.places -= 1
         held.size -= size

@@ -1,12 +1,12 @@
-"""Holds back an application that has more waiting to be stored than is stored in a moment.
+"""Back-pressure on an application that has more waiting to be stored than is stored in a moment.
 
 Persisting is first in, first out: what one application has waiting delays the messages of
-all. While a persister is at work, an application may have so many bytes waiting and no more;
-what comes on top is refused, and its sender tries again (a window as TCP's, with bytes that
-were stored in place of bytes that were acknowledged). While none is, nobody's message is
-stored anyway, and the bound on the whole backlog is the only one.
+all. While a persister is running, an application may have at most MAX_BYTES waiting; more
+is refused, and the client retries (a window like TCP's, with stored bytes in place of
+acknowledged ones). While none is running, no message is stored anyway, and only the bound
+on the whole backlog applies.
 
-Known is what this process accepted: each of several has a window of its own.
+A process counts only what it accepted itself: each of several has its own window.
 """
 
 from collections import deque
@@ -17,17 +17,17 @@ from numbering_service.creation import Creation
 from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
-# Who is refused sends nothing whose reply would tell how far persisting is: one request
-# goes through so often.
+# A refused application gets no replies that report how far persisting is: one request
+# is let through at this interval.
 PROBE_SECONDS = 0.1
-# A longer list would tell no more: what is accepted meanwhile joins its last batch.
+# A longer list would add nothing: once it is full, what is accepted joins its last batch.
 MAX_BATCHES = 1024
 
 EntryId = tuple[int, int]
 
 
 class Backlog:
-    """What each application has waiting, as the script's replies tell."""
+    """What each application has waiting to be stored, according to the script's replies."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -50,7 +50,7 @@ class Backlog:
         self._probe_at = now + PROBE_SECONDS
 
     def add(self, last: EntryId, accepted: Iterable[Creation]) -> None:
-        """Note what was accepted of a batch, whose last entry is `last`."""
+        """Count the accepted creations of a batch whose last entry is `last`."""
         sizes = self._batches.pop()[1] if len(self._batches) >= MAX_BATCHES else {}
         waiting = self._waiting
         for creation in accepted:
@@ -62,7 +62,7 @@ class Backlog:
         self._batches.append((last, sizes))
 
     def stored_before(self, oldest: EntryId | None) -> None:
-        """Note that every entry before `oldest` is stored; None when no persister is at work."""
+        """Note that every entry before `oldest` is stored; None when no persister is running."""
         self._is_being_stored = oldest is not None
         if oldest is None:
             return
@@ -77,6 +77,6 @@ class Backlog:
 
 
 def entry_id(text: bytes) -> EntryId | None:
-    """The id of an entry of a stream, in an order that compares; None for an empty text."""
+    """Parse a stream entry's id into a tuple that compares; None for an empty text."""
     milliseconds, _, counter = text.partition(b"-")
     return (int(milliseconds), int(counter)) if text else None

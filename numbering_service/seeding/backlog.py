@@ -1,26 +1,25 @@
-"""What waits in the stream, read once for everybody who needs to know.
+"""The highest numbers in the stream, read once for all seedings that need them.
 
 The first seeding that meets a long backlog reads all of it; the next ones read
-what was added since. At most one reading is under way. Who comes meanwhile joins
-the next, whose fence is noted after they asked.
+what was added since. At most one reading is in progress. Callers that arrive
+meanwhile join the next one, whose fence is recorded after their call.
 
 What was read is kept in segments of the stream, each with the highest number per
-sequence. With each page the segments are dropped that lie in front of the first
-entry of the stream, before the page is added. Two things follow:
+sequence. Before a page is added, the segments that lie before the stream's first
+entry are dropped. Two things follow:
 
-- What is dropped, or was never read, has left the stream, so PostgreSQL has it.
-- The segments are a stretch without holes, which ends at the fence. For an entry
-  that left the stream before its page was read, all that was read before it was
-  dropped with that page. So if there is an entry of a sequence in the segments,
-  all later ones are there as well, and the highest number found is the highest
-  that was ever handed out.
+- An entry that was dropped or never read has left the stream: PostgreSQL has it.
+- The segments cover the stream up to the fence without gaps. If an entry left the
+  stream before its page was read, everything read before it was dropped with that
+  page. So if the segments hold an entry of a sequence, they hold all later ones
+  as well, and the highest number found is the highest ever handed out.
 
 Both hold for one history of one stream. The replication id changes when another
-server takes over or Redis restarts, and ids or the count of entries go back when
-the stream is lost: then everything is read anew.
+server takes over or Redis restarts, and ids or the count of entries go backwards
+when the stream is lost: everything is then read again.
 
-Memory is bounded by MAX_KEYS sequences, at some 200 bytes each 40 MB. What lies
-behind them in a backlog of more sequences is read anew for each group of waiting
+Memory is bounded by MAX_KEYS sequences: 40 MB at about 200 bytes each. In a backlog
+of more sequences, what lies beyond them is read again for each group of waiting
 seedings, and only their own numbers are kept.
 """
 
@@ -82,12 +81,12 @@ class Segment:
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of the stream, and what those who joined it asked for."""
+    """One pass over the stream, with the sequences that its callers want."""
 
     done: asyncio.Future[None]
     wanted: set[bytes] = field(default_factory=set)
     found: dict[bytes, int | None] = field(default_factory=dict)
-    # Pages for which there was no room, reduced to what is wanted.
+    # Pages for which there was no room, reduced to the wanted sequences.
     beyond: deque[Segment] = field(default_factory=deque)
 
 
@@ -109,11 +108,11 @@ class Backlog:
         self._entries_added = 0
 
     async def find(self, access_token: str, chat_number: int | None) -> int | None:
-        """The highest number that waits, up to a fence that is noted after this call.
+        """Return the highest number in the backlog, up to a fence recorded after this call.
 
-        0 for the messages of a chat of which only the creation waits, None when
-        nothing does. Raises the errors of Redis. Cancelling one caller does not end
-        the reading, for which others may wait.
+        Returns 0 for messages when only the creation of their chat is there, None when
+        nothing is. Raises the errors of Redis. Cancelling one caller does not end the
+        reading, since others may wait for it.
         """
         name = f"{access_token}:{chat_number or ''}".encode()
         reading = self._join()
@@ -124,7 +123,7 @@ class Backlog:
     async def follow(self) -> None:
         """Keep up with a backlog that grows long, so that no request has to wait for all of it.
 
-        Rests after each page for some times as long as it takes, unless a request waits.
+        Pauses after each page for several times as long as the page took, unless a request waits.
         """
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
@@ -134,7 +133,7 @@ class Backlog:
                     await asyncio.shield(self._join().done)
 
     def _join(self) -> Reading:
-        """The reading that has not begun yet."""
+        """Return the next reading, which has not begun yet."""
         if self._next is None:
             self._next = Reading(asyncio.get_running_loop().create_future())
             if self._reader is None:
@@ -154,12 +153,12 @@ class Backlog:
             await self._read(reading)
         except Exception as error:
             reading.done.set_exception(error)
-            reading.done.exception()  # Nobody else looks at it if all callers have left.
+            reading.done.exception()  # Nobody else retrieves it if all callers have left.
         else:
             reading.done.set_result(None)
 
     async def _read(self, reading: Reading) -> None:
-        """Read up to the fence: the last id that had been given out by the first page."""
+        """Read up to the fence: the last id generated when the first page was read."""
         position, fence = self._position, None
         while fence is None or position < fence:
             page = await self._read_page(position)
@@ -186,7 +185,7 @@ class Backlog:
         return read_page(await self._script(keys=[keys.ACCEPTED], args=arguments))
 
     def _continues(self, page: Page) -> bool:
-        """Whether a page is of the stream that was read before, and not of its successor."""
+        """Whether a page belongs to the stream that was read before, not to a new one."""
         if (
             page.history != self._history
             or page.last_generated < self._last_generated
@@ -203,7 +202,7 @@ class Backlog:
         self._last_generated, self._entries_added = page.last_generated, page.entries_added
 
     def _take(self, page: Page, position: EntryId, reading: Reading) -> None:
-        """Keep a page that continues the segments if there is room; else what is wanted of it."""
+        """Keep a page that continues the segments if there is room, else only what is wanted."""
         kept = sum(len(segment.highest) for segment in self._segments)
         if position != self._position or kept + len(page.highest) > self._max_keys:
             wanted = {name: page.highest[name] for name in reading.wanted & page.highest.keys()}
@@ -220,24 +219,24 @@ class Backlog:
 
 
 def look_up(name: bytes, segments: Iterable[Segment]) -> int | None:
-    """The highest number that segments have of a sequence."""
+    """Return the highest number of a sequence in the segments, None if there is none."""
     numbers = [segment.highest[name] for segment in segments if name in segment.highest]
     return max(numbers, default=None)
 
 
 def drop_before(segments: deque[Segment], first_in_stream: EntryId | None) -> None:
-    """Drop the segments of which nothing is in the stream any more."""
+    """Drop the segments that have no entry left in the stream."""
     while segments and (first_in_stream is None or segments[0].last < first_in_stream):
         segments.popleft()
 
 
 def highest_of(one: Mapping[bytes, int], other: Mapping[bytes, int]) -> dict[bytes, int]:
-    """The larger number of each sequence of `other`."""
+    """Return the larger of both numbers for each sequence of `other`."""
     return {name: max(number, one.get(name, 0)) for name, number in other.items()}
 
 
 def read_page(reply: list[Any]) -> Page:
-    """What the script returned."""
+    """Parse the script's reply."""
     history, last_generated, entries_added, first_in_stream, position, entries, *flat = reply
     return Page(
         history=history.decode(),
@@ -251,6 +250,6 @@ def read_page(reply: list[Any]) -> Page:
 
 
 def read_id(entry_id: bytes) -> EntryId:
-    """An entry's id in the form in which ids compare."""
+    """Parse an entry's id into a tuple that compares."""
     milliseconds, _, counter = entry_id.partition(b"-")
     return int(milliseconds), int(counter)

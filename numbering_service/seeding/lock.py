@@ -23,7 +23,7 @@ _TTL_MS = keys.SEED_LOCK_TTL_SECONDS * 1000
 
 
 class LockLostError(Exception):
-    """The lock passed to somebody else; what was looked up under it may be out of date."""
+    """The lock was lost; what was looked up under it may be stale."""
 
 
 class Scripts:
@@ -38,7 +38,7 @@ class Scripts:
 
 
 class SeedLock:
-    """One seeding's lock. It lives for seconds, so that a killed process blocks nobody for long."""
+    """One seeding's lock. It expires within seconds, so a killed process blocks nobody for long."""
 
     def __init__(self, scripts: Scripts, sequence_key: str) -> None:
         self._scripts = scripts
@@ -48,10 +48,10 @@ class SeedLock:
         self._former: list[str] = []
 
     async def take(self) -> bool:
-        """Take the lock, waiting for its holder; False when the sequence is there.
+        """Take the lock, waiting while another holds it; return False when the sequence exists.
 
         After an error it is not known whether the lock was taken. The next call
-        uses a fresh token, and replaces the former one if it finds that in place.
+        uses a fresh token, and replaces a former one if it finds that in place.
         """
         if self._token:
             self._former.append(self._token)
@@ -67,7 +67,7 @@ class SeedLock:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def keep_during(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, with the lock renewed meanwhile; raises LockLostError."""
+        """Return the result of `work`, renewing the lock meanwhile; raises LockLostError."""
         task = asyncio.create_task(work)
         try:
             while not (await asyncio.wait({task}, timeout=RENEW_SECONDS))[0]:
@@ -78,12 +78,12 @@ class SeedLock:
             task.cancel()
 
     async def write(self, value: int | str, ttl_ms: int) -> None:
-        """Write the sequence and give the lock back; raises LockLostError."""
+        """Write the sequence and release the lock; raises LockLostError."""
         if not await self._finish(value, ttl_ms):
             raise LockLostError
 
     async def release(self) -> None:
-        """Give the lock back without writing; without Redis it expires."""
+        """Release the lock without writing; if Redis is unavailable, it expires."""
         with contextlib.suppress(RedisError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._finish("", 1)

@@ -1,4 +1,4 @@
-"""What seeding asks crud_service: which applications exist, and the highest number taken."""
+"""Seeding's queries to crud_service: which applications exist, and the highest number taken."""
 
 import asyncio
 from collections import OrderedDict
@@ -30,7 +30,7 @@ class Taken(NamedTuple):
 
 
 async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
-    """The highest number that is taken; raises StoreUnavailable without an answer."""
+    """Ask for the highest number taken; raises StoreUnavailable without an answer."""
     path = sequence_path(creation.access_token, creation.chat_number)
     try:
         response = await crud.get(path, headers={"X-Request-ID": creation.request_id})
@@ -43,10 +43,10 @@ async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
 
 
 class Applications:
-    """Which applications exist, asked for many at a time.
+    """Finds out which applications exist, many with one query.
 
-    Random tokens therefore cost next to nothing: those that arrive while a
-    question is under way are the next one. The tokens that exist are remembered.
+    Tokens that arrive while a query is in flight form the next one, so random
+    tokens cost next to nothing. Tokens that exist are cached.
     """
 
     def __init__(self, crud: httpx.AsyncClient) -> None:
@@ -56,7 +56,7 @@ class Applications:
         self._asker: asyncio.Task[None] | None = None
 
     async def exists(self, creation: Creation) -> bool:
-        """Whether there is such an application; remembered ones are not asked for again.
+        """Whether an application exists; cached ones are not asked for again.
 
         Raises StoreUnavailable without an answer, Overloaded when too many wait for one.
         """
@@ -74,7 +74,7 @@ class Applications:
         return await asyncio.shield(answer)
 
     def forget(self, access_token: str) -> None:
-        """Ask again: a later answer was that it does not exist."""
+        """Remove an application from the cache, once an answer says that it does not exist."""
         self._known.pop(access_token, None)
 
     async def _ask_all(self, request_id: str) -> None:
@@ -92,7 +92,7 @@ class Applications:
         except StoreUnavailable as problem:
             for answer in asked.values():
                 answer.set_exception(problem)
-                answer.exception()  # Nobody else looks at it if all callers have left.
+                answer.exception()  # Nobody else retrieves it if all callers have left.
             return
         for token, answer in asked.items():
             if token in existing:

@@ -1,4 +1,4 @@
-"""Fair shares of what seeding can do at once."""
+"""Fair sharing of a limited number of concurrent seedings."""
 
 import asyncio
 from collections import Counter, deque
@@ -9,11 +9,11 @@ from web.problems import Overloaded
 
 
 class Places:
-    """A number of places, a share of which one application can have.
+    """A limited number of places, of which one application can hold a share.
 
-    Applications that wait take turns, so one with thousands waiting delays
-    another by one turn. When the queue is full, the application with the most
-    waiting gives way: its last one is refused.
+    Waiting applications take turns, so one with thousands waiting delays
+    another by one turn. When too many wait, the last one of the application
+    with the most waiting is refused.
     """
 
     def __init__(self, places: int, *, per_application: int, max_waiting: int) -> None:
@@ -64,9 +64,10 @@ class Places:
         self._hand_on()
 
     def _hand_on(self) -> None:
-        """Give free places to those whose turn it is."""
+        """Give free places to the applications whose turn it is."""
         while self._free:
-            token = next((each for each in self._queues if self._taken[each] < self._share), None)
+            eligible = (token for token in self._queues if self._taken[token] < self._share)
+            token = next(eligible, None)
             if token is None:
                 return
             queue = self._queues.pop(token)
@@ -74,13 +75,13 @@ class Places:
             if queue:
                 self._queues[token] = queue  # Behind all others.
             self._waiting -= 1
-            if not turn.done():  # One that was cancelled has not been removed yet.
+            if not turn.done():  # A cancelled one has not been removed yet.
                 self._take(token)
                 turn.set_result(None)
 
     def _make_room(self, token: str) -> None:
         """Refuse the last of the longest queue; raises Overloaded when that is the caller's."""
-        longest = max(self._queues, key=lambda each: len(self._queues[each]))
+        longest = max(self._queues, key=lambda queued: len(self._queues[queued]))
         if len(self._queues[longest]) <= len(self._queues.get(token, ())) + 1:
             raise Overloaded
         turn = self._queues[longest][-1]

@@ -3,23 +3,23 @@
 -- in it. Bodies, of up to 64 KiB each, do not leave Redis.
 --
 -- KEYS  1  the stream
--- ARGV  1  the id behind which the page begins
---       2  most entries in a page
+-- ARGV  1  the id after which the page begins
+--       2  maximum number of entries in a page
 --       3  bytes of bodies after which a page ends
 --       4  entries to read at once, which bounds by how much a page exceeds its bytes
 --
 -- Returns {replication id, last-generated-id, entries-added, id of the first entry or '',
---          id up to which was read, entries read, sequence, number, …}.
+--          id up to which the page was read, entries read, sequence, number, …}.
 --       A sequence is 'token:' for the chats of an application, 'token:chat' for the messages of a
 --       chat. The creation of a chat is also number 0 of its messages.
 --
--- It writes nothing, yet it must not be flagged no-writes: a replica would then answer it, with a
--- stream that may lag behind. As it stands a replica refuses it (READONLY).
+-- It writes nothing, but must not be flagged no-writes: a replica would then run it on a stream
+-- that may lag behind. Without the flag a replica refuses it (READONLY).
 
 local position, most, most_bytes, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local replication_id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
 
--- Every error of XINFO is passed on. That there is no stream is asked for, not guessed from one.
+-- Errors of XINFO are passed on, so a missing stream is tested for and not inferred from an error.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {replication_id, '0-0', 0, '', '0-0', 0}
 end
@@ -56,7 +56,7 @@ while entries < most and bytes < most_bytes and not at_end do
   for i = 1, #page do
     local token, chat, text, size = read(page[i][2])
     local number = tonumber(text)
-    -- Anything else is an entry that cannot be stored, and no number of ours.
+    -- Any other entry cannot be stored, and its number is not one that we handed out.
     if token and chat and number and number >= 1 and number < 2^53 then
       count(token .. ':' .. chat, number)
       if chat == '' then

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Prolongs a lock that the caller still holds.
+-- Renews a lock that the caller still holds.
 --
 -- KEYS  1  the lock of a sequence
 -- ARGV  1  the lock's token

@@ -33,8 +33,8 @@ MAX_SEEDINGS_WAITING = 10_000
 # One for each seeding, one for the applications, and some for readiness.
 MAX_CRUD_CONNECTIONS = MAX_SEEDING_AT_ONCE + 8
 
-# Errors after which the same seeding may go through a moment later.
-_PASSING = (
+# Errors after which the same seeding may succeed a moment later.
+_TRANSIENT = (
     BusyLoadingError,
     MasterDownError,
     ReadOnlyError,
@@ -45,7 +45,7 @@ _PASSING = (
 
 
 class Seeding:
-    """Seeds missing sequences, each once at a time in this process and in all of them."""
+    """Seeds missing sequences, with one seeding per sequence at a time across all processes."""
 
     def __init__(self, redis: "Redis", crud: httpx.AsyncClient, *, patience_seconds: float) -> None:
         self._redis = redis
@@ -62,7 +62,7 @@ class Seeding:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def seed_sequence(self, creation: Creation) -> None:
-        """Make sure that a creation's sequence is there.
+        """Make sure that a creation's sequence exists.
 
         Raises NotFound when there is no such application or chat, Overloaded when
         too many seedings wait, StoreUnavailable when crud_service or Redis is
@@ -74,7 +74,7 @@ class Seeding:
             task = asyncio.create_task(self._seed_in_time(creation))
             self._running[key] = task
             task.add_done_callback(self._forget(key))
-        # Others may wait for the same task: one that is cancelled must not end it.
+        # Others may wait for the same task: a cancelled caller must not end it.
         await asyncio.shield(task)
 
     async def follow_backlog(self) -> None:
@@ -84,14 +84,14 @@ class Seeding:
     def _forget(self, key: str) -> Callable[[asyncio.Task[None]], None]:
         def forget(task: asyncio.Task[None]) -> None:
             self._running.pop(key, None)
-            # Everybody who waited may have gone; then nobody else looks at the error.
+            # All callers may have been cancelled; then nobody else retrieves the error.
             if not task.cancelled():
                 task.exception()
 
         return forget
 
     async def _seed_in_time(self, creation: Creation) -> None:
-        """Seed, or give up after some seconds, the wait for a place included."""
+        """Seed within a time limit, which includes the wait for a place."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._admit(creation)
@@ -105,7 +105,7 @@ class Seeding:
             raise StoreUnavailable("Redis is away; nothing was changed.") from error
 
     async def _admit(self, creation: Creation) -> None:
-        """Let nobody take a place for an application that does not exist.
+        """Raise NotFound for an application that does not exist, before it takes a place.
 
         Without crud_service only a sequence that is in the backlog can be seeded.
         """
@@ -120,20 +120,20 @@ class Seeding:
             raise NotFound
 
     async def _mark_unknown(self, creation: Creation) -> None:
-        """Spare crud_service the next requests for this sequence; never over a number."""
+        """Spare crud_service the next requests for this sequence; never overwrites a number."""
         with contextlib.suppress(RedisError):
             ttl = keys.UNKNOWN_TTL_MS
             await self._redis.set(creation.sequence_key, keys.UNKNOWN, nx=True, px=ttl)
 
     async def _seed_patiently(self, creation: Creation) -> None:
-        """Seed, waiting out a restart of Redis and starting over when the lock was lost."""
+        """Seed, retrying while Redis restarts and starting over when the lock was lost."""
         lock = SeedLock(self._scripts, creation.sequence_key)
         while True:
             try:
                 await self._seed(creation, lock)
             except LockLostError:
                 continue
-            except _PASSING as error:
+            except _TRANSIENT as error:
                 if isinstance(error, ReadOnlyError):
                     await self._leave_replica()
                 await asyncio.sleep(REDIS_PAUSE_SECONDS)
@@ -141,7 +141,7 @@ class Seeding:
                 return
 
     async def _leave_replica(self) -> None:
-        """Connect anew: the name of the server may lead to the new primary by now."""
+        """Reconnect: the server's name may already resolve to the new primary."""
         await self._redis.connection_pool.disconnect()
 
     async def _seed(self, creation: Creation, lock: SeedLock) -> None:
@@ -163,10 +163,10 @@ class Seeding:
         return await self._backlog.find(creation.access_token, creation.chat_number)
 
     async def _highest(self, creation: Creation, waiting: int | None) -> int | None:
-        """The number to go on from; None when there is no such application or chat.
+        """Return the number to continue from; None when there is no such application or chat.
 
-        Raises StoreUnavailable when crud_service would have to be asked and does not
-        answer.
+        Raises StoreUnavailable when crud_service does not answer and the backlog has no
+        number.
         """
         try:
             taken = await look_up(self._crud, creation)

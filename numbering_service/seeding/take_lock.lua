@@ -5,13 +5,13 @@
 --       2  its lock
 -- ARGV  1  a token that was never used before
 --       2  time to live of the lock in milliseconds
---       3… tokens of the caller's earlier tries, of which it does not know what became
+--       3… tokens of the caller's earlier attempts, whose outcome it does not know
 --
--- Returns 'there' when the sequence is not missing, 'held' when somebody else holds the lock,
---         'taken' when it is the caller's now.
+-- Returns 'there' when the sequence exists, 'held' when another caller holds the lock,
+--         'taken' when this caller holds it now.
 --
 -- A former token is replaced and never used again: a late write_sequence.lua that was sent under it
--- finds another token, and cannot write what has become an old number.
+-- finds another token, and cannot write a stale number.
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 'there'

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Writes a missing sequence, if the caller still holds the lock under which it looked the number up,
--- and gives the lock back.
+-- and releases the lock.
 --
 -- KEYS  1  the sequence
 --       2  the lock of that sequence
@@ -8,8 +8,8 @@
 --       2  highest number handed out, 'unknown', or '' to write nothing
 --       3  time to live of the sequence in milliseconds
 --
--- Returns 0 when the lock was lost: a caller that was frozen for longer than its lock lives may
--- know an old number only, and must start over.
+-- Returns 0 when the lock was lost: a caller that was suspended for longer than its lock's time to
+-- live may hold a stale number, and must start over.
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
