@@ -1,4 +1,4 @@
-"""Which characters show: what makes a text blank, and what a search skips."""
+"""Which characters are visible: what makes a text blank, and what a search ignores."""
 
 import re
 from typing import Final
@@ -16,5 +16,5 @@ _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_BRAILLE_BLANK}{IGNORABLE}]*+")
 
 
 def is_blank(text: str) -> bool:
-    """Whether nothing in a text shows; the first character that does ends the search."""
+    """Whether a text has no visible character; stops at the first one."""
     return _BLANK.fullmatch(text) is not None

@@ -1,7 +1,7 @@
 """Input: how a field is found in a request, and what a field may hold.
 
 A field is taken from a JSON body, a form body or the query string, in that
-order. Values come back as they were sent; `check_*` decide if they will do.
+order. Values are returned as they were sent; `check_*` validate them.
 JSON is parsed by the caller's `loads`, which must be strict (RFC 8259: no NaN,
 no lone surrogate, bounded nesting) and raise ValueError; both services pass
 `orjson.loads`, whose import would not belong in this package.
@@ -23,7 +23,7 @@ MAX_NAME_CHARACTERS = 255
 MAX_BODY_BYTES = 65_536
 MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
-# As many as a body has that consists of nothing else, and some for what is beside it.
+# As many as fit into a message body that holds nothing else, and some for what surrounds it.
 MAX_CONTAINERS = MAX_ESCAPES = MAX_BODY_BYTES + 1000
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -45,10 +45,10 @@ MISSING: Final = Missing()
 def find_field(
     name: str, *, content_type: str | None, body: bytes, query: bytes, loads: Loads
 ) -> object:
-    """The value sent for a field, or MISSING.
+    """Return the value sent for a field, or MISSING.
 
     Raises MalformedBody (400) for what cannot be parsed, UnsupportedMediaType
-    (415) for a body of a type that is not read.
+    (415) for a body of an unsupported type.
     """
     value = parse_body(content_type, body, loads).get(name, MISSING)
     if value is MISSING and query:
@@ -57,11 +57,11 @@ def find_field(
 
 
 def parse_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
-    """The fields of a body of any type; an empty body has none."""
+    """Parse the fields of a body of any supported type; an empty body has none."""
     if not body:
         return {}
     media_type, parameters = split_content_type(content_type or "")
-    # In JSON, which is UTF-8 whatever it says, a charset parameter has no meaning.
+    # JSON is always UTF-8: a charset parameter has no meaning there.
     if media_type in {URLENCODED, MULTIPART} and not is_utf8(parameters):
         raise UnsupportedMediaType
     if is_json(media_type, body):
@@ -83,9 +83,9 @@ def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> 
 
 
 def is_json(media_type: str, body: bytes) -> bool:
-    """JSON by its type, by having no type, or an object sent as text or as a form.
+    """Whether a body is JSON by its type, has no type, or is an object sent as text or a form.
 
-    curl's `-d '{…}'` says that it is a form, a browser's `fetch` that a string is text.
+    curl's `-d '{…}'` declares a form, a browser's `fetch` declares a string as text.
     """
     if media_type in {"", "application/json", "text/json"} or media_type.endswith("+json"):
         return True
@@ -95,10 +95,10 @@ def is_json(media_type: str, body: bytes) -> bool:
 
 
 def parse_json(body: bytes, loads: Loads) -> Fields:
-    """The members of a JSON object; raises 400 for bad JSON, 422 for another value.
+    """Parse the members of a JSON object; raises 400 for bad JSON, 422 for another value.
 
-    Objects and arrays are what takes time to parse while the event loop waits: a megabyte of
-    empty ones a hundred times as long as one of text. Brackets within strings count as well.
+    Objects and arrays are slow to parse, which blocks the event loop: a megabyte of empty ones
+    takes a hundred times as long as one of text. Brackets within strings count as well.
     """
     if len(body) > MAX_CONTAINERS and body.count(b"{") + body.count(b"[") > MAX_CONTAINERS:
         raise MalformedBody(f"The body has more than {MAX_CONTAINERS} objects and arrays.")
@@ -112,10 +112,10 @@ def parse_json(body: bytes, loads: Loads) -> Fields:
 
 
 def parse_urlencoded(data: bytes) -> dict[str, object]:
-    """The pairs of a form or query string; of a repeated name the last one counts.
+    """Parse the pairs of a form or query string; the last of a repeated name counts.
 
-    Raises MalformedBody (400) for what is not UTF-8, ValidationFailed (422) for
-    so many pairs or escapes that reading them would hold everybody else up.
+    Raises MalformedBody (400) for invalid UTF-8, ValidationFailed (422) for so
+    many pairs or escapes that parsing them would block all other requests.
     """
     if data.count(b"&") >= MAX_PAIRS:
         raise ValidationFailed("body", f"A form or query may have {MAX_PAIRS} fields at most.")
@@ -132,10 +132,10 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
 
 
 def unquote(text: bytes) -> bytes:
-    """Percent-decode; a % that begins no escape stays one.
+    """Percent-decode; a % that begins no escape is kept.
 
-    The result is urllib's, without a step of Python for each escape, which would block the
-    event loop. Quoted-printable has the same escapes behind another character.
+    The result is the same as urllib's, without a Python step for each escape, which would block
+    the event loop. Quoted-printable has the same escapes after another character.
     """
     if b"%" not in text:
         return text
@@ -144,7 +144,7 @@ def unquote(text: bytes) -> bytes:
 
 
 def check_name(value: object) -> str:
-    """An application's name: 1 to 255 characters, not blank; raises 422."""
+    """Check an application's name: 1 to 255 characters, not blank; raises 422."""
     text = check_text("name", value)
     if len(text) > MAX_NAME_CHARACTERS:
         raise ValidationFailed("name", f"Must have {MAX_NAME_CHARACTERS} characters at most.")
@@ -152,16 +152,16 @@ def check_name(value: object) -> str:
 
 
 def check_message_body(value: object) -> str:
-    """A message's body: 1 to 65,536 bytes of UTF-8, not blank; raises 422."""
+    """Check a message's body: 1 to 65,536 bytes of UTF-8, not blank; raises 422."""
     text = check_text("body", value)
-    # Most bodies are far from the limit, and no character takes over four bytes.
+    # Most bodies are far from the limit, and no character takes more than four bytes.
     if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
         raise ValidationFailed("body", f"Must have {MAX_BODY_BYTES} bytes of UTF-8 at most.")
     return text
 
 
 def check_keyword(value: object) -> str:
-    """A search keyword: 1 to 256 characters, not blank; raises 422."""
+    """Check a search keyword: 1 to 256 characters, not blank; raises 422."""
     text = check_text("keyword", value)
     if len(text) > MAX_KEYWORD_CHARACTERS:
         raise ValidationFailed("keyword", f"Must have {MAX_KEYWORD_CHARACTERS} characters at most.")
@@ -169,7 +169,7 @@ def check_keyword(value: object) -> str:
 
 
 def check_text(field: str, value: object) -> str:
-    """A string that PostgreSQL can hold and a reader can see; raises 422."""
+    """Check for a string that PostgreSQL can store and that is not blank; raises 422."""
     if value is MISSING:
         raise ValidationFailed(field, "Is required.")
     if not isinstance(value, str):

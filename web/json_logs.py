@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from contract.paths import mask_path
 from web.log_output import LogOutput
 
-# What every record has; anything else was given by `extra` and belongs in the line.
+# Attributes of every record; any other came from `extra` and belongs in the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -20,13 +20,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def timestamp(milliseconds: int) -> str:
-    """A moment of the Unix clock as the API writes it."""
+    """Format a Unix time in milliseconds as the API does."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON, with whatever was passed as `extra`."""
+    """Formats a record as one line of JSON, with everything passed as `extra`."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class OutputHandler(logging.Handler):
-    """Hands each record to an output as one line."""
+    """Writes each record to an output as one line."""
 
     def __init__(self, output: LogOutput) -> None:
         super().__init__()
@@ -78,10 +78,10 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Django tells of every 4xx and 5xx; the request's own line does the same. What it
-    # has to say of an error that no view caught comes with the exception.
+    # Django logs every 4xx and 5xx, as the request's own line already does. Its records
+    # of uncaught errors, which carry the exception, are kept.
     logging.getLogger("django.request").addFilter(lambda record: bool(record.exc_info))
-    # A line for each of our own calls of crud_service or Elasticsearch says nothing new.
+    # A line for each of our own calls to crud_service or Elasticsearch adds nothing.
     for chatty in ("httpx", "elastic_transport.transport"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     return output
@@ -91,7 +91,7 @@ _standard_output: list[LogOutput] = []
 
 
 def standard_output() -> LogOutput:
-    """Where this process logs to."""
+    """Return the output that this process logs to."""
     if not _standard_output:
         _standard_output.append(LogOutput(sys.stdout.fileno()))
     return _standard_output[0]

@@ -1,8 +1,8 @@
-"""Log lines on their way to a descriptor: handing them over never blocks and never fails.
+"""Writes log lines to a descriptor in the background: a caller never blocks and never fails.
 
-A thread writes them. A full disk, a full pipe whose reader stands still, or a reader that
-has gone costs log lines and nothing else: what does not fit is dropped and counted, and
-once there is room again a line in the log says how many are missing.
+A thread writes them. A full disk, a full pipe whose reader is stuck, or a closed pipe
+costs log lines and nothing else: what does not fit is dropped and counted, and once
+there is room again, a line in the log says how many are missing.
 """
 
 import atexit
@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from multiprocessing.util import Finalize
 from weakref import WeakSet
 
-# What may wait for a reader that stands still; as much again is in the writer's hands.
+# Bytes that may wait for a stuck reader; the writing thread may hold as much again.
 MAX_PENDING_BYTES = 4 * 1024 * 1024
-# How long a process that ends waits for its last lines to be taken.
+# How long an exiting process waits for its last lines to be written.
 DRAIN_SECONDS = 1.0
 
 NEWLINE = b"\n"
@@ -33,13 +33,13 @@ class LogOutput:
         self._descriptor = descriptor
         self._service = service
         self._on_drop = on_drop
-        # Whether a full disk cut the line that was written last.
+        # Whether a full disk truncated the last line.
         self._is_cut = False
         self.start_over()
         _outputs.add(self)
 
     def start_over(self) -> None:
-        """Begin with nothing pending and no thread: in a forked child both are its parent's."""
+        """Reset to nothing pending and no thread: in a forked child both belong to its parent."""
         self._unreported = 0
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -48,7 +48,7 @@ class LogOutput:
         self._changed = threading.Condition()
 
     def write(self, lines: bytes) -> None:
-        """Hand over whole lines; drops them when too much is pending."""
+        """Queue whole lines; drops them when too much is pending."""
         with self._changed:
             fits = self._pending_bytes + len(lines) <= MAX_PENDING_BYTES
             if fits:
@@ -86,7 +86,7 @@ class LogOutput:
                 self._changed.notify_all()
 
     def _write(self, lines: bytes) -> None:
-        """Write what there is room for, behind the notice of what was dropped before."""
+        """Write lines, preceded by a notice of those dropped before, as far as there is room."""
         reported = self._unreported
         notice = (NEWLINE if self._is_cut else b"") + self._notice(reported)
         data = notice + lines
@@ -114,7 +114,7 @@ class LogOutput:
 
 
 def write_all(descriptor: int, data: bytes) -> int:
-    """Write as much as there is room for, however long a reader takes; returns how many bytes."""
+    """Write data, however long its reader takes; returns how many bytes before an error."""
     view, written = memoryview(data), 0
     while written < len(data):
         try:
@@ -148,5 +148,5 @@ def drain_all() -> None:
 
 os.register_at_fork(after_in_child=start_all_over)
 atexit.register(drain_all)
-# Children of multiprocessing skip atexit. A caller that flushes into an output does so before.
+# Children of multiprocessing skip atexit. Callers must flush into an output before this runs.
 Finalize(None, drain_all, exitpriority=0)

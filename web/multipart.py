@@ -1,4 +1,4 @@
-"""Forms of the type multipart/form-data (RFC 7578), strictly and to the byte."""
+"""A strict, byte-exact parser of multipart/form-data (RFC 7578)."""
 
 import re
 
@@ -9,14 +9,14 @@ MULTIPART = "multipart/form-data"
 MAX_PARTS = 100
 MAX_PART_HEADER_BYTES = 8 * 1024
 
-# .NET sends its names without quotes.
+# .NET sends names without quotes.
 _NAME = re.compile(rb'(?i)(?:^|;)\s*+name=(?:"((?:[^"\\]|\\.)*+)"|([^\s;"]++))')
-# A file, or a name that is encoded since it is not ASCII: nothing of ours.
+# A file, or a name encoded because it is not ASCII: not one of our fields.
 _FOREIGN = re.compile(rb"(?i)(?:^|;)\s*+(?:filename\*?|name\*)=")
 
 
 def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
-    """The fields of a form; of a repeated name the last one counts.
+    """Parse the fields of a form; the last of a repeated name counts.
 
     Raises MalformedBody (400) for a body that does not follow its boundary or
     is not UTF-8, UnsupportedMediaType (415) for a part that declares another
@@ -34,8 +34,8 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
 
 
 def parse_part(part: bytes) -> tuple[str, str] | None:
-    """One part's name and value; None for what no field of ours can be."""
-    # Behind the delimiter stand optional blanks and a line break, then headers
+    """Parse one part's name and value; None for a part that can't be one of our fields."""
+    # The delimiter is followed by optional blanks and a line break, then headers
     # up to an empty line; a part without headers starts with that empty line.
     padding, line_break, rest = part.partition(b"\r\n")
     headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
@@ -60,7 +60,7 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
 
 
 def find_header(headers: bytes, name: bytes) -> bytes:
-    """A header's value, or nothing."""
+    """Return a header's value, empty when it is missing."""
     for line in headers.split(b"\r\n"):
         header, _, value = line.partition(b":")
         if header.strip().lower() == name:

@@ -1,4 +1,4 @@
-"""Every error that either service answers, as RFC 9457 problem documents.
+"""Every error answer of both services, as RFC 9457 problem documents.
 
 Problem
 ├── MalformedBody          400  malformed_body
@@ -30,7 +30,7 @@ MAX_INSTANCE = 512
 
 
 class Problem(Exception):
-    """An answer that is an error: status, stable code and detail, raised anywhere."""
+    """An error answer with status, stable code and detail; can be raised anywhere."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -44,7 +44,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def document(self, instance: str, request_id: str) -> dict[str, object]:
-        """The problem document; `instance` is the path of the request, undecoded or not."""
+        """Return the problem document; `instance` is the request's path, decoded or not."""
         return {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -56,7 +56,7 @@ class Problem(Exception):
         }
 
     def render(self, instance: str, request_id: str) -> bytes:
-        """The document as it goes over the wire."""
+        """Return the document as JSON."""
         return json.dumps(self.document(instance, request_id), ensure_ascii=False).encode()
 
 
@@ -151,7 +151,7 @@ class InternalError(Problem):
 
 
 class StoreUnavailable(Problem):
-    """Its detail says that nothing was changed only where that is known."""
+    """A store is unavailable; the detail says "nothing was changed" only where that is known."""
 
     status, code = 503, "store_unavailable"
     default_detail = "A store that this request needs is unavailable. Try again."

@@ -1,4 +1,4 @@
-"""Request ids: taken over from `X-Request-ID` when they are harmless, made otherwise."""
+"""Request ids: taken from `X-Request-ID` when harmless, generated otherwise."""
 
 import re
 import secrets
@@ -13,7 +13,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
 def request_id(header: str | None) -> str:
-    """The id a request goes by: the caller's own where it is harmless, or a fresh one."""
+    """Return the client's own request id if it is harmless, else a new one."""
     if header is not None and _HARMLESS.fullmatch(header):
         return header
     return f"{_PREFIX}{next(_NUMBERS):06x}"

@@ -1,4 +1,4 @@
-"""Heads of answers, and whole answers to requests that no application gets to see."""
+"""Heads of answers, and whole answers to requests that never reach an application."""
 
 from http import HTTPStatus
 
@@ -25,7 +25,7 @@ BODILESS = frozenset({204, 304})
 
 
 def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
-    """Header lines and body of a problem document."""
+    """Return the header lines and the body of a problem document."""
     body = problem.render(path, request_id)
     headers = {
         "content-type": CONTENT_TYPE,
@@ -40,5 +40,5 @@ def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes,
 
 
 def header_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
-    """Header lines of ASGI's pairs."""
+    """Join ASGI's pairs into header lines."""
     return b"".join([b"%s: %s\r\n" % (name, value) for name, value in headers])

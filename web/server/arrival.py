@@ -1,4 +1,4 @@
-"""What has arrived on one connection, read as far as the next whole request. No I/O."""
+"""Parses what has arrived on one connection into whole requests, one at a time. No I/O."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Whole(NamedTuple):
 
 
 class Arrival:
-    """The request that is arriving, and what has arrived behind it."""
+    """The request that is arriving, and the data after it."""
 
     __slots__ = ("_body", "_searched", "buffer", "head", "wants_continue")
 
@@ -27,9 +27,9 @@ class Arrival:
 
     def clear(self) -> None:
         """Drop everything."""
-        self.buffer = b""  # a part of a head, or what is behind a request
-        self._searched = 0  # of the buffer, without the end of a head
-        self.head: Head | None = None  # kept for the answer to a request that is refused
+        self.buffer = b""  # a part of a head, or the data after a request
+        self._searched = 0  # bytes of the buffer already searched for the end of a head
+        self.head: Head | None = None  # kept for the answer to a refused request
         self._body: Body | None = None
         self.wants_continue = False  # the client waits for 100 before it sends the body
 
@@ -40,7 +40,7 @@ class Arrival:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no part of a request is there."""
+        """Whether no part of a request has arrived."""
         return self._body is None and not self.buffer
 
     @property
@@ -50,15 +50,15 @@ class Arrival:
         return len(self.buffer) if body is None else len(body.data) + len(body.unread)
 
     def has_unread(self) -> bool:
-        """Whether more of a body has arrived than is read at a time; feeding nothing reads on."""
+        """Whether more of a body has arrived than one turn reads; feeding nothing reads on."""
         return self._body is not None and bool(self._body.unread)
 
     def keep(self, data: bytes) -> None:
-        """Keep what arrives before the last request was answered."""
+        """Buffer data that arrives before the last request was answered."""
         self.buffer = self.buffer + data if self.buffer else data
 
     def feed(self, data: bytes = b"") -> Whole | None:
-        """The next request, if it is complete with `data`; raises the Problem to refuse it with."""
+        """Return the next request once `data` completes it; raises the Problem to answer."""
         if self.head is not None and self._body is not None:
             return self._take_body(self.head, self._body, data)
         self.keep(data)
@@ -93,7 +93,7 @@ class Arrival:
         return self._take_body(head, self._body, rest)
 
     def _check_part_of_head(self) -> None:
-        """Refuse a head as soon as it is too long or can't be one."""
+        """Refuse a head as soon as it is too long or can't become a valid one."""
         buffer = self.buffer
         if len(buffer) > limits.HEAD_BYTES:
             raise HeadersTooLarge

@@ -15,8 +15,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# An ASGI extension of ours, `scope["extensions"][REQUEST]`: the `Request` itself. Answering
-# it directly spares ASGI's two messages, which cost more than a creation's own work.
+# Our own ASGI extension, `scope["extensions"][REQUEST]`: the `Request` itself. Answering it
+# directly saves ASGI's two messages, which cost more than a creation's own work.
 REQUEST = "chat.request"
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
@@ -46,8 +46,8 @@ async def run(
         request.abort()
         raise
     finally:
-        # The request leads here by its callback: left alone, each would be garbage that
-        # only the collector can find.
+        # The request refers to the exchange by its callback: without this, each request
+        # would be a reference cycle that only the garbage collector can free.
         request.on_disconnect = None
         scope["extensions"] = {}
 
@@ -83,7 +83,7 @@ class _Exchange:
         self._disconnected: asyncio.Event | None = None
 
     async def receive(self) -> Message:
-        """The whole body at once; behind it nothing but the end of the connection."""
+        """Return the whole body at once; after that only http.disconnect, when it comes."""
         if not self._received:
             self._received = True
             return {"type": "http.request", "body": self._request.body, "more_body": False}
@@ -95,7 +95,7 @@ class _Exchange:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """Send a part of an answer; waits until there is room for the next."""
+        """Send a part of an answer, and wait until there is room for the next."""
         if message["type"] == "http.response.start":
             self._begin(message)
             return
@@ -118,7 +118,7 @@ class _Exchange:
         self._request.begin(message["status"], header_lines(headers), length)
 
     def fail(self) -> None:
-        """Answer 500, or break off what was begun."""
+        """Answer 500, or abort an answer that has begun."""
         if self._begun:
             self._request.abort()
         else:

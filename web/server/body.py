@@ -1,11 +1,11 @@
-"""Reads the body of a request piece by piece: by its length, or by strict chunks."""
+"""Incremental readers for request bodies: with a known length, or in strict chunks."""
 
 import re
 
 from web.problems import BodyTooLarge, MalformedRequest
 from web.server import limits
 
-# A size, and an extension that nobody asked for.
+# A size, and an extension, which is ignored.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CHUNK_LINE_START = re.compile(
     rb"[0-9A-Fa-f]{0,16}|[0-9A-Fa-f]{1,16}(?:;[\t\x20-\x7e\x80-\xff]*)?\r?"
@@ -25,7 +25,7 @@ class SizedBody:
         self.data = bytearray()
 
     def feed(self, piece: bytes) -> bytes | None:
-        """Take the next piece; what is behind the body once it is complete, None before."""
+        """Take the next piece; returns the data after the body once it is complete, else None."""
         if len(piece) < self._left:
             self._left -= len(piece)
             self.data += piece
@@ -35,11 +35,11 @@ class SizedBody:
 
 
 class ChunkedBody:
-    """A body in chunks, which ends with the empty line behind its trailers.
+    """A chunked body, which ends with the empty line after its trailers.
 
-    Extensions and trailers are checked, bounded and dropped. Tiny chunks cost
-    time by their number and not by their size, so `feed` reads a bounded number
-    of them and keeps what follows in `unread`; feeding nothing reads on.
+    Extensions and trailers are checked, bounded and dropped. Chunks cost time by
+    their number and not by their size, so `feed` reads a bounded number of them
+    and keeps the rest in `unread`; feeding nothing reads on.
     """
 
     __slots__ = ("_in_trailers", "_left", "_rest", "_wire", "data", "unread")
@@ -48,14 +48,14 @@ class ChunkedBody:
         self.data = bytearray()
         self.unread = b""  # chunks beyond those of one turn
         self._rest = b""  # the start of a line, or of the trailers
-        self._left = 0  # of the chunk that is arriving, with the CRLF behind it
+        self._left = 0  # bytes left of the arriving chunk, including the CRLF after it
         self._in_trailers = False
         self._wire = 0
 
     def feed(self, piece: bytes) -> bytes | None:
-        """Take the next piece; what is behind the body once it is complete, None before.
+        """Take the next piece; returns the data after the body once it is complete, else None.
 
-        Raises MalformedRequest, or BodyTooLarge as soon as it is.
+        Raises MalformedRequest, or BodyTooLarge as soon as a limit is exceeded.
         """
         self._wire += len(piece)
         if self._wire > limits.CHUNKED_WIRE_BYTES:
@@ -88,7 +88,7 @@ class ChunkedBody:
         return self._read_trailers(piece, position)
 
     def _take_data(self, piece: bytes, position: int) -> int:
-        """Take what there is of a chunk; returns the position behind it."""
+        """Take the available part of a chunk; returns the position after it."""
         end = position + self._left - 2
         available = len(piece)
         if available < end:
@@ -109,7 +109,7 @@ class ChunkedBody:
         return end + 2
 
     def _keep_line(self, piece: bytes, position: int) -> None:
-        """Keep the start of a line, unless it can't be the start of one."""
+        """Keep the start of a chunk line; raises MalformedRequest if it can't be one."""
         rest = piece[position:]
         if len(rest) > limits.CHUNK_LINE_BYTES or _CHUNK_LINE_START.fullmatch(rest) is None:
             raise MalformedRequest

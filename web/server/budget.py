@@ -1,4 +1,4 @@
-"""A number of bytes that all connections of a process share."""
+"""A byte budget that all connections of a process share."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ Holder = TypeVar("Holder")
 
 
 class Budget(Generic[Holder]):
-    """Bytes held by connections; the one that made no progress for longest gives way."""
+    """Bytes held by connections; the one that has made no progress for longest gives way."""
 
     def __init__(self, limit: int, give_way: Callable[[Holder], None]) -> None:
         self._limit = limit
@@ -16,9 +16,9 @@ class Budget(Generic[Holder]):
         self.total = 0
 
     def hold(self, holder: Holder, count: int) -> bool:
-        """Note how much a connection holds by now; False where there is no room for it.
+        """Record how many bytes a connection holds now; returns False if there is no room.
 
-        Before that is the answer, all others give way.
+        That happens only after all other connections have given way.
         """
         self.total += count - self._held.pop(holder, 0)
         self._held[holder] = count
@@ -31,7 +31,7 @@ class Budget(Generic[Holder]):
         return True
 
     def pin(self, count: int) -> bool:
-        """Take bytes that can't give way until they are unpinned; False (and none) without room."""
+        """Take bytes that can't give way until unpinned; takes none and returns False if full."""
         self.total += count
         while self.total > self._limit:
             oldest = next(iter(self._held), None)
@@ -43,9 +43,9 @@ class Budget(Generic[Holder]):
         return True
 
     def unpin(self, count: int) -> None:
-        """Give back what was pinned."""
+        """Give back pinned bytes."""
         self.total -= count
 
     def release(self, holder: Holder) -> None:
-        """Note that a connection holds nothing any more."""
+        """Record that a connection holds nothing any more."""
         self.total -= self._held.pop(holder, 0)

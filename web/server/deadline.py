@@ -1,22 +1,22 @@
-"""A deadline that moves with every request, at the price of an assignment."""
+"""A deadline that moves with every request, at the cost of an assignment."""
 
 import asyncio
 import math
 from collections.abc import Callable
 
-# Timers may fire a little early; what is due within this is due.
+# Timers may fire slightly early; a deadline within this time counts as passed.
 _RESOLUTION_SECONDS = 0.001
 
 
 def _nothing() -> None:
-    """What a closed deadline calls."""
+    """Do nothing: the callback of a closed deadline."""
 
 
 class Deadline:
     """Calls back when it has passed.
 
-    Moving it later leaves its timer alone, which looks at the deadline when it
-    fires: a busy connection makes a timer every minute or so, not one a request.
+    Moving it later does not touch its timer, which checks the deadline when it fires:
+    a busy connection makes a timer every minute or so instead of one per request.
     """
 
     __slots__ = ("_at", "_loop", "_overdue", "_timer", "_timer_at")
@@ -28,7 +28,7 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, seconds: float) -> None:
-        """Expect something within so many seconds from now."""
+        """Set the deadline to `seconds` from now."""
         self._at = self._loop.time() + seconds
         if self._timer is not None:
             if self._timer_at <= self._at:
@@ -38,7 +38,7 @@ class Deadline:
         self._timer = self._loop.call_at(self._at, self._check)
 
     def clear(self) -> None:
-        """Expect nothing for now."""
+        """Remove the deadline for now."""
         self._at = math.inf
 
     def close(self) -> None:

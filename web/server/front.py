@@ -16,19 +16,19 @@ from web.server.turns import Turns
 
 
 class Upload(Protocol):
-    """A connection on which a request arrives."""
+    """A connection on which a request is arriving."""
 
     def drop_upload(self) -> None: ...
 
 
 class Reader(Protocol):
-    """A connection on which an answer is taken."""
+    """A connection whose client is reading an answer."""
 
     def drop_reader(self) -> None: ...
 
 
 class Front:
-    """One for each process."""
+    """The shared state of a process's connections."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class Front:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.app = config.loaded_app
-        # An application may take whole requests as they are.
+        # An application may take whole requests directly, without ASGI.
         self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
         # Called with the request id, the method and the status of each request that the
-        # server refuses before any application gets to see it.
+        # server refuses before it reaches an application.
         self.note_refusal: Callable[[str, str, int], None] | None = getattr(
             self.app, "note_refusal", None
         )
@@ -60,7 +60,7 @@ class Front:
         self._default_lines = b""
 
     def default_lines(self) -> bytes:
-        """The header lines of every answer: Date, which uvicorn renews each second."""
+        """Return the header lines of every answer: Date, which uvicorn renews each second."""
         if self.state.default_headers is not self._default_headers:
             self._default_headers = self.state.default_headers
             self._default_lines = header_lines(self._default_headers)
@@ -76,7 +76,7 @@ def front_of(
     app_state: dict[str, Any],
     loop: asyncio.AbstractEventLoop,
 ) -> Front:
-    """The front of a running server, made for its first connection."""
+    """Return the front of a running server, created on its first connection."""
     front = _fronts.get(state)
     if front is None:
         front = _fronts[state] = Front(config, state, app_state, loop)

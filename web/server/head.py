@@ -1,8 +1,8 @@
 """Parses the head of a request, and decides how its body is framed.
 
-A head reaches the parser when all of it has arrived, so that no cut of the
-network can change what it means. Whatever two readers could read differently
-is refused.
+A head reaches the parser when all of it has arrived, so that its split into
+packets can't change its meaning. Everything that two parsers could read
+differently is refused.
 """
 
 import re
@@ -19,25 +19,25 @@ Headers = list[tuple[bytes, bytes]]
 
 CHUNKED = -1  # the length of a body that is framed by chunks
 
-# The parser knows these; it is shown GET in place of any other method, so that
-# the application answers 405 and not the parser 400. CONNECT has another target.
+# The parser gets these as they are and GET in place of any other method, so that the
+# application answers 405 instead of the parser 400. CONNECT has another form of target.
 _PARSED_AS_THEY_ARE = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
-# What no header line can hold: a control character, or CR and LF apart.
+# What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _MAX_LENGTH_DIGITS = 18
 
-# The connection is the server's affair and another protocol is never spoken: an
-# application doesn't see these, and a parser's opinion of them is not asked for.
+# The server alone manages the connection, and never switches protocols: applications
+# don't see these headers, and the parser's interpretation of them is ignored.
 _DROPPED = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings"})
 _NOTED = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
 
 
 class Head(NamedTuple):
-    """A request without its body; header names are in lower case."""
+    """A request without its body; header names in lower case."""
 
     method: str
     raw_path: bytes
@@ -68,12 +68,12 @@ class _Lines:
 
 
 def is_hopeless(part: bytes, start: int) -> bool:
-    """Whether the part of a head behind `start` can't be HTTP, whatever follows."""
+    """Whether the part of a head after `start` can't be HTTP, whatever follows."""
     return _HOPELESS.search(part, max(0, start - 1)) is not None
 
 
 def skip_empty_lines(buffer: bytes) -> bytes:
-    """Skip empty lines in front of a request, as RFC 9112 asks for; half of one is kept."""
+    """Skip empty lines before a request, as RFC 9112 asks; half of one is kept."""
     rest = buffer.lstrip(b"\r\n")
     skipped = buffer[: len(buffer) - len(rest)]
     if skipped.endswith(b"\r") and not rest:
@@ -97,7 +97,7 @@ def parse_head(data: bytes) -> Head:
     try:
         httptools.HttpRequestParser(lines).feed_data(data)
     except httptools.HttpParserUpgrade:
-        pass  # the head is complete; what follows is read by ourselves
+        pass  # the head is complete; we read what follows ourselves
     except httptools.HttpParserError:
         raise MalformedRequest from None
     length, keep_alive, expects_continue = _framing(lines.noted, version)
@@ -115,11 +115,11 @@ def parse_head(data: bytes) -> Head:
 
 
 def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple[bytes, bytes]:
-    """The head with a method that the parser knows and an ASCII target; and that target."""
+    """Return the head with a method that the parser knows and an ASCII target; and that target."""
     if _METHOD.fullmatch(method) is None:
         raise MalformedRequest
     if not target.isascii():
-        # Everything but what is not ASCII stays as it is.
+        # ASCII characters are left as they are.
         target = quote_from_bytes(target, safe=_ASCII).encode("ascii")
     known = method if method in _PARSED_AS_THEY_ARE else b"GET"
     return b"%s %s %s%s" % (known, target, version, rest), target
@@ -129,7 +129,7 @@ _ASCII = bytes(range(128))
 
 
 def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a target in origin form, absolute form, or `*`."""
+    """Return the path and the query of a target in origin form, absolute form, or `*`."""
     if not target.startswith(b"/"):
         scheme = _SCHEME.match(target)
         if scheme is not None:
@@ -145,7 +145,7 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
-    """Length of the body, whether the connection persists, whether the client waits for 100."""
+    """Return the body's length, whether to keep the connection, whether the client awaits 100."""
     hosts = 0
     length: bytes | None = None
     is_chunked = expects_continue = False
@@ -178,7 +178,7 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
 
 
 def _persists(connection: bytes, keep_alive: bool) -> bool:
-    """What a Connection header makes of a connection; `close` has the last word."""
+    """Whether a connection persists after a Connection header; `close` takes precedence."""
     words = {word.strip(b" \t") for word in connection.lower().split(b",")}
     if b"close" in words:
         return False
@@ -186,10 +186,10 @@ def _persists(connection: bytes, keep_alive: bool) -> bool:
 
 
 def _parse_length(digits: bytes) -> int:
-    """A Content-Length; its zeros in front are bounded by the head, and the rest by us.
+    """Parse a Content-Length; the head's size bounds its leading zeros, we bound the rest.
 
-    One beyond the bound comes back as one byte too many: the connection refuses it, with the
-    path and the id of the request.
+    A length over the limit is returned as one byte too many: the connection then refuses the
+    request, with its path and its id.
     """
     if not digits.isdigit():
         raise MalformedRequest
@@ -201,5 +201,5 @@ def _parse_length(digits: bytes) -> int:
 
 @lru_cache(maxsize=256)
 def is_host(value: bytes) -> bool:
-    """Whether a Host header can be one."""
+    """Whether a Host header is valid."""
     return _HOST.fullmatch(value) is not None

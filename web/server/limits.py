@@ -1,7 +1,7 @@
-"""What one process holds and waits for at most. Every bound of the server has its name here.
+"""All limits of the server: how much one process holds, and how long it waits.
 
 Other modules read these as `limits.NAME` when they need them, so that a test
-can start a process with less patience.
+can start a process with shorter timeouts.
 """
 
 import resource
@@ -10,12 +10,12 @@ KIB, MIB = 1024, 1024 * 1024
 
 # A request.
 HEAD_BYTES = 64 * KIB
-HEAD_LINES = 512  # parsing costs time by the line
+HEAD_LINES = 512  # parsing takes time per line
 BODY_BYTES = MIB
 # A maximum-size body sent in one-byte chunks is six times as long on the wire.
 CHUNKED_WIRE_BYTES = 8 * MIB
 CHUNK_LINE_BYTES = 256
-# Of one body at a time; other connections are served between two turns.
+# Chunks of one body per turn; other connections are served between two turns.
 CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
@@ -23,33 +23,33 @@ TRAILER_BYTES = 16 * KIB
 CONNECTIONS = 12_000
 # Beyond these, connections are answered 503; beyond that many more, closed without an answer.
 REFUSED_CONNECTIONS = 64
-# Requests that are arriving, and the bodies of those not answered yet. The upload
-# that made no progress for longest gives way when more is needed.
+# Requests that are arriving, and the bodies of those not answered yet. When more is
+# needed, the upload that has made no progress for longest gives way.
 ARRIVING_BYTES = 64 * MIB
-# Answers that their readers have not taken yet. The reader that stands still
-# for longest is disconnected when more is needed.
+# Answers that clients have not read yet. When more is needed, the client that has
+# read nothing for longest is disconnected.
 UNREAD_BYTES = 64 * MIB
-# Of these, one connection may have as much before its producer is paused.
+# Of these, how much one connection may have before its producer is paused.
 UNREAD_BYTES_A_CONNECTION = 64 * KIB
 
 # Time, in seconds.
-READ_SECONDS = 30.0  # for a request to arrive, from its first byte; and for that to come
+READ_SECONDS = 30.0  # for a request from its first byte; before, for that byte to arrive
 KEEP_ALIVE_SECONDS = 75.0  # between two requests
 WRITE_SECONDS = 20.0  # without a byte read by the client
-# A refused client may still be sending: what it sends is read and dropped for a
-# while, since closing at once would reset the connection before it reads why.
+# A refused client may still be sending. Its data is read and dropped for a while,
+# since closing at once would reset the connection before it reads the answer.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 8 * MIB
 # A graceful shutdown: idle connections may bring one more request for a moment.
 DRAIN_SECONDS = 1.5
 GRACE_SECONDS = 8
 
-# Descriptors that are no connections of clients: logs, stores, listening sockets.
+# Descriptors other than client connections: logs, stores, listening sockets.
 _OTHER_DESCRIPTORS = 256
 
 
 def connection_ceiling() -> int:
-    """How many connections this process may accept."""
+    """Return how many connections this process may accept."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return CONNECTIONS
@@ -57,7 +57,7 @@ def connection_ceiling() -> int:
 
 
 def raise_descriptor_limit() -> None:
-    """Raise the soft limit of open files as far as the ceiling needs and the hard limit lets."""
+    """Raise the soft limit of open files to what the ceiling needs, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CONNECTIONS + _OTHER_DESCRIPTORS
     if hard != resource.RLIM_INFINITY:

@@ -1,6 +1,6 @@
 """One connection: bytes in, whole requests to the application, answers out.
 
-uvicorn runs it by its `http=` parameter, and brings the configuration, the
+uvicorn runs it through its `http=` parameter, and provides the configuration, the
 signals and the lifespan. One request is answered before the next is read.
 """
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Protocol(Writer):
-    """Reads one request at a time, and hands it over."""
+    """Reads one request at a time, and passes it to the application."""
 
     def __init__(
         self,
@@ -41,8 +41,8 @@ class Protocol(Writer):
         self._arrival = Arrival()
         self._is_advancing = self._is_paused = False
         self._is_draining = False
-        self._is_arriving = False  # a part of a request is there
-        self._is_reused = False  # to be late between two requests is no fault
+        self._is_arriving = False  # a part of a request has arrived
+        self._is_reused = False  # an idle timeout between two requests is not an error
 
     # The connection begins and ends.
 
@@ -75,15 +75,15 @@ class Protocol(Writer):
                 on_disconnect()
 
     def eof_received(self) -> bool:
-        """Answer what was asked before the client closed its half of the connection."""
+        """Keep the connection until what was asked before the client's half-close is answered."""
         self._is_half_closed = True
         return self._request is not None or self._is_advancing
 
     def shutdown(self) -> None:
         """Let an idle connection bring one more request, answered with `Connection: close`.
 
-        A client that has just written a request when its connection is closed
-        can't know if it was read, so closing at once would show as an error.
+        A client that has just written a request when its connection is closed can't
+        know whether it was read, so closing at once would look like an error to it.
         """
         self._is_draining = True
         self._keep_alive = False
@@ -116,20 +116,20 @@ class Protocol(Writer):
         return self._request is None and not self._is_full and not self._is_advancing
 
     def _wait_for_turn(self) -> None:
-        """Read no more of pipelined requests before the last one was answered."""
+        """Stop reading pipelined requests until the current one is answered."""
         self._pause_reading()
         if not self._front.arriving.hold(self, self._arrival.size):
             self.drop_upload()
 
     def _advance(self) -> None:
-        """Go on to the next of pipelined requests."""
+        """Go on to the next pipelined request."""
         self._is_advancing = False
         if self._is_free() and not self._is_lingering and not self._transport.is_closing():
             self._take()
             self._wait_for_more()
 
     def _wait_for_more(self) -> None:
-        """Read on, unless there is more in the buffer than what is being read of a request."""
+        """Resume reading, unless the buffer holds pipelined data after the current request."""
         if self._is_advancing:
             return
         if self._request is None and self._is_half_closed:
@@ -138,7 +138,7 @@ class Protocol(Writer):
             self._resume_reading()
 
     def _take(self, data: bytes = b"") -> None:
-        """Take the next request, as far as it has arrived."""
+        """Parse what has arrived, and dispatch the next request once it is complete."""
         try:
             whole = self._arrival.feed(data)
             if whole is not None:
@@ -149,7 +149,7 @@ class Protocol(Writer):
             self._refuse(problem)
 
     def _expect_rest(self) -> None:
-        """Give a request so many seconds from its first piece."""
+        """Wait for the rest of a request, for READ_SECONDS from its first piece."""
         if not self._is_arriving:
             self._is_arriving = True
             self._deadline.set(limits.READ_SECONDS)
@@ -163,14 +163,14 @@ class Protocol(Writer):
             self._front.turns.wait(self._read_on)
 
     def _read_on(self) -> None:
-        """Read the next of the chunks that have arrived."""
+        """Read the next turn's chunks of those that have arrived."""
         if self._arrival.has_unread() and not self._transport.is_closing():
             self._take()
             if not self._arrival.has_unread() and not self._is_lingering:
                 self._wait_for_more()
 
     def _dispatch(self, head: Head, body: bytes) -> None:
-        """Hand a whole request to the application."""
+        """Pass a whole request to the application."""
         front = self._front
         front.arriving.release(self)
         if body:
@@ -258,7 +258,7 @@ class Protocol(Writer):
             self._refuse(RequestTimeout())
 
     def drop_upload(self) -> None:
-        """Give way to requests that make more progress."""
+        """Make room for requests that make more progress."""
         if self._request is None:
             self._refuse(Overloaded())
         else:

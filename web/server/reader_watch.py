@@ -1,4 +1,4 @@
-"""Notices a client that reads nothing: slow is fine, as long as something is read."""
+"""Detects a client that reads nothing; a slow one is fine, as long as it reads something."""
 
 import asyncio
 import fcntl
@@ -11,7 +11,7 @@ _INT = struct.Struct("i")
 
 
 class ReaderWatch:
-    """Aborts a connection whose client takes nothing of an answer for too long."""
+    """Aborts a connection whose client reads nothing of an answer for WRITE_SECONDS."""
 
     __slots__ = ("_loop", "_timer", "_transport")
 
@@ -21,12 +21,12 @@ class ReaderWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Expect the client to read."""
+        """Start to expect reads by the client."""
         if self._timer is None:
             self._wait(self._unread_bytes())
 
     def stop(self) -> None:
-        """Expect nothing any more."""
+        """Stop expecting reads."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -42,7 +42,7 @@ class ReaderWatch:
             self._transport.abort()
 
     def _unread_bytes(self) -> int:
-        """What is left of an answer here, and in the system, which buffers megabytes."""
+        """Return the unread bytes of an answer, here and in the kernel, which buffers megabytes."""
         connection = self._transport.get_extra_info("socket")
         try:
             in_system = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * _INT.size)

@@ -10,7 +10,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 def id_of(headers: Headers) -> str:
-    """The id that a request goes by: its X-Request-ID where that is harmless, or a fresh one."""
+    """Return the request's id: its X-Request-ID if that is harmless, else a new one."""
     for name, value in headers:
         if name == b"x-request-id":
             return request_id(value.decode("latin-1"))
@@ -18,12 +18,12 @@ def id_of(headers: Headers) -> str:
 
 
 def known_method(method: str) -> str:
-    """A method as logs and metrics may show it: clients can make up any word."""
+    """Return a method fit for logs and metrics: clients can make up any word."""
     return method if method in _METHODS else "other"
 
 
 class Connection(Protocol):
-    """What a request needs of the connection that it came on."""
+    """What a request needs of its connection."""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None: ...
     def begin(self, status: int, headers: bytes, length: int | None) -> None: ...
@@ -35,13 +35,12 @@ class Connection(Protocol):
 
 
 class Request:
-    """One request, all of it, with header names in lower case.
+    """One complete request, with header names in lower case.
 
     It is answered once: by `answer`, by `stream`, or by `begin`, `write` and
-    `end`. Each may be called on the event loop at any later time, and does
-    nothing once the client has disconnected. The next request of a connection
-    is read when the last was answered, so that pipelined requests are answered
-    in order.
+    `end`. These may be called on the event loop at any later time, and do nothing
+    once the client has disconnected. The next request of a connection is read
+    after the last was answered, so that pipelined requests are answered in order.
     """
 
     __slots__ = (
@@ -77,17 +76,17 @@ class Request:
         self.version = version  # "1.1" or "1.0"
         self.headers = headers
         self.body = body
-        self.started = started  # by `perf_counter`, when all of it had arrived
-        self.on_disconnect: Callable[[], None] | None = None  # called if the client leaves
+        self.started = started  # `perf_counter` reading when all of it had arrived
+        self.on_disconnect: Callable[[], None] | None = None  # called if the client disconnects
 
     @property
     def id(self) -> str:
-        """The id that it goes by; a fresh one each time where the client gave none."""
+        """The request's id; a new one on each access if the client sent none."""
         return id_of(self.headers)
 
     @property
     def is_disconnected(self) -> bool:
-        """Whether nobody waits for an answer: the client has left, or has been answered."""
+        """Whether no answer is awaited: the client has disconnected, or has been answered."""
         return self._connection is None
 
     @property
@@ -105,15 +104,15 @@ class Request:
             self._connection.answer(status, headers, body)
 
     def pass_on(self) -> None:
-        """Have the ASGI application answer, whose `handle` took it and cannot tell the answer."""
+        """Let the ASGI application answer a request that its `handle` took but cannot answer."""
         if self._connection is not None:
             self._connection.run_application(self)
 
     async def stream(self, status: int, headers: bytes, chunks: AsyncIterator[bytes]) -> None:
-        """Answer piece by piece, each asked for when the client has room for it.
+        """Answer piece by piece; the next is requested when the client has room for it.
 
-        `headers` have no Content-Length. An error of `chunks` breaks the
-        connection off, so that the client can't take what it has for all.
+        `headers` have no Content-Length. An error in `chunks` aborts the connection,
+        so that the client can't take a partial answer for a complete one.
         """
         self.begin(status, headers)
         try:
@@ -129,7 +128,7 @@ class Request:
         self.end()
 
     def begin(self, status: int, headers: bytes, length: int | None = None) -> None:
-        """Send the head of an answer; `length` where its Content-Length is among `headers`."""
+        """Send the head of an answer; `length` is its Content-Length, if `headers` have one."""
         if self._connection is not None:
             self._connection.begin(status, headers, length)
 
@@ -139,7 +138,7 @@ class Request:
             self._connection.write(chunk)
 
     async def writable(self) -> None:
-        """Wait until the client has taken enough for the next piece, or is disconnected."""
+        """Wait until there is room for the next piece, or the client has disconnected."""
         if self._connection is not None:
             await self._connection.writable()
 
@@ -149,11 +148,11 @@ class Request:
             self._connection.end()
 
     def abort(self) -> None:
-        """Break the connection off, answered or not."""
+        """Abort the connection, answered or not."""
         if self._connection is not None:
             self._connection.abort()
 
     def detach(self) -> None:
-        """Called by the connection when this request is its current one no more."""
+        """Called by the connection when this is no longer its current request."""
         self._connection = None
         self.on_disconnect = None

@@ -1,4 +1,4 @@
-"""Runs a service's HTTP server: uvicorn's options, and how the process ends."""
+"""Runs a service's HTTP server: uvicorn's options, signals and exit codes."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ START_FAILED = 3
 
 
 def options(host: str, port: int) -> dict[str, Any]:
-    """The options that uvicorn is run with."""
+    """Return the options for uvicorn."""
     return {
         "factory": True,
         "host": host,
@@ -35,15 +35,14 @@ def options(host: str, port: int) -> dict[str, Any]:
 
 
 def exit_after_sigterm() -> None:
-    """Make the process exit with 0: uvicorn raises the signal once more after a shutdown."""
+    """Make the process exit with 0: uvicorn raises the signal again after a shutdown."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn's server, which looks around once a second instead of ten times.
+    """uvicorn's server, whose main loop ticks once a second instead of ten times.
 
-    What it looks for is the time of day and whether it was asked to stop; the
-    latter wakes it.
+    A tick renews the date and checks for a request to stop, which also wakes the loop.
     """
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -53,7 +52,7 @@ class QuietServer(uvicorn.Server):
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
-        # uvicorn counts tenths of a second, and renews the date at every tenth of them.
+        # uvicorn renews the date when its tick count is a multiple of ten: hence the 0.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
@@ -66,10 +65,10 @@ class QuietServer(uvicorn.Server):
 
 
 def serve(factory: str, host: str, port: int) -> None:
-    """Serve what `factory` (`module:function`) makes until SIGTERM, in this process."""
+    """Serve the application of `factory` (`module:function`) in this process until SIGTERM."""
     limits.raise_descriptor_limit()
     exit_after_sigterm()
-    # A single process shuts down gracefully, to be started again.
+    # On SIGHUP a single process shuts down gracefully, to be started again.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server = QuietServer(uvicorn.Config(factory, **options(host, port)))
     with suppress(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Work on the event loop that is too long for one go, done in turns."""
+"""Splits work that would block the event loop for too long into turns."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ class Turns:
         self._is_scheduled = False
 
     def wait(self, turn: Callable[[], None]) -> None:
-        """Call `turn` once, behind all that wait already."""
+        """Call `turn` once, after all that are already waiting."""
         self._waiting.append(turn)
         self._schedule()
 

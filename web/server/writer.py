@@ -1,4 +1,4 @@
-"""The writing half of a connection: whole answers, streams, and readers that stand still."""
+"""The writing half of a connection: whole answers, streams, and clients that stop reading."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ from web.server.request import Request, id_of, known_method
 
 
 class Writer(asyncio.Protocol):
-    """Answers the request that the reading half has handed over."""
+    """Answers the request that the reading half has dispatched."""
 
     _transport: asyncio.Transport
     _watch: ReaderWatch
@@ -30,15 +30,15 @@ class Writer(asyncio.Protocol):
         self._loop = loop
         self._request: Request | None = None
         self._keep_alive = True
-        self._pinned = 0  # bytes of its body
-        # An answer that was begun.
+        self._pinned = 0  # bytes of the current request's body
+        # The state of an answer that has begun.
         self._is_begun = self._is_chunked = self._is_silent = False
         self._length_left: int | None = None
-        # The connection ends: what still comes is dropped, so much and so long.
+        # The connection is closing: incoming data is dropped, up to a size and a time limit.
         self._is_lingering = self._is_half_closed = False
         self._droppable = limits.LINGER_BYTES
         self._deadline = Deadline(loop, self._close_late)
-        # The client has to take something before there is more.
+        # Whether the write buffer is full, and the future of a producer that waits for room.
         self._is_full = False
         self._room: asyncio.Future[None] | None = None
 
@@ -47,7 +47,7 @@ class Writer(asyncio.Protocol):
         raise NotImplementedError
 
     def _refused_head(self) -> Head | None:
-        """The head of a request that is refused, where it got as far as that."""
+        """Return the head of a refused request, None if it did not get that far."""
         raise NotImplementedError
 
     def _forget_input(self) -> None:
@@ -66,7 +66,7 @@ class Writer(asyncio.Protocol):
         raise NotImplementedError
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer a request that no application gets to see, and close the connection."""
+        """Answer a request that does not reach an application, and close the connection."""
         if self._transport.is_closing() or self._is_lingering:
             return
         head = self._refused_head()
@@ -85,7 +85,7 @@ class Writer(asyncio.Protocol):
         self._linger()
 
     def _linger(self) -> None:
-        """Close, with time for the client to read the answer while it is still sending."""
+        """Close with a delay, so that a client that is still sending can read the answer."""
         self._forget_input()
         self._is_lingering = True
         if self._is_half_closed:
@@ -96,7 +96,7 @@ class Writer(asyncio.Protocol):
         self._deadline.set(limits.LINGER_SECONDS)
 
     def _close(self) -> None:
-        """Close once the client has taken everything, or takes nothing any more."""
+        """Close once the client has read everything, or has stopped reading."""
         if not self._transport.is_closing():
             self._transport.close()
             if self._transport.get_write_buffer_size():
@@ -150,7 +150,7 @@ class Writer(asyncio.Protocol):
         if request is None or self._transport.is_closing():
             return
         if not self._is_begun or self._length_left:
-            self.abort()  # the client must not wait for what never comes
+            self.abort()  # the client must not wait for data that never comes
             return
         if self._is_chunked:
             self._transport.write(b"0\r\n\r\n")
@@ -166,7 +166,7 @@ class Writer(asyncio.Protocol):
             await self._room
 
     def _persistence(self) -> bytes:
-        """The line that says whether the connection goes on; none where that is understood."""
+        """Return the Connection header line, empty where keep-alive is the default."""
         if self._is_last():
             self._keep_alive = False
         if not self._keep_alive:
@@ -206,5 +206,5 @@ class Writer(asyncio.Protocol):
             self._go_on()
 
     def drop_reader(self) -> None:
-        """Give way to clients that read."""
+        """Make room for clients that read."""
         self.abort()
