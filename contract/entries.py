@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# The order in which numbers.lua writes them; every entry has all of them, so
-# that the stream stores their names once a node and not once an entry.
+# In the order in which numbers.lua writes them. Every entry has all of them, so
+# that the stream stores their names once per node and not once per entry.
 FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
 
 
 class BadEntryError(ValueError):
-    """An entry that no worker can ever store, with the reason."""
+    """A malformed entry, which no worker can ever store; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,19 @@ class Entry:
 
 
 def created_at(entry_id: str) -> datetime:
-    """The moment, in UTC, at which Redis gave out an entry id."""
+    """Return the time, in UTC, at which Redis generated an entry id."""
     return EPOCH + timedelta(milliseconds=int(entry_id.partition("-")[0]))
 
 
 def encode(entry: Entry) -> dict[str, str]:
-    """The fields of an entry as the stream holds them."""
+    """Return the fields of an entry as the stream holds them."""
     chat_number = "" if entry.chat_number is None else str(entry.chat_number)
     values = (entry.access_token, chat_number, str(entry.number), entry.body, entry.request_id)
     return dict(zip(FIELDS, values, strict=True))
 
 
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """An entry from what Redis returns; raises BadEntryError on anything malformed."""
+    """Build an entry from what Redis returns; raises BadEntryError on anything malformed."""
     try:
         token, chat, number, body, request_id = (fields[name.encode()].decode() for name in FIELDS)
         return Entry(

@@ -1,27 +1,27 @@
-"""Every Redis key of the system, with what it holds, who writes it and for how long.
+"""Every Redis key of the system: what it holds, who writes it and how long it lives.
 
 accepted                         stream: entries numbered and not yet stored, the backlog;
                                  written by numbers.lua, until they are stored
 sequence:chats:<token>           highest chat number handed out; started by crud_service with the
-                                 application, moved by numbers.lua, seeded by write_sequence.lua
-sequence:messages:<token>:<chat> highest message number; started and moved by numbers.lua, seeded
-                                 likewise; both a week since the last use, or
+                                 application, advanced by numbers.lua, seeded by write_sequence.lua
+sequence:messages:<token>:<chat> highest message number; started and advanced by numbers.lua, seeded
+                                 likewise; both live for a week after the last use, or hold
                                  "unknown", for a second, when there is no such application or chat
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
-lock:<sequence key>              who seeds that sequence; numbering service, 5 seconds, deleted by
-                                 the process that starts the sequence of something new
+lock:<sequence key>              token of that sequence's seeding; numbering service, 5 seconds,
+                                 deleted by the process that starts the sequence of something new
 wake_up:persist, wake_up:index   a task is on its way; the sender of the task, a second. After an
                                  outage the worker sets it too, so that retries are a second apart
-lease:persist, lease:index       name of the worker that persists or indexes now; 2.5 seconds,
+lease:persist, lease:index       name of the worker that is persisting or indexing; 2.5 seconds,
                                  renewed by the worker for as long as it works
 doorbell:index                   list of at most one request id: something changed, the indexer
                                  should look; rung by the persister and by crud_service
-metrics:worker                   hash: what the workers counted; worker, for good
+metrics:worker                   hash: what the workers counted; worker, never expires
 
-An idle sequence may expire, be evicted by hand or be lost: the next request
+An idle sequence may expire, be deleted by hand or be lost: the next request
 seeds it again from the backlog and the tables (see `numbering_service.seeding`).
 """
 
@@ -55,7 +55,7 @@ def message_sequence(access_token: str, chat_number: int) -> str:
 
 
 def message_sequences(access_token: str) -> str:
-    """What the keys of all message sequences of an application start with."""
+    """Prefix of the keys of all message sequences of an application."""
     return f"sequence:messages:{access_token}:"
 
 

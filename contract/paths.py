@@ -1,4 +1,4 @@
-"""What the parts of a path may look like; anything else is 404 before a store is asked."""
+"""The syntax of the parts of a path; anything else is answered 404 before a store is queried."""
 
 import re
 
@@ -8,7 +8,7 @@ MAX_NUMBER = 2**63 - 1
 
 
 def parse_number(text: str) -> int | None:
-    """A number of a path, 1 to 2^63-1 in plain ASCII digits, else None."""
+    """Parse a number in a path: 1 to 2^63-1 in plain ASCII digits, else None."""
     if re.fullmatch(NUMBER_PATTERN, text, re.ASCII) is None:
         return None
     number = int(text)
@@ -16,13 +16,13 @@ def parse_number(text: str) -> int | None:
 
 
 def mask_token(access_token: str) -> str:
-    """An access token as logs may show it."""
+    """Shorten an access token so that it may appear in logs."""
     return access_token[:4] + "…"
 
 
 def mask_path(path: str) -> str:
-    """A path with every access token in it masked, and whatever one may be a part of.
+    """Mask every access token in a path, and every longer word that may contain one.
 
-    A slash that somebody forgot must not bring a token into the log.
+    A token must not reach the log because of a missing slash.
     """
     return re.sub("[A-Za-z0-9]{24,}", lambda match: mask_token(match[0]), path)

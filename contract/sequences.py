@@ -10,9 +10,9 @@ Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.intern
     401    no token, or a wrong one
     404    no such application, or no such chat, and no number of it was ever taken
 
-A number is taken when it is stored, and when its entry was set aside or is in
-conflict. 0 means that none is. `exists` is false for numbers whose application is
-not there; they count nevertheless once it is.
+A number is taken when it is stored, set aside or in conflict; 0 means that none is.
+`exists` is false for numbers whose application does not exist; they count
+nevertheless once it does.
 
     GET /internal/applications?access_tokens=AAAA…,BBBB…    which of these exist
 
@@ -26,7 +26,7 @@ EXISTS = "exists"
 ACCESS_TOKENS = "access_tokens"
 
 APPLICATIONS_PATH = "/internal/applications"
-# Their tokens make an address of 2.5 KB, which every server and proxy takes.
+# This many tokens make a URL of 2.5 KB, which every server and proxy accepts.
 MAX_ACCESS_TOKENS = 100
 
 
@@ -37,5 +37,5 @@ def sequence_path(access_token: str, chat_number: int | None) -> str:
 
 
 def applications_path(access_tokens: Iterable[str]) -> str:
-    """Path and query of the endpoint for which applications exist."""
+    """Path and query of the endpoint that tells which applications exist."""
     return f"{APPLICATIONS_PATH}?{ACCESS_TOKENS}={','.join(access_tokens)}"

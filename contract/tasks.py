@@ -1,8 +1,8 @@
 """Names of the Celery tasks and of their queues: an API between the services.
 
-Both tasks take no arguments and return nothing: they mean "nobody persists" or
-"nobody indexes", so losing one costs latency and never data. A task that finds the
-lease free runs for as long as its worker does; the others end at once.
+Both tasks take no arguments and return nothing: they mean "no worker is persisting"
+or "no worker is indexing", so losing one costs latency and never data. A task that
+finds the lease free runs for as long as its worker does; the others end at once.
 
 | task                    | sent by                                   | run by                |
 |-------------------------|-------------------------------------------|-----------------------|
@@ -16,16 +16,16 @@ INDEX_PENDING = "search.index_pending"
 PERSIST_QUEUE = "persist"
 INDEX_QUEUE = "index"
 
-# The header of a task message that carries the request id of whoever sent it.
+# The header of a task message with the id of the request that caused it.
 REQUEST_ID_HEADER = "request_id"
 
-# The broker's settings are part of the contract: without the time-outs a worker
-# was seen to hang for good on a half-open connection, and a publisher with it.
+# The broker's settings are part of the contract: without the timeouts a worker was
+# seen to hang indefinitely on a half-open connection, and a publisher with it.
 BROKER_TRANSPORT_OPTIONS: dict[str, float | bool] = {
     "socket_timeout": 5.0,
     "socket_connect_timeout": 3.0,
     "socket_keepalive": True,
-    # Celery gives a silent connection up after a second more than this, or twice that.
+    # Celery gives up on a silent connection after a second more than this, or twice that.
     "health_check_interval": 3,
     "visibility_timeout": 60,
 }
