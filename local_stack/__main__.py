@@ -50,7 +50,7 @@ def run() -> None:
 
 
 def run_stack(stack: Stack) -> None:
-    """Start the stack, watch over it, and end it on SIGINT, SIGTERM or SIGHUP."""
+    """Start the stack, supervise it, and stop it on SIGINT, SIGTERM or SIGHUP."""
     stack.prepare()
     stop_on_signals(stack)
     try:
@@ -65,7 +65,7 @@ def run_stack(stack: Stack) -> None:
 
 
 def stop_on_signals(stack: Stack) -> None:
-    """End a start at once, and a watch at its next look; later signals change nothing."""
+    """Interrupt startup at once, stop supervision at its next check; ignore later signals."""
 
     def interrupt(*_: object) -> None:
         if stack.supervisor.stopping:
@@ -79,12 +79,12 @@ def stop_on_signals(stack: Stack) -> None:
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup sets
         signal.signal(signal.SIGHUP, interrupt)
     if "MAKELEVEL" in os.environ and sys.platform == "linux":
-        # A `make` that is killed would leave us running with nobody to stop us.
+        # If `make` is killed, we would keep running with nobody to stop us.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def welcome(environment: dict[str, str], stack: Stack) -> None:
-    """Tell where everything is, and what to try first."""
+    """Print where everything is, and what to try first."""
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     search = "PostgreSQL"
     if environment["ELASTICSEARCH_URL"]:

@@ -61,10 +61,10 @@ def is_live(url: str) -> bool:
 
 
 def worker_listens(url: str) -> bool:
-    """Whether both children of a worker wait for tasks: Celery stands in a BRPOP then."""
+    """Whether both children of a worker wait for tasks: each then blocks in a BRPOP."""
     client = redis.Redis.from_url(url, socket_timeout=2, retry=None)
     try:
-        return sum(each.get("cmd") == "brpop" for each in client.client_list()) >= 2
+        return sum(entry.get("cmd") == "brpop" for entry in client.client_list()) >= 2
     except redis.RedisError:
         return False
     finally:

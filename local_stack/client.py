@@ -1,4 +1,4 @@
-"""A whole stack run as a process of its own, the way `make run` runs it.
+"""Runs a whole stack as a separate process, as `make run` does.
 
     with RunningStack(directory, crud_port=3100, numbering_port=8180) as stack:
         httpx.post(f"{stack.crud_url}/applications", json={"name": "x"})
@@ -29,7 +29,7 @@ STOP_SECONDS = 40.0
 
 
 class RunningStack:
-    """`python -m local_stack run` in a directory, on ports that were free if none are given."""
+    """`python -m local_stack run` in a directory, by default on free ports."""
 
     command: Sequence[str] = (sys.executable, "-m", "local_stack", "run")
 
@@ -55,7 +55,7 @@ class RunningStack:
         self.stop()
 
     def start(self) -> None:
-        """Start everything and wait until it works; raises StackError when it does not."""
+        """Start everything and wait until it is ready; raises StackError when that fails."""
         self.start_without_elasticsearch()
         try:
             self.wait_for_elasticsearch()
@@ -94,7 +94,7 @@ class RunningStack:
             )
 
     def supervisor_environment(self) -> dict[str, str]:
-        """The caller's environment without what names another stack."""
+        """Return the caller's environment without variables that refer to another stack."""
         foreign = {"CRUD_PUBLIC_URL", "HOST", "ADMIN_TOKEN", "MAKELEVEL"}
         inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         own = {
@@ -110,11 +110,11 @@ class RunningStack:
         return self.layout.stack_env.exists()
 
     def output(self) -> str:
-        """What the supervisor said."""
+        """Return the supervisor's output."""
         return (self.layout.logs / "supervisor.log").read_text(errors="replace")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the supervisor to end; returns its exit code."""
+        """Stop the supervisor; returns its exit code."""
         if self.process is None:
             return 0
         self.process.send_signal(number)
@@ -133,7 +133,7 @@ class RunningStack:
         return self.environment["NUMBERING_URL"]
 
     def pid(self, name: str) -> int:
-        """The process id of a part at this moment."""
+        """Return the current process id of a part."""
         return int((self.layout.pids / name).read_text())
 
     def send(self, name: str, number: signal.Signals) -> int:
@@ -143,7 +143,7 @@ class RunningStack:
         return pid
 
     def kill(self, name: str, seconds: float = 60) -> int:
-        """kill -9 a part and wait until another one took its place; returns the new pid."""
+        """Kill a part with SIGKILL and wait until it was restarted; returns the new process id."""
         dead = self.send(name, signal.SIGKILL)
         self.wait_replaced(name, dead, seconds)
         return self.pid(name)

@@ -1,10 +1,10 @@
-"""What the supervisor tells the person in front of the terminal."""
+"""The supervisor's output to the terminal."""
 
 import sys
 
 
 def say(line: str = "") -> None:
-    """Print one line at once; a terminal that went away must not stop the stack."""
+    """Print one line at once; a closed terminal must not stop the stack."""
     try:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()

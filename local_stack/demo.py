@@ -22,7 +22,7 @@ BODIES = (
 
 
 def demo() -> None:
-    """Application, chat, messages, list, search, update, search again."""
+    """Create an application, a chat and messages; list, search, update, search again."""
     environment = read_addresses()
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     headers = (
@@ -40,7 +40,7 @@ def demo() -> None:
 
 
 def search_and_update(walk: "Walk", chat: str, crud: str) -> None:
-    """The second half: what crud_service shows of what was numbered."""
+    """Run the second half: what crud_service returns for the messages created."""
     messages = f"{chat}/messages"
     walk.until(f"{messages}/{len(BODIES)}", lambda answer: "body" in answer)
     walk.send("GET", messages)
@@ -53,7 +53,7 @@ def search_and_update(walk: "Walk", chat: str, crud: str) -> None:
 
 
 def read_addresses() -> dict[str, str]:
-    """The addresses of the running stack; raises StackError when there is none."""
+    """Return the addresses of the running stack; raises StackError when there is none."""
     layout = Layout(Settings.from_environment().directory)
     try:
         return layout.read_env()
@@ -70,7 +70,7 @@ class Walk:
         self.client = client
 
     def send(self, method: str, url: str, body: Mapping[str, str] | None = None) -> Any:
-        """One request, printed; raises StackError unless it succeeded."""
+        """Send one request and print it; raises StackError unless it succeeded."""
         response = self.request(method, url, body)
         show(method, url, body, response)
         if response.is_error:
@@ -78,7 +78,7 @@ class Walk:
         return response.json()
 
     def until(self, url: str, satisfied: Callable[[Any], bool]) -> None:
-        """Ask until the answer is the one expected, then print the last exchange."""
+        """Poll until the answer is the expected one, then print the last exchange."""
         began = time.monotonic()
         while time.monotonic() - began < SEARCHABLE_WITHIN_SECONDS:
             response = self.request("GET", url, None)

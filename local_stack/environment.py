@@ -1,8 +1,8 @@
 """Builds `.venv` from a lock file: `python3 local_stack/environment.py run|dev`.
 
-Run as a file by the machine's own Python, standard library only. Done again
-only when the lock file changed; one at a time when `make run` and `make test`
-start side by side.
+Run as a file by the machine's own Python, standard library only. Runs again
+only when the lock file has changed; a file lock serialises `make run` and
+`make test` when they start concurrently.
 """
 
 import fcntl
@@ -21,12 +21,12 @@ SAY_EVERY_SECONDS = 15
 
 
 def main() -> None:
-    """Build the environment of a lock, or leave with one line that says why not."""
+    """Build the environment from a lock file, or exit with one line that says why not."""
     lock = ROOT / "requirements" / f"{sys.argv[1]}.txt"
     if sys.version_info < FLOOR:
         run_newer_python()
     try:
-        # Any file that is always there will do to take turns on.
+        # Any file that always exists will do for the lock.
         with Path(__file__).open() as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             build(lock)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def run_newer_python() -> None:
-    """Start over with a newer Python of this machine, or say that there is none."""
+    """Start over with a newer Python of this machine, or exit if there is none."""
     for minor in range(14, FLOOR[1] - 1, -1):
         python = shutil.which(f"python3.{minor}")
         if python:
@@ -45,7 +45,7 @@ def run_newer_python() -> None:
 
 
 def build(lock: Path) -> None:
-    """Make the environment and install the lock, unless its stamp says it is done."""
+    """Make the environment and install the lock file, unless its stamp says that it is done."""
     stamp = VENV / f"installed-{lock.stem}"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if PYTHON.exists() and is_stamped(stamp, digest):
@@ -59,7 +59,7 @@ def build(lock: Path) -> None:
 
 
 def make() -> None:
-    """An empty environment; distributions ship venv and ensurepip apart at times."""
+    """Make an empty environment; some distributions ship venv and ensurepip separately."""
     say(f"making .venv with {sys.executable} …")
     hint = "python3 -m venv failed (on Debian and Ubuntu: apt install python3-venv)"
     run([sys.executable, "-m", "venv", "--clear", str(VENV)], hint)
@@ -78,7 +78,7 @@ def can_run(python: Path) -> bool:
 
 
 def run(command: list[str], failure: str) -> None:
-    """Run a command, saying now and then that it goes on; leave with its error if it fails."""
+    """Run a command and print progress now and then; exit with its error if it fails."""
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     for passed in range(SAY_EVERY_SECONDS, 3600, SAY_EVERY_SECONDS):
         try:
@@ -91,7 +91,7 @@ def run(command: list[str], failure: str) -> None:
 
 
 def find_reason(lines: list[str]) -> str:
-    """The line that says what went wrong: a full disk, else pip's last error."""
+    """Return the line that says what went wrong: a full disk, else pip's last error."""
     full = [line for line in lines if "No space left" in line]
     errors = [line for line in lines if "ERROR" in line.upper()]
     return (full or errors[-1:] or lines)[-1].strip()

@@ -1,15 +1,15 @@
-"""The one kind of failure that this package reports: a clear line."""
+"""The one error type that this package reports, as a clear line."""
 
 import errno
 from pathlib import Path
 
 
 class StackError(Exception):
-    """Why the stack can't run, in one line that names what is missing or taken."""
+    """The stack can't run; the message is one line that names what is missing or taken."""
 
 
 def explain(error: OSError, directory: Path) -> StackError:
-    """The line for an operating system's error, a full disk above all."""
+    """Turn an operating system's error, above all a full disk, into a clear line."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return StackError(f"the disk that holds {error.filename or directory} is full")
     if error.errno in {errno.EACCES, errno.EPERM}:

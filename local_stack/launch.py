@@ -1,10 +1,10 @@
-"""Becomes another program that ends with its parent, as another user if asked.
+"""Executes another program that ends with its parent, optionally as another user.
 
     python launch.py PARENT_PID SIGNAL UID GID CAPABILITY -- COMMAND...
 
 Run as a file by the supervisor, standard library only. UID -1 keeps the user.
-The kernel forgets the death signal when the user changes, so the order here is
-user first, signal second; and a parent that died in between is looked for last.
+The kernel clears the death signal when the user changes, so the order here is
+user first, signal second, and last a check whether the parent died in between.
 CAPABILITY is the one that the other user keeps, or -1: a clone below a
 directory that only root may enter (/root) can't be read without it.
 """
@@ -14,14 +14,14 @@ import os
 import sys
 
 PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
-# Without this bit the kernel takes capabilities away when the user changes, and
-# access(2), by which Java asks before it opens a file, does not look at them.
+# Without this bit the kernel drops capabilities when the user changes, and access(2),
+# which Java calls before it opens a file, does not take them into account.
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def main() -> None:
-    """Change user, tie the process to its parent, and become the command."""
+    """Change user, tie the process to its parent, and execute the command."""
     parent, death_signal, uid, gid, capability = (int(value) for value in sys.argv[1:6])
     command = sys.argv[7:]
     try:

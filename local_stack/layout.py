@@ -1,4 +1,4 @@
-"""Where things lie in the directory of a stack, usually `.local/`.
+"""The files in the directory of a stack, usually `.local/`.
 
 stack.env         addresses and secrets, for `set -a; . .local/stack.env`; while it runs
 pids/NAME         process id of each part, current across restarts; while it runs
@@ -47,7 +47,7 @@ class Layout:
             )
 
     def lock(self) -> IO[str]:
-        """Hold the directory for one supervisor; the kernel lets go when it dies."""
+        """Lock the directory for one supervisor; the kernel releases the lock when it dies."""
         handle = (self.directory / "supervisor.lock").open("a+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,7 +64,7 @@ class Layout:
         return handle
 
     def secrets(self) -> dict[str, str]:
-        """The secrets of this stack, made when they are first asked for."""
+        """Return the secrets of this stack, generated on first use."""
         path = self.directory / "secrets.json"
         known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         missing = {name: secrets.token_hex(24) for name in SECRETS if name not in known}
@@ -73,19 +73,19 @@ class Layout:
         return known | missing
 
     def open_log(self, name: str) -> IO[bytes]:
-        """The log that a part appends to; a large one makes room when its part starts."""
+        """Open the log that a part appends to; a large one is rotated when its part starts."""
         path = self.logs / f"{name}.log"
         if path.exists() and path.stat().st_size > LOG_ROTATED_AT_BYTES:
             path.replace(path.with_suffix(".log.1"))
         return path.open("ab")
 
     def write_env(self, values: Mapping[str, str]) -> None:
-        """Write stack.env, readable by its owner alone since it holds secrets."""
+        """Write stack.env, readable only by its owner since it holds secrets."""
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in values.items()]
         write_atomically(self.stack_env, "".join(lines))
 
     def read_env(self) -> dict[str, str]:
-        """The values of stack.env; raises FileNotFoundError when no stack runs here."""
+        """Read the values of stack.env; raises FileNotFoundError when no stack runs here."""
         words = shlex.split(self.stack_env.read_text())
         return dict(word.split("=", 1) for word in words)
 
@@ -93,14 +93,14 @@ class Layout:
         write_atomically(self.pids / name, f"{pid}\n", mode=0o644)
 
     def forget_run(self) -> None:
-        """Remove what only a running stack has."""
+        """Remove the files that only a running stack has."""
         self.stack_env.unlink(missing_ok=True)
         for path in self.pids.glob("*"):
             path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file so that a reader sees the old text or the new, never a part."""
+    """Replace a file so that a reader sees either the old text or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as handle:

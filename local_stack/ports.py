@@ -14,8 +14,8 @@ from local_stack.failure import StackError
 from local_stack.layout import write_atomically
 
 LOOPBACK = "127.0.0.1"
-# Below the range from which Linux takes the ports of outgoing connections
-# (32768 and up), where a port kept from the last run might be in use by chance.
+# Below Linux's ephemeral range (32768 and up), where an outgoing connection might
+# by chance use a port kept from the last run.
 CHOSEN_FROM = range(20000, 32000)
 
 
@@ -33,10 +33,10 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 class Reservations:
-    """Ports that this process was given, whether or not something listens on them yet.
+    """Ports that this process has reserved, whether or not something listens on them yet.
 
     Each is a locked byte of one file: other processes of this user choose another port,
-    and the kernel gives it back when this process ends, however it does.
+    and the kernel releases it when this process ends, for whatever reason.
     """
 
     def __init__(self) -> None:
@@ -44,10 +44,10 @@ class Reservations:
         self._descriptor: int | None = None
 
     def reserve(self, port: int) -> bool:
-        """Reserve a port; false when another process has it. Twice is as good as once."""
+        """Reserve a port; returns False when another process has it. Idempotent."""
         try:
-            # A lock of POSIX: it belongs to the process, and closing any descriptor of the
-            # file gives it back. So there is one, which stays open.
+            # A POSIX lock belongs to the process, and closing any descriptor of the file
+            # releases it. So there is one descriptor, which stays open.
             fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
         except (BlockingIOError, PermissionError):
             return False
@@ -68,7 +68,7 @@ RESERVATIONS = Reservations()
 
 
 def choose_port(taken: set[int] | None = None) -> int:
-    """A free port outside the range of outgoing connections, reserved for this process."""
+    """Choose a free port outside the ephemeral range and reserve it for this process."""
     for port in random.sample(CHOSEN_FROM, 200):
         is_taken = port in (taken or set()) or port in RESERVATIONS
         if not is_taken and RESERVATIONS.reserve(port) and is_free(port):
@@ -77,7 +77,7 @@ def choose_port(taken: set[int] | None = None) -> int:
 
 
 def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
-    """A port for each store: that of the last run where it is still free."""
+    """Return a port for each store: that of the last run if it is still free."""
     known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     ports: dict[str, int] = {}
     for name in names:
@@ -90,7 +90,7 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 
 def require_free(variable: str, port: int, host: str) -> None:
-    """Raise StackError naming a taken port, and its holder where it can be seen."""
+    """Raise StackError if a port is taken, naming the process that holds it if visible."""
     if not is_free(port, host):
         raise StackError(
             f"port {port} is taken{holder(port)}: free it, or choose another one with {variable}="
@@ -98,7 +98,7 @@ def require_free(variable: str, port: int, host: str) -> None:
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as ` by NAME (pid N)`, or nothing when that is hidden."""
+    """Return the process listening on a port as ` by NAME (pid N)`, empty if not visible."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:

@@ -1,4 +1,4 @@
-"""One part of the stack as an operating system process: start, stop, and be found again."""
+"""One part of the stack as an operating system process: start, stop, and find leftovers."""
 
 import contextlib
 import os
@@ -16,15 +16,15 @@ from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stores.store_user import StoreUser
 
-# Every process of a stack, and what it starts in turn, carries the stack's
-# directory in its environment: that is how leftovers are told from strangers.
+# Every process of a stack, and its children, carry the stack's directory in their
+# environment: this tells leftovers from unrelated processes.
 MARK = "CHAT_STACK_DIRECTORY"
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True)
 class Part:
-    """How one part is run, and how one sees that it works."""
+    """How one part is run, and how to check that it is ready."""
 
     name: str
     command: tuple[str, ...]
@@ -34,8 +34,8 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 12.0
     ready_seconds: float = 90.0
-    # The process to name in pids/, for a part whose command starts the real one: the
-    # command's own until that one has come up.
+    # Finds the process to name in pids/, for a part whose command starts the real one;
+    # the command's own until the real one has started.
     find_pid: Callable[[int], int] | None = None
 
 
@@ -60,18 +60,18 @@ class Running:
         self.note_pid()
 
     def note_pid(self) -> None:
-        """Keep pids/NAME true; the real process may come up after its command."""
+        """Keep pids/NAME correct; the real process may start after its command."""
         if self.part.find_pid is not None:
             self.pid = self.part.find_pid(self.process.pid)
         if self.pid == self.noted_pid:
             return
-        # A full disk is no reason to end a stack that works: it is written later.
+        # A full disk must not stop a working stack: the file is written later.
         with contextlib.suppress(OSError):
             self.layout.write_pid(self.part.name, self.pid)
             self.noted_pid = self.pid
 
     def is_settled(self) -> bool:
-        """Whether pids/NAME is true, and will stay so for as long as the part lives."""
+        """Whether pids/NAME is correct, and will stay so for as long as the part lives."""
         if self.noted_pid != self.pid:
             return False
         if self.part.find_pid is None or self.pid != self.process.pid:
@@ -86,7 +86,7 @@ class Running:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def wait_ready(self) -> None:
-        """Wait until the part works; raises StackError when it dies or takes too long."""
+        """Wait until the part is ready; raises StackError when it dies or takes too long."""
         deadline = time.monotonic() + self.part.ready_seconds
         while not self.part.is_ready():
             self.note_pid()
@@ -98,7 +98,7 @@ class Running:
         self.note_pid()
 
     def failure(self, how: str) -> str:
-        """What happened, with the last words of the log and where to find the others."""
+        """Describe what happened, with the last line of the log and its path."""
         return f"does not start ({how}): {last_line(self.log_path)} [{self.log_path}]"
 
     @property
@@ -106,14 +106,14 @@ class Running:
         return self.layout.logs / f"{self.part.name}.log"
 
     def ask_to_stop(self) -> None:
-        """Send the signal on which this part ends in good order."""
+        """Send the signal on which this part shuts down gracefully."""
         if not self.died():
-            # The real process may be gone, and its command on its way out.
+            # The real process may have ended, with its command about to exit.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, self.part.stop_signal)
 
     def wait_stopped(self) -> None:
-        """Wait for the end, and make one after the part's time is over."""
+        """Wait for the part to end; kill it after `stop_seconds`."""
         try:
             self.process.wait(self.part.stop_seconds)
         except subprocess.TimeoutExpired:
@@ -126,16 +126,16 @@ class Running:
 
 
 def launch_command(part: Part) -> list[str]:
-    """The part's command behind launch.py, which ties it to this process."""
+    """Return the part's command run by launch.py, which ties it to this process."""
     user = part.user
     numbers = (os.getpid(), part.stop_signal, user.uid, user.gid, user.capability)
-    # -I and -S: nothing of the caller's environment or packages, and a quick start.
+    # -I and -S: ignore the caller's environment and packages, and start quickly.
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER), *(str(int(n)) for n in numbers)]
     return [*launcher, "--", *part.command]
 
 
 def kill_group(pid: int) -> None:
-    """Kill a part with everything that it started."""
+    """Kill a part and everything that it started."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -143,7 +143,7 @@ def kill_group(pid: int) -> None:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+    """Return the last non-empty line of a log."""
     try:
         lines = path.read_text(errors="replace")[-4000:].strip().splitlines()
     except OSError:
@@ -152,11 +152,11 @@ def last_line(path: Path) -> str:
 
 
 def end_leftovers(directory: Path) -> int:
-    """End what an earlier, killed supervisor of this directory left; returns how many."""
+    """End the processes left by an earlier, killed supervisor; returns how many there were."""
     left = [process for process in psutil.process_iter() if is_ours(process, directory)]
     for process in left:
-        # PostgreSQL's children take SIGTERM from us for a request to end a session,
-        # and its first process takes SIGINT for "end now, in good order".
+        # To PostgreSQL's children SIGTERM means to end a session, and to its first
+        # process SIGINT means "fast shutdown".
         send(process, signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
     _, alive = psutil.wait_procs(left, timeout=8)
     for process in alive:

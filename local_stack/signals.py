@@ -1,4 +1,4 @@
-"""Waits for signals, a child's death among them, without looking again and again."""
+"""Waits for signals, including a child's death, without polling."""
 
 import contextlib
 import select
@@ -8,9 +8,9 @@ from typing import Self
 
 
 class SignalWait:
-    """While it is entered, any signal that has a handler ends a `wait`.
+    """Context in which any signal that has a handler ends a `wait`.
 
-    One that came between two waits ends the next, so none is missed.
+    A signal between two waits ends the next one, so none is missed.
     """
 
     def __enter__(self) -> Self:
@@ -18,7 +18,7 @@ class SignalWait:
         self._waking = waking
         for end in (self._woken, waking):
             end.setblocking(False)
-        # Without a handler the kernel does not deliver a child's death at all.
+        # Without a handler the kernel does not deliver SIGCHLD at all.
         self._handler_before = signal.signal(signal.SIGCHLD, lambda *_: None)
         self._descriptor_before = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
         return self
@@ -30,7 +30,7 @@ class SignalWait:
         self._waking.close()
 
     def wait(self, seconds: float | None) -> None:
-        """Wait for a signal, for at most some seconds (None: without limit)."""
+        """Wait for a signal, for at most `seconds` (None: without limit)."""
         select.select([self._woken], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             while self._woken.recv(4096):

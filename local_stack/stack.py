@@ -20,20 +20,20 @@ from local_stack.supervisor import Supervisor
 
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
 LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5
-# A service that takes work stops before what it needs to finish that work.
+# A service that accepts work stops before the services that it needs to finish that work.
 STOPPED_FIRST = ("numbering", "crud", "worker")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may differ from stack to stack."""
+    """The settings of one stack."""
 
     directory: Path
     crud_port: int = 3000
     numbering_port: int = 8080
     host: str = LOOPBACK
     with_elasticsearch: bool = True
-    # It takes ten seconds of a processor to start: tests start it when one needs it.
+    # Starting it takes ten seconds of CPU time: tests start it when one needs it.
     elasticsearch_later: bool = False
 
     @classmethod
@@ -48,7 +48,7 @@ class Settings:
 
 
 def read_port(environment: Mapping[str, str], variable: str, default: int) -> int:
-    """A port from the environment; raises StackError for what can't be one."""
+    """Read a port from the environment; raises StackError for an invalid one."""
     text = environment.get(variable) or str(default)
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
         raise StackError(f"{variable}={text} is not a port")
@@ -56,7 +56,7 @@ def read_port(environment: Mapping[str, str], variable: str, default: int) -> in
 
 
 class Stores:
-    """PostgreSQL, Valkey and, where it can be had, Elasticsearch."""
+    """PostgreSQL, Valkey and, where available, Elasticsearch."""
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -68,7 +68,7 @@ class Stores:
         self.why_no_elasticsearch = ""
 
     def prepare(self) -> None:
-        """Take the directory, ending what a killed supervisor left in it."""
+        """Lock the directory, and end the processes that a killed supervisor left."""
         self.layout.create()
         self.held = self.layout.lock()
         if count := end_leftovers(self.layout.directory):
@@ -98,7 +98,7 @@ class Stores:
         return self.environment
 
     def elasticsearch(self, ports: Mapping[str, int]) -> list[Part]:
-        """Elasticsearch, or nothing and one line that says why."""
+        """Return Elasticsearch as a part; nothing, with a line that says why, if unavailable."""
         if not self.settings.with_elasticsearch:
             self.why_no_elasticsearch = "WITHOUT_ELASTICSEARCH is set"
             return []
@@ -120,7 +120,7 @@ class Stores:
         self.supervisor.wait_ready_if_possible(self.optional)
 
     def stop(self) -> None:
-        """End everything that was started, and let go of the directory."""
+        """Stop everything that was started, and unlock the directory."""
         self.supervisor.stop(STOPPED_FIRST)
         self.layout.forget_run()
         self.held.close()
@@ -138,9 +138,9 @@ class Stack(Stores):
         require_free("NUMBERING_PORT", self.settings.numbering_port, self.settings.host)
 
     def start(self) -> dict[str, str]:
-        """Start everything; stack.env appears once crud, worker and numbering work.
+        """Start everything; stack.env appears once crud, worker and numbering are ready.
 
-        Elasticsearch takes longer, and nothing needs it: PostgreSQL answers searches until then.
+        Elasticsearch takes longer and is not waited for: PostgreSQL answers searches until then.
         """
         self.began = time.monotonic()
         self.environment = {**super().start(), **self.application_environment()}
@@ -153,7 +153,7 @@ class Stack(Stores):
         return self.environment
 
     def look_after_elasticsearch(self) -> float | None:
-        """Say once when Elasticsearch is there, or that it takes too long; for `Supervisor.run`."""
+        """Report once that Elasticsearch is ready or takes too long; for `Supervisor.run`."""
         if not self.optional or self.told_of_elasticsearch:
             return None
         seconds = time.monotonic() - self.began
@@ -171,7 +171,7 @@ class Stack(Stores):
         return applications(self.environment)
 
     def application_environment(self) -> dict[str, str]:
-        """Addresses and secrets for our processes; the caller's own values win for some."""
+        """Return addresses and secrets for our processes; the caller's values override some."""
         settings, secrets = self.settings, self.layout.secrets()
         reachable = LOOPBACK if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
         crud = f"http://{reachable}:{settings.crud_port}"

@@ -1,4 +1,4 @@
-"""Starts parts, starts them again when they die, and ends them in order."""
+"""Starts parts, restarts them when they die, and stops them in order."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,26 +9,26 @@ from local_stack.layout import Layout
 from local_stack.process import Part, Running, kill_group
 from local_stack.signals import SignalWait
 
-# After how many seconds to be called again, or None for not before something happens.
+# Returns in how many seconds to call it again; None: not before something happens.
 Meanwhile = Callable[[], float | None]
 
-# How often a part is looked at whose real process has not come up yet.
+# How often to check a part whose real process has not started yet.
 SETTLING_SECONDS = 0.2
-# A part that lived this long was well: its next death is answered at once.
+# A part that lived this long was healthy: it is restarted at once when it dies.
 WELL_AFTER_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
 
 
 def pause_before_restart(deaths_in_a_row: int) -> float:
-    """Nothing after a first death, then twice as long each time, up to ten seconds."""
+    """Exponential back-off: none after a first death, then doubling, up to ten seconds."""
     if deaths_in_a_row <= 1:
         return 0.0
     return float(min(FIRST_PAUSE_SECONDS * 2 ** (deaths_in_a_row - 2), LONGEST_PAUSE_SECONDS))
 
 
 class Watched:
-    """A part with its process of the moment, and the history of its deaths."""
+    """A part with its current process, and the history of its deaths."""
 
     def __init__(self, part: Part, layout: Layout):
         self.part = part
@@ -38,10 +38,10 @@ class Watched:
         self.start_again_at: float | None = None
 
     def watch(self) -> float | None:
-        """Look once: note a death, or start again when the pause is over.
+        """Check once: note a death, or restart the part when the pause is over.
 
-        Returns in how many seconds to look again, should nothing happen before;
-        None is for a part that runs, whose death will be told.
+        Returns in how many seconds to check again if nothing happens before; None
+        for a running part, whose death is signalled.
         """
         if self.start_again_at is None and self.running.died():
             self.note_death()
@@ -56,7 +56,7 @@ class Watched:
         return None if self.running.is_settled() else SETTLING_SECONDS
 
     def note_death(self) -> None:
-        """Decide when to start again, and see that nothing of the dead one is left."""
+        """Decide when to restart, and kill everything left of the dead process."""
         kill_group(self.running.process.pid)
         lived = time.monotonic() - self.running.started_at
         self.deaths_in_a_row = 1 if lived > WELL_AFTER_SECONDS else self.deaths_in_a_row + 1
@@ -71,7 +71,7 @@ class Watched:
         try:
             self.running = Running(self.part, self.layout)
         except OSError as error:
-            # No room for its log, no memory for a process: that may pass.
+            # No room for its log, no memory for a process: this may be transient.
             say(f"{self.part.name} can't be started now: {explain(error, self.layout.directory)}")
             self.start_again_at = time.monotonic() + LONGEST_PAUSE_SECONDS
 
@@ -86,14 +86,14 @@ class Supervisor:
         self.stopping = False
 
     def ask_to_stop(self) -> None:
-        """May be called in a signal handler: everything else happens in the loop."""
+        """Ask the loop to stop. Safe in a signal handler: all else happens in the loop."""
         self.stopping = True
 
     def start(self, parts: Sequence[Part]) -> list[Running]:
-        """Start parts side by side, without waiting for them."""
+        """Start parts concurrently, without waiting for them."""
         started = [Watched(part, self.layout) for part in parts]
         self.watched += started
-        return [each.running for each in started]
+        return [watched.running for watched in started]
 
     def wait_ready(self, parts: Sequence[Running]) -> None:
         """Wait for parts that the stack can't do without."""
@@ -101,23 +101,23 @@ class Supervisor:
             part.wait_ready()
 
     def wait_ready_if_possible(self, parts: Sequence[Running]) -> None:
-        """Wait for parts that the stack can do without, and say so when it has to."""
+        """Wait for optional parts, and report those that the stack goes on without."""
         try:
             self.wait_ready(parts)
         except StackError as error:
             say(f"{error}; going on without it")
 
     def run(self, meanwhile: Meanwhile = lambda: None) -> None:
-        """Watch over the parts until somebody asks to stop; sleep while nothing happens."""
+        """Supervise the parts until asked to stop; sleep while nothing happens."""
         with SignalWait() as signals:
             while not self.stopping:
-                looks = [*(each.watch() for each in self.watched), meanwhile()]
+                waits = [*(watched.watch() for watched in self.watched), meanwhile()]
                 if not self.stopping:
-                    signals.wait(min((look for look in looks if look is not None), default=None))
+                    signals.wait(min((wait for wait in waits if wait is not None), default=None))
 
     def stop(self, last_first: Sequence[str] = ()) -> None:
-        """End the named parts one after another, then the others side by side."""
-        by_name = {each.part.name: each.running for each in self.watched}
+        """Stop the named parts one after another, then the others concurrently."""
+        by_name = {watched.part.name: watched.running for watched in self.watched}
         for name in last_first:
             if name in by_name:
                 by_name.pop(name).stop()
@@ -125,6 +125,6 @@ class Supervisor:
             running.ask_to_stop()
         for running in by_name.values():
             running.wait_stopped()
-        for each in self.watched:
-            kill_group(each.running.process.pid)
+        for watched in self.watched:
+            kill_group(watched.running.process.pid)
         self.watched = []

@@ -1,1 +1,1 @@
-"""The stores of the local stack, as they are installed, configured and started."""
+"""The stores of the local stack: installation, configuration and start."""

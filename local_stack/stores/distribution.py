@@ -1,7 +1,7 @@
-"""The Elasticsearch distribution: fetched once through Maven, kept for all clones.
+"""The Elasticsearch distribution: downloaded once through Maven, cached for all clones.
 
 The artifact `integ-test-zip` is a real server with its core modules, and the
-only one that a package registry holds.
+only one in a package registry.
 """
 
 import os
@@ -24,11 +24,11 @@ SAY_EVERY_SECONDS = 5
 
 
 class UnavailableError(Exception):
-    """Why there is no Elasticsearch here, in a few words."""
+    """Elasticsearch is unavailable here; the message says why in a few words."""
 
 
 def distribution(layout: Layout) -> Path:
-    """The unpacked distribution; raises UnavailableError where it can't be had."""
+    """Return the directory of the unpacked distribution; raises UnavailableError."""
     require_java()
     cache = cache_directory(layout)
     home = cache / f"elasticsearch-{VERSION}"
@@ -38,7 +38,7 @@ def distribution(layout: Layout) -> Path:
 
 
 def require_java() -> None:
-    """Elasticsearch runs on the wheel's JDK; it must run here at all (no musl, say)."""
+    """Check that the wheel's JDK, which Elasticsearch needs, runs here (not on musl, say)."""
     try:
         subprocess.run([JAVA, "-version"], check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
@@ -46,7 +46,7 @@ def require_java() -> None:
 
 
 def cache_directory(layout: Layout) -> Path:
-    """The user's cache, else (a read-only home) the stack's own directory."""
+    """Return the user's cache, or the stack's own directory if the home is read-only."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     for cache in (Path(base) / "chat-backend", layout.directory / "cache"):
         try:
@@ -59,7 +59,7 @@ def cache_directory(layout: Layout) -> Path:
 
 
 def fetch(cache: Path, home: Path) -> None:
-    """Download and unpack beside the final place, then rename: clones may race here."""
+    """Download and unpack to a temporary directory, then rename: clones may race here."""
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as name:
         work = Path(name)
         download(work)
@@ -76,7 +76,7 @@ def fetch(cache: Path, home: Path) -> None:
 
 
 def download(target: Path) -> None:
-    """Let Maven copy the zip into a directory, telling the time while it does."""
+    """Have Maven copy the zip into a directory, and print the time that has passed."""
     maven = shutil.which("mvn")
     if maven is None:
         raise UnavailableError("mvn is not installed")
@@ -97,7 +97,7 @@ def download(target: Path) -> None:
 
 
 def maven_environment() -> dict[str, str]:
-    """Maven runs on the machine's Java, or else on the wheel's."""
+    """Return the environment for Maven: it runs on the machine's Java, or else the wheel's."""
     environment = dict(os.environ)
     if "JAVA_HOME" not in environment and shutil.which("java") is None:
         environment["JAVA_HOME"] = str(JAVA_HOME)
@@ -105,7 +105,7 @@ def maven_environment() -> dict[str, str]:
 
 
 def wait_for_maven(process: subprocess.Popen[bytes]) -> None:
-    """Say every few seconds that it goes on; give up when it never ends."""
+    """Report progress every few seconds; kill Maven after FETCH_SECONDS."""
     started = time.monotonic()
     while process.poll() is None:
         try:
@@ -121,7 +121,7 @@ def wait_for_maven(process: subprocess.Popen[bytes]) -> None:
 
 
 def first_error(output: str) -> str:
-    """Maven's first line of error, short."""
+    """Return Maven's first error line, shortened."""
     errors = [line for line in output.splitlines() if "ERROR" in line]
     return (errors or ["no output"])[0].replace("[ERROR]", "").strip()[:200]
 

@@ -15,15 +15,15 @@ from local_stack.stores.store_user import StoreUser, store_user
 HEAP = "512m"
 SERVER_CLASS = "org.elasticsearch.bootstrap.Elasticsearch"
 
-# Only what this distribution knows: a setting of a module that it lacks kills it.
+# Only settings that this distribution knows: one of a missing module stops the server.
 SETTINGS: Mapping[str, str] = {
     "cluster.name": "chat",
     "node.name": "local",
     "discovery.type": "single-node",
     "xpack.security.enabled": "false",
-    # A search in an index that nobody made must fail, not make one.
+    # An operation on a missing index must fail instead of creating it.
     "action.auto_create_index": "false",
-    # A laptop's disk is often over 90 % full, where Elasticsearch stops to write.
+    # A laptop's disk is often over 90 % full, at which Elasticsearch stops writing.
     "cluster.routing.allocation.disk.threshold_enabled": "false",
     "network.host": LOOPBACK,
 }
@@ -43,7 +43,7 @@ def elasticsearch_url(port: int) -> str:
 
 
 def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) -> Part:
-    """Elasticsearch of an unpacked distribution, with this stack's data."""
+    """Return Elasticsearch from an unpacked distribution, with this stack's data."""
     user = store_user(home / "bin" / "elasticsearch", JAVA_HOME / "bin/java", layout.directory)
     directory = user.own(layout.directory / "elasticsearch")
     ports = {"http.port": str(port), "transport.port": str(transport_port)}
@@ -65,7 +65,7 @@ def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) ->
 
 
 def configure(directory: Path, home: Path, user: StoreUser, ports: Mapping[str, str]) -> None:
-    """Lay out the server's own directories and write its configuration."""
+    """Create the server's own directories and write its configuration."""
     for name in ("data", "logs", "tmp", "config"):
         user.own(directory / name)
     paths = {"path.data": str(directory / "data"), "path.logs": str(directory / "logs")}
@@ -75,7 +75,7 @@ def configure(directory: Path, home: Path, user: StoreUser, ports: Mapping[str, 
 
 
 def write_configuration(target: Path, source: Path, settings: Mapping[str, str]) -> None:
-    """Settings, log format, and JVM options without the module that the JDK lacks."""
+    """Write settings, log format, and JVM options without the module that the JDK lacks."""
     lines = [f'{name}: "{value}"\n' for name, value in settings.items()]
     (target / "elasticsearch.yml").write_text("".join(lines))
     (target / "log4j2.properties").write_text(LOG4J2)
@@ -86,9 +86,9 @@ def write_configuration(target: Path, source: Path, settings: Mapping[str, str])
 
 
 def server_pid(pid: int) -> int:
-    """The server behind its start command: the JVM that the first JVM started.
+    """Return the pid of the server behind its start command: the JVM started by the first JVM.
 
-    Others come and go before it, which ask for Java's version and for its options.
+    Short-lived JVMs run before it, which determine Java's version and options.
     """
     try:
         children = psutil.Process(pid).children()

