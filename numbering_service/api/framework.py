@@ -13,13 +13,13 @@ from starlette.requests import ClientDisconnect
 from numbering_service.api.asgi_request import parse_lines
 from numbering_service.api.endpoints import IS_COMPLETE
 from numbering_service.creations.creating import CLIENT_CLOSED
-from numbering_service.creations.requests import read_request_id, read_target
+from numbering_service.creations.requests import read_target
 from numbering_service.running import Running
 from web.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
 from web.request_id import HEADER
 from web.server.answers import problem_answer
 from web.server.asgi import Application, Message, Receive, Scope, Send
-from web.server.request import known_method
+from web.server.request import id_of, known_method
 
 INTERNAL_ERROR = 500
 
@@ -100,7 +100,7 @@ class Observed:
             await self._api(scope, receive, send)
             return
         started = perf_counter()
-        request_id = scope["request_id"] = read_request_id(scope["headers"])
+        request_id = scope["request_id"] = id_of(scope["headers"])
         answer = Answer(send, scope, request_id)
         status = INTERNAL_ERROR
         try:

@@ -17,13 +17,13 @@ from numbering_service.creations.requests import (
     Request,
     Target,
     read_creation,
-    read_request_id,
     read_target,
 )
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
 from web.problems import InternalError, Problem, StoreUnavailable
 from web.server.answers import problem_answer
+from web.server.request import id_of
 
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
@@ -101,7 +101,7 @@ class Creations:
 
     def create(self, request: Request, target: Target) -> None:
         """Answer a request for a creation, now or later."""
-        request_id = read_request_id(request.headers)
+        request_id = id_of(request.headers)
         try:
             creation = read_creation(target, request, request_id)
             self._batcher.submit(Pending(self, creation, request, target))

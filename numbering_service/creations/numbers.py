@@ -9,8 +9,8 @@ from hiredis import pack_command
 
 from contract import keys
 from numbering_service.creation import Created, Creation
-from numbering_service.creations.window import EntryId, entry_id
 from numbering_service.metrics import CREATED, REPLAYED
+from numbering_service.seeding.backlog import EntryId, read_id
 from web.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
@@ -76,7 +76,9 @@ def read_reply(reply: Sequence[int | bytes]) -> Reply:
     CREATED.inc(sum(type(answer) is int and answer > 0 for answer in answers))
     REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
     read = [read_answer(answer) for answer in answers]
-    return Reply(wake == 1, entry_id(last), entry_id(oldest), read)
+    return Reply(
+        wake == 1, read_id(last) if last else None, read_id(oldest) if oldest else None, read
+    )
 
 
 def read_answer(answer: int | bytes) -> Answer:

@@ -11,7 +11,6 @@ from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
 from numbering_service.creation import Creation
 from web.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
-from web.request_id import request_id
 
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
@@ -77,14 +76,6 @@ def match_target(path: str) -> Target | None:
         return Target(token, None)
     number = int(chat_number)
     return Target(token, number) if number <= MAX_NUMBER else None
-
-
-def read_request_id(headers: Headers) -> str:
-    """Read only the request id, for answers to requests whose other headers may be invalid."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            return request_id(value.decode("latin-1"))
-    return request_id(None)
 
 
 def read_head(headers: Headers) -> Head:

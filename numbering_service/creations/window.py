@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from numbering_service.creation import Creation
+from numbering_service.seeding.backlog import EntryId
 from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -22,8 +23,6 @@ MAX_BYTES = 4 * 1024 * 1024
 PROBE_SECONDS = 0.1
 # A longer list would add nothing: once it is full, what is accepted joins its last batch.
 MAX_BATCHES = 1024
-
-EntryId = tuple[int, int]
 
 
 class Backlog:
@@ -74,9 +73,3 @@ class Backlog:
                     self._waiting[access_token] = left
                 else:
                     del self._waiting[access_token]
-
-
-def entry_id(text: bytes) -> EntryId | None:
-    """Parse a stream entry's id into a tuple that compares; None for an empty text."""
-    milliseconds, _, counter = text.partition(b"-")
-    return (int(milliseconds), int(counter)) if text else None

@@ -3,8 +3,8 @@
 import pytest
 
 from numbering_service.creation import Creation
-from numbering_service.creations import window as backlog
-from numbering_service.creations.window import Backlog, entry_id
+from numbering_service.creations import window
+from numbering_service.creations.window import Backlog
 from web.problems import Overloaded
 
 LOUD, QUIET = "L" * 24, "Q" * 24
@@ -25,7 +25,7 @@ def is_refused(waiting: Backlog, token: str, size: int = 1) -> bool:
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Backlog:
     """A backlog where one application has all that it may; no request goes through to ask."""
-    monkeypatch.setattr(backlog, "PROBE_SECONDS", 1000)
+    monkeypatch.setattr(window, "PROBE_SECONDS", 1000)
     waiting = Backlog(100)
     waiting.add((1, 0), posts(LOUD, 60))
     waiting.add((2, 0), posts(LOUD, 40) + posts(QUIET, 5))
@@ -58,16 +58,16 @@ def test_without_a_persister_nobody_is_refused(full: Backlog) -> None:
 def test_one_refused_goes_through_now_and_then(
     full: Backlog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "PROBE_SECONDS", 0)
+    monkeypatch.setattr(window, "PROBE_SECONDS", 0)
     full.add((3, 0), posts(QUIET, 1))
-    monkeypatch.setattr(backlog, "monotonic", lambda: 1e12)
+    monkeypatch.setattr(window, "monotonic", lambda: 1e12)
     assert [is_refused(full, LOUD) for _ in range(2)] == [False, False]
 
 
 def test_a_long_backlog_takes_no_more_memory_and_is_forgotten_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backlog, "MAX_BATCHES", 3)
+    monkeypatch.setattr(window, "MAX_BATCHES", 3)
     waiting = Backlog(100)
     for number in range(1, 1000):
         waiting.add((number, 0), posts(LOUD, 1))
@@ -76,10 +76,3 @@ def test_a_long_backlog_takes_no_more_memory_and_is_forgotten_in_the_end(
     assert is_refused(waiting, LOUD, 101), "all but two batches are as old as the newest"
     waiting.stored_before((999, 1))
     assert not is_refused(waiting, LOUD, 1000)
-
-
-def test_ids_compare_as_the_stream_has_them() -> None:
-    texts = [b"9-0", b"10-2", b"10-11", b"1795719412849-0"]
-    ids = [entry_id(text) for text in texts]
-    assert ids == [(9, 0), (10, 2), (10, 11), (1795719412849, 0)]
-    assert entry_id(b"") is None

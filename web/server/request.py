@@ -1,6 +1,6 @@
 """A whole request, and the ways to answer it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from web.request_id import request_id
@@ -9,7 +9,7 @@ from web.server.head import Headers
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def id_of(headers: Headers) -> str:
+def id_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
     """Return the request's id: its X-Request-ID if that is harmless, else a new one."""
     for name, value in headers:
         if name == b"x-request-id":
