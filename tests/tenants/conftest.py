@@ -1,6 +1,6 @@
 """A stack that a hostile application and its neighbour share.
 
-TENANT_PATIENCE  by how much the bounds are stretched; 10, for machines that are busy: 1 on one
+TENANT_PATIENCE  by how much the bounds are stretched; 20, for machines that are busy: 1 on one
                  that has nothing else to do, to see the bounds themselves kept
 TENANT_SECONDS   how long the neighbour is measured beside each act; 8
 TENANT_CHANGES   how many changes one application has waiting to be indexed; 200,000
@@ -22,7 +22,7 @@ from tests.fault.index_check import IndexCheck
 from tests.tenants.neighbour import Measured
 
 SECONDS = float(os.environ.get("TENANT_SECONDS") or 8)
-PATIENCE = float(os.environ.get("TENANT_PATIENCE") or 10)
+PATIENCE = float(os.environ.get("TENANT_PATIENCE") or 20)
 SEEN: list[str] = []
 
 

@@ -9,11 +9,11 @@ counted and passed to `mend`, if given, in batches. `check_blocks` checks the bl
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 
+from crud_service.search.feed.check_report import Found, Key, Report
 from crud_service.search.feed.refold import FIND_OUTDATED
 from crud_service.search.index.documents import digest
 from crud_service.search.index.elasticsearch_index import alias, client
@@ -28,7 +28,6 @@ PAGE_BYTES = 2_000_000
 # Messages per second look: few enough to hold in memory, however long their texts are.
 CONFIRM_PAGE = 100
 SUSPECTS = 5000
-SAMPLES = 20
 MAX_ID = 2**63 - 1
 # Longer than a refresh takes, and longer than the indexer lets a change wait.
 SETTLE_SECONDS = 2.0
@@ -77,45 +76,6 @@ SELECT message_id FROM search_outbox WHERE message_id = ANY (%(ids)s)
 UNION SELECT message_id FROM search_queue WHERE %(index)s AND message_id = ANY (%(ids)s)
 UNION {FIND_OUTDATED}
 """
-
-Key = tuple[int, int, int]  # chat id, number, message id
-
-
-@dataclass(slots=True)
-class Found:
-    """Confirmed differences: message id → what is wrong."""
-
-    texts: dict[int, str] = field(default_factory=dict)
-    documents: dict[int, str] = field(default_factory=dict)
-    stray_texts: list[Key] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Differences:
-    """The number of differences of one kind, and descriptions of the first SAMPLES of them."""
-
-    count: int = 0
-    samples: list[str] = field(default_factory=list)
-
-    def add(self, sample: str) -> None:
-        self.count += 1
-        if len(self.samples) < SAMPLES:
-            self.samples.append(sample)
-
-
-@dataclass(slots=True)
-class Report:
-    """What a check found, and how many messages it compared."""
-
-    checked: int = 0
-    pending: int = 0
-    texts: Differences = field(default_factory=Differences)
-    documents: Differences = field(default_factory=Differences)
-    blocks: Differences = field(default_factory=Differences)
-
-    @property
-    def differs(self) -> bool:
-        return bool(self.texts.count or self.documents.count or self.blocks.count)
 
 
 def check(

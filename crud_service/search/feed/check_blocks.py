@@ -11,7 +11,8 @@ from typing import Any
 
 import psycopg
 
-from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS, Report
+from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS
+from crud_service.search.feed.check_report import Report
 from crud_service.search.index.blocks import (
     ANY_GRAM,
     BLOCK,

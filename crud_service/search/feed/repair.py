@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 
 from crud_service.search.feed.bulk import delete_documents
-from crud_service.search.feed.check import Found
+from crud_service.search.feed.check_report import Found
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.text.texts import columns

@@ -74,8 +74,9 @@ def send_all(connection: Any) -> None:
 
 def wrong(stores: SearchStores) -> list[str]:
     """What differs once all is quiet."""
-    from crud_service.search.feed.check import Check, Report
+    from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
+    from crud_service.search.feed.check_report import Report
     from crud_service.search.feed.indexer import has_elasticsearch
     from crud_service.search.index.elasticsearch_index import alias, client
 
@@ -196,8 +197,9 @@ def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
 ) -> None:
     from functools import partial
 
-    from crud_service.search.feed.check import Check, Report
+    from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
+    from crud_service.search.feed.check_report import Report
     from crud_service.search.feed.repair import repair
 
     def damage(stores: SearchStores) -> None:

@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.search.feed.check import Report, check
+from crud_service.search.feed.check import check
 from crud_service.search.feed.check_blocks import check_blocks
+from crud_service.search.feed.check_report import Report
 from crud_service.search.feed.indexer import connect, has_elasticsearch
 from crud_service.search.feed.repair import repair
 from crud_service.search.index.doorbell import wake_indexer

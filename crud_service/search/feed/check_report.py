@@ -1,0 +1,44 @@
+"""What a check of the search indexes found."""
+
+from dataclasses import dataclass, field
+
+SAMPLES = 20
+
+Key = tuple[int, int, int]  # chat id, number, message id
+
+
+@dataclass(slots=True)
+class Found:
+    """Confirmed differences: message id → what is wrong."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    documents: dict[int, str] = field(default_factory=dict)
+    stray_texts: list[Key] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Differences:
+    """The number of differences of one kind, and descriptions of the first SAMPLES of them."""
+
+    count: int = 0
+    samples: list[str] = field(default_factory=list)
+
+    def add(self, sample: str) -> None:
+        self.count += 1
+        if len(self.samples) < SAMPLES:
+            self.samples.append(sample)
+
+
+@dataclass(slots=True)
+class Report:
+    """What a check found, and how many messages it compared."""
+
+    checked: int = 0
+    pending: int = 0
+    texts: Differences = field(default_factory=Differences)
+    documents: Differences = field(default_factory=Differences)
+    blocks: Differences = field(default_factory=Differences)
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.texts.count or self.documents.count or self.blocks.count)
