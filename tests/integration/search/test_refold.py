@@ -16,7 +16,7 @@ from tests.integration.search.turns import take_turns
 
 REFOLD_SLOWLY = """
 import time
-from crud_service.search import indexer, refold
+from crud_service.search.feed import indexer, refold
 refold.PIECE_ROWS = 20
 with indexer.connect() as connection:
     while refold.refold_some(connection, hand_on=indexer.has_elasticsearch()):
