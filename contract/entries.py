@@ -16,6 +16,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
 
 
+# Milliseconds and counter: ids compare as the stream orders them.
+EntryId = tuple[int, int]
+
+
 class BadEntryError(ValueError):
     """A malformed entry, which no worker can ever store; the message says why."""
 
@@ -43,6 +47,12 @@ class Entry:
 def created_at(entry_id: str) -> datetime:
     """Return the time, in UTC, at which Redis generated an entry id."""
     return EPOCH + timedelta(milliseconds=int(entry_id.partition("-")[0]))
+
+
+def read_id(entry_id: bytes) -> EntryId:
+    """Parse an entry's id into a tuple that compares."""
+    milliseconds, _, counter = entry_id.partition(b"-")
+    return int(milliseconds), int(counter)
 
 
 def encode(entry: Entry) -> dict[str, str]:

@@ -27,10 +27,10 @@ from numbering_service.creations.numbers import (
 )
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.creations.shares import Shares
-from numbering_service.creations.window import Backlog
+from numbering_service.creations.window import Window
 from numbering_service.metrics import BATCH_SIZE
 from numbering_service.redis_address import Address
-from web.problems import InternalError, Problem
+from web.problems import InternalError, Overloaded, Problem
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -82,7 +82,7 @@ class Batcher:
             on_done=self._finish,
         )
         self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
-        self._backlog = Backlog()
+        self._window = Window()
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()
         self._batches: deque[list[Pending]] = deque()
@@ -109,9 +109,12 @@ class Batcher:
         or when this application has too much waiting to be stored.
         """
         creation = pending.creation
-        held = self._shares.held_by(creation.access_token)
-        self._backlog.check(creation.access_token, held + creation.body_size)
-        self._shares.take(creation.access_token, pending.size)
+        self._window.take(creation)
+        try:
+            self._shares.take(creation.access_token, pending.size)
+        except Overloaded:
+            self._window.give_back(creation)
+            raise
         self._waiting.append(pending)
         if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
             self._schedule()
@@ -146,6 +149,7 @@ class Batcher:
         except Exception:
             _log.exception("a batch cannot be sent")
             for pending in batch:
+                self._window.give_back(pending.creation)
                 settle(pending, InternalError())
             self._schedule()
         else:
@@ -162,6 +166,7 @@ class Batcher:
             pending = waiting.popleft()
             self._shares.give_back(pending.creation.access_token, pending.size)
             if pending.is_disconnected:
+                self._window.give_back(pending.creation)
                 pending.abandon()
             else:
                 batch.append(pending)
@@ -183,15 +188,16 @@ class Batcher:
         self._send_next()
 
     def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
-        if reply.last is None:
-            return
-        accepted = [
-            pending.creation
-            for pending, answer in zip(batch, reply.answers, strict=True)
-            if isinstance(answer, Created) and not answer.replayed
-        ]
-        self._backlog.add(reply.last, accepted)
-        self._backlog.stored_before(reply.oldest)
+        """Tell the window what the batch put into the stream, and what left it meanwhile."""
+        accepted = []
+        for pending, answer in zip(batch, reply.answers, strict=True):
+            if isinstance(answer, Created) and not answer.replayed:
+                accepted.append(pending.creation)
+            else:
+                self._window.give_back(pending.creation)
+        if reply.last is not None:
+            self._window.accept(reply.last, accepted)
+        self._window.stored_before(reply.oldest)
 
     def _tell_if_idle(self) -> None:
         if self._idle is not None and not self._idle.done() and not self._batches:
@@ -201,6 +207,7 @@ class Batcher:
         refused, self._waiting = self._waiting, deque()
         for pending in refused:
             self._shares.give_back(pending.creation.access_token, pending.size)
+            self._window.give_back(pending.creation)
             settle(pending, not_sent())
 
 

@@ -20,8 +20,9 @@
 --                  when a chat is created: prefix of the keys of its application's message sequences
 --
 -- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake a persister,
--- last the id of this batch's last entry ('' if it has none), oldest the id of the oldest entry in
--- the stream ('' when no persister is running, or when this batch was answered before). An answer:
+-- last the id of this batch's last entry ('' if it has none). Every entry before oldest is stored: it
+-- is the oldest one in the stream, or the highest possible id if that is empty ('' when no persister
+-- is running, or when this batch was answered before). An answer:
 --       n > 0      the number handed out
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
@@ -68,6 +69,7 @@ local first_accepted
 local refused_by_replica = false
 local answers = {0, '', ''}
 local WAKE, LAST, OLDEST = 1, 2, 3
+local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
 local REFUSED, UNKNOWN = -3, -4
 
@@ -174,14 +176,15 @@ end
 if accepted > 0 or ARGV[6] == '1' then
   redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
 end
-if accepted > 0 then
-  -- Set after the answer is stored: a retry must not wake a persister again; for a lost wake-up
-  -- there is the worker's sweep.
-  if redis.call('EXISTS', KEYS[3]) == 1 then
-    answers[OLDEST] = waiting == 0 and first_accepted
-                      or redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-  elseif redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
-    answers[WAKE] = 1
+-- The rest is set after the answer is stored: a retry must not wake a persister again; for a lost
+-- wake-up there is the worker's sweep.
+if redis.call('EXISTS', KEYS[3]) == 1 then
+  if waiting == 0 then
+    answers[OLDEST] = first_accepted or BEYOND_ALL
+  else
+    answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
   end
+elseif accepted > 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
+  answers[WAKE] = 1
 end
 return answers

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from hiredis import pack_command
 
 from contract import keys
+from contract.entries import EntryId, read_id
 from numbering_service.creation import Created, Creation
 from numbering_service.metrics import CREATED, REPLAYED
-from numbering_service.seeding.backlog import EntryId, read_id
 from web.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
@@ -58,8 +58,8 @@ class NumbersScript:
 class Reply(NamedTuple):
     """The script's reply.
 
-    `last` is the id of the batch's last entry, None if it has none; `oldest` the id of the
-    oldest entry that waits to be stored, None when no persister is running.
+    `last` is the id of the batch's last entry, None if it has none. Every entry before `oldest`
+    is stored; None when no persister is running.
     """
 
     wake: bool

@@ -26,11 +26,6 @@ class Shares:
         self._free = Held(places, size)
         self._held: dict[str, Held] = {}
 
-    def held_by(self, access_token: str) -> int:
-        """How many bytes an application holds."""
-        held = self._held.get(access_token)
-        return held.size if held else 0
-
     def take(self, access_token: str, size: int) -> None:
         """Take one place and `size` bytes; raises Overloaded when there is no room."""
         free, held = self._free, self._held.get(access_token)

@@ -1,75 +1,97 @@
-"""Back-pressure on an application that has more waiting to be stored than is stored in a moment.
+"""Holds back an application that has more waiting to be stored than is stored in a moment.
 
 Persisting is first in, first out: what one application has waiting delays the messages of
-all. While a persister is running, an application may have at most MAX_BYTES waiting; more
-is refused, and the client retries (a window like TCP's, with stored bytes in place of
-acknowledged ones). While none is running, no message is stored anyway, and only the bound
-on the whole backlog applies.
+all. While a persister makes progress, an application may have a limited number of bytes on
+their way to PostgreSQL; anything beyond is refused, and its sender retries (a window as in
+TCP, with stored bytes in place of acknowledged ones). While nothing is being stored, nobody's
+message becomes readable sooner, and the bound on the whole backlog is the only one.
 
-A process counts only what it accepted itself: each of several has its own window.
+A process only knows what it accepted itself: each of several has a window of its own.
 """
 
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
 
+from contract.entries import EntryId
 from numbering_service.creation import Creation
-from numbering_service.seeding.backlog import EntryId
 from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
-# A refused application gets no replies that report how far persisting is: one request
-# is let through at this interval.
+# A refused application sends nothing whose reply would report progress, so one of its requests
+# is let through this often.
 PROBE_SECONDS = 0.1
-# A longer list would add nothing: once it is full, what is accepted joins its last batch.
+# After so long without progress, or without a report of any, nobody is refused.
+STALL_SECONDS = 2.0
+# A longer list would be no more exact in practice: later batches are merged into its last one.
 MAX_BATCHES = 1024
 
 
-class Backlog:
-    """What each application has waiting to be stored, according to the script's replies."""
+class Window:
+    """The bytes of each application between `take` and PostgreSQL."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._waiting: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+        self._probe_at: dict[str, float] = {}
         # In the order of the stream: the last entry of a batch, and the bytes of each application.
         self._batches: deque[tuple[EntryId, dict[str, int]]] = deque()
-        self._is_being_stored = False
-        self._probe_at = 0.0
+        self._oldest: EntryId | None = None
+        self._progress_at = 0.0
 
-    def check(self, access_token: str, size: int) -> None:
-        """Raise Overloaded when an application has too much waiting for `size` bytes more."""
-        waiting = self._waiting.get(access_token, 0)
-        if not self._is_being_stored or not waiting or waiting + size <= self._max_bytes:
+    def take(self, creation: Creation) -> None:
+        """Count a creation in; raise Overloaded if its application has too much on its way."""
+        size = creation.body_size
+        if not size:
             return
-        now = monotonic()
-        if now < self._probe_at:
+        access_token = creation.access_token
+        held = self._held.get(access_token, 0)
+        if held and held + size > self._max_bytes and self._is_closed(access_token):
             raise Overloaded(
                 "The application sends faster than its messages are stored; nothing was changed."
             )
-        self._probe_at = now + PROBE_SECONDS
+        self._held[access_token] = held + size
 
-    def add(self, last: EntryId, accepted: Iterable[Creation]) -> None:
-        """Count the accepted creations of a batch whose last entry is `last`."""
+    def give_back(self, creation: Creation) -> None:
+        """Count out a creation that was not accepted."""
+        self._release(creation.access_token, creation.body_size)
+
+    def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:
+        """Record the accepted creations of a batch, whose last entry is `last`."""
         sizes = self._batches.pop()[1] if len(self._batches) >= MAX_BATCHES else {}
-        waiting = self._waiting
         for creation in accepted:
-            access_token, size = creation.access_token, creation.body_size
-            if not size:
-                continue
-            sizes[access_token] = sizes.get(access_token, 0) + size
-            waiting[access_token] = waiting.get(access_token, 0) + size
+            if size := creation.body_size:
+                sizes[creation.access_token] = sizes.get(creation.access_token, 0) + size
         self._batches.append((last, sizes))
 
     def stored_before(self, oldest: EntryId | None) -> None:
-        """Note that every entry before `oldest` is stored; None when no persister is running."""
-        self._is_being_stored = oldest is not None
+        """Record that every entry before `oldest` is stored; None if no persister is running."""
+        if oldest is None or oldest != self._oldest:
+            self._oldest = oldest
+            self._progress_at = 0.0 if oldest is None else monotonic()
         if oldest is None:
             return
         while self._batches and self._batches[0][0] < oldest:
             _, sizes = self._batches.popleft()
             for access_token, size in sizes.items():
-                left = self._waiting[access_token] - size
-                if left:
-                    self._waiting[access_token] = left
-                else:
-                    del self._waiting[access_token]
+                self._release(access_token, size)
+
+    def _is_closed(self, access_token: str) -> bool:
+        """Return whether to refuse now, which leaves a probe through now and then."""
+        now = monotonic()
+        if now - self._progress_at > STALL_SECONDS:
+            return False
+        if now < self._probe_at.get(access_token, 0.0):
+            return True
+        self._probe_at[access_token] = now + PROBE_SECONDS
+        return False
+
+    def _release(self, access_token: str, size: int) -> None:
+        if not size:
+            return
+        left = self._held[access_token] - size
+        if left:
+            self._held[access_token] = left
+        else:
+            del self._held[access_token]
+            self._probe_at.pop(access_token, None)

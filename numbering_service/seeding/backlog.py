@@ -35,6 +35,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract import keys
+from contract.entries import EntryId, read_id
 
 # A page keeps Redis busy for about a millisecond, whatever the bodies are.
 PAGE_ENTRIES = 512
@@ -48,7 +49,6 @@ FOLLOW_FROM_ENTRIES = 5_000
 FOLLOW_SECONDS = 0.5
 FOLLOW_REST_SECONDS = 0.004
 
-EntryId = tuple[int, int]
 START: EntryId = (0, 0)
 
 
@@ -247,9 +247,3 @@ def read_page(reply: list[Any]) -> Page:
         entries=entries,
         highest=dict(zip(flat[::2], flat[1::2], strict=True)),
     )
-
-
-def read_id(entry_id: bytes) -> EntryId:
-    """Parse an entry's id into a tuple that compares."""
-    milliseconds, _, counter = entry_id.partition(b"-")
-    return int(milliseconds), int(counter)

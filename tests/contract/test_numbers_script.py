@@ -111,10 +111,14 @@ def test_it_tells_the_oldest_entry_while_a_persister_is_at_work(numbering: Numbe
     assert numbering.oldest == numbering.redis.xrange(keys.ACCEPTED, count=1)[0][0]
 
 
-def test_a_batch_that_accepts_nothing_tells_no_entry(numbering: Numbering) -> None:
+def test_a_batch_that_accepts_nothing_tells_how_far_persisting_is(numbering: Numbering) -> None:
     numbering.redis.set(keys.LEASE_PERSIST, "a worker")
     numbering.answers(post(9))
-    assert (numbering.last, numbering.oldest) == (b"", b"")
+    assert (numbering.last, numbering.oldest) == (b"", b"18446744073709551615-18446744073709551615")
+    numbering.answers(post(1, key="k"))
+    first = numbering.last
+    assert numbering.answers(post(1, key="k")) == [b"1"]
+    assert (numbering.last, numbering.oldest) == (b"", first)
 
 
 def test_batches_go_on_from_each_other(numbering: Numbering) -> None:

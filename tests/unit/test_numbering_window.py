@@ -4,43 +4,67 @@ import pytest
 
 from numbering_service.creation import Creation
 from numbering_service.creations import window
-from numbering_service.creations.window import Backlog
+from numbering_service.creations.window import Window
 from web.problems import Overloaded
 
 LOUD, QUIET = "L" * 24, "Q" * 24
 
 
-def posts(token: str, *sizes: int) -> list[Creation]:
-    return [Creation(token, 1, "x" * size, "r") for size in sizes]
+def post(token: str, size: int) -> Creation:
+    return Creation(token, 1, "x" * size, "r")
 
 
-def is_refused(waiting: Backlog, token: str, size: int = 1) -> bool:
+def is_refused(held: Window, token: str, size: int = 1) -> bool:
+    """Whether a creation is refused; one that is not is given back."""
+    creation = post(token, size)
     try:
-        waiting.check(token, size)
+        held.take(creation)
     except Overloaded:
         return True
+    held.give_back(creation)
     return False
 
 
+def accept(held: Window, number: int, *creations: Creation) -> None:
+    for creation in creations:
+        held.take(creation)
+    held.accept((number, 0), creations)
+
+
 @pytest.fixture
-def full(monkeypatch: pytest.MonkeyPatch) -> Backlog:
-    """A backlog where one application has all that it may; no request goes through to ask."""
-    monkeypatch.setattr(window, "PROBE_SECONDS", 1000)
-    waiting = Backlog(100)
-    waiting.add((1, 0), posts(LOUD, 60))
-    waiting.add((2, 0), posts(LOUD, 40) + posts(QUIET, 5))
-    waiting.stored_before((1, 0))
-    assert not is_refused(waiting, LOUD), "the first asks how far persisting is"
-    return waiting
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which stands still unless a test moves it."""
+    moment = [1000.0]
+    monkeypatch.setattr(window, "monotonic", lambda: moment[0])
+    return moment
 
 
-def test_who_has_too_much_waiting_is_refused_and_nobody_else(full: Backlog) -> None:
+@pytest.fixture
+def full(now: list[float]) -> Window:
+    """A window in which one application has all that it may, and has had its probe."""
+    held = Window(100)
+    accept(held, 1, post(LOUD, 60))
+    accept(held, 2, post(LOUD, 40), post(QUIET, 5))
+    held.stored_before((1, 0))
+    assert not is_refused(held, LOUD), "the first asks how far persisting is"
+    return held
+
+
+def test_an_application_with_too_much_waiting_is_refused_and_no_other(full: Window) -> None:
     assert is_refused(full, LOUD)
     assert not is_refused(full, QUIET, 95)
     assert not is_refused(full, "N" * 24, 1000), "one body fits, whatever its size"
 
 
-def test_what_is_stored_makes_room(full: Backlog) -> None:
+def test_what_is_in_flight_counts(now: list[float]) -> None:
+    held = Window(100)
+    held.stored_before((1, 0))
+    held.take(post(LOUD, 60))
+    held.take(post(LOUD, 60))  # the probe
+    assert is_refused(held, LOUD, 60)
+
+
+def test_what_is_stored_makes_room(full: Window) -> None:
     full.stored_before((2, 0))
     assert not is_refused(full, LOUD, 60)
     assert is_refused(full, LOUD, 61)
@@ -48,31 +72,39 @@ def test_what_is_stored_makes_room(full: Backlog) -> None:
     assert not is_refused(full, LOUD, 1000)
 
 
-def test_without_a_persister_nobody_is_refused(full: Backlog) -> None:
+def test_without_a_persister_nobody_is_refused(full: Window) -> None:
     full.stored_before(None)
     assert not is_refused(full, LOUD, 1000)
     full.stored_before((1, 0))
     assert is_refused(full, LOUD)
 
 
-def test_one_refused_goes_through_now_and_then(
-    full: Backlog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(window, "PROBE_SECONDS", 0)
-    full.add((3, 0), posts(QUIET, 1))
-    monkeypatch.setattr(window, "monotonic", lambda: 1e12)
-    assert [is_refused(full, LOUD) for _ in range(2)] == [False, False]
+def test_a_persister_that_makes_no_progress_is_none(full: Window, now: list[float]) -> None:
+    now[0] += window.STALL_SECONDS / 2
+    full.stored_before((1, 0))
+    assert not is_refused(full, LOUD), "a probe"
+    assert is_refused(full, LOUD)
+    now[0] += window.STALL_SECONDS / 2 + 0.1
+    assert [is_refused(full, LOUD, 1000) for _ in range(3)] == [False] * 3
+    full.stored_before((2, 0))
+    assert [is_refused(full, LOUD, 1000) for _ in range(2)] == [False, True]
+
+
+def test_each_application_has_a_probe_now_and_then(full: Window, now: list[float]) -> None:
+    accept(full, 3, post(QUIET, 95))
+    assert [is_refused(full, QUIET) for _ in range(3)] == [False, True, True]
+    now[0] += window.PROBE_SECONDS
+    assert [is_refused(full, LOUD) for _ in range(2)] == [False, True]
 
 
 def test_a_long_backlog_takes_no_more_memory_and_is_forgotten_in_the_end(
-    monkeypatch: pytest.MonkeyPatch,
+    now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(window, "MAX_BATCHES", 3)
-    waiting = Backlog(100)
+    held = Window(100)
     for number in range(1, 1000):
-        waiting.add((number, 0), posts(LOUD, 1))
-    waiting.stored_before((999, 0))
-    assert is_refused(waiting, LOUD, 101) is False
-    assert is_refused(waiting, LOUD, 101), "all but two batches are as old as the newest"
-    waiting.stored_before((999, 1))
-    assert not is_refused(waiting, LOUD, 1000)
+        accept(held, number, post(LOUD, 1))
+    held.stored_before((999, 0))
+    assert [is_refused(held, LOUD) for _ in range(2)] == [False, True]
+    held.stored_before((999, 1))
+    assert not is_refused(held, LOUD, 1000)
