@@ -16,6 +16,10 @@ INDEX_PENDING = "search.index_pending"
 PERSIST_QUEUE = "persist"
 INDEX_QUEUE = "index"
 
+# A wake-up means "now". A worker discards an older one, so that those sent while no worker ran,
+# or sent again by the broker (`visibility_timeout`), do not pile up in its memory.
+EXPIRES_SECONDS = 30
+
 # The header of a task message with the id of the request that caused it.
 REQUEST_ID_HEADER = "request_id"
 

@@ -7,6 +7,7 @@ from celery import Celery
 
 from contract.tasks import (
     BROKER_TRANSPORT_OPTIONS,
+    EXPIRES_SECONDS,
     PERSIST_ACCEPTED,
     PERSIST_QUEUE,
     REQUEST_ID_HEADER,
@@ -45,6 +46,7 @@ class WakeUp:
             PERSIST_ACCEPTED,
             queue=PERSIST_QUEUE,
             headers={REQUEST_ID_HEADER: request_id},
+            expires=EXPIRES_SECONDS,
             # The broker is Redis itself; once it is back, the sweep takes over.
             retry=False,
         )

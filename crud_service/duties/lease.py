@@ -45,7 +45,7 @@ class Duty:
 
 # The duties for which a task of this process is running.
 attended: set[Duty] = set()
-# When the work of a duty last checked whether to go on, in monotonic seconds.
+# When the work of a duty last made progress, in monotonic seconds.
 progress: dict[Duty, float] = {}
 
 
@@ -65,6 +65,11 @@ INDEXING = Duty(
     keys.DOORBELL_INDEX,
     "LLEN",
 )
+
+
+def get_on(duty: Duty) -> None:
+    """Record that the work of a duty makes progress."""
+    progress[duty] = time.monotonic()
 
 
 class Lease:
@@ -101,7 +106,7 @@ class Lease:
 
     def hold(self) -> bool:
         """Return whether to go on: we hold the lease, or could take it again after it expired."""
-        progress[self.duty] = time.monotonic()
+        get_on(self.duty)
         return self.is_held() or self.take()
 
     def give_back(self, pause_ms: int = 0) -> bool:
@@ -127,8 +132,8 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
 
     Returns whether work is waiting that came too late for this call and woke no worker.
     """
+    get_on(lease.duty)  # first: the sweep reads it of every duty that is attended
     attended.add(lease.duty)
-    progress[lease.duty] = time.monotonic()
     try:
         if not lease.take():
             return False

@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 3
 def main() -> int:
     """Return 0 if a worker on this host contacted Redis recently, else print why not, return 1."""
     try:
-        with connect(TIMEOUT_SECONDS, client_name="worker_health") as redis:
+        with connect(TIMEOUT_SECONDS, client_name="health_check") as redis:
             if is_at_work(redis):
                 return 0
         reason = f"Redis has heard of no worker of this host for {SILENT_SECONDS} s"

@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
 from contract.keys import WAKE_UP_TTL_MS
+from contract.tasks import EXPIRES_SECONDS
 from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, progress
 from crud_service.duties.worker_redis import connect, sweep_name
 from crud_service.persist.drain import drain_accepted
@@ -32,7 +33,8 @@ STANDBY_SECONDS = 0.25
 # the health check (see `health_check`).
 IDLE_SECONDS = 4.0
 SOCKET_TIMEOUT_SECONDS = 1.0
-# No piece of work takes this long: every wait for a store has a shorter timeout.
+# No step of the work takes this long where PostgreSQL answers at all; one that is frozen for so
+# long is better met by a new process.
 STUCK_SECONDS = 300.0
 # Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0
@@ -120,7 +122,7 @@ def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
     try:
         free = is_free(redis.get(duty.lease), duty, name)
         if free and may_wake(redis, duty):
-            app.send_task(duty.task, queue=duty.queue, retry=False)
+            app.send_task(duty.task, queue=duty.queue, expires=EXPIRES_SECONDS, retry=False)
         return free
     except OutOfMemoryError:
         # No task can be sent, and only persisting frees memory: so it is done here.

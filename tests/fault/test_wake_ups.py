@@ -3,9 +3,11 @@
 import time
 
 import pytest
+import redis
 from celery import Celery
 
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, PERSIST_ACCEPTED, PERSIST_QUEUE
+from tests.api_client import eventually
 from tests.fault.conftest import UnderLoad
 from tests.fault.linked_stack import LinkedStack
 from tests.fault.processes import away
@@ -31,4 +33,5 @@ def send_spare_wake_ups(stack: LinkedStack) -> None:
     with Celery("tests", broker=stack.environment["REDIS_URL"]) as app:
         for task, queue in ((PERSIST_ACCEPTED, PERSIST_QUEUE), (INDEX_PENDING, INDEX_QUEUE)):
             app.send_task(task, queue=queue)
-    time.sleep(1)
+    with redis.Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        assert eventually(lambda: client.hlen("unacked"), lambda it: it == 2, 10) == 2

@@ -53,16 +53,17 @@ class Hostile:
         return f"{self.path}/chats/{answer.json()['number']}"
 
     def post(self, bodies: Iterator[str], stop: threading.Event, chat: str = "") -> None:
-        """Post messages one after the other, as fast as they are answered."""
+        """Post messages one after the other, as fast as they are answered; retry refused ones."""
         chat = chat or self.chat
         with Connection(self.stack.numbering_url, timeout=60) as connection:
             for body in bodies:
-                if stop.is_set():
-                    return
-                reply = connection.send(message(chat, body)).read()
-                if reply is not None and reply.status == 201:
-                    with self._lock:
-                        self.accepted[chat] += 1
+                while not stop.is_set():
+                    reply = connection.send(message(chat, body)).read()
+                    if reply is not None and reply.status == 201:
+                        with self._lock:
+                            self.accepted[chat] += 1
+                        break
+                    time.sleep(0.05)
 
     def get(self, path: str, stop: threading.Event) -> None:
         """GET the same path again and again, and read every answer to its end."""

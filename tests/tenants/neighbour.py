@@ -91,7 +91,7 @@ class Neighbour:
             if answer.status_code not in (200, 404):
                 self.measured.errors.append(f"GET {answer.status_code}: {answer.text[:200]}")
             await asyncio.sleep(pause)
-        times.append(GIVE_UP_SECONDS)
+        self.measured.errors.append(f"not there after {GIVE_UP_SECONDS:g} s: {url}")
 
     async def stay_alive(self, url: str, times: list[float]) -> None:
         """Ask for liveness without end."""

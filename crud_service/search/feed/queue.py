@@ -48,7 +48,7 @@ FEW = 50
 MAX_PAUSE_SECONDS = 4.0
 # A batch of at most this much text is made searchable at once, but no more often than this. The
 # index's own refresh runs less often (`elasticsearch_index`), and then finds nothing to do.
-LITTLE_BYTES = 50_000
+LITTLE_TEXT = 50_000  # characters
 REFRESH_SECONDS = 0.3
 
 DUE = "(not_before IS NULL OR not_before <= now())"
@@ -179,7 +179,7 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
         for entry in queued
         if entry.exists and entry.version is not None and entry.marked is not None
     ]
-    is_little = sum(len(text.marked) for text in texts) <= LITTLE_BYTES
+    is_little = sum(len(text.marked) for text in texts) <= LITTLE_TEXT
     is_late = any(entry.is_late for entry in queued)
     refresh = is_late or (is_little and refreshes.may_refresh())
     outcome = Outcome()

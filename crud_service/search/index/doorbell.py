@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contract.keys import DOORBELL_INDEX, LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
-from contract.tasks import INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
+from contract.tasks import EXPIRES_SECONDS, INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,12 @@ def send_task(request_id: str) -> None:
 
     headers = {REQUEST_ID_HEADER: request_id}
     app.send_task(
-        INDEX_PENDING, queue=INDEX_QUEUE, headers=headers, ignore_result=True, retry=False
+        INDEX_PENDING,
+        queue=INDEX_QUEUE,
+        headers=headers,
+        expires=EXPIRES_SECONDS,
+        ignore_result=True,
+        retry=False,
     )
 
 
