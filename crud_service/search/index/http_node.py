@@ -7,6 +7,7 @@ a search spends in this process, and the standard library's client still took a 
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -24,6 +25,18 @@ from elastic_transport import (
 from elastic_transport._node import NodeApiResponse  # every node returns it, but it is not exported
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from httptools import HttpParserError, HttpResponseParser
+
+# How soon the kernel gives up on a silent peer: unacknowledged data, and probes while idle.
+SILENCE = (
+    {
+        socket.TCP_USER_TIMEOUT: 10_000,
+        socket.TCP_KEEPIDLE: 5,
+        socket.TCP_KEEPINTVL: 2,
+        socket.TCP_KEEPCNT: 3,
+    }
+    if sys.platform == "linux"
+    else {}
+)
 
 
 class HttpNode(BaseNode):
@@ -91,6 +104,10 @@ class HttpNode(BaseNode):
 
     def _connect(self, timeout: float | None) -> socket.socket:
         connection = socket.create_connection((self.host, self.port), timeout)
+        # A link that went silent is noticed sooner than a slow answer times out.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in SILENCE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is None:
             return connection
