@@ -67,7 +67,7 @@ INDEXING = Duty(
 )
 
 
-def get_on(duty: Duty) -> None:
+def record_progress(duty: Duty) -> None:
     """Record that the work of a duty makes progress."""
     progress[duty] = time.monotonic()
 
@@ -106,7 +106,7 @@ class Lease:
 
     def hold(self) -> bool:
         """Return whether to go on: we hold the lease, or could take it again after it expired."""
-        get_on(self.duty)
+        record_progress(self.duty)
         return self.is_held() or self.take()
 
     def give_back(self, pause_ms: int = 0) -> bool:
@@ -132,7 +132,7 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
 
     Returns whether work is waiting that came too late for this call and woke no worker.
     """
-    get_on(lease.duty)  # first: the sweep reads it of every duty that is attended
+    record_progress(lease.duty)  # first: the sweep reads it for every attended duty
     attended.add(lease.duty)
     try:
         if not lease.take():

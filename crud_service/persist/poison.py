@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import psycopg
 
 from contract.entries import Entry
-from crud_service.duties.lease import PERSISTING, get_on
+from crud_service.duties.lease import PERSISTING, record_progress
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, as_bad, set_aside
 from crud_service.persist.store import Stored, store
 
@@ -33,7 +33,7 @@ def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) 
 
     Raises psycopg.Error only for errors that are not refusals, such as an outage.
     """
-    get_on(PERSISTING)  # a batch full of refused entries is thousands of transactions
+    record_progress(PERSISTING)  # a batch full of refused entries is thousands of transactions
     try:
         stored = store(connection, entries)
     except psycopg.Error as error:

@@ -1,4 +1,4 @@
-"""Wake-ups that a worker has taken, and cannot acknowledge."""
+"""Wake-ups that a worker has received and cannot acknowledge."""
 
 import time
 
@@ -14,14 +14,14 @@ from tests.fault.processes import away
 
 pytestmark = pytest.mark.timeout(240)
 
-# Longer than a client of Redis tries again to acknowledge.
+# Longer than the Redis client retries an acknowledgement.
 OUTAGE_SECONDS = 6.0
 
 
 def test_wake_ups_in_hand_when_valkey_dies_stop_no_worker(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
-    """Both children are at work: they take the wake-ups from the broker, and start none of them."""
+    """Both children are busy: they receive the wake-ups from the broker but start none."""
     with under_load("kill -9 valkey, wake-ups in hand"):
         send_spare_wake_ups(linked)
         with away(linked, "valkey"):
@@ -29,7 +29,7 @@ def test_wake_ups_in_hand_when_valkey_dies_stop_no_worker(
 
 
 def send_spare_wake_ups(stack: LinkedStack) -> None:
-    """Wake whoever is awake already, and wait until they have heard it."""
+    """Send a wake-up to each busy child, and wait until both are received."""
     with Celery("tests", broker=stack.environment["REDIS_URL"]) as app:
         for task, queue in ((PERSIST_ACCEPTED, PERSIST_QUEUE), (INDEX_PENDING, INDEX_QUEUE)):
             app.send_task(task, queue=queue)
