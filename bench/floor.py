@@ -23,7 +23,6 @@ from crud_service.reads.gathered_reads import GatheredReads
 from crud_service.server.pools import REQUESTS
 from crud_service.stores.database import fetch_one
 from web.problems import StoreUnavailable
-from web.server.asgi import REQUEST
 from web.server.request import Request
 from web.server.serving import serve
 
@@ -42,7 +41,7 @@ class Pending:
 
 
 class Floor:
-    """The ASGI application, and what answers in front of it."""
+    """What answers requests, as `web.server` runs it."""
 
     def __init__(self) -> None:
         self._applications = GatheredReads(APPLICATION)
@@ -61,15 +60,16 @@ class Floor:
             return False
         return True
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            # What uvicorn expects of an application that has nothing to start or to end.
-            raise NotImplementedError("nothing to start")
-        words = scope["path"].strip("/").split("/")
+    async def respond(self, request: Request, addresses: object) -> None:
+        """Answer with a page of messages, found in a thread."""
+        words = request.path.strip("/").split("/")
         loop = asyncio.get_running_loop()
-        asked = dict(parse_qsl(scope["query_string"].decode()))
-        body = await loop.run_in_executor(self._threads, page, words[1], words[3], asked)
-        answer(scope["extensions"][REQUEST], body)
+        asked = dict(parse_qsl(request.query.decode()))
+        answer(request, await loop.run_in_executor(self._threads, page, words[1], words[3], asked))
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        # What uvicorn expects of an application that has nothing to start or to end.
+        raise NotImplementedError("nothing to start")
 
 
 def answer(request: Request, body: bytes | None) -> None:

@@ -34,6 +34,9 @@ LOCAL_STACK = os.environ.get("LOCAL_STACK") == "1"
 CONTAINER = os.environ.get("CONTAINER") == "1"
 LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 
+# 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
+FAST_READS = os.environ.get("FAST_READS", "1") != "0"
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -41,14 +44,25 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "rest_framework",
     "drf_spectacular_sidecar",
     "crud_service.chat",
     "crud_service.operators",
 ]
 ROOT_URLCONF = "crud_service.urls"
-# It passes API requests through unchanged.
+# CommonMiddleware is left out: it refuses a Host with an underscore, as Docker Compose's
+# services have, and its redirects would lose the body of a POST.
 MIDDLEWARE = [
-    "crud_service.operators.middleware.AdminOnly",
+    "crud_service.monitoring.request_record.RequestRecord",
+    "crud_service.server.large_answers.LargeAnswers",
+    "django.middleware.security.SecurityMiddleware",
+    "crud_service.schema.static_files.StaticFiles",
+    "crud_service.operators.middleware.OperatorsOnly",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -74,11 +88,18 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [
     Path(__file__).parent / "schema" / "static",
 ]
+# Files are found in the installed packages, so there is nothing to collect.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_MAX_AGE = 3600
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_THROTTLE_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["crud_service.api.parsers.AnyBody"],
+    "DEFAULT_RENDERER_CLASSES": ["crud_service.api.responses.Json"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "crud_service.api.parsers.OneOfEach",
+    "EXCEPTION_HANDLER": "crud_service.api.responses.handle_exception",
     "UNAUTHENTICATED_USER": None,
 }
 
@@ -91,6 +112,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "no-referrer"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}
 ]
@@ -114,7 +136,4 @@ DATABASES = {
         },
     }
 }
-# The admin's middleware runs inside AdminOnly, where these checks do not see it.
-SILENCED_SYSTEM_CHECKS = ["admin.E408", "admin.E409", "admin.E410"]
-
 LOGGING_CONFIG = None  # web.json_logs configures logging in every process

@@ -125,9 +125,10 @@ class UnsupportedMediaType(Problem):
 class ValidationFailed(Problem):
     status, code = 422, "validation_failed"
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, field: str, message: str, *more: tuple[str, str]) -> None:
         super().__init__(f"{field}: {message}")
-        self.errors = [{"field": field, "message": message}]
+        errors = ((field, message), *more)
+        self.errors = [{"field": field, "message": message} for field, message in errors]
 
     def document(self, instance: str, request_id: str) -> dict[str, object]:
         return {**super().document(instance, request_id), "errors": self.errors}

@@ -1,40 +1,42 @@
 """The internal endpoints of `contract.sequences`, used to seed missing sequences."""
 
-import json
 import re
 
-from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from contract.paths import TOKEN_PATTERN
 from contract.sequences import ACCESS_TOKENS, EXISTS, HIGHEST_NUMBER, MAX_ACCESS_TOKENS
 from crud_service.api.api_view import ApiView
-from crud_service.api.authorization import require_internal_token
-from crud_service.api.responses import json_response
+from crud_service.api.authentication import InternalOnly, InternalToken
 from crud_service.chat.highest_numbers import existing_applications, highest_number
 from web.problems import NotFound, ValidationFailed
 
 
-class SequenceView(ApiView):
+class InternalView(ApiView):
+    """A view for numbering_service."""
+
+    authentication_classes = [InternalToken]
+    permission_classes = [InternalOnly]
+
+
+class SequenceView(InternalView):
     """`/internal/sequences/{access_token}` and `…/{chat_number}`"""
 
-    def get(
-        self, request: HttpRequest, access_token: str, chat_number: int | None = None
-    ) -> HttpResponse:
-        require_internal_token(request)
+    def get(self, request: Request, access_token: str, chat_number: int | None = None) -> Response:
         highest, exists = highest_number(access_token, chat_number)
         if not exists and not highest:
             raise NotFound("There is no such application or chat.")
-        return json_response(json.dumps({HIGHEST_NUMBER: highest, EXISTS: exists}).encode())
+        return Response({HIGHEST_NUMBER: highest, EXISTS: exists})
 
 
-class ExistingApplicationsView(ApiView):
+class ExistingApplicationsView(InternalView):
     """`/internal/applications?access_tokens=…`"""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
-        require_internal_token(request)
-        tokens = request.GET.get(ACCESS_TOKENS, "").split(",")
+    def get(self, request: Request) -> Response:
+        tokens = request.query_params.get(ACCESS_TOKENS, "").split(",")
         if len(tokens) > MAX_ACCESS_TOKENS or not all(
             re.fullmatch(TOKEN_PATTERN, token, re.ASCII) for token in tokens
         ):
-            raise ValidationFailed(ACCESS_TOKENS, "are tokens with commas between them.")
-        return json_response(json.dumps({ACCESS_TOKENS: existing_applications(tokens)}).encode())
+            raise ValidationFailed(ACCESS_TOKENS, "Must be access tokens, separated by commas.")
+        return Response({ACCESS_TOKENS: existing_applications(tokens)})

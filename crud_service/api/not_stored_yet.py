@@ -17,6 +17,11 @@ logger = logging.getLogger(__name__)
 circuit = Circuit(pause=1.0)
 
 
+def missing_application(access_token: str) -> NotFound:
+    """Return the problem for an application that does not exist."""
+    return NotFound("There is no such application.")
+
+
 def missing_chat(access_token: str, number: int) -> NotFound:
     """Return the problem for a chat that is not stored."""
     if was_handed_out(keys.chat_sequence(access_token), number):

@@ -1,57 +1,102 @@
-"""Responses: JSON that is already encoded, and problem documents."""
+"""How answers are written: JSON, and problem documents for errors inside and outside of views."""
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse
+import orjson
+from django.core.exceptions import SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse
+from rest_framework import exceptions
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from contract.paths import mask_path
-from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem
-
-# They restrict browsers, and do not reveal which software runs here.
-SAFE_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Server", "crud"),
+from web.problems import (
+    CONTENT_TYPE,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    Unauthorized,
+    ValidationFailed,
 )
-
-# The answer to a liveness probe.
-ALIVE = b'{"status":"ok"}'
 
 logger = logging.getLogger(__name__)
 
 
-def json_response(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-) -> HttpResponse:
-    """Return a response whose body is already JSON."""
-    return HttpResponse(body, status=status, content_type="application/json", headers=headers)
+class Json(BaseRenderer):
+    """Passes bytes on as they are and encodes anything else."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None  # JSON is UTF-8; it has no such parameter
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the body of an answer; empty if there is no data."""
+        if data is None:
+            return b""
+        return data if isinstance(data, bytes) else orjson.dumps(data)
 
 
-def problem_response(problem: Problem, request: HttpRequest) -> HttpResponse:
+def problem_response(problem: Problem, request: HttpRequest | Request) -> HttpResponse:
     """Return a problem document as a response."""
-    request_id = getattr(request, "request_id", "")
     return HttpResponse(
-        problem.render(request.path, request_id),
+        problem.render(request.path, getattr(request, "request_id", "")),
         status=problem.status,
         content_type=CONTENT_TYPE,
         headers=problem.headers,
     )
 
 
-def problem_of(error: Exception, request: HttpRequest) -> Problem:
+def handle_exception(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """REST framework's EXCEPTION_HANDLER: answer any exception of a view."""
+    request: Request = context["request"]
+    return problem_response(problem_of(error, request, context["view"]), request)
+
+
+def problem_of(error: Exception, request: Request, view: APIView) -> Problem:
     """Convert an exception to a problem; log an unexpected one and make it a 500."""
-    if isinstance(error, Problem):
-        return error
+    match error:
+        case Problem():
+            return error
+        case exceptions.ValidationError():
+            first, *more = messages_of(error.detail)
+            return ValidationFailed(*first, *more)
+        case exceptions.NotAuthenticated():
+            return Unauthorized()
+        case exceptions.MethodNotAllowed():
+            return MethodNotAllowed(view.allowed_methods)
+        case Http404():
+            return NotFound()
+        case SuspiciousOperation():
+            return MalformedRequest()
     extra = {"request_id": getattr(request, "request_id", "")}
     logger.error("unforeseen: %s", type(error).__name__, exc_info=error, extra=extra)
     return InternalError()
 
 
+def messages_of(detail: Any) -> list[tuple[str, str]]:
+    """Return a serializer's errors as pairs of a field and a message."""
+    return [(field, str(message)) for field, messages in detail.items() for message in messages]
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404: an unknown path."""
     return problem_response(NotFound(), request)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler400: a request that Django refuses to read."""
+    return problem_response(MalformedRequest(), request)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

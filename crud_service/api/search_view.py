@@ -1,23 +1,40 @@
 """Search within a chat; fields may come in the body or the query string."""
 
-from django.http import HttpRequest, HttpResponse
+from urllib.parse import urlencode
 
-from crud_service.api.api_view import ApiView, find_fields
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from crud_service.api.api_view import ApiView
 from crud_service.api.not_stored_yet import missing_chat
-from crud_service.api.responses import json_response
-from crud_service.api.searching import PARAMETERS, answer_search
-from web.fields import MISSING
+from crud_service.api.public_urls import public_url
+from crud_service.api.serializers import SearchFields
+from crud_service.search.query.search import SearchQuery, search_messages
 from web.problems import NotFound
 
 
 class SearchView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages/search`"""
 
-    def get(self, request: HttpRequest, access_token: str, chat_number: int) -> HttpResponse:
-        fields = find_fields(request, PARAMETERS)
-        sent = {name: value for name, value in fields.items() if value is not MISSING}
+    def get(self, request: Request, access_token: str, chat_number: int) -> Response:
+        query = SearchQuery(**self.validated(SearchFields))
         try:
-            items, headers = answer_search(request.META, access_token, chat_number, sent)
+            page = search_messages(access_token, chat_number, query)
         except NotFound as problem:
             raise missing_chat(access_token, chat_number) from problem
-        return json_response(items, headers=headers)
+        headers: dict[str, str] = {"X-Search-Backend": page.backend}
+        if page.next_cursor is not None:
+            following = urlencode(next_page(query, page.next_cursor))
+            url = public_url(request.META, request.path.rstrip("/"))
+            headers["Link"] = f'<{url}?{following}>; rel="next"'
+        return Response(page.items, headers=headers)
+
+
+def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:
+    """Return the query parameters of the next page."""
+    parameters: dict[str, object] = {"keyword": query.keyword, "limit": query.limit}
+    if query.sort != "relevance":
+        parameters["sort"] = query.sort
+    if query.highlight:
+        parameters["highlight"] = "true"
+    return parameters | {"cursor": cursor}

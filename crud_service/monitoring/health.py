@@ -9,17 +9,19 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-import orjson
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from rest_framework.request import Request as ApiRequest
+from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
-from crud_service.api.responses import ALIVE, json_response
 from crud_service.stores import api_redis
 from crud_service.stores.database import fetch_one
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
 READY_SECONDS = 2.5
+
+# The answer to a liveness probe.
+ALIVE = b'{"status":"ok"}'
 
 Dependency = dict[str, Any]
 
@@ -30,14 +32,14 @@ _direct = build_opener(ProxyHandler({}))
 class LiveView(ApiView):
     """`/health/live`: the process answers."""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
-        return json_response(ALIVE)
+    def get(self, request: ApiRequest) -> Response:
+        return Response(ALIVE)
 
 
 class ReadyView(ApiView):
     """`/health/ready`: 503 if PostgreSQL or Redis, which requests need, is unavailable."""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: ApiRequest) -> Response:
         dependencies = _checks.run(
             {
                 "postgresql": lambda: check(lambda: fetch_one("SELECT 1")),
@@ -46,8 +48,8 @@ class ReadyView(ApiView):
             }
         )
         status = overall(dependencies)
-        body = orjson.dumps({"status": status, "dependencies": dependencies})
-        return json_response(body, 503 if status == "unavailable" else 200)
+        body = {"status": status, "dependencies": dependencies}
+        return Response(body, 503 if status == "unavailable" else 200)
 
 
 def overall(dependencies: Mapping[str, Dependency]) -> str:

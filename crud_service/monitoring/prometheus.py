@@ -1,7 +1,8 @@
 """`/metrics`: the requests of this process, and the backlog and index state from the stores."""
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from prometheus_client import CollectorRegistry, generate_latest
+from rest_framework.request import Request
 
 from crud_service.api.api_view import ApiView
 from crud_service.monitoring.request_metrics import REGISTRY
@@ -16,6 +17,6 @@ STORES.register(StoreMetrics())
 class MetricsView(ApiView):
     """`/metrics`"""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: Request) -> HttpResponse:
         body = generate_latest(REGISTRY) + generate_latest(STORES)
         return HttpResponse(body, content_type=CONTENT_TYPE)

@@ -9,11 +9,11 @@ import atexit
 import threading
 import time
 from functools import cache
-from multiprocessing.util import Finalize
 
+from django.conf import settings
 from prometheus_client import Counter, Histogram
 
-from crud_service.monitoring.request_metrics import DURATION, METHODS, REQUESTS
+from crud_service.monitoring.request_metrics import DURATION, REQUESTS
 from web.json_logs import standard_output, timestamp
 from web.log_output import LogOutput
 
@@ -45,8 +45,6 @@ class RequestLog:
         """Start the flushing thread, and flush once more at exit."""
         threading.Thread(target=self._flush_forever, name="request-log", daemon=True).start()
         atexit.register(self.flush)
-        # Granian serves in a child of multiprocessing, which skips atexit.
-        Finalize(None, self.flush, exitpriority=1)
 
     def _flush_forever(self) -> None:
         while True:
@@ -91,6 +89,7 @@ def timer(method: str, route: str) -> Histogram:
     return DURATION.labels(method, route)
 
 
-def known_method(method: str) -> str:
-    """Return a method as logs and metrics name it: `other` unless it is one of METHODS."""
-    return method if method in METHODS else "other"
+@cache
+def request_log() -> RequestLog:
+    """Return the log of this process."""
+    return RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import orjson
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
-from crud_service.api.responses import json_response
 from crud_service.schema.openapi import openapi_document
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -28,13 +29,13 @@ def rendered_document(admin_token: bool) -> bytes:
 class OpenApiView(ApiView):
     """`/openapi.json`"""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
-        return json_response(rendered_document(bool(settings.ADMIN_TOKEN)))
+    def get(self, request: Request) -> Response:
+        return Response(rendered_document(bool(settings.ADMIN_TOKEN)))
 
 
 class DocsView(ApiView):
     """`/docs`"""
 
-    def get(self, request: HttpRequest) -> HttpResponse:
+    def get(self, request: Request) -> HttpResponse:
         page = (TEMPLATES / "docs.html").read_bytes()
         return HttpResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})

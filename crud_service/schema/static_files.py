@@ -1,23 +1,27 @@
 """Static files of the admin and the documentation, served from the installed packages."""
 
-from django.contrib.staticfiles.views import serve
-from django.core.exceptions import SuspiciousFileOperation
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from crud_service.api.api_view import ApiView
 from web.problems import NotFound
 
 
-class StaticView(ApiView):
-    """`/static/{path}`"""
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
+    """WhiteNoise for GET and HEAD; it would answer other methods without a problem document."""
 
-    def get(self, request: HttpRequest, path: str) -> HttpResponseBase:
-        try:
-            # "Insecure" warns about serving without DEBUG, and about large files; the finders
-            # only look in STATICFILES_DIRS and in the apps' folders.
-            response = serve(request, path, insecure=True)
-        except (Http404, SuspiciousFileOperation) as error:
-            raise NotFound from error
-        response.headers["Cache-Control"] = "public, max-age=3600"
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.method in {"GET", "HEAD"}:
+            response: HttpResponseBase = super().__call__(request)
+        else:
+            response = self.get_response(request)
         return response
+
+
+class MissingFileView(ApiView):
+    """`/static/{path}` for what is no file."""
+
+    def get(self, request: Request, path: str) -> HttpResponseBase:
+        raise NotFound

@@ -5,122 +5,113 @@ client reads a long answer, so a slow client never holds a thread. A request
 that breaks off early never reaches a view.
 """
 
-import asyncio
 import gc
 import logging
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from http import HTTPStatus
 from io import BytesIO
-from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from crud_service.api.responses import SAFE_HEADERS, safe_path
-from crud_service.monitoring.request_log import RequestLog, known_method
+from django.conf import settings
+
+from crud_service.api.parsers import CONTENT_TYPE
+from crud_service.api.responses import safe_path
+from crud_service.monitoring.request_log import RequestLog
+from crud_service.monitoring.request_record import REQUEST_ID, STARTED
 from crud_service.reads.resource_reads import ResourceReads
 from crud_service.server.fair_threads import FairThreads
+from crud_service.server.logins import SITE
 from crud_service.server.pools import Pools
-from web.problems import CONTENT_TYPE, InternalError, Overloaded, Problem
-from web.request_id import HEADER
-from web.request_id import request_id as request_id_of
-from web.server.asgi import REQUEST, Receive, Scope, Send
-from web.server.request import Request
+from web.media_types import split_content_type
+from web.problems import InternalError, Overloaded, Problem
+from web.server.answers import problem_answer
+from web.server.asgi import Receive, Scope, Send
+from web.server.front import Addresses
+from web.server.request import Request, known_method
 
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+_PLAIN_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+_PLAIN_BOUNDARY = re.compile(r"[\w'()+,./:=?-]{1,70}", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """The application's response: a body in one piece, or chunks generated while sending."""
+    """The head and the first chunk of an answer; `rest` is None if that is all of it."""
 
     status: int
-    headers: list[tuple[str, str]]
-    body: Iterable[bytes]
+    lines: bytes
+    length: int | None
+    first: bytes
+    rest: Iterator[bytes] | None
+    close: Callable[[], None]
 
 
 class Server:
-    """An ASGI application that wraps a WSGI application."""
+    """Answers whole requests: on the event loop by `reads`, in threads by a WSGI application."""
 
     def __init__(self, application: WsgiApplication, log: RequestLog) -> None:
         self._application = application
         self._log = log
-        self._resources = ResourceReads(log)
         self._pools = Pools()
+        self._reads = ResourceReads(log, self._pools.run) if settings.FAST_READS else None
 
     def handle(self, request: Request) -> bool:
-        """Answer a complete request on the event loop, now or later; False if Django must do it."""
-        return request.method in {"GET", "HEAD"} and self._resources.handle(request)
+        """Answer a request on the event loop, now or later; False if `respond` must do it."""
+        return self._reads is not None and self._reads.handle(request)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
-        request: Request = scope["extensions"][REQUEST]
-        environ = environ_of(request, scope["server"], scope["client"])
+    async def respond(self, request: Request, addresses: Addresses) -> None:
+        """Answer a request by the WSGI application, in a thread."""
+        environ = environ_of(request, addresses)
         threads, owner = self._pools.of(environ)
         try:
             answer = await threads.run(owner, self._answer, environ)
         except Overloaded as problem:
-            answer = refused(environ, problem)
-            self._note(environ, problem.status)
-        if isinstance(answer.body, list):
-            head = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
-            request.answer(answer.status, head.encode("latin-1"), answer.body[0])
+            self._refuse(request, environ, problem)
+        except Exception:
+            logger.exception("a request failed")
+            self._refuse(request, environ, InternalError())
         else:
-            await self._stream(answer, (threads, owner), receive, send)
+            if answer.rest is None:
+                request.answer(answer.status, answer.lines, answer.first)
+            else:
+                await stream(request, answer, answer.rest, threads, owner)
 
-    def _note(self, environ: Environ, status: int) -> None:
-        """Log a request that was refused before it reached Django."""
-        request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
-        method, path = known_method(environ["REQUEST_METHOD"]), safe_path(environ["PATH_INFO"])
-        seconds = perf_counter() - environ["chat.started"]
-        self._log.note(request_id, method, "unknown", path, status, seconds)
+    def _answer(self, environ: Environ) -> Answer:
+        """Run the application up to the first chunk of its answer; called in a thread."""
+        head: list[Any] = []
+        body = self._application(environ, lambda *arguments: head.extend(arguments))
+        close = getattr(body, "close", lambda: None)
+        status, headers = int(head[0][:3]), head[1]
+        length = next((int(value) for name, value in headers if name == "Content-Length"), None)
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
+        chunks = iter(body)
+        is_silent = environ["REQUEST_METHOD"] == "HEAD" or status == HTTPStatus.NOT_MODIFIED
+        first = b"" if is_silent else next(chunks, b"")
+        if is_silent or len(first) == length:
+            close()
+            return Answer(status, lines, length, first, None, close)
+        return Answer(status, lines, length, first, chunks, close)
+
+    def _refuse(self, request: Request, environ: Environ, problem: Problem) -> None:
+        """Answer with a problem that Django had no part in."""
+        request_id = environ[REQUEST_ID]
+        request.answer(problem.status, *problem_answer(problem, request.path, request_id))
+        method, path = known_method(request.method), safe_path(request.path)
+        self._log.note(request_id, method, "unknown", path, problem.status, 0)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
         """Log a request that the HTTP server refused."""
         self._log.note(request_id, method, "unknown", "/", status, 0)
 
-    def _answer(self, environ: Environ) -> Answer:
-        """Run the application; called in a pool thread."""
-        head: list[Any] = []
-        try:
-            body = self._application(
-                environ, lambda *status_and_headers: head.extend(status_and_headers)
-            )
-        except Exception:
-            logger.exception("a request failed")
-            return refused(environ, InternalError())
-        return Answer(int(head[0][:3]), head[1], body)
-
-    async def _stream(
-        self, answer: Answer, turn: tuple[FairThreads, str], receive: Receive, send: Send
-    ) -> None:
-        """Send the chunks; generate each in a thread once the client has taken the previous one."""
-        threads, owner = turn
-        loop = asyncio.get_running_loop()
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        disconnected = loop.create_task(wait_for_disconnect(receive))
-        chunks = iter(answer.body)
-        try:
-            while not disconnected.done():
-                chunk = await threads.run_patiently(owner, next, chunks, None)
-                if chunk is None:
-                    await send({"type": "http.response.body"})
-                    break
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except Exception:
-            # Too late for an error status: the client notices because the JSON is truncated.
-            logger.exception("a list broke off")
-        finally:
-            disconnected.cancel()
-            if hasattr(answer.body, "close"):
-                answer.body.close()
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan; requests go to `handle` and `respond`."""
         await receive()
         self._log.start()
         # Objects alive now stay alive; scanning them would stop every thread for 70 ms at times.
@@ -129,31 +120,35 @@ class Server:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._pools.shutdown()
-        await self._resources.close()
+        if self._reads is not None:
+            await self._reads.close()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def refused(environ: Environ, problem: Problem) -> Answer:
-    """Return a problem document for a request that Django did not get, or failed to answer."""
-    request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
-    body = problem.render(environ["PATH_INFO"], request_id)
-    headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))]
-    headers += problem.headers.items()
-    visible = b"" if environ["REQUEST_METHOD"] == "HEAD" else body
-    return Answer(problem.status, [*headers, (HEADER, request_id), *SAFE_HEADERS], [visible])
+async def stream(
+    request: Request, answer: Answer, rest: Iterator[bytes], threads: FairThreads, owner: str
+) -> None:
+    """Send the chunks; make each in a thread once the client has room for it."""
+    request.begin(answer.status, answer.lines, answer.length)
+    try:
+        chunk: bytes | None = answer.first
+        while chunk is not None and not request.is_disconnected:
+            request.write(chunk)
+            await request.writable()
+            chunk = await threads.run_patiently(owner, next, rest, None)
+        request.end()
+    except Exception:
+        # Too late for an error status: the client notices because the answer is cut short.
+        logger.exception("an answer broke off")
+        request.abort()
+    finally:
+        answer.close()
 
 
-async def wait_for_disconnect(receive: Receive) -> None:
-    """Wait until the client has closed its connection."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def environ_of(
-    request: Request, server: tuple[str, int] | None, client: tuple[str, int] | None
-) -> Environ:
+def environ_of(request: Request, addresses: Addresses) -> Environ:
     """Return the WSGI environ of a request (PEP 3333)."""
     path = request.raw_path
+    client, server = addresses
     server = server or ("", 0)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
@@ -170,8 +165,9 @@ def environ_of(
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "chat.started": request.started,
         "wsgi.input": BytesIO(request.body),
+        STARTED: request.started,
+        REQUEST_ID: request.id,
     }
     for name, value in request.headers:
         if b"_" in name:
@@ -182,6 +178,11 @@ def environ_of(
             text = f"{environ[variable]},{text}"
         environ[variable] = text
     environ["CONTENT_LENGTH"] = str(len(request.body))
+    environ[CONTENT_TYPE] = environ.pop("CONTENT_TYPE", "")
+    environ["CONTENT_TYPE"] = plain_content_type(environ[CONTENT_TYPE])
+    if not environ["PATH_INFO"].startswith(SITE):
+        # Only the operators' site has a session; elsewhere a cookie must have no effect.
+        environ.pop("HTTP_COOKIE", None)
     return environ
 
 
@@ -190,3 +191,19 @@ def variable_of(header: bytes) -> str:
     """Return the WSGI variable name of a header."""
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
+@lru_cache(maxsize=256)
+def plain_content_type(header: str) -> str:
+    """Return a content type without the parameters that Django may fail to parse.
+
+    It raises for some character sets and encoded parameters before a view could answer. Of the
+    parameters it needs the boundary, for the forms of the operators' site.
+    """
+    media_type, parameters = split_content_type(header)
+    boundary = parameters.get("boundary", "")
+    if not _PLAIN_TYPE.fullmatch(media_type):
+        return ""
+    if not _PLAIN_BOUNDARY.fullmatch(boundary):
+        return media_type
+    return f'{media_type}; boundary="{boundary}"'

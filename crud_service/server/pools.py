@@ -1,12 +1,14 @@
 """The server's thread pools: which pool runs a request, and which owner it counts towards."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from contract.paths import TOKEN_PATTERN
 from crud_service.server.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
+
+T = TypeVar("T")
 
 # No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
@@ -64,6 +66,10 @@ class Pools:
         if path.startswith(("/health", "/metrics")):
             return self._operating, ""
         return self._requests, ""
+
+    async def run(self, owner: str, work: Callable[..., T], *args: Any) -> T:
+        """Run a part of an API request in a thread; raise Overloaded if too many wait."""
+        return await self._requests.run(owner, work, *args)
 
     def shutdown(self) -> None:
         """Wait for running work, then stop the threads."""

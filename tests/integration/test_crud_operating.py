@@ -91,15 +91,15 @@ def test_metrics_tell_of_the_backlog_and_the_index(
 
 
 def test_requests_are_counted_by_route_and_status(http: httpx.Client, application: str) -> None:
-    from crud_service.wsgi import request_log
+    from crud_service.monitoring.request_log import request_log
 
     labels = 'method="GET",route="application"'
-    request_log.flush()
+    request_log().flush()
     http.get(application)
-    request_log.flush()
+    request_log().flush()
     before = metric(http, f'chat_http_requests_total{{{labels},status="200"}}')
     http.get(application)
-    request_log.flush()
+    request_log().flush()
     assert metric(http, f'chat_http_requests_total{{{labels},status="200"}}') == before + 1
     assert metric(http, f"chat_http_request_duration_seconds_count{{{labels}}}") > before
 

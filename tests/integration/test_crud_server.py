@@ -139,7 +139,7 @@ def test_a_list_that_breaks_off_does_not_look_complete(
                 b"".join(chunks)
         finally:
             database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
-    assert "a list broke off" in server.stop()
+    assert "an answer broke off" in server.stop()
 
 
 def test_every_request_is_one_line_of_json_without_tokens(

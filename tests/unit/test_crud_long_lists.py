@@ -2,7 +2,7 @@
 
 import pytest
 
-from crud_service.api.long_lists import LongAnswer, Places
+from crud_service.api.lists.long_lists import LongAnswer, Places
 from web.problems import Overloaded
 
 IN_ALL, OF_ONE = 6, 2

@@ -5,9 +5,10 @@ import os
 
 import pytest
 
-from crud_service.monitoring.request_log import RequestLog, known_method
+from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_metrics import REGISTRY
 from web.log_output import LogOutput
+from web.server.request import known_method
 
 ROUTE = "a route of the tests"
 

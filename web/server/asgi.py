@@ -15,10 +15,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Our own ASGI extension, `scope["extensions"][REQUEST]`: the `Request` itself. Answering it
-# directly saves ASGI's two messages, which cost more than a creation's own work.
-REQUEST = "chat.request"
-
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 _INVISIBLE = frozenset({b"transfer-encoding"})
 
@@ -49,7 +45,6 @@ async def run(
         # The request refers to the exchange by its callback: without this, each request
         # would be a reference cycle that only the garbage collector can free.
         request.on_disconnect = None
-        scope["extensions"] = {}
 
 
 def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any]) -> Scope:
@@ -68,7 +63,6 @@ def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any
         "client": client,
         "server": server,
         "state": state.copy(),
-        "extensions": {REQUEST: request},
     }
 
 

@@ -1,7 +1,7 @@
 """What all connections of a process share: the application, the budgets, the date."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,8 @@ from web.server.answers import header_lines
 from web.server.budget import Budget
 from web.server.request import Request
 from web.server.turns import Turns
+
+Addresses = tuple[Any, Any]
 
 
 class Upload(Protocol):
@@ -40,6 +42,11 @@ class Front:
         self.app = config.loaded_app
         # An application may take whole requests directly, without ASGI.
         self.handle: Callable[[Request], bool] | None = getattr(self.app, "handle", None)
+        # What `handle` leaves may go to a coroutine function instead of ASGI; it is called with
+        # the request and the addresses of the client and the server.
+        self.respond: Callable[[Request, Addresses], Coroutine[Any, Any, None]] | None = getattr(
+            self.app, "respond", None
+        )
         # Called with the request id, the method and the status of each request that the
         # server refuses before it reaches an application.
         self.note_refusal: Callable[[str, str, int], None] | None = getattr(

@@ -205,14 +205,18 @@ class Protocol(Writer):
             logger.exception("a request failed")
             request.answer(500, *problem_answer(InternalError(), request.path, request.id))
             return
-        self.run_application(request)
+        self._run_application(request)
 
-    def run_application(self, request: Request) -> None:
-        """Have the ASGI application answer a request, in a task."""
-        transport, tasks = self._transport, self._front.state.tasks
+    def _run_application(self, request: Request) -> None:
+        """Have the application answer a request, in a task."""
+        transport, front = self._transport, self._front
         addresses = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        state = self._front.app_state
-        task = self._loop.create_task(asgi.run(self._front.app, request, state, addresses))
+        if front.respond is not None:
+            answering = front.respond(request, addresses)
+        else:
+            answering = asgi.run(front.app, request, front.app_state, addresses)
+        tasks = front.state.tasks
+        task = self._loop.create_task(answering)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

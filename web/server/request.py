@@ -30,7 +30,6 @@ class Connection(Protocol):
     def write(self, chunk: bytes) -> None: ...
     def end(self) -> None: ...
     def abort(self) -> None: ...
-    def run_application(self, request: "Request") -> None: ...
     async def writable(self) -> None: ...
 
 
@@ -102,11 +101,6 @@ class Request:
         """
         if self._connection is not None:
             self._connection.answer(status, headers, body)
-
-    def pass_on(self) -> None:
-        """Let the ASGI application answer a request that its `handle` took but cannot answer."""
-        if self._connection is not None:
-            self._connection.run_application(self)
 
     async def stream(self, status: int, headers: bytes, chunks: AsyncIterator[bytes]) -> None:
         """Answer piece by piece; the next is requested when the client has room for it.

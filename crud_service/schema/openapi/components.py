@@ -3,7 +3,7 @@
 from typing import Any
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from crud_service.api.pages import DEFAULT_LIMIT, MAX_LIMIT
+from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT
 from crud_service.schema.openapi import examples
 from web.fields import MAX_BODY_BYTES, MAX_KEYWORD_CHARACTERS, MAX_NAME_CHARACTERS
 from web.problems import (

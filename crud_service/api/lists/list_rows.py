@@ -5,7 +5,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.pages import Page, Rows, number_bounds
+from crud_service.api.lists.pages import Page, Rows, number_bounds
 from crud_service.chat.list_queries import (
     APPLICATIONS,
     APPLICATIONS_BY_KEY,
@@ -37,7 +37,10 @@ def fetch_rows(collection: Collection, owner: Owner, page: Page | None) -> Rows 
         return None
     found_low, found_high, *columns = row
     if found_low is None or found_high is None:
-        raise ValidationFailed("after" if found_low is None else "before", "Is no application.")
+        raise ValidationFailed(
+            "after" if found_low is None else "before",
+            "Must be the access token of an application.",
+        )
     return Rows(*columns)
 
 

@@ -37,17 +37,6 @@ COMPLETE_LISTS = Places(100, 10)
 LONG_PAGES = Places(200, 40)
 # A search answer is built in full, so only a few large ones may be in memory.
 LARGE_ANSWERS = Places(8, 2)
-LARGE_BYTES = 1024 * 1024
-SLICE_BYTES = 256 * 1024
-
-
-def answer_body(owner: str, whole: bytes) -> "list[bytes] | LongAnswer":
-    """Return a body to send, sliced if it is large; raise Overloaded above the limit of those."""
-    if len(whole) <= LARGE_BYTES:
-        return [whole]
-    starts = range(0, len(whole), SLICE_BYTES)
-    slices = (whole[start : start + SLICE_BYTES] for start in starts)
-    return LongAnswer(LARGE_ANSWERS, owner, slices)
 
 
 class LongAnswer:

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from crud_service.api.public_urls import public_url
 from crud_service.chat.list_queries import Walk
 from web.fields import parse_urlencoded
 from web.problems import ValidationFailed
@@ -110,15 +109,6 @@ def number_bounds(page: Page | None) -> tuple[str, str]:
     low = 1 if page is None or page.after is None else int(page.after) + 1
     high = MAX_NUMBER if page is None or page.before is None else int(page.before) - 1
     return (str(low), str(high)) if low <= high else ("1", "0")
-
-
-def page_headers(environ: Mapping[str, Any], page: Page | None, rows: Rows) -> dict[str, str]:
-    """Return `X-Total-Count`, and `Link` if there are neighbouring pages."""
-    headers = {"X-Total-Count": str(rows.total)}
-    if page is not None and (rows.fewer or rows.more):
-        url = public_url(environ, environ["PATH_INFO"].rstrip("/"))
-        headers["Link"] = links(url, page, rows)
-    return headers
 
 
 def links(url: str, page: Page, rows: Rows) -> str:

@@ -1,0 +1,70 @@
+"""Bearer tokens: ADMIN_TOKEN to list and create applications, INTERNAL_TOKEN to seed numbers."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.conf import settings
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from web.problems import NotFound
+
+
+@dataclass(frozen=True)
+class TokenHolder:
+    """Whoever sent the token of a setting."""
+
+    setting: str
+    is_authenticated: ClassVar[bool] = True
+
+
+class BearerToken(BaseAuthentication):
+    """Authenticates by `Authorization: Bearer`, with the token in a setting."""
+
+    setting: ClassVar[str]
+
+    def authenticate(self, request: Request) -> tuple[TokenHolder, None] | None:
+        """Return the holder of the token; None if it was not sent, or is not set."""
+        token: str = getattr(settings, self.setting)
+        return (TokenHolder(self.setting), None) if token and bears(request, token) else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class AdminToken(BearerToken):
+    """Authenticates by ADMIN_TOKEN."""
+
+    setting = "ADMIN_TOKEN"
+
+
+class InternalToken(BearerToken):
+    """Authenticates by INTERNAL_TOKEN."""
+
+    setting = "INTERNAL_TOKEN"
+
+
+class AdminOrOpen(IsAuthenticated):
+    """Demands authentication if an ADMIN_TOKEN is set; without one, allows everybody."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return not settings.ADMIN_TOKEN or super().has_permission(request, view)
+
+
+class InternalOnly(IsAuthenticated):
+    """Demands authentication; raises NotFound if no INTERNAL_TOKEN is set."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not settings.INTERNAL_TOKEN:
+            raise NotFound
+        return super().has_permission(request, view)
+
+
+def bears(request: Any, token: str) -> bool:
+    """Return whether the request bears the token, comparing in constant time."""
+    scheme, _, sent = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    matches = secrets.compare_digest(sent.strip().encode(), token.encode())
+    return matches and scheme.lower() == "bearer"

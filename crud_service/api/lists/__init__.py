@@ -1,0 +1,1 @@
+"""Lists: their parameters, their pages, and long ones piece by piece."""

@@ -1,0 +1,57 @@
+"""Lists, and the creation of applications."""
+
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from crud_service.api.api_view import ApiView
+from crud_service.api.authentication import AdminOrOpen, AdminToken
+from crud_service.api.etags import etag
+from crud_service.api.lists.pagination import ListOf, NumberPages, TokenPages
+from crud_service.api.not_stored_yet import missing_application, missing_chat
+from crud_service.api.public_urls import public_url
+from crud_service.api.serializers import ApplicationFields
+from crud_service.api.writing import create_application
+from crud_service.chat.list_queries import APPLICATIONS, CHATS, MESSAGES
+
+
+class ApplicationsView(ApiView):
+    """`/applications`"""
+
+    authentication_classes = [AdminToken]
+    permission_classes = [AdminOrOpen]
+    pagination_class = TokenPages
+
+    def get(self, request: Request) -> HttpResponseBase:
+        rows = self.paginate_queryset(ListOf(APPLICATIONS, {}))
+        return self.get_paginated_response(rows)
+
+    def post(self, request: Request) -> Response:
+        token, application = create_application(self.validated(ApplicationFields)["name"])
+        location = public_url(request.META, f"/applications/{token}")
+        return Response(application, 201, headers={"Location": location, "ETag": etag(application)})
+
+
+class ChatsView(ApiView):
+    """`/applications/{access_token}/chats`"""
+
+    pagination_class = NumberPages
+
+    def get(self, request: Request, access_token: str) -> HttpResponseBase:
+        rows = self.paginate_queryset(ListOf(CHATS, {"access_token": access_token}))
+        if rows is None:
+            raise missing_application(access_token)
+        return self.get_paginated_response(rows)
+
+
+class MessagesView(ApiView):
+    """`/applications/{access_token}/chats/{chat_number}/messages`"""
+
+    pagination_class = NumberPages
+
+    def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
+        chat = {"access_token": access_token, "chat_number": str(chat_number)}
+        rows = self.paginate_queryset(ListOf(MESSAGES, chat))
+        if rows is None:
+            raise missing_chat(access_token, chat_number)
+        return self.get_paginated_response(rows)
