@@ -97,7 +97,7 @@ REST_FRAMEWORK: dict[str, object] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_PARSER_CLASSES": ["crud_service.api.parsers.AnyBody"],
-    "DEFAULT_RENDERER_CLASSES": ["crud_service.api.responses.Json"],
+    "DEFAULT_RENDERER_CLASSES": ["crud_service.api.renderers.Json"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "crud_service.api.parsers.OneOfEach",
     "EXCEPTION_HANDLER": "crud_service.api.responses.handle_exception",
     "UNAUTHENTICATED_USER": None,

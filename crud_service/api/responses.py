@@ -1,15 +1,13 @@
-"""How answers are written: JSON, and problem documents for errors inside and outside of views."""
+"""Problem documents as responses: for errors in views, and for those outside of them."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -26,25 +24,6 @@ from web.problems import (
 )
 
 logger = logging.getLogger(__name__)
-
-
-class Json(BaseRenderer):
-    """Passes bytes on as they are and encodes anything else."""
-
-    media_type = "application/json"
-    format = "json"
-    charset = None  # JSON is UTF-8; it has no such parameter
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        """Return the body of an answer; empty if there is no data."""
-        if data is None:
-            return b""
-        return data if isinstance(data, bytes) else orjson.dumps(data)
 
 
 def problem_response(problem: Problem, request: HttpRequest | Request) -> HttpResponse:

@@ -160,7 +160,7 @@ class ResourceReads:
     def _refuse(self, pending: Pending, problem: Problem) -> None:
         own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
         body = problem.render(pending.request.path, pending.request_id)
-        self._answer(pending, problem.status, f"Content-Type: {CONTENT_TYPE}\r\n{own}", body)
+        self._answer(pending, problem.status, f"{own}Content-Type: {CONTENT_TYPE}\r\n", body)
 
     def _answer(self, pending: Pending, status: int, lines: str, body: bytes | None) -> None:
         """Send and log an answer; `lines` are its own headers, and 304 has no body."""

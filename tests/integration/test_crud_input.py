@@ -1,10 +1,12 @@
 """Input: where fields may be, what they may hold, and what each mistake is called."""
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 
@@ -134,8 +136,11 @@ def test_a_body_of_a_type_that_is_not_read_is_415(
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-def test_a_request_of_more_than_a_mebibyte_is_413(http: httpx.Client, message: str) -> None:
-    answer = http.put(message, content=b" " * (MAX_REQUEST_BYTES + 1))
+def test_a_request_of_more_than_a_mebibyte_is_413(
+    crud_server: Callable[..., CrudServer], client: httpx.Client, message: str
+) -> None:
+    url = f"{crud_server().url}{message}"
+    answer = client.put(url, content=b" " * (MAX_REQUEST_BYTES + 1))
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
     padded = b'{"body":"x"}' + b" " * (MAX_REQUEST_BYTES - 12)
-    assert http.put(message, content=padded).status_code == 200
+    assert client.put(url, content=padded).status_code == 200

@@ -1,0 +1,244 @@
+"""GETs that `crud_service.reads` answers are answered byte for byte as the views answer them.
+
+Two real servers on the same stores, one with FAST_READS=0, get the same bytes on a raw
+connection; all that may differ is the date.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from contract import keys
+from local_stack.ports import choose_port
+from tests.api_client import eventually
+from tests.integration.breakable import Breakable, breakable
+from tests.integration.conftest import CrudServer, wait_until_live
+from tests.integration.crud_rows import Database, add_chat_of, token_of
+
+DATE = re.compile(rb"^date: [^\r]*\r\n", re.IGNORECASE | re.MULTILINE)
+ROUTES = re.compile(rb'chat_http_requests_total\{method="(\w+)",route="(\w+)",status="(\d+)"\}')
+TAG = re.compile(rb"^ETag: (.*)\r$", re.IGNORECASE | re.MULTILINE)
+NO_TOKEN = "A" * 24
+METHODS = ("GET", "HEAD")
+# The server, with the fast answers changed a little.
+BROKEN = """
+from crud_service import settings, wsgi, __main__
+from crud_service.reads import resource_reads
+resource_reads.{name} = {value}
+__main__.main()
+"""
+
+
+class Servers(NamedTuple):
+    """The two ways, and the proxy between both of them and PostgreSQL."""
+
+    fast: CrudServer
+    plain: CrudServer
+    postgres: Breakable
+
+
+@pytest.fixture
+def servers(
+    crud_server: Callable[..., CrudServer], clean_crud: dict[str, str]
+) -> Iterator[Servers]:
+    url = urlsplit(clean_crud["DATABASE_URL"])
+    with breakable(url.hostname or "", url.port or 0) as postgres:
+        user = url.netloc.rpartition("@")[0]
+        through = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
+        fast = crud_server(DATABASE_URL=through)
+        yield Servers(fast, crud_server(DATABASE_URL=through, FAST_READS="0"), postgres)
+
+
+@pytest.fixture
+def chat(database: Database, application: str, clean_crud: dict[str, str]) -> str:
+    """A chat of 7 messages, with a message and a chat that are not stored yet."""
+    chat = add_chat_of(database, application, 7, "Ruby on Rails & <b> \u2028 é")
+    numbers = redis.Redis.from_url(clean_crud["REDIS_URL"])
+    numbers.set(keys.chat_sequence(token_of(application)), 3)
+    numbers.set(keys.message_sequence(token_of(application), 1), 9)
+    numbers.close()
+    return chat
+
+
+def ask(server: CrudServer, method: str, path: str, *headers: str, body: str = "") -> bytes:
+    """Send a request; return every byte of its answer but the date."""
+    length = [f"Content-Length: {len(body)}"] if body else []
+    lines = [
+        *(f"{method} {path} HTTP/1.1", "Host: crud.test", "X-Request-ID: the-same"),
+        *("Connection: close", *headers, *length, "", body),
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        return DATE.sub(b"", b"".join(iter(lambda: connection.recv(65536), b"")))
+
+
+def paths(chat: str) -> dict[str, str]:
+    """A path of each route, found, missing and not stored yet."""
+    application = chat.removesuffix("/chats/1")
+    nobody = f"/applications/{NO_TOKEN}"
+    return {
+        "application": application,
+        "chat": chat,
+        "message": f"{chat}/messages/7",
+        "no application": nobody,
+        "chat of no application": f"{nobody}/chats/1",
+        "no chat": f"{application}/chats/4",
+        "chat not stored yet": f"{application}/chats/2",
+        "no message": f"{chat}/messages/10",
+        "message not stored yet": f"{chat}/messages/8",
+        "message of no chat": f"{application}/chats/4/messages/1",
+        "message of no application": f"{nobody}/chats/1/messages/1",
+        "number too large": f"{chat}/messages/9223372036854775808",
+        "number of many digits": f"{application}/chats/{10**30}",
+        "percent-encoded": f"{application}/%63hats/%31",
+        "encoded slash": f"{application}%2Fchats/1",
+        "line end behind": f"{chat}/messages/1%0A",
+        "two slashes": f"{chat}//",
+        "liveness": "/health/live",
+        "a page": f"{chat}/messages?limit=3&after=2&order=desc",
+        "a bad page": f"{chat}/messages?limit=0",
+        "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",
+        "a bad search": f"{chat}/messages/search?keyword=",
+    }
+
+
+def conditions(tag: str) -> list[str]:
+    return [
+        f"If-None-Match: {tag}",
+        f'If-None-Match: "other", W/{tag}',
+        f'If-None-Match: "other"\r\nIf-None-Match: {tag}',
+        "If-None-Match: *",
+        'If-None-Match: "other"',
+        "If-None-Match: nonsense",
+        'If-Match: "other"',
+        "Cookie: csrftoken=bad; sessionid=none",
+        "Accept: text/html",
+        "Content-Type: application/json; charset*=x''%ff",
+        "Range: bytes=0-1",
+    ]
+
+
+def tag_of(servers: Servers, path: str) -> str:
+    """The entity tag at a path, or any other if there is none."""
+    found = TAG.search(ask(servers.plain, "GET", path))
+    return found[1].decode() if found else '"x"'
+
+
+def assert_same(servers: Servers, method: str, path: str, *headers: str, body: str = "") -> bytes:
+    fast = ask(servers.fast, method, path, *headers, body=body)
+    plain = ask(servers.plain, method, path, *headers, body=body)
+    assert fast == plain, (method, path, headers)
+    return fast
+
+
+def assert_same_on_all_conditions(servers: Servers, path: str) -> set[int]:
+    """Ask with each odd header; return the statuses."""
+    return {
+        status(assert_same(servers, method, path, header))
+        for header in conditions(tag_of(servers, path))
+        for method in METHODS
+    }
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_every_route_and_outcome_is_answered_alike(
+    servers: Servers, chat: str, method: str, slash: str
+) -> None:
+    seen = set()
+    for name, path in paths(chat).items():
+        before, mark, query = path.partition("?")
+        asked = f"{before}{slash}{mark}{query}"
+        answer = assert_same(servers, method, asked)
+        seen.add(status(answer))
+        if method == "GET":
+            assert (b"not_stored_yet" in answer) == name.endswith("not stored yet")
+    assert seen == {200, 404, 422}
+
+
+def test_conditions_and_odd_headers_change_nothing(servers: Servers, chat: str) -> None:
+    seen = [assert_same_on_all_conditions(servers, path) for path in paths(chat).values()]
+    assert set.union(*seen) == {200, 304, 404, 422}
+
+
+def test_a_body_changes_nothing(servers: Servers, chat: str) -> None:
+    for path in paths(chat).values():
+        assert_same(servers, "GET", path, "Content-Type: text/plain", body="{")
+
+
+def test_changes_are_answered_alike(servers: Servers, chat: str) -> None:
+    seen = set()
+    for path in (chat.removesuffix("/chats/1"), f"{chat}/messages/7", f"{chat}/messages/8", chat):
+        for body in ('{"name": "x", "body": "y"}', '{"name": "", "body": null}', "{}", "{"):
+            for header in ('If-Match: "older"', "If-None-Match: *"):
+                answer = assert_same(servers, "PUT", path, header, body=body)
+                seen.add(status(answer))
+    assert seen == {400, 404, 405, 412, 422}
+    for method in ("POST", "DELETE", "OPTIONS", "ODD"):
+        for path in paths(chat).values():
+            assert status(assert_same(servers, method, path)) in {404, 405}
+
+
+def test_postgresql_unavailable_is_answered_alike(servers: Servers, chat: str) -> None:
+    servers.postgres.cut()
+    for path in paths(chat).values():
+        for method in METHODS:
+            assert_same(servers, method, path)
+    assert status(ask(servers.fast, "GET", chat)) == 503
+    servers.postgres.mend()
+    assert status(assert_same(servers, "GET", chat)) == 200
+
+
+def test_the_metrics_name_the_same_routes(servers: Servers, chat: str) -> None:
+    for path in paths(chat).values():
+        assert_same(servers, "GET", path)
+    routes = eventually(
+        lambda: [routes_of(servers.fast), routes_of(servers.plain)],
+        lambda routes: routes[0] == routes[1],
+        5,
+    )
+    assert routes[0] == routes[1] > {(b"GET", b"message", b"200"), (b"GET", b"message", b"404")}
+
+
+def routes_of(server: CrudServer) -> set[tuple[bytes, ...]]:
+    """The methods, routes and statuses in a server's metrics."""
+    return {*ROUTES.findall(ask(server, "GET", "/metrics"))}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("JSON", r"'Content-Type: text/json\r\n'", "message"),
+        ("if_none_match_holds", "lambda header, tag: True", "message"),
+        ("CONTENT_TYPE", "'text/plain'", "no message"),
+    ],
+)
+def test_a_fast_answer_that_differs_is_seen(
+    servers: Servers, clean_crud: dict[str, str], chat: str, name: str, value: str, path: str
+) -> None:
+    port = choose_port()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BROKEN.format(name=name, value=value)],
+        env={**os.environ, **clean_crud, "CRUD_PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        broken = servers._replace(fast=CrudServer(process, port))
+        wait_until_live(broken.fast)
+        with pytest.raises(AssertionError):
+            assert_same_on_all_conditions(broken, paths(chat)[path])
+    finally:
+        process.kill()
+        process.wait()
