@@ -25,7 +25,7 @@ class SearchView(ApiView):
         headers: dict[str, str] = {"X-Search-Backend": page.backend}
         if page.next_cursor is not None:
             following = urlencode(next_page(query, page.next_cursor))
-            url = public_url(request.META, request.path.rstrip("/"))
+            url = public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
             headers["Link"] = f'<{url}?{following}>; rel="next"'
         return Response(page.items, headers=headers)
 

@@ -9,10 +9,11 @@ import gc
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -22,8 +23,8 @@ from crud_service.api.parsers import CONTENT_TYPE
 from crud_service.api.responses import safe_path
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
-from crud_service.reads.resource_reads import ResourceReads
-from crud_service.server.fair_threads import FairThreads
+from crud_service.reads.fast_reads import FastReads
+from crud_service.reads.threads import chunks
 from crud_service.server.logins import SITE
 from crud_service.server.pools import Pools
 from web.media_types import split_content_type
@@ -43,12 +44,12 @@ logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """The head and the first chunk of an answer; `rest` is None if that is all of it."""
+    """The head of an answer, and its body: in one piece, or as the rest of the pieces."""
 
     status: int
     lines: bytes
     length: int | None
-    first: bytes
+    whole: bytes
     rest: Iterator[bytes] | None
     close: Callable[[], None]
 
@@ -60,7 +61,7 @@ class Server:
         self._application = application
         self._log = log
         self._pools = Pools()
-        self._reads = ResourceReads(log, self._pools.run) if settings.FAST_READS else None
+        self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
 
     def handle(self, request: Request) -> bool:
         """Answer a request on the event loop, now or later; False if `respond` must do it."""
@@ -79,9 +80,18 @@ class Server:
             self._refuse(request, environ, InternalError())
         else:
             if answer.rest is None:
-                request.answer(answer.status, answer.lines, answer.first)
+                request.answer(answer.status, answer.lines, answer.whole)
             else:
-                await stream(request, answer, answer.rest, threads, owner)
+                await self._stream(request, answer, chunks(threads, owner, answer.rest))
+
+    async def _stream(self, request: Request, answer: Answer, pieces: AsyncIterator[bytes]) -> None:
+        try:
+            await request.stream(answer.status, answer.lines, pieces, answer.length)
+        except Exception:
+            # Too late for an error status: the client notices because the answer is cut short.
+            logger.exception("an answer broke off")
+        finally:
+            answer.close()
 
     def _answer(self, environ: Environ) -> Answer:
         """Run the application up to the first chunk of its answer; called in a thread."""
@@ -91,13 +101,13 @@ class Server:
         status, headers = int(head[0][:3]), head[1]
         length = next((int(value) for name, value in headers if name == "Content-Length"), None)
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
-        chunks = iter(body)
+        pieces = iter(body)
         is_silent = environ["REQUEST_METHOD"] == "HEAD" or status == HTTPStatus.NOT_MODIFIED
-        first = b"" if is_silent else next(chunks, b"")
+        first = b"" if is_silent else next(pieces, b"")
         if is_silent or len(first) == length:
             close()
             return Answer(status, lines, length, first, None, close)
-        return Answer(status, lines, length, first, chunks, close)
+        return Answer(status, lines, length, b"", chain([first], pieces), close)
 
     def _refuse(self, request: Request, environ: Environ, problem: Problem) -> None:
         """Answer with a problem that Django had no part in."""
@@ -123,26 +133,6 @@ class Server:
         if self._reads is not None:
             await self._reads.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def stream(
-    request: Request, answer: Answer, rest: Iterator[bytes], threads: FairThreads, owner: str
-) -> None:
-    """Send the chunks; make each in a thread once the client has room for it."""
-    request.begin(answer.status, answer.lines, answer.length)
-    try:
-        chunk: bytes | None = answer.first
-        while chunk is not None and not request.is_disconnected:
-            request.write(chunk)
-            await request.writable()
-            chunk = await threads.run_patiently(owner, next, rest, None)
-        request.end()
-    except Exception:
-        # Too late for an error status: the client notices because the answer is cut short.
-        logger.exception("an answer broke off")
-        request.abort()
-    finally:
-        answer.close()
 
 
 def environ_of(request: Request, addresses: Addresses) -> Environ:

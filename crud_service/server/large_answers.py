@@ -5,13 +5,10 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from crud_service.api.lists.long_lists import LARGE_ANSWERS, LongAnswer
+from crud_service.api.lists.long_lists import LARGE_ANSWERS, LARGE_BYTES, LongAnswer, sliced
 from crud_service.api.responses import problem_response
 from crud_service.server.pools import owner_of
 from web.problems import Overloaded
-
-LARGE_BYTES = 1024 * 1024
-SLICE_BYTES = 256 * 1024
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
@@ -26,10 +23,9 @@ class LargeAnswers:
         response = self.get_response(request)
         if not isinstance(response, HttpResponse) or len(response.content) <= LARGE_BYTES:
             return response
-        whole = memoryview(response.content)
-        slices = (bytes(whole[at : at + SLICE_BYTES]) for at in range(0, len(whole), SLICE_BYTES))
+        whole = response.content
         try:
-            answer = LongAnswer(LARGE_ANSWERS, owner_of(request.path), slices)
+            answer = LongAnswer(LARGE_ANSWERS, owner_of(request.path), sliced(whole))
         except Overloaded as problem:
             return problem_response(problem, request)
         headers = {**response.headers, "Content-Length": str(len(whole))}

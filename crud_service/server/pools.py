@@ -1,14 +1,12 @@
 """The server's thread pools: which pool runs a request, and which owner it counts towards."""
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from contract.paths import TOKEN_PATTERN
 from crud_service.server.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
-
-T = TypeVar("T")
 
 # No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
@@ -38,7 +36,7 @@ class Pools:
     """One pool per kind of request; create and use it on a single event loop."""
 
     def __init__(self) -> None:
-        self._requests = FairThreads("request", REQUESTS)
+        self.requests = FairThreads("request", REQUESTS)
         self._searches = FairThreads("search", SEARCHES)
         # Keyed by whether the browser is known.
         self._admin = {True: FairThreads("admin", ADMIN), False: FairThreads("stranger", ADMIN)}
@@ -55,7 +53,7 @@ class Pools:
         owner = owner_of(path)
         if owner:
             is_search = path.rstrip("/").endswith("/search")
-            return self._searches if is_search else self._requests, owner
+            return self._searches if is_search else self.requests, owner
         if path.startswith(SITE):
             is_known = is_known_browser(environ)
             if is_login(environ):
@@ -65,15 +63,11 @@ class Pools:
             return self._readiness, ""
         if path.startswith(("/health", "/metrics")):
             return self._operating, ""
-        return self._requests, ""
-
-    async def run(self, owner: str, work: Callable[..., T], *args: Any) -> T:
-        """Run a part of an API request in a thread; raise Overloaded if too many wait."""
-        return await self._requests.run(owner, work, *args)
+        return self.requests, ""
 
     def shutdown(self) -> None:
         """Wait for running work, then stop the threads."""
         admin = (*self._admin.values(), *self._logins.values())
-        shared = (self._requests, self._searches, self._operating, self._readiness)
+        shared = (self.requests, self._searches, self._operating, self._readiness)
         for pool in (*shared, *admin):
             pool.shutdown()

@@ -21,7 +21,7 @@ from local_stack.ports import choose_port
 from tests.api_client import eventually
 from tests.integration.breakable import Breakable, breakable
 from tests.integration.conftest import CrudServer, wait_until_live
-from tests.integration.crud_rows import Database, add_chat_of, token_of
+from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
 
 DATE = re.compile(rb"^date: [^\r]*\r\n", re.IGNORECASE | re.MULTILINE)
 ROUTES = re.compile(rb'chat_http_requests_total\{method="(\w+)",route="(\w+)",status="(\d+)"\}')
@@ -31,8 +31,8 @@ METHODS = ("GET", "HEAD")
 # The server, with the fast answers changed a little.
 BROKEN = """
 from crud_service import settings, wsgi, __main__
-from crud_service.reads import resource_reads
-resource_reads.{name} = {value}
+from crud_service.reads import fast_reads
+fast_reads.{name} = {value}
 __main__.main()
 """
 
@@ -59,10 +59,12 @@ def servers(
 
 @pytest.fixture
 def chat(database: Database, application: str, clean_crud: dict[str, str]) -> str:
-    """A chat of 7 messages, with a message and a chat that are not stored yet."""
-    chat = add_chat_of(database, application, 7, "Ruby on Rails & <b> \u2028 é")
+    """A chat of 7 messages and one of long ones, and some that are not stored yet."""
+    add_chats(database, application, 2)
+    chat = add_messages(database, application, 7, "Ruby on Rails & <b> \u2028 é")
+    add_messages(database, application, 9, "long \x01" * 10_000, chat=2)
     numbers = redis.Redis.from_url(clean_crud["REDIS_URL"])
-    numbers.set(keys.chat_sequence(token_of(application)), 3)
+    numbers.set(keys.chat_sequence(token_of(application)), 4)
     numbers.set(keys.message_sequence(token_of(application), 1), 9)
     numbers.close()
     return chat
@@ -90,11 +92,11 @@ def paths(chat: str) -> dict[str, str]:
         "message": f"{chat}/messages/7",
         "no application": nobody,
         "chat of no application": f"{nobody}/chats/1",
-        "no chat": f"{application}/chats/4",
-        "chat not stored yet": f"{application}/chats/2",
+        "no chat": f"{application}/chats/5",
+        "chat not stored yet": f"{application}/chats/3",
         "no message": f"{chat}/messages/10",
         "message not stored yet": f"{chat}/messages/8",
-        "message of no chat": f"{application}/chats/4/messages/1",
+        "message of no chat": f"{application}/chats/5/messages/1",
         "message of no application": f"{nobody}/chats/1/messages/1",
         "number too large": f"{chat}/messages/9223372036854775808",
         "number of many digits": f"{application}/chats/{10**30}",
@@ -103,8 +105,15 @@ def paths(chat: str) -> dict[str, str]:
         "line end behind": f"{chat}/messages/1%0A",
         "two slashes": f"{chat}//",
         "liveness": "/health/live",
+        "messages": f"{chat}/messages",
         "a page": f"{chat}/messages?limit=3&after=2&order=desc",
+        "an empty page": f"{chat}/messages?after=7",
+        "a page of pieces": f"{application}/chats/2/messages?limit=9",
+        "messages in chunks": f"{application}/chats/2/messages",
+        "messages not stored yet": f"{application}/chats/3/messages?limit=2",
+        "messages of no chat": f"{application}/chats/5/messages",
         "a bad page": f"{chat}/messages?limit=0",
+        "a bad query": f"{chat}/messages?limit=%ff",
         "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",
         "a bad search": f"{chat}/messages/search?keyword=",
     }
@@ -165,12 +174,12 @@ def test_every_route_and_outcome_is_answered_alike(
         seen.add(status(answer))
         if method == "GET":
             assert (b"not_stored_yet" in answer) == name.endswith("not stored yet")
-    assert seen == {200, 404, 422}
+    assert seen == {200, 400, 404, 422}
 
 
 def test_conditions_and_odd_headers_change_nothing(servers: Servers, chat: str) -> None:
     seen = [assert_same_on_all_conditions(servers, path) for path in paths(chat).values()]
-    assert set.union(*seen) == {200, 304, 404, 422}
+    assert set.union(*seen) == {200, 304, 400, 404, 422}
 
 
 def test_a_body_changes_nothing(servers: Servers, chat: str) -> None:
@@ -223,6 +232,7 @@ def routes_of(server: CrudServer) -> set[tuple[bytes, ...]]:
         ("JSON", r"'Content-Type: text/json\r\n'", "message"),
         ("if_none_match_holds", "lambda header, tag: True", "message"),
         ("CONTENT_TYPE", "'text/plain'", "no message"),
+        ("JSON", r"'Content-Type: text/json\r\n'", "a page"),
     ],
 )
 def test_a_fast_answer_that_differs_is_seen(

@@ -83,6 +83,11 @@ class Request:
         """The request's id; a new one on each access if the client sent none."""
         return id_of(self.headers)
 
+    def header(self, name: bytes) -> str | None:
+        """Return a header, its values joined by commas if it was sent several times; or None."""
+        values = [value for sent, value in self.headers if sent == name]
+        return b",".join(values).decode("latin-1") if values else None
+
     @property
     def is_disconnected(self) -> bool:
         """Whether no answer is awaited: the client has disconnected, or has been answered."""
@@ -102,13 +107,19 @@ class Request:
         if self._connection is not None:
             self._connection.answer(status, headers, body)
 
-    async def stream(self, status: int, headers: bytes, chunks: AsyncIterator[bytes]) -> None:
+    async def stream(
+        self,
+        status: int,
+        headers: bytes,
+        chunks: AsyncIterator[bytes],
+        length: int | None = None,
+    ) -> None:
         """Answer piece by piece; the next is requested when the client has room for it.
 
-        `headers` have no Content-Length. An error in `chunks` aborts the connection,
-        so that the client can't take a partial answer for a complete one.
+        `length` is the Content-Length, if `headers` have one. An error in `chunks` aborts the
+        connection, so that the client can't take a partial answer for a complete one.
         """
-        self.begin(status, headers)
+        self.begin(status, headers, length)
         try:
             if self.method != "HEAD":
                 async for chunk in chunks:

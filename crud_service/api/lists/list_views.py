@@ -7,7 +7,8 @@ from rest_framework.response import Response
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
-from crud_service.api.lists.pagination import ListOf, NumberPages, TokenPages
+from crud_service.api.lists.list_answers import ListOf
+from crud_service.api.lists.pagination import NumberPages, TokenPages
 from crud_service.api.not_stored_yet import missing_application, missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.serializers import ApplicationFields
@@ -23,12 +24,12 @@ class ApplicationsView(ApiView):
     pagination_class = TokenPages
 
     def get(self, request: Request) -> HttpResponseBase:
-        rows = self.paginate_queryset(ListOf(APPLICATIONS, {}))
-        return self.get_paginated_response(rows)
+        found = self.paginate_queryset(ListOf(APPLICATIONS, {}))
+        return self.get_paginated_response(found)
 
     def post(self, request: Request) -> Response:
         token, application = create_application(self.validated(ApplicationFields)["name"])
-        location = public_url(request.META, f"/applications/{token}")
+        location = public_url(request.META.get("HTTP_HOST", ""), f"/applications/{token}")
         return Response(application, 201, headers={"Location": location, "ETag": etag(application)})
 
 
@@ -38,10 +39,10 @@ class ChatsView(ApiView):
     pagination_class = NumberPages
 
     def get(self, request: Request, access_token: str) -> HttpResponseBase:
-        rows = self.paginate_queryset(ListOf(CHATS, {"access_token": access_token}))
-        if rows is None:
+        found = self.paginate_queryset(ListOf(CHATS, {"access_token": access_token}))
+        if found is None:
             raise missing_application(access_token)
-        return self.get_paginated_response(rows)
+        return self.get_paginated_response(found)
 
 
 class MessagesView(ApiView):
@@ -51,7 +52,7 @@ class MessagesView(ApiView):
 
     def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
         chat = {"access_token": access_token, "chat_number": str(chat_number)}
-        rows = self.paginate_queryset(ListOf(MESSAGES, chat))
-        if rows is None:
+        found = self.paginate_queryset(ListOf(MESSAGES, chat))
+        if found is None:
             raise missing_chat(access_token, chat_number)
-        return self.get_paginated_response(rows)
+        return self.get_paginated_response(found)

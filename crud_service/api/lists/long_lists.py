@@ -37,6 +37,14 @@ COMPLETE_LISTS = Places(100, 10)
 LONG_PAGES = Places(200, 40)
 # A search answer is built in full, so only a few large ones may be in memory.
 LARGE_ANSWERS = Places(8, 2)
+LARGE_BYTES = 1024 * 1024
+SLICE_BYTES = 256 * 1024
+
+
+def sliced(whole: bytes) -> Iterator[bytes]:
+    """Yield an answer in slices."""
+    for start in range(0, len(whole), SLICE_BYTES):
+        yield whole[start : start + SLICE_BYTES]
 
 
 class LongAnswer:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
@@ -59,9 +58,8 @@ class Rows:
         return b"[%s]" % (self.items or b"")
 
 
-def requested_page(environ: Mapping[str, Any], cursor_pattern: str) -> Page | None:
-    """Return the page that the query string asks for, or None for the complete list."""
-    query = environ.get("QUERY_STRING", "")
+def requested_page(query: str, cursor_pattern: str) -> Page | None:
+    """Return the page that a query string asks for, or None for the complete list."""
     if not query:
         return None
     return parse_page(parse_urlencoded(query.encode("latin-1")), cursor_pattern)

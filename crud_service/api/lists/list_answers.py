@@ -1,0 +1,70 @@
+"""Lists as answers: complete ones, streamed, and single pages with links to their neighbours."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from crud_service.api.lists.list_rows import fetch_rows, page_pieces, remaining_chunks
+from crud_service.api.lists.long_lists import (
+    COMPLETE_LISTS,
+    LARGE_BYTES,
+    LONG_PAGES,
+    LongAnswer,
+    sliced,
+)
+from crud_service.api.lists.pages import Page, Rows, links, requested_page
+from crud_service.chat.list_queries import Collection
+
+
+class ListOf(NamedTuple):
+    """What to list, and the parameters that name its parent."""
+
+    collection: Collection
+    owner: Mapping[str, str]
+
+
+class FoundList(NamedTuple):
+    """A page, or the first chunk of a complete list."""
+
+    listed: ListOf
+    page: Page | None
+    rows: Rows
+
+
+class ListAnswer(NamedTuple):
+    """The headers and the body of a 200."""
+
+    headers: dict[str, str]
+    body: bytes | LongAnswer
+
+
+def read_list(listed: ListOf, query: str, cursor_pattern: str) -> FoundList | None:
+    """Read the page that a query string asks for; None if the list's parent does not exist.
+
+    Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
+    """
+    page = requested_page(query, cursor_pattern)
+    rows = fetch_rows(listed.collection, listed.owner, page)
+    return None if rows is None else FoundList(listed, page, rows)
+
+
+def answer_list(found: FoundList, url: str) -> ListAnswer:
+    """Return the answer: in one piece if it is short, else to be streamed.
+
+    `url` is that of the list, for links. Raises Overloaded if too many long answers are being
+    read.
+    """
+    (collection, owner), page, rows = found
+    headers = {"X-Total-Count": str(rows.total)}
+    if page is not None and (rows.fewer or rows.more):
+        headers["Link"] = links(url, page, rows)
+    token = owner.get("access_token", "")
+    if page is None and rows.more:
+        chunks = remaining_chunks(collection, owner, rows)
+        return ListAnswer(headers, LongAnswer(COMPLETE_LISTS, token, chunks))
+    if page is not None and rows.rest:
+        pieces = page_pieces(collection, owner, page, rows)
+        return ListAnswer(headers, LongAnswer(LONG_PAGES, token, pieces))
+    whole = rows.as_array()
+    if len(whole) > LARGE_BYTES:
+        return ListAnswer(headers, LongAnswer(LONG_PAGES, token, sliced(whole)))
+    return ListAnswer(headers, whole)

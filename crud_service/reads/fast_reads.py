@@ -1,0 +1,211 @@
+"""The one way around Django: GET and HEAD of an application, a chat, a message and of messages.
+
+What is answered here is answered completely, whatever the outcome, and byte for byte as the
+views would answer it (`test_crud_both_ways.py`). FAST_READS=0 switches it off.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Coroutine
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
+from crud_service.api.etags import etag, if_none_match_holds
+from crud_service.api.lists.long_lists import LongAnswer
+from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
+from crud_service.chat import reading
+from crud_service.monitoring.health import ALIVE
+from crud_service.monitoring.request_log import RequestLog
+from crud_service.reads.gathered_reads import GatheredReads, Key
+from crud_service.reads.list_reads import read_messages
+from crud_service.reads.threads import Threads, chunks
+from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem, StoreUnavailable
+from web.request_id import HEADER
+from web.server.request import Request
+
+logger = logging.getLogger(__name__)
+
+_PATH = re.compile(
+    rf"/applications/({TOKEN_PATTERN})"
+    rf"(?:/chats/({NUMBER_PATTERN})(?:(/messages)(?:/({NUMBER_PATTERN}))?)?)?/?",
+    re.ASCII,
+)
+# Answered here because every thread may be waiting for a frozen store.
+LIVE = frozenset({"/health/live", "/health/live/"})
+JSON = "Content-Type: application/json\r\n"
+# What Django's middleware adds to an answer, in its order.
+MIDDLEWARE = (
+    "X-Frame-Options: DENY\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+)
+
+
+class Resource(NamedTuple):
+    """A kind of resource: the URL's name, its statement, and the problem if it is missing."""
+
+    name: str
+    statement: str
+    missing: Callable[..., NotFound]
+
+
+# Keyed by the number of identifiers in the path.
+RESOURCES = {
+    1: Resource("application", reading.APPLICATION, missing_application),
+    2: Resource("chat", reading.CHAT, missing_chat),
+    3: Resource("message", reading.MESSAGE, missing_message),
+}
+
+
+class Pending:
+    """A request that is being answered; `route` is the name of its URL."""
+
+    __slots__ = ("_reads", "key", "log_path", "request", "request_id", "route")
+
+    def __init__(
+        self, reads: "FastReads", request: Request, route: str, key: Key, log_path: str
+    ) -> None:
+        self._reads = reads
+        self.request = request
+        self.request_id = request.id
+        self.route = route
+        self.key = key
+        self.log_path = log_path
+
+    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+        try:
+            self._reads.settle(self, found)
+        except Exception:
+            logger.exception("a read failed")
+            self.request.abort()
+
+
+class FastReads:
+    """Answers such requests; create and use it on a single event loop."""
+
+    def __init__(self, log: RequestLog, threads: Threads) -> None:
+        self._log = log
+        self._threads = threads
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._resources = {
+            depth: (resource.name, GatheredReads(resource.statement))
+            for depth, resource in RESOURCES.items()
+        }
+
+    def handle(self, request: Request) -> bool:
+        """Answer a request, now or later; return False if it has another path or method."""
+        if request.method not in {"GET", "HEAD"}:
+            return False
+        path = request.path
+        if path in LIVE:
+            self._answer(Pending(self, request, "health_live", (), path), 200, JSON, ALIVE)
+            return True
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return False
+        token, chat, messages, number = match.groups()
+        key = tuple([part for part in (token, chat, number) if part is not None])
+        if any(int(number) > MAX_NUMBER for number in key[1:]):
+            return False
+        log_path = f"/applications/{mask_token(token)}{path[38:]}"
+        if messages and number is None:
+            self._start(self._list(Pending(self, request, "messages", key, log_path)))
+        else:
+            name, reads = self._resources[len(key)]
+            reads.find(Pending(self, request, name, key, log_path))
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for _, reads in self._resources.values():
+            await reads.close()
+
+    def settle(self, pending: Pending, found: bytes | StoreUnavailable | None) -> None:
+        """Answer with the resource, or with the reason why there is none."""
+        if found is None:
+            self._start(self._report_missing(pending))
+        elif isinstance(found, StoreUnavailable):
+            self._refuse(pending, found)
+        else:
+            tag = etag(found)
+            if if_none_match_holds(pending.request.header(b"if-none-match"), tag):
+                self._answer(pending, 200, f"{JSON}ETag: {tag}\r\n", found)
+            else:
+                self._answer(pending, 304, f"ETag: {tag}\r\n", None)
+
+    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(answering)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _report_missing(self, pending: Pending) -> None:
+        """Answer 404, or that the resource is not stored yet: Redis is asked, in a thread."""
+        token, *numbers = pending.key
+        missing = RESOURCES[len(pending.key)].missing
+        problem: Problem
+        try:
+            problem = await self._threads.run(token, missing, token, *map(int, numbers))
+        except Exception as error:
+            problem = problem_of(error)
+        self._refuse(pending, problem)
+
+    async def _list(self, pending: Pending) -> None:
+        """Answer with messages, read in a thread; a long answer is streamed."""
+        token, chat = pending.key
+        try:
+            answer = await self._threads.run(
+                token, read_messages, pending.request, token, int(chat)
+            )
+        except Exception as error:
+            self._refuse(pending, problem_of(error))
+            return
+        headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        if isinstance(answer.body, LongAnswer):
+            await self._stream(pending, f"{headers}{JSON}", answer.body)
+        else:
+            self._answer(pending, 200, f"{JSON}{headers}", answer.body)
+
+    async def _stream(self, pending: Pending, lines: str, body: LongAnswer) -> None:
+        request, token = pending.request, pending.key[0]
+        head = self._head(pending, lines).encode("latin-1")
+        self._note(pending, 200)
+        try:
+            await request.stream(200, head, chunks(self._threads, token, body))
+        except Exception:
+            # Too late for an error status: the client notices because the answer is cut short.
+            logger.exception("an answer broke off")
+        finally:
+            body.close()
+
+    def _refuse(self, pending: Pending, problem: Problem) -> None:
+        own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
+        body = problem.render(pending.request.path, pending.request_id)
+        self._answer(pending, problem.status, f"{own}Content-Type: {CONTENT_TYPE}\r\n", body)
+
+    def _answer(self, pending: Pending, status: int, lines: str, body: bytes | None) -> None:
+        """Send and log an answer; `lines` are its own headers, and 304 has no body."""
+        length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+        head = f"{self._head(pending, lines)}{length}"
+        pending.request.answer(status, head.encode("latin-1"), body or b"")
+        self._note(pending, status)
+
+    def _head(self, pending: Pending, lines: str) -> str:
+        return f"{lines}{MIDDLEWARE}{HEADER}: {pending.request_id}\r\nServer: crud\r\n"
+
+    def _note(self, pending: Pending, status: int) -> None:
+        request = pending.request
+        seconds = perf_counter() - request.started
+        self._log.note(
+            pending.request_id, request.method, pending.route, pending.log_path, status, seconds
+        )
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem that an exception is; log an unexpected one."""
+    if isinstance(error, Problem):
+        return error
+    logger.error("unforeseen: %s", type(error).__name__, exc_info=error)
+    return InternalError()
