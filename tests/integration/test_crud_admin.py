@@ -25,10 +25,11 @@ def operator(http: httpx.Client) -> httpx.Client:
     """A client that is logged in."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
-    ensure_admin(PASSWORD)
+    ensure_admin(PASSWORD, reset_password=True)
     token = csrf(http.get("/admin/login/"))
     fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token}
-    assert http.post("/admin/login/?next=/admin/", data=fields).headers["Location"] == "/admin/"
+    answer = http.post("/admin/login/?next=/admin/", data=fields)
+    assert answer.headers.get("Location") == "/admin/", answer.text
     return http
 
 
