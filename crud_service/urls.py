@@ -22,7 +22,7 @@ register()
 
 APPLICATION = "applications/<token:access_token>"
 CHAT = f"{APPLICATION}/chats/<number:chat_number>"
-MESSAGE = f"{CHAT}/messages/<number:number>"
+MESSAGE = f"{CHAT}/messages/<number:message_number>"
 SEQUENCE = "internal/sequences/<token:access_token>"
 
 

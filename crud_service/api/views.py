@@ -39,22 +39,26 @@ class ChatView(ApiView):
 
 
 class MessageView(ApiView):
-    """`/applications/{access_token}/chats/{chat_number}/messages/{number}`"""
+    """`/applications/{access_token}/chats/{chat_number}/messages/{message_number}`"""
 
-    def get(self, request: Request, access_token: str, chat_number: int, number: int) -> Response:
-        message = find_message(access_token, chat_number, number)
+    def get(
+        self, request: Request, access_token: str, chat_number: int, message_number: int
+    ) -> Response:
+        message = find_message(access_token, chat_number, message_number)
         if message is None:
-            raise missing_message(access_token, chat_number, number)
+            raise missing_message(access_token, chat_number, message_number)
         return conditional(request, message)
 
-    def put(self, request: Request, access_token: str, chat_number: int, number: int) -> Response:
+    def put(
+        self, request: Request, access_token: str, chat_number: int, message_number: int
+    ) -> Response:
         body = self.validated(MessageFields)["body"]
         request_id = getattr(request, "request_id", "")
         message = edit_message(
-            access_token, chat_number, number, body, preconditions(request), request_id
+            access_token, chat_number, message_number, body, preconditions(request), request_id
         )
         if message is None:
-            raise missing_message(access_token, chat_number, number)
+            raise missing_message(access_token, chat_number, message_number)
         return tagged(message)
 
 
