@@ -1,15 +1,24 @@
-"""The fields that requests may hold, and their validation."""
+"""The fields that requests may hold: their validation, and their schemas for the documentation."""
 
 from typing import Any, ClassVar, get_args
 
 from rest_framework import serializers
 
-from crud_service.api.lists.pages import DEFAULT_LIMIT, parse_limit
+from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, parse_limit
 from crud_service.search.query.search import Sort
-from web.fields import check_keyword, check_message_body, check_name
+from web.fields import (
+    MAX_BODY_BYTES,
+    MAX_KEYWORD_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    check_keyword,
+    check_message_body,
+    check_name,
+)
 from web.problems import ValidationFailed
 
 SORTS: tuple[Sort, ...] = get_args(Sort)
+# At least one non-whitespace character, and no U+0000.
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
 
 def parse_search_cursor(value: object) -> str:
@@ -45,6 +54,8 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
 
     default_error_messages: ClassVar = {"required": "Is required.", "null": "Must be a string."}
     check: ClassVar[Any]
+    # JSON Schema; may be less strict than the check, but never stricter.
+    schema: ClassVar[dict[str, Any]]
 
     def to_internal_value(self, data: Any) -> Any:
         try:
@@ -54,32 +65,67 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
             raise serializers.ValidationError(messages) from error
 
 
+def text_schema(max_length: int, description: str) -> dict[str, Any]:
+    """Return the schema of a text that is not blank."""
+    return {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": max_length,
+        "pattern": NOT_BLANK,
+        "description": description,
+    }
+
+
 class NameField(Checked):
     check = staticmethod(check_name)
+    schema = text_schema(MAX_NAME_CHARACTERS, f"1 to {MAX_NAME_CHARACTERS} characters, not blank.")
 
 
 class BodyField(Checked):
     check = staticmethod(check_message_body)
+    schema = text_schema(
+        MAX_BODY_BYTES,
+        f"1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; stored exactly as it was sent.",
+    )
 
 
 class KeywordField(Checked):
     check = staticmethod(check_keyword)
+    schema = text_schema(
+        MAX_KEYWORD_CHARACTERS,
+        "Parts separated by white space. A message matches if each part occurs in it, also inside "
+        "a word, ignoring case, accents and width. No character has a special meaning. Can be sent "
+        "in a body as well.",
+    )
 
 
 class LimitField(Checked):
     check = staticmethod(parse_limit)
+    schema: ClassVar = {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MAX_LIMIT,
+        "description": "The maximum size of a page.",
+    }
 
 
 class SortField(Checked):
     check = staticmethod(parse_sort)
+    schema: ClassVar = {
+        "type": "string",
+        "enum": list(SORTS),
+        "description": "Best match, lowest number or highest number first.",
+    }
 
 
 class HighlightField(Checked):
     check = staticmethod(parse_highlight)
+    schema: ClassVar = {"type": "boolean", "description": "Add `highlight` to each message."}
 
 
 class CursorField(Checked):
     check = staticmethod(parse_search_cursor)
+    schema: ClassVar = {"type": "string", "description": "Where to continue: from a `next` link."}
 
 
 class ApplicationFields(serializers.Serializer[Any]):

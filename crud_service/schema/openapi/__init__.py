@@ -14,15 +14,18 @@ from crud_service.schema.openapi.operations import paths
 DESCRIPTION = """Applications, numbered chats and numbered messages: reading, updating, searching.
 Chats and messages are created by the numbering service.
 
-Every path works with and without a slash at its end. A field is taken from a JSON body, a form
+Every path works with and without a trailing slash. A field is taken from a JSON body, a form
 (urlencoded or multipart) or the query string, in this order. Every error is a problem document
 (RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`."""
 
 TAGS = [
-    {"name": "applications", "description": "Client products, each known by its access token."},
+    {
+        "name": "applications",
+        "description": "Client products, each identified by its access token.",
+    },
     {"name": "chats", "description": "Chats of an application, numbered 1, 2, 3…"},
     {"name": "messages", "description": "Messages of a chat, numbered 1, 2, 3…, and their search."},
-    {"name": "operations", "description": "For those who run the service."},
+    {"name": "operations", "description": "Health and metrics, for operators."},
 ]
 
 

@@ -2,10 +2,17 @@
 
 from typing import Any
 
+from rest_framework.serializers import Serializer
+
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT
+from crud_service.api.serializers import (
+    ApplicationFields,
+    BodyField,
+    MessageFields,
+    NameField,
+    SearchFields,
+)
 from crud_service.schema.openapi import examples
-from web.fields import MAX_BODY_BYTES, MAX_KEYWORD_CHARACTERS, MAX_NAME_CHARACTERS
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -23,8 +30,7 @@ from web.problems import (
 
 Json = dict[str, Any]
 
-# At least one non-whitespace character, and no U+0000.
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+TEXT = {"type": "string"}
 TIME = {
     "type": "string",
     "format": "date-time",
@@ -35,26 +41,12 @@ TIME = {
 NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 COUNT = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 TOKEN = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "examples": [examples.TOKEN]}
-NAME = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_NAME_CHARACTERS,
-    "pattern": NOT_BLANK,
-    "description": f"1 to {MAX_NAME_CHARACTERS} characters, not blank.",
-    "examples": [examples.APPLICATION["name"]],
-}
-BODY = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": MAX_BODY_BYTES,
-    "pattern": NOT_BLANK,
-    "description": f"1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; kept to the letter.",
-    "examples": [examples.MESSAGE["body"]],
-}
+NAME = NameField.schema | {"examples": [examples.APPLICATION["name"]]}
+BODY = BodyField.schema | {"examples": [examples.MESSAGE["body"]]}
 HIGHLIGHT = {
     "type": "string",
-    "description": "With `highlight=true` only: the body, HTML-escaped, with `<em>` around hits"
-    " as far as the time for one request goes.",
+    "description": "Only with `highlight=true`: the body, HTML-escaped, with `<em>` around each "
+    "match. Highlighting stops when the time budget of a request is spent.",
 }
 
 
@@ -85,28 +77,39 @@ def schemas() -> Json:
         "Chat": record(chat, examples.CHAT),
         "Message": record(message, examples.MESSAGE),
         "FoundMessage": record(message, examples.MESSAGE, {"highlight": HIGHLIGHT}),
-        "ApplicationFields": {"type": "object", "required": ["name"], "properties": {"name": NAME}},
-        "MessageFields": {"type": "object", "required": ["body"], "properties": {"body": BODY}},
+        "ApplicationFields": fields_schema(ApplicationFields, examples.APPLICATION),
+        "MessageFields": fields_schema(MessageFields, examples.MESSAGE),
         "Problem": problem_schema(),
         "Health": health_schema(),
     }
 
 
+def fields_schema(serializer: type[Serializer[Any]], example: Json) -> Json:
+    """Return the schema of what a client sends; unknown fields are ignored."""
+    fields: Json = dict(serializer().fields)
+    return {
+        "type": "object",
+        "required": [name for name, field in fields.items() if field.required],
+        "properties": {
+            name: {**field.schema, "examples": [example[name]]} for name, field in fields.items()
+        },
+    }
+
+
 def problem_schema() -> Json:
     """Return the schema of a problem document."""
-    text = {"type": "string"}
     return record(
         {
-            "type": {**text, "format": "uri-reference"},
-            "title": text,
+            "type": {**TEXT, "format": "uri-reference"},
+            "title": TEXT,
             "status": {"type": "integer"},
-            "detail": text,
-            "instance": {**text, "format": "uri-reference"},
-            "code": {**text, "description": "A stable word for the kind of error."},
-            "request_id": text,
+            "detail": TEXT,
+            "instance": {**TEXT, "format": "uri-reference"},
+            "code": {**TEXT, "description": "A stable identifier of the kind of error."},
+            "request_id": TEXT,
         },
         examples.PROBLEM,
-        {"errors": {"type": "array", "items": record({"field": text, "message": text})}},
+        {"errors": {"type": "array", "items": record({"field": TEXT, "message": TEXT})}},
     )
 
 
@@ -129,61 +132,45 @@ def parameter(name: str, place: str, schema: Json, description: str, **more: Any
 def parameters() -> Json:
     """Return the parameters that operations share."""
     path: Json = {"required": True}
-    cursor = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
-    after, before = "Only what comes behind this {}.", "Only what comes before this {}."
-    token = "application's access token"  # noqa: S105 - says what it is
-    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
-    keyword = {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": MAX_KEYWORD_CHARACTERS,
-        "pattern": NOT_BLANK,
-    }
-    sort = {"type": "string", "enum": ["relevance", "number", "-number"], "default": "relevance"}
-    highlight = {"type": "boolean", "default": False}
+    after, before = "Only what follows this {}.", "Only what precedes this {}."
+    token = "application, named by its access token"  # noqa: S105 - says what it is
+    if_none_match = "Answer 304 if the current state has one of these entity tags."
+    if_match = (
+        "Change the resource only if its current state has one of these entity tags, else 412."
+    )
+    unless_match = "Answer 412 if the current state has one of these entity tags; `*` is any state."
+    request_id = "Becomes the request's id if it is 1 to 128 characters of [A-Za-z0-9._:-]."
     return {
         "AccessToken": parameter("access_token", "path", TOKEN, "Of the application.", **path),
         "ChatNumber": parameter("chat_number", "path", NUMBER, "Of the chat.", **path),
         "MessageNumber": parameter("message_number", "path", NUMBER, "Of the message.", **path),
-        "Limit": parameter("limit", "query", limit, "The size of a page."),
         "Order": parameter("order", "query", order, "Lowest or highest first."),
-        "After": parameter("after", "query", cursor, after.format("number")),
-        "Before": parameter("before", "query", cursor, before.format("number")),
+        "After": parameter("after", "query", number, after.format("number")),
+        "Before": parameter("before", "query", number, before.format("number")),
         "AfterToken": parameter("after", "query", TOKEN, after.format(token)),
         "BeforeToken": parameter("before", "query", TOKEN, before.format(token)),
-        "Keyword": parameter(
-            "keyword",
-            "query",
-            keyword,
-            "Parts divided by white space; a message matches when each occurs in it, inside a "
-            "word too, ignoring case, accents and width. No character is special. May be sent in "
-            "a body as well.",
-            required=True,
-            example="rail",
-        ),
-        "Sort": parameter("sort", "query", sort, "Best match, lowest or highest number first."),
-        "Highlight": parameter("highlight", "query", highlight, "Add `highlight` to messages."),
-        "Cursor": parameter("cursor", "query", {"type": "string"}, "Where a `next` link goes on."),
-        "IfNoneMatch": parameter(
-            "If-None-Match", "header", {"type": "string"}, "Tags of states that are known: 304."
-        ),
-        "IfMatch": parameter(
-            "If-Match", "header", {"type": "string"}, "Change this state only, otherwise 412."
-        ),
-        "UnlessMatch": parameter(
-            "If-None-Match",
-            "header",
-            {"type": "string"},
-            "Change none of these states, otherwise 412; `*` names every state.",
-        ),
-        "RequestId": parameter(
-            "X-Request-ID",
-            "header",
-            {"type": "string"},
-            "Taken over as the request's id where it is 1 to 128 of [A-Za-z0-9._:-].",
-        ),
+        **search_parameters(),
+        "IfNoneMatch": parameter("If-None-Match", "header", TEXT, if_none_match),
+        "IfMatch": parameter("If-Match", "header", TEXT, if_match),
+        "UnlessMatch": parameter("If-None-Match", "header", TEXT, unless_match),
+        "RequestId": parameter("X-Request-ID", "header", TEXT, request_id),
     }
+
+
+def search_parameters() -> Json:
+    """Return the fields of a search as parameters; `limit` is the one of lists as well."""
+    return {name.capitalize(): field_parameter(f) for name, f in SearchFields().fields.items()}
+
+
+def field_parameter(field: Any) -> Json:
+    """Return a field of a serializer as a parameter in the query."""
+    schema = {key: value for key, value in field.schema.items() if key != "description"}
+    more: Json = {"required": True, "example": "rail"} if field.required else {}
+    if not field.required and field.default is not None:
+        schema["default"] = field.default
+    return parameter(field.field_name, "query", schema, field.schema["description"], **more)
 
 
 def header(description: str, kind: str = "string", example: Any = None) -> Json:
@@ -195,15 +182,15 @@ def header(description: str, kind: str = "string", example: Any = None) -> Json:
 def headers() -> Json:
     """Return all response headers."""
     return {
-        "ETag": header("The tag of this state.", example='"bda8d5656353ddac6917b33c"'),
-        "Link": header("Neighbouring pages (`next`, `prev`).", example=examples.LINK),
-        "X-Total-Count": header("How many there are in all.", "integer", 4711),
+        "ETag": header("The entity tag of this state.", example='"bda8d5656353ddac6917b33c"'),
+        "Link": header("The adjacent pages (`next`, `prev`).", example=examples.LINK),
+        "X-Total-Count": header("The number of items in the complete list.", "integer", 4711),
         "X-Search-Backend": header("`elasticsearch` or `postgresql`.", example="elasticsearch"),
-        "Location": header("The address of what was created.", example=examples.LOCATION),
-        "X-Request-ID": header("The request's id in our logs.", example="9f87f3c5ecda000001"),
-        "Retry-After": header("Seconds to wait before another try.", "integer", 1),
+        "Location": header("The URL of what was created.", example=examples.LOCATION),
+        "X-Request-ID": header("The request's id, as in the logs.", example="9f87f3c5ecda000001"),
+        "Retry-After": header("Seconds to wait before retrying.", "integer", 1),
         "Allow": header("The methods of this path.", example="GET, HEAD, PUT"),
-        "WWW-Authenticate": header("How to get in.", example="Bearer"),
+        "WWW-Authenticate": header("The authentication scheme to use.", example="Bearer"),
     }
 
 
@@ -221,12 +208,12 @@ PROBLEMS: dict[type[Problem], tuple[str, ...]] = {
 }
 DESCRIPTIONS: dict[type[Problem], str] = {
     MalformedBody: "The body or the query string cannot be parsed: `malformed_body`.",
-    NotFound: "`not_found`, or `not_stored_yet` (with `Retry-After`) for a number that was "
-    "handed out and is being stored.",
-    MethodNotAllowed: "A method that this path does not have: `method_not_allowed`.",
-    ValidationFailed: "Parsed, but a value will not do; `errors` says which.",
-    StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. `detail` says so "
-    "where nothing was changed, and where the outcome of a change is not known.",
+    NotFound: "`not_found`, or `not_stored_yet` (with `Retry-After`) if the number was handed out "
+    "and is still being stored.",
+    MethodNotAllowed: "The path does not support this method: `method_not_allowed`.",
+    ValidationFailed: "The request was parsed, but a value is missing or not valid: see `errors`.",
+    StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. `detail` says whether "
+    "nothing was changed, or the outcome of a change is unknown.",
     PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` names an older state, or "
     "`If-None-Match` the current one.",
 }

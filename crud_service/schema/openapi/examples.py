@@ -43,3 +43,10 @@ HEALTH: dict[str, Any] = {
         "elasticsearch": {"status": "ok", "latency_ms": 2.1},
     },
 }
+UNAVAILABLE: dict[str, Any] = {
+    "status": "unavailable",
+    "dependencies": {
+        **HEALTH["dependencies"],
+        "redis": {"status": "unavailable", "latency_ms": 2000.0},
+    },
+}

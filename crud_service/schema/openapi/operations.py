@@ -3,7 +3,7 @@
 from typing import Any
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.components import Json, ref
+from crud_service.schema.openapi.components import Json, ref, search_parameters
 from web.problems import (
     BodyTooLarge,
     MalformedBody,
@@ -28,8 +28,8 @@ INPUT_PROBLEMS: tuple[type[Problem], ...] = (
     ValidationFailed,
 )
 PAGES = (
-    "Without parameters the complete list, streamed. With any of them a page, next to `after` or "
-    "`before`, with `Link` to its neighbours."
+    "Without parameters, the complete list, streamed. With any of them, a page, adjacent to "
+    "`after` or `before`, with a `Link` to the pages next to it."
 )
 READING = {
     "applications": examples.APPLICATION,
@@ -49,8 +49,7 @@ def operation(
     description: str = "",
     **more: Any,
 ) -> Json:
-    """Return an operation; each takes a request id and may be answered 503."""
-    kinds: tuple[type[Problem], ...] = (*problems, StoreUnavailable)
+    """Return an operation; each takes a request id."""
     return {
         "operationId": operation_id,
         "summary": summary,
@@ -59,7 +58,7 @@ def operation(
         "parameters": [ref("parameters", name) for name in (*parameters, "RequestId")],
         "responses": {
             **success,
-            **{str(kind.status): ref("responses", kind.__name__) for kind in kinds},
+            **{str(kind.status): ref("responses", kind.__name__) for kind in problems},
         },
         **more,
     }
@@ -78,7 +77,7 @@ def not_modified() -> Json:
     """Return the response for a client that already has the current state."""
     header_refs = {name: ref("headers", name) for name in ("ETag", "X-Request-ID")}
     return {
-        "304": {"description": "What the client has is the current state.", "headers": header_refs}
+        "304": {"description": "The client already has the current state.", "headers": header_refs}
     }
 
 
@@ -89,8 +88,8 @@ def fields(schema: str, example: Json) -> Json:
     return {
         "required": True,
         "content": content,
-        "description": "A field that is not in the body is looked for in the query string. A JSON "
-        "object is read as such when it is sent as text/plain too.",
+        "description": "A field that is missing in the body is taken from the query string. A JSON "
+        "object is also accepted as text/plain.",
     }
 
 
@@ -102,7 +101,7 @@ def read(schema: str, summary: str, tag: str, *parameters: str) -> Json:
         tag,
         parameters=(*parameters, "IfNoneMatch"),
         success={**answer(ref("schemas", schema), READING[tag], "ETag"), **not_modified()},
-        problems=(NotFound,),
+        problems=(NotFound, StoreUnavailable),
     )
 
 
@@ -114,30 +113,30 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
         tag,
         parameters=(*parameters, "IfMatch", "UnlessMatch"),
         success=answer(ref("schemas", schema), {**READING[tag], **example}, "ETag"),
-        problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed),
-        description="The same text changes nothing, `updated_at` included.",
+        problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed, StoreUnavailable),
+        description="Sending the current text changes nothing, `updated_at` included.",
         requestBody=fields(f"{schema}Fields", example),
     )
 
 
 def listing(schema: str, summary: str, tag: str, *parameters: str) -> Json:
     """GET of a list."""
-    schema_of_list = {"type": "array", "items": ref("schemas", schema)}
     missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
+    schema_of_list = {"type": "array", "items": ref("schemas", schema)}
     return operation(
         f"list{schema}s",
         summary,
         tag,
         parameters=parameters,
         success=answer(schema_of_list, [READING[tag]], "X-Total-Count", "Link"),
-        problems=(MalformedBody, *missing, ValidationFailed),
+        problems=(MalformedBody, *missing, ValidationFailed, StoreUnavailable),
         description=PAGES,
     )
 
 
 def search() -> Json:
     """GET of a search."""
-    names = ("AccessToken", "ChatNumber", "Keyword", "Limit", "Sort", "Highlight", "Cursor")
+    names = ("AccessToken", "ChatNumber", *search_parameters())
     found = {"type": "array", "items": ref("schemas", "FoundMessage")}
     return operation(
         "searchMessages",
@@ -145,9 +144,10 @@ def search() -> Json:
         "messages",
         parameters=names,
         success=answer(found, [examples.MESSAGE], "X-Search-Backend", "Link"),
-        problems=(*INPUT_PROBLEMS, NotFound),
-        description="Whole words first, then starts of words, then inside words; then the newest. "
-        "A page ends before `limit` once its messages reach 8 MB; `Link` leads to the next one.",
+        problems=(*INPUT_PROBLEMS, NotFound, StoreUnavailable),
+        description="Matches of whole words come first, then those at the start of a word, then "
+        "those inside a word; among equals, the newest first. A page ends before `limit` once its "
+        "messages reach 8 MB; `Link` leads to the next one.",
     )
 
 
@@ -171,7 +171,7 @@ def create_application() -> Json:
         "Create an application",
         "applications",
         success=success,
-        problems=INPUT_PROBLEMS,
+        problems=(*INPUT_PROBLEMS, StoreUnavailable),
         requestBody=fields("ApplicationFields", {"name": examples.APPLICATION["name"]}),
     )
 
@@ -184,24 +184,26 @@ def needs_admin_token(described: Json) -> Json:
 
 
 def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json:
-    """GET of a health check."""
-    described = operation(operation_id, summary, "operations", success=answer(schema, example))
-    del described["responses"]["503"]
-    return described
+    """GET of a health check or of metrics."""
+    return operation(operation_id, summary, "operations", success=answer(schema, example))
 
 
 def operating() -> Json:
     """Return the paths for operators: health and metrics."""
     ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
-    ready = health("ready", "Are the stores there?", ref("schemas", "Health"), examples.HEALTH)
-    away = answer(ref("schemas", "Health"), examples.HEALTH, status=503)
-    ready["responses"]["503"] = {**away["503"], "description": "PostgreSQL or Redis is away."}
-    metrics = health("metrics", "Metrics for Prometheus", {"type": "string"}, {})
+    schema = ref("schemas", "Health")
+    ready = health(
+        "ready", "Readiness check, with the state of each store", schema, examples.HEALTH
+    )
+    ready["responses"] |= answer(
+        schema, examples.UNAVAILABLE, description="PostgreSQL or Redis is unavailable.", status=503
+    )
+    metrics = health("metrics", "Metrics in the Prometheus text format", {"type": "string"}, {})
     metrics["responses"]["200"]["content"] = {
         "text/plain": {"schema": {"type": "string"}, "example": "chat_backlog_entries 0.0\n"}
     }
     return {
-        "/health/live": {"get": health("live", "Does it run?", ok, {"status": "ok"})},
+        "/health/live": {"get": health("live", "Liveness check", ok, {"status": "ok"})},
         "/health/ready": {"get": ready},
         "/metrics": {"get": metrics},
     }
@@ -214,24 +216,30 @@ def paths(*, admin_token: bool) -> Json:
     chat = ("AccessToken", "ChatNumber")
     message = (*chat, "MessageNumber")
     name, body = {"name": "Support, renamed"}, {"body": "Hello again, Rails!"}
-    applications = listing("Application", "All applications", "applications", *token_pages)
+    applications = listing("Application", "List all applications", "applications", *token_pages)
     return {
         "/applications": {"get": guard(applications), "post": guard(create_application())},
         APPLICATION: {
-            "get": read("Application", "One application", "applications", "AccessToken"),
-            "put": update("Application", "Rename it", "applications", name, "AccessToken"),
+            "get": read("Application", "Get an application", "applications", "AccessToken"),
+            "put": update(
+                "Application", "Rename an application", "applications", name, "AccessToken"
+            ),
         },
         f"{APPLICATION}/chats": {
-            "get": listing("Chat", "Its chats", "chats", "AccessToken", *PAGE_PARAMETERS)
+            "get": listing(
+                "Chat", "List the chats of an application", "chats", "AccessToken", *PAGE_PARAMETERS
+            )
         },
-        CHAT: {"get": read("Chat", "One chat", "chats", *chat)},
+        CHAT: {"get": read("Chat", "Get a chat", "chats", *chat)},
         f"{CHAT}/messages": {
-            "get": listing("Message", "Its messages", "messages", *chat, *PAGE_PARAMETERS)
+            "get": listing(
+                "Message", "List the messages of a chat", "messages", *chat, *PAGE_PARAMETERS
+            )
         },
         f"{CHAT}/messages/search": {"get": search()},
         MESSAGE: {
-            "get": read("Message", "One message", "messages", *message),
-            "put": update("Message", "Change its body", "messages", body, *message),
+            "get": read("Message", "Get a message", "messages", *message),
+            "put": update("Message", "Edit a message", "messages", body, *message),
         },
         **operating(),
     }
