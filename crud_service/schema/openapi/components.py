@@ -143,9 +143,11 @@ def parameters() -> Json:
     unless_match = "Answer 412 if the current state has one of these entity tags; `*` is any state."
     request_id = "Becomes the request's id if it is 1 to 128 characters of [A-Za-z0-9._:-]."
     return {
-        "AccessToken": parameter("access_token", "path", TOKEN, "Of the application.", **path),
-        "ChatNumber": parameter("chat_number", "path", NUMBER, "Of the chat.", **path),
-        "MessageNumber": parameter("message_number", "path", NUMBER, "Of the message.", **path),
+        "AccessToken": parameter("access_token", "path", TOKEN, "The application's token.", **path),
+        "ChatNumber": parameter("chat_number", "path", NUMBER, "The chat's number.", **path),
+        "MessageNumber": parameter(
+            "message_number", "path", NUMBER, "The message's number.", **path
+        ),
         "Order": parameter("order", "query", order, "Lowest or highest first."),
         "After": parameter("after", "query", number, after.format("number")),
         "Before": parameter("before", "query", number, before.format("number")),

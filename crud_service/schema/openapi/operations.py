@@ -121,8 +121,8 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
 
 def listing(schema: str, summary: str, tag: str, *parameters: str) -> Json:
     """GET of a list."""
-    missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
     schema_of_list = {"type": "array", "items": ref("schemas", schema)}
+    missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
     return operation(
         f"list{schema}s",
         summary,
