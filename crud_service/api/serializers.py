@@ -38,9 +38,9 @@ def parse_sort(value: object) -> Sort:
 
 def parse_highlight(value: object) -> bool:
     """Parse the highlight flag from a query string or JSON; raise ValidationFailed (422)."""
-    if value in ("false", False):
+    if value is False or value == "false":  # 0 == False
         return False
-    if value in ("true", True):
+    if value is True or value == "true":
         return True
     raise ValidationFailed("highlight", "Must be true or false.")
 
