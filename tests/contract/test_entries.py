@@ -9,7 +9,7 @@ from contract.entries import FIELDS, BadEntryError, Entry, created_at, decode, e
 from contract.keys import ACCEPTED, chat_sequence, message_sequence
 from crud_service.persist.accepted import Batch, read_batch
 from numbering_service.creation import Creation
-from tests.integration.numbering import number
+from tests.integration.numbering.surroundings import number
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 BODIES = (

@@ -27,7 +27,7 @@ from numbering_service.creation import Creation
 from numbering_service.seeding import Seeding
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.accepting import make_application, query
-from tests.integration.numbering import A, B, Process
+from tests.integration.numbering.surroundings import A, B, Process
 from web.problems import NotFound, StoreUnavailable
 
 ROWS = """

@@ -10,7 +10,7 @@ import redis
 
 from contract import keys
 from numbering_service.creation import Creation
-from tests.integration.numbering import Valkey
+from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24

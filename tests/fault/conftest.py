@@ -22,13 +22,13 @@ import pytest
 
 from local_stack.client import RunningStack
 from tests.conftest import SESSION
-from tests.fault import report
-from tests.fault.index_check import IndexCheck
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.load import Load
-from tests.fault.proxy import Links
-from tests.fault.requests import Fate
-from tests.fault.verify import verify, wait_until_stored
+from tests.fault.rig import report
+from tests.fault.rig.index_check import IndexCheck
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.load import Load
+from tests.fault.rig.requests import Fate
+from tests.fault.rig.verify import verify, wait_until_stored
+from tests.links import Links
 
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 SECONDS = float(os.environ.get("FAULT_SECONDS") or 1)

@@ -5,8 +5,8 @@ import time
 import pytest
 
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.processes import frozen, serving
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import frozen, serving
 
 pytestmark = pytest.mark.timeout(300)
 

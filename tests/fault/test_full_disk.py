@@ -10,7 +10,7 @@ import pytest
 from local_stack.client import RunningStack, wait_until
 from tests.conftest import SESSION
 from tests.fault.conftest import loaded
-from tests.fault.small_disk import SmallDisk, small_disk
+from tests.fault.rig.small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.processes import kill_at_once, serving
-from tests.fault.search import searched_for
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import kill_at_once, serving
+from tests.fault.rig.search import searched_for
 
 pytestmark = pytest.mark.timeout(240)
 

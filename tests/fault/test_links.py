@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.proxy import Link
-from tests.fault.search import search
-from tests.fault.sequences import delete_sequences
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.search import search
+from tests.fault.rig.sequences import delete_sequences
+from tests.links import Link
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from local_stack.applications import ROOT
-from tests.fault.linked_stack import LinkedStack, with_port
+from tests.fault.rig.linked_stack import LinkedStack, with_port
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -37,7 +37,7 @@ def test_a_half_open_link_leaves_nothing_locked(linked: LinkedStack) -> None:
 
 def hold_lock(who: str, number: int, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.fault.lock_holder", who, str(number)],
+        [sys.executable, "-m", "tests.fault.rig.lock_holder", who, str(number)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

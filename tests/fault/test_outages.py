@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 import pytest
 
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.processes import away, frozen
-from tests.fault.search import search, searched_for
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import away, frozen
+from tests.fault.rig.search import search, searched_for
 
 pytestmark = pytest.mark.timeout(400)
 

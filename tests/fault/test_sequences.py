@@ -6,9 +6,9 @@ import time
 import pytest
 
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.processes import kill_at_once
-from tests.fault.sequences import delete_sequences
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import kill_at_once
+from tests.fault.rig.sequences import delete_sequences
 
 pytestmark = pytest.mark.timeout(240)
 

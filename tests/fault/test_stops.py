@@ -8,16 +8,16 @@ import pytest
 
 from local_stack.client import wait_until
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.load import CLIENTS
-from tests.fault.processes import (
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.load import CLIENTS
+from tests.fault.rig.processes import (
     STOP_SECONDS,
     count_exits,
     processes_of,
     serving,
     stop_in_order,
 )
-from tests.fault.requests import Fate
+from tests.fault.rig.requests import Fate
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -9,8 +9,8 @@ from celery import Celery
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, PERSIST_ACCEPTED, PERSIST_QUEUE
 from tests.api_client import eventually
 from tests.fault.conftest import UnderLoad
-from tests.fault.linked_stack import LinkedStack
-from tests.fault.processes import away
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import away
 
 pytestmark = pytest.mark.timeout(240)
 

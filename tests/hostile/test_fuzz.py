@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.web_corpus import ACCEPTED, REFUSED
-from tests.unit.web_server import Machine, Outcome
+from tests.unit.web.web_corpus import ACCEPTED, REFUSED
+from tests.unit.web.web_server import Machine, Outcome
 
 EXAMPLES = 10_000
 SHORT = [case.raw for case in (*ACCEPTED.values(), *REFUSED.values()) if len(case.raw) < 1000]

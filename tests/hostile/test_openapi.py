@@ -12,7 +12,7 @@ from crud_service.schema.openapi.examples import TOKEN
 from tests.hostile.conftest import Ground
 
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
-HOOKS = {"SCHEMATHESIS_HOOKS": "tests.integration.numbering_schemathesis"}
+HOOKS = {"SCHEMATHESIS_HOOKS": "tests.integration.numbering.numbering_schemathesis"}
 PYTHONPATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 

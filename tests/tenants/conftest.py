@@ -18,7 +18,7 @@ import pytest
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack
 from tests.conftest import SESSION
-from tests.fault.index_check import IndexCheck
+from tests.fault.rig.index_check import IndexCheck
 from tests.tenants.neighbour import Measured
 
 SECONDS = float(os.environ.get("TENANT_SECONDS") or 8)

@@ -15,7 +15,7 @@ from contract import keys
 from contract.entries import Entry, encode
 from local_stack.client import RunningStack
 from tests.api_client import Api
-from tests.fault.verify import wait_until_stored
+from tests.fault.rig.verify import wait_until_stored
 from tests.tenants.conftest import PATIENCE
 
 ENTRIES = 200_000

@@ -10,7 +10,7 @@ import pytest
 
 from local_stack.client import RunningStack
 from tests.api_client import eventually
-from tests.fault.index_check import IndexCheck
+from tests.fault.rig.index_check import IndexCheck
 from tests.tenants.conftest import PATIENCE, SECONDS, SEEN, neighbour
 from tests.tenants.hostile import ACTS, Hostile
 from tests.tenants.memory import Growth

@@ -1,0 +1,44 @@
+"""The OpenAPI document is true: schemathesis, with all its checks, against a running service."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crud_service.schema.openapi import examples
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+
+CONFIG = Path(__file__).parents[2] / "schemathesis.toml"
+ADMIN_TOKEN = "token-of-the-admin"
+
+
+@pytest.mark.timeout(300)
+def test_schemathesis_finds_nothing_to_object_to(
+    crud_server: Callable[..., CrudServer], database: Database, application: str, tmp_path: Path
+) -> None:
+    """The examples of the document exist, so that it meets more than 404s."""
+    add_chat_of(database, application, 20, "a message to be found")
+    database.execute("UPDATE applications SET access_token = %s", (examples.TOKEN,))
+    server = crud_server(ADMIN_TOKEN=ADMIN_TOKEN, LOG_LEVEL="ERROR")
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run"),
+            f"{server.url}/openapi.json",
+            *("--checks=all", "--phases=examples,coverage"),
+            *(
+                "--seed=1",
+                "--generation-database=none",
+                "--suppress-health-check=all",
+                "--no-color",
+            ),
+            f"--header=Authorization: Bearer {ADMIN_TOKEN}",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stdout[-5000:]
+    assert "13 selected / 13 total" in run.stdout

@@ -1,0 +1,150 @@
+"""A connection that dies between a COMMIT and its answer: what is said about the change is true."""
+
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of
+from tests.integration.crud_server.lost_commits import LostCommits, lost_commits
+
+
+@pytest.fixture
+def postgres(clean_crud: dict[str, str]) -> Iterator[LostCommits]:
+    url = urlsplit(clean_crud["DATABASE_URL"])
+    with lost_commits(url.hostname or "", url.port or 0) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def server(
+    crud_server: Callable[..., CrudServer], postgres: LostCommits, clean_crud: dict[str, str]
+) -> CrudServer:
+    url = urlsplit(clean_crud["DATABASE_URL"])
+    user = url.netloc.rpartition("@")[0]
+    through_proxy = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
+    return crud_server(DATABASE_URL=through_proxy)
+
+
+@pytest.fixture(params=["message", "application"])
+def resource(
+    request: pytest.FixtureRequest, server: CrudServer, database: Database, application: str
+) -> tuple[str, str]:
+    """The address of something that can be changed, and the field that is."""
+    if request.param == "application":
+        return f"{server.url}{application}", "name"
+    return f"{server.url}{add_chat_of(database, application, 1, 'before')}/messages/1", "body"
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["used connection", "fresh connection"])
+def test_a_change_that_went_through_is_answered_200_with_if_match(
+    postgres: LostCommits, client: httpx.Client, resource: tuple[str, str], warm: bool
+) -> None:
+    url, field = resource
+    if warm:
+        client.put(url, json={field: "something else"})
+    tag = client.get(url).headers["ETag"]
+    postgres.answers = 1
+    answer = client.put(url, json={field: "after"}, headers={"If-Match": tag})
+    assert (answer.status_code, answer.json().get(field)) == (200, "after"), answer.text
+    assert postgres.answers == 0
+    read = client.get(url)
+    assert (read.content, read.headers["ETag"]) == (answer.content, answer.headers["ETag"])
+
+
+def test_a_change_that_went_through_is_answered_as_it_was_made_whatever_came_behind(
+    postgres: LostCommits, client: httpx.Client, database: Database, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    tag = client.get(url).headers["ETag"]
+    table = "messages" if field == "body" else "applications"
+    change = f"UPDATE {table} SET {field} = 'theirs', updated_at = now() + interval '1 minute'"
+    postgres.answers, postgres.meanwhile = 1, lambda: database.execute(change)
+    answer = client.put(url, json={field: "mine"}, headers={"If-Match": tag})
+    assert (answer.status_code, answer.json()[field]) == (200, "mine")
+    assert client.get(url).json()[field] == "theirs"
+
+
+def test_a_change_whose_commit_did_not_arrive_is_made_once_more(
+    postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    client.put(url, json={field: "something else"})
+    tag = client.get(url).headers["ETag"]
+    postgres.commits = 1
+    answer = client.put(url, json={field: "after"}, headers={"If-Match": tag})
+    assert (answer.status_code, answer.json().get(field)) == (200, "after"), answer.text
+    assert client.get(url).content == answer.content
+
+
+def test_a_change_that_others_overtook_before_it_was_made_is_412(
+    postgres: LostCommits, client: httpx.Client, database: Database, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    client.put(url, json={field: "something else"})
+    tag = client.get(url).headers["ETag"]
+    table = "messages" if field == "body" else "applications"
+    change = f"SET lock_timeout = '5s'; UPDATE {table} SET {field} = 'theirs'"
+    overtaking: list[object] = []
+
+    def overtake() -> None:
+        # Waits for the lock of the change that is about to be rolled back.
+        import threading
+
+        thread = threading.Thread(target=lambda: database.execute(change))
+        thread.start()
+        overtaking.append(thread)
+
+    postgres.commits, postgres.meanwhile = 1, overtake
+    answer = client.put(url, json={field: "mine"}, headers={"If-Match": tag})
+    overtaking[0].join()  # type: ignore[attr-defined]
+    assert answer.status_code in {200, 412}  # whichever of the two came first
+    expected = "theirs" if answer.status_code == 412 else {"theirs", "mine"}
+    assert client.get(url).json()[field] in expected
+
+
+def test_an_outcome_that_cannot_be_learned_is_said_to_be_unknown(
+    postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    client.get(url)
+    postgres.answers, postgres.then_refuse = 1, True
+    answer = client.put(url, json={field: "after"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert "the outcome is not known" in answer.json()["detail"]
+    assert "nothing was changed" not in answer.json()["detail"]
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_change_that_never_began_is_said_to_have_changed_nothing(
+    postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    postgres.cut()
+    assert "nothing was changed" in client.put(url, json={field: "after"}).json()["detail"]
+    assert "changed" not in client.get(url).json()["detail"]
+
+
+@pytest.mark.parametrize("lost", ["answers", "commits"])
+def test_an_application_is_created_once(
+    server: CrudServer, postgres: LostCommits, client: httpx.Client, lost: str
+) -> None:
+    url = f"{server.url}/applications"
+    setattr(postgres, lost, 1)
+    created = client.post(url, json={"name": "mine"})
+    assert created.status_code == 201
+    assert client.get(url).json() == [created.json()]
+    assert client.get(created.headers["Location"]).headers["ETag"] == created.headers["ETag"]
+
+
+def test_the_same_text_sent_once_more_is_no_change_and_no_error(
+    postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
+) -> None:
+    url, field = resource
+    client.put(url, json={field: "same"})
+    before = client.get(url)
+    postgres.answers = 1
+    answer = client.put(url, json={field: "same"}, headers={"If-Match": before.headers["ETag"]})
+    assert (answer.status_code, answer.content) == (200, before.content)

@@ -1,0 +1,370 @@
+"""Batches on their way to a real Valkey: in flight, lost, refused, given up."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+
+from contract import keys
+from numbering_service import metrics
+from numbering_service.creation import Created, Creation
+from numbering_service.creations.batching import MAX_BATCH, Batcher
+from numbering_service.creations.sending import MAX_IN_FLIGHT
+from numbering_service.redis_address import Address
+from tests.integration.numbering.surroundings import (
+    A,
+    B,
+    Proxy,
+    Valkey,
+    Waiter,
+    batching,
+    freeze,
+    number,
+)
+from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
+
+PASSING_ERRORS = [
+    b"-LOADING Valkey is loading the dataset in memory\r\n",
+    b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+    b"-UNBLOCKED force unblock from blocking operation, instance state changed\r\n",
+    b"-READONLY You can't write against a read only replica.\r\n",
+    b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+    b"-BUSY Valkey is busy running a script.\r\n",
+    b"-NOSCRIPT No matching script.\r\n",
+    b"no reply at all\r\n",
+    b":1\r\n:2\r\n:3\r\n",
+]
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+@pytest.fixture
+def valkey(own_valkey: Valkey) -> Valkey:
+    own_valkey.client.flushall()
+    own_valkey.client.set(keys.message_sequence(A, 1), 0)
+    return own_valkey
+
+
+def waiters(number: int, **settings: int) -> list[Waiter]:
+    return [Waiter(Creation(A, 1, f"body {n}", "r"), **settings) for n in range(number)]
+
+
+def through_proxy(valkey: Valkey, scenario: Callable[[Batcher, Proxy], Awaitable[None]]) -> None:
+    """Run a scenario with a batcher that reaches Valkey through a proxy."""
+
+    async def whole() -> None:
+        proxy = Proxy(valkey.port)
+        await proxy.start()
+        try:
+            async with batching(f"redis://127.0.0.1:{proxy.port}/0") as batcher:
+                await scenario(batcher, proxy)
+                await batcher.drain(10)
+        finally:
+            await proxy.close()
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+
+
+async def turns(number: int = 3) -> None:
+    """Let the loop send what was submitted."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def exact(valkey: Valkey, asked: list[Waiter]) -> None:
+    """Everybody has a number of their own, and what is stored says the same."""
+    assert sorted(waiter.number for waiter in asked) == list(range(1, len(asked) + 1))
+    stored = {
+        fields[b"body"].decode(): int(fields[b"number"])
+        for _entry_id, fields in valkey.client.xrange(keys.ACCEPTED)
+    }
+    assert stored == {waiter.creation.body: waiter.number for waiter in asked}
+
+
+@pytest.mark.parametrize("error", PASSING_ERRORS)
+def test_an_error_that_passes_is_retried_on_a_new_connection(valkey: Valkey, error: bytes) -> None:
+    asked = waiters(40)
+
+    async def scenario(batcher: Batcher, proxy: Proxy) -> None:
+        batcher.submit(asked[0])
+        await batcher.drain(5)
+        connected = len(proxy.connections)
+        proxy.instead_of_replies = [error, error]
+        for waiter in asked[1:20]:
+            batcher.submit(waiter)
+        await turns()
+        for waiter in asked[20:]:
+            batcher.submit(waiter)
+        await batcher.drain(10)
+        assert len(proxy.connections) > connected
+
+    through_proxy(valkey, scenario)
+    exact(valkey, asked)
+
+
+def test_lost_replies_of_two_batches_are_asked_for_again_in_order(valkey: Valkey) -> None:
+    asked = waiters(3000)
+
+    async def scenario(batcher: Batcher, proxy: Proxy) -> None:
+        for start in range(0, len(asked), 100):
+            proxy.replies_to_lose = int(start % 300 == 0)
+            for waiter in asked[start : start + 100]:
+                batcher.submit(waiter)
+            await asyncio.sleep(0.01)
+
+    through_proxy(valkey, scenario)
+    exact(valkey, asked)
+
+
+def test_a_script_that_was_flushed_is_loaded_again(valkey: Valkey) -> None:
+    asked = waiters(300)
+
+    async def scenario(batcher: Batcher, _proxy: Proxy) -> None:
+        for start in range(0, len(asked), 100):
+            for waiter in asked[start : start + 100]:
+                batcher.submit(waiter)
+            await turns()
+            valkey.client.script_flush()
+        await batcher.drain(10)
+
+    through_proxy(valkey, scenario)
+    exact(valkey, asked)
+
+
+def test_two_batches_are_in_flight_at_most_and_the_rest_is_one_batch(valkey: Valkey) -> None:
+    asked = waiters(200)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            batcher.submit(asked[0])
+            await batcher.drain(5)
+            freeze(valkey.pid)
+            try:
+                for waiter in asked[1:]:
+                    batcher.submit(waiter)
+                    await turns(2)
+                assert batcher.in_flight == MAX_IN_FLIGHT
+                assert batcher.depth == len(asked) - 1 - MAX_IN_FLIGHT
+            finally:
+                valkey.thaw()
+
+    asyncio.run(scenario())
+    exact(valkey, asked)
+
+
+def test_a_batch_is_bounded_in_number_and_in_bytes(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(metrics.BATCH_SIZE, "observe", sizes.append)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            for waiter in waiters(MAX_BATCH + 10) + waiters(10, size=1024 * 1024):
+                batcher.submit(waiter)
+
+    asyncio.run(scenario())
+    assert sizes == [MAX_BATCH, 10 + 4, 4, 2]
+
+
+def test_what_waits_is_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
+    async def refused_after(size: int) -> int:
+        async with batching(valkey.url, max_waiting=100) as batcher:
+            asked = waiters(200, size=size)
+            with suppress(Overloaded):
+                for waiter in asked:
+                    batcher.submit(waiter)
+            return batcher.depth
+
+    # One application is refused when it holds as much as is left for all others.
+    assert asyncio.run(refused_after(1)) == 50
+    assert asyncio.run(refused_after(1024 * 1024)) == 16
+
+
+@pytest.mark.parametrize("size", [1, 1024 * 1024])
+def test_what_one_application_has_waiting_leaves_room_for_another(
+    valkey: Valkey, size: int
+) -> None:
+    valkey.client.set(keys.message_sequence(B, 1), 0)
+    quiet = Waiter(Creation(B, 1, "quiet", "r"), size=size)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, max_waiting=100) as batcher:
+            asked = waiters(200, size=size)
+            with suppress(Overloaded):
+                for waiter in asked:
+                    batcher.submit(waiter)
+            batcher.submit(quiet)
+
+    asyncio.run(scenario())
+    assert quiet.number == 1
+
+
+def test_a_client_that_left_before_its_batch_was_sent_creates_nothing(valkey: Valkey) -> None:
+    asked = waiters(3)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            for waiter in asked:
+                batcher.submit(waiter)
+            asked[1].is_disconnected = True
+
+    asyncio.run(scenario())
+    assert asked[1].was_abandoned
+    assert not asked[1].answers
+    exact(valkey, [asked[0], asked[2]])
+
+
+def test_answering_one_that_fails_keeps_nobody_from_their_answer(valkey: Valkey) -> None:
+    class Broken(Waiter):
+        def settle(self, answer: object) -> None:
+            raise RuntimeError("no way to answer")
+
+    asked = [*waiters(2), Broken(Creation(A, 1, "broken", "r")), *waiters(4)[2:]]
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            for waiter in asked:
+                batcher.submit(waiter)
+
+    asyncio.run(scenario())
+    assert [asked[n].number for n in (0, 1, 3, 4)] == [1, 2, 4, 5]
+
+
+def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_goes_on(valkey: Valkey) -> None:
+    unsendable = Waiter(Creation(A, 1, "hello", "\ud800"))
+    [sendable] = waiters(1)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            batcher.submit(unsendable)
+            await turns()
+            batcher.submit(sendable)
+
+    asyncio.run(scenario())
+    [answer] = unsendable.answers
+    assert isinstance(answer, InternalError)
+    assert sendable.number == 1
+
+
+def test_a_problem_of_the_whole_batch_is_everybodys_and_the_next_one_goes_on(
+    valkey: Valkey,
+) -> None:
+    async def scenario() -> list[Waiter]:
+        async with batching(valkey.url) as batcher:
+            valkey.client.set(keys.ACCEPTED, "not a stream")
+            refused = waiters(2)
+            for waiter in refused:
+                batcher.submit(waiter)
+            await batcher.drain(5)
+            valkey.client.delete(keys.ACCEPTED)
+            batcher.submit(Waiter(Creation(A, 1, "next", "r")))
+        return refused
+
+    for waiter in asyncio.run(scenario()):
+        [answer] = waiter.answers
+        assert isinstance(answer, StoreUnavailable)
+    assert valkey.client.xlen(keys.ACCEPTED) == 1
+
+
+def test_out_of_patience_says_what_is_known(valkey: Valkey) -> None:
+    sent, unsent, late = waiters(2), waiters(5), waiters(2)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, patience_seconds=1) as batcher:
+            batcher.submit(waiters(1)[0])
+            await batcher.drain(5)
+            freeze(valkey.pid)
+            try:
+                for waiter in (*sent, *unsent):
+                    batcher.submit(waiter)
+                    await turns(2)
+                await batcher.drain(8)
+                for waiter in late:
+                    batcher.submit(waiter)
+                await batcher.drain(8)
+            finally:
+                valkey.thaw()
+
+    asyncio.run(scenario())
+    assert {
+        detail(waiter).startswith("Redis is unavailable, so it is not known") for waiter in sent
+    } == {True}
+    assert {detail(waiter) for waiter in (*unsent, *late)} == {
+        "Redis is unavailable; nothing was changed."
+    }
+
+
+def detail(waiter: Waiter) -> str:
+    [answer] = waiter.answers
+    assert isinstance(answer, Problem)
+    return answer.detail
+
+
+def test_drain_refuses_what_cannot_be_finished_in_time(valkey: Valkey) -> None:
+    asked = waiters(4)
+
+    async def scenario() -> None:
+        freeze(valkey.pid)
+        try:
+            async with batching(valkey.url) as batcher:
+                for waiter in asked:
+                    batcher.submit(waiter)
+                    await turns(2)
+                await batcher.drain(0.1)
+                assert [len(waiter.answers) for waiter in asked] == [0, 0, 1, 1]
+                await batcher.aclose()
+                assert [len(waiter.answers) for waiter in asked] == [1, 1, 1, 1]
+        finally:
+            valkey.thaw()
+
+    asyncio.run(scenario())
+
+
+def test_every_kind_of_address_is_logged_into(tmp_path: Path) -> None:
+    socket = tmp_path / "valkey.sock"
+    with Valkey(tmp_path, unixsocket=str(socket)) as server:
+        server.client.acl_setuser(
+            "chat", enabled=True, passwords=["+p@ss word"], keys=["*"], categories=["+@all"]
+        )
+        for address in (
+            f"redis://chat:p%40ss%20word@127.0.0.1:{server.port}/3",
+            f"unix://chat:p%40ss%20word@{socket}?db=4",
+            f"redis://127.0.0.1:{server.port}",
+        ):
+            with redis.Redis.from_url(address, protocol=2) as client:
+                client.set(keys.message_sequence(A, 1), 0)
+                assert asyncio.run(number(address, Creation(A, 1, "x", "r"))) == [Created(1)]
+                assert client.xlen(keys.ACCEPTED) == 1
+
+
+def test_a_wrong_password_is_a_problem_and_not_a_wait_without_end(tmp_path: Path) -> None:
+    with Valkey(tmp_path) as server:
+        address = f"redis://nobody:wrong@127.0.0.1:{server.port}"
+        [answer] = asyncio.run(number(address, Creation(A, 1, "x", "r"), patience_seconds=1))
+    assert isinstance(answer, StoreUnavailable)
+    assert answer.detail == "Redis is unavailable; nothing was changed."
+
+
+def test_tls_is_what_the_url_says() -> None:
+    plain = Address.from_url("redis://h:1/2")
+    assert (plain.host, plain.port, plain.database, plain.tls) == ("h", 1, 2, None)
+    checked = Address.from_url("rediss://u:p@h").tls
+    assert checked is not None
+    assert (checked.verify_mode, checked.check_hostname) == (ssl.CERT_REQUIRED, True)
+    unchecked = Address.from_url("rediss://h?ssl_cert_reqs=none").tls
+    assert unchecked is not None
+    assert (unchecked.verify_mode, unchecked.check_hostname) == (ssl.CERT_NONE, False)
+
+
+def test_an_address_in_the_log_has_no_password() -> None:
+    assert str(Address.from_url("rediss://user:secret@h:7/1")) == "h:7"
+    assert "secret" not in repr(Address.from_url("rediss://user:secret@h:7/1"))

@@ -1,0 +1,14 @@
+"""SIGHUP to numbering_service; that several processes are replaced one by one is uvicorn's."""
+
+import signal
+from pathlib import Path
+
+from tests.integration.numbering.surroundings import Numbering
+
+
+def test_a_single_process_that_is_hung_up_on_ends_in_good_order(
+    redis_url: str, tmp_path: Path
+) -> None:
+    with Numbering(tmp_path, redis_url, "http://127.0.0.1:1") as numbering:
+        assert numbering.end(signal.SIGHUP) == 0
+        assert "Finished server process" in str(numbering.lines()[-1]["message"])
