@@ -1,7 +1,7 @@
 """The one way around Django: GET and HEAD of an application, a chat, a message and of messages.
 
 What is answered here is answered completely, whatever the outcome, and byte for byte as the
-views would answer it (`test_crud_both_ways.py`). FAST_READS=0 switches it off.
+views would answer it (`test_both_ways.py`). FAST_READS=0 switches it off.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
@@ -79,13 +80,11 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
     indexed: SearchStores, clean_crud: dict[str, str], number: signal.Signals
 ) -> None:
     before = indices()
-    indexed.database.execute(
-        "INSERT INTO search_texts SELECT chat_id, number + 1000 * n, message_id + 1000 * n,"
-        " version, marked || repeat('x', 2000) FROM search_texts, generate_series(1, 40) AS n"
-    )
-    process = start_rebuild(clean_crud)
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    with psycopg.connect(clean_crud["DATABASE_URL"]) as holding_it_up:
+        holding_it_up.execute("SELECT FROM search_state FOR UPDATE")
+        process = start_rebuild(clean_crud)
+        process.send_signal(number)
+        process.communicate(timeout=60)
     assert process.returncode != 0
     assert indices() == before
 
