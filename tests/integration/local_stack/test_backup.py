@@ -156,7 +156,7 @@ def test_a_dump_beside_a_newer_redis_goes_on_above_every_number_ever_answered(
     api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5], 30)
     system.stop(*SERVICES)
     system.run(commands("Restore a dump"))
-    system.run(commands("An older PostgreSQL beside Redis as it was"))
+    system.run(commands("An older PostgreSQL with the current Redis"))
     system.start()
     # A client that repeats what was lost creates it anew; a number is never given twice.
     assert system.numbered(f"{chat}/messages", "key 5 of '5'") == 6
@@ -213,7 +213,7 @@ def test_an_older_redis_repeats_no_number_once_its_sequences_are_deleted(
     shutil.rmtree(data)
     (system.directory / "copy").rename(data)
     system.start_valkey()
-    system.run(commands("An older Redis beside PostgreSQL as it is"))
+    system.run(commands("An older Redis with the current PostgreSQL"))
     system.start()
     assert system.numbered(f"{chat}/messages") == 6
     api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5, 6], 30)
