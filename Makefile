@@ -10,20 +10,20 @@ export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help run test test-quick test-fault lint format hooks lock demo bench clean environment environment-dev
 
-help: ## this list
+help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
 		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 run: environment ## start everything, until Ctrl-C (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
 	@exec $(BIN)/python -m local_stack run
 
-test: lint ## lint, then every test on real stores, on ports of its own
+test: lint ## lint, then every test, on real stores and separate ports
 	@$(BIN)/python -m pytest tests
 
 test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py
 
-test-fault: environment-dev ## of the tests only those that kill and freeze things
+test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
 
 lint: environment-dev ## style, types and import boundaries
@@ -32,14 +32,14 @@ lint: environment-dev ## style, types and import boundaries
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: environment-dev ## put the code into its one format
+format: environment-dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-hooks: ## have git format and lint before each commit
+hooks: ## install a git hook that formats and lints before each commit
 	git config core.hooksPath .githooks
 
-lock: ## pin every dependency anew, with hashes (needs uv)
+lock: ## pin all dependencies again, with hashes (needs uv)
 	@command -v $(UV) > /dev/null || { echo 'uv is not installed: pip install uv'; exit 1; }
 	$(UV) pip compile $(LOCK) --extra crud --extra numbering --extra local --extra dev -o requirements/dev.txt
 	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra crud --extra numbering --extra local -o requirements/run.txt
@@ -51,10 +51,10 @@ LOCK := -q --generate-hashes --no-emit-index-url --no-header --python-version 3.
 demo: environment ## walk through the API of a running stack, printing every exchange
 	@$(BIN)/python -m local_stack demo
 
-bench: environment-dev ## the benchmarks, with a table and a plot (half an hour; needs wrk and redis-tools)
+bench: environment-dev ## run the benchmarks (half an hour; needs wrk and redis-tools)
 	@$(BIN)/python -m bench
 
-clean: ## remove the environment, caches and the data of tests; .local/ stays
+clean: ## remove the environment, caches and test data; keeps .local/
 	rm -rf .venv .local-test .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.local/*' -prune -exec rm -rf {} +
 

@@ -35,8 +35,8 @@ def why_not_connected(error: OperationalError) -> str:
     if "password authentication failed" not in said:
         return f"PostgreSQL cannot be reached: {said}"
     return (
-        "PostgreSQL refuses the password of DATABASE_URL. Its data (in containers: the volume"
-        " `postgres`) keeps the password that it was made with until it is changed there:"
+        "PostgreSQL rejects the password of DATABASE_URL. Its data (in containers: the volume"
+        " `postgres`) keeps the password with which it was created until it is changed there:"
         " see docs/operations.md, Start and stop."
     )
 

@@ -43,13 +43,13 @@ def refuse_to_start(what: str) -> bool:
     """Print to stderr why a process must not start; return whether there is a reason."""
     reasons = refusals()
     for reason in reasons:
-        print(f"{what} does not start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+        print(f"{what} refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
     return bool(reasons)
 
 
 def warnings() -> None:
     """Log a warning for each token that is not set."""
     if not settings.ADMIN_TOKEN:
-        logger.warning("ADMIN_TOKEN is not set: anybody may list and create applications")
+        logger.warning("ADMIN_TOKEN is not set: anyone may list and create applications")
     if not settings.INTERNAL_TOKEN:
         logger.warning("INTERNAL_TOKEN is not set: missing sequences cannot be seeded")

@@ -88,18 +88,18 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     search = "PostgreSQL"
     if environment["ELASTICSEARCH_URL"]:
-        search = "Elasticsearch, which is still starting: PostgreSQL until then"
+        search = "Elasticsearch (still starting; PostgreSQL until then)"
     say(f"""
 crud_service       {crud}   docs {crud}/docs
 numbering_service  {numbering}   docs {numbering}/docs
-operators' site    {crud}/admin/   user admin, ADMIN_PASSWORD of stack.env
+admin site         {crud}/admin/   user admin, ADMIN_PASSWORD in stack.env
 search             {search}
 addresses, secrets {stack.layout.stack_env}
 logs               {stack.layout.logs}
 
 try   curl -X POST {crud}/applications -d '{{"name": "my app"}}'
       make demo
-Ctrl-C ends everything; the data stays in {stack.layout.directory}
+Ctrl-C stops everything; the data stays in {stack.layout.directory}
 """)
 
 

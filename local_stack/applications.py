@@ -30,7 +30,7 @@ def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
         )
     if done.returncode != 0:
         path = layout.logs / "migrate.log"
-        raise StackError(f"the tables can't be made: {last_line(path)} [{path}]")
+        raise StackError(f"the tables can't be created: {last_line(path)} [{path}]")
 
 
 def applications(environment: Mapping[str, str]) -> list[Part]:

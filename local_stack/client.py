@@ -106,7 +106,7 @@ class RunningStack:
 
     def has_started(self) -> bool:
         if self.process is None or self.process.poll() is not None:
-            raise StackError(f"the stack ended at once: {self.output()}")
+            raise StackError(f"the stack exited immediately: {self.output()}")
         return self.layout.stack_env.exists()
 
     def output(self) -> str:
@@ -155,7 +155,7 @@ class RunningStack:
             pid = self.pid(name)
             return pid != dead and psutil.pid_exists(pid)
 
-        wait_until(replaced, seconds, f"{name} was not started again", self.output)
+        wait_until(replaced, seconds, f"{name} was not restarted", self.output)
 
 
 def wait_until(

@@ -59,7 +59,7 @@ def read_addresses() -> dict[str, str]:
         return layout.read_env()
     except FileNotFoundError:
         raise StackError(
-            f"no stack runs in {layout.directory}: start one with `make run` first"
+            f"no stack is running in {layout.directory}: start one with `make run`"
         ) from None
 
 
@@ -87,13 +87,13 @@ class Walk:
                 show("GET", url, None, response, f"   (after {waited:.0f} ms)")
                 return
             time.sleep(0.02)
-        raise StackError(f"GET {url} did not give the expected answer in time")
+        raise StackError(f"GET {url} did not return the expected answer in time")
 
     def request(self, method: str, url: str, body: Mapping[str, str] | None) -> httpx.Response:
         try:
             return self.client.request(method, url, json=body)
         except httpx.TransportError as error:
-            raise StackError(f"{url} can't be reached ({error}): does the stack run?") from None
+            raise StackError(f"{url} can't be reached ({error}): is the stack running?") from None
 
 
 def show(

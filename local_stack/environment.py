@@ -31,7 +31,7 @@ def main() -> None:
             fcntl.flock(handle, fcntl.LOCK_EX)
             build(lock)
     except OSError as error:
-        sys.exit(f"the virtual environment can't be made: {error}")
+        sys.exit(f"the virtual environment can't be created: {error}")
 
 
 def run_newer_python() -> None:
@@ -41,7 +41,7 @@ def run_newer_python() -> None:
         if python:
             os.execv(python, [python, "-I", *sys.argv])  # noqa: S606 - a Python on the PATH
     found = ".".join(str(number) for number in sys.version_info[:3])
-    sys.exit(f"Python 3.11 or newer is needed, and {sys.executable} is {found}: set PYTHON=")
+    sys.exit(f"Python 3.11 or newer is required, but {sys.executable} is {found}: set PYTHON=")
 
 
 def build(lock: Path) -> None:
@@ -60,7 +60,7 @@ def build(lock: Path) -> None:
 
 def make() -> None:
     """Make an empty environment; some distributions ship venv and ensurepip separately."""
-    say(f"making .venv with {sys.executable} …")
+    say(f"creating .venv with {sys.executable} …")
     hint = "python3 -m venv failed (on Debian and Ubuntu: apt install python3-venv)"
     run([sys.executable, "-m", "venv", "--clear", str(VENV)], hint)
 

@@ -14,6 +14,6 @@ def explain(error: OSError, directory: Path) -> StackError:
         return StackError(f"the disk that holds {error.filename or directory} is full")
     if error.errno in {errno.EACCES, errno.EPERM}:
         return StackError(
-            f"no permission for {error.filename or directory}: was it made by another user?"
+            f"no permission for {error.filename or directory}: was it created by another user?"
         )
     return StackError(f"{error.filename or directory}: {error.strerror}")

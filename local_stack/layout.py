@@ -42,8 +42,7 @@ class Layout:
         if shutil.disk_usage(self.directory).free < NEEDED_FREE_BYTES:
             megabytes = NEEDED_FREE_BYTES // 1024 // 1024
             raise StackError(
-                f"the disk that holds {self.directory} is full: "
-                f"{megabytes} MB must be free to start"
+                f"the disk that holds {self.directory} is full: starting takes {megabytes} MB"
             )
 
     def lock(self) -> IO[str]:
@@ -56,7 +55,7 @@ class Layout:
                 handle.seek(0)
                 holder = handle.read().strip()
             raise StackError(
-                f"a stack runs in {self.directory} already (supervisor {holder})"
+                f"a stack is already running in {self.directory} (supervisor {holder})"
             ) from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")

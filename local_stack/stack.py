@@ -72,7 +72,7 @@ class Stores:
         self.layout.create()
         self.held = self.layout.lock()
         if count := end_leftovers(self.layout.directory):
-            say(f"ended {count} processes that an earlier run left behind")
+            say(f"ended {count} processes left behind by an earlier run")
         self.layout.forget_run()
 
     def start(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ class Stores:
             home = distribution(self.layout)
         except UnavailableError as error:
             self.why_no_elasticsearch = str(error)
-            say(f"elasticsearch  can't be had here ({error}): PostgreSQL answers searches")
+            say(f"elasticsearch  is not available here ({error}): PostgreSQL answers searches")
             return []
         transport = ports["elasticsearch_transport"]
         return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
@@ -160,7 +160,7 @@ class Stack(Stores):
         if all(running.part.is_ready() for running in self.optional):
             say(f"elasticsearch is ready after {seconds:.1f} s")
         elif seconds > max(running.part.ready_seconds for running in self.optional):
-            say(f"elasticsearch is not ready after {seconds:.0f} s; going on without it")
+            say(f"elasticsearch is not ready after {seconds:.0f} s; continuing without it")
         else:
             return LOOK_FOR_ELASTICSEARCH_SECONDS
         self.told_of_elasticsearch = True

@@ -64,7 +64,7 @@ class Watched:
         self.start_again_at = time.monotonic() + pause
         when = f" in {pause:g} s" if pause else ""
         how = self.running.how_it_died()
-        say(f"{self.part.name} died ({how}), starting it again{when}; {self.running.log_path}")
+        say(f"{self.part.name} died ({how}), restarting it{when}; {self.running.log_path}")
 
     def start_again(self) -> None:
         self.start_again_at = None
@@ -105,7 +105,7 @@ class Supervisor:
         try:
             self.wait_ready(parts)
         except StackError as error:
-            say(f"{error}; going on without it")
+            say(f"{error}; continuing without it")
 
     def run(self, meanwhile: Meanwhile = lambda: None) -> None:
         """Supervise the parts until asked to stop; sleep while nothing happens."""

@@ -23,7 +23,7 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "chat_http_request_duration_seconds",
-    "Time from a request's headers to its answer.",
+    "Time from a request's headers to its response.",
     ("route",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=REGISTRY,
@@ -36,9 +36,9 @@ BATCH_SIZE = Histogram(
 )
 CREATED = Counter("chat_created", "Numbers handed out.", registry=REGISTRY)
 REPLAYED = Counter("chat_replayed", "Answers repeated for an Idempotency-Key.", registry=REGISTRY)
-SEEDED = Counter("chat_sequences_seeded", "Missing sequences looked up.", registry=REGISTRY)
+SEEDED = Counter("chat_sequences_seeded", "Missing sequences seeded.", registry=REGISTRY)
 BATCH_RETRIES = Counter(
-    "chat_numbering_batch_retries", "Calls of the script repeated.", registry=REGISTRY
+    "chat_numbering_batch_retries", "Calls of the script that were retried.", registry=REGISTRY
 )
 
 LOG_LINES_DROPPED = Counter(
@@ -55,9 +55,11 @@ async def render(redis: "Redis", depth: int) -> bytes:
     except (RedisError, OSError):
         pass  # An absent gauge is how Prometheus says "not known".
     else:
-        Gauge("chat_backlog_entries", "Accepted, not yet stored.", registry=registry).set(length)
         Gauge(
-            "chat_backlog_oldest_age_seconds", "Age of the oldest of them.", registry=registry
+            "chat_backlog_entries", "Entries accepted but not yet stored.", registry=registry
+        ).set(length)
+        Gauge(
+            "chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", registry=registry
         ).set(age)
     return generate_latest(own_registry()) + generate_latest(registry)
 

@@ -118,9 +118,9 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
     many pairs or escapes that parsing them would block all other requests.
     """
     if data.count(b"&") >= MAX_PAIRS:
-        raise ValidationFailed("body", f"A form or query may have {MAX_PAIRS} fields at most.")
+        raise ValidationFailed("body", f"A form or query may have at most {MAX_PAIRS} fields.")
     if data.count(b"%") > MAX_ESCAPES:
-        raise ValidationFailed("body", f"A form or query may have {MAX_ESCAPES} escapes at most.")
+        raise ValidationFailed("body", f"A form or query may have at most {MAX_ESCAPES} escapes.")
     fields: dict[str, object] = {}
     for pair in data.replace(b"+", b" ").split(b"&"):
         name, _, value = pair.partition(b"=")
@@ -147,7 +147,7 @@ def check_name(value: object) -> str:
     """Check an application's name: 1 to 255 characters, not blank; raises 422."""
     text = check_text("name", value)
     if len(text) > MAX_NAME_CHARACTERS:
-        raise ValidationFailed("name", f"Must have {MAX_NAME_CHARACTERS} characters at most.")
+        raise ValidationFailed("name", f"Must have at most {MAX_NAME_CHARACTERS} characters.")
     return text
 
 
@@ -156,7 +156,7 @@ def check_message_body(value: object) -> str:
     text = check_text("body", value)
     # Most bodies are far from the limit, and no character takes more than four bytes.
     if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
-        raise ValidationFailed("body", f"Must have {MAX_BODY_BYTES} bytes of UTF-8 at most.")
+        raise ValidationFailed("body", f"Must have at most {MAX_BODY_BYTES} bytes of UTF-8.")
     return text
 
 
@@ -164,7 +164,7 @@ def check_keyword(value: object) -> str:
     """Check a search keyword: 1 to 256 characters, not blank; raises 422."""
     text = check_text("keyword", value)
     if len(text) > MAX_KEYWORD_CHARACTERS:
-        raise ValidationFailed("keyword", f"Must have {MAX_KEYWORD_CHARACTERS} characters at most.")
+        raise ValidationFailed("keyword", f"Must have at most {MAX_KEYWORD_CHARACTERS} characters.")
     return text
 
 
@@ -177,5 +177,5 @@ def check_text(field: str, value: object) -> str:
     if is_blank(value):
         raise ValidationFailed(field, "Must not be blank.")
     if "\x00" in value:
-        raise ValidationFailed(field, "Must not hold the character U+0000.")
+        raise ValidationFailed(field, "Must not contain the character U+0000.")
     return value

@@ -27,9 +27,9 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
     delimiter = b"\r\n--" + boundary.encode()
     _preamble, *parts = (b"\r\n" + body).split(delimiter)
     if not parts or not parts.pop().startswith(b"--"):
-        raise MalformedBody("The multipart form is cut short.")
+        raise MalformedBody("The multipart form is truncated.")
     if len(parts) > MAX_PARTS:
-        raise ValidationFailed("body", f"A form may have {MAX_PARTS} parts at most.")
+        raise ValidationFailed("body", f"A form may have at most {MAX_PARTS} parts.")
     return dict(field for part in parts if (field := parse_part(part)) is not None)
 
 
@@ -40,7 +40,7 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
     padding, line_break, rest = part.partition(b"\r\n")
     headers, empty_line, value = (b"\r\n" + rest).partition(b"\r\n\r\n")
     if padding.strip(b" \t") or not line_break or not empty_line:
-        raise MalformedBody("A part of the multipart form has no end of its headers.")
+        raise MalformedBody("The headers of a part of the multipart form do not end.")
     if len(headers) > MAX_PART_HEADER_BYTES:
         raise MalformedBody("A part of the multipart form has headers that are too long.")
     disposition = find_header(headers, b"content-disposition").partition(b";")[2]

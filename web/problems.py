@@ -72,7 +72,7 @@ class MalformedRequest(Problem):
 
 class Unauthorized(Problem):
     status, code = 401, "unauthorized"
-    default_detail = "This needs a valid bearer token in the Authorization header."
+    default_detail = "A valid bearer token is required in the Authorization header."
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
@@ -85,7 +85,7 @@ class NotFound(Problem):
 
 class NotStoredYet(NotFound):
     code = "not_stored_yet"
-    default_detail = "This number was handed out and is being stored; ask again in a moment."
+    default_detail = "This number was assigned but is not stored yet; retry in a moment."
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
@@ -96,7 +96,7 @@ class MethodNotAllowed(Problem):
 
     def __init__(self, allow: Sequence[str]) -> None:
         methods = ", ".join(allow)
-        super().__init__(f"This path answers {methods} only.", headers={"Allow": methods})
+        super().__init__(f"This path only supports {methods}.", headers={"Allow": methods})
 
 
 class RequestTimeout(Problem):
@@ -106,12 +106,12 @@ class RequestTimeout(Problem):
 
 class PreconditionFailed(Problem):
     status, code = 412, "precondition_failed"
-    default_detail = "The resource was changed since you read it; read it again."
+    default_detail = "The resource has changed since you read it; read it again."
 
 
 class BodyTooLarge(Problem):
     status, code = 413, "body_too_large"
-    default_detail = "A request body may have 1 MiB at most."
+    default_detail = "The request body must not exceed 1 MiB."
 
 
 class UnsupportedMediaType(Problem):
@@ -138,7 +138,7 @@ class KeyReused(ValidationFailed):
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("Idempotency-Key", "This key was used with another payload before.")
+        super().__init__("Idempotency-Key", "This key was already used with a different payload.")
 
 
 class HeadersTooLarge(Problem):
@@ -148,7 +148,7 @@ class HeadersTooLarge(Problem):
 
 class InternalError(Problem):
     status, code = 500, "internal_error"
-    default_detail = "Something went wrong on our side; the request id finds it in our logs."
+    default_detail = "An internal error occurred. The logs have the details under this request id."
 
 
 class StoreUnavailable(Problem):
@@ -170,7 +170,7 @@ class StoreUnavailable(Problem):
         """A change that may have happened, or may yet happen."""
         return cls(
             "A store became unavailable before it confirmed the change; "
-            "the outcome is not known. Read the resource to learn it."
+            "the outcome is not known. Read the resource to find out."
         )
 
 
@@ -178,4 +178,4 @@ class Overloaded(StoreUnavailable):
     """Refused before anything was done."""
 
     code = "overloaded"
-    default_detail = "More is arriving than can be handled; nothing was changed. Try again."
+    default_detail = "The service is overloaded; nothing was changed. Try again later."

@@ -35,7 +35,7 @@ def start_chats(access_token: str) -> None:
         client().eval(_START, 2, sequence, keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS)
         circuit.succeeded()
     except redis.RedisError as error:
-        logger.warning("no sequence was started: %s", error)
+        logger.warning("sequence not started: %s", error)
         circuit.failed()
 
 
@@ -50,5 +50,5 @@ def forget_chats(access_token: str) -> None:
         client().delete(keys.chat_sequence(access_token))
         circuit.succeeded()
     except redis.RedisError as error:
-        logger.warning("a sequence was left behind: %s", error)
+        logger.warning("sequence not removed: %s", error)
         circuit.failed()

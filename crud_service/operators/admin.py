@@ -1,4 +1,4 @@
-"""Admin pages for operators: read everything, correct texts, put set-aside entries back.
+"""Admin pages for operators: read everything, correct texts, requeue set-aside entries.
 
 Nothing can be added or deleted here: that would leave numbers without an owner.
 """
@@ -28,7 +28,7 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     show_full_result_count = False
     paginator = EstimatingPaginator
     search_fields = ("access_token",)
-    search_help_text = "An access token, and the numbers behind it: TOKEN, TOKEN 1, TOKEN 1 2"
+    search_help_text = "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2"
     path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
     editable: ClassVar[tuple[str, ...]] = ()
 
@@ -124,10 +124,10 @@ class ConflictAdmin(TableAdmin):
 class SetAsideEntryAdmin(TableAdmin):
     list_display = ("entry_id", "access_token", "chat_number", "number", "reason", "set_aside_at")
     path_lookups = ("access_token", "chat_number", "number")
-    actions = ("put_back",)
+    actions = ("requeue_selected",)
 
-    @admin.action(description="Put back: store what was in the way no longer")
-    def put_back(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
+    @admin.action(description="Requeue selected entries: store them now")
+    def requeue_selected(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
         """Store those of the selected entries that can be stored now."""
         outcome = requeue(list(queryset.values_list("id", flat=True)))
         level = messages.WARNING if outcome.left else messages.SUCCESS

@@ -13,8 +13,8 @@ from web.fields import check_message_body, check_name
 from web.problems import ValidationFailed
 
 OVERTAKEN = (
-    "Somebody changed this while you edited it, so nothing was saved. "
-    "Open it in another window to see what it is now."
+    "Someone else changed this while you were editing it, so nothing was saved. "
+    "Open it in another window to see the current state."
 )
 
 

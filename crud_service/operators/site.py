@@ -48,8 +48,8 @@ def backlog_state() -> list[tuple[str, str]]:
     try:
         length, age = backlog(api_redis.client())
     except (redis.RedisError, OSError):
-        return [("Backlog", "not known: Redis does not answer")]
-    return [("Backlog", f"{length} accepted and not stored yet, the oldest {age:.1f} s ago")]
+        return [("Backlog", "unknown: Redis does not answer")]
+    return [("Backlog", f"{length} accepted but not yet stored, the oldest {age:.1f} s ago")]
 
 
 def index_state() -> list[tuple[str, str]]:

@@ -98,7 +98,7 @@ def check_storable(entry: Entry) -> Entry:
     if entry.chat_number is not None and not 1 <= entry.chat_number <= MAX_NUMBER:
         raise BadEntryError(f"chat number {entry.chat_number} is out of range")
     if "\x00" in entry.body or "\x00" in entry.access_token:
-        raise BadEntryError("holds U+0000, which PostgreSQL cannot store")
+        raise BadEntryError("contains U+0000, which PostgreSQL cannot store")
     return entry
 
 

@@ -40,8 +40,8 @@ class Requeued:
         done = self.stored
         return (
             f"{done.messages} messages and {done.chats} chats stored, "
-            f"{done.replays} were stored already, "
-            f"{len(done.conflicts)} moved to the conflicts, {len(self.left)} left set aside"
+            f"{done.replays} were already stored, "
+            f"{len(done.conflicts)} moved to conflicts, {len(self.left)} still set aside"
         )
 
 

@@ -24,12 +24,12 @@ COUNTERS = {
     "persist_batches": "Batches stored.",
     "persist_messages": "Messages stored.",
     "persist_chats": "Chats stored.",
-    "persist_replays": "Entries that were stored already.",
+    "persist_replays": "Entries that were already stored.",
     "persist_conflicts": "Entries whose number was taken by another creation.",
     "persist_set_aside": "Entries that can never be stored.",
-    "persist_busy_ms": "Milliseconds spent on storing batches.",
+    "persist_busy_ms": "Milliseconds spent storing batches.",
     "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
-    "persist_outages": "Times that a store was found away while there was something to store.",
+    "persist_outages": "Times that a store was unavailable while there was something to store.",
 }
 HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
     "persist_lag_seconds": ("Seconds from the answer to the commit.", LAG_SECONDS),

@@ -24,7 +24,7 @@ def main() -> int:
         with connect(TIMEOUT_SECONDS, client_name="health_check") as redis:
             if is_at_work(redis):
                 return 0
-        reason = f"Redis has heard of no worker of this host for {SILENT_SECONDS} s"
+        reason = f"no worker on this host has contacted Redis for {SILENT_SECONDS} s"
     except RedisError as error:
         reason = f"Redis does not answer: {error}"
     print(reason, file=sys.stderr)  # noqa: T201 - to a person

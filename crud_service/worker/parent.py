@@ -133,7 +133,7 @@ class Parent:
                 self.replace(child)
         for child in self.children:
             if child.is_at_work and self.now - child.heard_at > SILENT_SECONDS:
-                logger.error("a child is frozen: replaced", extra={"queue": child.queue})
+                logger.error("a child froze: replaced", extra={"queue": child.queue})
                 self.replace(child)
 
     def wait(self, seconds: float) -> list[Child]:

@@ -109,7 +109,7 @@ class Watch:
 
 def give_up(reason: str) -> None:
     """End this process without waiting for the stuck thread; the parent starts another one."""
-    logger.error("a child is stuck: it ends", extra={"reason": reason})
+    logger.error("a child is stuck: it exits", extra={"reason": reason})
     drain_all()
     os._exit(1)
 

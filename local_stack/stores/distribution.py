@@ -55,7 +55,7 @@ def cache_directory(layout: Layout) -> Path:
             continue
         if os.access(cache, os.W_OK):
             return cache
-    raise UnavailableError(f"neither {base} nor {layout.directory} can be written")
+    raise UnavailableError(f"neither {base} nor {layout.directory} is writable")
 
 
 def fetch(cache: Path, home: Path) -> None:
@@ -67,7 +67,7 @@ def fetch(cache: Path, home: Path) -> None:
         try:
             unpack(next(work.glob("*.zip")), work)
         except zipfile.BadZipFile as error:
-            raise UnavailableError(f"what mvn fetched is damaged: {error}") from error
+            raise UnavailableError(f"the download from Maven is damaged: {error}") from error
         try:
             (work / home.name).rename(home)
         except OSError:

@@ -90,7 +90,7 @@ def initialise(home: Path, user: StoreUser, password: str) -> None:
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in last if "error" in line.lower()] or last or ["no output"]
-        raise StackError(f"initdb can't make a database in {home}: {errors[0]}")
+        raise StackError(f"initdb can't create a database in {home}: {errors[0]}")
     unfinished.rename(home / "data")
 
 

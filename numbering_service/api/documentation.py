@@ -10,16 +10,16 @@ from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from web.fields import MAX_BODY_BYTES
 from web.problems import CONTENT_TYPE, BodyTooLarge, KeyReused, NotFound, Problem, StoreUnavailable
 
-DESCRIPTION = """Creates chats and messages, and hands out their numbers: 1, 2, 3… without gaps.
+DESCRIPTION = """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
 What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
 
-Every path works with and without a slash at its end. A field is taken from a JSON body, a form
+Every path works with and without a trailing slash. A field is read from a JSON body, a form
 (urlencoded or multipart) or the query string, in this order. Every error is a problem document
-(RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`. Repeat a creation
-whose answer was lost with the same `Idempotency-Key`, and it happens once."""
+(RFC 9457) with a stable `code`; every response has an `X-Request-ID`. If the response to a
+creation was lost, repeat it with the same `Idempotency-Key`: it happens only once."""
 TAGS = [
-    {"name": "creations", "description": "Numbered and on disk when they are answered."},
-    {"name": "operations", "description": "For those who run the service."},
+    {"name": "creations", "description": "Numbered and on disk before the response is sent."},
+    {"name": "operations", "description": "Health and metrics, for operators."},
 ]
 
 TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
@@ -35,7 +35,7 @@ MESSAGE_SCHEMA: dict[str, Any] = {
             "maxLength": MAX_BODY_BYTES,
             "pattern": NOT_BLANK,
             "description": f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; "
-            "kept to the letter.",
+            "kept verbatim.",
             "examples": ["Hello!"],
         }
     },
@@ -49,7 +49,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string", "format": "uri-reference"},
-        "code": {"type": "string", "description": "A stable word for the kind of error."},
+        "code": {"type": "string", "description": "A stable identifier of the kind of error."},
         "request_id": {"type": "string"},
         "errors": {
             "type": "array",
@@ -62,7 +62,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     },
 }
 NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
-RETRY_AFTER = {"description": "Seconds to wait before another try.", "schema": {"type": "integer"}}
+RETRY_AFTER = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
 REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
 
 
@@ -90,15 +90,15 @@ def created(*, chat_number: bool) -> dict[str, Any]:
         example = {"number": 1, "chat_number": 1, "access_token": TOKEN_EXAMPLE}
     schema = {"type": "object", "required": list(properties), "properties": properties}
     return {
-        "description": "Created, and on disk.",
+        "description": "Created and on disk.",
         "content": {"application/json": {"schema": schema, "example": example}},
         "headers": {
             "Location": {
-                "description": "Where crud_service shows it, once it is stored.",
+                "description": "Its URL on crud_service, valid once it is stored.",
                 "schema": {"type": "string", "format": "uri"},
             },
             "Idempotent-Replayed": {
-                "description": "`true` when the same Idempotency-Key was answered before.",
+                "description": "`true` if a request with this Idempotency-Key was answered before.",
                 "schema": {"type": "string", "enum": ["true"]},
             },
             "X-Request-ID": REQUEST_ID,

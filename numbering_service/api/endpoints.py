@@ -35,13 +35,13 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        description="Repeat the request with the same key within 24 hours and it creates once.",
+        description="A request repeated with the same key within 24 hours creates only once.",
         json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]+$"},
     ),
 ]
 RequestId = Annotated[
     str | None,
-    Header(alias="X-Request-ID", description="Taken over as the request's id where harmless."),
+    Header(alias="X-Request-ID", description="Used as the id of the request if it is valid."),
 ]
 
 

@@ -219,7 +219,7 @@ def read_outcome(outcome: Any, size: int) -> Reply:
         reply = read_reply(outcome)
         if len(reply.answers) == size:
             return reply
-        _log.error("a batch of %d got %d answers", size, len(reply.answers))
+        _log.error("a batch of %d received %d answers", size, len(reply.answers))
     except (TypeError, ValueError):
         _log.exception("a reply cannot be read")
     return Reply(False, None, None, [outcome_unknown()] * size)

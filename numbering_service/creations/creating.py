@@ -148,7 +148,7 @@ class Creations:
         seconds = self._patience - (perf_counter() - pending.request.started)
         if pending.seedings > MAX_SEEDINGS or seconds <= 0:
             pending.settle(
-                StoreUnavailable("The sequence keeps vanishing from Redis; nothing was changed.")
+                StoreUnavailable("The sequence keeps disappearing from Redis; nothing was changed.")
             )
             return
         try:

@@ -94,8 +94,8 @@ def read_answer(answer: int | bytes) -> Answer:
     if answer == _UNKNOWN:
         return NotFound()
     if answer == _STREAM_FULL:
-        return Overloaded("Too many creations wait to be stored; nothing was changed.")
-    return StoreUnavailable("Redis refused the entry; nothing was changed.")
+        return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
+    return StoreUnavailable("Redis rejected the entry; nothing was changed.")
 
 
 def outcome_unknown() -> StoreUnavailable:

@@ -101,7 +101,7 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
     """Return the only idempotency key, 1 to 255 printable ASCII characters; raises 422."""
     if not first or _PRINTABLE.fullmatch(value) is None:
         raise ValidationFailed(
-            "Idempotency-Key", "Must be one header of 1 to 255 printable ASCII characters."
+            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
         )
     return value.decode("ascii")
 

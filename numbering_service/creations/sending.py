@@ -131,11 +131,11 @@ class Sender:
 
     def _take_reply(self, reply: Any) -> None:
         if not self._calls:
-            self._lose(ConnectionError("Redis answered what nobody asked."))
+            self._lose(ConnectionError("Redis sent an unsolicited reply."))
         elif isinstance(reply, RETRYABLE):
             self._lose(reply)
         elif not isinstance(reply, list | Exception):
-            self._lose(ConnectionError("Redis answered something else."))
+            self._lose(ConnectionError("Redis sent an unexpected reply."))
         else:
             self._note_success()
             self._calls.popleft()
@@ -214,5 +214,5 @@ def problem_of(error: Exception) -> Problem:
     """Return the problem for the creations of a batch that was answered with an error."""
     if isinstance(error, OutOfMemoryError):
         return Overloaded("Redis is out of memory; nothing was changed.")
-    _log.error("Redis refused a batch: %s", error)
+    _log.error("Redis rejected a batch: %s", error)
     return outcome_unknown()

@@ -117,5 +117,5 @@ class Applications:
 
 def _no_answer() -> StoreUnavailable:
     return StoreUnavailable(
-        "The number to go on from cannot be looked up at the moment; nothing was changed."
+        "The next number cannot be determined at the moment; nothing was changed."
     )

@@ -102,7 +102,7 @@ class Seeding:
         except OutOfMemoryError as error:
             raise Overloaded("Redis is out of memory; nothing was changed.") from error
         except RedisError as error:
-            raise StoreUnavailable("Redis is away; nothing was changed.") from error
+            raise StoreUnavailable("Redis is unavailable; nothing was changed.") from error
 
     async def _admit(self, creation: Creation) -> None:
         """Raise NotFound for an application that does not exist, before it takes a place.
@@ -184,6 +184,6 @@ class Seeding:
 def not_seeded_in_time() -> StoreUnavailable:
     """The answer for a creation whose sequence could not be seeded."""
     return StoreUnavailable(
-        "The number to go on from could not be found in time; nothing was changed.",
+        "The next number could not be determined in time; nothing was changed.",
         retry_after=2,
     )

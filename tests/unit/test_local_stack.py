@@ -45,7 +45,7 @@ def test_secrets_are_made_once_and_readable_by_their_owner_alone(tmp_path: Path)
 def test_a_directory_is_held_by_one_supervisor(tmp_path: Path) -> None:
     with (
         Layout(tmp_path).lock(),
-        pytest.raises(StackError, match=r"a stack runs in .* already \(supervisor \d+\)"),
+        pytest.raises(StackError, match=r"a stack is already running in .* \(supervisor \d+\)"),
     ):
         Layout(tmp_path).lock()
     Layout(tmp_path).lock().close()

@@ -201,7 +201,7 @@ class Check:
         self.report.pending += len(pending)
         found = Found(stray_texts=[row for row in rows if row[2] not in pending])
         for _chat_id, _number, message_id in found.stray_texts:
-            self.report.texts.add(f"message id {message_id}: its message is gone")
+            self.report.texts.add(f"message id {message_id}: its message no longer exists")
         self.hand_on(found)
 
     def hand_on(self, found: Found) -> None:
@@ -261,9 +261,9 @@ def describe(want: Facts | None, have: Facts | None) -> str:
     if have is None:
         return "missing"
     if want is None:
-        return "its message is gone"
+        return "its message no longer exists"
     if want[:2] != have[:2]:
         return f"number {have[1]} of chat {have[0]}, not {want[1]} of {want[0]}"
     if want[2] != have[2]:
         return f"version {have[2]}, not {want[2]}"
-    return "other text"
+    return "different text"

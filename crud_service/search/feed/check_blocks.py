@@ -79,7 +79,7 @@ def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: 
         query = READ_CHATS.format(where="chat_id = %s")
         for _chat_id, blocks, highest in connection.execute(query, (chat_id, 1)).fetchall():
             if not 0 <= blocks <= highest:
-                report.blocks.add(f"chat id {chat_id}: {blocks} blocks are covered of {highest}")
+                report.blocks.add(f"chat id {chat_id}: {blocks} of {highest} blocks are covered")
                 if mend:
                     # Blocks below that have no row yet lack their grams, and are repaired for it.
                     connection.execute(SET_BLOCKS, (highest, chat_id))

@@ -160,4 +160,4 @@ def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
         if not page:
             return refused
         time.sleep(min(4.0, 0.25 * 2**attempt))
-    raise RuntimeError(f"Elasticsearch did not take {len(page)} documents of a page")
+    raise RuntimeError(f"Elasticsearch rejected {len(page)} documents of a page")

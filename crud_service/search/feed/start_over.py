@@ -169,9 +169,9 @@ def refuse_others(state: State, indices: Sequence[Index]) -> None:
             if time.monotonic() - _Said.at >= SAY_EVERY_SECONDS:
                 _Said.at = time.monotonic()
                 logger.error(
-                    "SEARCH_INDEX=%s is in use by another stack (%s), whose index %s is left "
-                    "alone: give one another SEARCH_INDEX, or remove that index if its stack "
-                    "is gone. Until then PostgreSQL answers this stack's searches.",
+                    "SEARCH_INDEX=%s is in use by another stack (%s), so its index %s is not "
+                    "touched: change SEARCH_INDEX of one stack, or remove the index if the other "
+                    "stack no longer exists. Until then PostgreSQL answers searches.",
                     alias(),
                     index.stack or "unknown",
                     index.name,

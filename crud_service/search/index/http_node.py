@@ -143,12 +143,12 @@ class Response:
         while not self._complete:
             received = connection.recv(65536)
             if not received:
-                raise OSError("hung up before the end of its response")
+                raise OSError("connection closed before the end of the response")
             self._parser.feed_data(received)
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise ValueError("a response that nobody asked for")
+            raise ValueError("unsolicited response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1")] = value.decode("latin-1")

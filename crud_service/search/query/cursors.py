@@ -35,7 +35,7 @@ def decode_cursor(cursor: str, scope: bytes) -> Hit:
             return Hit(*_POSITION.unpack(position))
     except (ValueError, binascii.Error, struct.error):
         pass
-    raise ValidationFailed("cursor", "Must be the cursor of a page of this same search.")
+    raise ValidationFailed("cursor", "Must be a cursor from a page of the same search.")
 
 
 def search_scope(chat_id: int, parts: Sequence[Part], sort: str) -> bytes:

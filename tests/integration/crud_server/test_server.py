@@ -156,7 +156,7 @@ def test_every_request_is_one_line_of_json_without_tokens(
     assert followed[0]["method"] == "GET"
     assert followed[0]["duration_ms"] > 0
     assert token[:5] not in output
-    assert any("anybody may list and create" in line["message"] for line in lines)
+    assert any("anyone may list and create" in line["message"] for line in lines)
 
 
 def test_sigterm_finishes_what_runs_and_exits_with_0(server: CrudServer, chat: str) -> None:

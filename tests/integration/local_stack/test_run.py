@@ -67,7 +67,7 @@ def test_a_stack_that_runs_is_not_started_twice(tmp_path: Path) -> None:
     with Layout(tmp_path).lock():
         done = run(tmp_path, CRUD_PORT="20001", NUMBERING_PORT="20002")
     assert done.returncode == 1
-    assert f"a stack runs in {tmp_path} already (supervisor {os.getpid()})" in done.stderr
+    assert f"a stack is already running in {tmp_path} (supervisor {os.getpid()})" in done.stderr
 
 
 def test_no_maven_is_a_reason_and_not_a_failure(

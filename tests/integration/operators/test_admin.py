@@ -52,7 +52,7 @@ def test_nobody_gets_in_without_a_password(http: httpx.Client) -> None:
 
 
 def test_a_form_without_its_token_is_refused(operator: httpx.Client) -> None:
-    answer = operator.post("/admin/chat/setasideentry/", data={"action": "put_back"})
+    answer = operator.post("/admin/chat/setasideentry/", data={"action": "requeue_selected"})
     assert answer.status_code == 403
 
 
@@ -124,7 +124,7 @@ def test_an_entry_that_was_set_aside_can_be_put_back(
         "access_token": token_of(application),
         "chat_number": "1",
         "number": "1",
-        "body": "put back",
+        "body": "requeued",
         "request_id": "r",
     }
     database.execute(
@@ -133,9 +133,9 @@ def test_an_entry_that_was_set_aside_can_be_put_back(
         " VALUES ('1700000000000-0', %s, 1, 1, %s::text::jsonb, 'unknown application')",
         (payload["access_token"], httpx.Request("POST", "/", json=payload).content.decode()),
     )
-    fields = {"action": "put_back", "_selected_action": "1"}
+    fields = {"action": "requeue_selected", "_selected_action": "1"}
     assert change(operator, "/admin/chat/setasideentry/", fields).status_code == 302
-    assert operator.get(f"{application}/chats/1/messages/1").json()["body"] == "put back"
+    assert operator.get(f"{application}/chats/1/messages/1").json()["body"] == "requeued"
     assert database.execute("SELECT count(*) FROM set_aside_entries").fetchone() == (0,)
 
 
@@ -154,7 +154,7 @@ def test_a_newer_change_is_not_overwritten(
     for _ in range(2):
         answer = operator.post(form, data={**opened, field: "older"})
         assert answer.status_code == 200
-        assert "Somebody changed this while you edited it" in answer.text
+        assert "Someone else changed this while you were editing it" in answer.text
         assert ">\nolder</textarea>" in answer.text.replace("\r\n", "\n")
         assert operator.get(path).json()[field] == "newer"
         opened = form_of(answer)
@@ -180,7 +180,7 @@ def test_a_change_behind_the_look_of_the_form_is_not_overwritten_either(
 
     monkeypatch.setattr(admin, "edit_message", overtaken)
     answer = change(operator, MESSAGE, {"body": "older"})
-    assert "Somebody changed this while you edited it" in answer.text
+    assert "Someone else changed this while you were editing it" in answer.text
     assert operator.get(message).json()["body"] == "newer"
 
 

@@ -27,7 +27,7 @@ def test_a_refused_password_is_explained_in_one_line(database_url: str) -> None:
     code, said = migrate(f"{user.rpartition(':')[0]}:another-one@{rest}")
     assert code == 1
     (line,) = said.splitlines()
-    assert line.startswith("crud_service.manage: PostgreSQL refuses the password of DATABASE_URL.")
+    assert line.startswith("crud_service.manage: PostgreSQL rejects the password of DATABASE_URL.")
     assert "another-one" not in line
 
 

@@ -184,7 +184,7 @@ def test_requeue_leaves_what_still_cannot_be_stored_and_says_why(
     with pytest.raises(CommandError):
         call_command("requeue", stdout=out, stderr=err)
     assert f"{entry_id}: unknown application" in err.getvalue()
-    assert "1 left set aside" in out.getvalue()
+    assert "1 still set aside" in out.getvalue()
     assert len(set_aside_rows(database)) == 1
 
 

@@ -192,7 +192,7 @@ def test_a_frozen_child_is_replaced(
     psutil.Process(pid_at(worker, LEASE_PERSIST)).suspend()
     accept(stream, 1)
     wait_until(lambda: is_drained(stream), 20, worker.output)
-    assert "a child is frozen" in worker.output()
+    assert "a child froze" in worker.output()
     assert len(worker.children()) == 2
 
 

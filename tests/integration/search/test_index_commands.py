@@ -240,7 +240,7 @@ def cover_too_much(stores: SearchStores) -> None:
     [
         (take_keys, "block 1 lacks grams"),
         (lose_block, "block 2 lacks grams"),
-        (cover_too_much, "1000 blocks are covered of 27"),
+        (cover_too_much, "1000 of 27 blocks are covered"),
     ],
 )
 def test_damaged_blocks_are_found_and_repaired(

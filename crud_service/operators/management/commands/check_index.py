@@ -20,17 +20,17 @@ class Command(BaseCommand):
     help = (
         "Compares every message with PostgreSQL's search text and with Elasticsearch's document, "
         "by number, version and content, and every block of PostgreSQL's search with its "
-        "texts. Runs while the system runs, in bounded memory. What still waits to be "
-        "indexed is reported as pending and is no difference. Exit code 0: all is equal; "
-        "1: there are differences, which are listed."
+        "texts. Can run on a live system, in bounded memory. Changes that are not indexed yet "
+        "are reported as pending, not as differences. Exit code 0: no differences; "
+        "1: differences, which are listed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="mend blocks, and have the worker index again what differs; "
-            "the exit code is 1 all the same",
+            help="repair blocks, and have the worker index differing messages again; "
+            "the exit code is still 1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                     )
                 check_blocks(connection, report, mend=options["repair"])
         except (ApiError, TransportError) as error:
-            raise CommandError(f"Elasticsearch cannot be asked: {error}") from error
+            raise CommandError(f"Elasticsearch does not answer: {error}") from error
         if options["repair"] and report.differs:
             wake_indexer()
         self.stdout.write(describe(report, with_index=has_elasticsearch()))

@@ -11,20 +11,20 @@ USERNAME = "admin"
 
 class Command(BaseCommand):
     help = (
-        "Creates the user `admin` of /admin/ with the password of ADMIN_PASSWORD, where there is "
-        "none; `migrate` does so as well. A password that was changed stays."
+        "Creates the user `admin` of /admin/ with the password ADMIN_PASSWORD if it does not "
+        "exist; `migrate` does so as well. A changed password is kept."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--reset-password",
             action="store_true",
-            help="give the user the password of ADMIN_PASSWORD, and all rights, again",
+            help="reset the password to ADMIN_PASSWORD, and restore all permissions",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.ADMIN_PASSWORD:
-            self.stdout.write("ADMIN_PASSWORD is not set: no user of the admin was made.")
+            self.stdout.write("ADMIN_PASSWORD is not set: no admin user was created.")
             return
         reset = options["reset_password"]
         self.stdout.write(ensure_admin(settings.ADMIN_PASSWORD, reset_password=reset))
@@ -34,7 +34,7 @@ def ensure_admin(password: str, *, reset_password: bool = False) -> str:
     """Create the user, or with `reset_password` reset it; return a line that says what was done."""
     user, created = get_user_model().objects.get_or_create(username=USERNAME)
     if not created and not reset_password:
-        return f"The user {USERNAME} exists already and was left as it is."
+        return f"The user {USERNAME} already exists and was left unchanged."
     user.is_staff = user.is_superuser = user.is_active = True
     user.set_password(password)
     user.save()

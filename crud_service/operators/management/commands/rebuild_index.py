@@ -16,10 +16,10 @@ from crud_service.search.feed.start_over import AliasTaken
 
 class Command(BaseCommand):
     help = (
-        "Builds the search index anew beside the old one and swaps them. Runs while the system "
-        "runs: searches go on in the old index, and changes reach both. Interrupted, it removes "
-        "what it built; killed, the next run does. Use it after check_index found more than "
-        "--repair should mend."
+        "Builds a new search index, then swaps the alias. Can run on a live system: searches use "
+        "the old index meanwhile, and changes reach both. If interrupted, it removes the "
+        "unfinished index; if killed, the next run does. Use it when check_index finds more than "
+        "--repair should handle."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,11 +35,11 @@ class Command(BaseCommand):
             raise CommandError("another rebuild is running") from None
         except AliasTaken as error:
             raise CommandError(
-                f"SEARCH_INDEX leads to {error}, which another stack created; nothing was changed"
+                f"SEARCH_INDEX points to {error}, which another stack created; nothing was changed"
             ) from None
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch failed, nothing was changed: {error}") from error
-        self.stdout.write(f"the alias leads to {name}")
+        self.stdout.write(f"the alias now points to {name}")
 
 
 def exit_on_signal(number: int, _frame: FrameType | None) -> None:

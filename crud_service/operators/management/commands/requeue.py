@@ -10,13 +10,13 @@ from crud_service.persist.requeue import requeue
 
 class Command(BaseCommand):
     help = (
-        "Stores set-aside entries, with their own numbers and times, now that they can be stored. "
-        "Exit code 0: all of them are stored; 1: some could not be, with the reason for each."
+        "Stores set-aside entries, with their original numbers and times, once their obstacle is "
+        "removed. Exit code 0: all were stored; 1: some could not be, with the reason for each."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "entry_id", nargs="*", help="ids of entries, as /admin/ shows them; none means all"
+            "entry_id", nargs="*", help="entry ids as shown in /admin/; without any, all entries"
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             self.stderr.write(f"{entry_id}: {obstacle}")
         self.stdout.write(requeued.describe())
         if requeued.left:
-            raise CommandError("not every entry could be stored", returncode=1)
+            raise CommandError("some entries could not be stored", returncode=1)
 
 
 def find_rows(entry_ids: list[str]) -> list[int] | None:
