@@ -50,7 +50,7 @@ def test_every_entry_has_the_agreed_fields_in_their_order(redis_url: str) -> Non
             assert [name.decode() for name in fields] == list(FIELDS)
 
 
-def test_the_python_encoding_is_the_scripts(redis_url: str) -> None:
+def test_the_python_encoding_matches_the_script(redis_url: str) -> None:
     [entry] = accept_and_read(redis_url, Creation(TOKEN, 7, "b", "r")).entries
     with redis.Redis.from_url(redis_url, protocol=2) as client:
         [(_entry_id, fields)] = client.xrange(ACCEPTED)
@@ -66,7 +66,7 @@ def test_created_at_is_the_moment_of_the_entry_id() -> None:
     "spoilt",
     [{b"number": b"x"}, {b"number": b""}, {b"chat_number": b"1.0"}, {b"body": b"\xed\xa0\x80"}],
 )
-def test_a_malformed_entry_is_told_apart(spoilt: dict[bytes, bytes]) -> None:
+def test_a_malformed_entry_is_recognised(spoilt: dict[bytes, bytes]) -> None:
     fields = dict(
         zip((name.encode() for name in FIELDS), (b"t", b"1", b"1", b"b", b"r"), strict=True)
     )

@@ -76,7 +76,7 @@ def message(chat: int, token: str = A) -> Creation:
     return Creation(token, chat, "x", "r")
 
 
-def test_what_is_stored_becomes_the_sequence(running_crud: Crud) -> None:
+def test_the_highest_stored_number_becomes_the_sequence(running_crud: Crud) -> None:
     creations = [Creation(A, None, "", "r"), message(1), message(5)]
     assert asyncio.run(seed(running_crud, INTERNAL_TOKEN, *creations)) == [None] * 3
     with redis.Redis.from_url(running_crud.redis_url) as client:
@@ -86,7 +86,7 @@ def test_what_is_stored_becomes_the_sequence(running_crud: Crud) -> None:
         assert client.ttl(message(5).sequence_key) > keys.SEQUENCE_TTL_SECONDS - 60
 
 
-def test_what_does_not_exist_is_unknown_for_a_moment(running_crud: Crud) -> None:
+def test_nonexistent_collections_are_unknown_for_a_moment(running_crud: Crud) -> None:
     creations = [message(2), Creation(B, None, "", "r"), message(1, B)]
     outcomes = asyncio.run(seed(running_crud, INTERNAL_TOKEN, *creations))
     assert [type(outcome) for outcome in outcomes] == [NotFound] * 3
@@ -103,7 +103,7 @@ def test_another_token_gets_no_number(running_crud: Crud) -> None:
         assert not client.keys("*")
 
 
-def test_the_endpoint_answers_as_it_is_written_down(running_crud: Crud) -> None:
+def test_the_endpoint_answers_as_documented(running_crud: Crud) -> None:
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
     with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
         for path, status, highest in (
@@ -121,7 +121,7 @@ def test_the_endpoint_answers_as_it_is_written_down(running_crud: Crud) -> None:
                 assert client.get(path, headers=refused).status_code == 401
 
 
-def test_existing_applications_are_told_from_others(running_crud: Crud) -> None:
+def test_existing_applications_are_distinguished_from_others(running_crud: Crud) -> None:
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
     others = [f"{number:024d}" for number in range(MAX_ACCESS_TOKENS - 1)]
     with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
@@ -139,7 +139,7 @@ VALUES (%s, %s, %s, %s, '{}', 'x') RETURNING id
 """
 
 
-def test_numbers_that_were_set_aside_are_taken_without_their_chat(
+def test_set_aside_numbers_count_as_taken_without_their_chat(
     running_crud: Crud, migrated_database_url: str
 ) -> None:
     """Chat 9 was answered but could not be stored, nor could three messages of it."""

@@ -93,7 +93,7 @@ def test_a_mixed_batch_numbers_each_sequence_by_itself(numbering: Numbering) -> 
     assert found == [b"4", b"2", b"41", None]
 
 
-def test_it_tells_the_oldest_entry_while_a_persister_is_at_work(numbering: Numbering) -> None:
+def test_it_reports_the_oldest_entry_while_a_persister_is_running(numbering: Numbering) -> None:
     numbering.answers(post(1))
     assert numbering.oldest == b""
     first = numbering.last
@@ -111,7 +111,9 @@ def test_it_tells_the_oldest_entry_while_a_persister_is_at_work(numbering: Numbe
     assert numbering.oldest == numbering.redis.xrange(keys.ACCEPTED, count=1)[0][0]
 
 
-def test_a_batch_that_accepts_nothing_tells_how_far_persisting_is(numbering: Numbering) -> None:
+def test_a_batch_that_accepts_nothing_still_reports_persisting_progress(
+    numbering: Numbering,
+) -> None:
     numbering.redis.set(keys.LEASE_PERSIST, "a worker")
     numbering.answers(post(9))
     assert (numbering.last, numbering.oldest) == (b"", b"18446744073709551615-18446744073709551615")
@@ -121,16 +123,16 @@ def test_a_batch_that_accepts_nothing_tells_how_far_persisting_is(numbering: Num
     assert (numbering.last, numbering.oldest) == (b"", first)
 
 
-def test_batches_go_on_from_each_other(numbering: Numbering) -> None:
+def test_batches_continue_from_each_other(numbering: Numbering) -> None:
     handed_out = [numbering.answers(*[post(1)] * size) for size in (1, 3, 512, 2)]
     assert [number for answers in handed_out for number in answers] == list(range(1, 519))
 
 
-def test_a_new_chat_takes_messages_at_once_in_the_same_batch_too(numbering: Numbering) -> None:
+def test_a_new_chat_takes_messages_at_once_even_in_the_same_batch(numbering: Numbering) -> None:
     assert numbering.answers(post(3), chat(), post(3), post(3)) == [MISSING, 3, 1, 2]
 
 
-def test_creating_a_chat_leaves_a_sequence_that_is_there_alone(numbering: Numbering) -> None:
+def test_creating_a_chat_leaves_an_existing_sequence_alone(numbering: Numbering) -> None:
     numbering.redis.set(message(3), 17)
     assert numbering.answers(chat(), post(3)) == [3, 18]
 
@@ -140,7 +142,7 @@ def test_a_missing_sequence_leaves_nothing_behind(numbering: Numbering) -> None:
     assert numbering.redis.dbsize() == 3
 
 
-def test_a_batch_that_comes_again_is_answered_the_same(numbering: Numbering) -> None:
+def test_a_retried_batch_gets_the_same_answers(numbering: Numbering) -> None:
     numbering.answers(post(2, "x", "key"))
     batch = [post(1), chat(), post(9), post(2, "x", "key"), post(2, "y", "key"), post(1)]
     first = numbering.answers(*batch, batch="again")
@@ -150,7 +152,7 @@ def test_a_batch_that_comes_again_is_answered_the_same(numbering: Numbering) -> 
     assert numbering.entries() == before
 
 
-def test_a_batch_that_comes_again_wakes_nobody_twice(numbering: Numbering) -> None:
+def test_a_retried_batch_sends_no_second_wake_up(numbering: Numbering) -> None:
     assert numbering.run(post(1), batch="again")[0] == 1
     numbering.redis.delete(keys.WAKE_UP_PERSIST)
     assert numbering.run(post(1), batch="again")[0] == 0
@@ -180,19 +182,19 @@ def test_a_key_may_be_any_printable_text(numbering: Numbering, key: str) -> None
     assert numbering.answers(post(1, "a", key), post(1, "a", key)) == [1, b"1"]
 
 
-def test_a_replay_needs_neither_room_nor_its_sequence(numbering: Numbering) -> None:
+def test_a_replay_needs_neither_room_nor_a_sequence(numbering: Numbering) -> None:
     numbering.answers(post(1, "a", "k"))
     numbering.redis.delete(message(1))
     assert numbering.answers(post(1, "a", "k"), post(1), room=1) == [b"1", FULL]
 
 
-def test_a_full_stream_takes_nothing(numbering: Numbering) -> None:
+def test_a_full_stream_accepts_nothing(numbering: Numbering) -> None:
     assert numbering.answers(post(1), post(1), chat(), post(2), room=3) == [1, 2, 3, FULL]
     assert numbering.answers(chat("k"), post(1), room=3) == [FULL, FULL]
     assert numbering.answers(chat("k"), post(1), room=5) == [4, 3]
 
 
-def test_a_key_of_another_type_refuses_its_own_creation_alone(numbering: Numbering) -> None:
+def test_a_key_of_the_wrong_type_refuses_only_its_own_creation(numbering: Numbering) -> None:
     numbering.redis.delete(message(1))
     numbering.redis.lpush(message(1), "x")
     numbering.redis.lpush(keys.idempotency(A, 2, "k"), "x")
@@ -201,14 +203,14 @@ def test_a_key_of_another_type_refuses_its_own_creation_alone(numbering: Numberi
     ]  # fmt: skip
 
 
-def test_a_stream_of_another_type_refuses_all(numbering: Numbering) -> None:
+def test_a_stream_key_of_the_wrong_type_refuses_everything(numbering: Numbering) -> None:
     numbering.redis.set(keys.ACCEPTED, "no stream")
     with pytest.raises(redis.ResponseError):
         numbering.answers(post(1))
     assert numbering.redis.get(message(1)) == b"0"
 
 
-def test_out_of_memory_refuses_all_and_moves_nothing(numbering: Numbering) -> None:
+def test_out_of_memory_refuses_everything_and_changes_nothing(numbering: Numbering) -> None:
     before = numbering.redis.config_get("maxmemory")["maxmemory"]
     numbering.redis.config_set("maxmemory", 1)
     try:
@@ -258,7 +260,7 @@ def test_the_persister_is_woken_once_and_not_while_it_works(numbering: Numbering
     ["\x01\x7f", "a\r\nb\\", "é👩‍👩‍👧", "x" * MAX_BODY_BYTES, "%d%s", "'\"]]--"],
     ids=range(6),
 )
-def test_a_body_is_kept_to_the_letter(numbering: Numbering, body: str) -> None:
+def test_a_body_is_kept_verbatim(numbering: Numbering, body: str) -> None:
     assert numbering.answers(post(1, body)) == [1]
     assert numbering.entries() == [(b"1", b"1", body.encode())]
 
@@ -270,7 +272,7 @@ def test_high_numbers_stay_exact(numbering: Numbering) -> None:
     assert [entry[1] for entry in numbering.entries()] == [b"%d" % (2**53 - n) for n in (2, 1)]
 
 
-def test_an_unknown_sequence_is_answered_without_a_look(numbering: Numbering) -> None:
+def test_an_unknown_sequence_is_answered_without_a_lookup(numbering: Numbering) -> None:
     numbering.redis.set(message(3), keys.UNKNOWN)
     assert numbering.answers(post(3), chat(token=B), post(3)) == [UNKNOWN, MISSING, UNKNOWN]
 
@@ -280,12 +282,12 @@ def test_a_chat_that_was_unknown_takes_messages_once_it_is_created(numbering: Nu
     assert numbering.answers(post(3), chat(), post(3)) == [UNKNOWN, 3, 1]
 
 
-def test_a_sequence_that_is_no_number_is_refused(numbering: Numbering) -> None:
+def test_a_sequence_that_is_not_a_number_is_refused(numbering: Numbering) -> None:
     numbering.redis.set(message(1), "x")
     assert numbering.answers(post(1), post(2)) == [REFUSED, 41]
 
 
-def test_a_call_that_comes_again_keeps_its_refusals_as_well(numbering: Numbering) -> None:
+def test_a_retried_call_keeps_its_refusals_too(numbering: Numbering) -> None:
     """The first call may still be on its way, and must not accept what has been refused since."""
     assert numbering.run(post(9), batch="late", again=True)[1] == [MISSING]
     numbering.redis.set(message(9), 0)
@@ -293,7 +295,7 @@ def test_a_call_that_comes_again_keeps_its_refusals_as_well(numbering: Numbering
     assert numbering.entries() == []
 
 
-def test_a_replica_answers_readonly_whatever_is_asked(
+def test_a_replica_answers_readonly_to_any_request(
     numbering: Numbering, redis_url: str, tmp_path: Path
 ) -> None:
     numbering.answers(post(1, "a", "k"), batch="done")

@@ -21,7 +21,7 @@ def test_the_chain_from_an_application_to_a_search(api: Api) -> None:
     assert api.get(application)["chat_count"] == 1
 
 
-def test_a_stored_message_has_its_text_and_its_times_to_the_letter(api: Api) -> None:
+def test_a_stored_message_has_its_exact_text_and_times(api: Api) -> None:
     chat = api.chat(api.application())
     body = "  Zoë said:\n\t'héllo' 👩‍👩‍👧 שלום  "
     api.message(chat, body)
@@ -33,7 +33,7 @@ def test_a_stored_message_has_its_text_and_its_times_to_the_letter(api: Api) -> 
     assert len(message["created_at"]) == len("2022-08-09T22:17:52.599Z")
 
 
-def test_an_updated_message_is_found_by_its_new_text_and_no_longer_by_its_old(api: Api) -> None:
+def test_an_updated_message_is_found_by_its_new_text_and_not_by_its_old_one(api: Api) -> None:
     chat = api.chat(api.application())
     api.message(chat, "the old wording")
     search = f"{chat}/messages/search?keyword="
@@ -46,7 +46,7 @@ def test_an_updated_message_is_found_by_its_new_text_and_no_longer_by_its_old(ap
     api.wait_for_numbers(f"{search}old", [], SEARCHABLE_WITHIN_SECONDS)
 
 
-def test_a_message_can_be_posted_the_instant_its_chat_was_answered(api: Api) -> None:
+def test_a_message_can_be_posted_as_soon_as_its_chat_is_answered(api: Api) -> None:
     application = api.application()
     for number in range(1, 31):
         chat = api.chat(application)
@@ -54,12 +54,12 @@ def test_a_message_can_be_posted_the_instant_its_chat_was_answered(api: Api) -> 
         assert api.message(chat, "at once") == 1
 
 
-def test_a_chat_can_be_created_the_instant_its_application_was_answered(api: Api) -> None:
+def test_a_chat_can_be_created_as_soon_as_its_application_is_answered(api: Api) -> None:
     for _ in range(20):
         assert api.chat(api.application()).endswith("/chats/1")
 
 
-def test_both_answers_of_numbering_lead_to_what_they_created(api: Api) -> None:
+def test_both_locations_of_numbering_lead_to_the_created_resource(api: Api) -> None:
     application = api.application()
     chat = api.client.post(f"{api.numbering}{application}/chats")
     assert list(chat.json()) == ["number", "access_token"]

@@ -57,9 +57,7 @@ def series(text: str, name: str, labels: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize("expression", [*dashboard_expressions()])
-def test_the_dashboard_asks_for_series_that_exist(
-    expression: str, exported: dict[str, str]
-) -> None:
+def test_the_dashboard_uses_series_that_exist(expression: str, exported: dict[str, str]) -> None:
     found = list(selectors(expression))
     assert found
     for name, labels in found:
@@ -68,13 +66,13 @@ def test_the_dashboard_asks_for_series_that_exist(
 
 
 @pytest.mark.parametrize("expression", [*alert_expressions()])
-def test_the_alerts_ask_for_metrics_that_exist(expression: str, exported: dict[str, str]) -> None:
+def test_the_alerts_use_metrics_that_exist(expression: str, exported: dict[str, str]) -> None:
     for name, labels in selectors(expression):
         text = exported[labels.get("job", "crud")]
         assert series(text, name, {}), name
 
 
-def test_prometheus_asks_the_ports_that_the_services_listen_on() -> None:
+def test_prometheus_scrapes_the_ports_of_the_services() -> None:
     jobs = {
         job["job_name"]: str(job)
         for job in yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]

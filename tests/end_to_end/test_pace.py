@@ -48,7 +48,7 @@ def lags(api: Api, chat: str, pace: float, count: int) -> list[float]:
 
 
 @pytest.mark.parametrize("pace", [0.2, 0.5, 1.0, 1.5])
-def test_a_message_is_readable_at_once_at_any_pace(api: Api, pace: float) -> None:
+def test_a_message_is_readable_at_once_at_any_rate(api: Api, pace: float) -> None:
     chat = api.chat(api.application())
     seen = lags(api, chat, pace, MESSAGES)
     assert statistics.median(seen) < READABLE_P50_SECONDS, seen
@@ -63,7 +63,7 @@ def test_a_message_is_readable_at_once_after_silence(api: Api) -> None:
 
 
 @pytest.mark.parametrize("pace", [0.5, 1.5])
-def test_a_message_is_searchable_soon_at_any_pace(api: Api, pace: float) -> None:
+def test_a_message_is_searchable_soon_at_any_rate(api: Api, pace: float) -> None:
     chat = api.chat(api.application())
     seen = []
     for _ in range(MESSAGES):

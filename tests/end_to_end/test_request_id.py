@@ -44,7 +44,7 @@ def quiet_chat(api: Api) -> str:
     return chat
 
 
-def test_a_creation_is_followed_through_numbering_into_the_worker(
+def test_a_creation_can_be_traced_through_numbering_into_the_worker(
     stack: RunningStack, api: Api
 ) -> None:
     request_id = f"creation-{uuid.uuid4()}"
@@ -62,7 +62,9 @@ def test_a_creation_is_followed_through_numbering_into_the_worker(
     assert folded["woken_by"] == request_id
 
 
-def test_an_update_is_followed_through_crud_into_the_indexer(stack: RunningStack, api: Api) -> None:
+def test_an_update_can_be_traced_through_crud_into_the_indexer(
+    stack: RunningStack, api: Api
+) -> None:
     request_id = f"update-{uuid.uuid4()}"
     chat = quiet_chat(api)
     answer = api.client.put(
@@ -78,7 +80,7 @@ def test_an_update_is_followed_through_crud_into_the_indexer(stack: RunningStack
         assert sent["woken_by"] == request_id
 
 
-def test_a_missing_sequence_is_looked_up_under_the_id_of_the_request_that_needs_it(
+def test_a_missing_sequence_is_looked_up_under_the_id_of_its_request(
     stack: RunningStack, api: Api
 ) -> None:
     request_id = f"seeding-{uuid.uuid4()}"

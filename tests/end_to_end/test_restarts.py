@@ -15,7 +15,7 @@ PROCESSES = ("numbering", "crud", "worker", "valkey", "postgres")
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_killed_process_is_started_again_and_nothing_is_lost(
+def test_a_killed_process_is_restarted_and_nothing_is_lost(
     api: Api, stack: RunningStack, name: str
 ) -> None:
     chat = api.chat(api.application())
@@ -42,7 +42,7 @@ def readiness(api: Api, url: str) -> int:
 
 
 @pytest.mark.timeout(240)
-def test_a_second_start_keeps_the_data_and_the_first_ends_in_good_order(
+def test_a_second_start_keeps_the_data_and_the_first_stops_gracefully(
     client: httpx.Client,
 ) -> None:
     stack = RunningStack(SESSION / "twice", environment={"WITHOUT_ELASTICSEARCH": "1"})
@@ -60,5 +60,5 @@ def test_a_second_start_keeps_the_data_and_the_first_ends_in_good_order(
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_process_left_behind_would_be_known_as_ours(stack: RunningStack, name: str) -> None:
+def test_a_process_left_behind_is_recognised_as_ours(stack: RunningStack, name: str) -> None:
     assert is_ours(psutil.Process(stack.pid(name)), stack.layout.directory)

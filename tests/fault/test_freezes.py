@@ -13,12 +13,14 @@ pytestmark = pytest.mark.timeout(300)
 FROZEN_SECONDS = 10.0
 
 
-def test_a_numbering_that_freezes_loses_nothing(linked: LinkedStack, under_load: UnderLoad) -> None:
+def test_a_frozen_numbering_service_loses_nothing(
+    linked: LinkedStack, under_load: UnderLoad
+) -> None:
     with under_load("numbering frozen for 10 s"), frozen(linked, "numbering"):
         time.sleep(FROZEN_SECONDS)
 
 
-def test_creations_in_known_chats_go_on_while_crud_is_frozen(
+def test_creations_in_known_chats_continue_while_crud_is_frozen(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     with under_load("crud frozen for 10 s") as load, frozen(linked, "crud"):
@@ -28,7 +30,7 @@ def test_creations_in_known_chats_go_on_while_crud_is_frozen(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_one_of_two_frozen_numbering_processes_holds_up_no_other_client(
+def test_freezing_one_of_two_numbering_processes_delays_no_other_client(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     with under_load("one of two numbering processes frozen") as load:

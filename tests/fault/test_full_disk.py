@@ -32,7 +32,7 @@ def stack_on_disks(disks: Disks) -> Iterator[RunningStack]:
         yield running
 
 
-def test_a_full_disk_below_valkey_refuses_creations_and_loses_none(
+def test_a_full_disk_of_valkey_refuses_creations_and_loses_none(
     stack_on_disks: RunningStack, disks: Disks, chance: random.Random
 ) -> None:
     with loaded(stack_on_disks, "disk of valkey full", chance, None) as load:
@@ -43,7 +43,7 @@ def test_a_full_disk_below_valkey_refuses_creations_and_loses_none(
         wait_until(lambda: load.answered > before + 100, 60, "creations do not go on")
 
 
-def test_a_full_disk_below_postgresql_costs_no_creation(
+def test_a_full_disk_of_postgresql_costs_no_creation(
     stack_on_disks: RunningStack, disks: Disks, chance: random.Random
 ) -> None:
     with loaded(stack_on_disks, "disk of postgres full", chance, None) as load:
@@ -53,7 +53,7 @@ def test_a_full_disk_below_postgresql_costs_no_creation(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_a_full_disk_below_the_logs_costs_log_lines_and_nothing_else(
+def test_a_full_disk_of_the_logs_costs_only_log_lines(
     stack_on_disks: RunningStack, disks: Disks, chance: random.Random
 ) -> None:
     log = stack_on_disks.layout.logs / "numbering.log"

@@ -19,7 +19,9 @@ NOT_NEEDED_TO_CREATE = ("worker", "postgres", "crud")
 
 
 @pytest.mark.parametrize("name", ["numbering", "worker", "postgres", "crud"])
-def test_a_killed_part_loses_nothing(linked: LinkedStack, under_load: UnderLoad, name: str) -> None:
+def test_a_killed_process_loses_nothing(
+    linked: LinkedStack, under_load: UnderLoad, name: str
+) -> None:
     with under_load(f"kill -9 {name}") as load:
         kill_at_once(linked, name)
         time.sleep(1)
@@ -46,7 +48,7 @@ def test_a_killed_pair_loses_nothing(
         time.sleep(1)
 
 
-def test_a_valkey_killed_again_and_again_costs_no_client_an_error(
+def test_valkey_killed_repeatedly_costs_no_client_an_error(
     linked: LinkedStack, under_load: UnderLoad, chance: random.Random
 ) -> None:
     with under_load("kill -9 valkey, three times") as load:

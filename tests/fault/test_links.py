@@ -56,7 +56,7 @@ def test_a_link_that_fails_costs_no_creation(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_searches_go_on_when_the_link_to_elasticsearch_fails(
+def test_searches_continue_when_the_link_to_elasticsearch_fails(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     link = linked.link("crud", "elasticsearch")
@@ -71,7 +71,7 @@ def test_searches_go_on_when_the_link_to_elasticsearch_fails(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_reads_without_postgresql_are_refused_and_never_an_error_of_ours(
+def test_reads_without_postgresql_are_503_and_never_500(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     link = linked.link("crud", "postgres")

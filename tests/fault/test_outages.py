@@ -32,7 +32,7 @@ def test_twenty_seconds_without_valkey_lose_nothing(
 
 @outages
 @pytest.mark.parametrize("name", ["worker", "postgres"])
-def test_creations_go_on_for_twenty_seconds_without_what_stores_them(
+def test_creations_continue_for_twenty_seconds_without_persisting(
     linked: LinkedStack, under_load: UnderLoad, name: str, outage: Outage
 ) -> None:
     with under_load(f"{name} {outage.__name__} for 20 s") as load, outage(linked, name):
@@ -43,7 +43,7 @@ def test_creations_go_on_for_twenty_seconds_without_what_stores_them(
 
 
 @outages
-def test_searches_go_on_in_postgresql_for_twenty_seconds_without_elasticsearch(
+def test_searches_continue_in_postgresql_for_twenty_seconds_without_elasticsearch(
     linked: LinkedStack, under_load: UnderLoad, outage: Outage
 ) -> None:
     with under_load(f"elasticsearch {outage.__name__} for 20 s") as load:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(240)
 TIMES = 12
 
 
-def test_deleted_sequences_go_on_where_they_were(
+def test_deleted_sequences_continue_where_they_were(
     linked: LinkedStack, under_load: UnderLoad, chance: random.Random
 ) -> None:
     with under_load("sequences deleted at random"):
@@ -25,7 +25,7 @@ def test_deleted_sequences_go_on_where_they_were(
 
 
 @pytest.mark.parametrize("name", ["worker", "postgres", "valkey", "numbering"])
-def test_deleted_sequences_go_on_when_a_part_is_killed_as_well(
+def test_deleted_sequences_continue_when_a_process_is_killed_too(
     linked: LinkedStack, under_load: UnderLoad, chance: random.Random, name: str
 ) -> None:
     with under_load(f"sequences deleted, kill -9 {name}"):

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.mark.parametrize("name", ["numbering", "worker", "crud", "valkey", "postgres"])
-def test_a_part_that_is_asked_to_end_does_so_in_time_and_loses_nothing(
+def test_sigterm_ends_a_process_in_time_and_loses_nothing(
     linked: LinkedStack, under_load: UnderLoad, name: str
 ) -> None:
     before = count_exits(linked, name, "exit code 0")
@@ -59,7 +59,7 @@ def test_a_rolling_restart_costs_no_client_an_error(
     assert load.errors == 0, load.figures.refusals
 
 
-def test_a_stack_that_is_stopped_under_load_leaves_no_process_and_keeps_every_answer(
+def test_a_stack_stopped_under_load_leaves_no_process_and_keeps_every_answer(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     with under_load("SIGTERM everything, then a new start"):

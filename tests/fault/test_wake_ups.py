@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(240)
 OUTAGE_SECONDS = 6.0
 
 
-def test_wake_ups_in_hand_when_valkey_dies_stop_no_worker(
+def test_wake_ups_in_hand_when_valkey_dies_do_not_stop_the_worker(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     """Both children are busy: they receive the wake-ups from the broker but start none."""

@@ -26,7 +26,7 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 BANNERS = re.compile(r"granian|uvicorn|gunicorn|hyper|django|python|psycopg|traceback", re.I)
 
 
-def test_applications_are_closed_without_the_admin_token_and_nothing_else_is(
+def test_only_applications_require_the_admin_token(
     make_stack: Callable[..., RunningStack],
 ) -> None:
     stack = make_stack(ADMIN_TOKEN=ADMIN_TOKEN)
@@ -78,7 +78,7 @@ def test_seeding_is_closed_to_strangers(ground: Ground, path: str, given: str) -
         "/%00",
     ],
 )
-def test_nobody_is_told_what_runs_here(ground: Ground, path: str) -> None:
+def test_no_header_reveals_the_server_software(ground: Ground, path: str) -> None:
     for url in (ground.crud, ground.numbering):
         reply = exchange(url, request("GET", path))
         told = {name: value for name, value in reply.headers.items() if name != "content-type"}
@@ -91,14 +91,12 @@ def test_nobody_is_told_what_runs_here(ground: Ground, path: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "admin", "password", "changeme", "local", "secret", "x"])
-def test_the_operators_site_has_no_password_that_can_be_guessed(
-    ground: Ground, password: str
-) -> None:
+def test_the_admin_site_has_no_guessable_password(ground: Ground, password: str) -> None:
     with logged_in(ground, password) as client:
         assert "sessionid" not in client.cookies
 
 
-def test_the_operators_site_opens_to_its_password_and_to_nobody_before(ground: Ground) -> None:
+def test_the_admin_site_requires_its_password(ground: Ground) -> None:
     with logged_in(ground, ground.stack.environment["ADMIN_PASSWORD"]) as client:
         assert "sessionid" in client.cookies
         assert client.get(f"{ground.crud}/admin/chat/message/").status_code == 200
@@ -120,7 +118,7 @@ def logged_in(ground: Ground, password: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_forged_forms_of_the_operators_site_are_refused(ground: Ground) -> None:
+def test_forged_forms_of_the_admin_site_are_refused(ground: Ground) -> None:
     body = b"username=admin&password=x"
     reply = exchange(ground.crud, request("POST", "/admin/login/", body, FORM))
     assert reply.status == 403

@@ -35,7 +35,7 @@ def check_prompt(ground: Ground) -> None:
     assert time.monotonic() - started < PROMPT_SECONDS
 
 
-def test_thousands_of_idle_connections_hold_nobody_up(ground: Ground, opened: ExitStack) -> None:
+def test_thousands_of_idle_connections_delay_nobody(ground: Ground, opened: ExitStack) -> None:
     for url in (ground.crud, ground.numbering):
         for _ in range(IDLE):
             opened.enter_context(Connection(url))
@@ -50,9 +50,7 @@ def test_connections_that_come_and_go_leave_nothing_behind(ground: Ground) -> No
     check_prompt(ground)
 
 
-def test_requests_that_never_end_are_ended_and_hold_nobody_up(
-    ground: Ground, opened: ExitStack
-) -> None:
+def test_endless_requests_are_ended_and_delay_no_other(ground: Ground, opened: ExitStack) -> None:
     """A head by the drop, a body by the drop, and bodies that stop: on both ports at once."""
     applications = ground.applications()
     slow = [opened.enter_context(Connection(url)) for url, _ in stalled(ground)]
@@ -81,14 +79,14 @@ def stalled(ground: Ground) -> list[tuple[str, bytes]]:
     return heads * 3 + bodies * 12
 
 
-def test_a_client_that_reads_nothing_holds_nobody_up(ground: Ground, opened: ExitStack) -> None:
+def test_a_client_that_reads_nothing_delays_no_other(ground: Ground, opened: ExitStack) -> None:
     asked = request("GET", f"{ground.chat}/messages") * 50
     for _ in range(20):
         opened.enter_context(Connection(ground.crud)).send(asked)
     check_prompt(ground)
 
 
-def test_clients_that_leave_before_their_answer_lose_nothing_of_others(ground: Ground) -> None:
+def test_clients_that_disconnect_early_cost_others_nothing(ground: Ground) -> None:
     """Each of theirs was created or not; the numbers go on without a gap."""
     door = ground.doors["create message"]
     for _ in range(100):

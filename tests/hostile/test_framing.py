@@ -87,7 +87,7 @@ def check_refused(reply: Reply) -> None:
 
 
 @pytest.mark.parametrize("data", NO_HTTP.values(), ids=NO_HTTP)
-def test_what_is_no_http_is_400_and_ends_the_connection(ground: Ground, data: bytes) -> None:
+def test_malformed_http_is_400_and_ends_the_connection(ground: Ground, data: bytes) -> None:
     applications = ground.applications()
     for url in (ground.crud, ground.numbering):
         with Connection(url) as connection:
@@ -99,7 +99,7 @@ def test_what_is_no_http_is_400_and_ends_the_connection(ground: Ground, data: by
 
 
 @pytest.mark.parametrize("frame", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_a_body_framed_ambiguously_is_refused_and_ends_the_connection(
+def test_an_ambiguously_framed_body_is_refused_and_ends_the_connection(
     ground: Ground, frame: bytes
 ) -> None:
     applications = ground.applications()
@@ -128,7 +128,7 @@ def test_rare_frames_are_read_and_leave_the_connection_in_order(
     ground.restore()
 
 
-def test_an_http2_preface_takes_nothing_down(ground: Ground) -> None:
+def test_an_http2_preface_does_no_harm(ground: Ground) -> None:
     for url in (ground.crud, ground.numbering):
         with Connection(url) as connection:
             connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04")
@@ -167,7 +167,7 @@ def test_pipelined_requests_are_answered_in_order(ground: Ground) -> None:
     assert ids == [f"r{n}" for n in range(100)]
 
 
-def test_good_and_bad_ones_pipelined_are_answered_in_order(ground: Ground) -> None:
+def test_pipelined_good_and_bad_requests_are_answered_in_order(ground: Ground) -> None:
     """Only the good ones take numbers."""
     with Connection(ground.numbering) as connection:
         connection.send(numbered(ground, 40, lambda n: "" if n % 2 else "x"))
@@ -186,9 +186,7 @@ def test_reads_pipelined_on_crud_are_answered_in_order(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("service", ["crud", "numbering"])
-def test_rubbish_behind_a_request_does_not_take_its_answer_away(
-    ground: Ground, service: str
-) -> None:
+def test_garbage_after_a_request_does_not_lose_its_answer(ground: Ground, service: str) -> None:
     url, head = ways_in(ground)[service == "crud"]
     good = head + b"Content-Length: 23\r\n\r\n" + GOOD
     with Connection(url) as connection:
@@ -202,7 +200,7 @@ def test_rubbish_behind_a_request_does_not_take_its_answer_away(
     ground.restore()
 
 
-def test_a_broken_body_behind_good_requests_leaves_them_their_answers(ground: Ground) -> None:
+def test_a_broken_body_after_good_requests_leaves_their_answers_intact(ground: Ground) -> None:
     path = ground.doors["create message"].path
     broken = request("POST", path)[:-2].replace(b"Content-Length: 0\r\n", CHUNKED) + b"\r\nzz\r\n"
     with Connection(ground.numbering) as connection:
@@ -212,7 +210,7 @@ def test_a_broken_body_behind_good_requests_leaves_them_their_answers(ground: Gr
     assert numbers == [next(ground.expected) for _ in range(5)]
 
 
-def test_headers_behind_a_body_without_end_are_cut_off(ground: Ground) -> None:
+def test_endless_trailers_are_cut_off(ground: Ground) -> None:
     """They are no body, and count as one."""
     applications = ground.applications()
     door = ground.doors["create message"]
@@ -226,7 +224,7 @@ def test_headers_behind_a_body_without_end_are_cut_off(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"body=cut", b"name=cut&body=cut"])
-def test_a_body_that_breaks_off_stores_nothing(ground: Ground, sent: bytes) -> None:
+def test_a_truncated_body_stores_nothing(ground: Ground, sent: bytes) -> None:
     """Even where what came would do as a form."""
     applications = ground.applications()
     form = "Content-Type: application/x-www-form-urlencoded"
@@ -254,7 +252,7 @@ def test_a_client_that_closes_its_half_behind_a_request_gets_its_answer(ground: 
     ground.restore()
 
 
-def test_a_client_that_asks_first_is_told_to_go_on(ground: Ground) -> None:
+def test_a_client_that_expects_100_gets_it(ground: Ground) -> None:
     for door in (ground.doors["create message"], ground.doors["edit message"]):
         head = request(door.method, door.path, GOOD, JSON.strip(), "Expect: 100-continue")
         with Connection(door.url) as connection:
@@ -268,7 +266,7 @@ def test_a_client_that_asks_first_is_told_to_go_on(ground: Ground) -> None:
     ground.restore()
 
 
-def test_a_client_that_asks_first_for_too_much_is_told_no(ground: Ground) -> None:
+def test_a_client_that_expects_100_for_too_much_is_refused(ground: Ground) -> None:
     applications = ground.applications()
     for door in ground.doors.values():
         head = f"{door.method} {door.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n"

@@ -124,7 +124,7 @@ def normal(target: bytes) -> bytes:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @pytest.mark.timeout(180)
-def test_mutated_requests_are_read_as_h11_reads_them_or_refused(
+def test_mutated_requests_are_read_like_h11_or_refused(
     machine: Machine, data: bytes, cuts: list[int]
 ) -> None:
     outcome = machine.read([data])

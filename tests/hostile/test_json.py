@@ -102,7 +102,7 @@ ODD_BUT_GOOD = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_what_is_no_json_is_400_and_does_nothing(ground: Ground, body: bytes | str) -> None:
+def test_malformed_json_is_400_and_does_nothing(ground: Ground, body: bytes | str) -> None:
     ground.refuse(lambda door: door.send_json(body), 400)
 
 
@@ -112,7 +112,7 @@ def test_json_of_the_wrong_kind_is_422_and_does_nothing(ground: Ground, body: st
 
 
 @pytest.mark.parametrize("body", HUGE_NUMBERS, ids=["infinite", "long", "precise"])
-def test_numbers_of_any_size_are_refused_politely(ground: Ground, body: str) -> None:
+def test_numbers_of_any_size_are_never_a_500(ground: Ground, body: str) -> None:
     ground.refuse(lambda door: door.send_json(body), 400, 422)
 
 
@@ -131,7 +131,7 @@ def test_odd_json_means_what_the_standard_says(ground: Ground, body: str, kept: 
 @pytest.mark.parametrize(
     "body", [body for name, body in MALFORMED.items() if name != "only white space"]
 )
-def test_a_chat_wants_no_field_but_refuses_what_is_no_json(
+def test_creating_a_chat_needs_no_field_but_refuses_malformed_json(
     ground: Ground, body: bytes | str
 ) -> None:
     before = ground.api.chat(ground.application)
@@ -144,9 +144,7 @@ def test_a_chat_wants_no_field_but_refuses_what_is_no_json(
 
 @pytest.mark.parametrize("body", ["", "null", '""', "{}", " null ", "\ufeffnull"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain;charset=UTF-8", ""])
-def test_a_chat_is_created_by_a_body_that_says_nothing(
-    ground: Ground, body: str, content_type: str
-) -> None:
+def test_an_empty_or_null_body_creates_a_chat(ground: Ground, body: str, content_type: str) -> None:
     url = f"{ground.numbering}{ground.application}/chats"
     headers = {"Content-Type": content_type} if content_type else {}
     answer = ground.api.client.post(url, content=body.encode(), headers=headers)
@@ -171,7 +169,7 @@ BOMB = gzip.compress(b'{"FIELD":"' + b"x" * 20_000_000 + b'"}')
         ("gzip", BOMB),
     ],
 )
-def test_a_body_in_an_encoding_is_415_and_never_unpacked(
+def test_a_compressed_body_is_415_and_never_decompressed(
     ground: Ground, encoding: str, body: bytes
 ) -> None:
     started = time.monotonic()
@@ -181,7 +179,7 @@ def test_a_body_in_an_encoding_is_415_and_never_unpacked(
 
 
 @pytest.mark.parametrize("encoding", ["identity", "IDENTITY", " identity "])
-def test_no_encoding_may_be_said_in_any_case(ground: Ground, encoding: str) -> None:
+def test_the_identity_encoding_is_accepted_in_any_case(ground: Ground, encoding: str) -> None:
     door = ground.doors["edit message"]
     body = json.dumps({"body": BEFORE}).encode()
     assert door.send(body, f"Content-Encoding: {encoding}").status == 200

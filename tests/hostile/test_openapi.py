@@ -31,7 +31,7 @@ def example(ground: Ground) -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize(("service", "operations"), [("crud", 13), ("numbering", 5)])
-def test_schemathesis_finds_nothing_to_object_to(
+def test_schemathesis_finds_no_fault(
     ground: Ground, tmp_path: Path, service: str, operations: int
 ) -> None:
     url = ground.crud if service == "crud" else ground.numbering

@@ -37,7 +37,7 @@ def on_both(ground: Ground, method: str, path: str) -> list[Reply]:
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS, ids=lambda it: it[:20])
-def test_what_is_no_number_is_404_everywhere(ground: Ground, number: str) -> None:
+def test_an_invalid_number_is_404_everywhere(ground: Ground, number: str) -> None:
     applications = ground.applications()
     for path in (
         f"{ground.application}/chats/{number}/messages",
@@ -51,7 +51,7 @@ def test_what_is_no_number_is_404_everywhere(ground: Ground, number: str) -> Non
 
 
 @pytest.mark.parametrize("token", NO_TOKENS, ids=lambda it: it[:20])
-def test_what_is_no_token_is_404_everywhere(ground: Ground, token: str) -> None:
+def test_an_invalid_token_is_404_everywhere(ground: Ground, token: str) -> None:
     applications = ground.applications()
     for path in (f"/applications/{token}/chats", f"/applications/{token}/chats/1/messages"):
         for method in ("GET", "POST"):
@@ -61,7 +61,7 @@ def test_what_is_no_token_is_404_everywhere(ground: Ground, token: str) -> None:
 
 
 @pytest.mark.parametrize("path", NO_PATHS, ids=lambda it: it[:24])
-def test_a_path_that_is_not_there_is_404(ground: Ground, path: str) -> None:
+def test_an_unknown_path_is_404(ground: Ground, path: str) -> None:
     applications = ground.applications()
     for method in ("GET", "POST"):
         for reply in on_both(ground, method, path):
@@ -72,7 +72,7 @@ def test_a_path_that_is_not_there_is_404(ground: Ground, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", JUNK_METHODS)
-def test_another_method_is_405_with_what_is_allowed(ground: Ground, method: str) -> None:
+def test_an_unsupported_method_is_405_with_allow(ground: Ground, method: str) -> None:
     applications = ground.applications()
     paths = ("/health/live", f"{ground.chat}/messages")
     for path in paths:
@@ -83,7 +83,7 @@ def test_another_method_is_405_with_what_is_allowed(ground: Ground, method: str)
 
 
 @pytest.mark.parametrize("method", ["get", "GETT", "X" * 5000, "CONNECT", "<script>", "G\x7fT"])
-def test_a_word_that_is_no_method_does_nothing(ground: Ground, method: str) -> None:
+def test_an_invalid_method_does_nothing(ground: Ground, method: str) -> None:
     """crud takes a method in small letters for what it means; others are refused."""
     applications = ground.applications()
     for url in (ground.crud, ground.numbering):
@@ -96,7 +96,7 @@ def test_a_word_that_is_no_method_does_nothing(ground: Ground, method: str) -> N
 @pytest.mark.parametrize(
     "given", ["", "a b", "x" * 129, '"><script>', "é", "\xff", "a\tb", "${jndi:x}", "a,b", "-\x7f-"]
 )
-def test_a_request_id_that_might_do_harm_is_not_taken_over(ground: Ground, given: str) -> None:
+def test_a_harmful_request_id_is_not_kept(ground: Ground, given: str) -> None:
     line = b"X-Request-ID: " + given.encode("latin-1")
     for url in (ground.crud, ground.numbering):
         reply = exchange(url, request("GET", "/nothing", b"", line))
@@ -118,7 +118,7 @@ def test_a_request_id_that_might_do_harm_is_not_taken_over(ground: Ground, given
         [b"Idempotency-Key: a", b"Idempotency-Key: b"],
     ],
 )
-def test_an_idempotency_key_that_is_none_is_422(ground: Ground, lines: list[bytes]) -> None:
+def test_an_invalid_idempotency_key_is_422(ground: Ground, lines: list[bytes]) -> None:
     applications = ground.applications()
     check_problem(ground.doors["create message"].send(b'{"body":"x"}', *lines), 422)
     ground.check_untouched(applications)
@@ -127,7 +127,7 @@ def test_an_idempotency_key_that_is_none_is_422(ground: Ground, lines: list[byte
 @pytest.mark.parametrize(
     "key", ['"quoted"', "k" * 255, "a:b:c", "*?[a]", "%00", "a b", "~!@#$^&()"]
 )
-def test_any_printable_key_replays_and_meets_no_other(ground: Ground, key: str) -> None:
+def test_any_printable_key_replays_and_collides_with_no_other(ground: Ground, key: str) -> None:
     door = ground.doors["create message"]
     first = door.send(b'{"body":"x"}', f"Idempotency-Key: {key}")
     again = door.send(b'{"body":"x"}', f"Idempotency-Key: {key}")
@@ -138,7 +138,7 @@ def test_any_printable_key_replays_and_meets_no_other(ground: Ground, key: str) 
 
 
 @pytest.mark.parametrize("size", [70_000, 300_000, 5_000_000])
-def test_headers_and_addresses_without_measure_are_refused(ground: Ground, size: int) -> None:
+def test_oversized_headers_and_urls_are_refused(ground: Ground, size: int) -> None:
     """With a problem document; that many short headers may be few enough bytes to be taken."""
     for url in (ground.crud, ground.numbering):
         for raw in (
@@ -158,7 +158,7 @@ def test_headers_and_addresses_without_measure_are_refused(ground: Ground, size:
     "host",
     ["evil.example", "a b", "<script>", "x" * 3000, "[::1", "a:b:c", "\xe9", "", "a@b", "a/b#"],
 )
-def test_a_host_that_is_none_is_not_echoed(ground: Ground, host: str) -> None:
+def test_an_invalid_host_is_not_echoed(ground: Ground, host: str) -> None:
     raw = request("GET", f"{ground.chat}/messages?limit=1").replace(
         b"Host: x", b"Host: " + host.encode("latin-1")
     )
@@ -182,7 +182,7 @@ def test_a_method_is_what_the_request_line_says(ground: Ground, name: str) -> No
     ],
     ids=lambda it: it[:12],
 )
-def test_a_tag_that_is_none_matches_nothing(ground: Ground, tag: str) -> None:
+def test_an_invalid_tag_matches_nothing(ground: Ground, tag: str) -> None:
     raw = tag.encode("latin-1")
     door = ground.doors["edit message"]
     kept = door.send(b'{"body":"x"}', b"Content-Type: application/json", b"If-Match: " + raw)

@@ -83,7 +83,7 @@ def library(stack: RunningStack) -> Iterator[tuple[Api, str, dict[str, int]]]:
 
 
 @pytest.mark.parametrize(("body", "keyword"), PAIRS, ids=range(len(PAIRS)))
-def test_every_sign_means_itself(
+def test_every_symbol_is_literal(
     library: tuple[Api, str, dict[str, int]], body: str, keyword: str
 ) -> None:
     api, chat, numbers = library
@@ -96,7 +96,7 @@ def test_every_sign_means_itself(
 
 
 @pytest.mark.parametrize("keyword", list("*?%_\\\"'()[]{}^$.|+-~!&/:;<>=@#,`"), ids=ord)
-def test_a_sign_alone_finds_what_holds_it_and_nothing_else(
+def test_a_symbol_alone_finds_what_contains_it_and_nothing_else(
     library: tuple[Api, str, dict[str, int]], keyword: str
 ) -> None:
     api, chat, numbers = library
@@ -214,7 +214,7 @@ def test_a_junk_parameter_of_a_list_is_422(ground: Ground, of: str, value: str) 
     "query",
     ["", "after=0", "after=9223372036854775807", "before=1", "before=0", "after=5&before=3"],
 )
-def test_the_ends_of_a_list_are_pages_like_others(ground: Ground, query: str) -> None:
+def test_the_first_and_last_page_are_pages_like_others(ground: Ground, query: str) -> None:
     answer = ground.api.client.get(f"{ground.crud}{ground.chat}/messages?limit=2&{query}")
     assert answer.status_code == 200
     assert len(answer.json()) <= 2
@@ -229,7 +229,7 @@ def test_every_white_space_divides_a_keyword(library: tuple[Api, str, dict[str, 
 
 
 @pytest.mark.parametrize("blank", ["\u200b", "\u3164", "\u2800", "\u00ad\ufe0f\x01 "], ids=ascii)
-def test_a_body_in_which_nothing_shows_is_422(ground: Ground, blank: str) -> None:
+def test_a_body_of_invisible_characters_is_422(ground: Ground, blank: str) -> None:
     answer = ground.api.client.post(
         f"{ground.numbering}{ground.chat}/messages", json={"body": blank}
     )

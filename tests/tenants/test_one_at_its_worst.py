@@ -27,13 +27,13 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_one_application_at_its_worst_costs_its_neighbour_nothing(
+def test_one_application_at_its_worst_costs_the_neighbour_nothing(
     shared: RunningStack, act: str
 ) -> None:
     suffer(shared, [act], SECONDS)
 
 
-def test_all_of_it_together_costs_its_neighbour_nothing(
+def test_all_of_it_together_costs_the_neighbour_nothing(
     shared: RunningStack, index_check: IndexCheck
 ) -> None:
     suffer(shared, list(ACTS), 3 * SECONDS)

@@ -27,7 +27,7 @@ def test_without_go_it_is_not_built_and_nothing_is_started(
     assert run.results.failures == []
 
 
-def test_the_table_shows_both_and_judges_the_ratio_within_each_turn(tmp_path: Path) -> None:
+def test_the_table_shows_both_and_compares_them_within_each_turn(tmp_path: Path) -> None:
     run = Run(QUICK, tmp_path, Results())
     pairs = [(load_of(200, 5), load_of(100, 6)), (load_of(30, 50), load_of(20, 60))]
     gateway.report(run, 64, pairs, 300)

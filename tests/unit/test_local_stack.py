@@ -17,14 +17,14 @@ from local_stack.stack import Settings
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 
 
-def test_a_first_death_is_answered_at_once_and_repeated_ones_ever_later() -> None:
+def test_the_first_restart_is_immediate_and_repeated_ones_back_off() -> None:
     pauses = [pause_before_restart(deaths) for deaths in range(1, 12)]
     assert pauses[0] == 0
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE_SECONDS
 
 
-def test_stack_env_is_read_by_a_shell_to_the_letter(tmp_path: Path) -> None:
+def test_a_shell_reads_stack_env_verbatim(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     values = {"PLAIN": "http://127.0.0.1:3000", "EMPTY": "", "ODD": "a b'c\"$HOME `x`\\"}
     layout.write_env(values)
@@ -35,7 +35,7 @@ def test_stack_env_is_read_by_a_shell_to_the_letter(tmp_path: Path) -> None:
     assert layout.read_env() == values
 
 
-def test_secrets_are_made_once_and_readable_by_their_owner_alone(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_readable_only_by_their_owner(tmp_path: Path) -> None:
     secrets = Layout(tmp_path).secrets()
     assert Layout(tmp_path).secrets() == secrets
     assert len(set(secrets.values())) == len(secrets)
@@ -51,7 +51,7 @@ def test_a_directory_is_held_by_one_supervisor(tmp_path: Path) -> None:
     Layout(tmp_path).lock().close()
 
 
-def test_a_full_disk_is_called_by_its_name(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_as_such(tmp_path: Path) -> None:
     error = OSError(errno.ENOSPC, "No space left on device", "/data/file")
     assert str(explain(error, tmp_path)) == "the disk that holds /data/file is full"
 

@@ -145,7 +145,7 @@ def test_reads_and_edits_through_a_proxy_are_their_senders_own(
     ground.restore()
 
 
-def test_a_client_that_breaks_off_behind_a_proxy_hurts_no_other(
+def test_a_client_that_disconnects_behind_a_proxy_harms_no_other(
     ground: Ground, proxy: Proxy, target: str
 ) -> None:
     shots = creations(target)

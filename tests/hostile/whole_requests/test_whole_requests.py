@@ -65,7 +65,7 @@ def check_created(ground: Ground, chat: str, sent: list[Return], expected: list[
 
 
 @pytest.mark.parametrize("name", creations(""))
-def test_creations_are_stored_alike_wherever_they_are_cut(
+def test_creations_are_stored_alike_wherever_they_are_split(
     ground: Ground, target: str, name: str
 ) -> None:
     shot = creations(target)[name]
@@ -91,7 +91,7 @@ def test_creations_between_two_others_are_stored_alike(
 
 
 @pytest.mark.parametrize("name", reads_and_edits(""))
-def test_reads_and_edits_are_answered_alike_wherever_they_are_cut(
+def test_reads_and_edits_are_answered_alike_wherever_they_are_split(
     ground: Ground, name: str
 ) -> None:
     shot = reads_and_edits(ground.chat)[name]
@@ -107,7 +107,7 @@ def test_reads_and_edits_are_answered_alike_wherever_they_are_cut(
     ground.restore()
 
 
-def test_a_list_for_an_old_version_has_no_chunks(ground: Ground) -> None:
+def test_a_list_for_http_1_0_has_no_chunks(ground: Ground) -> None:
     shot = reads_and_edits(ground.chat)["a list for an old version"]
     [back] = fire(ground.crud, [load([shot.raw])])
     assert "transfer-encoding" not in back.replies[0].headers

@@ -133,14 +133,14 @@ def test_a_service_may_be_process_1(
             process.kill()
 
 
-def test_a_worker_that_is_not_there_is_not_healthy(crud_image: Image, redis_url: str) -> None:
+def test_without_a_worker_the_health_check_fails(crud_image: Image, redis_url: str) -> None:
     check = COMPOSE["worker"]["healthcheck"]["test"][1:]
     code, output = crud_image.finish(check, REDIS_URL=redis_url)
     assert code == 1, output
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.crud", "Dockerfile.numbering"])
-def test_the_images_hold_no_installer_and_no_tests(
+def test_the_images_contain_no_installer_and_no_tests(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     image: Image = request.getfixturevalue(name.replace("Dockerfile.", "") + "_image")

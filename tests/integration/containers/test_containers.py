@@ -108,7 +108,7 @@ def copies(service: str) -> list[str]:
     return read_stages(ROOT / f"Dockerfile.{image}")[0].all("COPY")
 
 
-def test_what_the_dockerfiles_copy_reaches_the_builder() -> None:
+def test_files_copied_by_the_dockerfiles_reach_the_builder() -> None:
     kept = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
@@ -142,14 +142,14 @@ def test_only_two_ports_are_published_and_on_the_loopback_interface() -> None:
         assert port.startswith(f"${{BIND_ADDRESS:-127.0.0.1}}:${{{name.upper()}_PORT:-")
 
 
-def test_the_stores_have_a_network_without_a_way_out() -> None:
+def test_the_stores_have_an_internal_network() -> None:
     networks = yaml.safe_load(PLAIN.read_text())["networks"]
     assert networks["stores"]["internal"] is True
     for store in ("postgres", "valkey", "elasticsearch"):
         assert SERVICES[store]["networks"] == ["stores"]
 
 
-def test_every_service_that_stays_has_a_health_check() -> None:
+def test_every_long_running_service_has_a_health_check() -> None:
     images = {"crud", "numbering"}
     for name, service in SERVICES.items():
         if "profiles" in service or name == "migrate":
@@ -157,7 +157,7 @@ def test_every_service_that_stays_has_a_health_check() -> None:
         assert "healthcheck" in service or name in images, name
 
 
-def test_elasticsearch_gates_nothing() -> None:
+def test_nothing_waits_for_elasticsearch() -> None:
     for name, service in SERVICES.items():
         assert "elasticsearch" not in service.get("depends_on", {}), name
 
@@ -175,12 +175,12 @@ def test_every_container_is_without_privileges_and_bounded(service: str) -> None
 
 
 @pytest.mark.parametrize("service", OURS)
-def test_our_containers_are_without_root(service: str) -> None:
+def test_our_containers_do_not_run_as_root(service: str) -> None:
     assert stage(service).last("USER") == "10001:10001"
 
 
 @pytest.mark.parametrize("store", ["postgres", "valkey"])
-def test_a_store_is_its_images_user_from_the_start(store: str) -> None:
+def test_a_store_runs_as_its_images_user_from_the_start(store: str) -> None:
     assert SERVICES[store]["user"] == "999:999"
 
 
@@ -194,7 +194,7 @@ def test_no_container_asks_for_what_a_machine_may_not_grant() -> None:
     assert [name for name, it in SERVICES.items() if "ulimits" in it] == []
 
 
-def test_an_image_of_ours_is_built_by_one_service_and_pulled_by_none() -> None:
+def test_our_images_are_built_by_one_service_and_never_pulled() -> None:
     for name in OURS:
         it = SERVICES[name]
         assert ("build" in it) != (it.get("pull_policy") == "never"), name
@@ -209,7 +209,7 @@ def test_the_images_install_by_hash_and_leave_pip_behind(name: str) -> None:
     assert final.environment["CONTAINER"] == "1"
 
 
-def test_valkey_keeps_its_promises_as_the_embedded_one_does() -> None:
+def test_valkey_is_configured_like_the_embedded_one() -> None:
     command = SERVICES["valkey"]["command"][1:]
     given = {
         name.removeprefix("--"): value for name, value in zip(*[iter(command)] * 2, strict=True)
@@ -222,7 +222,7 @@ def test_valkey_keeps_its_promises_as_the_embedded_one_does() -> None:
     assert given["maxmemory"] == f"${{VALKEY_MAXMEMORY:-{valkey.SETTINGS['maxmemory']}}}"
 
 
-def test_postgresql_is_set_up_as_the_embedded_one_is() -> None:
+def test_postgresql_is_configured_like_the_embedded_one() -> None:
     words = [word for word in SERVICES["postgres"]["command"] if "=" in word]
     given = dict(word.split("=", 1) for word in words)
     assert given == {name: postgres.SETTINGS[name] for name in given}
@@ -230,13 +230,13 @@ def test_postgresql_is_set_up_as_the_embedded_one_is() -> None:
     assert arguments <= set(postgres.initdb_command(Path(), Path()))
 
 
-def test_elasticsearch_is_of_the_clients_line() -> None:
+def test_elasticsearch_has_the_version_of_its_client() -> None:
     lock = (ROOT / "requirements" / "crud.txt").read_text()
     (line,) = re.findall(r"^elasticsearch==(\d+\.\d+)\.", lock, re.MULTILINE)
     assert re.search(r":(\d+\.\d+)\.\d+$", SERVICES["elasticsearch"]["image"])[1] == line
 
 
-def test_production_demands_every_secret() -> None:
+def test_production_requires_every_secret() -> None:
     text = PRODUCTION.read_text()
     assert set(re.findall(r"\$\{([A-Z_]+):\?", text)) >= SECRETS
     services = yaml.safe_load(text)["services"]

@@ -45,7 +45,7 @@ def highest(http: httpx.Client, application: str, chat: int | None) -> int:
 
 
 @pytest.mark.parametrize("headers", WRONG)
-def test_applications_need_the_admin_token_where_one_is_set(
+def test_applications_need_the_admin_token_if_it_is_set(
     http: httpx.Client, admin_token: str, headers: dict[str, str]
 ) -> None:
     for verb in ("GET", "POST"):
@@ -55,7 +55,7 @@ def test_applications_need_the_admin_token_where_one_is_set(
     assert http.get("/openapi.json").json()["paths"]["/applications"]["get"]["security"]
 
 
-def test_the_admin_token_lets_in(http: httpx.Client, admin_token: str) -> None:
+def test_the_admin_token_grants_access(http: httpx.Client, admin_token: str) -> None:
     headers = {"Authorization": f"bearer {admin_token}"}
     created = http.post("/applications?name=x", headers=headers)
     assert created.status_code == 201
@@ -64,7 +64,7 @@ def test_the_admin_token_lets_in(http: httpx.Client, admin_token: str) -> None:
     assert http.get(created.headers["Location"]).status_code == 200
 
 
-def test_the_highest_number_is_told_to_who_has_the_internal_token(
+def test_the_internal_token_gives_access_to_the_highest_number(
     http: httpx.Client, database: Database, application: str
 ) -> None:
     assert highest(http, application, None) == 0
@@ -94,7 +94,7 @@ def test_seeding_is_closed_without_the_internal_token(
     assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
 
 
-def test_seeding_is_not_there_when_no_internal_token_is_set(
+def test_the_seeding_endpoint_is_404_without_an_internal_token(
     http: httpx.Client, application: str
 ) -> None:
     from django.test import override_settings

@@ -78,7 +78,7 @@ def test_head_answers_as_get_without_the_body(
         "/%00",
     ],
 )
-def test_a_path_that_leads_nowhere_is_404(http: httpx.Client, path: str) -> None:
+def test_an_unrouted_path_is_404(http: httpx.Client, path: str) -> None:
     check_problem(http.get(path), 404, "not_found")
 
 
@@ -97,7 +97,7 @@ def test_a_path_that_leads_nowhere_is_404(http: httpx.Client, path: str) -> None
         ("TRACE", "/applications", "GET, HEAD, POST"),
     ],
 )
-def test_another_verb_is_405_and_told_which_there_are(
+def test_an_unsupported_verb_is_405_with_allow(
     http: httpx.Client, verb: str, path: str, allow: str
 ) -> None:
     answer = http.request(verb, path)
@@ -105,7 +105,7 @@ def test_another_verb_is_405_and_told_which_there_are(
     assert answer.headers["Allow"] == allow
 
 
-def test_what_nobody_foresaw_is_500_without_details(
+def test_an_unexpected_error_is_500_without_details(
     http: httpx.Client, database: Database, application: str
 ) -> None:
     database.execute("ALTER TABLE applications RENAME COLUMN name TO renamed")
@@ -118,7 +118,7 @@ def test_what_nobody_foresaw_is_500_without_details(
     assert "psycopg" not in answer.text
 
 
-def test_a_request_id_is_taken_over_where_it_is_harmless(http: httpx.Client, chat: str) -> None:
+def test_a_request_id_is_kept_if_harmless(http: httpx.Client, chat: str) -> None:
     for path in (chat, "/nothing", "/applications?limit=0"):
         given = http.get(path, headers={"X-Request-ID": "mine-1"})
         assert given.headers["X-Request-ID"] == "mine-1"
@@ -126,7 +126,7 @@ def test_a_request_id_is_taken_over_where_it_is_harmless(http: httpx.Client, cha
         assert len(made.headers["X-Request-ID"]) >= 16
 
 
-def test_every_answer_tells_browsers_to_be_careful(http: httpx.Client, chat: str) -> None:
+def test_every_answer_has_security_headers(http: httpx.Client, chat: str) -> None:
     for path in (chat, f"{chat}/messages", "/nothing", "/docs", "/admin/login/", "/static/docs.js"):
         headers = http.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"

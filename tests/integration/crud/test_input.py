@@ -43,14 +43,14 @@ def put(http: httpx.Client, path: str, content: bytes, content_type: str | None)
         (MULTIPART, part("name", "gün")),
     ],
 )
-def test_a_field_is_taken_from_any_kind_of_body(
+def test_a_field_is_read_from_any_kind_of_body(
     http: httpx.Client, application: str, content_type: str | None, content: bytes
 ) -> None:
     answer = put(http, application, content, content_type)
     assert (answer.status_code, answer.json().get("name")) == (200, "gün")
 
 
-def test_a_field_is_taken_from_the_query_string_when_no_body_has_it(
+def test_a_field_missing_in_the_body_is_read_from_the_query_string(
     http: httpx.Client, application: str
 ) -> None:
     assert http.put(f"{application}?name=from+query").json()["name"] == "from query"
@@ -63,7 +63,7 @@ def test_a_field_is_taken_from_the_query_string_when_no_body_has_it(
     "text",
     [" x ", "\n\t\r\nx", "مرحبا", "e\u0301", "👩‍👩‍👧", "\ufeffx", "\x01x", "<b>&", "x" * 65_536],
 )
-def test_a_body_is_kept_to_the_letter(http: httpx.Client, message: str, text: str) -> None:
+def test_a_body_is_kept_verbatim(http: httpx.Client, message: str, text: str) -> None:
     assert http.put(message, json={"body": text}).status_code == 200
     assert http.get(message).json()["body"] == text
 
@@ -102,7 +102,7 @@ def test_a_body_that_cannot_be_parsed_is_400(
         {"body": "é" * (MAX_BODY_BYTES // 2 + 1)},
     ],
 )
-def test_a_field_that_will_not_do_is_422_and_named(
+def test_an_invalid_field_is_422_and_named(
     http: httpx.Client, message: str, fields: dict[str, Any]
 ) -> None:
     answer = http.put(message, json=fields)
@@ -112,11 +112,13 @@ def test_a_field_that_will_not_do_is_422_and_named(
 
 
 @pytest.mark.parametrize("content", [b"[]", b'"x"', b"1", b"null", b"true"])
-def test_json_that_is_no_object_is_422(http: httpx.Client, message: str, content: bytes) -> None:
+def test_json_that_is_not_an_object_is_422(
+    http: httpx.Client, message: str, content: bytes
+) -> None:
     assert put(http, message, content, "application/json").status_code == 422
 
 
-def test_a_name_may_have_255_characters_and_no_more(http: httpx.Client) -> None:
+def test_a_name_has_at_most_255_characters(http: httpx.Client) -> None:
     assert http.post("/applications", json={"name": "🙂" * 255}).status_code == 201
     assert http.post("/applications", json={"name": "x" * 256}).status_code == 422
 
@@ -129,7 +131,7 @@ def test_a_name_may_have_255_characters_and_no_more(http: httpx.Client) -> None:
         {"Content-Type": "application/json", "Content-Encoding": "gzip"},
     ],
 )
-def test_a_body_of_a_type_that_is_not_read_is_415(
+def test_a_body_of_an_unsupported_type_is_415(
     http: httpx.Client, message: str, headers: dict[str, str]
 ) -> None:
     answer = http.put(message, content=b'{"body":"x"}', headers=headers)

@@ -91,7 +91,7 @@ def test_prev_links_lead_back_through_the_same_pages(http: httpx.Client, message
         ("limit=1000", list(range(1, 26))),
     ],
 )
-def test_a_page_holds_what_was_asked_for(
+def test_a_page_contains_what_was_requested(
     http: httpx.Client, messages: str, query: str, expected: list[int]
 ) -> None:
     answer = http.get(f"{messages}?{query}")
@@ -99,7 +99,7 @@ def test_a_page_holds_what_was_asked_for(
     assert answer.headers["X-Total-Count"] == "25"
 
 
-def test_a_walk_between_two_bounds_stays_there(http: httpx.Client, messages: str) -> None:
+def test_paging_between_two_bounds_stays_there(http: httpx.Client, messages: str) -> None:
     assert walk(http, f"{messages}?limit=2&after=5&before=11", "next") == [[6, 7], [8, 9], [10]]
     pages = walk(http, f"{messages}?limit=2&after=5&before=11&order=desc", "next")
     assert pages == [[10, 9], [8, 7], [6]]
@@ -121,7 +121,7 @@ def test_a_wrong_value_is_422_and_named(http: httpx.Client, messages: str, query
     assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
 
 
-def test_a_query_string_that_is_no_utf8_is_400(http: httpx.Client, messages: str) -> None:
+def test_a_query_string_that_is_not_utf8_is_400(http: httpx.Client, messages: str) -> None:
     assert http.get(f"{messages}?limit=%FF").json()["code"] == "malformed_body"
 
 
@@ -151,7 +151,7 @@ def test_applications_are_listed_oldest_first_and_paged_by_token(http: httpx.Cli
     assert shown(following) == tokens[2:4]
 
 
-def test_a_token_that_is_no_application_is_422(http: httpx.Client, application: str) -> None:
+def test_a_token_of_no_application_is_422(http: httpx.Client, application: str) -> None:
     for field in ("after", "before"):
         answer = http.get(f"/applications?{field}={'x' * 24}")
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, field)

@@ -87,7 +87,7 @@ def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("of", [APPLICATIONS, CHATS, MESSAGES, APPLICATIONS_BY_KEY])
-def test_no_list_walks_through_a_table(big: Database, of: Collection) -> None:
+def test_no_list_scans_a_table(big: Database, of: Collection) -> None:
     bounds = {"low": TOKEN, "high": None} if of is APPLICATIONS else {}
     parameters = {**OWNER, **LISTED, **bounds}
     for walk in WALKS:
@@ -96,11 +96,11 @@ def test_no_list_walks_through_a_table(big: Database, of: Collection) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_no_statement_walks_through_a_table(big: Database, name: str) -> None:
+def test_no_statement_scans_a_table(big: Database, name: str) -> None:
     assert walked_through(big, *STATEMENTS[name]) == set()
 
 
-def test_no_page_of_a_large_table_is_planned_anew(big: Database) -> None:
+def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
     bounds = {"low": "1", "high": "9223372036854775807", "limit": 100}
 
     def read(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:

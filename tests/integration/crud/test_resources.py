@@ -52,7 +52,7 @@ def test_a_chat_has_exactly_its_keys_in_order(http: httpx.Client, chat: str) -> 
     assert TIME.fullmatch(body["created_at"])
 
 
-def test_a_message_has_exactly_its_keys_and_its_text_to_the_letter(
+def test_a_message_has_exactly_its_keys_and_its_text_verbatim(
     http: httpx.Client, chat: str
 ) -> None:
     answer = http.get(f"{chat}/messages/2")
@@ -71,7 +71,7 @@ def test_times_are_cut_to_milliseconds_and_keep_their_zeros(
 
 
 @pytest.mark.parametrize("path", ["", "/chats", "/chats/1", "/chats/1/messages"])
-def test_what_an_unknown_application_would_have_is_not_found(http: httpx.Client, path: str) -> None:
+def test_resources_of_an_unknown_application_are_not_found(http: httpx.Client, path: str) -> None:
     answer = http.get(UNKNOWN + path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
@@ -85,7 +85,7 @@ def test_a_chat_or_message_that_was_never_numbered_is_not_found(
         assert "Retry-After" not in answer.headers
 
 
-def test_a_number_that_was_handed_out_is_not_stored_yet(
+def test_an_assigned_number_is_not_stored_yet(
     http: httpx.Client, chat: str, application: str, sequences: "redis.Redis"
 ) -> None:
     token = token_of(application)
@@ -98,7 +98,7 @@ def test_a_number_that_was_handed_out_is_not_stored_yet(
     assert http.put(f"{chat}/messages/4", json={"body": "x"}).json()["code"] == "not_stored_yet"
 
 
-def test_a_message_of_a_chat_that_is_not_stored_yet_is_not_stored_yet(
+def test_a_message_of_a_chat_not_stored_yet_is_not_stored_yet(
     http: httpx.Client, application: str, sequences: "redis.Redis"
 ) -> None:
     sequences.set(keys.message_sequence(token_of(application), 1), 2)
@@ -106,7 +106,7 @@ def test_a_message_of_a_chat_that_is_not_stored_yet_is_not_stored_yet(
     assert http.get(f"{application}/chats/1/messages/3").json()["code"] == "not_found"
 
 
-def test_a_number_handed_out_elsewhere_makes_nothing_exist_here(
+def test_a_number_assigned_in_another_chat_makes_nothing_exist_here(
     http: httpx.Client, database: Database, application: str, sequences: "redis.Redis"
 ) -> None:
     add_chats(database, application, 1)

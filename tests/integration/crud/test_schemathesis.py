@@ -16,7 +16,7 @@ ADMIN_TOKEN = "token-of-the-admin"
 
 
 @pytest.mark.timeout(300)
-def test_schemathesis_finds_nothing_to_object_to(
+def test_schemathesis_finds_no_fault(
     crud_server: Callable[..., CrudServer], database: Database, application: str, tmp_path: Path
 ) -> None:
     """The examples of the document exist, so that it meets more than 404s."""

@@ -45,7 +45,7 @@ def test_the_newest_of_equal_matches_comes_first(
         {"params": {"keyword": "ruby"}},
     ],
 )
-def test_the_keyword_is_taken_from_a_body_as_well(
+def test_the_keyword_is_read_from_a_body_too(
     http: httpx.Client, search: str, request_with: dict[str, Any]
 ) -> None:
     assert len(numbers(http.request("GET", search, **request_with))) == 5
@@ -95,6 +95,6 @@ def test_a_wrong_type_in_json_is_422(
     assert http.request("GET", search, json=fields).status_code == 422
 
 
-def test_searching_what_is_not_there_is_404(http: httpx.Client, application: str) -> None:
+def test_searching_a_missing_chat_is_404(http: httpx.Client, application: str) -> None:
     answer = http.get(f"{application}/chats/9/messages/search?keyword=x")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

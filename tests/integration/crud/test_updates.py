@@ -25,7 +25,7 @@ def versions(database: Database) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def test_a_new_name_is_answered_and_kept(http: httpx.Client, application: str) -> None:
+def test_a_new_name_is_returned_and_kept(http: httpx.Client, application: str) -> None:
     before = http.get(application).json()
     answer = http.put(application, json={"name": "  kept to the letter  "})
     assert answer.status_code == 200
@@ -60,7 +60,7 @@ def test_the_same_name_changes_nothing(http: httpx.Client, application: str) -> 
     assert (answer.status_code, answer.content) == (200, before.content)
 
 
-def test_updated_at_moves_even_when_the_clock_was_set_back(
+def test_updated_at_grows_even_when_the_clock_was_set_back(
     http: httpx.Client, database: Database, message: str
 ) -> None:
     database.execute("UPDATE messages SET updated_at = '2099-01-01T00:00:00Z'")
@@ -68,7 +68,7 @@ def test_updated_at_moves_even_when_the_clock_was_set_back(
     assert answer.json()["updated_at"] == "2099-01-01T00:00:00.001Z"
 
 
-def test_a_client_that_knows_the_state_gets_304_without_a_body(
+def test_a_client_with_the_current_state_gets_304_without_a_body(
     http: httpx.Client, message: str
 ) -> None:
     tag = http.get(message).headers["ETag"]
@@ -90,14 +90,14 @@ def test_a_change_based_on_another_state_is_refused_and_changes_nothing(
         assert http.get(path).content == before
 
 
-def test_a_change_based_on_the_current_state_goes_on(http: httpx.Client, message: str) -> None:
+def test_a_change_based_on_the_current_state_is_made(http: httpx.Client, message: str) -> None:
     tag = http.get(message).headers["ETag"]
     given = {"If-Match": f'"other", {tag}'}
     assert http.put(message, json={"body": "after"}, headers=given).status_code == 200
     assert http.put(message, json={"body": "again"}, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_if_match_on_what_is_not_there_is_404(http: httpx.Client, message: str) -> None:
+def test_if_match_on_a_missing_resource_is_404(http: httpx.Client, message: str) -> None:
     answer = http.put(f"{message}0", json={"body": "x"}, headers={"If-Match": "*"})
     assert answer.status_code == 404
 
@@ -126,7 +126,7 @@ def test_concurrent_changes_with_if_match_never_lose_one(http: httpx.Client, mes
 
 
 @pytest.mark.parametrize("header", ["*", "{tag}", "W/{tag}", '"other", {tag}'])
-def test_a_state_that_must_not_be_changed_is_412_and_stays(
+def test_if_none_match_with_the_current_state_is_412_and_changes_nothing(
     http: httpx.Client, message: str, application: str, header: str
 ) -> None:
     for path, fields in ((message, {"body": "after"}), (application, {"name": "after"})):

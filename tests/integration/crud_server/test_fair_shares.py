@@ -51,7 +51,7 @@ def status_of(connection: socket.socket) -> int:
     return int(connection.recv(12)[9:])
 
 
-def test_lists_that_one_application_leaves_unread_take_no_place_of_anothers(
+def test_unread_lists_of_one_application_take_no_place_of_another(
     server: CrudServer,
     client: httpx.Client,
     database: Database,
@@ -89,7 +89,7 @@ def count_to_end(connection: socket.socket) -> int:
     ("query", "places"),
     [("", 10), ("?limit=1000", 40), ("/search?keyword=lorem&limit=1000", 2)],
 )
-def test_readers_that_stand_still_are_closed_and_free_their_places(
+def test_stalled_readers_are_disconnected_and_free_their_places(
     crud_server: Callable[..., CrudServer],
     client: httpx.Client,
     database: Database,
@@ -118,7 +118,7 @@ def test_readers_that_stand_still_are_closed_and_free_their_places(
         assert count_to_end(reader) < len(answer.content)
 
 
-def test_pages_that_nobody_reads_cost_a_piece_each(
+def test_unread_pages_cost_one_piece_each(
     server: CrudServer,
     client: httpx.Client,
     database: Database,
@@ -208,7 +208,7 @@ def log_in(operator: httpx.Client) -> int:
     return operator.post("/admin/login/?next=/admin/", data=fields).status_code
 
 
-def test_failed_logins_hold_nobody_up(
+def test_failed_logins_delay_nobody_else(
     server: CrudServer,
     client: httpx.Client,
     application: str,
@@ -228,7 +228,7 @@ def test_failed_logins_hold_nobody_up(
     assert statuses.count(200) <= time.monotonic() - started + 4  # one a second
 
 
-def test_an_operator_who_logged_in_before_gets_in_whatever_strangers_guess(
+def test_an_operator_who_logged_in_before_can_log_in_whatever_strangers_guess(
     operator: httpx.Client, guessing: Callable[[int], list[int]]
 ) -> None:
     assert log_in(operator) == 302
@@ -239,7 +239,7 @@ def test_an_operator_who_logged_in_before_gets_in_whatever_strangers_guess(
     assert time.monotonic() - started < 5
 
 
-def test_strangers_who_ask_for_the_login_page_hold_no_operator_up(
+def test_strangers_requesting_the_login_page_delay_no_operator(
     server: CrudServer, operator: httpx.Client
 ) -> None:
     assert log_in(operator) == 302
@@ -304,7 +304,7 @@ def test_a_page_of_applications_in_pieces_is_the_page(
     assert answer.headers["X-Total-Count"] == "1000"
 
 
-def test_large_searches_that_nobody_reads_are_few(
+def test_unread_large_searches_are_few(
     server: CrudServer,
     client: httpx.Client,
     database: Database,

@@ -39,7 +39,7 @@ def resource(
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["used connection", "fresh connection"])
-def test_a_change_that_went_through_is_answered_200_with_if_match(
+def test_a_committed_change_with_if_match_is_answered_200(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str], warm: bool
 ) -> None:
     url, field = resource
@@ -54,7 +54,7 @@ def test_a_change_that_went_through_is_answered_200_with_if_match(
     assert (read.content, read.headers["ETag"]) == (answer.content, answer.headers["ETag"])
 
 
-def test_a_change_that_went_through_is_answered_as_it_was_made_whatever_came_behind(
+def test_a_committed_change_is_answered_as_made_whatever_followed(
     postgres: LostCommits, client: httpx.Client, database: Database, resource: tuple[str, str]
 ) -> None:
     url, field = resource
@@ -67,7 +67,7 @@ def test_a_change_that_went_through_is_answered_as_it_was_made_whatever_came_beh
     assert client.get(url).json()[field] == "theirs"
 
 
-def test_a_change_whose_commit_did_not_arrive_is_made_once_more(
+def test_a_change_whose_commit_did_not_arrive_is_retried(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
     url, field = resource
@@ -79,7 +79,7 @@ def test_a_change_whose_commit_did_not_arrive_is_made_once_more(
     assert client.get(url).content == answer.content
 
 
-def test_a_change_that_others_overtook_before_it_was_made_is_412(
+def test_a_change_overtaken_before_it_was_made_is_412(
     postgres: LostCommits, client: httpx.Client, database: Database, resource: tuple[str, str]
 ) -> None:
     url, field = resource
@@ -105,7 +105,7 @@ def test_a_change_that_others_overtook_before_it_was_made_is_412(
     assert client.get(url).json()[field] in expected
 
 
-def test_an_outcome_that_cannot_be_learned_is_said_to_be_unknown(
+def test_an_unknown_outcome_is_reported_as_unknown(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
     url, field = resource
@@ -118,7 +118,7 @@ def test_an_outcome_that_cannot_be_learned_is_said_to_be_unknown(
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_a_change_that_never_began_is_said_to_have_changed_nothing(
+def test_a_change_that_never_began_reports_that_nothing_was_changed(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
     url, field = resource
@@ -139,7 +139,7 @@ def test_an_application_is_created_once(
     assert client.get(created.headers["Location"]).headers["ETag"] == created.headers["ETag"]
 
 
-def test_the_same_text_sent_once_more_is_no_change_and_no_error(
+def test_sending_the_same_text_again_is_neither_a_change_nor_an_error(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
     url, field = resource

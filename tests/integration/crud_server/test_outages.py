@@ -48,7 +48,7 @@ def requests_of_all_kinds(url: str, message: str) -> list[tuple[str, str, dict[s
     ]
 
 
-def test_postgresql_away_is_a_quick_503_and_back_is_found_at_once(
+def test_without_postgresql_reads_are_a_quick_503_and_recovery_is_immediate(
     server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
 ) -> None:
     kinds = requests_of_all_kinds(server.url, message)
@@ -78,7 +78,7 @@ def test_connections_that_died_unnoticed_cost_no_client_an_error(
         assert client.request(method, url, json=fields).is_success
 
 
-def test_a_postgresql_that_freezes_takes_no_thread_for_long(
+def test_a_frozen_postgresql_holds_no_thread_for_long(
     server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
 ) -> None:
     assert client.get(f"{server.url}{message}").status_code == 200
@@ -94,7 +94,7 @@ def test_a_postgresql_that_freezes_takes_no_thread_for_long(
     assert client.get(f"{server.url}{message}").status_code == 200
 
 
-def test_the_process_tells_that_it_lives_while_postgresql_is_frozen(
+def test_liveness_holds_while_postgresql_is_frozen(
     server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
 ) -> None:
     page = f"{server.url}{message.rpartition('/')[0]}?limit=1"
@@ -110,7 +110,7 @@ def test_the_process_tells_that_it_lives_while_postgresql_is_frozen(
         postgres.frozen = False
 
 
-def test_a_primary_that_became_a_standby_is_a_503_and_is_left(
+def test_a_primary_that_became_a_standby_is_503_and_is_left(
     http: httpx.Client, application: str
 ) -> None:
     from crud_service.stores import database

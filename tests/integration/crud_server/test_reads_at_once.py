@@ -42,7 +42,7 @@ def get_all(url: str, paths: Sequence[str]) -> list[httpx.Response]:
     return asyncio.run(run())
 
 
-def test_everybody_gets_what_they_asked_for(server: CrudServer, chat: str) -> None:
+def test_every_read_gets_its_own_result(server: CrudServer, chat: str) -> None:
     drawn = random.Random(7)
     numbers = [drawn.randint(1, 1000) for _ in range(600)]
     answers = get_all(server.url, [f"{chat}/messages/{number}" for number in numbers])
@@ -52,7 +52,7 @@ def test_everybody_gets_what_they_asked_for(server: CrudServer, chat: str) -> No
         assert answer.headers["X-Request-ID"] == f"id-{i}"
 
 
-def test_what_is_not_there_takes_nothing_from_the_others(
+def test_a_missing_row_costs_the_other_reads_nothing(
     server: CrudServer, client: httpx.Client, application: str, chat: str
 ) -> None:
     unknown = f"/applications/{'A' * 24}"
@@ -78,7 +78,7 @@ def test_what_is_not_there_takes_nothing_from_the_others(
             assert answer.json()["code"] == "not_found"
 
 
-def test_connections_that_postgresql_ends_cost_nobody_an_error(
+def test_connections_that_postgresql_ends_cost_no_client_an_error(
     server: CrudServer, database: psycopg.Connection, chat: str
 ) -> None:
     paths = [f"{chat}/messages/{number}" for number in range(1, 301)]

@@ -56,14 +56,14 @@ def send_without_end(connection: socket.socket) -> int:
     return sent
 
 
-def test_a_body_that_never_ends_is_cut_off_while_it_arrives(server: CrudServer, chat: str) -> None:
+def test_an_endless_body_is_cut_off_while_it_arrives(server: CrudServer, chat: str) -> None:
     connection = connect(server, f"PUT {chat}/messages/1 HTTP/1.1", "Transfer-Encoding: chunked")
     sent = send_without_end(connection)
     assert sent < 16 * MEBIBYTE
     assert read_to_end(connection).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_is_declared_too_long_is_refused_before_it_comes(
+def test_a_body_declared_too_long_is_refused_before_it_arrives(
     server: CrudServer, chat: str
 ) -> None:
     connection = connect(
@@ -73,7 +73,7 @@ def test_a_body_that_is_declared_too_long_is_refused_before_it_comes(
     connection.close()
 
 
-def test_slow_clients_do_not_hold_up_the_others(
+def test_slow_clients_do_not_delay_others(
     server: CrudServer, client: httpx.Client, chat: str
 ) -> None:
     path = f"{chat}/messages/1"
@@ -88,7 +88,7 @@ def test_slow_clients_do_not_hold_up_the_others(
     assert client.put(f"{server.url}{path}", json={"body": "x"}).status_code == 200
 
 
-def test_readers_that_stop_half_way_give_their_threads_back(
+def test_readers_that_stop_halfway_release_their_threads(
     server: CrudServer, client: httpx.Client, database: Database, application: str
 ) -> None:
     path = f"{add_chat_of(database, application, 20_000, 'x' * 200)}/messages"
@@ -126,7 +126,7 @@ def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
     assert highest - before < 20 * 1024
 
 
-def test_a_list_that_breaks_off_does_not_look_complete(
+def test_a_truncated_list_does_not_look_complete(
     server: CrudServer, client: httpx.Client, database: Database, application: str
 ) -> None:
     path = f"{server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
@@ -177,7 +177,7 @@ def test_an_idle_server_ends_at_once(server: CrudServer) -> None:
     assert server.process.wait(6) == 0  # the busy ones are given eight seconds
 
 
-def test_a_port_that_is_taken_is_named_in_one_line(server: CrudServer) -> None:
+def test_a_port_already_in_use_is_named_in_one_line(server: CrudServer) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "crud_service"],
         env={**os.environ, "CRUD_PORT": str(server.port)},
@@ -191,7 +191,7 @@ def test_a_port_that_is_taken_is_named_in_one_line(server: CrudServer) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json; x*=nope''y", "a/b; x*=a; x*0=b"])
-def test_no_content_type_is_an_error_of_ours(
+def test_no_content_type_causes_a_500(
     server: CrudServer, client: httpx.Client, chat: str, content_type: str
 ) -> None:
     url, headers = f"{server.url}{chat}/messages/1", {"Content-Type": content_type}
@@ -200,7 +200,7 @@ def test_no_content_type_is_an_error_of_ours(
         assert answer.status_code in {200, 405, 415}, method
 
 
-def test_a_client_that_asks_without_end_and_reads_nothing_is_waited_for(
+def test_a_client_that_pipelines_without_reading_is_waited_for(
     server: CrudServer, client: httpx.Client
 ) -> None:
     """What it asked for is not piled up: it cannot send more than its turn."""
@@ -217,7 +217,7 @@ def test_a_client_that_asks_without_end_and_reads_nothing_is_waited_for(
     assert server.resident_kib() - before < 64 * 1024
 
 
-def test_a_reader_that_is_slow_but_steady_gets_all_of_a_long_list(
+def test_a_slow_but_steady_reader_gets_all_of_a_long_list(
     crud_server: Callable[..., CrudServer], database: Database, application: str
 ) -> None:
     """With less patience than in life: what counts is that the list moves, however little."""
@@ -233,7 +233,7 @@ def test_a_reader_that_is_slow_but_steady_gets_all_of_a_long_list(
     assert received + len(rest) > 60_000 * 100
 
 
-def test_a_reader_that_stops_is_hung_up_on(
+def test_a_stalled_reader_is_disconnected(
     crud_server: Callable[..., CrudServer], database: Database, application: str
 ) -> None:
     server = crud_server(patience="0.5")
@@ -243,9 +243,7 @@ def test_a_reader_that_stops_is_hung_up_on(
         assert not read_to_end(connection).endswith(b"0\r\n\r\n")
 
 
-def test_a_process_tells_that_it_lives_by_head_too(
-    server: CrudServer, client: httpx.Client
-) -> None:
+def test_liveness_answers_head_too(server: CrudServer, client: httpx.Client) -> None:
     url = f"{server.url}/health/live"
     head, get = client.head(url), client.get(url)
     assert (head.status_code, head.content) == (200, b"")

@@ -143,7 +143,7 @@ def chat_of(api: Api, messages: int) -> str:
     return chat
 
 
-def test_a_dump_beside_a_newer_redis_goes_on_above_every_number_ever_answered(
+def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
     start_system: Callable[..., System], http: httpx.Client
 ) -> None:
     system = start_system()
@@ -166,7 +166,7 @@ def test_a_dump_beside_a_newer_redis_goes_on_above_every_number_ever_answered(
     assert "0 differences" in system.run("python -m crud_service.manage check_index")
 
 
-def test_a_restored_dump_is_searched_without_what_was_lost(
+def test_a_restored_dump_is_searched_without_lost_messages(
     start_system: Callable[..., System], http: httpx.Client, elasticsearch_url: str
 ) -> None:
     system = start_system(elasticsearch_url)

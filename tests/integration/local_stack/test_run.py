@@ -52,7 +52,7 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path, variable: str) -> Non
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "-1"])
-def test_a_port_that_is_none_is_named_in_one_line(tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_named_in_one_line(tmp_path: Path, port: str) -> None:
     done = run(tmp_path, CRUD_PORT=port)
     assert (done.returncode, done.stderr) == (1, f"local_stack: CRUD_PORT={port} is not a port\n")
 
@@ -63,14 +63,14 @@ def test_a_demo_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
     assert done.stderr.endswith("start one with `make run` first\n")
 
 
-def test_a_stack_that_runs_is_not_started_twice(tmp_path: Path) -> None:
+def test_a_running_stack_is_not_started_twice(tmp_path: Path) -> None:
     with Layout(tmp_path).lock():
         done = run(tmp_path, CRUD_PORT="20001", NUMBERING_PORT="20002")
     assert done.returncode == 1
     assert f"a stack is already running in {tmp_path} (supervisor {os.getpid()})" in done.stderr
 
 
-def test_no_maven_is_a_reason_and_not_a_failure(
+def test_missing_maven_is_a_reason_and_not_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -114,7 +114,7 @@ def test_every_store_writes_before_it_answers(stores: Stores) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_supervisor_takes_everything_with_it_and_can_be_started_again(
+def test_a_killed_supervisor_takes_everything_with_it_and_can_be_restarted(
     tmp_path: Path,
 ) -> None:
     stack = RunningStack(tmp_path, environment={"WITHOUT_ELASTICSEARCH": "1"})
@@ -131,7 +131,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_can_be_started_again(
 
 
 @pytest.mark.timeout(400)
-def test_a_stack_is_there_for_the_demo_before_elasticsearch_has_started(tmp_path: Path) -> None:
+def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
     try:
         distribution(Layout(tmp_path))
     except UnavailableError as error:
@@ -175,7 +175,7 @@ def test_the_pid_of_elasticsearch_is_that_of_the_server_itself(
     assert os.geteuid() != 0 or server.username() == "nobody"
 
 
-def test_every_store_can_be_told_from_a_stranger(stores: Stores) -> None:
+def test_every_store_is_recognised_as_ours(stores: Stores) -> None:
     for name in ("postgres", "valkey"):
         pid = int((stores.layout.pids / name).read_text())
         assert is_ours(psutil.Process(pid), stores.layout.directory), name

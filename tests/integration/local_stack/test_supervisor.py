@@ -59,7 +59,7 @@ def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: 
     assert condition()
 
 
-def test_a_killed_part_is_started_again_under_a_new_pid(
+def test_a_killed_process_is_restarted_under_a_new_pid(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     supervisor.start([part("one"), part("two")])
@@ -109,7 +109,7 @@ def test_a_full_disk_does_not_end_the_supervisor(
     supervisor.stop()
 
 
-def test_what_a_dead_part_had_started_ends_with_it(supervisor: Supervisor, layout: Layout) -> None:
+def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: Layout) -> None:
     child = layout.directory / "child"
     script = f"sleep 600 & echo $! > {child}; wait"
     supervisor.start([part("parent", ("/bin/sh", "-c", script))])
@@ -124,7 +124,7 @@ def is_zombie(pid: int) -> bool:
     return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_part_that_dies_at_once_is_not_started_in_a_tight_loop(
+def test_a_process_that_dies_at_once_is_not_restarted_in_a_tight_loop(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     starts = layout.directory / "starts"
@@ -134,7 +134,7 @@ def test_a_part_that_dies_at_once_is_not_started_in_a_tight_loop(
     assert 3 <= len(starts.read_text().splitlines()) <= 6
 
 
-def test_nothing_is_looked_at_until_something_happens(
+def test_the_supervisor_looks_only_when_something_happens(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     looks = []
@@ -152,7 +152,7 @@ def test_nothing_is_looked_at_until_something_happens(
     assert len(looks) == 2
 
 
-def test_a_signal_to_stop_ends_the_wait_at_once(supervisor: Supervisor) -> None:
+def test_a_stop_signal_ends_the_wait_at_once(supervisor: Supervisor) -> None:
     supervisor.start([part("one")])
     before = signal.signal(signal.SIGUSR1, lambda *_: supervisor.ask_to_stop())
     with subprocess.Popen(["/bin/sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}"]):
@@ -161,7 +161,7 @@ def test_a_signal_to_stop_ends_the_wait_at_once(supervisor: Supervisor) -> None:
     assert supervisor.stopping
 
 
-def test_the_real_process_behind_a_command_is_named_once_it_is_there(
+def test_the_real_process_behind_a_command_is_named_once_it_exists(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     script = "sleep 1; sleep 600 & wait"
@@ -182,7 +182,7 @@ wait
 """
 
 
-def test_the_server_of_elasticsearch_is_not_taken_for_what_starts_it(tmp_path: Path) -> None:
+def test_elasticsearch_itself_is_not_mistaken_for_its_launcher(tmp_path: Path) -> None:
     named = tmp_path / "server"
     script = START_OF_A_SERVER.format(server=named)
     with subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True) as command:
@@ -220,7 +220,7 @@ supervisor.run(meanwhile=started.touch)
 WATCHED_SECONDS = 5.0
 
 
-def test_a_supervisor_of_parts_that_live_takes_no_time_of_the_processor(layout: Layout) -> None:
+def test_an_idle_supervisor_uses_no_cpu(layout: Layout) -> None:
     with subprocess.Popen([sys.executable, "-c", IDLE, str(layout.directory)]) as process:
         started = layout.directory / "started"
         wait_until(started.exists, 20, "the parts did not start")
@@ -237,14 +237,14 @@ def cpu_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
-def test_a_part_that_does_not_start_is_named_with_its_last_words(supervisor: Supervisor) -> None:
+def test_a_process_that_does_not_start_is_named_with_its_last_line(supervisor: Supervisor) -> None:
     command = ("/bin/sh", "-c", "echo no such thing; exit 3")
     started = supervisor.start([part("broken", command, ready=lambda: False)])
     with pytest.raises(StackError, match=r"broken does not start \(exit code 3\): no such thing"):
         supervisor.wait_ready(started)
 
 
-def test_parts_end_in_the_order_given_and_the_others_after_them(
+def test_processes_stop_in_the_given_order_and_the_others_after_them(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     ended = layout.directory / "ended"
@@ -258,7 +258,7 @@ def test_parts_end_in_the_order_given_and_the_others_after_them(
     assert ended.read_text().split() == ["front", "worker", "store"]
 
 
-def test_a_part_that_ignores_its_signal_is_killed(layout: Layout) -> None:
+def test_a_process_that_ignores_its_signal_is_killed(layout: Layout) -> None:
     stubborn = Part(
         "stubborn",
         (sys.executable, "-c", "import signal, time; signal.signal(15, 1); time.sleep(600)"),
@@ -295,7 +295,7 @@ def start_elsewhere(layout: Layout, *command: str) -> "subprocess.Popen[bytes]":
     return other
 
 
-def test_parts_die_with_a_supervisor_that_is_killed(layout: Layout) -> None:
+def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
     script = f"touch {layout.directory / 'started'}; exec sleep 600"
     with start_elsewhere(layout, "/bin/sh", "-c", script) as other:
         pid = read_pid(layout, "one")

@@ -152,7 +152,7 @@ def test_before_it_has_started_a_creation_is_refused(environment: dict[str, str]
     assert (reply.status_code, reply.json()["code"]) == (503, "store_unavailable")
 
 
-def test_the_services_own_server_finds_the_short_way(environment: dict[str, str]) -> None:
+def test_the_services_own_server_uses_the_fast_path(environment: dict[str, str]) -> None:
     """A wrapper around the application, as uvicorn makes one for proxies, would hide it."""
     service = NumberingService(Settings.from_env(environment))
     config = uvicorn.Config(lambda: service, **options("127.0.0.1", 0))

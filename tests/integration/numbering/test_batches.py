@@ -90,7 +90,7 @@ def exact(valkey: Valkey, asked: list[Waiter]) -> None:
 
 
 @pytest.mark.parametrize("error", PASSING_ERRORS)
-def test_an_error_that_passes_is_retried_on_a_new_connection(valkey: Valkey, error: bytes) -> None:
+def test_a_transient_error_is_retried_on_a_new_connection(valkey: Valkey, error: bytes) -> None:
     asked = waiters(40)
 
     async def scenario(batcher: Batcher, proxy: Proxy) -> None:
@@ -110,7 +110,7 @@ def test_an_error_that_passes_is_retried_on_a_new_connection(valkey: Valkey, err
     exact(valkey, asked)
 
 
-def test_lost_replies_of_two_batches_are_asked_for_again_in_order(valkey: Valkey) -> None:
+def test_lost_replies_of_two_batches_are_requested_again_in_order(valkey: Valkey) -> None:
     asked = waiters(3000)
 
     async def scenario(batcher: Batcher, proxy: Proxy) -> None:
@@ -139,7 +139,7 @@ def test_a_script_that_was_flushed_is_loaded_again(valkey: Valkey) -> None:
     exact(valkey, asked)
 
 
-def test_two_batches_are_in_flight_at_most_and_the_rest_is_one_batch(valkey: Valkey) -> None:
+def test_at_most_two_batches_are_in_flight_and_the_rest_is_one_batch(valkey: Valkey) -> None:
     asked = waiters(200)
 
     async def scenario() -> None:
@@ -175,7 +175,7 @@ def test_a_batch_is_bounded_in_number_and_in_bytes(
     assert sizes == [MAX_BATCH, 10 + 4, 4, 2]
 
 
-def test_what_waits_is_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
+def test_waiting_creations_are_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
     async def refused_after(size: int) -> int:
         async with batching(valkey.url, max_waiting=100) as batcher:
             asked = waiters(200, size=size)
@@ -190,9 +190,7 @@ def test_what_waits_is_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 1024 * 1024])
-def test_what_one_application_has_waiting_leaves_room_for_another(
-    valkey: Valkey, size: int
-) -> None:
+def test_the_queue_of_one_application_leaves_room_for_another(valkey: Valkey, size: int) -> None:
     valkey.client.set(keys.message_sequence(B, 1), 0)
     quiet = Waiter(Creation(B, 1, "quiet", "r"), size=size)
 
@@ -208,7 +206,9 @@ def test_what_one_application_has_waiting_leaves_room_for_another(
     assert quiet.number == 1
 
 
-def test_a_client_that_left_before_its_batch_was_sent_creates_nothing(valkey: Valkey) -> None:
+def test_a_client_that_disconnected_before_its_batch_was_sent_creates_nothing(
+    valkey: Valkey,
+) -> None:
     asked = waiters(3)
 
     async def scenario() -> None:
@@ -223,7 +223,7 @@ def test_a_client_that_left_before_its_batch_was_sent_creates_nothing(valkey: Va
     exact(valkey, [asked[0], asked[2]])
 
 
-def test_answering_one_that_fails_keeps_nobody_from_their_answer(valkey: Valkey) -> None:
+def test_a_failing_answer_keeps_no_other_from_its_client(valkey: Valkey) -> None:
     class Broken(Waiter):
         def settle(self, answer: object) -> None:
             raise RuntimeError("no way to answer")
@@ -239,7 +239,7 @@ def test_answering_one_that_fails_keeps_nobody_from_their_answer(valkey: Valkey)
     assert [asked[n].number for n in (0, 1, 3, 4)] == [1, 2, 4, 5]
 
 
-def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_goes_on(valkey: Valkey) -> None:
+def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_is_sent(valkey: Valkey) -> None:
     unsendable = Waiter(Creation(A, 1, "hello", "\ud800"))
     [sendable] = waiters(1)
 
@@ -255,7 +255,7 @@ def test_a_batch_that_cannot_be_sent_is_settled_and_the_next_one_goes_on(valkey:
     assert sendable.number == 1
 
 
-def test_a_problem_of_the_whole_batch_is_everybodys_and_the_next_one_goes_on(
+def test_a_problem_of_a_whole_batch_goes_to_all_its_requests_and_the_next_batch_is_sent(
     valkey: Valkey,
 ) -> None:
     async def scenario() -> list[Waiter]:
@@ -275,7 +275,7 @@ def test_a_problem_of_the_whole_batch_is_everybodys_and_the_next_one_goes_on(
     assert valkey.client.xlen(keys.ACCEPTED) == 1
 
 
-def test_out_of_patience_says_what_is_known(valkey: Valkey) -> None:
+def test_a_timeout_reports_what_is_known(valkey: Valkey) -> None:
     sent, unsent, late = waiters(2), waiters(5), waiters(2)
 
     async def scenario() -> None:
@@ -309,7 +309,7 @@ def detail(waiter: Waiter) -> str:
     return answer.detail
 
 
-def test_drain_refuses_what_cannot_be_finished_in_time(valkey: Valkey) -> None:
+def test_drain_refuses_creations_that_cannot_finish_in_time(valkey: Valkey) -> None:
     asked = waiters(4)
 
     async def scenario() -> None:
@@ -346,7 +346,7 @@ def test_every_kind_of_address_is_logged_into(tmp_path: Path) -> None:
                 assert client.xlen(keys.ACCEPTED) == 1
 
 
-def test_a_wrong_password_is_a_problem_and_not_a_wait_without_end(tmp_path: Path) -> None:
+def test_a_wrong_redis_password_is_a_problem_and_not_an_endless_wait(tmp_path: Path) -> None:
     with Valkey(tmp_path) as server:
         address = f"redis://nobody:wrong@127.0.0.1:{server.port}"
         [answer] = asyncio.run(number(address, Creation(A, 1, "x", "r"), patience_seconds=1))
@@ -354,7 +354,7 @@ def test_a_wrong_password_is_a_problem_and_not_a_wait_without_end(tmp_path: Path
     assert answer.detail == "Redis is unavailable; nothing was changed."
 
 
-def test_tls_is_what_the_url_says() -> None:
+def test_tls_follows_the_url() -> None:
     plain = Address.from_url("redis://h:1/2")
     assert (plain.host, plain.port, plain.database, plain.tls) == ("h", 1, 2, None)
     checked = Address.from_url("rediss://u:p@h").tls

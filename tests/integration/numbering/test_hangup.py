@@ -6,9 +6,7 @@ from pathlib import Path
 from tests.integration.numbering.surroundings import Numbering
 
 
-def test_a_single_process_that_is_hung_up_on_ends_in_good_order(
-    redis_url: str, tmp_path: Path
-) -> None:
+def test_sighup_stops_a_single_process_gracefully(redis_url: str, tmp_path: Path) -> None:
     with Numbering(tmp_path, redis_url, "http://127.0.0.1:1") as numbering:
         assert numbering.end(signal.SIGHUP) == 0
         assert "Finished server process" in str(numbering.lines()[-1]["message"])

@@ -113,7 +113,7 @@ def test_a_chat_and_a_message_are_answered_in_full(http: httpx.Client, slash: st
     assert message.headers["content-type"] == "application/json"
 
 
-def test_every_way_of_sending_a_body_keeps_it(http: httpx.Client, sequences: redis.Redis) -> None:
+def test_a_body_is_kept_however_it_is_sent(http: httpx.Client, sequences: redis.Redis) -> None:
     body = " é\r\n👩‍👩‍👧 a&b=c%+ \t"
     http.post(MESSAGES, json={"body": body})
     http.post(MESSAGES, content=json.dumps({"body": body}))
@@ -143,7 +143,7 @@ def test_every_way_of_sending_a_body_keeps_it(http: httpx.Client, sequences: red
         ("/health/live", 405, "method_not_allowed"),
     ],
 )
-def test_what_is_not_there_is_a_problem(
+def test_a_missing_resource_is_a_problem(
     http: httpx.Client, path: str, status: int, code: str
 ) -> None:
     problem(http.post(path, json={"body": "x"}), status, code)
@@ -151,9 +151,7 @@ def test_what_is_not_there_is_a_problem(
 
 @pytest.mark.parametrize("path", [CHATS, MESSAGES, f"{CHATS}/", f"{MESSAGES}/"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_other_methods_are_told_which_one_is_allowed(
-    http: httpx.Client, path: str, method: str
-) -> None:
+def test_other_methods_are_405_with_allow(http: httpx.Client, path: str, method: str) -> None:
     reply = http.request(method, path)
     problem(reply, 405, "method_not_allowed")
     assert reply.headers["allow"] == "POST"
@@ -179,7 +177,7 @@ def test_other_methods_are_told_which_one_is_allowed(
     ],
     ids=range(14),
 )
-def test_a_body_that_will_not_do_is_a_problem_and_takes_no_number(
+def test_an_invalid_body_is_a_problem_and_takes_no_number(
     http: httpx.Client,
     sequences: redis.Redis,
     content: bytes,
@@ -208,7 +206,7 @@ def test_a_body_that_will_not_do_is_a_problem_and_takes_no_number(
     ],
     ids=range(9),
 )
-def test_what_is_no_http_is_a_problem(service: Numbering, data: bytes) -> None:
+def test_malformed_http_is_a_problem(service: Numbering, data: bytes) -> None:
     reply = raw(service, data)
     assert reply.status in {400, 404}, reply
     assert reply.headers["content-type"] == "application/problem+json"
@@ -227,7 +225,7 @@ def test_headers_are_bounded(service: Numbering) -> None:
         problem(raw(service, head(size)), 431, "headers_too_large")
 
 
-def test_a_url_is_bounded_too(service: Numbering) -> None:
+def test_urls_are_bounded_too(service: Numbering) -> None:
     reply = raw(service, b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 2 * HEAD_BYTES))
     assert reply.status in {400, 431}
 
@@ -245,7 +243,7 @@ def test_a_chunked_body_is_cut_off_while_it_arrives(service: Numbering) -> None:
         assert sent < 20 * 2**20
 
 
-def test_a_body_over_the_limit_is_answered_before_it_is_there(service: Numbering) -> None:
+def test_a_body_over_the_limit_is_answered_before_it_has_arrived(service: Numbering) -> None:
     chunks = b"".join([b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 17)
     start = f"POST {MESSAGES} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     problem(raw(service, start + chunks), 413, "body_too_large")
@@ -272,7 +270,7 @@ def test_a_request_that_takes_too_long_is_ended(
     assert not accepted(sequences)
 
 
-def test_a_client_that_leaves_in_mid_body_takes_no_number(
+def test_a_client_that_disconnects_mid_body_takes_no_number(
     service: Numbering, http: httpx.Client, sequences: redis.Redis
 ) -> None:
     for _ in range(5):
@@ -285,7 +283,7 @@ def test_a_client_that_leaves_in_mid_body_takes_no_number(
     assert accepted(sequences) == [b"next"]
 
 
-def test_rubbish_behind_a_request_does_not_hide_its_answer(service: Numbering) -> None:
+def test_garbage_after_a_request_does_not_hide_its_answer(service: Numbering) -> None:
     sent = f"POST {CHATS} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n\x16\x03 rubbish\r\n\r\n"
     assert raw(service, sent.encode()).number == 1
 
@@ -299,9 +297,7 @@ def test_pipelined_requests_are_answered_in_their_order(service: Numbering) -> N
     assert asyncio.run(ask()) == [1, 2]
 
 
-def test_an_upgrade_that_is_not_offered_is_ignored(
-    service: Numbering, sequences: redis.Redis
-) -> None:
+def test_an_upgrade_header_is_ignored(service: Numbering, sequences: redis.Redis) -> None:
     async def ask() -> list[int]:
         upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "A"}
         async with Client(service.port) as client:
@@ -347,7 +343,7 @@ def requests_logged(service: Numbering, request_id: str) -> list[dict[str, objec
     return [line for line in service.lines() if line.items() >= wanted.items()]
 
 
-def test_health_tells_what_is_there(http: httpx.Client) -> None:
+def test_health_reports_each_dependency(http: httpx.Client) -> None:
     assert http.get("/health/live/").json() == {"status": "ok"}
     ready = http.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
@@ -389,7 +385,7 @@ def test_the_document_is_valid_and_names_both_creations(http: httpx.Client) -> N
 
 
 @pytest.mark.timeout(400)
-def test_the_document_is_true_under_schemathesis(tmp_path: Path, valkey: Valkey) -> None:
+def test_the_document_passes_schemathesis(tmp_path: Path, valkey: Valkey) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", "--checks=all"]
     command += ["--max-examples=10", "--seed=1", "--no-color", "--suppress-health-check=all"]
     command += ["--generation-database=none", "--phases=examples,coverage,fuzzing"]
@@ -418,6 +414,6 @@ def serve_anybody(store: Storage) -> None:
     store.look_up = look_up
 
 
-def test_an_interrupt_ends_it_as_sigterm_does(tmp_path: Path, valkey: Valkey) -> None:
+def test_sigint_stops_it_like_sigterm(tmp_path: Path, valkey: Valkey) -> None:
     with Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
         assert service.end(signal.SIGINT) == 0

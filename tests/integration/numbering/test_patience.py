@@ -60,7 +60,7 @@ def creations_of(batcher: Batcher, patience_seconds: float) -> Creations:
     )
 
 
-def test_a_creation_is_refused_when_its_time_is_up(valkey: Valkey) -> None:
+def test_a_creation_is_refused_when_its_patience_runs_out(valkey: Valkey) -> None:
     first, late = Asked(), Asked(f"/applications/{A}/chats/2/messages")
     late.started -= 100
 

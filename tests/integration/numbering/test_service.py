@@ -136,7 +136,7 @@ def test_valkey_killed_while_sequences_are_missing_costs_no_error(
     run(valkey, scenario, chats=320)
 
 
-def test_valkey_away_for_longer_is_told_promptly_and_passes_by_itself(
+def test_a_longer_outage_of_valkey_is_reported_promptly_and_heals_by_itself(
     tmp_path: Path, valkey: Valkey
 ) -> None:
     async def scenario(store: Storage) -> None:
@@ -163,7 +163,9 @@ def refused(answer: Reply) -> bool:
     return answer.status == 503 and int(answer.headers["retry-after"]) >= 1
 
 
-def test_two_services_go_on_exactly_while_sequences_vanish(tmp_path: Path, valkey: Valkey) -> None:
+def test_two_services_continue_exactly_while_sequences_disappear(
+    tmp_path: Path, valkey: Valkey
+) -> None:
     answers: list[Reply] = []
 
     async def vanish() -> None:
@@ -226,7 +228,7 @@ def test_without_crud_only_missing_sequences_are_refused(tmp_path: Path, valkey:
     assert (store.numbers(A, 1), store.numbers(A, 2)) == ([1, 2], [1])
 
 
-def test_a_crud_that_is_gone_or_hangs_is_told_within_seconds(
+def test_a_crud_that_is_down_or_hangs_is_reported_within_seconds(
     tmp_path: Path, valkey: Valkey
 ) -> None:
     async def ask(client: Client, number: int, turn: int) -> Reply:
@@ -251,7 +253,7 @@ def test_a_crud_that_is_gone_or_hangs_is_told_within_seconds(
     assert not run(valkey, scenario).entries
 
 
-def test_unknown_collections_reach_crud_once_a_second_at_most(
+def test_unknown_collections_reach_crud_at_most_once_a_second(
     tmp_path: Path, valkey: Valkey
 ) -> None:
     paths = (
@@ -281,7 +283,7 @@ def test_unknown_collections_reach_crud_once_a_second_at_most(
     assert not run(valkey, scenario).entries
 
 
-def test_a_key_at_the_same_instant_on_two_processes_creates_once(
+def test_a_key_sent_concurrently_to_two_processes_creates_once(
     tmp_path: Path, valkey: Valkey
 ) -> None:
     async def scenario(store: Storage) -> None:
@@ -350,7 +352,7 @@ def test_sigterm_without_valkey_ends_within_ten_seconds(tmp_path: Path, valkey: 
     run(valkey, scenario)
 
 
-def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -> None:
+def test_creations_beyond_the_queue_are_refused_at_once(tmp_path: Path, valkey: Valkey) -> None:
     async def scenario(store: Storage) -> None:
         service = await start(tmp_path, valkey, store, MAX_WAITING="20")
         async with Client(service.port) as client:
@@ -385,7 +387,9 @@ def test_more_than_can_wait_is_refused_at_once(tmp_path: Path, valkey: Valkey) -
     assert store.numbers() == list(range(1, len(store.entries) + 1))
 
 
-def test_a_full_stream_is_refused_and_goes_on_once_stored(tmp_path: Path, valkey: Valkey) -> None:
+def test_a_full_stream_refuses_creations_until_entries_are_stored(
+    tmp_path: Path, valkey: Valkey
+) -> None:
     async def scenario(store: Storage) -> None:
         service = await start(tmp_path, valkey, store, MAX_BACKLOG="5")
         async with Client(service.port) as client:
@@ -432,7 +436,7 @@ def test_several_processes_serve_one_port_and_add_up(tmp_path: Path, valkey: Val
     exact(run(valkey, scenario), answers)
 
 
-def test_a_parent_that_is_killed_leaves_nobody_on_the_port(tmp_path: Path, valkey: Valkey) -> None:
+def test_a_killed_parent_leaves_nothing_on_the_port(tmp_path: Path, valkey: Valkey) -> None:
     port = choose_port()
 
     async def scenario(store: Storage) -> None:

@@ -45,7 +45,7 @@ def change(operator: httpx.Client, path: str, fields: dict[str, Any]) -> httpx.R
     return operator.post(path, data={**form_of(operator.get(path)), **fields})
 
 
-def test_nobody_gets_in_without_a_password(http: httpx.Client) -> None:
+def test_nobody_can_log_in_without_a_password(http: httpx.Client) -> None:
     assert http.get("/admin/").headers["Location"].startswith("/admin/login/")
     assert http.get("/admin/chat/message/").status_code == 302
     assert http.get("/admin").headers["Location"] == "/admin/"
@@ -56,7 +56,7 @@ def test_a_form_without_its_token_is_refused(operator: httpx.Client) -> None:
     assert answer.status_code == 403
 
 
-def test_the_start_page_tells_the_state(operator: httpx.Client) -> None:
+def test_the_start_page_shows_the_state(operator: httpx.Client) -> None:
     page = operator.get("/admin/").text
     assert "0 accepted and not stored yet" in page
     assert "Age of the oldest change that is not searchable everywhere yet" in page
@@ -86,14 +86,16 @@ def test_messages_are_found_by_the_parts_of_their_path(
     assert page.count('class="field-shortened_body"') == (1 if term.endswith("2") else 3)
 
 
-def test_a_search_for_no_path_finds_nothing(operator: httpx.Client, application: str) -> None:
+def test_a_search_term_that_is_not_a_path_finds_nothing(
+    operator: httpx.Client, application: str
+) -> None:
     for term in ("abc x", "a b c d", "' OR 1=1"):
         page = operator.get("/admin/chat/application/", params={"q": term})
         assert page.status_code == 200
         assert "0 applications" in page.text
 
 
-def test_a_body_edited_here_is_another_version_on_its_way_to_the_index(
+def test_a_body_edited_here_becomes_a_new_version_and_is_indexed(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
     message = f"{add_chat_of(database, application, 1)}/messages/1"
@@ -117,7 +119,7 @@ def test_a_text_that_the_api_would_refuse_is_refused_here(
     assert operator.get(application).json()["name"] == "new"
 
 
-def test_an_entry_that_was_set_aside_can_be_put_back(
+def test_a_set_aside_entry_can_be_requeued(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
     payload = {
@@ -162,7 +164,7 @@ def test_a_newer_change_is_not_overwritten(
     assert operator.get(path).json()[field] == "newest"
 
 
-def test_a_change_behind_the_look_of_the_form_is_not_overwritten_either(
+def test_a_change_after_the_check_of_the_form_is_not_overwritten_either(
     operator: httpx.Client,
     database: Database,
     application: str,
@@ -185,7 +187,7 @@ def test_a_change_behind_the_look_of_the_form_is_not_overwritten_either(
 
 
 @pytest.mark.parametrize("body", ["a\r\nb", "\r\n a\nb\r\n\rc\r", "\n", "<b>\r\n&amp;\n"])
-def test_line_ends_that_nobody_edited_stay(
+def test_unedited_line_ends_are_kept(
     operator: httpx.Client, database: Database, application: str, body: str
 ) -> None:
     message = f"{add_chat_of(database, application, 1, body + 'x')}/messages/1"
@@ -216,7 +218,7 @@ def log_in(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
         ("", "http://chat.example.com", 302),
     ],
 )
-def test_operators_log_in_behind_a_proxy_that_ends_tls(
+def test_operators_log_in_behind_a_tls_proxy(
     crud_server: Callable[..., CrudServer],
     client: httpx.Client,
     public_url: str,
@@ -238,7 +240,7 @@ def test_operators_log_in_behind_a_proxy_that_ends_tls(
     assert bool(cookies) == (status == 302)
 
 
-def test_a_password_that_an_operator_changed_stays(clean_crud: dict[str, str]) -> None:
+def test_a_password_changed_by_an_operator_is_kept(clean_crud: dict[str, str]) -> None:
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
     from django.test import override_settings

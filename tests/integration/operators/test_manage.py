@@ -22,7 +22,7 @@ def migrate(database_url: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_refused_password_is_explained_in_one_line(database_url: str) -> None:
+def test_a_rejected_password_is_explained_in_one_line(database_url: str) -> None:
     user, _, rest = database_url.rpartition("@")
     code, said = migrate(f"{user.rpartition(':')[0]}:another-one@{rest}")
     assert code == 1
@@ -31,7 +31,7 @@ def test_a_refused_password_is_explained_in_one_line(database_url: str) -> None:
     assert "another-one" not in line
 
 
-def test_a_server_that_is_not_there_is_named_in_one_line() -> None:
+def test_an_unreachable_server_is_named_in_one_line() -> None:
     port = choose_port()
     code, said = migrate(f"postgresql://postgres@127.0.0.1:{port}/chat")
     assert code == 1

@@ -42,7 +42,7 @@ def test_a_process_that_runs_is_live(http: httpx.Client) -> None:
     assert http.get("/health/live").json() == {"status": "ok"}
 
 
-def test_ready_tells_of_every_dependency(http: httpx.Client) -> None:
+def test_ready_reports_every_dependency(http: httpx.Client) -> None:
     from django.test import override_settings
 
     with override_settings(ELASTICSEARCH_URL=""):
@@ -54,7 +54,7 @@ def test_ready_tells_of_every_dependency(http: httpx.Client) -> None:
     assert all(told["latency_ms"] >= 0 for told in body["dependencies"].values())
 
 
-def test_elasticsearch_away_is_degraded_and_ready_still(http: httpx.Client) -> None:
+def test_without_elasticsearch_crud_is_degraded_but_ready(http: httpx.Client) -> None:
     from django.test import override_settings
 
     with override_settings(ELASTICSEARCH_URL=f"http://{CLOSED}"):
@@ -62,7 +62,7 @@ def test_elasticsearch_away_is_degraded_and_ready_still(http: httpx.Client) -> N
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
 
 
-def test_redis_away_is_not_ready_but_reads_go_on(
+def test_without_redis_crud_is_not_ready_but_reads_continue(
     http: httpx.Client, database: Database, application: str, without_redis: None
 ) -> None:
     chat = add_chat_of(database, application, 1)
@@ -74,7 +74,7 @@ def test_redis_away_is_not_ready_but_reads_go_on(
     assert metric(http, "chat_redis_up") == 0
 
 
-def test_metrics_tell_of_the_backlog_and_the_index(
+def test_metrics_report_the_backlog_and_the_index(
     http: httpx.Client, database: Database, application: str, clean_crud: dict[str, str]
 ) -> None:
     database.execute("TRUNCATE search_outbox")
@@ -104,8 +104,8 @@ def test_requests_are_counted_by_route_and_status(http: httpx.Client, applicatio
     assert metric(http, f"chat_http_request_duration_seconds_count{{{labels}}}") > before
 
 
-def test_the_openapi_document_is_valid_and_names_every_path(http: httpx.Client) -> None:
-    """And what is in a path has the name that it has in the URL's pattern."""
+def test_the_openapi_document_is_valid_and_has_every_path(http: httpx.Client) -> None:
+    """Path parameters have the names of the URL patterns."""
     from crud_service.urls import urlpatterns
 
     document = http.get("/openapi.json").json()
@@ -123,7 +123,7 @@ def test_every_documented_method_is_one_and_every_other_is_405(http: httpx.Clien
         assert set(allow) - {"head"} == set(item)
 
 
-def test_the_page_of_the_documentation_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
+def test_the_documentation_page_loads_nothing_from_elsewhere(http: httpx.Client) -> None:
     page = http.get("/docs").text
     sources = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(sources) == 4
@@ -144,7 +144,7 @@ class NeedsPassword(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
-def test_ready_takes_the_credentials_of_elasticsearchs_url(http: httpx.Client) -> None:
+def test_ready_uses_the_credentials_in_the_elasticsearch_url(http: httpx.Client) -> None:
     from django.test import override_settings
 
     with HTTPServer(("127.0.0.1", 0), NeedsPassword) as server:
@@ -158,7 +158,7 @@ def test_ready_takes_the_credentials_of_elasticsearchs_url(http: httpx.Client) -
         server.shutdown()
 
 
-def test_ready_does_not_wait_for_a_store_that_says_nothing(http: httpx.Client) -> None:
+def test_ready_does_not_wait_for_a_silent_store(http: httpx.Client) -> None:
     from django.test import override_settings
 
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -38,13 +38,13 @@ def test_one_worker_at_a_time_has_a_lease(lease_of: LeaseOf) -> None:
     assert second.take()
 
 
-def test_a_worker_goes_on_with_the_lease_of_its_dead_predecessor(lease_of: LeaseOf) -> None:
+def test_a_worker_continues_with_the_lease_of_its_dead_predecessor(lease_of: LeaseOf) -> None:
     assert lease_of("persist@a").take()
     assert not lease_of("persist@b").take()
     assert lease_of("persist@a").take()
 
 
-def test_a_holder_knows_by_its_clock_that_its_time_is_over(lease_of: LeaseOf) -> None:
+def test_a_holder_knows_by_its_clock_that_its_lease_expired(lease_of: LeaseOf) -> None:
     lease = lease_of(ttl_ms=60)
     assert lease.take()
     assert lease.is_held()
@@ -81,7 +81,7 @@ def test_the_flag_goes_with_the_lease(lease_of: LeaseOf, stream: redis.Redis) ->
     assert not stream.exists(LEASE_PERSIST, WAKE_UP_PERSIST)
 
 
-def test_after_a_failure_nobody_is_woken_for_a_while(
+def test_after_a_failure_no_wake_up_is_sent_for_a_while(
     lease_of: LeaseOf, stream: redis.Redis
 ) -> None:
     from crud_service.duties.lease import PAUSE_MS, work_under
@@ -95,7 +95,7 @@ def test_after_a_failure_nobody_is_woken_for_a_while(
     assert 0 < stream.pttl(WAKE_UP_PERSIST) <= PAUSE_MS
 
 
-def test_who_leaves_is_told_of_what_came_too_late(lease_of: LeaseOf, stream: redis.Redis) -> None:
+def test_releasing_the_lease_reports_late_work(lease_of: LeaseOf, stream: redis.Redis) -> None:
     lease = lease_of()
     lease.take()
     accept(stream, 1)
@@ -105,9 +105,7 @@ def test_who_leaves_is_told_of_what_came_too_late(lease_of: LeaseOf, stream: red
     assert not lease.give_back()
 
 
-def test_a_lease_that_passed_on_is_left_to_its_holder(
-    lease_of: LeaseOf, stream: redis.Redis
-) -> None:
+def test_a_lost_lease_is_left_to_its_new_holder(lease_of: LeaseOf, stream: redis.Redis) -> None:
     lease = lease_of()
     lease.take()
     stream.set(LEASE_PERSIST, "another worker")

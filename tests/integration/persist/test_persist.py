@@ -44,7 +44,7 @@ def test_a_row_was_created_when_its_number_was_answered(
     assert row == (created_at(entry_id), created_at(entry_id))
 
 
-def test_a_message_brings_a_missing_chat_into_being(
+def test_a_message_creates_its_missing_chat(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     accept(stream, 1, "first", chat=9)
@@ -53,7 +53,7 @@ def test_a_message_brings_a_missing_chat_into_being(
     assert counts_that_differ(database) == []
 
 
-def test_a_body_is_stored_to_the_letter(
+def test_a_body_is_stored_verbatim(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     body = ' \n\t"quotes" \\ {1,2} NULL %s 漢字 👩‍👩‍👧 e\u0301 \x01 שלום '
@@ -75,7 +75,7 @@ def test_a_replayed_entry_inserts_nothing(
     assert query(database, "SELECT * FROM conflicts") == []
 
 
-def test_a_replay_of_a_message_that_was_edited_since_is_no_conflict(
+def test_a_replay_of_a_message_edited_since_is_not_a_conflict(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     entry_id = accept(stream, 1, "before")
@@ -150,7 +150,7 @@ def test_a_conflict_over_a_chat_counts_as_a_number_handed_out(
     assert 7 in row
 
 
-def test_a_replayed_chat_is_no_conflict(
+def test_a_replayed_chat_is_not_a_conflict(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     for _ in range(2):
@@ -163,7 +163,7 @@ def test_a_replayed_chat_is_no_conflict(
     assert counts_that_differ(database) == []
 
 
-def test_a_chat_that_a_message_brought_into_being_is_no_conflict_with_its_own_entry(
+def test_a_chat_created_by_a_message_does_not_conflict_with_its_own_entry(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     accept(stream, 1, "first", chat=9, entry_id="2000-0")
@@ -213,7 +213,7 @@ def test_two_persisters_at_once_store_everything_once(database: str, stream: red
     assert query(database, "SELECT * FROM conflicts") == []
 
 
-def test_who_does_not_get_the_lease_leaves_the_stream_alone(
+def test_without_the_lease_the_stream_is_left_alone(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     stream.set(LEASE_PERSIST, "somebody else")
@@ -223,7 +223,7 @@ def test_who_does_not_get_the_lease_leaves_the_stream_alone(
     assert stream.get(LEASE_PERSIST) == b"somebody else"
 
 
-def test_the_lease_is_given_back_at_the_end(
+def test_the_lease_is_released_at_the_end(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     accept(stream, 1)
@@ -231,7 +231,7 @@ def test_the_lease_is_given_back_at_the_end(
     assert not stream.exists(LEASE_PERSIST)
 
 
-def test_an_entry_that_comes_just_before_the_lease_is_given_back_is_not_left_lying(
+def test_an_entry_accepted_just_before_the_lease_is_released_is_not_left_behind(
     database: str,
     stream: redis.Redis,
     drain: Callable[[], None],
@@ -253,7 +253,7 @@ def test_an_entry_that_comes_just_before_the_lease_is_given_back_is_not_left_lyi
     assert bodies(database) == [(1, "early"), (2, "late")]
 
 
-def test_a_stored_batch_rings_for_the_indexer_once(
+def test_a_stored_batch_rings_the_doorbell_once(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     for number in (1, 2):
@@ -317,7 +317,7 @@ def slow_table(database: str) -> Iterator[None]:
     connection.close()
 
 
-def test_a_batch_that_takes_too_long_is_not_tried_without_end(
+def test_a_batch_that_takes_too_long_is_not_retried_endlessly(
     database: str, stream: redis.Redis, drain: Callable[[], None], slow_table: None
 ) -> None:
     for number in range(1, 301):

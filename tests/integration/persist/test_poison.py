@@ -41,7 +41,7 @@ def set_aside_rows(database: str) -> list[tuple[object, ...]]:
     )
 
 
-def test_what_postgresql_refuses_is_set_aside_and_holds_up_nothing(
+def test_an_entry_that_postgresql_rejects_is_set_aside_and_blocks_nothing(
     database: str,
     stream: redis.Redis,
     drain: Callable[[], None],
@@ -66,7 +66,7 @@ def test_what_postgresql_refuses_is_set_aside_and_holds_up_nothing(
     assert len(errors) == 2
 
 
-def test_what_cannot_be_read_is_set_aside_with_what_it_tells(
+def test_an_unreadable_entry_is_set_aside_with_its_readable_values(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     garbage = accept_raw(stream, {"something": "else"})
@@ -109,7 +109,7 @@ def test_the_same_poison_twice_is_set_aside_once(
     assert query(database, "SELECT entry_id FROM set_aside_entries") == [("5-5",)]
 
 
-def test_an_outage_is_no_poison_and_is_waited_out(
+def test_an_outage_is_not_poison_and_is_waited_out(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     accept(stream, 1, "patient")
@@ -147,7 +147,7 @@ def test_a_read_only_database_is_waited_out(
     assert set_aside_rows(database) == []
 
 
-def test_requeue_stores_what_was_set_aside_with_its_number_and_time(
+def test_requeue_stores_set_aside_entries_with_their_numbers_and_times(
     database: str,
     stream: redis.Redis,
     drain: Callable[[], None],
@@ -173,7 +173,7 @@ def test_requeue_stores_what_was_set_aside_with_its_number_and_time(
     assert counts_that_differ(database) == []
 
 
-def test_requeue_leaves_what_still_cannot_be_stored_and_says_why(
+def test_requeue_leaves_what_still_cannot_be_stored_and_reports_why(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
     from django.core.management import CommandError, call_command
@@ -188,7 +188,7 @@ def test_requeue_leaves_what_still_cannot_be_stored_and_says_why(
     assert len(set_aside_rows(database)) == 1
 
 
-def test_requeue_of_a_number_that_was_taken_meanwhile_makes_a_conflict(
+def test_requeue_of_a_number_taken_meanwhile_makes_a_conflict(
     database: str,
     stream: redis.Redis,
     drain: Callable[[], None],

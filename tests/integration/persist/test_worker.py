@@ -64,7 +64,7 @@ def pid_at(worker: WorkerProcess, lease: str) -> int:
     return int((first if lease == LEASE_PERSIST else second).pid)
 
 
-def test_what_is_accepted_is_stored_and_its_request_id_is_in_the_log(
+def test_accepted_entries_are_stored_and_their_request_ids_logged(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1, "hello", request_id="request-of-the-message")
@@ -76,7 +76,7 @@ def test_what_is_accepted_is_stored_and_its_request_id_is_in_the_log(
     assert 0 <= line["lag_ms"] < 15_000
 
 
-def test_what_nobody_woke_for_is_swept_up_within_seconds(
+def test_entries_without_a_wake_up_are_swept_up_within_seconds(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1)
@@ -94,7 +94,7 @@ def test_the_log_is_json_and_hides_access_tokens(
     assert "secret" not in worker.output()
 
 
-def test_a_child_killed_in_mid_batch_loses_nothing_and_is_replaced_within_seconds(
+def test_a_child_killed_mid_batch_loses_nothing_and_is_replaced_within_seconds(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept_many(stream, 0, 20_000)
@@ -108,7 +108,7 @@ def test_a_child_killed_in_mid_batch_loses_nothing_and_is_replaced_within_second
 
 
 @pytest.mark.parametrize("lease", [LEASE_PERSIST, LEASE_INDEX])
-def test_an_idle_child_that_is_killed_leaves_no_dead_interval(
+def test_killing_an_idle_child_leaves_no_dead_interval(
     worker: WorkerProcess, database: str, stream: redis.Redis, lease: str
 ) -> None:
     wait_for_holders(stream, worker)
@@ -153,7 +153,7 @@ def test_a_stuck_child_is_replaced(
         assert {child.pid for child in worker.children()} != before
 
 
-def test_the_successor_of_a_killed_child_goes_on_with_its_lease(
+def test_the_successor_of_a_killed_child_continues_with_its_lease(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     wait_for_holders(stream, worker)
@@ -211,7 +211,7 @@ def test_a_child_that_was_frozen_with_its_parent_is_left_alone(
     assert worker.children() == processes[1:]
 
 
-def test_a_frozen_child_holds_up_nothing_and_does_no_harm_when_it_wakes(
+def test_a_frozen_child_blocks_nothing_and_does_no_harm_when_it_wakes(
     worker: WorkerProcess,
     environment: Environment,
     database: str,
@@ -254,7 +254,7 @@ def test_a_lease_is_kept_alive_however_long_a_batch_takes(
         assert "batch stored" not in standby.output()
 
 
-def test_persisting_does_not_wait_for_an_indexer_that_is_stuck(
+def test_persisting_does_not_wait_for_a_stuck_indexer(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     wait_for_holders(stream, worker)
@@ -321,7 +321,7 @@ def test_an_idle_worker_uses_next_to_no_cpu(worker: WorkerProcess) -> None:
     assert used() - before < 0.1, f"2 % of a core over 5 seconds\n{worker.output()}"
 
 
-def test_the_children_outlive_no_parent_that_ends_in_order(worker: WorkerProcess) -> None:
+def test_no_child_outlives_a_graceful_parent(worker: WorkerProcess) -> None:
     children = worker.children()
     assert worker.terminate() == 0
     assert not [child for child in children if psutil.pid_exists(child.pid)]

@@ -59,7 +59,7 @@ def test_shares_are_equal_in_bytes_and_not_in_rows(search_stores: SearchStores) 
     assert texts_of(search_stores, short) == 300
 
 
-def test_more_applications_than_a_batch_holds_have_their_turns(
+def test_more_applications_than_fit_into_a_batch_take_turns(
     search_stores: SearchStores,
 ) -> None:
     from crud_service.search.feed.outbox import index_batch
@@ -91,7 +91,7 @@ def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
 
 
 @pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
-def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) -> None:
+def test_a_batch_ends_at_its_byte_limit(search_stores: SearchStores, table: str) -> None:
     """A thousand messages of the longest kind are never in memory together."""
     from crud_service.search.feed import outbox, queue
     from crud_service.search.feed.fair import Turn
@@ -107,9 +107,7 @@ def test_a_batch_ends_with_its_bytes(search_stores: SearchStores, table: str) ->
 
 
 @pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
-def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
-    search_stores: SearchStores, table: str
-) -> None:
+def test_a_batch_keeps_its_limit_whatever_the_plan(search_stores: SearchStores, table: str) -> None:
     from crud_service.search.feed import outbox, queue
     from crud_service.search.feed.fair import Turn
 
@@ -124,7 +122,7 @@ def test_a_batch_is_no_larger_than_it_may_be_whatever_the_plan(
     assert len(Turn(table).read(database, query, 10, 10**9)) == 10
 
 
-def test_a_new_index_is_filled_although_others_wait_for_elasticsearch(
+def test_a_new_index_is_filled_while_others_wait_for_elasticsearch(
     search_stores: SearchStores,
 ) -> None:
     from crud_service.search.feed import start_over
@@ -191,7 +189,7 @@ def test_messages_deleted_with_their_chat_leave_the_search(search_stores: Search
 
 
 @pytest.mark.parametrize("error", [ValueError, IndexError, MemoryError])
-def test_a_message_that_cannot_be_folded_is_set_aside_and_holds_up_nobody(
+def test_a_message_that_cannot_be_folded_is_set_aside_and_blocks_nothing(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     from crud_service.search.feed import outbox
@@ -225,7 +223,7 @@ def test_the_lag_is_that_of_the_oldest_change_whatever_its_id(
         search_stores.database.execute(f"DELETE FROM {table}")
 
 
-def test_somebody_elses_backlog_does_not_keep_a_chat_from_elasticsearch(
+def test_another_applications_backlog_does_not_keep_a_chat_from_elasticsearch(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
     search_stores.add("hello")
@@ -260,7 +258,7 @@ def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
     elasticsearch_index.client().indices.put_settings(index="messages", settings=never)
 
 
-def test_a_short_message_is_searchable_as_soon_as_it_is_sent_but_not_all_the_time(
+def test_short_messages_are_searchable_as_soon_as_they_are_sent_a_few_times_a_second(
     search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import queue
@@ -276,7 +274,7 @@ def test_a_short_message_is_searchable_as_soon_as_it_is_sent_but_not_all_the_tim
     assert search_stores.find("third") == []
 
 
-def test_a_change_that_waited_is_searchable_when_it_waits_no_longer(
+def test_a_change_that_waited_is_searchable_once_its_row_is_deleted(
     search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import queue
@@ -303,7 +301,7 @@ def step(stores: SearchStores) -> None:
 
 
 @pytest.mark.parametrize(("status", "fate"), [(413, "refused"), (400, "refused"), (429, "retry")])
-def test_a_bulk_that_is_refused_as_a_whole_is_divided_until_the_rest_passes(
+def test_a_bulk_rejected_as_a_whole_is_bisected_until_the_rest_passes(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, status: int, fate: str
 ) -> None:
     from crud_service.search.feed import bulk

@@ -68,7 +68,9 @@ def test_a_connection_is_kept(serve: Callable[..., tuple[Server, HttpNode]]) -> 
     assert server.connections == 1
 
 
-def test_what_is_sent_is_a_whole_request(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
+def test_a_request_is_sent_with_its_exact_head_and_body(
+    serve: Callable[..., tuple[Server, HttpNode]],
+) -> None:
     server, node = serve(TWO)
     meta, _ = node.perform_request("POST", "/_bulk?refresh=false", body=b"text")
     assert meta.status == 200
@@ -86,7 +88,7 @@ def test_what_is_sent_is_a_whole_request(serve: Callable[..., tuple[Server, Http
         OK.replace(b"1.1", b"1.0") + b"Content-Length: 2\r\n\r\n{}",
     ],
 )
-def test_a_connection_that_is_to_end_is_not_used_again(
+def test_a_closing_connection_is_not_reused(
     serve: Callable[..., tuple[Server, HttpNode]], first: bytes
 ) -> None:
     server, node = serve(first, TWO)
@@ -124,7 +126,7 @@ def test_half_an_answer_or_two_is_an_error_and_ends_the_connection(
     assert server.connections == 2
 
 
-def test_silence_is_a_time_out(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
+def test_silence_is_a_timeout(serve: Callable[..., tuple[Server, HttpNode]]) -> None:
     _, node = serve(None)
     with pytest.raises(ConnectionTimeout):
         node.perform_request("GET", "/", request_timeout=0.2)

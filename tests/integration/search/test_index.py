@@ -56,7 +56,7 @@ def test_a_change_and_its_entry_in_the_outbox_are_rolled_back_together(
     assert search_stores.count("search_outbox") == 0
 
 
-def test_a_batch_that_fails_half_way_stays_in_the_outbox(
+def test_a_batch_that_fails_halfway_stays_in_the_outbox(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import outbox
@@ -83,7 +83,7 @@ def test_an_older_text_never_replaces_a_newer_one(search_stores: SearchStores) -
     assert row == (2, " new ")
 
 
-def test_a_text_of_a_message_that_is_gone_is_not_written(search_stores: SearchStores) -> None:
+def test_a_text_of_a_deleted_message_is_not_written(search_stores: SearchStores) -> None:
     from crud_service.search.feed.outbox import store_texts
     from crud_service.search.text.texts import Text
 
@@ -127,7 +127,7 @@ def test_a_message_is_searchable_once_the_index_refreshes(
         time.sleep(0.02)
 
 
-def test_while_elasticsearch_is_away_postgresql_is_up_to_date_and_then_all_catches_up(
+def test_without_elasticsearch_postgresql_stays_up_to_date_and_the_index_catches_up(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search_stores.add("before")
@@ -143,7 +143,7 @@ def test_while_elasticsearch_is_away_postgresql_is_up_to_date_and_then_all_catch
     assert documents() == 2
 
 
-def test_a_wiped_elasticsearch_is_filled_again_by_itself(
+def test_a_wiped_elasticsearch_is_refilled_automatically(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
     from crud_service.search.index import elasticsearch_index
@@ -157,7 +157,7 @@ def test_a_wiped_elasticsearch_is_filled_again_by_itself(
     assert documents() == 5
 
 
-def test_what_an_unconfigured_elasticsearch_missed_is_indexed_later(
+def test_changes_before_elasticsearch_was_configured_are_indexed_later(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search_stores.add("one")
@@ -185,7 +185,7 @@ def test_an_index_that_is_behind_is_not_searched(
     assert search_stores.search("hello").backend == "postgresql"
 
 
-def test_a_document_that_elasticsearch_refuses_is_set_aside_and_holds_up_nothing(
+def test_a_document_that_elasticsearch_rejects_is_set_aside_and_blocks_nothing(
     search_stores: SearchStores,
     elasticsearch: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -204,7 +204,7 @@ def test_a_document_that_elasticsearch_refuses_is_set_aside_and_holds_up_nothing
     assert "refused message" in caplog.text
 
 
-def test_documents_that_elasticsearch_cannot_take_now_are_sent_again(
+def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import indexer
@@ -233,7 +233,7 @@ def test_the_lease_leaves_the_work_to_its_holder(search_stores: SearchStores) ->
     assert search_stores.count("search_outbox") == 1
 
 
-def test_a_wake_up_sends_one_task_unless_somebody_indexes(search_stores: SearchStores) -> None:
+def test_a_wake_up_sends_one_task_unless_an_indexer_is_running(search_stores: SearchStores) -> None:
     from contract.keys import LEASE_INDEX, WAKE_UP_INDEX
     from crud_service.search.index.doorbell import needs_wake_up
 

@@ -89,7 +89,7 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
     assert indices() == before
 
 
-def test_what_a_killed_rebuild_left_is_removed_by_the_next(
+def test_leftovers_of_a_killed_rebuild_are_removed_by_the_next(
     indexed: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     from crud_service.search.feed.start_over import read_state
@@ -123,7 +123,7 @@ def test_equal_indexes_pass_the_check(
     assert "300 messages checked, 0 of them pending" in capsys.readouterr().out
 
 
-def test_what_waits_to_be_indexed_is_pending_and_not_different(
+def test_changes_waiting_to_be_indexed_are_pending_and_not_differences(
     indexed: SearchStores, capsys: pytest.CaptureFixture[str]
 ) -> None:
     indexed.add("waits")
@@ -179,7 +179,7 @@ def test_differences_are_found_and_repaired(
     check()
 
 
-def test_a_check_while_writes_go_on_reports_no_difference(
+def test_a_check_during_writes_reports_no_difference(
     indexed: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     import psycopg
@@ -262,7 +262,7 @@ def test_damaged_blocks_are_found_and_repaired(
     assert search_stores.find("umber1699z") == [1700]
 
 
-def test_a_gram_too_many_and_a_block_of_books_are_no_differences(
+def test_an_extra_gram_and_a_block_of_books_are_not_differences(
     search_stores: SearchStores,
 ) -> None:
     search_stores.add(*["short"] * 64, *["long text " * 1000] * 64, *["short"] * 1600)

@@ -57,7 +57,7 @@ def test_the_doorbell_wakes_an_indexer_that_waits(
     assert not search_stores.redis.exists(DOORBELL_INDEX)
 
 
-def test_a_change_that_nobody_rang_for_is_found_by_looking(
+def test_a_change_without_a_ring_is_found_by_polling(
     search_stores: SearchStores, start_indexer: StartIndexer
 ) -> None:
     start_indexer()
@@ -66,7 +66,7 @@ def test_a_change_that_nobody_rang_for_is_found_by_looking(
     wait_until(lambda: search_stores.count("search_outbox") == 0, 5)
 
 
-def test_an_indexer_whose_lease_passed_on_leaves(
+def test_an_indexer_that_lost_its_lease_stops(
     search_stores: SearchStores, start_indexer: StartIndexer
 ) -> None:
     thread = start_indexer()

@@ -6,7 +6,7 @@ from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.test_search import bodies
 
 
-def test_blocks_of_before_get_words_of_three_letters_as_keys(search_stores: SearchStores) -> None:
+def test_existing_blocks_get_three_letter_words_as_keys(search_stores: SearchStores) -> None:
     search_stores.add(*bodies(1700, seed=7), "xx!!!foo !!!bar abc-def")
     search_stores.index()
     made_now = keys(search_stores)

@@ -73,7 +73,7 @@ def test_texts_of_an_older_version_are_found_by_the_new_rules_after_a_while(
     assert any_backend.find("큐") == []
 
 
-def test_a_walk_that_is_killed_goes_on_where_it_was(
+def test_a_killed_walk_continues_where_it_was(
     any_backend: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.conf import settings
@@ -105,7 +105,7 @@ def test_a_walk_that_is_killed_goes_on_where_it_was(
     assert not report.differs
 
 
-def test_old_texts_are_folded_although_changes_keep_coming(
+def test_old_texts_are_folded_while_changes_keep_coming(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import indexer, refold
@@ -127,7 +127,7 @@ def test_old_texts_are_folded_although_changes_keep_coming(
     assert left[-1] == 0
 
 
-def test_old_texts_are_folded_although_others_wait_for_elasticsearch(
+def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import refold
@@ -160,7 +160,7 @@ def test_no_text_is_folded_again_during_a_rebuild(
     assert refold_some(search_stores.database, hand_on=True) == 1
 
 
-def test_a_message_that_changed_or_went_since_is_left_to_its_own_change(
+def test_a_message_changed_or_deleted_since_is_left_to_its_own_change(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed.refold import refold_some
@@ -204,7 +204,7 @@ def test_a_piece_is_bounded_in_bytes(
     assert refold_some(search_stores.database, hand_on=False) == PIECE_BYTES // 63_000 + 1
 
 
-def test_another_format_begins_the_walk_anew(
+def test_another_format_restarts_the_walk(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import refold
@@ -218,7 +218,7 @@ def test_another_format_begins_the_walk_anew(
     search_stores.database.execute("UPDATE search_refold SET done_format = 1")
 
 
-def test_check_index_takes_outdated_texts_for_pending(
+def test_check_index_counts_outdated_texts_as_pending(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.search.feed import check

@@ -98,7 +98,7 @@ def test_a_chat_finds_its_own_messages_only(any_backend: SearchStores) -> None:
     assert any_backend.find("one", 11) == []
 
 
-def test_a_body_of_the_greatest_size_is_found_by_its_ends(any_backend: SearchStores) -> None:
+def test_a_body_of_maximum_size_is_found_by_its_ends(any_backend: SearchStores) -> None:
     any_backend.add("start" + "x" * 65_520 + "theend", "ж" * 32_768, "y " * 30_000 + "last")
     any_backend.index_all()
     for keyword, number in [("artx", 1), ("xthe", 1), ("жжжж", 2), ("last", 3), ("x" * 256, 1)]:
@@ -139,7 +139,7 @@ def test_long_messages_in_a_long_chat_are_found(any_backend: SearchStores) -> No
     ],
     ids=lambda value: ascii(value)[:20],
 )
-def test_what_a_reader_takes_for_the_same_is_found(
+def test_text_that_readers_consider_equal_is_found(
     any_backend: SearchStores, body: str, found_by: str, not_found_by: str
 ) -> None:
     any_backend.add("zz", body)
@@ -152,7 +152,7 @@ def test_what_a_reader_takes_for_the_same_is_found(
         assert any_backend.find(keyword) == [], ascii(keyword)
 
 
-def test_a_keyword_of_accents_alone_asks_for_nothing(any_backend: SearchStores) -> None:
+def test_a_keyword_of_accents_alone_matches_everything(any_backend: SearchStores) -> None:
     any_backend.add("a\u0301b", "c")
     any_backend.index_all()
     assert any_backend.find("\u0301") == [2, 1]
@@ -188,7 +188,7 @@ def test_a_page_of_the_longest_messages_is_highlighted_within_its_budget(
 
 @pytest.mark.parametrize("highlight", [False, True])
 @pytest.mark.parametrize("sort", ["relevance", "number"])
-def test_a_page_that_becomes_too_large_ends_early_and_leads_on(
+def test_a_page_that_becomes_too_large_ends_early_and_links_to_the_next(
     any_backend: SearchStores, highlight: bool, sort: str
 ) -> None:
     any_backend.add(*['lorem "' + "x" * 65_000] * 150, *["short lorem"] * 10)
@@ -206,7 +206,7 @@ def test_a_page_that_becomes_too_large_ends_early_and_leads_on(
     assert pages == (3 if highlight else 2)
 
 
-def test_a_page_ends_early_by_its_size_as_it_is_sent(any_backend: SearchStores) -> None:
+def test_a_page_ends_early_by_its_size_on_the_wire(any_backend: SearchStores) -> None:
     any_backend.add(*["x" + "\x01" * 65_000] * 40)  # each control character takes six bytes
     any_backend.index_all()
     page = any_backend.search("x", limit=1000)
@@ -272,7 +272,7 @@ def test_the_backend_is_named(any_backend: SearchStores, backend: str) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "AAAA", "AAIAAAAAAAGGkm8gj4VgA1sa", "é", "=" * 24])
-def test_a_cursor_that_no_page_gave_out_is_refused(any_backend: SearchStores, cursor: str) -> None:
+def test_a_forged_cursor_is_refused(any_backend: SearchStores, cursor: str) -> None:
     any_backend.add("hello")
     any_backend.index_all()
     with pytest.raises(ValidationFailed) as problem:
@@ -322,7 +322,7 @@ def test_both_backends_continue_each_others_pages(
     assert backends == {"elasticsearch", "postgresql"}
 
 
-def test_without_an_answer_from_elasticsearch_postgresql_answers_and_is_asked_directly(
+def test_without_an_answer_from_elasticsearch_postgresql_is_queried(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from django.conf import settings

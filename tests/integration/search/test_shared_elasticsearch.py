@@ -53,7 +53,7 @@ def start_over(stores: SearchStores) -> None:
         pass
 
 
-def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_says_so(
+def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_logs_it(
     search_stores: SearchStores,
     elasticsearch: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -101,7 +101,7 @@ def test_an_alias_that_another_stack_takes_at_the_same_moment_is_left_alone(
     assert names() == [theirs]
 
 
-def test_prefixes_that_begin_alike_do_not_meet(
+def test_prefixes_with_a_common_beginning_do_not_collide(
     search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for prefix in ("chat", "chat-a"):
@@ -133,7 +133,7 @@ def test_a_rebuild_removes_no_leftover_of_another_stack(
     assert len(names()) == 2
 
 
-def test_an_index_of_before_owners_is_replaced_by_the_stack_that_had_it(
+def test_an_index_without_an_owner_is_replaced_by_its_stack(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
     from crud_service.search.index import elasticsearch_index as module

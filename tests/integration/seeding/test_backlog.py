@@ -72,7 +72,9 @@ def test_each_sequence_has_its_highest_number(client: redis.Redis, redis_url: st
     assert look(redis_url, scenario) == [5, 8, 2, only_created, None, None]
 
 
-def test_entries_that_cannot_be_stored_are_no_numbers(client: redis.Redis, redis_url: str) -> None:
+def test_entries_that_cannot_be_stored_count_as_no_number(
+    client: redis.Redis, redis_url: str
+) -> None:
     for number in ("", "x", "-3", "0", "nan", "inf", "1e300"):
         accept(client, number, chat=1, token=A)
     accept_raw(client, {"other": "fields"})
@@ -96,7 +98,7 @@ def test_without_a_stream_nothing_waits(redis_url: str) -> None:
     assert look(redis_url, lambda view: view.find(A, 1)) is None
 
 
-def test_a_key_of_another_type_is_an_error_and_not_an_empty_backlog(
+def test_a_key_of_the_wrong_type_is_an_error_not_an_empty_backlog(
     client: redis.Redis, redis_url: str
 ) -> None:
     client.set(ACCEPTED, "x")
@@ -122,7 +124,7 @@ def test_many_share_one_reading_and_the_next_reads_what_is_new(
     assert again <= 2
 
 
-def test_who_comes_during_a_reading_sees_what_was_accepted_before_they_came(
+def test_a_seeding_during_a_reading_sees_everything_accepted_before_it(
     client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog_module, "PAGE_ENTRIES", 32)
@@ -140,9 +142,7 @@ def test_who_comes_during_a_reading_sees_what_was_accepted_before_they_came(
     assert early in {2_000, 2_001}
 
 
-def test_a_caller_that_leaves_ends_nobody_elses_reading(
-    client: redis.Redis, redis_url: str
-) -> None:
+def test_a_cancelled_caller_ends_no_other_reading(client: redis.Redis, redis_url: str) -> None:
     fill(client, 3_000, 3)
 
     async def scenario(view: Backlog) -> int | None:
@@ -155,7 +155,7 @@ def test_a_caller_that_leaves_ends_nobody_elses_reading(
     assert look(redis_url, scenario) == 1_000
 
 
-def test_what_was_stored_is_forgotten_and_what_waits_is_not(
+def test_stored_entries_are_forgotten_and_waiting_ones_are_not(
     client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog_module, "SEGMENT_ENTRIES", 1)
@@ -174,7 +174,7 @@ def test_what_was_stored_is_forgotten_and_what_waits_is_not(
 
 
 @pytest.mark.parametrize("max_keys", [0, 1, 600, 1_500])
-def test_more_sequences_than_there_is_room_for_are_found_all_the_same(
+def test_more_sequences_than_there_is_room_for_are_still_found(
     client: redis.Redis, redis_url: str, max_keys: int
 ) -> None:
     fill(client, 4_000, 2_000)
@@ -188,7 +188,7 @@ def test_more_sequences_than_there_is_room_for_are_found_all_the_same(
     assert look(redis_url, scenario, max_keys=max_keys) <= max_keys
 
 
-def test_a_stream_that_was_lost_is_read_anew(client: redis.Redis, redis_url: str) -> None:
+def test_a_lost_stream_is_read_again(client: redis.Redis, redis_url: str) -> None:
     fill(client, 100, 1)
 
     async def scenario(view: Backlog) -> list[int | None]:
@@ -203,7 +203,7 @@ def test_a_stream_that_was_lost_is_read_anew(client: redis.Redis, redis_url: str
     assert look(redis_url, scenario) == [100, None, 3]
 
 
-def test_another_history_of_the_same_server_is_read_anew(tmp_path: Path) -> None:
+def test_another_history_of_the_same_server_is_read_again(tmp_path: Path) -> None:
     """A server that is demoted and promoted again has another stream under the same address."""
     with Valkey(tmp_path) as valkey:
         fill(valkey.client, 10, 1)
@@ -222,7 +222,7 @@ def test_another_history_of_the_same_server_is_read_anew(tmp_path: Path) -> None
         assert look(valkey.url, scenario) == [10, 10, 1, 3]
 
 
-def test_a_replica_refuses_to_tell(tmp_path: Path) -> None:
+def test_a_replica_refuses_to_read_the_backlog(tmp_path: Path) -> None:
     with Valkey(tmp_path) as valkey:
         fill(valkey.client, 10, 1)
         valkey.client.replicaof("127.0.0.1", "1")
@@ -244,7 +244,7 @@ def test_long_bodies_stay_in_valkey_and_end_a_page(client: redis.Redis, redis_ur
     assert client.info("stats")["total_net_output_bytes"] - sent < 100_000
 
 
-def test_a_long_backlog_is_followed_before_anybody_asks(
+def test_a_long_backlog_is_followed_in_advance(
     client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog_module, "FOLLOW_SECONDS", 0.01)

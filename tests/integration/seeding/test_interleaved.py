@@ -199,11 +199,11 @@ async def run_one(
     return outcome
 
 
-def test_a_chats_messages_go_on_where_they_were(clean: dict[str, str]) -> None:
+def test_messages_of_a_chat_continue_where_they_left_off(clean: dict[str, str]) -> None:
     assert set(run_all(clean, "messages")) == {ENTRIES - 1}
 
 
-def test_an_applications_chats_go_on_where_they_were(clean: dict[str, str]) -> None:
+def test_chats_of_an_application_continue_where_they_left_off(clean: dict[str, str]) -> None:
     assert set(run_all(clean, "chats")) == {ENTRIES}
 
 

@@ -60,7 +60,7 @@ def test_a_number_is_never_reset(clean_crud: dict[str, str], client: redis.Redis
     assert client.get(sequence) == b"7"
 
 
-def test_who_asked_too_early_is_not_believed(
+def test_starting_chats_overrides_unknown_and_the_lock_of_a_seeder(
     clean_crud: dict[str, str], client: redis.Redis
 ) -> None:
     from crud_service.chat.start_chats import start_chats
@@ -73,7 +73,7 @@ def test_who_asked_too_early_is_not_believed(
     assert not client.exists(keys.seed_lock(sequence))
 
 
-def test_it_is_there_before_anybody_can_see_the_application(
+def test_it_exists_before_the_application_is_visible(
     http: httpx.Client, client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from crud_service.stores.transactions import change

@@ -84,7 +84,9 @@ def random_token() -> str:
     return "".join(random.choices(ALPHABET, k=24))
 
 
-def test_nobody_waits_for_a_backlog_that_nobody_stores(tmp_path: Path, valkey: Valkey) -> None:
+def test_creations_do_not_wait_for_a_backlog_that_is_not_being_stored(
+    tmp_path: Path, valkey: Valkey
+) -> None:
     fill(valkey, 20_000, chats=10)
 
     async def scene(store: Storage, service: Numbering) -> None:
@@ -101,7 +103,7 @@ def test_nobody_waits_for_a_backlog_that_nobody_stores(tmp_path: Path, valkey: V
     run(tmp_path, valkey, scene, drains=False)
 
 
-def test_sequences_lost_while_entries_wait_go_on_exactly(tmp_path: Path, valkey: Valkey) -> None:
+def test_sequences_lost_while_entries_wait_continue_exactly(tmp_path: Path, valkey: Valkey) -> None:
     """Again and again, with a persister that stands still, goes on, and stands still."""
     answered: list[Reply] = []
 
@@ -133,7 +135,7 @@ def test_sequences_lost_while_entries_wait_go_on_exactly(tmp_path: Path, valkey:
     assert sum(map(len, stored)) == len(answered) > 600
 
 
-def test_without_crud_what_is_in_the_backlog_goes_on(tmp_path: Path, valkey: Valkey) -> None:
+def test_without_crud_sequences_in_the_backlog_continue(tmp_path: Path, valkey: Valkey) -> None:
     fill(valkey, 100, chats=10)
 
     async def scene(store: Storage, service: Numbering) -> None:
@@ -191,7 +193,7 @@ def test_a_flood_leaves_room_for_the_cold_chat_of_another(
     run(tmp_path, valkey, scene)
 
 
-def test_random_tokens_are_asked_for_many_at_a_time(tmp_path: Path, valkey: Valkey) -> None:
+def test_random_tokens_are_looked_up_in_groups(tmp_path: Path, valkey: Valkey) -> None:
     async def ask(client: Client, number: int, turn: int) -> Reply:
         return await client.post(f"/applications/{random_token()}/chats")
 
@@ -246,7 +248,7 @@ def test_only_a_missing_stream_means_that_nothing_waits(valkey: Valkey, kind: st
     assert not valkey.client.exists(LOCK)
 
 
-def test_a_replica_is_left_for_the_primary_that_it_becomes_again(valkey: Valkey) -> None:
+def test_a_replica_is_used_again_once_it_is_primary(valkey: Valkey) -> None:
     valkey.client.replicaof("127.0.0.1", "1")
 
     async def scenario(seeding: Seeding) -> None:
@@ -263,7 +265,7 @@ def test_a_replica_is_left_for_the_primary_that_it_becomes_again(valkey: Valkey)
     assert valkey.client.get(SEQUENCE) == b"3"
 
 
-def test_memory_that_is_full_is_told(valkey: Valkey) -> None:
+def test_full_memory_is_reported(valkey: Valkey) -> None:
     async def scenario(seeding: Seeding) -> None:
         valkey.client.config_set("maxmemory", "1")
         with pytest.raises(Overloaded):
@@ -284,7 +286,7 @@ def with_lock(valkey: Valkey, scenario: Callable[[Scripts], Awaitable[None]]) ->
     asyncio.run(asyncio.wait_for(whole(), 30))
 
 
-def test_a_write_that_comes_late_finds_another_token(valkey: Valkey) -> None:
+def test_a_late_write_finds_another_lock_token(valkey: Valkey) -> None:
     """The lock expires, others seed and are numbered, the key is lost, the lock is taken again."""
 
     async def scenario(scripts: Scripts) -> None:
@@ -319,7 +321,7 @@ def test_a_lock_that_expired_writes_nothing(valkey: Valkey) -> None:
     assert not valkey.client.exists(SEQUENCE)
 
 
-def test_a_lock_is_renewed_for_as_long_as_the_work_takes(
+def test_a_lock_is_renewed_while_the_work_lasts(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("numbering_service.seeding.lock.RENEW_SECONDS", 0.05)
@@ -358,7 +360,7 @@ def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
     assert valkey.client.get(SEQUENCE) == b"4"
 
 
-def test_a_new_chat_takes_the_lock_of_its_messages_away(valkey: Valkey) -> None:
+def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     from importlib.resources import files
 
     script = valkey.client.register_script(
@@ -374,7 +376,7 @@ def test_a_new_chat_takes_the_lock_of_its_messages_away(valkey: Valkey) -> None:
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
 
-def test_what_does_not_exist_is_neither_seeded_nor_locked(valkey: Valkey) -> None:
+def test_nonexistent_collections_are_neither_seeded_nor_locked(valkey: Valkey) -> None:
     unknown = [Creation(B, None, "", "r"), Creation(B, 1, "x", "r"), Creation(A, 2, "x", "r")]
 
     async def scenario(seeding: Seeding) -> None:
@@ -390,7 +392,7 @@ def test_what_does_not_exist_is_neither_seeded_nor_locked(valkey: Valkey) -> Non
     assert not valkey.client.keys("lock:*")
 
 
-def test_a_chat_whose_creation_waits_exists_whatever_crud_says(valkey: Valkey) -> None:
+def test_a_chat_whose_creation_is_in_the_backlog_exists_whatever_crud_says(valkey: Valkey) -> None:
     accept(valkey.client, 2, chat="", token=A)
 
     async def scenario(seeding: Seeding) -> None:

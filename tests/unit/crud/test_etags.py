@@ -16,20 +16,20 @@ def test_the_same_bytes_have_the_same_tag_and_others_another() -> None:
 
 
 @pytest.mark.parametrize("header", [None, "*", " * ", TAG, f'"other", {TAG}', f'"a,b",{TAG}'])
-def test_a_change_goes_on_when_its_state_is_named(header: str | None) -> None:
+def test_if_match_with_the_current_state_holds(header: str | None) -> None:
     assert if_match_holds(header, STATE)
 
 
 @pytest.mark.parametrize("header", ["", '"other"', f"W/{TAG}", TAG.strip('"'), "*, *"])
-def test_a_change_stops_when_another_state_is_named(header: str) -> None:
+def test_if_match_with_another_state_does_not_hold(header: str) -> None:
     assert not if_match_holds(header, STATE)
 
 
 @pytest.mark.parametrize("header", ["*", TAG, f"W/{TAG}", f'"other", W/{TAG}'])
-def test_a_read_answers_nothing_new_to_who_knows_the_state(header: str) -> None:
+def test_if_none_match_with_the_current_tag_does_not_hold(header: str) -> None:
     assert not if_none_match_holds(header, TAG)
 
 
 @pytest.mark.parametrize("header", [None, "", '"other"', TAG.strip('"'), 'W/"other"'])
-def test_a_read_answers_in_full_to_who_does_not(header: str | None) -> None:
+def test_if_none_match_without_the_current_tag_holds(header: str | None) -> None:
     assert if_none_match_holds(header, TAG)

@@ -37,7 +37,7 @@ def test_one_owner_leaves_threads_to_the_others() -> None:
     run(scenario)
 
 
-def test_more_than_may_wait_are_refused_at_once_and_others_are_not() -> None:
+def test_requests_beyond_the_share_are_refused_at_once_and_others_are_not() -> None:
     gate = threading.Event()
 
     async def scenario(threads: FairThreads) -> None:
@@ -72,7 +72,7 @@ def test_owners_that_wait_take_turns() -> None:
     run(scenario)
 
 
-def test_whoever_gives_up_leaves_nothing_behind() -> None:
+def test_cancelled_callers_leave_nothing_behind() -> None:
     gate = threading.Event()
 
     async def scenario(threads: FairThreads) -> None:
@@ -88,7 +88,7 @@ def test_whoever_gives_up_leaves_nothing_behind() -> None:
     run(scenario)
 
 
-def test_what_a_function_raises_is_raised() -> None:
+def test_exceptions_of_a_function_are_raised() -> None:
     async def scenario(threads: FairThreads) -> None:
         with pytest.raises(ZeroDivisionError):
             await threads.run("a", lambda: 1 / 0)

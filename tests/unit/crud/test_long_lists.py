@@ -27,7 +27,7 @@ def test_one_owner_leaves_room_to_the_others(places: Places) -> None:
     assert b"".join(quiet) == b"ab"
 
 
-def test_whoever_comes_when_too_many_are_read_is_asked_to_come_again(places: Places) -> None:
+def test_too_many_concurrent_lists_are_refused_with_retry_after(places: Places) -> None:
     being_read = [read(places, str(number)) for number in range(IN_ALL)]
     with pytest.raises(Overloaded) as refusal:
         read(places, "another")
@@ -36,12 +36,12 @@ def test_whoever_comes_when_too_many_are_read_is_asked_to_come_again(places: Pla
     read(places, "another").close()
 
 
-def test_an_answer_that_nobody_finishes_leaves_its_room_to_others(places: Places) -> None:
+def test_an_unfinished_answer_leaves_its_room_to_others(places: Places) -> None:
     for _ in range(IN_ALL * 2):
         next(read(places, "owner"))
 
 
-def test_an_answer_that_was_closed_twice_leaves_room_for_one(places: Places) -> None:
+def test_an_answer_closed_twice_frees_one_place(places: Places) -> None:
     first, second = read(places, "owner"), read(places, "owner")
     first.close()
     first.close()

@@ -24,38 +24,38 @@ def test_no_parameter_means_the_complete_list() -> None:
     assert parse_page({}, NUMBER_CURSOR) is None
 
 
-def test_parameters_of_others_do_not_make_a_page() -> None:
+def test_unknown_parameters_do_not_make_a_page() -> None:
     assert parse_page({"name": "x"}, NUMBER_CURSOR) is None
 
 
 @pytest.mark.parametrize("limit", ["1", "1000"])
-def test_a_limit_within_its_range_is_taken(limit: str) -> None:
+def test_a_limit_within_its_range_is_accepted(limit: str) -> None:
     assert page(limit=limit).limit == int(limit)
 
 
 @pytest.mark.parametrize(
     "limit", ["", "0", "1001", "-1", "+1", "1.0", "1e2", "01", "\u0661", " 1", "abc", "99999"]
 )
-def test_any_other_limit_is_refused(limit: str) -> None:
+def test_a_limit_out_of_range_is_refused(limit: str) -> None:
     with pytest.raises(ValidationFailed, match="limit"):
         page(limit=limit)
 
 
 @pytest.mark.parametrize("order", ["", "ASC", "up", "descending"])
-def test_an_order_that_is_none_is_refused(order: str) -> None:
+def test_an_invalid_order_is_refused(order: str) -> None:
     with pytest.raises(ValidationFailed, match="order"):
         page(order=order)
 
 
 @pytest.mark.parametrize("cursor", ["", "-1", "1.5", "x", "007", str(MAX_NUMBER + 1), "9" * 40])
 @pytest.mark.parametrize("field", ["after", "before"])
-def test_a_cursor_that_is_no_number_is_refused(field: str, cursor: str) -> None:
+def test_a_cursor_that_is_not_a_number_is_refused(field: str, cursor: str) -> None:
     with pytest.raises(ValidationFailed, match=field):
         page(**{field: cursor})
 
 
 @pytest.mark.parametrize("token", ["", "1", "A" * 23, "A" * 25, "A" * 23 + "é"])
-def test_a_cursor_that_is_no_token_is_refused(token: str) -> None:
+def test_a_cursor_that_is_not_a_token_is_refused(token: str) -> None:
     with pytest.raises(ValidationFailed, match="after"):
         parse_page({"after": token}, TOKEN_PATTERN)
 
@@ -72,9 +72,7 @@ def test_a_cursor_that_is_no_token_is_refused(token: str) -> None:
         ({"order": "desc", "after": "5"}, Walk(descending=True)),
     ],
 )
-def test_a_page_is_walked_from_the_cursor_it_lies_next_to(
-    fields: dict[str, str], walk: Walk
-) -> None:
+def test_a_page_is_read_from_its_cursor(fields: dict[str, str], walk: Walk) -> None:
     assert page(**fields).walk == walk
 
 
@@ -108,11 +106,11 @@ def test_a_descending_page_links_downwards_for_next() -> None:
     )
 
 
-def test_the_ends_have_no_neighbour_beyond_them() -> None:
+def test_the_first_and_last_page_have_no_neighbour_beyond() -> None:
     assert 'rel="prev"' not in links(URL, page(limit="2"), rows(1, 2, fewer=False))
     assert 'rel="next"' not in links(URL, page(limit="2"), rows(1, 2, more=False))
 
 
-def test_walking_on_between_two_bounds_keeps_the_far_one() -> None:
+def test_following_links_between_two_bounds_keeps_the_far_one() -> None:
     bounded = page(limit="2", after="2", before="9")
     assert "limit=2&after=4&before=9" in links(URL, bounded, rows(3, 4))

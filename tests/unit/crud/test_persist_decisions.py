@@ -78,7 +78,7 @@ def test_an_error_about_the_data_is_a_refusal(error: type[psycopg.Error]) -> Non
         errors.IndexCorrupted,
     ],
 )
-def test_an_outage_is_no_refusal(error: type[psycopg.Error]) -> None:
+def test_an_outage_is_not_a_refusal(error: type[psycopg.Error]) -> None:
     assert not is_refusal(error("x"))
 
 
@@ -93,7 +93,9 @@ def test_an_outage_is_no_refusal(error: type[psycopg.Error]) -> None:
         entry(body="nul\x00"),
     ],
 )
-def test_what_no_column_can_hold_is_refused_before_postgresql_is_asked(bad: Entry) -> None:
+def test_values_that_no_column_can_hold_are_refused_before_postgresql_is_queried(
+    bad: Entry,
+) -> None:
     with pytest.raises(BadEntryError):
         check_storable(bad)
 
@@ -105,7 +107,7 @@ def test_bytes_survive_being_set_aside(value: bytes) -> None:
     assert to_bytes(text) == value
 
 
-def test_a_payload_is_read_back_as_the_entry_that_it_was() -> None:
+def test_a_payload_decodes_to_its_entry() -> None:
     read = from_payload("7-1", to_payload(FIELDS))
     assert read == Entry("7-1", TOKEN, 2, 3, "hi", "r")
 
@@ -118,14 +120,14 @@ def test_a_number_that_the_column_cannot_hold_is_left_out(value: bytes, number: 
     assert to_number(value) == number
 
 
-def test_an_unreadable_entry_goes_to_the_bad_ones_and_counts_as_read() -> None:
+def test_an_unreadable_entry_counts_as_bad_and_as_read() -> None:
     batch = Batch()
     batch.add(b"1-0", FIELDS)
     batch.add(b"1-1", {b"body": b"\xff"})
     assert (len(batch), len(batch.bad), batch.last_id) == (2, 1, "1-1")
 
 
-def test_a_batch_is_full_by_bytes_before_it_is_full_by_entries() -> None:
+def test_a_batch_can_be_full_in_bytes_before_it_is_in_entries() -> None:
     batch = Batch()
     long = FIELDS | {b"body": b"x" * 65_536}
     while not batch.is_full:
@@ -139,7 +141,7 @@ def test_a_histogram_counts_every_value_once() -> None:
     assert cumulate(amounts, "lag", (1, 2)) == [("1", 2), ("2", 3), ("+Inf", 4)]
 
 
-def test_a_batch_that_ran_out_of_time_is_tried_in_smaller_ones_down_to_one_entry() -> None:
+def test_a_batch_that_timed_out_is_retried_in_smaller_ones_down_to_one_entry() -> None:
     limit = BatchLimit()
     tried = []
     while limit.entries > 1:
@@ -157,7 +159,7 @@ def test_a_page_of_the_largest_entries_is_bounded() -> None:
     assert PAGE * MAX_BODY_BYTES <= MAX_BYTES
 
 
-def test_elasticsearch_is_asked_again_within_a_second_however_long_it_was_away() -> None:
+def test_elasticsearch_is_retried_within_a_second_however_long_it_was_down() -> None:
     back_off = BackOff()
     for _ in range(100):
         back_off.failed()

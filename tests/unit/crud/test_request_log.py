@@ -26,7 +26,7 @@ def lines(log: RequestLog, path: str) -> list[dict[str, object]]:
         return [json.loads(line) for line in written]
 
 
-def test_a_line_tells_what_was_asked_and_answered(written: tuple[RequestLog, str]) -> None:
+def test_a_line_describes_request_and_response(written: tuple[RequestLog, str]) -> None:
     log, path = written
     log.note("id-1", "GET", ROUTE, "/applications/A000…", 200, 0.0123456)
     log.flush()
@@ -56,7 +56,7 @@ def test_requests_are_counted_when_their_lines_are_not_shown() -> None:
     assert REGISTRY.get_sample_value("chat_http_requests_total", labels) == 1
 
 
-def test_a_reader_of_the_log_that_has_gone_fails_no_request() -> None:
+def test_a_log_reader_that_exited_fails_no_request() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     log = RequestLog(output=LogOutput(writing))

@@ -88,7 +88,7 @@ def test_a_full_queue_refuses_the_one_with_the_most_waiting() -> None:
 
 
 @pytest.mark.parametrize("after", range(4))
-def test_those_who_leave_give_back_what_they_had(after: int) -> None:
+def test_cancelled_seedings_give_back_their_places(after: int) -> None:
     """Cancelled at any point: while waiting, just when its turn came, holding."""
 
     async def scenario(holding: Holding) -> None:

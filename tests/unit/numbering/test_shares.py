@@ -35,7 +35,7 @@ def test_bytes_are_shared_like_places() -> None:
     shares.take("B", 50)
 
 
-def test_what_was_given_back_can_be_taken_again() -> None:
+def test_released_places_can_be_taken_again() -> None:
     shares = Shares(10, 100)
     for _ in range(3):
         taken = take_all(shares, "A", size=10)["A"]

@@ -56,7 +56,7 @@ def test_an_application_with_too_much_waiting_is_refused_and_no_other(full: Wind
     assert not is_refused(full, "N" * 24, 1000), "one body fits, whatever its size"
 
 
-def test_what_is_in_flight_counts(now: list[float]) -> None:
+def test_creations_in_flight_count(now: list[float]) -> None:
     held = Window(100)
     held.stored_before((1, 0))
     held.take(post(LOUD, 60))
@@ -64,7 +64,7 @@ def test_what_is_in_flight_counts(now: list[float]) -> None:
     assert is_refused(held, LOUD, 60)
 
 
-def test_what_is_stored_makes_room(full: Window) -> None:
+def test_stored_entries_make_room(full: Window) -> None:
     full.stored_before((2, 0))
     assert not is_refused(full, LOUD, 60)
     assert is_refused(full, LOUD, 61)
@@ -72,14 +72,14 @@ def test_what_is_stored_makes_room(full: Window) -> None:
     assert not is_refused(full, LOUD, 1000)
 
 
-def test_without_a_persister_nobody_is_refused(full: Window) -> None:
+def test_without_a_persister_nothing_is_refused(full: Window) -> None:
     full.stored_before(None)
     assert not is_refused(full, LOUD, 1000)
     full.stored_before((1, 0))
     assert is_refused(full, LOUD)
 
 
-def test_a_persister_that_makes_no_progress_is_none(full: Window, now: list[float]) -> None:
+def test_a_persister_without_progress_counts_as_none(full: Window, now: list[float]) -> None:
     now[0] += window.STALL_SECONDS / 2
     full.stored_before((1, 0))
     assert not is_refused(full, LOUD), "a probe"
@@ -90,14 +90,14 @@ def test_a_persister_that_makes_no_progress_is_none(full: Window, now: list[floa
     assert [is_refused(full, LOUD, 1000) for _ in range(2)] == [False, True]
 
 
-def test_each_application_has_a_probe_now_and_then(full: Window, now: list[float]) -> None:
+def test_each_application_gets_a_probe_now_and_then(full: Window, now: list[float]) -> None:
     accept(full, 3, post(QUIET, 95))
     assert [is_refused(full, QUIET) for _ in range(3)] == [False, True, True]
     now[0] += window.PROBE_SECONDS
     assert [is_refused(full, LOUD) for _ in range(2)] == [False, True]
 
 
-def test_a_long_backlog_takes_no_more_memory_and_is_forgotten_in_the_end(
+def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(window, "MAX_BATCHES", 3)

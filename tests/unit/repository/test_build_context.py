@@ -8,7 +8,7 @@ from local_stack.applications import ROOT
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.crud", "Dockerfile.numbering"])
-def test_what_a_dockerfile_copies_is_in_the_build_context(name: str) -> None:
+def test_files_copied_by_a_dockerfile_are_in_the_build_context(name: str) -> None:
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }

@@ -94,7 +94,7 @@ def test_the_defaults_of_settings_are_those_of_the_code() -> None:
             assert read[name].lower() == default.lower(), name
 
 
-def test_every_setting_is_in_the_example_of_an_environment() -> None:
+def test_every_setting_is_in_the_example_environment() -> None:
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert settings_read().keys() - shown == set()
     everywhere = CONFIGURATION + "".join(SOURCES.values())
@@ -152,7 +152,7 @@ def test_every_error_code_is_listed_with_its_status() -> None:
     assert documented == {(kind.code, str(kind.status)) for kind in kinds(problems.Problem)}
 
 
-def test_make_targets_that_are_named_exist_and_the_other_way_round() -> None:
+def test_documented_make_targets_exist_and_vice_versa() -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ((?:[a-z-]+ )*[a-z-]+)", EVERYTHING, re.MULTILINE))
     words = {word for command in named for word in command.split()}
@@ -160,7 +160,7 @@ def test_make_targets_that_are_named_exist_and_the_other_way_round() -> None:
     assert targets - words == {"clean"}, "make help says what it does"
 
 
-def test_management_commands_that_are_named_exist_and_the_other_way_round() -> None:
+def test_documented_management_commands_exist_and_vice_versa() -> None:
     folder = ROOT / "crud_service" / "operators" / "management" / "commands"
     commands = {path.stem for path in folder.glob("[a-z]*.py")}
     named = set(re.findall(r"crud_service\.manage (\w+)", EVERYTHING))
@@ -288,7 +288,7 @@ def test_every_dependency_is_used() -> None:
         assert module in used or (loaded and any(loaded in text for text in OUR_SOURCES)), name
 
 
-def test_both_services_tell_the_version_of_the_project() -> None:
+def test_both_services_report_the_version_of_the_project() -> None:
     assert PROJECT["project"]["version"] == VERSION
     assert openapi_document(admin_token=False)["info"]["version"] == VERSION
     assert NumberingService(Settings.from_env({})).api.version == VERSION

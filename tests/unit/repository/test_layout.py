@@ -24,12 +24,12 @@ PAIRS = {"requeue", "tasks"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_folder_can_be_taken_in_at_a_glance(folder: str) -> None:
+def test_a_folder_has_few_modules(folder: str) -> None:
     modules = [path for path in MODULES if path.parent == ROOT / folder]
     assert len(modules) <= MOST_MODULES
 
 
-def test_no_name_of_a_module_means_two_things() -> None:
+def test_no_module_name_means_two_things() -> None:
     names = Counter(path.stem for path in MODULES)
     assert {name for name, times in names.items() if times > 1} <= SAME_EVERYWHERE | PAIRS
 

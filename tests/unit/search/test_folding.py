@@ -89,7 +89,7 @@ def finds(keyword: str, body: str) -> bool:
         ("e\u2010mail", "e-mail"),
     ],
 )
-def test_what_differs_in_case_accents_or_width_is_the_same(keyword: str, body: str) -> None:
+def test_texts_differing_in_case_accents_or_width_are_equal(keyword: str, body: str) -> None:
     assert finds(keyword, body)
 
 
@@ -114,7 +114,7 @@ def test_other_letters_are_not_the_same(keyword: str, body: str) -> None:
     assert not finds(keyword, body)
 
 
-def test_parts_tell_starts_of_words_and_whole_words() -> None:
+def test_parts_distinguish_starts_of_words_and_whole_words() -> None:
     assert split_parts("hi #tag C++ don't HI") == (
         Part("hi", " hi", " hi "),
         Part("# tag", "# tag", "# tag "),
@@ -159,7 +159,7 @@ def test_a_part_is_found_where_a_naive_search_finds_it(body: str, part: str) -> 
 
 
 @given(texts, short_texts)
-def test_marks_change_nothing_about_what_is_found_inside(body: str, keyword: str) -> None:
+def test_edges_do_not_change_matches_inside_words(body: str, keyword: str) -> None:
     for part in keyword.split():
         runs = {*fold(body).split(), *spell(body).split()}
         expected = any(form in run for form in (fold(part), spell(part)) for run in runs)
@@ -177,7 +177,7 @@ def test_levels_are_those_of_plain_python(body: str, keyword: str) -> None:
 
 @given(texts, short_texts)
 @example("a,,cd", "cd")
-def test_a_text_holds_every_gram_of_a_part_that_it_holds(body: str, keyword: str) -> None:
+def test_a_text_contains_every_gram_of_a_part_that_it_contains(body: str, keyword: str) -> None:
     marked = mark(body)
     grams = all_grams(marked)
     for part in [one for each in split_parts(keyword) for one in each.readings]:
@@ -187,7 +187,7 @@ def test_a_text_holds_every_gram_of_a_part_that_it_holds(body: str, keyword: str
 
 
 @given(texts)
-def test_a_folded_text_has_no_character_that_marks_or_joins(text: str) -> None:
+def test_a_folded_text_contains_no_edge_or_separator(text: str) -> None:
     for run in fold(text).split():
         assert EDGE not in run
         assert RUN_SEPARATOR not in run
@@ -245,7 +245,7 @@ def worst_bodies() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("reason", worst_bodies())
-def test_no_body_takes_long_to_fold(reason: str) -> None:
+def test_every_body_is_folded_quickly(reason: str) -> None:
     """The bound is generous: in quadratic time they took seconds."""
     body = worst_bodies()[reason]
     assert 60_000 < len(body.encode()) <= 65_536
@@ -283,5 +283,5 @@ def test_composing_in_pieces_is_nfc_for_runs_of_up_to_30_marks(text: str) -> Non
 
 
 @pytest.mark.parametrize("keyword", ["\u0301", "\u0301\u0316 \u0301", "a\u200b \u0301"])
-def test_a_part_of_accents_alone_asks_for_nothing(keyword: str) -> None:
+def test_a_part_of_accents_alone_requires_nothing(keyword: str) -> None:
     assert [part.folded for part in split_parts(keyword)] == ["a"][: keyword.count("a")]

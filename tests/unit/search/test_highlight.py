@@ -68,7 +68,7 @@ def test_a_highlight_is_the_escaped_body_with_emphasis(body: str, keyword: str) 
 
 @given(texts, short_texts)
 @example("\u0600 a", "\u0600")
-def test_emphasis_begins_and_ends_between_characters_as_a_reader_sees_them(
+def test_emphasis_begins_and_ends_between_user_perceived_characters(
     body: str, keyword: str
 ) -> None:
     edges = [0]
@@ -99,7 +99,7 @@ def test_a_spent_budget_leaves_bodies_without_emphasis(spent: dict[str, int]) ->
     assert highlighting.highlight("hello <", split_parts("hello"), Budget(**spent)) == "hello &lt;"
 
 
-def test_a_budget_is_spent_by_the_bodies_of_a_page_together() -> None:
+def test_the_bodies_of_a_page_share_one_budget() -> None:
     budget, parts = Budget(size=25, spans=3), split_parts("a")
     shown = [highlighting.highlight(body, parts, budget) for body in ("a a", "a b", "a" * 20)]
     assert shown == ["<em>a</em> <em>a</em>", "<em>a</em> b", "a" * 20]

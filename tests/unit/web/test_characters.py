@@ -15,7 +15,7 @@ BLANKS = ["", *" \t\n\x01\x1b\x7f\x85\xa0\u2028\u2800\u3000", *INVISIBLE, INVISI
 
 @pytest.mark.parametrize("text", BLANKS, ids=ascii)
 @pytest.mark.parametrize("check", [check_name, check_message_body, check_keyword])
-def test_a_text_in_which_nothing_shows_is_blank(check: object, text: str) -> None:
+def test_a_text_of_invisible_characters_is_blank(check: object, text: str) -> None:
     assert callable(check)
     with pytest.raises(ValidationFailed) as problem:
         check(text)
@@ -25,7 +25,7 @@ def test_a_text_in_which_nothing_shows_is_blank(check: object, text: str) -> Non
 @pytest.mark.parametrize(
     "visible", ["a", "\u0301", "ㅋ", "👩", "\ue000", "\u0600", "\U0010ffff", "'"]
 )
-def test_one_character_that_shows_is_enough_and_all_is_kept(visible: str) -> None:
+def test_one_visible_character_is_enough_and_all_are_kept(visible: str) -> None:
     text = f"{INVISIBLE}\n{visible}\u200b"
     assert check_message_body(text) == text
 
@@ -35,7 +35,7 @@ def test_a_long_blank_text_is_read_once() -> None:
     assert not is_blank("\u200b " * 500_000 + "a")
 
 
-def test_unassigned_and_private_characters_show() -> None:
+def test_unassigned_and_private_characters_are_visible() -> None:
     blank = [chr(c) for c in range(sys.maxunicode + 1) if is_blank(chr(c))]
     # White space, controls, the blank of Braille and Default_Ignorable_Code_Point.
     assert len(blank) == 4259

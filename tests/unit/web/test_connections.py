@@ -109,7 +109,7 @@ def test_head_is_answered_without_the_body(method: str) -> None:
     ("version", "ending"),
     [("1.1", b"4\r\npart\r\n3\r\nend\r\n0\r\n\r\n"), ("1.0", b"\r\n\r\npartend")],
 )
-def test_a_stream_is_chunked_for_those_who_know_chunks(version: str, ending: bytes) -> None:
+def test_a_stream_is_chunked_for_http_1_1(version: str, ending: bytes) -> None:
     with serving(Streams(pieces=[b"part", b"end"])) as port:
         raw = b"GET /a HTTP/" + version.encode() + b"\r\nHost: x\r\nConnection: close\r\n\r\n"
         received = exchange(port, raw)
@@ -126,7 +126,7 @@ def test_a_stream_that_fails_does_not_look_complete() -> None:
         assert not received.endswith(b"0\r\n\r\n")
 
 
-def test_a_stream_is_made_no_faster_than_it_is_read() -> None:
+def test_a_stream_is_produced_no_faster_than_it_is_read() -> None:
     app = Streams(pieces=[b"x" * 65536] * 2000)
     with serving(app) as port, connected(port, GET):
         time.sleep(0.5)
@@ -147,7 +147,7 @@ def test_a_request_that_takes_too_long_is_408(patience: None, part: bytes) -> No
         assert exchange(port, part).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_slow_body_that_moves_on_is_ended_too(patience: None) -> None:
+def test_a_slow_but_steady_body_times_out_too(patience: None) -> None:
     with serving(Later()) as port, connected(port, post(b"x" * 100)[:-100]) as client:
         with suppress(ConnectionError):
             for _ in range(20):
@@ -179,7 +179,7 @@ def test_a_refused_upload_gets_its_answer_while_it_is_sent() -> None:
         assert exchange(port, raw).startswith(b"HTTP/1.1 413 ")
 
 
-def test_connections_beyond_the_ceiling_are_503_and_others_go_on(
+def test_connections_beyond_the_limit_are_503_and_others_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 5)
@@ -194,7 +194,7 @@ def test_connections_beyond_the_ceiling_are_503_and_others_go_on(
         assert statuses(exchange(port, LAST)) == [200]
 
 
-def test_uploads_beyond_the_budget_give_way_and_others_go_on(
+def test_uploads_beyond_the_budget_give_way_and_others_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The one that stood still for longest is told to try again."""
@@ -212,7 +212,7 @@ def test_uploads_beyond_the_budget_give_way_and_others_go_on(
         assert uploads[-1].recv(13) == b"HTTP/1.1 200 "
 
 
-def test_answers_that_nobody_takes_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unread_answers_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "UNREAD_BYTES", 40 * limits.MIB)
     large = b"x" * 12 * limits.MIB
 
@@ -231,7 +231,7 @@ def test_answers_that_nobody_takes_give_way(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(exchange(port, LAST.replace(b"/last", b"/a"))) > len(large)
 
 
-def test_a_client_that_leaves_is_noticed_and_answering_it_does_nothing() -> None:
+def test_a_disconnected_client_is_noticed_and_answering_it_does_nothing() -> None:
     left = threading.Event()
     app = Later(stay_silent)
     with serving(app) as port:

@@ -48,14 +48,14 @@ def test_a_request_is_read_alike_in_one_piece_and_byte_by_byte(
 
 
 @pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED)
-def test_a_request_is_read_alike_wherever_it_is_cut(machine: Machine, case: Case) -> None:
+def test_a_request_is_read_alike_wherever_it_is_split(machine: Machine, case: Case) -> None:
     whole = machine.read([case.raw])
     for cut in range(1, len(case.raw)):
         assert machine.read([case.raw[:cut], case.raw[cut:]]) == whole, cut
 
 
 @pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED)
-def test_three_pipelined_requests_are_read_alike_wherever_they_are_cut(
+def test_three_pipelined_requests_are_read_alike_wherever_they_are_split(
     machine: Machine, case: Case
 ) -> None:
     following = Case(NEXT, (("POST", b"/behind", b"behind"),))
@@ -67,7 +67,7 @@ def test_three_pipelined_requests_are_read_alike_wherever_they_are_cut(
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
-def test_a_refused_request_is_refused_wherever_it_is_cut(machine: Machine, case: Case) -> None:
+def test_a_refused_request_is_refused_wherever_it_is_split(machine: Machine, case: Case) -> None:
     """And what is behind it never runs."""
     raw = case.raw + NEXT
     check(machine.read([raw]), case)
@@ -84,7 +84,7 @@ def test_a_refusal_is_a_problem_document_and_noted(machine: Machine, case: Case)
 
 
 @pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED)
-def test_a_request_that_breaks_off_is_never_handed_over(machine: Machine, case: Case) -> None:
+def test_a_truncated_request_is_never_handed_over(machine: Machine, case: Case) -> None:
     whole = machine.read([case.raw]).seen
     for cut in range(len(case.raw)):
         seen = machine.read([case.raw[:cut]], half_close=True).seen

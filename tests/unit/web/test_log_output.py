@@ -51,7 +51,7 @@ def test_lines_arrive_whole_and_in_order(tmp_path: Path) -> None:
     assert path.read_bytes() == b"".join(b"%d\n" % number for number in range(1000))
 
 
-def test_a_reader_that_stands_still_costs_lines_and_a_bounded_amount_of_memory(pipe: Pipe) -> None:
+def test_a_stalled_log_reader_costs_lines_and_a_bounded_amount_of_memory(pipe: Pipe) -> None:
     reading, writing = pipe
     dropped: list[int] = []
     output = LogOutput(writing, "tests", dropped.append)
@@ -110,7 +110,7 @@ def run(script: str, stdout: Path) -> None:
         subprocess.run(command, cwd=ROOT, stdout=log, check=True, timeout=60)
 
 
-def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+def test_a_truncated_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     run(FULL_AFTER_TWELVE_BYTES, tmp_path / "log")
     first, cut, notice, again = (tmp_path / "log").read_bytes().splitlines()
     assert (first, cut, again) == (b"0123456789", b"a", b"again")
@@ -145,12 +145,12 @@ logging.info("last words")
 """
 
 
-def test_the_last_words_of_a_process_are_written(tmp_path: Path) -> None:
+def test_the_last_lines_of_a_process_are_written(tmp_path: Path) -> None:
     run(LAST_WORDS, tmp_path / "log")
     assert json.loads((tmp_path / "log").read_text())["message"] == "last words"
 
 
-def test_a_process_whose_reader_stands_still_ends_all_the_same(pipe: Pipe) -> None:
+def test_a_process_with_a_stalled_reader_still_exits(pipe: Pipe) -> None:
     script = LAST_WORDS + "logging.info('x' * 1_000_000)"
     command = [sys.executable, "-c", script]
     subprocess.run(command, cwd=ROOT, stdout=pipe[1], check=True, timeout=30)

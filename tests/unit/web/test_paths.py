@@ -29,7 +29,7 @@ def test_a_number_is_itself(number: int) -> None:
     ["", "0", "01", "-1", "+1", "1.0", "1_0", "1e3", " 1", "1\n", "abc", "٣", "\uff11", "0x1",
      str(MAX_NUMBER + 1), "9" * 19, "9" * 5000],
 )  # fmt: skip
-def test_anything_else_is_no_number(text: str) -> None:
+def test_anything_else_is_not_a_number(text: str) -> None:
     assert parse_number(text) is None
 
 
@@ -41,7 +41,7 @@ def test_masked_paths_show_four_characters_of_a_token() -> None:
 
 
 @given(st.text("abAB09._:-", min_size=1, max_size=128))
-def test_a_harmless_request_id_is_taken_over(header: str) -> None:
+def test_a_harmless_request_id_is_kept(header: str) -> None:
     assert request_id(header) == header
 
 
@@ -53,7 +53,7 @@ def test_any_other_is_replaced(header: str | None) -> None:
     assert made != request_id(None)
 
 
-def test_no_two_keys_of_the_system_meet() -> None:
+def test_no_two_redis_keys_collide() -> None:
     made = {
         keys.chat_sequence(TOKEN),
         keys.message_sequence(TOKEN, 1),
@@ -100,7 +100,7 @@ def test_every_kind_of_problem_has_a_code_of_its_own() -> None:
     assert all(name in (problems.__doc__ or "") for name in codes)
 
 
-def test_some_problems_bring_headers() -> None:
+def test_some_problems_have_headers() -> None:
     assert MethodNotAllowed(["GET", "PUT"]).headers == {"Allow": "GET, PUT"}
     assert StoreUnavailable(retry_after=7).headers == {"Retry-After": "7"}
     assert problems.Unauthorized().headers == {"WWW-Authenticate": "Bearer"}

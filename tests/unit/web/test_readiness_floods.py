@@ -6,7 +6,7 @@ from crud_service.server.pools import READINESS, Pools
 from numbering_service.api.probes import Check, SharedCheck
 
 
-def test_those_who_ask_at_once_share_one_check() -> None:
+def test_concurrent_lookups_share_one_check() -> None:
     started = 0
 
     async def check() -> tuple[Check, Check]:
@@ -24,7 +24,7 @@ def test_those_who_ask_at_once_share_one_check() -> None:
     assert [crud["status"] for _redis, crud in answers] == ["1"] * 100 + ["2"]
 
 
-def test_a_caller_that_leaves_does_not_end_the_check_of_the_others() -> None:
+def test_a_cancelled_caller_does_not_end_the_check_of_the_others() -> None:
     async def check() -> tuple[Check, Check]:
         await asyncio.sleep(0.01)
         return {"status": "ok"}, {"status": "ok"}
@@ -40,7 +40,7 @@ def test_a_caller_that_leaves_does_not_end_the_check_of_the_others() -> None:
     assert asyncio.run(leave())[0] == {"status": "ok"}
 
 
-def test_readiness_has_threads_and_places_of_its_own() -> None:
+def test_readiness_has_its_own_threads_and_places() -> None:
     pools = Pools()
     ready, _ = pools.of({"PATH_INFO": "/health/ready"})
     assert pools.of({"PATH_INFO": "/health/ready/"}) == (ready, "")

@@ -48,7 +48,7 @@ def test_one_connection_has_its_turn_in_each_iteration_of_the_loop() -> None:
     assert seen == [[0], [0, 1], [0, 1, 2]]
 
 
-def test_a_turn_that_fails_does_not_hold_up_the_next() -> None:
+def test_a_failing_turn_does_not_stop_the_next() -> None:
     loop = asyncio.new_event_loop()
     loop.set_exception_handler(lambda _loop, _context: None)
     turns, done = Turns(loop), []
@@ -61,7 +61,7 @@ def test_a_turn_that_fails_does_not_hold_up_the_next() -> None:
     assert done == [1]
 
 
-def test_a_body_in_tiny_chunks_and_the_request_behind_it_are_answered() -> None:
+def test_a_body_in_tiny_chunks_and_the_next_request_are_answered() -> None:
     application = Later()
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     with serving(application) as port:
@@ -77,7 +77,7 @@ def test_broken_framing_in_a_later_turn_is_400() -> None:
     assert statuses(answers) == [400]
 
 
-def test_a_head_of_more_lines_than_anybody_sends_is_431() -> None:
+def test_a_head_of_too_many_lines_is_431() -> None:
     with serving(Later()) as port:
         for lines, status in ((limits.HEAD_LINES - 3, 200), (limits.HEAD_LINES, 431)):
             raw = b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + b"a: b\r\n" * lines
