@@ -1,4 +1,4 @@
-"""Entries through both sides: as numbering_service writes them, as crud_service reads them."""
+"""Entries on both sides: as numbering_service writes them and crud_service reads them."""
 
 import asyncio
 
@@ -23,7 +23,7 @@ BODIES = (
 
 
 def accept_and_read(url: str, *creations: Creation) -> Batch:
-    """What the persister reads of what the numbering script wrote."""
+    """Return what the persister reads of what the numbering script wrote."""
     with redis.Redis.from_url(url, protocol=2) as client:
         client.set(chat_sequence(TOKEN), 0)
         client.set(message_sequence(TOKEN, 7), 40)

@@ -1,4 +1,4 @@
-"""The internal endpoint through both sides: crud_service answers, numbering_service asks."""
+"""The internal endpoint on both sides: crud_service answers, numbering_service asks."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ class Crud(NamedTuple):
 
 @pytest.fixture
 def running_crud(migrated_database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Crud]:
-    """crud_service with an application A of the chats 1 and 5, which has messages up to 7."""
+    """crud_service with an application A: chats 1 and 5, the latter with messages up to 7."""
     make_application(migrated_database_url, A)
     query(migrated_database_url, ROWS, A)
     port = choose_port()
@@ -61,7 +61,7 @@ def running_crud(migrated_database_url: str, redis_url: str, tmp_path: Path) -> 
 
 
 async def seed(crud: Crud, token: str, *creations: Creation) -> list[object]:
-    """What seeding each of them comes to: None, or the problem."""
+    """Return the outcome of seeding each: None, or the problem."""
     headers = {"Authorization": f"Bearer {token}"}
     async with (
         httpx.AsyncClient(base_url=crud.url, headers=headers, trust_env=False) as client,

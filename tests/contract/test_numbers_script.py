@@ -1,4 +1,4 @@
-"""numbers.lua on a real Valkey: what each creation of a batch is answered, and what it leaves."""
+"""numbers.lua on a real Valkey: the answer to each creation of a batch, and what it leaves."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -19,7 +19,7 @@ SCRIPT = files("numbering_service.creations").joinpath("numbers.lua").read_text(
 
 
 class Numbering:
-    """The script as a client sees it, with a sequence of two chats to start from."""
+    """The script as a client sees it, with the sequences of two chats to start from."""
 
     def __init__(self, client: redis.Redis, *, fresh: bool = True) -> None:
         self.redis = client
@@ -38,7 +38,7 @@ class Numbering:
         room: int = 1000,
         ttl: int = 100,
     ) -> tuple[int, list[int | bytes]]:
-        """Whether to wake the persister, and the answers; the rest is in `last` and `oldest`."""
+        """Return whether to wake the persister, and the answers; see also `last` and `oldest`."""
         self.batches += 1
         batch_key = keys.batch(batch or f"b{self.batches}")
         names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
@@ -54,7 +54,7 @@ class Numbering:
         return self.run(*creations, batch=batch, room=room)[1]
 
     def entries(self) -> list[tuple[bytes, ...]]:
-        """Chat number, number and body of what is in the stream."""
+        """Return chat number, number and body of each entry in the stream."""
         return [
             (fields[b"chat_number"], fields[b"number"], fields[b"body"])
             for _entry_id, fields in self.redis.xrange(keys.ACCEPTED)
@@ -288,7 +288,7 @@ def test_a_sequence_that_is_not_a_number_is_refused(numbering: Numbering) -> Non
 
 
 def test_a_retried_call_keeps_its_refusals_too(numbering: Numbering) -> None:
-    """The first call may still be on its way, and must not accept what has been refused since."""
+    """The first call may still be in transit, and must not accept what has been refused since."""
     assert numbering.run(post(9), batch="late", again=True)[1] == [MISSING]
     numbering.redis.set(message(9), 0)
     assert numbering.answers(post(9), batch="late") == [MISSING]

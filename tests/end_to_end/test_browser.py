@@ -1,4 +1,4 @@
-"""A real Chromium on /docs of both services: an operation tried out, its answer seen.
+"""A real Chromium on /docs of both services: try an operation, see its response.
 
 Chromium is the system's own. Where there is none and we are root on a Debian,
 it is installed; elsewhere these tests are skipped with a loud line. Screenshots
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """The path of a Chromium; everything needed to drive it is there."""
+    """The path of a Chromium, with everything needed to drive it."""
     path = find_chromium()
     if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
         install_chromium()
@@ -59,7 +59,7 @@ def install_chromium() -> None:
 
 
 def try_out(chromium: str, url: str, screenshot: str, **task: Any) -> dict[str, Any]:
-    """Execute one operation on a page of documentation; returns what the page showed."""
+    """Execute one operation on a page of documentation; return what the page showed."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     task |= {"chromium": chromium, "url": url, "screenshot": str(SCREENSHOTS / screenshot)}
     done = subprocess.run(
@@ -76,7 +76,7 @@ def try_out(chromium: str, url: str, screenshot: str, **task: Any) -> dict[str, 
 
 
 def foreign(requests: list[str], url: str) -> list[str]:
-    """Requests that went anywhere but to the page's own origin."""
+    """Return requests that did not go to the page's own origin."""
     own = urlsplit(url)[:2]
     return [each for each in requests if urlsplit(each)[:2] != own and not each.startswith("data:")]
 

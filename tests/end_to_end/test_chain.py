@@ -92,6 +92,6 @@ def test_every_path_works_with_and_without_a_trailing_slash(api: Api, slash: str
 
 
 def post(api: Api, path: str, body: dict[str, str]) -> int:
-    """The status of a creation, redirects not followed."""
+    """Return the status of a creation, without following redirects."""
     response: httpx.Response = api.client.post(f"{api.numbering}{path}", json=body)
     return response.status_code

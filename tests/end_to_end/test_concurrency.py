@@ -1,4 +1,4 @@
-"""Many clients at once: numbers are exactly 1..N, stored and counted."""
+"""Many concurrent clients: numbers are exactly 1..N, stored and counted."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,7 @@ def test_300_chats_in_one_new_application_get_exactly_1_to_300(api: Api) -> None
 
 
 def created_by_many(create: Callable[[httpx.Client, int], httpx.Response], total: int) -> list[int]:
-    """The numbers that 64 clients, each on its own connection, were answered."""
+    """Return the numbers that 64 clients got, each on its own connection."""
 
     def work(client_number: int) -> list[int]:
         numbers = []

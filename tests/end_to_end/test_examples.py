@@ -1,4 +1,4 @@
-"""The client examples run as they stand, and get what they say."""
+"""The client examples run unchanged and print what they should."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(500)
 
 
 def run_example(stack: RunningStack, *command: str) -> str:
-    """What an example prints, sent to the stack."""
+    """Return what an example prints when run against the stack."""
     addresses = {"CRUD_URL": stack.crud_url, "NUMBERING_URL": stack.numbering_url}
     done = subprocess.run(
         command,

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(500)
 
 @pytest.fixture(scope="module")
 def exported(stack: RunningStack) -> dict[str, str]:
-    """What each service exports after some use, the search and the worker's work included."""
+    """Return what each service exports after some use, including searches and the worker's work."""
     with httpx.Client(timeout=15, trust_env=False) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         chat = api.chat(api.application())
@@ -44,13 +44,13 @@ def alert_expressions() -> Iterator[str]:
 
 
 def selectors(expression: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each metric of an expression, with the labels that it is asked for."""
+    """Return each metric of an expression with its label matchers."""
     for name, labels in re.findall(r"(chat_\w+)(?:\{([^}]*)\})?", expression):
         yield name, dict(re.findall(r'(\w+)="([^"]*)"', labels))
 
 
 def series(text: str, name: str, labels: dict[str, str]) -> list[str]:
-    """The exported series that a selector finds."""
+    """Return the exported series that match a selector."""
     wanted = [f'{key}="{value}"' for key, value in labels.items() if key not in OWN_LABELS]
     lines = [line for line in text.splitlines() if re.match(rf"{name}[ {{]", line)]
     return [line for line in lines if all(each in line for each in wanted)]

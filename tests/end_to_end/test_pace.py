@@ -1,4 +1,4 @@
-"""How soon a message is stored at the pace of people: no pace meets a worker that sleeps."""
+"""How soon a message is stored at human pace: no sending rate meets a sleeping worker."""
 
 import statistics
 import time
@@ -35,7 +35,7 @@ def wait_until_found(api: Api, chat: str, word: str) -> None:
 
 
 def lags(api: Api, chat: str, pace: float, count: int) -> list[float]:
-    """Seconds from the answer until each of some messages is readable."""
+    """Return the seconds from the answer until each message is readable."""
     seen = []
     for position in range(count):
         sent = time.monotonic()

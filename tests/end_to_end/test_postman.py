@@ -1,4 +1,4 @@
-"""The Postman collection, run by newman against a real stack, and what it promises to show."""
+"""The Postman collection, run by newman against a real stack, and its examples."""
 
 import json
 import re
@@ -50,7 +50,7 @@ pytestmark = pytest.mark.timeout(500)
 
 @dataclass(frozen=True)
 class Run:
-    """What newman did: its exit code and output, and the last answer to each request."""
+    """A run of newman: its exit code and output, and the last response to each request."""
 
     code: int
     output: str
@@ -84,7 +84,7 @@ def requests() -> Iterator[dict[str, Any]]:
 
 
 def endpoint(request: dict[str, Any]) -> str:
-    """Verb and path with the variables' names taken out."""
+    """Return verb and path without the names of variables."""
     path = "/".join(request["url"]["path"])
     return f"{request['method']} /" + re.sub(r"\{\{\w+\}\}|\b0{24}\b", "{}", path)
 

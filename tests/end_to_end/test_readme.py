@@ -1,4 +1,4 @@
-"""Every request that the README shows is sent, and answered as it says.
+"""Every request in the README is sent and gets the response shown there.
 
 An example is a block of curl commands with the block of their answers behind
 it, a line each. Tokens, times and request ids differ from run to run; all else
@@ -47,7 +47,7 @@ EXAMPLES = list(read_examples())
 
 
 def run(stack: RunningStack, command: str, token: str) -> str:
-    """What a command prints, on the stack's own ports."""
+    """Return what a command prints, run against the stack's ports."""
     for port, url in ((3000, stack.crud_url), (8080, stack.numbering_url)):
         command = command.replace(f"http://127.0.0.1:{port}", url)
     environment = {**os.environ, "TOKEN": token}
@@ -63,7 +63,7 @@ def run(stack: RunningStack, command: str, token: str) -> str:
 
 
 def comparable(answer: str, example: Example) -> str:
-    """An answer without what varies; of the list of all applications the last one."""
+    """Return a response without its variable parts; of all applications only the last one."""
     if example.command.endswith("/applications"):
         answer = "[{" + answer.rpartition("{")[2]
     for pattern, name in VARYING:
@@ -72,7 +72,7 @@ def comparable(answer: str, example: Example) -> str:
 
 
 def answer_to(stack: RunningStack, example: Example, token: str) -> str:
-    """What an example's command prints: at once where it creates, else as soon as it should."""
+    """Return what a command prints: at once if it creates, else once it is as expected."""
     expected = comparable(example.answer, example)
     return eventually(
         lambda: run(stack, example.command, token),

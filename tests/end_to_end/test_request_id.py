@@ -1,4 +1,4 @@
-"""One request id, followed from the client through both services into the worker's log."""
+"""One request id, traced from the client through both services into the worker's log."""
 
 import json
 import uuid
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.timeout(500)
 
 
 def lines_with(stack: RunningStack, part: str, request_id: str) -> list[Line]:
-    """The lines of a part's log that hold a request id, oldest first."""
+    """Return the lines of a process's log that contain a request id, oldest first."""
     text = (stack.layout.logs / f"{part}.log").read_text()
     return [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
 
 
 def wait_for_line(stack: RunningStack, part: str, request_id: str, message: str) -> Line:
-    """The line with a message and a request id; fails when it never comes."""
+    """Wait for the line with a message and a request id; fail if it does not appear."""
 
     def look() -> list[Line]:
         found = lines_with(stack, part, request_id)
@@ -37,7 +37,7 @@ def wait_for_line(stack: RunningStack, part: str, request_id: str, message: str)
 
 
 def quiet_chat(api: Api) -> str:
-    """A chat whose only message is searchable, so that the next batch is ours alone."""
+    """A chat whose only message is searchable, so that the next batch is only ours."""
     chat = api.chat(api.application())
     api.message(chat, "quiet")
     api.wait_for_numbers(f"{chat}/messages/search?keyword=quiet", [1], SEARCHABLE_WITHIN_SECONDS)

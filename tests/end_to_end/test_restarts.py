@@ -1,4 +1,4 @@
-"""Processes that die are started again, and data outlives the stack."""
+"""Processes that die are restarted, and data outlives the stack."""
 
 import signal
 
@@ -28,7 +28,7 @@ def test_a_killed_process_is_restarted_and_nothing_is_lost(
 
 
 def wait_until_well(api: Api) -> None:
-    """Wait until both services say that everything they need is there."""
+    """Wait until both services are ready."""
     for url in (api.crud, api.numbering):
         status = eventually(lambda url=url: readiness(api, url), lambda it: it == 200, 60)
         assert status == 200

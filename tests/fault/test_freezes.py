@@ -1,4 +1,4 @@
-"""SIGSTOP of what answers clients, for ten seconds under load: nobody is told, everybody waits."""
+"""The services are frozen (SIGSTOP) for ten seconds under load: clients wait and get no error."""
 
 import time
 

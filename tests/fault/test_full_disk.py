@@ -1,4 +1,4 @@
-"""A disk that is full for some seconds, below Valkey's log, PostgreSQL and everybody's logs."""
+"""A full disk for some seconds: Valkey's, PostgreSQL's, and that of all logs."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""kill -9 of each part, and of two at once, under load at a random instant."""
+"""kill -9 of each process, and of two at once, under load at a random instant."""
 
 import random
 import time

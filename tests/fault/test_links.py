@@ -1,4 +1,4 @@
-"""Each connection between two parts is cut, reset, and left half open, under load.
+"""Each connection between two processes is cut, reset, and left half open, under load.
 
 A half-open connection stays so: the parts have to find out, and to go on with
 a new one, while the old one never says another word.
@@ -22,7 +22,7 @@ BETWEEN_SECONDS = 0.5
 
 
 def wear_out(link: Link) -> None:
-    """Everything that can happen to a link, one after another."""
+    """Do everything that can happen to a link, one after another."""
     link.refuse()
     time.sleep(CUT_SECONDS)
     link.heal()

@@ -1,4 +1,4 @@
-"""What is locked on a link that goes half open is free again within moments."""
+"""Locks held through a link that goes half open are released within moments."""
 
 import os
 import subprocess

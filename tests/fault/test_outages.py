@@ -1,4 +1,4 @@
-"""Twenty seconds without a part under load: frozen, or killed and not there.
+"""Twenty seconds under load without one process: frozen, or killed and not restarted.
 
 Whoever talks to a frozen part waits; whoever talks to one that is gone is refused.
 """

@@ -1,4 +1,4 @@
-"""The keys of numbers are deleted while numbers are handed out, with and without other faults."""
+"""Sequences are deleted while numbers are handed out, with and without other faults."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Every part ends in good order under load: in time, with exit code 0, and nothing left behind."""
+"""Every process shuts down gracefully under load: in time, with exit code 0, leaving nothing."""
 
 import signal
 import time

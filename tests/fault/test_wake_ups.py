@@ -1,4 +1,4 @@
-"""Wake-ups that a worker has received and cannot acknowledge."""
+"""Wake-ups that a worker has received but cannot acknowledge."""
 
 import time
 

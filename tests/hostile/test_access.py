@@ -1,4 +1,4 @@
-"""Who gets in, and what strangers are told about what they knock at."""
+"""Who gets access, and what the services reveal to strangers."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_only_applications_require_the_admin_token(
 
 
 def check_open_to_its_owner(client: httpx.Client, stack: RunningStack) -> None:
-    """With the token applications are made; without it each is used by who knows its own."""
+    """With the token applications are created; without it, owners can use theirs."""
     admitted = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     made = client.post(f"{stack.crud_url}/applications", json={"name": "x"}, headers=admitted)
     assert made.status_code == 201

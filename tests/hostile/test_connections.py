@@ -1,4 +1,4 @@
-"""Connections by the thousand, by the drop, without end: others are answered all the same."""
+"""Connections by the thousand, slow ones, endless ones: other clients are still answered."""
 
 import resource
 import time
@@ -26,7 +26,7 @@ def opened() -> Iterator[ExitStack]:
 
 
 def check_prompt(ground: Ground) -> None:
-    """Reading and creating work, without delay."""
+    """Check that reading and creating work without delay."""
     started = time.monotonic()
     assert ground.api.message(ground.chat, "meanwhile") == next(ground.expected)
     assert ground.api.get(ground.message)["number"] == 1
@@ -51,7 +51,7 @@ def test_connections_that_come_and_go_leave_nothing_behind(ground: Ground) -> No
 
 
 def test_endless_requests_are_ended_and_delay_no_other(ground: Ground, opened: ExitStack) -> None:
-    """A head by the drop, a body by the drop, and bodies that stop: on both ports at once."""
+    """Slow heads, slow bodies and stalled bodies, on both ports at once."""
     applications = ground.applications()
     slow = [opened.enter_context(Connection(url)) for url, _ in stalled(ground)]
     for connection, (_, data) in zip(slow, stalled(ground), strict=True):
@@ -67,7 +67,7 @@ def test_endless_requests_are_ended_and_delay_no_other(ground: Ground, opened: E
 
 
 def stalled(ground: Ground) -> list[tuple[str, bytes]]:
-    """Where to send it, and requests that stop in the middle."""
+    """Return addresses, and requests that stop in the middle."""
     doors = ground.doors
     heads = [
         (url, b"GET /health/live HTTP/1.1\r\nX-A: b") for url in (ground.crud, ground.numbering)
@@ -87,7 +87,7 @@ def test_a_client_that_reads_nothing_delays_no_other(ground: Ground, opened: Exi
 
 
 def test_clients_that_disconnect_early_cost_others_nothing(ground: Ground) -> None:
-    """Each of theirs was created or not; the numbers go on without a gap."""
+    """Each of their creations happened or not; the numbers continue without a gap."""
     door = ground.doors["create message"]
     for _ in range(100):
         Connection(door.url).send(request("POST", door.path, b'{"body":"and away"}')).close()

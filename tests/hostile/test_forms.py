@@ -1,4 +1,4 @@
-"""Forms, content types and sizes: what cannot be read is refused, what can is kept."""
+"""Forms, content types and sizes: unreadable ones are refused, the others are kept verbatim."""
 
 import time
 

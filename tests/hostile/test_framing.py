@@ -1,4 +1,4 @@
-"""HTTP that is none, or could be read in two ways: refused, and the connection ended."""
+"""Malformed or ambiguous HTTP is refused, and the connection closed."""
 
 import json
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def ways_in(ground: Ground) -> list[tuple[str, bytes]]:
 
 
 def check_refused(reply: Reply) -> None:
-    """With a problem document, on a connection that is about to end."""
+    """Check for a problem document on a connection that is then closed."""
     check_problem(reply, 400, 413, 422)
     assert reply.headers["connection"] == "close"
     assert b"x" * 3 not in reply.body
@@ -148,7 +148,7 @@ def test_an_absolute_address_and_an_old_version_are_understood(
 
 
 def numbered(ground: Ground, count: int, body: Callable[[int], str]) -> bytes:
-    """Requests one behind the other, each with its place in its id."""
+    """Return pipelined requests, each with its position as its id."""
     path = ground.doors["create message"].path
     requests = (
         request("POST", path, json.dumps({"body": body(n)}).encode(), f"X-Request-ID: r{n}")
@@ -211,7 +211,7 @@ def test_a_broken_body_after_good_requests_leaves_their_answers_intact(ground: G
 
 
 def test_endless_trailers_are_cut_off(ground: Ground) -> None:
-    """They are no body, and count as one."""
+    """Trailers are not part of the body, but count towards its limit."""
     applications = ground.applications()
     door = ground.doors["create message"]
     head = f"POST {door.path} HTTP/1.1\r\nHost: x\r\n".encode() + CHUNKED
@@ -225,7 +225,7 @@ def test_endless_trailers_are_cut_off(ground: Ground) -> None:
 
 @pytest.mark.parametrize("sent", [b"body=cut", b"name=cut&body=cut"])
 def test_a_truncated_body_stores_nothing(ground: Ground, sent: bytes) -> None:
-    """Even where what came would do as a form."""
+    """Even if the part that arrived is a valid form."""
     applications = ground.applications()
     form = "Content-Type: application/x-www-form-urlencoded"
     for door in ground.doors.values():

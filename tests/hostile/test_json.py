@@ -1,4 +1,4 @@
-"""JSON of every kind, into every door: no JSON is 400, JSON of the wrong kind is 422."""
+"""All kinds of JSON at every endpoint: malformed JSON is 400, JSON of the wrong type is 422."""
 
 import gzip
 import json

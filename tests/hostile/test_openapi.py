@@ -1,4 +1,4 @@
-"""Both OpenAPI documents are true of the running stack, where their examples exist."""
+"""Both OpenAPI documents describe the running stack, on which their examples exist."""
 
 import os
 import subprocess

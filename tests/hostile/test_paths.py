@@ -1,4 +1,4 @@
-"""Paths, methods and headers that nobody asked for: 404, 405 or ignored, on both ports."""
+"""Unexpected paths, methods and headers: 404, 405 or ignored, on both ports."""
 
 import json
 
@@ -30,7 +30,7 @@ JUNK_METHODS = ["TRACE", "OPTIONS", "DELETE", "PATCH", "MKCOL", "PURGE", "LINK"]
 
 
 def on_both(ground: Ground, method: str, path: str) -> list[Reply]:
-    """The answers of both services to a request with a body that would do."""
+    """Return the responses of both services to a request with a valid body."""
     body = b'{"body":"x","name":"x"}'
     raw = request(method, path, body, "Content-Type: application/json")
     return [exchange(url, raw) for url in (ground.crud, ground.numbering)]
@@ -84,7 +84,7 @@ def test_an_unsupported_method_is_405_with_allow(ground: Ground, method: str) ->
 
 @pytest.mark.parametrize("method", ["get", "GETT", "X" * 5000, "CONNECT", "<script>", "G\x7fT"])
 def test_an_invalid_method_does_nothing(ground: Ground, method: str) -> None:
-    """crud takes a method in small letters for what it means; others are refused."""
+    """`get` may also be read as GET; the others are refused."""
     applications = ground.applications()
     for url in (ground.crud, ground.numbering):
         reply = exchange(url, request(method, f"{ground.chat}/messages"))
@@ -139,7 +139,7 @@ def test_any_printable_key_replays_and_collides_with_no_other(ground: Ground, ke
 
 @pytest.mark.parametrize("size", [70_000, 300_000, 5_000_000])
 def test_oversized_headers_and_urls_are_refused(ground: Ground, size: int) -> None:
-    """With a problem document; that many short headers may be few enough bytes to be taken."""
+    """With a problem document; many short headers may still be below the byte limit."""
     for url in (ground.crud, ground.numbering):
         for raw in (
             request("GET", "/" + "a" * size),

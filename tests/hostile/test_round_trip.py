@@ -1,4 +1,4 @@
-"""What goes in comes out, to the letter, by whichever way it went in, and is found by its parts."""
+"""Texts round-trip verbatim however they were sent, and are found by their parts."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ WAYS = (as_json, as_escaped_json, as_curls_json, as_form, as_form_all_escaped, a
 
 
 def bounded(examples: int) -> settings:
-    """The same examples every time, and no more than these."""
+    """Return settings for a fixed, limited set of examples."""
     return settings(
         max_examples=examples,
         deadline=None,
@@ -120,7 +120,7 @@ def test_a_created_text_is_stored_verbatim_and_found_by_its_parts(
 
 
 def search(chat: str, keyword: str) -> str:
-    """The path of a search; a part may begin with a mark, and then stands for what it is."""
+    """Return the path of a search."""
     return f"{chat}/messages/search?limit=1000&keyword={quote(keyword, safe='')}"
 
 
@@ -136,7 +136,7 @@ def test_the_longest_names_round_trip(ground: Ground, text: str) -> None:
 
 
 def test_a_form_from_a_library_round_trips(ground: Ground) -> None:
-    """As the clients that people use send it."""
+    """As common client libraries send it."""
     text = ' ünï\r\ncode 🙂 "&=+%\\ '
     url = f"{ground.crud}{ground.message}"
     with httpx.Client(trust_env=False) as client:

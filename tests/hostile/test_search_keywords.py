@@ -1,4 +1,4 @@
-"""Keywords of every script and sign: each means itself, and one that is none is told so."""
+"""Keywords of every script and symbol are literal; invalid ones are refused."""
 # ruff: noqa: RUF001 - look-alikes of other scripts are the point
 
 import time
@@ -71,7 +71,7 @@ INVISIBLE = "\x01\x7f\u00ad\u200b\u200d\u202e\ufe0f\ufeff\u2800\u3164\U000e0041"
 
 @pytest.fixture(scope="module")
 def library(stack: RunningStack) -> Iterator[tuple[Api, str, dict[str, int]]]:
-    """A chat that holds every text, and the number of each."""
+    """A chat that contains every text, and the number of each."""
     with httpx.Client(timeout=30, trust_env=False) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         chat = api.chat(api.application())

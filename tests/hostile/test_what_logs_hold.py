@@ -1,4 +1,4 @@
-"""After all the attacks: no log of any process holds an access token or a secret."""
+"""After all attacks, no log of any process contains an access token or a secret."""
 
 import time
 
@@ -11,7 +11,7 @@ SECRETS = ("INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD")
 
 
 def odd_requests(token: str) -> list[bytes]:
-    """A token where one may end up by mistake."""
+    """Return requests with a token where one may end up by mistake."""
     path = f"/applications/{token}"
     paths = [
         *(f"{path}x/chats", f"{path}chats", f"{path}_/chats", f"{path}-", f"x{token}", f"/{token}"),

@@ -1,4 +1,4 @@
-"""The benchmarks run: in small sizes, on real stores, and they clean up behind them.
+"""The benchmarks run, in small sizes and on real stores, and clean up after themselves.
 
 A round of them takes minutes, so all but one are run when SLOW_TESTS=1.
 """
@@ -79,7 +79,7 @@ def test_a_missing_load_generator_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def processes_of_the_bench() -> list[str]:
-    """What runs of the stacks of a benchmark."""
+    """Return the running processes of a benchmark's stacks."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -1,4 +1,4 @@
-"""A full disk under the logs, or a reader of them that stands still, costs log lines alone."""
+"""A full disk for the logs, or a stalled log reader, costs only log lines."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def full_disk() -> Iterator[int]:
 
 @contextmanager
 def idle_reader() -> Iterator[int]:
-    """A pipe of which nobody ever reads."""
+    """A pipe that nobody reads."""
     reading, writing = os.pipe()
     yield writing
     os.close(writing)
@@ -48,7 +48,7 @@ without_room = pytest.mark.parametrize("room", [full_disk, idle_reader], ids=lam
 
 @pytest.fixture
 def start(clean_crud: Environment) -> Iterator[Start]:
-    """Starts a module with its output and its errors going to a descriptor."""
+    """Start a module with its output and errors going to a descriptor."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(module: str, output: int, **environment: str) -> "subprocess.Popen[bytes]":
@@ -82,7 +82,7 @@ def test_a_service_answers_and_counts_its_requests(module: str, room: Room, star
 
 
 def counted(client: httpx.Client) -> float:
-    """How many requests for unknown paths the metrics know of."""
+    """Return the number of requests for unknown paths in the metrics."""
     return metric(client, 'chat_http_requests_total{method="GET",route="unknown",status="404"}')
 
 

@@ -1,4 +1,4 @@
-"""A backlog, however long and whoever made it, holds up nobody's next creation."""
+"""No backlog, however long and whoever caused it, delays the next creation."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def test_with_a_long_backlog_and_no_worker_cold_sequences_are_answered_at_once(
 
 @contextmanager
 def frozen_worker(stack: RunningStack) -> Iterator[None]:
-    """Every process of the worker stands still."""
+    """Freeze every process of the worker."""
     parent = psutil.Process(stack.pid("worker"))
     processes = [parent, *parent.children(recursive=True)]
     for process in processes:
@@ -66,7 +66,7 @@ def frozen_worker(stack: RunningStack) -> Iterator[None]:
 
 
 def fill_backlog(store: "redis.Redis", chat: str) -> None:
-    """Entries as the numbering script writes them, faster than HTTP could."""
+    """Add entries as the numbering script writes them, faster than HTTP could."""
     _, _, token, _, chat_number = chat.split("/")
     for first in range(1, ENTRIES + 1, PAGE):
         pipeline = store.pipeline(transaction=False)
@@ -78,13 +78,13 @@ def fill_backlog(store: "redis.Redis", chat: str) -> None:
 
 
 def forget_sequence(store: "redis.Redis", chat: str) -> None:
-    """Lose the key of a chat's message numbers."""
+    """Delete the sequence of a chat's messages."""
     _, _, token, _, chat_number = chat.split("/")
     store.delete(keys.message_sequence(token, int(chat_number)))
 
 
 def timed(act: Callable[[], T]) -> tuple[float, T]:
-    """How many seconds something took, and what came of it."""
+    """Return how many seconds a call took, and its result."""
     started = time.monotonic()
     found = act()
     return time.monotonic() - started, found

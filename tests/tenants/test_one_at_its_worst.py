@@ -1,4 +1,4 @@
-"""Whatever valid content one application sends, its neighbours go on as if it were not there."""
+"""Whatever valid content one application sends, its neighbours do not notice."""
 
 import threading
 import time
@@ -41,7 +41,7 @@ def test_all_of_it_together_costs_the_neighbour_nothing(
 
 
 def suffer(stack: RunningStack, acts: list[str], seconds: float) -> None:
-    """Measure a neighbour beside hostile acts, then see that nothing of either was lost."""
+    """Measure a neighbour during hostile acts, then check that nothing of either was lost."""
     tenants = [Hostile(stack) for _ in acts]
     stop = threading.Event()
     threads = [
@@ -77,7 +77,7 @@ def note(act: str, measured: Measured, growth: Growth) -> None:
 
 
 def hold(measured: Measured) -> None:
-    """The bounds, each with what was seen beside it.
+    """Check the bounds, each against what was measured.
 
     A machine that is busy with something else may stand still for seconds: one time is
     spared there.
@@ -95,7 +95,7 @@ def hold(measured: Measured) -> None:
 
 
 def everything_is_there(stack: RunningStack, tenant: Hostile) -> None:
-    """Whatever was accepted of the hostile application is stored, and its messages are found."""
+    """Check that everything accepted from the hostile application is stored and found."""
     with httpx.Client(base_url=stack.crud_url, timeout=60, trust_env=False) as client:
         for chat, accepted in tenant.accepted.items():
             stored = eventually(partial(message_count, client, chat), accepted.__eq__, WAIT_SECONDS)
@@ -106,12 +106,12 @@ def everything_is_there(stack: RunningStack, tenant: Hostile) -> None:
 
 
 def message_count(client: httpx.Client, chat: str) -> int:
-    """How many messages of a chat are stored."""
+    """Return the number of stored messages of a chat."""
     answer = client.get(chat)
     return int(answer.json()["message_count"]) if answer.status_code == 200 else 0
 
 
 def found(client: httpx.Client, path: str) -> list[object]:
-    """What a search finds."""
+    """Return the results of a search."""
     items: list[object] = client.get(path).json()
     return items

@@ -1,4 +1,4 @@
-"""The gateway that the benchmark of creations is compared with."""
+"""The gateway with which the benchmark compares creations."""
 
 from pathlib import Path
 

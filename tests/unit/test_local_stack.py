@@ -72,7 +72,7 @@ sys.stdin.read()
 
 
 def test_a_port_is_chosen_by_one_process_before_anything_listens_on_it() -> None:
-    """With two hundred to choose from, chance alone would have many chosen twice."""
+    """With two hundred ports to choose from, many would be chosen twice by chance."""
     command = [sys.executable, "-c", CHOOSE, "19000"]
     with chooser([*command, "90"]) as one, chooser([*command, "90"]) as other:
         assert len(one) == len(other) == 90
@@ -83,7 +83,7 @@ def test_a_port_is_chosen_by_one_process_before_anything_listens_on_it() -> None
 
 @contextmanager
 def chooser(command: list[str]) -> Iterator[set[int]]:
-    """The ports that a process chose, for as long as it lives."""
+    """Yield the ports that a process chose, while it is running."""
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -1,4 +1,4 @@
-"""Behind nginx, which shares its connections to us among all clients: no request is another's."""
+"""Behind nginx, whose connections to us are shared by all clients, requests never mix."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""However the network cuts requests, they are answered and stored alike, on both services."""
+"""However the network splits requests, both services answer and store them alike."""
 
 from collections.abc import Sequence
 from typing import Any

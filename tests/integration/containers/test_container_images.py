@@ -1,4 +1,4 @@
-"""What the Dockerfiles say, done in a clean directory: it installs, starts and is healthy.
+"""The steps of the Dockerfiles, run in a clean directory: they install, start and become healthy.
 
 No engine is needed: the very commands of the stages run, on just the files that
 they copy, and then the images' own commands and health checks.

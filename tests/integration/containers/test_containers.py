@@ -1,4 +1,4 @@
-"""The compose files and Dockerfiles agree with the code, and with each other."""
+"""The compose files and Dockerfiles agree with the code and with each other."""
 
 import os
 import re

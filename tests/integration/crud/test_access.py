@@ -1,4 +1,4 @@
-"""Who gets in: to the list of applications, to seeding, to a start with known secrets."""
+"""Access: to the list of applications, to seeding, and with known secrets."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Paths, methods and errors: each a problem document, with and without a slash at the end."""
+"""Paths, methods and errors: always a problem document, with and without a trailing slash."""
 
 from collections.abc import Callable
 

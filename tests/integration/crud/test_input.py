@@ -1,4 +1,4 @@
-"""Input: where fields may be, what they may hold, and what each mistake is called."""
+"""Input: where fields may be, what they may contain, and the error for each mistake."""
 
 from collections.abc import Callable
 from typing import Any

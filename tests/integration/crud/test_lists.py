@@ -1,4 +1,4 @@
-"""Lists: complete without parameters, otherwise pages that lose and repeat nothing."""
+"""Lists: complete without parameters, otherwise pages without gaps or repeats."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ def numbers(answer: httpx.Response) -> list[int]:
 
 
 def walk(http: httpx.Client, url: str, rel: str) -> list[list[int]]:
-    """The numbers of each page from one on, following its links."""
+    """Return the numbers of each page, following the links from one on."""
     pages = []
     while True:
         answer = http.get(url)

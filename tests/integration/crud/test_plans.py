@@ -1,4 +1,4 @@
-"""The plans of every statement of the API: none walks through a big table."""
+"""The query plans of all statements of the API: none scans a large table."""
 
 import contextlib
 import re
@@ -54,7 +54,7 @@ SMALL = {"application_totals", "conflicts", "set_aside_entries"}
 
 @pytest.fixture
 def big(database: Database) -> Database:
-    """Enough rows that a walk through them costs more than an index does."""
+    """Add enough rows that a scan costs more than an index."""
     database.execute(
         """
         INSERT INTO applications (access_token, name, chat_count)
@@ -75,7 +75,7 @@ def big(database: Database) -> Database:
 
 
 def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
-    """The tables that a statement reads from end to end, as a generic plan too."""
+    """Return the tables that a statement scans, also with a generic plan."""
     found: set[str] = set()
     for mode in ("force_custom_plan", "force_generic_plan"):
         database.execute(f"SET plan_cache_mode = {mode}")

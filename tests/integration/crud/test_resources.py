@@ -1,4 +1,4 @@
-"""Single resources: their shapes to the letter, and what is not there."""
+"""Single resources: their exact shapes, and missing ones."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: schemathesis, with all its checks, against a running service."""
+"""The OpenAPI document is correct: schemathesis, with all its checks, against a running service."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ ADMIN_TOKEN = "token-of-the-admin"
 def test_schemathesis_finds_no_fault(
     crud_server: Callable[..., CrudServer], database: Database, application: str, tmp_path: Path
 ) -> None:
-    """The examples of the document exist, so that it meets more than 404s."""
+    """The examples of the document exist, so that it gets more than 404s."""
     add_chat_of(database, application, 20, "a message to be found")
     database.execute("UPDATE applications SET access_token = %s", (examples.TOKEN,))
     server = crud_server(ADMIN_TOKEN=ADMIN_TOKEN, LOG_LEVEL="ERROR")

@@ -1,4 +1,4 @@
-"""What a search may be asked, and how its pages are linked; what it finds is tested elsewhere."""
+"""Parameters of a search, and links of its pages; its results are tested elsewhere."""
 
 from typing import Any
 

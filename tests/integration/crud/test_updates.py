@@ -1,4 +1,4 @@
-"""PUT: what changes, what does not, and that nobody's change is lost."""
+"""PUT: what changes, what does not, and that no change is lost."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What one application does to the others: slow requests, readers that stand still, passwords."""
+"""What one application can do to others: slow requests, stalled readers, passwords."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ def other(http: httpx.Client, database: Database) -> str:
 
 @pytest.fixture
 def standing_still() -> Iterator[Callable[[CrudServer, str], socket.socket]]:
-    """Ask for something, and read no more of the answer than its first line."""
+    """Request something and read only the first line of the response."""
     with ExitStack() as connections:
 
         def ask(server: CrudServer, path: str) -> socket.socket:
@@ -77,7 +77,7 @@ def test_unread_lists_of_one_application_take_no_place_of_another(
 
 
 def count_to_end(connection: socket.socket) -> int:
-    """How many bytes come before the server has closed the connection."""
+    """Return the number of bytes received before the server closes the connection."""
     received = 0
     with suppress(ConnectionResetError):
         while data := connection.recv(1 << 20):
@@ -99,7 +99,7 @@ def test_stalled_readers_are_disconnected_and_free_their_places(
     query: str,
     places: int,
 ) -> None:
-    """The clients keep their connections open all the while."""
+    """The clients keep their connections open throughout."""
     from crud_service.search.feed.outbox import index_batch
 
     server = crud_server(patience="6")
@@ -165,7 +165,7 @@ def test_slow_requests_of_one_application_leave_threads_to_another(
 
 @pytest.fixture
 def guessing(server: CrudServer, client: httpx.Client) -> Iterator[Callable[[int], list[int]]]:
-    """Guess passwords with so many clients without a pause; the list gets their statuses."""
+    """Guess passwords with many clients without a pause; the list receives the statuses."""
     page = client.get(f"{server.url}/admin/login/")
     token = page.text.partition('csrfmiddlewaretoken" value="')[2].partition('"')[0]
     fields = {"username": "admin", "password": "guess", "csrfmiddlewaretoken": token}
@@ -193,7 +193,7 @@ def guessing(server: CrudServer, client: httpx.Client) -> Iterator[Callable[[int
 
 @pytest.fixture
 def operator(server: CrudServer) -> Iterator[httpx.Client]:
-    """A browser of the operator's."""
+    """The operator's browser."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin("the right password", reset_password=True)
@@ -277,7 +277,7 @@ def test_the_right_password_gets_its_turn_among_wrong_ones(
 def test_a_page_in_pieces_is_the_page(
     http: httpx.Client, database: Database, application: str, query: str
 ) -> None:
-    """The same page of short messages tells what its numbers and headers are."""
+    """The same page of short messages supplies the expected numbers and headers."""
     path = f"{add_chat_of(database, application, 60, 'short')}/messages?{query}"
     short = http.get(path)
     assert "Content-Length" in short.headers

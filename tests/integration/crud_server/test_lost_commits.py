@@ -1,4 +1,4 @@
-"""A connection that dies between a COMMIT and its answer: what is said about the change is true."""
+"""A connection dies between COMMIT and reply: what the response says about the change is true."""
 
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ def server(
 def resource(
     request: pytest.FixtureRequest, server: CrudServer, database: Database, application: str
 ) -> tuple[str, str]:
-    """The address of something that can be changed, and the field that is."""
+    """The address of a resource that can be changed, and its field."""
     if request.param == "application":
         return f"{server.url}{application}", "name"
     return f"{server.url}{add_chat_of(database, application, 1, 'before')}/messages/1", "body"

@@ -1,4 +1,4 @@
-"""PostgreSQL away: a quick 503, and back without anybody's help."""
+"""Without PostgreSQL: a quick 503, and recovery without intervention."""
 
 import time
 from collections.abc import Callable, Iterator

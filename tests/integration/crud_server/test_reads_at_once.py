@@ -1,4 +1,4 @@
-"""Resources that many clients ask for at the same moment: each gets its own, whatever it is."""
+"""Resources requested concurrently by many clients: each gets its own."""
 
 import asyncio
 import random
@@ -28,7 +28,7 @@ def chat(database: Database, application: str) -> str:
 
 
 def get_all(url: str, paths: Sequence[str]) -> list[httpx.Response]:
-    """The answers to GETs of all of these, CLIENTS at a time."""
+    """Return the responses to GETs of all paths, CLIENTS at a time."""
 
     async def run() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=CLIENTS)

@@ -1,4 +1,4 @@
-"""The process: how it takes bodies, streams lists, logs, stops and dies."""
+"""The process: how it reads bodies, streams lists, logs, stops and dies."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def send_without_end(connection: socket.socket) -> int:
-    """Send chunk after chunk until the other side has had enough; how much that was."""
+    """Send chunks until the other side closes the connection; return the number of bytes."""
     sent = 0
     with suppress(BrokenPipeError, ConnectionResetError):
         while sent < 64 * MEBIBYTE:
@@ -203,7 +203,7 @@ def test_no_content_type_causes_a_500(
 def test_a_client_that_pipelines_without_reading_is_waited_for(
     server: CrudServer, client: httpx.Client
 ) -> None:
-    """What it asked for is not piled up: it cannot send more than its turn."""
+    """Its requests do not pile up: it cannot send more than its turn."""
     asked = b"GET /health/live HTTP/1.1\r\nHost: crud\r\n\r\n" * 1000
     before = server.resident_kib()
     with socket.create_connection(("127.0.0.1", server.port), timeout=2) as connection:
@@ -220,7 +220,7 @@ def test_a_client_that_pipelines_without_reading_is_waited_for(
 def test_a_slow_but_steady_reader_gets_all_of_a_long_list(
     crud_server: Callable[..., CrudServer], database: Database, application: str
 ) -> None:
-    """With less patience than in life: what counts is that the list moves, however little."""
+    """With a shorter timeout than in production: what counts is progress, however slow."""
     server = crud_server(patience="0.5")
     path = f"{add_chat_of(database, application, 60_000, 'x' * 100)}/messages"
     with connect(server, f"GET {path} HTTP/1.1", "Connection: close") as connection:

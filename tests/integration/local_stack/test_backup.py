@@ -1,4 +1,4 @@
-"""Backup and restore, by the very commands of docs/operations.md, on PostgreSQL's own programs."""
+"""Backup and restore with the commands of docs/operations.md and PostgreSQL's own programs."""
 
 import os
 import re
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def commands(heading: str) -> str:
-    """The commands below a heading of the guide."""
+    """Return the commands below a heading of the guide."""
     _, _, section = GUIDE.partition(f"\n### {heading}\n")
     found = re.search(r"```sh\n(.*?)```", section.partition("\n##")[0], re.DOTALL)
     assert found, heading
@@ -63,7 +63,7 @@ class System:
         self.running["valkey"].wait_ready()
 
     def start(self) -> None:
-        """Start the services; they may take long on a busy machine."""
+        """Start the services, which may take long on a busy machine."""
         for part in applications(self.environment):
             self.running[part.name] = Running(part, self.layout)
         for name in SERVICES:
@@ -99,7 +99,7 @@ class System:
         return ":".join([*map(str, folders), os.environ["PATH"]])
 
     def numbered(self, path: str, key: str = "") -> int:
-        """Create a chat or a message; its number."""
+        """Create a chat or a message; return its number."""
         headers = {"Idempotency-Key": key} if key else {}
         url = f"{self.environment['NUMBERING_URL']}{path}"
         answer = httpx.post(url, json={"body": "hi"}, headers=headers, timeout=15, trust_env=False)
@@ -135,7 +135,7 @@ def api_of(system: System, http: httpx.Client) -> Api:
 
 
 def chat_of(api: Api, messages: int) -> str:
-    """A chat with so many messages, all of them stored."""
+    """Create a chat with this many messages, all of them stored."""
     chat = api.chat(api.application())
     for _ in range(messages):
         api.message(chat, "hello")

@@ -1,4 +1,4 @@
-"""`python -m local_stack run` as a person meets it: what it says, and what it leaves."""
+"""`python -m local_stack run` as a user sees it: what it prints, and what it leaves behind."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from local_stack.stores.distribution import UnavailableError, distribution
 def run(
     directory: Path, command: str = "run", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """One command that is expected to fail soon."""
+    """Run a command that is expected to fail soon."""
     return subprocess.run(
         [sys.executable, "-m", "local_stack", command],
         cwd=ROOT,
@@ -153,7 +153,7 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
 
 @contextmanager
 def suspended(pid: int) -> Iterator[None]:
-    """A process and what it has started, stopped by SIGSTOP, and going on afterwards."""
+    """Stop a process and its children with SIGSTOP for the block, then let them continue."""
     process = psutil.Process(pid)
     processes = [process, *process.children(recursive=True)]
     for each in processes:

@@ -1,4 +1,4 @@
-"""The supervisor on real processes that stand in for ours."""
+"""The supervisor, with real processes that stand in for ours."""
 
 import errno
 import os
@@ -48,7 +48,7 @@ def read_pid(layout: Layout, name: str) -> int:
 
 
 def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Let the supervisor watch in this thread until something is true."""
+    """Run the supervisor in this thread until a condition holds."""
     deadline = time.monotonic() + seconds
 
     def look() -> float:
@@ -286,7 +286,7 @@ time.sleep(600)
 
 
 def start_elsewhere(layout: Layout, *command: str) -> "subprocess.Popen[bytes]":
-    """A supervisor in a process of its own, with one part that has begun to run."""
+    """Start a supervisor in a separate process, with one running part."""
     other = subprocess.Popen(
         [sys.executable, "-c", START_AND_HANG, str(layout.directory), *command]
     )

@@ -1,4 +1,4 @@
-"""The service under its own HTTP server and as a plain ASGI application answers the same bytes."""
+"""The service returns the same bytes under its own HTTP server and as a plain ASGI application."""
 
 import warnings
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ OF_THE_SERVER = {"date", "server", "connection", "transfer-encoding"}
 
 
 class Case(NamedTuple):
-    """A request, and the status that it is answered."""
+    """A request, and its expected status."""
 
     status: int
     path: str
@@ -95,7 +95,7 @@ def environment(valkey: Valkey) -> dict[str, str]:
 
 
 def answers(valkey: Valkey, client: httpx.Client) -> list[tuple[int, dict[str, str], bytes]]:
-    """What a server answers to all cases, on the same data."""
+    """Return a server's responses to all cases, on the same data."""
     valkey.client.flushall()
     valkey.client.mset({keys.chat_sequence(A): 0, keys.message_sequence(A, 1): 0})
     unknown = (keys.chat_sequence(B), keys.message_sequence(B, 1))
@@ -129,7 +129,7 @@ def test_both_ways_answer_the_same(
 def test_the_application_works_in_a_test_client(
     valkey: Valkey, environment: dict[str, str]
 ) -> None:
-    """What the README promises to whoever embeds it: no server of ours is needed."""
+    """It can be embedded without our server."""
     valkey.client.flushall()
     valkey.client.set(keys.chat_sequence(A), 0)
     application = NumberingService(Settings.from_env(environment))
@@ -153,7 +153,7 @@ def test_before_it_has_started_a_creation_is_refused(environment: dict[str, str]
 
 
 def test_the_services_own_server_uses_the_fast_path(environment: dict[str, str]) -> None:
-    """A wrapper around the application, as uvicorn makes one for proxies, would hide it."""
+    """A wrapper around the application, such as uvicorn's for proxies, would hide the fast path."""
     service = NumberingService(Settings.from_env(environment))
     config = uvicorn.Config(lambda: service, **options("127.0.0.1", 0))
     config.load()

@@ -1,4 +1,4 @@
-"""Batches on their way to a real Valkey: in flight, lost, refused, given up."""
+"""Batches sent to a real Valkey: in flight, lost, refused, given up."""
 
 import asyncio
 import ssl
@@ -80,7 +80,7 @@ async def turns(number: int = 3) -> None:
 
 
 def exact(valkey: Valkey, asked: list[Waiter]) -> None:
-    """Everybody has a number of their own, and what is stored says the same."""
+    """Check that every waiter has its own number, and that what is stored agrees."""
     assert sorted(waiter.number for waiter in asked) == list(range(1, len(asked) + 1))
     stored = {
         fields[b"body"].decode(): int(fields[b"number"])

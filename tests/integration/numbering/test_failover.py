@@ -28,7 +28,7 @@ CLIENTS, EACH = 16, 60
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Valkey, Valkey]]:
-    """A primary, and a replica that has caught up; both fsync each write."""
+    """A primary and a replica that has caught up; both fsync each write."""
     directories = [tmp_path / "first", tmp_path / "second"]
     for directory in directories:
         directory.mkdir()
@@ -43,7 +43,7 @@ def offset(server: Valkey) -> int:
 
 
 def switch(old: Valkey, new: Valkey, proxy: Proxy, *, seconds_late: float) -> None:
-    """Change the roles as an operator would: hold writes back, let the replica catch up, promote.
+    """Switch the roles as an operator would: pause writes, let the replica catch up, promote.
 
     The address leads to the new primary a little later, and no connection is closed.
     """
@@ -61,7 +61,7 @@ def switch(old: Valkey, new: Valkey, proxy: Proxy, *, seconds_late: float) -> No
 
 
 async def post(client: Client, number: int, turn: int) -> Reply:
-    """A message to a warm chat; now and then one to a chat whose sequence must be seeded."""
+    """Post a message to a warm chat; now and then to one whose sequence must be seeded."""
     if turn % 10 == 5:
         return await client.post(f"{CHATS}/{cold_chat(number, turn)}/messages", "cold")
     return await client.post(MESSAGES, f"{number} {turn}")

@@ -1,4 +1,4 @@
-"""SIGHUP to numbering_service; that several processes are replaced one by one is uvicorn's."""
+"""SIGHUP to numbering_service; replacing several processes one by one is uvicorn's part."""
 
 import signal
 from pathlib import Path

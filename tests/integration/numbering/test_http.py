@@ -50,7 +50,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture(scope="module")
 def service(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbering]:
-    """A service whose crud is away: what the tests need is seeded, all else is unknown."""
+    """A service without crud: what the tests need is seeded, everything else is unknown."""
     directory = tmp_path_factory.mktemp("numbering")
     with Numbering(directory, valkey.url, "http://127.0.0.1:1", command=IMPATIENT) as running:
         yield running
@@ -71,12 +71,12 @@ def http(service: Numbering) -> Iterator[httpx.Client]:
 
 
 def accepted(client: redis.Redis) -> list[bytes]:
-    """The bodies of what is in the stream."""
+    """Return the bodies of the entries in the stream."""
     return [fields[b"body"] for _entry_id, fields in client.xrange(keys.ACCEPTED)]
 
 
 def problem(reply: httpx.Response | Reply, status: int, code: str) -> dict[str, Any]:
-    """The problem document, checked."""
+    """Check and return the problem document."""
     body = reply.content if isinstance(reply, httpx.Response) else reply.body
     answered = reply.status_code if isinstance(reply, httpx.Response) else reply.status
     assert answered == status, body
@@ -91,7 +91,7 @@ def problem(reply: httpx.Response | Reply, status: int, code: str) -> dict[str, 
 
 
 def raw(service: Numbering, data: bytes, *, finish: bool = False) -> Reply:
-    """The first answer to bytes sent as they are."""
+    """Send raw bytes and return the first response."""
 
     async def ask() -> Reply:
         async with Client(service.port) as client:
@@ -214,7 +214,7 @@ def test_malformed_http_is_a_problem(service: Numbering, data: bytes) -> None:
 
 
 def head(size: int) -> bytes:
-    """A request whose headers have about so many bytes."""
+    """Return a request whose headers have about this many bytes."""
     lines = b"".join(b"X-%d: %s\r\n" % (number, b"v" * 1000) for number in range(size // 1010))
     return b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + lines + b"\r\n"
 
@@ -338,7 +338,7 @@ def test_the_log_is_json_with_masked_tokens(http: httpx.Client, service: Numberi
 
 
 def requests_logged(service: Numbering, request_id: str) -> list[dict[str, object]]:
-    """The lines of requests with an id."""
+    """Return the request lines with an id."""
     wanted = {"message": "request", "request_id": request_id}
     return [line for line in service.lines() if line.items() >= wanted.items()]
 

@@ -1,4 +1,4 @@
-"""The script, the batching and the seeding against a model, while everything goes wrong."""
+"""The script, batching and seeding against a model, while everything goes wrong."""
 
 import asyncio
 import itertools
@@ -41,7 +41,7 @@ POSTS = st.lists(st.tuples(CHAT, KEY, st.integers(0, 30)), min_size=1, max_size=
 
 
 class Outcome:
-    """What became of one request: a status, or None when the client left."""
+    """The outcome of a request: a status, or None if the client disconnected."""
 
     def __init__(self, path: str, body: str, key: str) -> None:
         self.path, self.body, self.key = path, body, key
@@ -94,7 +94,7 @@ class Service:
         self.loop.close()
 
     async def post(self, outcome: Outcome) -> None:
-        """One request on a connection of its own; cancelled, it closes that in the middle."""
+        """Send a request on its own connection, which is closed if the call is cancelled."""
         async with Client(self.port) as client:
             reply = await client.post(outcome.path, outcome.body, outcome.key)
         outcome.status = reply.status
@@ -104,7 +104,7 @@ class Service:
 
 
 class Machine(RuleBasedStateMachine):
-    """Requests in, trouble in between; at the end the stream has told exactly what was answered."""
+    """Requests and faults; in the end the stream agrees exactly with the answers."""
 
     valkey: Valkey
 
@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         self.service.run(self.send([(CHATS, "")] * chats, []))
 
     async def send(self, posts: list[tuple[str, str]], leave: list[int]) -> None:
-        """Send requests at the same instant; some clients leave after so many milliseconds."""
+        """Send requests concurrently; some clients disconnect after some milliseconds."""
         outcomes = [Outcome(path, f"body {next(UNIQUE)}", key) for path, key in posts]
         for outcome in outcomes:
             if outcome.path == CHATS or outcome.key:
@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
         self.check_keys(answered)
 
     def check_bodies(self, store: Storage) -> None:
-        """What one request asked for is there once at most, and nobody made anything up."""
+        """Check that each request created at most one entry, and that there are no others."""
         sent = {outcome.body for outcome in self.outcomes}
         bodies = Counter(entry.body for entry in store.entries if not entry.is_chat)
         assert set(bodies) <= sent
@@ -226,7 +226,7 @@ class Machine(RuleBasedStateMachine):
         assert not refused & set(bodies)
 
     def check_keys(self, answered: list[Outcome]) -> None:
-        """Each key has one number for each collection."""
+        """Check that each key has one number per collection."""
         numbers: dict[tuple[str, str], set[int]] = {}
         for outcome in answered:
             if outcome.key:

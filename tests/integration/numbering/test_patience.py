@@ -1,4 +1,4 @@
-"""However its sequence is missing, a creation is answered, and the service ends, in time."""
+"""Creations are answered in time, and the service stops in time, while sequences are missing."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 class Asked:
-    """A request for a message, without HTTP; keeps what it was answered."""
+    """A request for a message, without HTTP; records its answer."""
 
     method, query, is_disconnected = "POST", b"", False
 
@@ -42,7 +42,7 @@ class Asked:
 
 
 class EndlessSeeding:
-    """Seeding that waits for a lock that is never given back."""
+    """Seeding that waits for a lock that is never released."""
 
     async def seed_sequence(self, creation: Creation) -> None:
         await asyncio.Event().wait()

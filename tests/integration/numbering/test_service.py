@@ -1,4 +1,4 @@
-"""The running service under load and in trouble: real processes, a real Valkey."""
+"""The running service under load and during faults: real processes, a real Valkey."""
 
 import asyncio
 import contextlib
@@ -68,14 +68,14 @@ STARTED: list[Numbering] = []
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running() -> Iterator[None]:
-    """A test that fails does not come to the end of its services."""
+    """Stop the services of a test that failed before it stopped them."""
     yield
     while STARTED:
         STARTED.pop().end(signal.SIGKILL)
 
 
 async def start(directory: Path, valkey: Valkey, store: Storage, **environment: str) -> Numbering:
-    """Start the service without holding up the loop in which its crud answers."""
+    """Start the service without blocking the event loop in which its crud answers."""
     service = await asyncio.to_thread(
         lambda: Numbering(directory, valkey.url, store.url, **environment)
     )
@@ -93,7 +93,7 @@ async def post_message(client: Client, number: int, turn: int) -> Reply:
 
 
 def exact(store: Storage, answers: list[Reply], chat: int | None = 1) -> None:
-    """Every request was answered, with 1..N in all, and N are stored."""
+    """Check that every request was answered, the numbers are 1..N, and N are stored."""
     assert Counter(answer.status for answer in answers) == {201: len(answers)}
     assert sorted(answer.number for answer in answers) == list(range(1, len(answers) + 1))
     assert store.numbers(A, chat) == list(range(1, len(answers) + 1))
@@ -159,7 +159,7 @@ def test_a_longer_outage_of_valkey_is_reported_promptly_and_heals_by_itself(
 
 
 def refused(answer: Reply) -> bool:
-    """A 503 that says when to come again."""
+    """Check for a 503 with `Retry-After`."""
     return answer.status == 503 and int(answer.headers["retry-after"]) >= 1
 
 
@@ -414,7 +414,7 @@ async def nothing_waits(valkey: Valkey) -> None:
 
 
 async def wait_for_metric(port: int, line: bytes) -> None:
-    """Wait until /metrics has a line: the processes write theirs some time after the answers."""
+    """Wait until /metrics has a line: the processes write theirs some time after the responses."""
     give_up = time.monotonic() + 15
     while line not in (await asyncio.to_thread(request, port, "GET", "/metrics")).body:
         assert time.monotonic() < give_up

@@ -1,4 +1,4 @@
-"""The operators' site."""
+"""The admin site."""
 
 import html
 import re
@@ -34,7 +34,7 @@ def operator(http: httpx.Client) -> httpx.Client:
 
 
 def form_of(page: httpx.Response) -> dict[str, str]:
-    """The fields of a page's form, as a browser would send them."""
+    """Return the fields of a page's form as a browser would send them."""
     hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text)
     texts = re.findall(r'<textarea name="(\w+)"[^>]*>\r?\n?(.*?)</textarea>', page.text, re.DOTALL)
     fields = {name: html.unescape(value) for name, value in [*hidden, *texts]}
@@ -225,7 +225,7 @@ def test_operators_log_in_behind_a_tls_proxy(
     origin: str,
     status: int,
 ) -> None:
-    """What such a proxy passes on: the Host and the Origin that the browser knows."""
+    """Such a proxy passes on the browser's Host and Origin."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin(PASSWORD, reset_password=True)

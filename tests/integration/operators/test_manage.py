@@ -1,4 +1,4 @@
-"""Management commands that cannot reach PostgreSQL say so in one line."""
+"""Management commands that cannot reach PostgreSQL report it in one line."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from local_stack.ports import choose_port
 
 
 def migrate(database_url: str) -> tuple[int, str]:
-    """The exit code, and what was said to standard error."""
+    """Return the exit code and standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
         cwd=ROOT,

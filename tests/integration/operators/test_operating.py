@@ -133,7 +133,7 @@ def test_the_documentation_page_loads_nothing_from_elsewhere(http: httpx.Client)
 
 
 class NeedsPassword(BaseHTTPRequestHandler):
-    """Answers those who bring the user `chat` and the password `p@ss/word`."""
+    """Answers only requests with the user `chat` and the password `p@ss/word`."""
 
     def do_GET(self) -> None:
         expected = "Basic " + b64encode(b"chat:p@ss/word").decode()

@@ -1,4 +1,4 @@
-"""Two persisters at once, made to take turns at every statement of their transactions."""
+"""Two concurrent persisters, interleaved at every statement of their transactions."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ STREAM = [
 
 
 class Persister(threading.Thread):
-    """Stores a batch, and waits for its turn before each statement and before the commit."""
+    """Stores a batch, waiting for its turn before each statement and before the commit."""
 
     def __init__(self, database: str, entries: Sequence[Entry]) -> None:
         super().__init__(daemon=True)
@@ -68,7 +68,7 @@ class Persister(threading.Thread):
         assert self.turn.acquire(timeout=STUCK_SECONDS)
 
     def step(self, is_blocked: Callable[["Persister"], bool]) -> None:
-        """Let it run to its next statement, to its end or into a lock; nothing if it is in one."""
+        """Let it run to its next statement, its end or a lock; no-op if it waits for a lock."""
         if self.waits.is_set():
             self.waits.clear()
             self.turn.release()
@@ -77,7 +77,7 @@ class Persister(threading.Thread):
 
 
 class SteppedConnection(psycopg.Connection[Any]):
-    """A connection that asks before each statement and before each commit."""
+    """A connection that waits for its turn before each statement and each commit."""
 
     before_statement: Callable[[], None]
 
@@ -103,7 +103,7 @@ class SteppedCursor(psycopg.Cursor[Any]):
 
 
 def interleave(database: str, batches: Sequence[Sequence[Entry]], turns: Sequence[int]) -> None:
-    """Store batches at the same time, in these turns and then in turn."""
+    """Store batches concurrently, in the given turns and then alternating."""
     with psycopg.connect(database, autocommit=True) as observer:
 
         def is_blocked(persister: Persister) -> bool:

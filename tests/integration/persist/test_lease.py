@@ -1,4 +1,4 @@
-"""Leases on a real Valkey: who has one, for how long, and what is left behind."""
+"""Leases on a real Valkey: who holds one, for how long, and what is left behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def lease_of(stream: redis.Redis) -> LeaseOf:
-    """Makes the lease of a persister as a worker of a name sees it."""
+    """Return a function that creates the persister's lease for a holder of a given name."""
     from crud_service.duties.lease import PERSISTING, Lease
 
     def make(holder: str = "", ttl_ms: int = 2500) -> Lease:

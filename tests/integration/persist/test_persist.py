@@ -296,7 +296,7 @@ def test_a_full_redis_does_not_stop_the_persister(
 
 @pytest.fixture
 def slow_table(database: str) -> Iterator[None]:
-    """Every message takes 10 ms to store, and no statement may take more than a second."""
+    """Let each message take 10 ms to store, and no statement more than a second."""
     from django.db import connection
 
     name = database.rpartition("/")[2]

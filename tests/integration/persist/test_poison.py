@@ -1,4 +1,4 @@
-"""Entries that can never be stored, outages that look like them, and the way back."""
+"""Entries that can never be stored, outages that look like them, and requeueing."""
 
 import io
 import logging
@@ -24,7 +24,7 @@ UNKNOWN = "UnknownUnknownUnknown123"
 
 @pytest.fixture
 def poisoned_table(database: str) -> Iterator[Callable[[], None]]:
-    """A table that refuses bodies with "poison" in them, until it is told to take them."""
+    """Reject bodies that contain "poison" until told to accept them."""
     drop = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS poison"
     query(
         database,

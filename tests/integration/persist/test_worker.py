@@ -26,7 +26,7 @@ Environment = dict[str, str]
 
 @pytest.fixture
 def environment(clean_crud: Environment) -> Environment:
-    """The worker's; without Elasticsearch, whose own start would be measured here too."""
+    """Return the worker's environment, without Elasticsearch, whose start would be measured too."""
     return {**clean_crud, "ELASTICSEARCH_URL": ""}
 
 
@@ -41,7 +41,7 @@ def is_drained(stream: redis.Redis) -> bool:
 
 
 def is_found(database: str, count: int = 1) -> bool:
-    """Whether so many messages are in PostgreSQL's search."""
+    """Return whether this many messages are in PostgreSQL's search."""
     return query(database, "SELECT count(*) FROM search_texts") == [(count,)]
 
 
@@ -54,12 +54,12 @@ def holder(stream: redis.Redis, lease: str = LEASE_PERSIST) -> bytes:
 
 
 def wait_for_holders(stream: redis.Redis, worker: WorkerProcess) -> None:
-    """Until a child is at each of the two duties."""
+    """Wait until a child is attending to each of the two duties."""
     wait_until(lambda: stream.exists(LEASE_PERSIST, LEASE_INDEX) == 2, 5, worker.output)
 
 
 def pid_at(worker: WorkerProcess, lease: str) -> int:
-    """The process that holds a lease: the child for persisting is started first."""
+    """Return the pid of the lease holder: the persisting child is started first."""
     first, second = sorted(worker.children(), key=lambda child: child.create_time())
     return int((first if lease == LEASE_PERSIST else second).pid)
 

@@ -1,4 +1,4 @@
-"""What waits is taken in bounded batches, with a fair share for each application."""
+"""Waiting changes are read in bounded batches, with a fair share for each application."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Index = Callable[..., int]
 
 
 def add_application(stores: SearchStores, name: str) -> int:
-    """Another application with one chat; gives the chat's id."""
+    """Add another application with one chat; return the chat's id."""
     row = stores.database.execute(
         "WITH a AS (INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING id)"
         " INSERT INTO chats (application_id, number) SELECT id, 1 FROM a RETURNING id",
@@ -92,7 +92,7 @@ def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
 
 @pytest.mark.parametrize("table", ["search_outbox", "search_queue"])
 def test_a_batch_ends_at_its_byte_limit(search_stores: SearchStores, table: str) -> None:
-    """A thousand messages of the longest kind are never in memory together."""
+    """A thousand maximum-size messages are never in memory together."""
     from crud_service.search.feed import outbox, queue
     from crud_service.search.feed.fair import Turn
 
@@ -151,7 +151,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 def test_reading_a_batch_costs_the_same_whatever_waits(
     search_stores: SearchStores, table: str
 ) -> None:
-    """With 200,000 changes of one application waiting a batch reads its own rows alone."""
+    """With 200,000 changes of one application waiting, a batch reads only its own rows."""
     from crud_service.search.feed import fair, indexer, outbox, queue
 
     database = indexer.connect()
@@ -249,7 +249,7 @@ def api_error(status: int) -> Exception:
 
 @pytest.fixture
 def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
-    """An index that is there, and that is never refreshed by itself."""
+    """Create an index that is never refreshed automatically."""
     from crud_service.search.index import elasticsearch_index
 
     search_stores.add("first")
@@ -292,7 +292,7 @@ def test_a_change_that_waited_is_searchable_once_its_row_is_deleted(
 
 
 def step(stores: SearchStores) -> None:
-    """Take what waits one step further, without refreshing anything."""
+    """Process what is waiting by one step, without refreshing anything."""
     from crud_service.search.feed.outbox import index_batch
     from crud_service.search.feed.queue import index_queued
 

@@ -15,7 +15,7 @@ TWO = OK + b"Content-Length: 2\r\n\r\n{}"
 
 
 class Server:
-    """Answers each request with the next of some bytes; empty ones hang up, None says nothing."""
+    """Answers each request with the next bytes; empty ones close, None stays silent."""
 
     def __init__(self, answers: Sequence[bytes | None]) -> None:
         self.connections = 0

@@ -1,4 +1,4 @@
-"""The way of a change to both indexes: in order, through outages, starting over by itself."""
+"""A change on its way to both indexes: in order, through outages, with automatic rebuilds."""
 
 import contextlib
 import copy
@@ -14,7 +14,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
-    """Let Elasticsearch be somewhere else; gives where it was."""
+    """Set the address of Elasticsearch; return the previous one."""
     from django.conf import settings
 
     from crud_service.search.feed import indexer
@@ -28,7 +28,7 @@ def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
 
 
 def documents(number: int = 1) -> int:
-    """How many documents Elasticsearch holds."""
+    """Return the number of documents in Elasticsearch."""
     from crud_service.search.index.elasticsearch_index import client
 
     client().indices.refresh(index="messages")

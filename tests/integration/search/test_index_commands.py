@@ -1,4 +1,4 @@
-"""`rebuild_index` and `check_index`, as an operator runs them."""
+"""`rebuild_index` and `check_index` as an operator runs them."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def indexed(search_stores: SearchStores, elasticsearch: None) -> SearchStores:
 
 
 def start_rebuild(environment: dict[str, str]) -> subprocess.Popen[str]:
-    """The command as a process of its own, once it has made its index."""
+    """Start the command as a process; return once it has created its index."""
     from django.conf import settings
 
     process = subprocess.Popen(
@@ -277,7 +277,7 @@ def test_an_extra_gram_and_a_block_of_books_are_not_differences(
 def test_an_oversized_text_is_checked_message_by_message(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A block whose messages became long after it was covered has their grams one by one."""
+    """A block whose messages became long after it was covered has their individual grams."""
     from crud_service.search.index import blocks
 
     search_stores.add(*[f"number{i}" for i in range(1700)])

@@ -1,4 +1,4 @@
-"""The indexer that stays: what wakes it, what it looks for by itself, how it leaves."""
+"""The indexer that stays: what wakes it, what it polls for, how it stops."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ StartIndexer = Callable[[], threading.Thread]
 
 @pytest.fixture
 def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
-    """Runs the indexer as a worker does; it leaves when its lease is taken away."""
+    """Run the indexer as a worker does; it stops when its lease is taken away."""
     from crud_service.duties.lease import INDEXING, Lease
     from crud_service.search.feed import indexer
 
@@ -77,7 +77,7 @@ def test_an_indexer_that_lost_its_lease_stops(
 
 
 def test_the_indexer_keeps_no_plans(search_stores: SearchStores) -> None:
-    """Its connection stays; a plan made for small tables does not do once they are large."""
+    """Its connection persists; a plan made for small tables is bad once they are large."""
     from crud_service.search.feed.indexer import connect
     from crud_service.search.feed.outbox import index_batch
 

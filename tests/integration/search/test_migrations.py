@@ -1,4 +1,4 @@
-"""What search had stored before is as good as what it stores now."""
+"""Search data stored by earlier versions is migrated."""
 
 import importlib
 
@@ -50,6 +50,6 @@ def test_changes_that_waited_for_the_upgrade_get_the_application_of_their_chat(
 
 
 def keys(stores: SearchStores) -> dict[int, set[str]]:
-    """The keys of each block."""
+    """Return the keys of each block."""
     rows = stores.database.execute("SELECT block, keys FROM search_blocks").fetchall()
     return {block: set(found) for block, found in rows}

@@ -25,7 +25,7 @@ with indexer.connect() as connection:
 
 
 def mark_as_before(body: str) -> str:
-    """A folding of an older version, in which loose Korean letters melted together."""
+    """The folding of an older version, in which standalone Korean letters merged."""
     return folding.mark(unicodedata.normalize("NFKC", body))
 
 
@@ -44,7 +44,7 @@ def index_as_before(
 
 
 def walk(stores: SearchStores) -> tuple[int, int, int, int]:
-    """The row that tells how far the texts are folded anew."""
+    """Return the row that records how far the texts have been refolded."""
     query = "SELECT done_format, format, chat_id, number FROM search_refold"
     ((done_format, text_format, chat_id, number),) = stores.database.execute(query).fetchall()
     return done_format, text_format, chat_id, number
@@ -149,7 +149,7 @@ def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
 def test_no_text_is_folded_again_during_a_rebuild(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its version stays: the rebuild could write the copy that it read before over the new one."""
+    """The version stays the same, so the rebuild could overwrite the new copy with an older one."""
     from crud_service.search.feed import indexer
     from crud_service.search.feed.rebuild import rebuild_lock
     from crud_service.search.feed.refold import refold_some
@@ -235,7 +235,7 @@ def test_check_index_counts_outdated_texts_as_pending(
 def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
     search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped at every statement, while an indexer stores what clients change."""
+    """Stopped at every statement, while an indexer stores clients' changes."""
     from crud_service.search.feed import check, refold
     from crud_service.search.feed.outbox import index_batch
     from crud_service.search.index import blocks

@@ -1,4 +1,4 @@
-"""One search, two backends: the same tests on both, and plain Python as the judge."""
+"""One search, two backends: the same tests on both, compared with plain Python."""
 
 import html
 import random

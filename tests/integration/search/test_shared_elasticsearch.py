@@ -1,4 +1,4 @@
-"""Several stacks on one Elasticsearch: none writes to, or removes, what it did not make."""
+"""Several stacks on one Elasticsearch: none writes to or removes another's index."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ OTHER = "00000000-0000-4000-8000-000000000000"
 
 @contextmanager
 def as_stack(stores: SearchStores, monkeypatch: pytest.MonkeyPatch, stack: str) -> Iterator[None]:
-    """Be another stack for a while, one that has no index yet."""
+    """Act as another stack for the block, one without an index."""
     from crud_service.search.feed.outbox import FORGET_INDEX
 
     database = stores.database

@@ -1,4 +1,4 @@
-"""Two who index, rebuild, start over or repair at the same time, stopped at every statement."""
+"""Two actors that concurrently index, rebuild, start over or repair, stopped at every statement."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -42,7 +42,7 @@ def prepare(stores: SearchStores) -> None:
 
 
 def change(stores: SearchStores) -> None:
-    """What clients do meanwhile."""
+    """Make the changes of clients meanwhile."""
     stores.update(3, "changed quixotically")
     stores.update(70, "changed vividly")
     stores.update(MESSAGES, "changed zealously")
@@ -73,7 +73,7 @@ def send_all(connection: Any) -> None:
 
 
 def wrong(stores: SearchStores) -> list[str]:
-    """What differs once all is quiet."""
+    """Return the differences once everything is processed."""
     from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
     from crud_service.search.feed.check_report import Report
@@ -91,7 +91,7 @@ def wrong(stores: SearchStores) -> list[str]:
 
 
 def schedules(first: Sequence[int], second: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
-    """One goes so far, the other so far, the first to its end; and the other way round."""
+    """Yield schedules: some steps of one actor, some of the other, then the first; both ways."""
     for one in first:
         for other in second:
             yield [(0, one), (1, other), (0, 999)]
@@ -125,7 +125,7 @@ def test_two_indexers_leave_texts_and_blocks_equal_to_the_table(
 def test_a_text_that_changes_while_its_block_is_covered_is_found(
     search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between reading the stamps of a block's texts and covering the block, nobody writes one."""
+    """No text is written between reading the stamps of a block's texts and covering the block."""
     from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1000)

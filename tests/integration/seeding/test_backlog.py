@@ -1,4 +1,4 @@
-"""The view of the backlog, on a real Valkey: what it finds, how little it reads."""
+"""The view of the backlog on a real Valkey: what it finds, and how little it reads."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,7 +27,7 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 def look(url: str, scenario: Scenario, **options: int) -> Any:
-    """What a scenario returns that has a view of its own."""
+    """Return the result of a scenario with its own view."""
 
     async def whole() -> Any:
         async with Redis.from_url(url) as connection:
@@ -43,7 +43,7 @@ def calls_of_scripts(client: redis.Redis) -> int:
 
 
 def fill(client: redis.Redis, messages: int, chats: int, *, first: int = 1, body: str = "x") -> str:
-    """Messages of A, spread over chats 1 to `chats`; the id of the last one."""
+    """Accept messages of A, spread over chats 1 to `chats`; return the last id."""
     with client.pipeline(transaction=False) as pipeline:
         for position in range(messages):
             number, chat = divmod(position, chats)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @dataclass
 class Schedule:
-    """The persister's steps, and in front of which command of the seeding each is done."""
+    """The persister's steps, and before which command of the seeding each is run."""
 
     steps: list[Callable[[], None]]
     gaps: Sequence[int]
@@ -47,7 +47,7 @@ class Schedule:
     commands: list[str] = field(default_factory=list)
 
     def turn(self, command: str) -> None:
-        """Do what is due before the next command."""
+        """Run the steps that are due before the next command."""
         self.commands.append(command)
         while self.done < len(self.steps) and self.gaps[self.done] <= self.command:
             self.steps[self.done]()
@@ -56,7 +56,7 @@ class Schedule:
 
 
 class SteppedRedis(Client):
-    """A client that lets the schedule go on before each of its commands."""
+    """A client that advances the schedule before each of its commands."""
 
     schedule = Schedule([], [])
 
@@ -67,7 +67,7 @@ class SteppedRedis(Client):
 
 
 class SteppedCrud(httpx.AsyncBaseTransport):
-    """crud_service in this process, asked in its turn."""
+    """crud_service in this process, queried in its turn."""
 
     def __init__(self, redis_client: SteppedRedis, *, away: bool) -> None:
         from crud_service.wsgi import application
@@ -95,7 +95,7 @@ class Scene:
         self.token = token
 
     def accept(self, kind: str) -> Creation:
-        """Entries of one sequence, whose key is lost; the creation that asks for it."""
+        """Accept entries of a sequence whose key is then lost; return a creation that needs it."""
         accept(self.client, 1, chat="", token=self.token)
         for number in range(1, ENTRIES):
             if kind == "chats":
@@ -106,7 +106,7 @@ class Scene:
         return Creation(self.token, None if kind == "chats" else 1, "", "r")
 
     def steps(self) -> list[Callable[[], None]]:
-        """The persister's: each entry is committed, then trimmed."""
+        """Return the persister's steps: each entry is committed, then trimmed."""
         found: Any = self.client.xrange(keys.ACCEPTED, count=ENTRIES)
         assert len(found) == ENTRIES
         return [
@@ -130,7 +130,7 @@ class Scene:
 
 
 def schedules() -> Iterator[tuple[int, ...]]:
-    """For each of the persister's steps the gap into which it falls.
+    """Yield, for each of the persister's steps, the gap into which it falls.
 
     The gap before the first command is left out, as nothing is read by then; the
     last one is behind all commands.
@@ -146,7 +146,7 @@ def clean(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[s
 
 
 def run_all(environment: dict[str, str], kind: str, *, away: bool = False) -> list[object]:
-    """What became of the sequence in every schedule: a number, or a problem."""
+    """Return the outcome of the sequence in every schedule: a number or a problem."""
 
     async def whole() -> list[object]:
         with (

@@ -1,4 +1,4 @@
-"""A new application's sequence is written when the application is made."""
+"""A new application's sequence is written when the application is created."""
 
 import time
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def client(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def link(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Breakable]:
-    """What crud_service's client of Redis goes through."""
+    """The link between crud_service and Redis."""
     from crud_service.chat import start_chats
     from crud_service.stores.circuit import Circuit
 

@@ -1,4 +1,4 @@
-"""Seeding as clients meet it: a long backlog, floods of what does not exist, stores that fail."""
+"""Seeding as clients see it: a long backlog, floods of unknown collections, failing stores."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ def valkey(own_valkey: Valkey) -> Valkey:
 
 
 def run(directory: Path, valkey: Valkey, scene: Scene, *, drains: bool = True) -> Storage:
-    """A scene beside the real service; what is stored in the end."""
+    """Run a scene with the real service; return what is stored in the end."""
 
     async def whole() -> Storage:
         async with storage(valkey.url) as store:
@@ -68,7 +68,7 @@ def run(directory: Path, valkey: Valkey, scene: Scene, *, drains: bool = True) -
 
 
 def fill(valkey: Valkey, messages: int, *, chats: int) -> None:
-    """Accept the chats of A and messages in them, without any sequence."""
+    """Accept chats of A and messages in them, without any sequence."""
     with valkey.client.pipeline(transaction=False) as pipeline:
         for chat in range(1, chats + 1):
             values = (A, "", str(chat), "", "r")
@@ -104,7 +104,7 @@ def test_creations_do_not_wait_for_a_backlog_that_is_not_being_stored(
 
 
 def test_sequences_lost_while_entries_wait_continue_exactly(tmp_path: Path, valkey: Valkey) -> None:
-    """Again and again, with a persister that stands still, goes on, and stands still."""
+    """Repeatedly, with a persister that pauses and resumes."""
     answered: list[Reply] = []
 
     async def ask(client: Client, number: int, turn: int) -> Reply:
@@ -207,7 +207,7 @@ def test_random_tokens_are_looked_up_in_groups(tmp_path: Path, valkey: Valkey) -
 
 
 def seed(valkey: Valkey, scenario: Callable[[Seeding], Awaitable[None]], **names: int) -> None:
-    """A scenario with a `Seeding` of its own, beside a `Storage` that stores nothing."""
+    """Run a scenario with its own `Seeding` and a `Storage` that stores nothing."""
 
     async def whole() -> None:
         async with (
@@ -287,7 +287,7 @@ def with_lock(valkey: Valkey, scenario: Callable[[Scripts], Awaitable[None]]) ->
 
 
 def test_a_late_write_finds_another_lock_token(valkey: Valkey) -> None:
-    """The lock expires, others seed and are numbered, the key is lost, the lock is taken again."""
+    """The lock expires, others seed and get numbers, the key is lost, the lock is taken again."""
 
     async def scenario(scripts: Scripts) -> None:
         lock = SeedLock(scripts, SEQUENCE)
@@ -338,7 +338,7 @@ def test_a_lock_is_renewed_while_the_work_lasts(
 
 
 def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
-    """As when a chat is created, gets messages, and is lost again while it is seeded."""
+    """As when a chat is created, gets messages, and loses its key again during the seeding."""
     valkey.client.set(LOCK, "held", px=300)
 
     async def scenario(seeding: Seeding) -> None:

@@ -1,4 +1,4 @@
-"""Threads that are shared: no owner takes them all, and those who wait take turns."""
+"""Shared threads: no owner takes them all, and waiting owners take turns."""
 
 import asyncio
 import threading

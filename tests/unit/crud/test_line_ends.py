@@ -1,4 +1,4 @@
-"""Line ends that went through a browser: what was not changed stays as it was."""
+"""Line ends that went through a browser: unedited lines keep theirs."""
 
 import re
 import time

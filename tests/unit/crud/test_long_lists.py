@@ -1,4 +1,4 @@
-"""Long answers: so many at once and no more, in all and of one owner."""
+"""Long answers: a limited number at once, in total and per owner."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pages of lists: what is asked for, how it is walked, where its neighbours are."""
+"""Pages of lists: parsing, direction of reading, links to neighbours."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The log of requests: what a line holds, and when it is written."""
+"""The request log: what a line contains, and when it is written."""
 
 import json
 import os

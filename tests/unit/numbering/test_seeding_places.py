@@ -12,7 +12,7 @@ Hold = Callable[[str], "asyncio.Task[str]"]
 
 
 class Holding:
-    """Tasks that hold a place until they are let go, and the order in which they got one."""
+    """Tasks that hold a place until they are released, and the order in which they got it."""
 
     def __init__(self, places: Places) -> None:
         self.places = places

@@ -1,4 +1,4 @@
-"""No application takes all the room that there is for what waits."""
+"""No application takes all the room for waiting creations."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from web.problems import Overloaded
 
 
 def take_all(shares: Shares, *tokens: str, size: int = 1) -> dict[str, int]:
-    """Have applications take places in turns until all are refused; how many each got."""
+    """Let applications take places in turn until all are refused; return how many each got."""
     taken = dict.fromkeys(tokens, 0)
     wanting = list(tokens)
     while wanting:

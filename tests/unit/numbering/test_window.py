@@ -15,7 +15,7 @@ def post(token: str, size: int) -> Creation:
 
 
 def is_refused(held: Window, token: str, size: int = 1) -> bool:
-    """Whether a creation is refused; one that is not is given back."""
+    """Return whether a creation is refused; one that is not is given back."""
     creation = post(token, size)
     try:
         held.take(creation)
@@ -41,7 +41,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def full(now: list[float]) -> Window:
-    """A window in which one application has all that it may, and has had its probe."""
+    """A window in which one application is at its limit and has used its probe."""
     held = Window(100)
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))

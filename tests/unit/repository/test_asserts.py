@@ -13,7 +13,7 @@ LITERALS = (ast.GeneratorExp, ast.Lambda, ast.JoinedStr)
 
 
 def cannot_fail(test: ast.expr) -> bool:
-    """Whether an asserted expression is true whatever the code under test does."""
+    """Return whether an asserted expression is true whatever the code under test does."""
     match test:
         case ast.Constant(value=value):
             return bool(value)

@@ -1,4 +1,4 @@
-"""What the Dockerfiles copy reaches the builder."""
+"""Files copied by the Dockerfiles reach the builder."""
 
 import re
 

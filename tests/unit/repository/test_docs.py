@@ -1,4 +1,4 @@
-"""What the documentation names is there, and what is there is documented."""
+"""Everything the documentation names exists, and everything that exists is documented."""
 
 import ast
 import re
@@ -47,12 +47,12 @@ OURS_ALONE = {"DJANGO_SETTINGS_MODULE", "CELERY_SKIP_CHECKS", "PROMETHEUS_MULTIP
 
 
 def section(text: str, heading: str) -> str:
-    """What stands below a heading, up to the next one of its kind."""
+    """Return the text below a heading, up to the next one of its level."""
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def table(text: str) -> list[list[str]]:
-    """The cells of the tables of a section, without their headings."""
+    """Return the cells of the tables of a section, without their headings."""
     rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line[:1] == "|"]
     cells = [[cell.strip() for cell in row] for row in rows]
     return [row for row in cells if not set(row[0]) <= {"-"} and row[0]]
@@ -63,7 +63,7 @@ def code_in(cell: str) -> list[str]:
 
 
 def settings_read() -> dict[str, str]:
-    """Every variable that a service reads, with its default as the code spells it."""
+    """Return every variable that a service reads, with its default as in the code."""
     found: dict[str, str] = {}
     for path, text in SOURCES.items():
         if path.relative_to(ROOT).parts[0] not in {"crud_service", "numbering_service"}:
@@ -75,7 +75,7 @@ def settings_read() -> dict[str, str]:
 
 
 def settings_documented() -> dict[str, str]:
-    """The variables of the README's table, with their defaults."""
+    """Return the variables of the README's table, with their defaults."""
     found: dict[str, str] = {}
     for row in table(section(README, "Settings")):
         names, defaults = code_in(row[0]), code_in(row[1])
@@ -110,7 +110,7 @@ def test_a_name_in_capitals_is_one_of_the_code(page: str) -> None:
 
 
 def exported() -> set[str]:
-    """The metrics of both services, by the names that Prometheus knows them by."""
+    """Return the metrics of both services under their names in Prometheus."""
     names = {f"chat_{name}_total" for name in COUNTERS} | {f"chat_{name}" for name in HISTOGRAMS}
     names |= {*GAUGES, "chat_postgresql_up", "chat_redis_up"}
     for registry in (metrics.REGISTRY, request_metrics.REGISTRY):
@@ -181,7 +181,7 @@ def test_modules_that_are_run_exist() -> None:
 
 
 def operations() -> set[str]:
-    """Every operation of both services, with what varies in its path left out."""
+    """Return every operation of both services, without the parameters in its path."""
     numbering = NumberingService(Settings.from_env({})).api.openapi()
     found = set()
     for document in (openapi_document(admin_token=False), numbering):
@@ -215,7 +215,7 @@ def test_paths_that_are_named_are_served() -> None:
 
 
 def slugs(text: str) -> set[str]:
-    """The anchors that a page's headings get."""
+    """Return the anchors of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -241,7 +241,7 @@ def test_files_that_are_named_exist(page: str) -> None:
 
 
 def requirement_names(*extras: str) -> set[str]:
-    """Names of the packages that the project asks for, with some extras."""
+    """Return the names of the required packages, with some extras."""
     optional = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"], *(each for e in extras for each in optional[e])]
     return {re.split(r"[\[<>=]", each)[0] for each in wanted}
@@ -265,7 +265,7 @@ LOADED_BY_NAME = {
 
 
 def imported() -> set[str]:
-    """The modules from elsewhere that the code imports, by their first names."""
+    """Return the top-level names of the modules that the code imports."""
     found: set[str] = set()
     for text in OUR_SOURCES:
         for node in ast.walk(ast.parse(text)):

@@ -1,4 +1,4 @@
-"""The tree is one that a reader finds their way in: small folders, and a name for each thing."""
+"""Readers find their way in the tree: small folders, and unique module names."""
 
 import re
 from collections import Counter

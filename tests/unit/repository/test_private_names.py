@@ -23,7 +23,7 @@ SOURCES = [
 
 
 def private_imports(tree: ast.Module) -> Iterator[str]:
-    """Private modules and names that a module imports of the libraries."""
+    """Return private modules and names that a module imports from the libraries."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -38,7 +38,7 @@ def private_imports(tree: ast.Module) -> Iterator[str]:
 
 
 def private_accesses(tree: ast.Module) -> Iterator[str]:
-    """Private attributes that are taken of anything but the object itself."""
+    """Return private attributes that are accessed on anything but the object itself."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Attribute) or not node.attr.startswith("_"):
             continue
@@ -49,7 +49,7 @@ def private_accesses(tree: ast.Module) -> Iterator[str]:
 
 @cache
 def names_of_libraries() -> frozenset[str]:
-    """The private attributes that the libraries' connections and servers have."""
+    """Return the private attributes of the libraries' connections and servers."""
     modules = (
         redis.connection,
         redis.asyncio.connection,
@@ -81,7 +81,7 @@ def test_no_private_name_of_redis_or_uvicorn_is_used() -> None:
 
 
 def test_no_class_of_ours_overrides_a_private_method_of_uvicorn() -> None:
-    """Subclassing is how private names are used without being seen."""
+    """Subclasses use private names without an access that can be seen."""
     bases = [
         (path.relative_to(ROOT).as_posix(), ast.unparse(base))
         for path in SOURCES

@@ -1,4 +1,4 @@
-"""The server stands on uvicorn's public names alone: private ones change without notice."""
+"""The server uses only public names of uvicorn: private ones change without notice."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ OWNERS = {"self", "cls"}
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Every dotted name that a module imports."""
+    """Return every dotted name that a module imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -29,7 +29,7 @@ def private_of_uvicorn(name: str) -> bool:
 
 
 def foreign_attributes(tree: ast.AST) -> Iterator[str]:
-    """Private attributes of anything but the object that the code belongs to."""
+    """Return private attributes of anything but the object that the code belongs to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
             is_own = isinstance(node.value, ast.Name) and node.value.id in OWNERS

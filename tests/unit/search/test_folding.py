@@ -35,7 +35,7 @@ short_texts = st.text(st.sampled_from(ALPHABET), min_size=1, max_size=4)
 
 
 def finds(keyword: str, body: str) -> bool:
-    """Whether a body matches a keyword, by the forms that both backends look for."""
+    """Return whether a body matches a keyword, by the forms that both backends search for."""
     marked = mark(body)
     return all(any(one.inside in marked for one in p.readings) for p in split_parts(keyword))
 
@@ -144,7 +144,7 @@ def test_normal_forms_and_cases_do_not_matter(text: str) -> None:
 
 
 def naive_fold(text: str) -> str:
-    """Folding as one would write it in a line, for text whose every mark is an accent."""
+    """Fold in the obvious way, for text in which every mark is an accent."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
 
@@ -231,7 +231,7 @@ def test_equivalent_texts_find_each_other(text: str) -> None:
 
 
 def worst_bodies() -> dict[str, str]:
-    """Bodies of 64 KB that cost the most to fold, each for a reason of its own."""
+    """Return the bodies of 64 KB that are the most expensive to fold, each for another reason."""
     return {
         "marks out of order": "a" + "\u0301" * 16_383 + "\u0316" * 16_383,
         "marks that stay, out of order": "ก" + "\u0e48" * 10_900 + "\u0e38" * 10_900,

@@ -1,4 +1,4 @@
-"""What shows and what is blank."""
+"""Visible and blank texts."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The server on a real socket: answers that come later, bounds, clients that stand still."""
+"""The server on a real socket: delayed answers, bounds, stalled clients."""
 
 import asyncio
 import socket
@@ -63,7 +63,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 
 
 def exchange(port: int, *pieces: bytes) -> bytes:
-    """Everything that is answered to some bytes, sent in pieces, until the server closes."""
+    """Send bytes in pieces; return everything received until the server closes."""
     with connected(port, *pieces) as connection:
         return read_to_end(connection)
 
@@ -89,7 +89,7 @@ def test_a_request_that_arrives_in_pieces_while_another_runs_is_answered(later: 
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less of it than in life."""
+    """Shorten the timeouts."""
     monkeypatch.setattr(limits, "READ_SECONDS", 0.4)
     monkeypatch.setattr(limits, "WRITE_SECONDS", 0.5)
 
@@ -197,7 +197,7 @@ def test_connections_beyond_the_limit_are_503_and_others_continue(
 def test_uploads_beyond_the_budget_give_way_and_others_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The one that stood still for longest is told to try again."""
+    """The one that has been stalled for longest is told to retry."""
     monkeypatch.setattr(limits, "ARRIVING_BYTES", 4 * limits.MIB)
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     with serving(Later()) as port, ExitStack() as opened:

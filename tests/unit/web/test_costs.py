@@ -1,4 +1,4 @@
-"""Reading a request never holds the event loop for long, whatever a megabyte of it is made of."""
+"""Parsing a request never blocks the event loop for long, whatever its megabyte consists of."""
 
 import json
 import random

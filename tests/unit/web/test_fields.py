@@ -1,4 +1,4 @@
-"""Input: what goes in comes out to the letter, whichever way it was sent."""
+"""Input: values are kept verbatim, however they are sent."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""One request is one request, wherever the network cuts it."""
+"""One request is one request, wherever the network splits it."""
 
 import gc
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def no_collector() -> Iterator[None]:
 
 
 def check(outcome: Outcome, *cases: Case) -> None:
-    """The application saw these requests, and each was answered."""
+    """Check that the application saw these requests, and that each was answered."""
     requests = [request for case in cases for request in case.requests]
     targets = [(it.method, target_of(it.raw_path, it.query), it.body) for it in outcome.seen]
     assert targets == requests
@@ -68,7 +68,7 @@ def test_three_pipelined_requests_are_read_alike_wherever_they_are_split(
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
 def test_a_refused_request_is_refused_wherever_it_is_split(machine: Machine, case: Case) -> None:
-    """And what is behind it never runs."""
+    """And nothing behind it runs."""
     raw = case.raw + NEXT
     check(machine.read([raw]), case)
     check(machine.read([raw[i : i + 1] for i in range(len(raw))]), case)

@@ -28,7 +28,7 @@ def pipe() -> Iterator[Pipe]:
 
 
 def read_all(reading: int, output: LogOutput) -> bytes:
-    """What arrives until the output has nothing left."""
+    """Return what arrives until the output has nothing left."""
     os.set_blocking(reading, False)
     data, deadline = b"", time.monotonic() + 30
     while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Forms of the type multipart/form-data, to the byte, and what is none."""
+"""multipart/form-data: exact values, and malformed forms."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=200) | st.sampled_from(
 
 
 def form(*parts: bytes, boundary: bytes = b"b") -> bytes:
-    """A form of parts given as their headers, an empty line and their value."""
+    """Return a form of parts, each given as its headers, an empty line and its value."""
     delimited = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
     return delimited + b"--" + boundary + b"--\r\n"
 

@@ -1,4 +1,4 @@
-"""Paths, keys, request ids and problem documents: what both services take for granted."""
+"""Paths, keys, request ids and problem documents: what both services rely on."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Readiness can be asked for without a token: a flood of it takes no probe its answer."""
+"""Readiness needs no token: a flood of requests for it starves no probe."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Requests that are expensive to read for their size are read a bounded piece at a time."""
+"""Requests that are expensive to parse for their size are parsed in bounded pieces."""
 
 import asyncio
 
