@@ -134,7 +134,7 @@ def page_depth(run: Run, stack: BenchStack) -> None:
     near = (stack.crud_url, pages(0, span))
     far = (stack.crud_url, pages(run.sizes.messages - span - 100, run.sizes.messages - 100))
     name = f"page at the end / at the start of a chat of {run.sizes.messages:,}: cost"
-    run.results.add(name, dearer(run, near, far), "", at_most=AT_MOST_DEARER)
+    run.results.add(name, cost_ratio(run, near, far), "", at_most=AT_MOST_DEARER)
 
 
 def table_size(run: Run, stack: BenchStack) -> None:
@@ -147,10 +147,10 @@ def table_size(run: Run, stack: BenchStack) -> None:
         few = (url, pages(0, small - 100))
         many = (stack.crud_url, pages(0, run.sizes.messages - 100))
         name = f"page of {run.sizes.messages:,} rows / of {small:,} rows: cost"
-        run.results.add(name, dearer(run, few, many), "", at_most=AT_MOST_DEARER)
+        run.results.add(name, cost_ratio(run, few, many), "", at_most=AT_MOST_DEARER)
 
 
-def dearer(run: Run, cheap: Target, dear: Target) -> float:
+def cost_ratio(run: Run, base: Target, other: Target) -> float:
     """How many times the second costs what the first does, for one client."""
-    first, second = in_turns(run, cheap, dear, clients=1)
+    first, second = in_turns(run, base, other, clients=1)
     return first.rate / second.rate

@@ -1,1 +1,1 @@
-"""The operators' site and commands."""
+"""The admin site and the management commands."""

@@ -1,4 +1,4 @@
-"""The Django app of the operators' site and commands; it has no tables."""
+"""The Django app of the admin site and the management commands; it has no tables."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The operators' site: Django's admin with the system's state on its start page."""
+"""The admin site: Django's admin with the system's state on its start page."""
 
 import time
 from http import HTTPStatus
