@@ -58,7 +58,7 @@ def test_a_form_without_its_token_is_refused(operator: httpx.Client) -> None:
 
 def test_the_start_page_shows_the_state(operator: httpx.Client) -> None:
     page = operator.get("/admin/").text
-    assert "0 accepted and not stored yet" in page
+    assert "0 accepted but not yet stored" in page
     assert "Age of the oldest change that is not searchable everywhere yet" in page
 
 
@@ -114,7 +114,7 @@ def test_a_text_that_the_api_would_refuse_is_refused_here(
 ) -> None:
     add_chat_of(database, application, 1, "before")
     answer = change(operator, "/admin/chat/message/1/change/", {"body": "x" * 65_537})
-    assert "Must have 65536 bytes" in answer.text
+    assert "Must have at most 65536 bytes" in answer.text
     assert change(operator, "/admin/chat/application/1/change/", {"name": "new"}).status_code == 302
     assert operator.get(application).json()["name"] == "new"
 
