@@ -42,7 +42,7 @@ class Preconditions:
         if not if_match_holds(self.if_match, representation):
             raise PreconditionFailed
         if not if_none_match_holds(self.if_none_match, etag(representation)):
-            raise PreconditionFailed("If-None-Match names the current state of the resource.")
+            raise PreconditionFailed("If-None-Match matches the current state of the resource.")
 
 
 UNCONDITIONAL = Preconditions()

@@ -38,5 +38,7 @@ class ExistingApplicationsView(InternalView):
         if len(tokens) > MAX_ACCESS_TOKENS or not all(
             re.fullmatch(TOKEN_PATTERN, token, re.ASCII) for token in tokens
         ):
-            raise ValidationFailed(ACCESS_TOKENS, "Must be access tokens, separated by commas.")
+            raise ValidationFailed(
+                ACCESS_TOKENS, "Must be a comma-separated list of access tokens."
+            )
         return Response({ACCESS_TOKENS: existing_applications(tokens)})

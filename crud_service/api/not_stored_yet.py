@@ -45,7 +45,7 @@ def was_handed_out(sequence_key: str, number: int) -> bool:
         circuit.succeeded()
         return highest is not None and int(highest) >= number
     except (redis.RedisError, ValueError) as error:
-        logger.warning("no sequence could be read: %s", error)
+        logger.warning("sequence not read: %s", error)
         if isinstance(error, redis.TimeoutError):
             circuit.failed()
         return False

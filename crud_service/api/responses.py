@@ -59,7 +59,7 @@ def problem_of(error: Exception, request: Request, view: APIView) -> Problem:
         case SuspiciousOperation():
             return MalformedRequest()
     extra = {"request_id": getattr(request, "request_id", "")}
-    logger.error("unforeseen: %s", type(error).__name__, exc_info=error, extra=extra)
+    logger.error("unexpected error: %s", type(error).__name__, exc_info=error, extra=extra)
     return InternalError()
 
 

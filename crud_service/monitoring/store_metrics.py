@@ -35,19 +35,19 @@ def _age(table: str) -> str:
 GAUGES = {
     "chat_conflicts": ("Entries whose number was taken by another one.", _count("conflicts")),
     "chat_set_aside_entries": (
-        "Entries that could not be stored and wait for an operator.",
+        "Entries that could not be stored and await an operator.",
         _count("set_aside_entries"),
     ),
-    "chat_index_outbox_entries": ("Changes not folded for search yet.", _count("search_outbox")),
+    "chat_index_outbox_entries": ("Changes not yet folded for search.", _count("search_outbox")),
     "chat_index_queue_entries": (
-        "Changes not handed to Elasticsearch yet.",
+        "Changes not yet sent to Elasticsearch.",
         _count("search_queue"),
     ),
     "chat_index_texts_outdated": (
         "Texts still to be folded by the rules of this version.",
         COUNT_OUTDATED % COUNTED_AT_MOST,
     ),
-    "chat_index_failures": ("Messages that search could not take.", _count("search_failures")),
+    "chat_index_failures": ("Messages that could not be indexed.", _count("search_failures")),
     "chat_index_lag_seconds": (
         "Age of the oldest change that is not searchable everywhere yet.",
         f"greatest({_age('search_outbox')}, {_age('search_queue')}, 0)",
@@ -92,8 +92,8 @@ def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
     """Yield the backlog and the workers' metrics."""
     length, age = backlog(connection)
     yield up("redis", 1)
-    yield GaugeMetricFamily("chat_backlog_entries", "Accepted, not yet stored.", length)
-    yield GaugeMetricFamily("chat_backlog_oldest_age_seconds", "Age of the oldest of them.", age)
+    yield GaugeMetricFamily("chat_backlog_entries", "Entries accepted but not yet stored.", length)
+    yield GaugeMetricFamily("chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", age)
     for metric in read_metrics(connection):
         yield worker_metric(metric)
 

@@ -176,7 +176,7 @@ class FastReads:
             await request.stream(200, head, chunks(self._threads, token, body))
         except Exception:
             # Too late for an error status: the client notices because the answer is cut short.
-            logger.exception("an answer broke off")
+            logger.exception("a response was cut short")
         finally:
             body.close()
 
@@ -207,5 +207,5 @@ def problem_of(error: Exception) -> Problem:
     """Return the problem that an exception is; log an unexpected one."""
     if isinstance(error, Problem):
         return error
-    logger.error("unforeseen: %s", type(error).__name__, exc_info=error)
+    logger.error("unexpected error: %s", type(error).__name__, exc_info=error)
     return InternalError()

@@ -89,7 +89,7 @@ class Server:
             await request.stream(answer.status, answer.lines, pieces, answer.length)
         except Exception:
             # Too late for an error status: the client notices because the answer is cut short.
-            logger.exception("an answer broke off")
+            logger.exception("a response was cut short")
         finally:
             answer.close()
 

@@ -21,7 +21,9 @@ class Places:
         with self._lock:
             full = self._taken.total() >= self._total
             if full or self._taken[owner] >= self._per_owner:
-                raise Overloaded("Too many long answers are being read at once. Try again.")
+                raise Overloaded(
+                    "Too many long lists are being read. Try again later, or request pages."
+                )
             self._taken[owner] += 1
 
     def give_back(self, owner: str) -> None:

@@ -16,7 +16,7 @@ Chats and messages are created by the numbering service.
 
 Every path works with and without a trailing slash. A field is taken from a JSON body, a form
 (urlencoded or multipart) or the query string, in this order. Every error is a problem document
-(RFC 9457) whose `code` is a stable word; every answer carries `X-Request-ID`."""
+(RFC 9457) with a stable `code`; every response has an `X-Request-ID`."""
 
 TAGS = [
     {

@@ -216,8 +216,8 @@ DESCRIPTIONS: dict[type[Problem], str] = {
     ValidationFailed: "The request was parsed, but a value is missing or not valid: see `errors`.",
     StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. `detail` says whether "
     "nothing was changed, or the outcome of a change is unknown.",
-    PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` names an older state, or "
-    "`If-None-Match` the current one.",
+    PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` does not match, or "
+    "`If-None-Match` does.",
 }
 
 

@@ -139,7 +139,7 @@ def test_a_truncated_list_does_not_look_complete(
                 b"".join(chunks)
         finally:
             database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
-    assert "an answer broke off" in server.stop()
+    assert "a response was cut short" in server.stop()
 
 
 def test_every_request_is_one_line_of_json_without_tokens(
