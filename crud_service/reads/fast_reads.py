@@ -79,8 +79,12 @@ class Pending:
         try:
             self._reads.settle(self, found)
         except Exception:
-            logger.exception("a read failed")
-            self.request.abort()
+            self.fail()
+
+    def fail(self) -> None:
+        """End a request whose answer cannot be sent; called in an exception handler."""
+        logger.exception("a read failed")
+        self.request.abort()
 
 
 class FastReads:
@@ -112,7 +116,8 @@ class FastReads:
             return False
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
-            self._start(self._list(Pending(self, request, "messages", key, log_path)))
+            pending = Pending(self, request, "messages", key, log_path)
+            self._start(pending, self._list(pending))
         else:
             name, reads = self._resources[len(key)]
             reads.find(Pending(self, request, name, key, log_path))
@@ -126,7 +131,7 @@ class FastReads:
     def settle(self, pending: Pending, found: bytes | StoreUnavailable | None) -> None:
         """Answer with the resource, or with the reason why there is none."""
         if found is None:
-            self._start(self._report_missing(pending))
+            self._start(pending, self._report_missing(pending))
         elif isinstance(found, StoreUnavailable):
             self._refuse(pending, found)
         else:
@@ -136,8 +141,14 @@ class FastReads:
             else:
                 self._answer(pending, 304, f"ETag: {tag}\r\n", None)
 
-    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(answering)
+    def _start(self, pending: Pending, answering: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await answering
+            except Exception:
+                pending.fail()
+
+        task = asyncio.get_running_loop().create_task(guarded())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -170,10 +181,10 @@ class FastReads:
 
     async def _stream(self, pending: Pending, lines: str, body: LongAnswer) -> None:
         request, token = pending.request, pending.key[0]
-        head = self._head(pending, lines).encode("latin-1")
         self._note(pending, 200)
         try:
-            await request.stream(200, head, chunks(self._threads, token, body))
+            pieces = chunks(self._threads, token, body)
+            await request.stream(200, head(lines, pending.request_id), pieces)
         except Exception:
             # Too late for an error status: the client notices because the answer is cut short.
             logger.exception("a response was cut short")
@@ -181,19 +192,14 @@ class FastReads:
             body.close()
 
     def _refuse(self, pending: Pending, problem: Problem) -> None:
-        own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
-        body = problem.render(pending.request.path, pending.request_id)
-        self._answer(pending, problem.status, f"{own}Content-Type: {CONTENT_TYPE}\r\n", body)
+        answer = problem_answer(problem, pending.request.path, pending.request_id)
+        pending.request.answer(problem.status, *answer)
+        self._note(pending, problem.status)
 
     def _answer(self, pending: Pending, status: int, lines: str, body: bytes | None) -> None:
         """Send and log an answer; `lines` are its own headers, and 304 has no body."""
-        length = "" if body is None else f"Content-Length: {len(body)}\r\n"
-        head = f"{self._head(pending, lines)}{length}"
-        pending.request.answer(status, head.encode("latin-1"), body or b"")
+        pending.request.answer(status, head(lines, pending.request_id, body), body or b"")
         self._note(pending, status)
-
-    def _head(self, pending: Pending, lines: str) -> str:
-        return f"{lines}{MIDDLEWARE}{HEADER}: {pending.request_id}\r\nServer: crud\r\n"
 
     def _note(self, pending: Pending, status: int) -> None:
         request = pending.request
@@ -201,6 +207,20 @@ class FastReads:
         self._log.note(
             pending.request_id, request.method, pending.route, pending.log_path, status, seconds
         )
+
+
+def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
+    """Return the header lines of an answer: its own, and those that the middleware adds."""
+    length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+    added = f"{MIDDLEWARE}{HEADER}: {request_id}\r\nServer: crud\r\n"
+    return f"{lines}{added}{length}".encode("latin-1")
+
+
+def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
+    """Return the header lines and the body of a problem document."""
+    own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
+    body = problem.render(path, request_id)
+    return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request_id, body), body
 
 
 def problem_of(error: Exception) -> Problem:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from io import BytesIO
 from itertools import chain
+from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -23,13 +24,12 @@ from crud_service.api.parsers import CONTENT_TYPE
 from crud_service.api.responses import safe_path
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
-from crud_service.reads.fast_reads import FastReads
+from crud_service.reads.fast_reads import FastReads, problem_answer
 from crud_service.reads.threads import chunks
 from crud_service.server.logins import SITE
 from crud_service.server.pools import Pools
 from web.media_types import split_content_type
 from web.problems import InternalError, Overloaded, Problem
-from web.server.answers import problem_answer
 from web.server.asgi import Receive, Scope, Send
 from web.server.front import Addresses
 from web.server.request import Request, known_method
@@ -69,15 +69,15 @@ class Server:
 
     async def respond(self, request: Request, addresses: Addresses) -> None:
         """Answer a request by the WSGI application, in a thread."""
-        environ = environ_of(request, addresses)
-        threads, owner = self._pools.of(environ)
         try:
+            environ = environ_of(request, addresses)
+            threads, owner = self._pools.of(environ)
             answer = await threads.run(owner, self._answer, environ)
         except Overloaded as problem:
-            self._refuse(request, environ, problem)
+            self._refuse(request, problem)
         except Exception:
             logger.exception("a request failed")
-            self._refuse(request, environ, InternalError())
+            self._refuse(request, InternalError())
         else:
             if answer.rest is None:
                 request.answer(answer.status, answer.lines, answer.whole)
@@ -109,12 +109,13 @@ class Server:
             return Answer(status, lines, length, first, None, close)
         return Answer(status, lines, length, b"", chain([first], pieces), close)
 
-    def _refuse(self, request: Request, environ: Environ, problem: Problem) -> None:
+    def _refuse(self, request: Request, problem: Problem) -> None:
         """Answer with a problem that Django had no part in."""
-        request_id = environ[REQUEST_ID]
+        request_id = request.id
         request.answer(problem.status, *problem_answer(problem, request.path, request_id))
         method, path = known_method(request.method), safe_path(request.path)
-        self._log.note(request_id, method, "unknown", path, problem.status, 0)
+        seconds = perf_counter() - request.started
+        self._log.note(request_id, method, "unknown", path, problem.status, seconds)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
         """Log a request that the HTTP server refused."""

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from elastic_transport import (
     ApiResponseMeta,
@@ -22,7 +22,6 @@ from elastic_transport import (
     NodeConfig,
     TlsError,
 )
-from elastic_transport._node import NodeApiResponse  # every node returns it, but it is not exported
 from elastic_transport.client_utils import DEFAULT, DefaultType
 from httptools import HttpParserError, HttpResponseParser
 
@@ -39,6 +38,13 @@ SILENCE = (
 )
 
 
+class NodeResponse(NamedTuple):
+    """What a node returns; the client has a class of its own for it, which is not public."""
+
+    meta: ApiResponseMeta
+    body: bytes
+
+
 class HttpNode(BaseNode):
     """One node, with one connection per concurrent request; idle connections are reused."""
 
@@ -52,14 +58,14 @@ class HttpNode(BaseNode):
         # Needs no lock: it is only appended to and popped from, and both are atomic.
         self._idle: list[socket.socket] = []
 
-    def perform_request(
+    def perform_request(  # type: ignore[override]  # see NodeResponse
         self,
         method: str,
         target: str,
         body: bytes | None = None,
         headers: HttpHeaders | None = None,
         request_timeout: DefaultType | float | None = DEFAULT,
-    ) -> NodeApiResponse:
+    ) -> NodeResponse:
         """Send a request; raise ConnectionError, ConnectionTimeout or TlsError on failure.
 
         The timeout is in seconds, for connecting and for each read and write.
@@ -88,7 +94,7 @@ class HttpNode(BaseNode):
             duration=time.monotonic() - started,
             node=self.config,
         )
-        return NodeApiResponse(meta, bytes(response.body))
+        return NodeResponse(meta, bytes(response.body))
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -1,10 +1,14 @@
 """No private name of redis-py, hiredis or uvicorn is used: they change without notice."""
 
 import ast
+import importlib
 import inspect
+import os
 from collections.abc import Iterator
 from functools import cache
+from types import ModuleType
 
+import django
 import redis.asyncio.connection
 import redis.connection
 import uvicorn.protocols.http.httptools_impl
@@ -13,7 +17,10 @@ import uvicorn.server
 from local_stack.applications import ROOT
 
 FOLDERS = ("contract", "web", "numbering_service", "crud_service", "local_stack", "bench", "tests")
-LIBRARIES = {"redis", "hiredis", "uvicorn"}
+LIBRARIES = {
+    *("redis", "hiredis", "uvicorn", "uvloop", "httptools", "django", "rest_framework"),
+    *("celery", "kombu", "elasticsearch", "elastic_transport", "psycopg", "fastapi", "starlette"),
+}
 SOURCES = [
     path
     for folder in FOLDERS
@@ -80,13 +87,47 @@ def test_no_private_name_of_redis_or_uvicorn_is_used() -> None:
         assert not names_of_libraries() & {*private_accesses(tree)}, path
 
 
-def test_no_class_of_ours_overrides_a_private_method_of_uvicorn() -> None:
+def overridden(module: ModuleType) -> Iterator[str]:
+    """Yield private methods of libraries' classes that a module's classes override."""
+    for cls in vars(module).values():
+        if not inspect.isclass(cls) or cls.__module__ != module.__name__:
+            continue
+        for name, member in vars(cls).items():
+            if _is_private(name) and inspect.isfunction(member):
+                bases = [base for base in cls.__mro__[1:] if name in vars(base)]
+                yield from (
+                    f"{cls.__name__}.{name}"
+                    for base in bases
+                    if base.__module__.partition(".")[0] not in FOLDERS
+                )
+
+
+def _is_private(name: str) -> bool:
+    """Whether a name is private; with an underscore at its end as well, it is an enum's."""
+    return name.startswith("_") and not name.endswith("_")
+
+
+def modules() -> Iterator[ModuleType]:
+    """Import and yield every module of the services."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+    django.setup()
+    for path in SOURCES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if name.startswith(("web.", "numbering_service.", "crud_service.")):
+            yield importlib.import_module(name.removesuffix(".__init__"))
+
+
+def test_no_class_of_ours_overrides_a_private_method_of_a_library() -> None:
     """Subclasses use private names without an access that can be seen."""
-    bases = [
-        (path.relative_to(ROOT).as_posix(), ast.unparse(base))
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef)
-        for base in node.bases
-    ]
-    assert not [each for each in bases if "HttpToolsProtocol" in each[1] or "H11" in each[1]]
+    found = [name for module in modules() for name in overridden(module)]
+    assert not found
+
+
+def test_an_overridden_private_method_is_seen() -> None:
+    module = ModuleType("ours")
+    exec(  # noqa: S102 - the class as a module would define it
+        "from django.core.handlers.wsgi import WSGIRequest\n"
+        "class Ours(WSGIRequest):\n    def _set_content_type_params(self, meta): ...",
+        vars(module),
+    )
+    assert [*overridden(module)] == ["Ours._set_content_type_params"]
