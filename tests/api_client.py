@@ -1,17 +1,15 @@
 """A small client of the API, for tests that look at the system from outside."""
 
-import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
+
+from tests.polling import eventually
 
 # Generous: what is claimed is that it happens by itself, on a busy machine too. How soon it
 # happens on an idle one is what the benchmarks tell.
 SEARCHABLE_WITHIN_SECONDS = 30.0
 STORED_WITHIN_SECONDS = 30.0
-
-T = TypeVar("T")
 
 
 class Api:
@@ -58,11 +56,3 @@ class Api:
         """Ask until a list holds exactly these numbers; fails when it never does."""
         found = eventually(lambda: self.numbers(path), lambda it: it == expected, seconds)
         assert found == expected
-
-
-def eventually(look: Callable[[], T], satisfied: Callable[[T], bool], seconds: float) -> T:
-    """Look until satisfied or out of time; returns what was seen last."""
-    deadline = time.monotonic() + seconds
-    while not satisfied(seen := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return seen

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.api_client import Api
+from tests.polling import eventually
 
 # A machine that does something else besides needs longer than the few milliseconds of
 # an idle one; a worker that has left needs a second.
@@ -22,16 +23,12 @@ pytestmark = pytest.mark.timeout(500)
 
 def wait_until_readable(api: Api, chat: str, number: int) -> None:
     url = f"{api.crud}{chat}/messages/{number}"
-    until = time.monotonic() + GIVE_UP_SECONDS
-    while api.client.get(url).status_code != 200 and time.monotonic() < until:
-        time.sleep(0.005)
+    eventually(lambda: api.client.get(url).status_code, (200).__eq__, GIVE_UP_SECONDS, pause=0.005)
 
 
 def wait_until_found(api: Api, chat: str, word: str) -> None:
     path = f"{chat}/messages/search?keyword={word}"
-    until = time.monotonic() + GIVE_UP_SECONDS
-    while not api.numbers(path) and time.monotonic() < until:
-        time.sleep(0.02)
+    eventually(lambda: api.numbers(path), bool, GIVE_UP_SECONDS)
 
 
 def lags(api: Api, chat: str, pace: float, count: int) -> list[float]:

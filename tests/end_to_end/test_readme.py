@@ -15,7 +15,7 @@ import pytest
 
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack
-from tests.api_client import eventually
+from tests.polling import eventually
 
 README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"```sh\n((?:curl .*\n)+)```\n```json\n((?:.*\n)+?)```")

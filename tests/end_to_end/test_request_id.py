@@ -9,7 +9,8 @@ import redis
 
 from contract.keys import chat_sequence
 from local_stack.client import RunningStack
-from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api, eventually
+from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api
+from tests.polling import eventually
 
 HEADER = "X-Request-ID"
 LOGGED_WITHIN_SECONDS = 30.0

@@ -8,8 +8,9 @@ import pytest
 
 from local_stack.client import RunningStack
 from local_stack.process import is_ours
-from tests.api_client import Api, eventually
+from tests.api_client import Api
 from tests.conftest import SESSION
+from tests.polling import eventually
 
 PROCESSES = ("numbering", "crud", "worker", "valkey", "postgres")
 

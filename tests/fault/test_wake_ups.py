@@ -7,10 +7,10 @@ import redis
 from celery import Celery
 
 from contract.tasks import INDEX_PENDING, INDEX_QUEUE, PERSIST_ACCEPTED, PERSIST_QUEUE
-from tests.api_client import eventually
 from tests.fault.conftest import UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import away
+from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from local_stack.client import RunningStack
-from tests.api_client import Api, eventually
+from tests.api_client import Api
 from tests.hostile.wire import Reply, check_problem, exchange, request
+from tests.polling import eventually
 
 BEFORE = "before"
 

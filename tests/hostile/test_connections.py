@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.api_client import eventually
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import Connection, check_problem, exchange, request
+from tests.polling import eventually
 
 # As many as this process may open, with some left for everything else.
 IDLE = min(6000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.api_client import eventually
 from tests.hostile.conftest import Door, Ground
 from tests.hostile.wire import Reply
+from tests.polling import eventually
 from web.characters import is_blank
 
 FORM = "Content-Type: application/x-www-form-urlencoded"

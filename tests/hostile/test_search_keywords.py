@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from local_stack.client import RunningStack
-from tests.api_client import Api, eventually
+from tests.api_client import Api
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request
+from tests.polling import eventually
 
 # Each is the body of a message of its own, found by itself and by what stands behind it.
 TEXTS = {

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ import psycopg
 import pytest
 
 from local_stack.ports import choose_port
+from tests.polling import wait_until
 
 IMPATIENT = (
     "from web.server import limits; from crud_service import __main__;"
@@ -116,11 +116,11 @@ def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer
 
 
 def wait_until_live(server: CrudServer) -> None:
-    for _ in range(100):
+    def is_live() -> bool:
         try:
-            if httpx.get(f"{server.url}/health/live", trust_env=False).status_code == 200:
-                return
+            return httpx.get(f"{server.url}/health/live", trust_env=False).status_code == 200
         except httpx.TransportError:
             assert server.process.poll() is None, server.process.communicate()[0]
-        time.sleep(0.1)
-    pytest.fail("crud_service does not answer")
+            return False
+
+    wait_until(is_live, 30, lambda: "crud_service does not answer")

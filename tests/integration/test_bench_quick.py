@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from local_stack.applications import ROOT
-from tests.api_client import eventually
+from tests.polling import eventually
 
 BENCH = [sys.executable, "-m", "bench"]
 SLOW = os.environ.get("SLOW_TESTS") == "1"
@@ -61,9 +60,7 @@ def test_a_quick_scenario_leaves_a_table_a_plot_and_no_process(
 def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
     command = [*BENCH, "creations", "--quick", "--output", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + 60
-        while not processes_of_the_bench() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        eventually(processes_of_the_bench, bool, 60)
         running.send_signal(signal.SIGTERM)  # SIGINT is ignored behind a shell's `&`
         assert running.wait(60) == 130
     # A store that was asked to end may still be writing its last words.

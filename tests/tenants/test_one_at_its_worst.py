@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from local_stack.client import RunningStack
-from tests.api_client import eventually
 from tests.fault.rig.index_check import IndexCheck
+from tests.polling import eventually
 from tests.tenants.conftest import PATIENCE, SECONDS, SEEN, neighbour
 from tests.tenants.hostile import ACTS, Hostile
 from tests.tenants.memory import Growth

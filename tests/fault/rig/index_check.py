@@ -16,8 +16,8 @@ from typing import Self
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack
 from local_stack.stores.elasticsearch import is_green_enough
-from tests.api_client import eventually
 from tests.fault.rig.verify import rows
+from tests.polling import eventually
 
 EQUAL_WITHIN_SECONDS = 30.0
 ELASTICSEARCH_STARTS_WITHIN = 180.0

@@ -13,8 +13,8 @@ import redis
 
 from contract.keys import ACCEPTED
 from local_stack.client import RunningStack
-from tests.api_client import eventually
 from tests.fault.rig.load import Creation, Load
+from tests.polling import eventually
 
 # Generous: what is claimed is that it happens by itself, on a busy machine too.
 STORED_WITHIN_SECONDS = 90.0

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.api_client import eventually
 from tests.hostile.conftest import BEFORE, Ground
 from tests.hostile.whole_requests.corpus import Shot, ask, creations, reads_and_edits
 from tests.hostile.whole_requests.volley import LAST, Bullet, Return, check, fire, load
+from tests.polling import eventually
 
 ALIVE = Shot(LAST, (200,), is_open=False)
 PLAIN = Shot(ask("GET /health/live"), (200,))

@@ -7,7 +7,6 @@ they copy, and then the images' own commands and health checks.
 import shlex
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from local_stack.applications import ROOT
 from local_stack.ports import choose_port
 from tests.integration.containers.dockerfile import Directory, Stage, read_stages
+from tests.polling import wait_until
 
 HEALTHY_WITHIN_SECONDS = 30
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -65,12 +65,13 @@ class Image:
 
     def wait_healthy(self, process: subprocess.Popen[str], check: list[str], **values: str) -> None:
         """Check until it succeeds; fails when the process ends or it takes too long."""
-        deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
-        while self.finish(check, **values)[0] != 0:
+
+        def is_healthy() -> bool:
             if process.poll() is not None:
                 pytest.fail(f"it ended by itself: {process.communicate()[0]}")
-            assert time.monotonic() < deadline, "it does not become healthy"
-            time.sleep(0.3)
+            return self.finish(check, **values)[0] == 0
+
+        wait_until(is_healthy, HEALTHY_WITHIN_SECONDS, lambda: "it does not become healthy")
 
     def files(self) -> dict[Path, int]:
         """Every file of the image, with when it was written."""

@@ -18,10 +18,10 @@ import redis
 
 from contract import keys
 from local_stack.ports import choose_port
-from tests.api_client import eventually
 from tests.integration.breakable import Breakable, breakable
 from tests.integration.conftest import CrudServer, wait_until_live
 from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
+from tests.polling import eventually
 
 DATE = re.compile(rb"^date: [^\r]*\r\n", re.IGNORECASE | re.MULTILINE)
 ROUTES = re.compile(rb'chat_http_requests_total\{method="(\w+)",route="(\w+)",status="(\d+)"\}')

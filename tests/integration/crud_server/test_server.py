@@ -13,9 +13,9 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.api_client import eventually
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.polling import eventually
 
 MEBIBYTE = 1024 * 1024
 

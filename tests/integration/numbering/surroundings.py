@@ -34,6 +34,7 @@ from local_stack.stores.valkey import SETTINGS, binary
 from numbering_service.creation import Created, Creation
 from numbering_service.creations.batching import Batcher
 from numbering_service.creations.numbers import Answer
+from tests.polling import eventually, wait_until
 
 A, B = "A" * 24, "B" * 24
 CHATS, MESSAGES = f"/applications/{A}/chats", f"/applications/{A}/chats/1/messages"
@@ -55,12 +56,10 @@ class Process:
             )
 
     def wait_for(self, ready: Callable[[], bool], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not ready():
-            if self.popen.poll() is not None or time.monotonic() > deadline:
-                self.end(signal.SIGKILL)
-                pytest.fail(self.log.read_text()[-2000:])
-            time.sleep(0.02)
+        settled = eventually(lambda: self.popen.poll() is not None or ready(), bool, seconds)
+        if not settled or self.popen.poll() is not None:
+            self.end(signal.SIGKILL)
+            pytest.fail(self.log.read_text()[-2000:])
 
     def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 12) -> int:
         """Send a signal and wait for the exit code; one that does not end is killed."""
@@ -124,10 +123,9 @@ class Valkey:
         address = primary.get_connection_kwargs()
         primary.config_set("repl-diskless-sync-delay", 0)
         self.client.replicaof(address["host"], address["port"])
-        deadline = time.monotonic() + 30
-        while primary.info("replication").get("slave0", {}).get("state") != "online":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(
+            lambda: primary.info("replication").get("slave0", {}).get("state") == "online", 30
+        )
 
     def answers(self) -> bool:
         try:

@@ -18,7 +18,6 @@ from openapi_spec_validator import validate
 
 from contract import keys
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH, EXISTS, HIGHEST_NUMBER
-from tests.api_client import eventually
 from tests.integration.numbering.surroundings import (
     CHATS,
     MESSAGES,
@@ -32,6 +31,7 @@ from tests.integration.numbering.surroundings import (
     Valkey,
     storage,
 )
+from tests.polling import eventually
 from web.server.limits import HEAD_BYTES
 
 # The service as `python -m numbering_service` starts it, with less patience for slow clients.

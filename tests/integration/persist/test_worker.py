@@ -19,7 +19,7 @@ from tests.integration.accepting import (
     counts_that_differ,
     query,
 )
-from tests.integration.persist.worker_process import WorkerProcess, running_worker, wait_until
+from tests.integration.persist.worker_process import WorkerProcess, running_worker, wait_patiently
 
 Environment = dict[str, str]
 
@@ -55,7 +55,7 @@ def holder(stream: redis.Redis, lease: str = LEASE_PERSIST) -> bytes:
 
 def wait_for_holders(stream: redis.Redis, worker: WorkerProcess) -> None:
     """Wait until a child is attending to each of the two duties."""
-    wait_until(lambda: stream.exists(LEASE_PERSIST, LEASE_INDEX) == 2, 5, worker.output)
+    wait_patiently(lambda: stream.exists(LEASE_PERSIST, LEASE_INDEX) == 2, 5, worker.output)
 
 
 def pid_at(worker: WorkerProcess, lease: str) -> int:
@@ -68,8 +68,8 @@ def test_accepted_entries_are_stored_and_their_request_ids_logged(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1, "hello", request_id="request-of-the-message")
-    wait_until(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
-    wait_until(lambda: "batch stored" in worker.output(), 1)
+    wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
+    wait_patiently(lambda: "batch stored" in worker.output(), 1)
     [line] = [json.loads(text) for text in worker.output().splitlines() if "batch stored" in text]
     assert line["request_ids"] == ["request-of-the-message"]
     assert line["messages"] == 1
@@ -80,14 +80,14 @@ def test_entries_without_a_wake_up_are_swept_up_within_seconds(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1)
-    wait_until(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
+    wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
 
 
 def test_the_log_is_json_and_hides_access_tokens(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept(stream, 1, "secret", token=TOKEN[::-1])
-    wait_until(lambda: "entry set aside" in worker.output(), 3, worker.output)
+    wait_patiently(lambda: "entry set aside" in worker.output(), 3, worker.output)
     for line in worker.output().splitlines():
         assert json.loads(line)["service"] == "worker"
     assert TOKEN[::-1] not in worker.output()
@@ -98,10 +98,10 @@ def test_a_child_killed_mid_batch_loses_nothing_and_is_replaced_within_seconds(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept_many(stream, 0, 20_000)
-    wait_until(lambda: count_messages(database) > 0, 5, worker.output)
+    wait_patiently(lambda: count_messages(database) > 0, 5, worker.output)
     for child in worker.children():
         child.kill()
-    wait_until(lambda: is_drained(stream), 20, worker.output)
+    wait_patiently(lambda: is_drained(stream), 20, worker.output)
     assert count_messages(database) == 20_000
     assert counts_that_differ(database) == []
     assert query(database, "SELECT * FROM conflicts") == []
@@ -114,7 +114,7 @@ def test_killing_an_idle_child_leaves_no_dead_interval(
     wait_for_holders(stream, worker)
     psutil.Process(pid_at(worker, lease)).kill()
     accept(stream, 1)
-    wait_until(lambda: is_found(database), 3, worker.output)
+    wait_patiently(lambda: is_found(database), 3, worker.output)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_a_stuck_child_is_replaced(
     )
     with running_worker(environment, tmp_path / "worker.log", broken + impatient) as worker:
         before = {child.pid for child in worker.children()}
-        wait_until(lambda: reason in worker.output(), 10, worker.output)
-        wait_until(lambda: worker.output().count("ready.") > 2, 10, worker.output)
+        wait_patiently(lambda: reason in worker.output(), 10, worker.output)
+        wait_patiently(lambda: worker.output().count("ready.") > 2, 10, worker.output)
         assert {child.pid for child in worker.children()} != before
 
 
@@ -161,7 +161,7 @@ def test_the_successor_of_a_killed_child_continues_with_its_lease(
     stream.set(LEASE_PERSIST, before)  # never runs out, were it not for the successor
     psutil.Process(pid_at(worker, LEASE_PERSIST)).kill()
     accept(stream, 1)
-    wait_until(lambda: is_drained(stream), 5, worker.output)
+    wait_patiently(lambda: is_drained(stream), 5, worker.output)
     assert holder(stream) == before
 
 
@@ -180,7 +180,7 @@ def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
         worker.kill()
         psutil.wait_procs(children, timeout=10)
         assert not any(child.is_running() for child in children)
-        wait_until(lambda: is_drained(stream), 20, standby.output)
+        wait_patiently(lambda: is_drained(stream), 20, standby.output)
     assert count_messages(database) == 20_000
     assert counts_that_differ(database) == []
 
@@ -191,7 +191,7 @@ def test_a_frozen_child_is_replaced(
     wait_for_holders(stream, worker)
     psutil.Process(pid_at(worker, LEASE_PERSIST)).suspend()
     accept(stream, 1)
-    wait_until(lambda: is_drained(stream), 20, worker.output)
+    wait_patiently(lambda: is_drained(stream), 20, worker.output)
     assert "a child froze" in worker.output()
     assert len(worker.children()) == 2
 
@@ -207,7 +207,7 @@ def test_a_child_that_was_frozen_with_its_parent_is_left_alone(
     for process in processes:
         process.resume()
     accept(stream, 1)
-    wait_until(lambda: is_drained(stream), 5, worker.output)
+    wait_patiently(lambda: is_drained(stream), 5, worker.output)
     assert worker.children() == processes[1:]
 
 
@@ -222,13 +222,13 @@ def test_a_frozen_child_blocks_nothing_and_does_no_harm_when_it_wakes(
     with running_worker(environment, tmp_path / "standby.log") as standby:
         first = holder(stream)
         accept_many(stream, 0, 20_000)
-        wait_until(lambda: count_messages(database) > 0, 5, worker.output)
+        wait_patiently(lambda: count_messages(database) > 0, 5, worker.output)
         busy = psutil.Process(pid_at(worker, LEASE_PERSIST))
         busy.suspend()
-        wait_until(lambda: holder(stream) not in (b"", first), 5, standby.output)
+        wait_patiently(lambda: holder(stream) not in (b"", first), 5, standby.output)
         busy.resume()
         accept_many(stream, 20_000, 1000)
-        wait_until(lambda: is_drained(stream), 20, standby.output)
+        wait_patiently(lambda: is_drained(stream), 20, standby.output)
         assert holder(stream) != first
     assert count_messages(database) == 21_000
     assert counts_that_differ(database) == []
@@ -249,7 +249,7 @@ def test_a_lease_is_kept_alive_however_long_a_batch_takes(
             blocker.execute("LOCK TABLE messages, search_texts")
             accept_many(stream, 0, 100)
             time.sleep(3 * LEASE_TTL_MS / 1000)
-        wait_until(lambda: is_found(database, 100), 5, worker.output)
+        wait_patiently(lambda: is_found(database, 100), 5, worker.output)
         assert (holder(stream), holder(stream, LEASE_INDEX)) == holders
         assert "batch stored" not in standby.output()
 
@@ -262,9 +262,9 @@ def test_persisting_does_not_wait_for_a_stuck_indexer(
         blocker.execute("LOCK TABLE search_texts")
         for number in range(1, 9):
             accept(stream, number)
-            wait_until(lambda: is_drained(stream), 1, worker.output)
+            wait_patiently(lambda: is_drained(stream), 1, worker.output)
             time.sleep(1)
-    wait_until(lambda: is_found(database, 8), 5, worker.output)
+    wait_patiently(lambda: is_found(database, 8), 5, worker.output)
 
 
 def test_an_outage_of_postgresql_is_waited_out(
@@ -278,10 +278,10 @@ def test_an_outage_of_postgresql_is_waited_out(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
             )
             accept_many(stream, 0, 100)
-            wait_until(lambda: "persisting waits" in worker.output(), 5, worker.output)
+            wait_patiently(lambda: "persisting waits" in worker.output(), 5, worker.output)
         finally:
             admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
-    wait_until(lambda: is_drained(stream), 5, worker.output)
+    wait_patiently(lambda: is_drained(stream), 5, worker.output)
     assert count_messages(database) == 100
     assert query(database, "SELECT * FROM set_aside_entries") == []
 
@@ -290,7 +290,7 @@ def test_sigterm_ends_a_working_worker_in_time_with_nothing_lost(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
     accept_many(stream, 0, 20_000)
-    wait_until(lambda: count_messages(database) > 0, 5, worker.output)
+    wait_patiently(lambda: count_messages(database) > 0, 5, worker.output)
     assert worker.terminate() == 0
     assert not stream.exists(LEASE_PERSIST)
     left = stream.xlen(ACCEPTED)
@@ -304,7 +304,7 @@ def test_sigterm_ends_a_worker_whose_postgresql_does_not_answer(
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE messages")
         accept_many(stream, 0, 10)
-        wait_until(lambda: bool(stream.exists(LEASE_PERSIST)), 5)
+        wait_patiently(lambda: bool(stream.exists(LEASE_PERSIST)), 5)
         assert worker.terminate() == 0
     assert stream.xlen(ACCEPTED) == 10
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from local_stack.applications import ROOT
+from tests.polling import wait_until
 
 BUSY_FACTOR = 5
 
@@ -36,7 +36,7 @@ class WorkerProcess:
             )
 
     def wait_until_ready(self) -> None:
-        wait_until(lambda: self.output().count("ready.") == 2, 30, self.output)
+        wait_patiently(lambda: self.output().count("ready.") == 2, 30, self.output)
 
     def output(self) -> str:
         return self.log.read_text()
@@ -69,16 +69,8 @@ def running_worker(
         worker.kill()
 
 
-def wait_until(
+def wait_patiently(
     condition: Callable[[], bool], seconds: float, explain: Callable[[], str] = lambda: ""
-) -> float:
-    """How many seconds it took for a condition to come true; fails when it does not.
-
-    `seconds` are those of a quiet machine; a busy one is given more.
-    """
-    started = time.monotonic()
-    while not condition():
-        passed = time.monotonic() - started
-        assert passed < BUSY_FACTOR * seconds, f"not within {passed:.1f} s\n{explain()}"
-        time.sleep(0.02)
-    return time.monotonic() - started
+) -> None:
+    """`wait_until`, with the seconds of a quiet machine; a busy one is given more."""
+    wait_until(condition, BUSY_FACTOR * seconds, explain)

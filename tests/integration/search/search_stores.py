@@ -1,12 +1,13 @@
 """A chat to search in, on real stores, and the indexer run by hand."""
 
 import json
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import redis
+
+from tests.polling import wait_until
 
 TOKEN = "s" * 24
 
@@ -64,12 +65,11 @@ class SearchStores:
         """
         from crud_service.search.feed import indexer
 
-        deadline = time.monotonic() + 60
-        self.index()
-        while self.is_waiting(with_queue=indexer.has_elasticsearch()):
-            assert time.monotonic() < deadline, "changes were not indexed"
-            time.sleep(0.05)
+        def index() -> bool:
             self.index()
+            return not self.is_waiting(with_queue=indexer.has_elasticsearch())
+
+        wait_until(index, 60, lambda: "changes were not indexed", pause=0.05)
 
     def is_waiting(self, *, with_queue: bool) -> bool:
         """Whether there are changes that an index lacks."""

@@ -13,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.integration.search.search_stores import SearchStores
+from tests.polling import wait_until
 
 
 def indices() -> list[str]:
@@ -43,11 +44,8 @@ def start_rebuild(environment: dict[str, str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while len(indices()) < 2:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
+    wait_until(lambda: len(indices()) > 1 or process.poll() is not None, 60, pause=0.005)
+    assert process.poll() is None, process.communicate()
     return process
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from contract.keys import DOORBELL_INDEX, LEASE_INDEX
 from tests.integration.search.search_stores import SearchStores
+from tests.polling import wait_until
 
 StartIndexer = Callable[[], threading.Thread]
 
@@ -32,13 +33,6 @@ def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
     search_stores.redis.set(LEASE_INDEX, "the test")
     for thread in threads:
         thread.join(10)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_the_doorbell_wakes_an_indexer_that_waits(

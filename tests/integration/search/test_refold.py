@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import unicodedata
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from crud_service.search.text import folding
 from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.turns import take_turns
+from tests.polling import wait_until
 
 REFOLD_SLOWLY = """
 import time
@@ -50,6 +50,12 @@ def walk(stores: SearchStores) -> tuple[int, int, int, int]:
     return done_format, text_format, chat_id, number
 
 
+def has_refolded(stores: SearchStores, number: int) -> bool:
+    """Whether the walk has begun and come to this message."""
+    _, text_format, _, reached = walk(stores)
+    return text_format == folding.TEXT_FORMAT and reached >= number
+
+
 def outdated(stores: SearchStores) -> int:
     from crud_service.search.feed.refold import COUNT_OUTDATED
 
@@ -84,11 +90,8 @@ def test_a_killed_walk_continues_where_it_was(
         [sys.executable, "-m", "crud_service.manage", "shell", "-c", REFOLD_SLOWLY],
         env={**os.environ, **clean_crud, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
     )
-    deadline = time.monotonic() + 60
-    while walk(any_backend)[1] != folding.TEXT_FORMAT or walk(any_backend)[3] < 200:
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: has_refolded(any_backend, 200) or process.poll() is not None, 60, pause=0.01)
+    assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
     stopped_at = walk(any_backend)

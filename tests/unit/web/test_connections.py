@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.polling import wait_until
 from tests.unit.web.web_corpus import ACCEPTED, post
 from tests.unit.web.web_server import serving, statuses
 from web.server import limits
@@ -137,7 +138,7 @@ def test_a_stream_is_produced_no_faster_than_it_is_read() -> None:
 def test_a_client_that_reads_nothing_is_disconnected(patience: None) -> None:
     app = Streams(pieces=[b"x" * 65536] * 2000)
     with serving(app) as port, connected(port, GET):
-        wait_until(lambda: app.finished == 1)
+        wait_until(lambda: app.finished == 1, 10)
     assert app.made < 2000
 
 
@@ -236,7 +237,7 @@ def test_a_disconnected_client_is_noticed_and_answering_it_does_nothing() -> Non
     app = Later(stay_silent)
     with serving(app) as port:
         with connected(port, GET) as client:
-            wait_until(lambda: len(app.requests) == 1)
+            wait_until(lambda: len(app.requests) == 1, 10)
             app.requests[0].on_disconnect = left.set
             # A reset: one that only ends its half may still wait for its answer.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -300,10 +301,3 @@ class Streams(Later):
             await asyncio.sleep(self._pause)
         if self._fails:
             raise ZeroDivisionError
-
-
-def wait_until(satisfied: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not satisfied():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
