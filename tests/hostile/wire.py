@@ -1,4 +1,7 @@
-"""HTTP by hand: what no client library would send, and the answers as they come over the wire."""
+"""HTTP by hand: what no client library would send, and the answers as they come over the wire.
+
+Not `tests.api_client`: httpx refuses to send malformed HTTP, and hides what it mends in answers.
+"""
 
 import json
 import socket

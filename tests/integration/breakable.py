@@ -1,4 +1,8 @@
-"""A TCP proxy in front of a store, that can be cut, frozen and mended."""
+"""A TCP proxy in front of a store, that can be cut, frozen and mended.
+
+Not `tests.links`: what is frozen here is delivered later, where a silent link loses its packets
+for good; and a subclass reads what passes. Threads serve it, so that a test may block.
+"""
 
 import selectors
 import socket

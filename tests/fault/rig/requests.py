@@ -1,4 +1,8 @@
-"""A client of the numbering service that knows what it was told: raw HTTP/1.1, keep-alive."""
+"""A client of the numbering service that knows what it was told: raw HTTP/1.1, keep-alive.
+
+Not `tests.api_client`: httpx does not say whether a request that failed had been sent, which
+decides whether its creation may be missing; and 24 of its clients would be the bottleneck.
+"""
 
 import asyncio
 import contextlib

@@ -448,6 +448,9 @@ async def number(redis_url: str, *creations: Creation, **settings: Any) -> list[
 class Proxy:
     """Stands before Valkey; loses or replaces replies when told to: the command was done by then.
 
+    Not `tests.links`: it counts replies, and runs in the test's own event loop, so that a
+    reply is lost at one known point of a schedule.
+
     `target` is the port that new connections lead to.
     """
 
