@@ -8,7 +8,7 @@ FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-fault lint format hooks lock demo bench clean environment environment-dev
+.PHONY: help run test test-quick test-fault coverage lint format hooks lock demo bench clean environment environment-dev
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
@@ -25,6 +25,15 @@ test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 
 test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
+
+# Apart from `make test`, whose bounds in time are not to be those of a traced process.
+coverage: environment-dev ## the lines that no test of unit, contract and integration reaches
+	@mkdir -p .local-test/coverage
+	@$(BIN)/coverage run -m pytest tests/unit tests/contract $(COVERED)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+COVERED := $(addprefix tests/integration/,crud numbering operators persist search seeding)
 
 lint: environment-dev ## style, types and import boundaries
 	$(BIN)/ruff check .
