@@ -23,6 +23,7 @@ from crud_service.search.feed.outbox import index_batch
 from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
 from crud_service.search.feed.refold import refold_some
 from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
+from crud_service.search.text.folding import TEXT_FORMAT
 
 logger = logging.getLogger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -34,7 +35,11 @@ SMALL_BATCH = 1000
 PAUSE_SECONDS = 0.02
 MAX_BACK_OFF_SECONDS = 1.0
 
-SOMETHING_CHANGED = "SELECT EXISTS (SELECT FROM search_outbox)"
+# Both in one statement, as they are all that an idle indexer asks.
+LOOK = """
+SELECT EXISTS (SELECT FROM search_outbox),
+    EXISTS (SELECT FROM search_refold WHERE done_format <> %s)
+"""
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
 
@@ -101,7 +106,7 @@ def index(
     stay: bool,
 ) -> None:
     """Fold batch after batch; then wait for more, or return once `feeder` is idle (not `stay`)."""
-    changed, refold_by = True, 0.0
+    changed, refold_by, is_refolding = True, 0.0, True
     while not is_asked_to_stop() and lease.hold():
         folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
         if folded:
@@ -110,7 +115,7 @@ def index(
         refolded = 0
         # Refold a piece after each small batch, but only once a second under heavy load.
         # Fresh changes wait no longer than one piece takes.
-        if folded < SMALL_BATCH or time.monotonic() >= refold_by:
+        if is_refolding and (folded < SMALL_BATCH or time.monotonic() >= refold_by):
             refolded = refold_some(connection, hand_on=has_elasticsearch())
             refold_by = time.monotonic() + LOOK_SECONDS
         if refolded:
@@ -124,7 +129,9 @@ def index(
             if rung is not None:
                 woken_by = rung
                 feeder.wake(rung)
-            changed = rung is not None or is_true(connection, SOMETHING_CHANGED)
+                changed = True
+            else:
+                changed, is_refolding = look(connection)
         elif feeder.is_idle():
             return
         else:
@@ -134,6 +141,12 @@ def index(
 def has_something_to_send(connection: Connection) -> bool:
     """Return whether documents wait, or an index must be created for them."""
     return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
+
+
+def look(connection: Connection) -> tuple[bool, bool]:
+    """Return whether there are changes to fold, and texts of an older format to fold again."""
+    row = connection.execute(LOOK, (TEXT_FORMAT,)).fetchall()[0]
+    return bool(row[0]), bool(row[1])
 
 
 def is_true(connection: Connection, question: str) -> bool:
