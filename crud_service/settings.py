@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular_sidecar",
     "crud_service.chat",
+    "crud_service.search",
     "crud_service.operators",
 ]
 ROOT_URLCONF = "crud_service.urls"

@@ -3,7 +3,7 @@
 Nothing can be added or deleted here: that would leave numbers without an owner.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -13,44 +13,14 @@ from django.http import HttpRequest, HttpResponse
 from crud_service.api.etags import Preconditions
 from crud_service.api.writing import edit_message, rename_application
 from crud_service.chat.models import Application, Chat, Conflict, Message, SetAsideEntry
+
+# Registers the pages of search: Django imports only modules named `admin` by itself.
+from crud_service.operators import search_admin as search_admin
 from crud_service.operators.forms import ApplicationForm, MessageForm
-from crud_service.operators.paging import EstimatingPaginator, path_filters
 from crud_service.operators.site import site
+from crud_service.operators.table_admin import TableAdmin
 from crud_service.persist.requeue import requeue
 from web.problems import PreconditionFailed
-
-
-class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Admin of a table of any size, searchable by the parts of a path."""
-
-    ordering = ("-id",)
-    list_per_page = 50
-    show_full_result_count = False
-    paginator = EstimatingPaginator
-    search_fields = ("access_token",)
-    search_help_text = "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2"
-    path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
-    editable: ClassVar[tuple[str, ...]] = ()
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(self.editable) and super().has_change_permission(request, obj)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return [f.name for f in self.opts.fields if f.name not in self.editable]
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
-        filters = path_filters(search_term, self.path_lookups)
-        return (queryset.none() if filters is None else queryset.filter(**filters)), False
 
 
 class CorrectableAdmin(TableAdmin):

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from crud_service.search.feed.failures import FORGET
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
 from crud_service.search.text.folding import mark
@@ -165,6 +166,7 @@ def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on:
         remove_texts(connection, deleted)
         ids = [id for change in changes for id in change.ids]
         connection.execute(HAND_ON if hand_on else FINISH, (ids,))
+        connection.execute(FORGET, ([change.message_id for change in changes],))
     cover_long_chats(connection, {text.chat_id: text.number for text in texts}, covered)
 
 

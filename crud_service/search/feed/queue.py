@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from crud_service.search.feed.bulk import Outcome, write_documents
+from crud_service.search.feed.failures import FORGET
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.feed.outbox import SET_ASIDE
 from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
@@ -205,8 +206,10 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
             again.append(entry)
     kept = {entry.message_id for entry in again}
     done = [id for entry in queued if entry.message_id not in kept for id in entry.ids]
+    indexed = {entry.message_id for entry in queued} - kept - outcome.refused.keys()
     with connection.transaction():
         connection.execute(FINISH, (done,))
+        connection.execute(FORGET, (list(indexed),))
         if again:
             put_back(connection, again, counted=alone)
         for message_id, reason in outcome.refused.items():

@@ -1,0 +1,42 @@
+"""The base of the admin pages: a table of any size that can be read and searched."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from crud_service.operators.paging import EstimatingPaginator, path_filters
+
+
+class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Admin of a table of any size, searchable by the parts of a path."""
+
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    paginator = EstimatingPaginator
+    search_fields: ClassVar[tuple[str, ...]] = ("access_token",)
+    search_help_text = "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2"
+    path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
+    editable: ClassVar[tuple[str, ...]] = ()
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(self.editable) and super().has_change_permission(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [f.name for f in self.opts.fields if f.name not in self.editable]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not search_term.strip():
+            return queryset, False
+        filters = path_filters(search_term, self.path_lookups)
+        return (queryset.none() if filters is None else queryset.filter(**filters)), False
