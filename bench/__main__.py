@@ -16,6 +16,7 @@ import redis
 
 from bench import report
 from bench.creations import creations
+from bench.grams import grams
 from bench.idle import idle
 from bench.pace import pace
 from bench.pipeline import pipeline
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
     "search": (search, "searches on both backends, checked against plain Python"),
+    "grams": (grams, "PostgreSQL's trigrams (pg_trgm) beside our blocks of grams"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }

@@ -39,6 +39,9 @@ class Sizes:
     search_warm_up: int = 120
     keywords: int = 200
     checked_keywords: int = 12
+    grams: Size = field(default_factory=lambda: Size(messages=200_000, chats=501))
+    grams_rounds: int = 2
+    grams_keywords: int = 20
     messages: int = 1_000_000
     readers: tuple[int, ...] = (1, 16, 64)
     long_list: int = 100_000
@@ -67,6 +70,9 @@ QUICK = Sizes(
     search_warm_up=2,
     keywords=40,
     checked_keywords=4,
+    grams=Size(messages=6_000, chats=31, longest=3_000),
+    grams_rounds=1,
+    grams_keywords=4,
     messages=20_000,
     readers=(1, 16),
     long_list=5_000,

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.skipif(
         pytest.param("creations", marks=slow),
         pytest.param("pipeline", marks=slow),
         pytest.param("search", marks=slow),
+        pytest.param("grams", marks=slow),
     ],
 )
 def test_a_quick_scenario_leaves_a_table_a_plot_and_no_process(
