@@ -9,7 +9,7 @@ counted and passed to `mend`, if given, in batches. `check_blocks` checks the bl
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -20,8 +20,6 @@ from crud_service.search.index.elasticsearch_index import alias, client
 from crud_service.search.text.folding import mark
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-# The compared properties of a message: chat id, number, version, digest of its marked text.
-Facts = tuple[int, int, int, str]
 
 PAGE = 2000
 PAGE_BYTES = 2_000_000
@@ -78,6 +76,23 @@ UNION {FIND_OUTDATED}
 """
 
 
+class Facts(NamedTuple):
+    """The compared properties of a message; `digest` is that of its marked text."""
+
+    chat_id: int
+    number: int
+    version: int
+    digest: str
+
+
+class Slice(NamedTuple):
+    """Bounds of message ids (exclusive, inclusive) and the number of messages between them."""
+
+    low: int
+    high: int
+    messages: int
+
+
 def check(
     connection: Connection,
     *,
@@ -121,19 +136,16 @@ class Check:
         for keys in self.stray_texts():
             self.confirm_strays(keys)
 
-    def slices(self) -> Iterator[tuple[int, int, int]]:
-        """Yield bounds of ids (exclusive, inclusive) and the number of messages between them.
-
-        The last slice reaches from the last message to MAX_ID and has the count 0.
-        """
+    def slices(self) -> Iterator[Slice]:
+        """Yield all slices; the last one reaches from the last message to MAX_ID, count 0."""
         low = -1
         while True:
             parameters = (low, PAGE, PAGE_BYTES)
             ((high, count),) = self.connection.execute(NEXT_SLICE, parameters).fetchall()
             if not count:
-                yield low, MAX_ID, 0
+                yield Slice(low, MAX_ID, 0)
                 return
-            yield low, high, count
+            yield Slice(low, high, count)
             low = high
 
     def compare(
@@ -150,7 +162,10 @@ class Check:
     ) -> dict[int, Facts]:
         """Return the facts of rows by message id, with `fold` applied to their texts."""
         rows = self.connection.execute(query, bounds)
-        return {row[0]: (row[1], row[2], row[3], digest(fold(row[4]))) for row in rows}
+        return {
+            message_id: Facts(chat_id, number, version, digest(fold(text)))
+            for message_id, chat_id, number, version, text in rows
+        }
 
     def confirm(self, suspects: set[int]) -> None:
         """After a delay, record the suspects that still differ and do not wait to be indexed."""
@@ -179,14 +194,14 @@ class Check:
 
     def pending(self, message_ids: Sequence[int]) -> list[int]:
         parameters = {"ids": list(message_ids), "index": self.with_index}
-        return [row[0] for row in self.connection.execute(FIND_PENDING, parameters)]
+        return [message_id for (message_id,) in self.connection.execute(FIND_PENDING, parameters)]
 
     def stray_texts(self) -> Iterator[list[Key]]:
         """Yield the keys of texts that have no message, one page at a time."""
         position = (0, 0)
         while True:
             rows = self.connection.execute(FIND_STRAY_TEXTS, (*position, PAGE)).fetchall()
-            if strays := [row[:3] for row in rows if not row[3]]:
+            if strays := [Key(*key) for *key, has_message in rows if not has_message]:
                 yield strays
             if len(rows) < PAGE:
                 return
@@ -195,13 +210,13 @@ class Check:
     def confirm_strays(self, keys: Sequence[Key]) -> None:
         """Do what `confirm` does, for texts without a message."""
         time.sleep(SETTLE_SECONDS)
-        columns = ([key[0] for key in keys], [key[1] for key in keys])
-        rows = self.connection.execute(CONFIRM_STRAY_TEXTS, columns).fetchall()
-        pending = set(self.pending([row[2] for row in rows]))
+        columns = ([key.chat_id for key in keys], [key.number for key in keys])
+        strays = [Key(*row) for row in self.connection.execute(CONFIRM_STRAY_TEXTS, columns)]
+        pending = set(self.pending([key.message_id for key in strays]))
         self.report.pending += len(pending)
-        found = Found(stray_texts=[row for row in rows if row[2] not in pending])
-        for _chat_id, _number, message_id in found.stray_texts:
-            self.report.texts.add(f"message id {message_id}: its message no longer exists")
+        found = Found(stray_texts=[key for key in strays if key.message_id not in pending])
+        for key in found.stray_texts:
+            self.report.texts.add(f"message id {key.message_id}: its message no longer exists")
         self.hand_on(found)
 
     def hand_on(self, found: Found) -> None:
@@ -227,8 +242,7 @@ def to_facts(hits: Sequence[dict[str, Any]]) -> dict[int, Facts]:
     facts = {}
     for hit in hits:
         source = hit["_source"]
-        key = (source["chat_id"], source["number"], source["version"], source["digest"])
-        facts[int(hit["_id"])] = key
+        facts[int(hit["_id"])] = Facts(*(source[name] for name in Facts._fields))
     return facts
 
 
@@ -262,8 +276,8 @@ def describe(want: Facts | None, have: Facts | None) -> str:
         return "missing"
     if want is None:
         return "its message no longer exists"
-    if want[:2] != have[:2]:
-        return f"number {have[1]} of chat {have[0]}, not {want[1]} of {want[0]}"
-    if want[2] != have[2]:
-        return f"version {have[2]}, not {want[2]}"
+    if (want.chat_id, want.number) != (have.chat_id, have.number):
+        return f"number {have.number} of chat {have.chat_id}, not {want.number} of {want.chat_id}"
+    if want.version != have.version:
+        return f"version {have.version}, not {want.version}"
     return "different text"

@@ -7,7 +7,7 @@ by block: this process never holds more than the text of one piece.
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -24,7 +24,6 @@ from crud_service.search.index.blocks import (
 )
 
 Connection = psycopg.Connection[tuple[Any, ...]]
-Block = tuple[int, int]  # chat id, block
 
 PAGE = 500
 
@@ -50,26 +49,42 @@ READ_TEXT = "SELECT marked FROM search_texts WHERE chat_id = %s AND number = %s"
 SET_BLOCKS = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
 
+class Block(NamedTuple):
+    """A block of a chat."""
+
+    chat_id: int
+    block: int
+
+
+class Extent(NamedTuple):
+    """How many blocks of a chat are covered, and how many its messages fill."""
+
+    chat_id: int
+    covered: int
+    filled: int
+
+
 def check_blocks(connection: Connection, report: Report, *, mend: bool) -> None:
     """Check every block. One that lacks a gram is checked again after a delay, then repaired."""
     suspects: list[Block] = []
-    for chat_id, blocks, highest in read_chats(connection):
-        if not 0 <= blocks <= highest:
+    for chat_id, covered, filled in read_chats(connection):
+        if not 0 <= covered <= filled:
             check_extent(connection, report, chat_id, mend=mend)
-        for block in lacking_blocks(connection, chat_id, min(blocks, highest)):
-            suspects.append((chat_id, block))
+        for block in lacking_blocks(connection, chat_id, min(covered, filled)):
+            suspects.append(Block(chat_id, block))
             if len(suspects) >= SUSPECTS:
                 confirm(connection, report, suspects, mend=mend)
                 suspects = []
     confirm(connection, report, suspects, mend=mend)
 
 
-def read_chats(connection: Connection) -> Iterator[tuple[int, int, int]]:
+def read_chats(connection: Connection) -> Iterator[Extent]:
     last = 0
     query = READ_CHATS.format(where="chat_id > %s")
     while rows := connection.execute(query, (last, PAGE)).fetchall():
-        yield from rows
-        last = rows[-1][0]
+        chats = [Extent(*row) for row in rows]
+        yield from chats
+        last = chats[-1].chat_id
 
 
 def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: bool) -> None:

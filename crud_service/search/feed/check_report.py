@@ -1,10 +1,17 @@
 """What a check of the search indexes found."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SAMPLES = 20
 
-Key = tuple[int, int, int]  # chat id, number, message id
+
+class Key(NamedTuple):
+    """Where a text is stored, and the message that it belongs to."""
+
+    chat_id: int
+    number: int
+    message_id: int
 
 
 @dataclass(slots=True)

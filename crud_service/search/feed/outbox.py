@@ -156,7 +156,7 @@ def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on:
     """Fold changes, given in the order of their keys, and write them in one transaction."""
     texts = [text for text in map(to_text, changes) if text]
     deleted = [change for change in changes if change.version is None]
-    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+    late_keys = LateKeys(connection, texts)
     with connection.transaction():
         if not hand_on:
             connection.execute(FORGET_INDEX)

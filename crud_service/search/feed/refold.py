@@ -134,7 +134,7 @@ def refold_some(connection: Connection, *, hand_on: bool) -> int:
     if not write_piece(connection, fold(rows), hand_on=hand_on):
         return 0
     if rows:
-        join_blocks(connection, {walk.position, *(row[:2] for row in rows)})
+        join_blocks(connection, {walk.position, *((row.chat_id, row.number) for row in rows)})
         after = Walk(walk.done_format, TEXT_FORMAT, rows[-1].chat_id, rows[-1].number)
     else:
         after = Walk(TEXT_FORMAT, TEXT_FORMAT, *walk.position)
@@ -157,7 +157,7 @@ def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bo
     """Write texts and their grams, and queue the texts; return False during a rebuild."""
     if not texts:
         return True
-    late_keys = LateKeys(connection, [(text.chat_id, text.number, text.marked) for text in texts])
+    late_keys = LateKeys(connection, texts)
     with connection.transaction():
         if not connection.execute(MAY_WRITE, (REBUILD_LOCK,)).fetchall()[0][0]:
             return False

@@ -46,8 +46,8 @@ def repair(connection: Connection, found: Found) -> None:
     chats, numbers, stray_ids = columns(found.stray_texts, 3)
     with connection.transaction():
         # Every writer of a chat's texts must hold the chat's lock (see `outbox`).
-        found_in = {row[0] for row in connection.execute(FIND_CHATS, (ids,))}
-        lock_chats(connection, list(found_in.union(key[0] for key in found.stray_texts)))
+        found_in = {chat_id for (chat_id,) in connection.execute(FIND_CHATS, (ids,))}
+        lock_chats(connection, list(found_in.union(key.chat_id for key in found.stray_texts)))
         connection.execute(FORGET_TEXTS, (sorted(found.texts),))
         connection.execute(FORGET_STRAY_TEXTS, (chats, numbers, stray_ids))
         connection.execute(FORGET_FAILURES, (ids,))

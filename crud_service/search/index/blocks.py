@@ -14,7 +14,7 @@ were read (their `xmin` differs) are cut again.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -36,8 +36,6 @@ PIECE_BLOCKS = 16
 PIECE_BYTES = 1_000_000
 # Limited, so that a chat with many blocks to cover does not delay the others.
 PIECES_AT_ONCE = 4
-
-Row = tuple[int, int, str]  # chat id, number, marked text
 
 INSERT_CHATS = """
 INSERT INTO search_chats (chat_id, blocks)
@@ -68,6 +66,25 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS rows (chat_id, block, key
 DELETE_BLOCKS = "DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AND block < %s"
 
 
+class Marked(Protocol):
+    """A marked text, and the message that it is of."""
+
+    @property
+    def chat_id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def marked(self) -> str: ...
+
+
+class BlockRow(NamedTuple):
+    """A row of `search_blocks`; the keys are joined."""
+
+    chat_id: int
+    block: int
+    keys: str
+
+
 def block_of(number: int) -> int:
     """Return the block that a message belongs to, counted from 0."""
     return (number - 1) // BLOCK
@@ -87,24 +104,28 @@ class LateKeys:
     few that another indexer covers before the lock is taken.
     """
 
-    def __init__(self, connection: Connection, rows: Sequence[Row]) -> None:
-        chats = list({chat_id for chat_id, _number, _marked in rows})
+    def __init__(self, connection: Connection, texts: Sequence[Marked]) -> None:
+        chats = list({text.chat_id for text in texts})
         covered: dict[int, int] = dict(connection.execute(FIND_CHATS, (chats,)).fetchall())
-        self._rows = rows
-        self._keys = {row[:2]: keys_of(row[0], row[2]) for row in late(rows, covered)}
+        self._texts = texts
+        self._keys = {
+            (text.chat_id, text.number): keys_of(text.chat_id, text.marked)
+            for text in late(texts, covered)
+        }
 
     def add(self, connection: Connection, covered: dict[int, int]) -> None:
         """Add the keys to the blocks. The chats must be locked; `covered` is from `lock_chats`."""
-        blocks = [
-            (chat_id, block_of(number), self._keys.get((chat_id, number)) or keys_of(chat_id, text))
-            for chat_id, number, text in late(self._rows, covered)
-        ]
-        insert_blocks(connection, blocks)
+        rows = []
+        for text in late(self._texts, covered):
+            keys = self._keys.get((text.chat_id, text.number))
+            keys = keys or keys_of(text.chat_id, text.marked)
+            rows.append(BlockRow(text.chat_id, block_of(text.number), keys))
+        insert_blocks(connection, rows)
 
 
-def late(rows: Sequence[Row], covered: dict[int, int]) -> list[Row]:
-    """Return the rows that are in covered blocks."""
-    return [row for row in rows if block_of(row[1]) < covered.get(row[0], 0)]
+def late(texts: Sequence[Marked], covered: dict[int, int]) -> list[Marked]:
+    """Return the texts that are in covered blocks."""
+    return [text for text in texts if block_of(text.number) < covered.get(text.chat_id, 0)]
 
 
 def cover_long_chats(
@@ -187,25 +208,30 @@ def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Pi
             texts.setdefault(block_of(number), []).append(marked)
     keys |= {block: keys_of(chat_id, RUN_SEPARATOR.join(found)) for block, found in texts.items()}
     # A text of a block that had no texts when it was measured is not read, and gets no stamp.
-    stamps = {row[0]: row[1] for row in rows if row[2] is not None or block_of(row[0]) in keys}
+    stamps = {
+        number: stamp
+        for number, stamp, marked in rows
+        if marked is not None or block_of(number) in keys
+    }
     return Piece(chat_id, start, end, keys, stamps)
 
 
 def write_piece(connection: Connection, piece: Piece) -> None:
     """Write a piece's blocks, and the keys of texts changed since it was read, under the lock."""
     chat_id = piece.chat_id
-    insert_blocks(connection, [(chat_id, block, keys) for block, keys in piece.keys.items()])
+    insert_blocks(connection, [BlockRow(chat_id, *item) for item in piece.keys.items()])
     stamps: dict[int, str] = dict(connection.execute(READ_STAMPS, piece.bounds).fetchall())
     changed = [number for number, stamp in stamps.items() if piece.stamps.get(number) != stamp]
     for start in range(0, len(changed), BLOCK):
         numbers = changed[start : start + BLOCK]
         rows = connection.execute(READ_CHANGED, (chat_id, numbers)).fetchall()
-        late_blocks = [(chat_id, block_of(number), keys_of(chat_id, text)) for number, text in rows]
-        insert_blocks(connection, late_blocks)
+        insert_blocks(
+            connection,
+            [BlockRow(chat_id, block_of(number), keys_of(chat_id, text)) for number, text in rows],
+        )
 
 
-def insert_blocks(connection: Connection, rows: Sequence[tuple[int, int, str]]) -> None:
-    """Insert rows of blocks: chat id, block, joined keys."""
+def insert_blocks(connection: Connection, rows: Sequence[BlockRow]) -> None:
     if rows:
         connection.execute(INSERT_BLOCKS, tuple(map(list, zip(*rows, strict=True))))
 
