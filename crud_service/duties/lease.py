@@ -81,9 +81,15 @@ class Lease:
     """
 
     def __init__(
-        self, redis: Redis, duty: Duty, holder: str = "", ttl_ms: int = keys.LEASE_TTL_MS
+        self,
+        redis: Redis,
+        duty: Duty,
+        holder: str = "",
+        ttl_ms: int = keys.LEASE_TTL_MS,
+        renewal_seconds: float = RENEWAL_SECONDS,
     ) -> None:
         self.duty = duty
+        self.renewal_seconds = renewal_seconds
         self.holder = holder or secrets.token_hex(8)
         self._ttl_ms = ttl_ms
         self._ends_at = 0.0
@@ -162,7 +168,7 @@ def renewed(lease: Lease) -> Iterator[None]:
 
 def renew(lease: Lease, over: threading.Event) -> None:
     """Renew the lease until `over` is set; the work itself checks whether the lease was lost."""
-    while not over.wait(RENEWAL_SECONDS):
+    while not over.wait(lease.renewal_seconds):
         try:
             if not lease.take():
                 logger.warning("lease lost", extra={"lease": lease.duty.lease})

@@ -30,8 +30,9 @@ MAX_BATCHES = 1024
 class Window:
     """The bytes of each application between `take` and PostgreSQL."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, max_batches: int = MAX_BATCHES) -> None:
         self._max_bytes = max_bytes
+        self._max_batches = max_batches
         self._held: dict[str, int] = {}
         self._probe_at: dict[str, float] = {}
         # In the order of the stream: the last entry of a batch, and the bytes of each application.
@@ -58,7 +59,7 @@ class Window:
 
     def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:
         """Record the accepted creations of a batch, whose last entry is `last`."""
-        sizes = self._batches.pop()[1] if len(self._batches) >= MAX_BATCHES else {}
+        sizes = self._batches.pop()[1] if len(self._batches) >= self._max_batches else {}
         for creation in accepted:
             if size := creation.body_size:
                 sizes[creation.access_token] = sizes.get(creation.access_token, 0) + size

@@ -40,7 +40,10 @@ class Scripts:
 class SeedLock:
     """One seeding's lock. It expires within seconds, so a killed process blocks nobody for long."""
 
-    def __init__(self, scripts: Scripts, sequence_key: str) -> None:
+    def __init__(
+        self, scripts: Scripts, sequence_key: str, renew_seconds: float = RENEW_SECONDS
+    ) -> None:
+        self._renew_seconds = renew_seconds
         self._scripts = scripts
         self._sequence = sequence_key
         self._lock = keys.seed_lock(sequence_key)
@@ -70,7 +73,7 @@ class SeedLock:
         """Return the result of `work`, renewing the lock meanwhile; raises LockLostError."""
         task = asyncio.create_task(work)
         try:
-            while not (await asyncio.wait({task}, timeout=RENEW_SECONDS))[0]:
+            while not (await asyncio.wait({task}, timeout=self._renew_seconds))[0]:
                 if not await self._scripts.renew(keys=[self._lock], args=[self._token, _TTL_MS]):
                     raise LockLostError
             return task.result()

@@ -23,8 +23,8 @@ def lease_of(stream: redis.Redis) -> LeaseOf:
     """Return a function that creates the persister's lease for a holder of a given name."""
     from crud_service.duties.lease import PERSISTING, Lease
 
-    def make(holder: str = "", ttl_ms: int = 2500) -> Lease:
-        return Lease(stream, PERSISTING, holder, ttl_ms)
+    def make(holder: str = "", ttl_ms: int = 2500, renewal_seconds: float = 1.0) -> Lease:
+        return Lease(stream, PERSISTING, holder, ttl_ms, renewal_seconds)
 
     return make
 
@@ -54,13 +54,10 @@ def test_a_holder_knows_by_its_clock_that_its_lease_expired(lease_of: LeaseOf) -
     assert not lease.hold()
 
 
-def test_a_lease_is_renewed_while_its_holder_works(
-    lease_of: LeaseOf, stream: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lease_is_renewed_while_its_holder_works(lease_of: LeaseOf, stream: redis.Redis) -> None:
     from crud_service.duties import lease as module
 
-    monkeypatch.setattr(module, "RENEWAL_SECONDS", 0.05)
-    lease = lease_of(ttl_ms=500)
+    lease = lease_of(ttl_ms=500, renewal_seconds=0.05)
     seen = []
 
     def work() -> None:

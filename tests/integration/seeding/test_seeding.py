@@ -321,13 +321,9 @@ def test_a_lock_that_expired_writes_nothing(valkey: Valkey) -> None:
     assert not valkey.client.exists(SEQUENCE)
 
 
-def test_a_lock_is_renewed_while_the_work_lasts(
-    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("numbering_service.seeding.lock.RENEW_SECONDS", 0.05)
-
+def test_a_lock_is_renewed_while_the_work_lasts(valkey: Valkey) -> None:
     async def scenario(scripts: Scripts) -> None:
-        lock = SeedLock(scripts, SEQUENCE)
+        lock = SeedLock(scripts, SEQUENCE, renew_seconds=0.05)
         assert await lock.take()
         valkey.client.pexpire(LOCK, 300)
         await lock.keep_during(asyncio.sleep(0.6))

@@ -98,10 +98,9 @@ def test_each_application_gets_a_probe_now_and_then(full: Window, now: list[floa
 
 
 def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
-    now: list[float], monkeypatch: pytest.MonkeyPatch
+    now: list[float],
 ) -> None:
-    monkeypatch.setattr(window, "MAX_BATCHES", 3)
-    held = Window(100)
+    held = Window(100, max_batches=3)
     for number in range(1, 1000):
         accept(held, number, post(LOUD, 1))
     held.stored_before((999, 0))
