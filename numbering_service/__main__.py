@@ -1,6 +1,5 @@
 """Runs the service: `python -m numbering_service`."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -11,11 +10,11 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from numbering_service.settings import Settings, SettingsError
+from web.parent import signal_when_parent_dies
 from web.server.limits import raise_descriptor_limit
 from web.server.serving import exit_after_sigterm, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -72,8 +71,7 @@ def end_with_parent() -> None:
     Otherwise the children of a killed parent would go on serving on the port,
     and a new parent could not bind it.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal_when_parent_dies(signal.SIGTERM)
     parent = parent_process()
     if parent is not None and os.getppid() != parent.pid:
         sys.exit("numbering_service: the parent died before this process was ready")

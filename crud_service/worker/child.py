@@ -4,7 +4,6 @@ The task runs in a thread because it lasts as long as the process: meanwhile Cel
 loop keeps the connection to the broker alive and handles signals.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
 from web.json_logs import configure
 from web.log_output import drain_all
+from web.parent import signal_when_parent_dies
 
 app.steps["worker"].add(Sweep)
 
@@ -32,7 +32,6 @@ app.steps["worker"].add(Sweep)
 SHUTDOWN_SECONDS = 8
 # These log every task's start and end; our own line for each batch says more.
 CHATTY = ("celery.worker.strategy", "celery.app.trace")
-_PR_SET_PDEATHSIG = 1
 
 
 def prepare() -> None:
@@ -55,7 +54,7 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
     """
     code = 0
     try:
-        die_with_parent()
+        signal_when_parent_dies(signal.SIGKILL)
         beat_into(heartbeat)
         app.worker_main(
             [
@@ -100,12 +99,6 @@ def leave_in_time() -> None:
     """Exit if a shutdown waits for a store too long: unstored entries are still in the stream."""
     time.sleep(SHUTDOWN_SECONDS)
     os._exit(0)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this child when its parent dies (on Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def harden_database() -> None:
