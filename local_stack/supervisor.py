@@ -115,10 +115,10 @@ class Supervisor:
                 if not self.stopping:
                     signals.wait(min((wait for wait in waits if wait is not None), default=None))
 
-    def stop(self, last_first: Sequence[str] = ()) -> None:
+    def stop(self, in_order: Sequence[str] = ()) -> None:
         """Stop the named parts one after another, then the others concurrently."""
         by_name = {watched.part.name: watched.running for watched in self.watched}
-        for name in last_first:
+        for name in in_order:
             if name in by_name:
                 by_name.pop(name).stop()
         for running in by_name.values():

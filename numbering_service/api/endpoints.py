@@ -58,30 +58,27 @@ Service = Annotated[Creations, Depends(find_creations)]
 
 def add_routes(api: FastAPI) -> None:
     """Add both creations, each with and without a trailing slash."""
-    for suffix, documented in (("", True), ("/", False)):
-        api.add_api_route(
-            f"/applications/{{access_token}}/chats{suffix}",
-            create_chat,
-            methods=["POST"],
-            status_code=201,
-            include_in_schema=documented,
-            summary="Create a chat",
-            tags=["creations"],
-            response_class=Response,
-            responses=responses(created(chat_number=False), MalformedBody, UnsupportedMediaType),
-        )
-        api.add_api_route(
-            f"/applications/{{access_token}}/chats/{{chat_number}}/messages{suffix}",
-            create_message,
-            methods=["POST"],
-            status_code=201,
-            include_in_schema=documented,
-            summary="Create a message",
-            tags=["creations"],
-            response_class=Response,
-            responses=responses(created(chat_number=True), MalformedBody, UnsupportedMediaType),
-            openapi_extra={"requestBody": request_body()},
-        )
+    chats = "/applications/{access_token}/chats"
+    messages = f"{chats}/{{chat_number}}/messages"
+    body = {"requestBody": request_body()}
+    for path, create_one, summary, extra in (
+        (chats, create_chat, "Create a chat", None),
+        (messages, create_message, "Create a message", body),
+    ):
+        answer = created(chat_number=path is messages)
+        for suffix in ("", "/"):
+            api.add_api_route(
+                path + suffix,
+                create_one,
+                methods=["POST"],
+                status_code=201,
+                include_in_schema=not suffix,
+                summary=summary,
+                tags=["creations"],
+                response_class=Response,
+                responses=responses(answer, MalformedBody, UnsupportedMediaType),
+                openapi_extra=extra,
+            )
 
 
 async def create_chat(

@@ -148,9 +148,7 @@ class Batcher:
             self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
         except Exception:
             _log.exception("a batch cannot be sent")
-            for pending in batch:
-                self._window.give_back(pending.creation)
-                settle(pending, InternalError())
+            self._refuse(batch, InternalError())
             self._schedule()
         else:
             self._batches.append(batch)
@@ -163,8 +161,7 @@ class Batcher:
             size += waiting[0].size
             if size > MAX_BATCH_BYTES and batch:
                 break
-            pending = waiting.popleft()
-            self._shares.give_back(pending.creation.access_token, pending.size)
+            pending = self._dequeue()
             if pending.is_disconnected:
                 self._window.give_back(pending.creation)
                 pending.abandon()
@@ -203,12 +200,20 @@ class Batcher:
         if self._idle is not None and not self._idle.done() and not self._batches:
             self._idle.set_result(None)
 
+    def _dequeue(self) -> Pending:
+        """Take the creation that has waited longest out of the queue, which frees its place."""
+        pending = self._waiting.popleft()
+        self._shares.give_back(pending.creation.access_token, pending.size)
+        return pending
+
     def _refuse_waiting(self) -> None:
-        refused, self._waiting = self._waiting, deque()
+        self._refuse([self._dequeue() for _ in range(len(self._waiting))], not_sent())
+
+    def _refuse(self, refused: list[Pending], problem: Problem) -> None:
+        """Answer creations that were not sent with a problem."""
         for pending in refused:
-            self._shares.give_back(pending.creation.access_token, pending.size)
             self._window.give_back(pending.creation)
-            settle(pending, not_sent())
+            settle(pending, problem)
 
 
 def read_outcome(outcome: Any, size: int) -> Reply:

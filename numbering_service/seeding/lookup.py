@@ -53,7 +53,7 @@ class Applications:
         self._crud = crud
         self._known: OrderedDict[str, None] = OrderedDict()
         self._asked: OrderedDict[str, asyncio.Future[bool]] = OrderedDict()
-        self._asker: asyncio.Task[None] | None = None
+        self._querying: asyncio.Task[None] | None = None
 
     async def exists(self, creation: Creation) -> bool:
         """Whether an application exists; cached ones are not asked for again.
@@ -69,8 +69,8 @@ class Applications:
                 raise Overloaded
             self._asked[token] = asyncio.get_running_loop().create_future()
         answer = self._asked[token]
-        if self._asker is None:
-            self._asker = asyncio.create_task(self._ask_all(creation.request_id))
+        if self._querying is None:
+            self._querying = asyncio.create_task(self._ask_all(creation.request_id))
         return await asyncio.shield(answer)
 
     def forget(self, access_token: str) -> None:
@@ -84,7 +84,7 @@ class Applications:
                 asked = {name: self._asked.pop(name) for name in names}
                 await self._ask(asked, request_id)
         finally:
-            self._asker = None
+            self._querying = None
 
     async def _ask(self, asked: dict[str, "asyncio.Future[bool]"], request_id: str) -> None:
         try:

@@ -254,7 +254,7 @@ def test_processes_stop_in_the_given_order_and_the_others_after_them(
         script = f"trap 'echo {name} >> {ended}; exit 0' TERM; touch {ready}; sleep 600 & wait"
         command = ("/bin/sh", "-c", script)
         supervisor.wait_ready(supervisor.start([part(name, command, ready.exists)]))
-    supervisor.stop(last_first=("front", "worker"))
+    supervisor.stop(in_order=("front", "worker"))
     assert ended.read_text().split() == ["front", "worker", "store"]
 
 
