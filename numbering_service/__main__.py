@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from numbering_service.settings import Settings, SettingsError
-from web.parent import signal_when_parent_dies
+from web.death_signal import signal_when_parent_dies
 from web.server.limits import raise_descriptor_limit
 from web.server.serving import exit_after_sigterm, options, serve
 

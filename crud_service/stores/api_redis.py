@@ -10,13 +10,18 @@ from redis.retry import Retry
 TIMEOUT_SECONDS = 0.5
 
 
+def connect(*, retries: int, timeout_seconds: float = TIMEOUT_SECONDS) -> "redis.Redis":
+    """Return a new pooled client that retries failed commands at once."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), retries),
+    )
+
+
 @cache
 def client() -> "redis.Redis":
     """Return the pooled client; it is only used for reads, which it retries once."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1),
-    )
+    return connect(retries=1)

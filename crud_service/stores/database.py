@@ -42,13 +42,13 @@ OPTIONS = (
     # persister needs some of them.
     " -c idle_in_transaction_session_timeout=10s"
 )
+# How soon the client notices a peer that has vanished while a connection is idle.
+KEEPALIVES: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 PARAMETERS: dict[str, Any] = {
+    **KEEPALIVES,
     "autocommit": True,
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
     "tcp_user_timeout": 5000,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
     "application_name": "crud_service",
     "options": OPTIONS,
 }

@@ -19,12 +19,13 @@ from django.conf import settings
 from crud_service.duties.celery_app import app
 from crud_service.duties.shutdown import ask_to_stop
 from crud_service.startup import refuse_to_start
+from crud_service.stores.database import KEEPALIVES
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
+from web.death_signal import signal_when_parent_dies
 from web.json_logs import configure
 from web.log_output import drain_all
-from web.parent import signal_when_parent_dies
 
 app.steps["worker"].add(Sweep)
 
@@ -109,9 +110,7 @@ def harden_database() -> None:
     options.update(
         application_name="worker",
         connect_timeout=3,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
+        **KEEPALIVES,
         tcp_user_timeout=10_000,
         # A child that freezes in a transaction must not keep its locks.
         options="-c statement_timeout=30s -c idle_in_transaction_session_timeout=10s -c jit=off",

@@ -11,15 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import psycopg
-
 from crud_service.search.feed.check_report import Found, Key, Report
 from crud_service.search.feed.refold import FIND_OUTDATED
 from crud_service.search.index.documents import digest
 from crud_service.search.index.elasticsearch_index import alias, client
 from crud_service.search.text.folding import mark
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 PAGE = 2000
 PAGE_BYTES = 2_000_000

@@ -7,9 +7,7 @@ by block: this process never holds more than the text of one piece.
 
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS
 from crud_service.search.feed.check_report import Report
@@ -22,8 +20,7 @@ from crud_service.search.index.blocks import (
     read_piece,
     rebuild_pieces,
 )
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 PAGE = 500
 

@@ -15,9 +15,7 @@ of the same rows do no harm.
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 APPLICATIONS = 1000
 # Rows are read per application up to this multiple of an equal share: others may need less.

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -24,9 +23,9 @@ from crud_service.search.feed.queue import Throttled, index_queued, is_queue_emp
 from crud_service.search.feed.refold import refold_some
 from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
 from crud_service.search.text.folding import TEXT_FORMAT
+from crud_service.stores.database import KEEPALIVES, Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # How often to look for changes for which the doorbell did not ring.
 LOOK_SECONDS = 1.0
@@ -79,10 +78,8 @@ def connect() -> Connection:
         # The connection lives for weeks: a plan that was made while the tables were small
         # must not be kept once they have grown.
         prepare_threshold=None,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
         tcp_user_timeout=10_000,
+        **KEEPALIVES,
         # The queues have no statistics: a bitmap scan would sort everything that an application
         # has waiting, while the index yields the first rows in order. These keepalives are for
         # PostgreSQL's side, where a half-open connection would hold locks.

@@ -22,7 +22,7 @@ wherever each of them is stopped:
 
 import logging
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
@@ -31,9 +31,9 @@ from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
 from crud_service.search.text.folding import mark
 from crud_service.search.text.texts import Text, columns
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 BATCH = 1000
 # Bytes of bodies; the last one may exceed it.

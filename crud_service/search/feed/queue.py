@@ -25,9 +25,7 @@ concurrent processes, wherever each of them is stopped:
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.failures import FORGET
@@ -36,9 +34,9 @@ from crud_service.search.feed.outbox import SET_ASIDE
 from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
 from crud_service.search.index.elasticsearch_index import find_indices
 from crud_service.search.text.texts import Text, columns
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 BATCH = 2000
 # Bytes of marked texts; a document is about four times as large.

@@ -9,9 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import psycopg
 from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
@@ -27,9 +25,9 @@ from crud_service.search.index.elasticsearch_index import (
     swap_alias,
 )
 from crud_service.search.text.texts import Text
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 PAGE = 2000
 PAGE_BYTES = 2_000_000

@@ -15,18 +15,16 @@ a text, it is found by the old rules.
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.feed.start_over import REBUILD_LOCK
 from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_pieces
 from crud_service.search.text.folding import TEXT_FORMAT, mark
 from crud_service.search.text.texts import columns
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 PIECE_ROWS = 200
 PIECE_BYTES = 256_000

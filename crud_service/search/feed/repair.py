@@ -1,17 +1,13 @@
 """Repairs what `check` found: removes wrong texts and documents, and queues their messages."""
 
 import time
-from typing import Any
-
-import psycopg
 
 from crud_service.search.feed.bulk import delete_documents
 from crud_service.search.feed.check_report import Found
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.text.texts import columns
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 TICK_SECONDS = 0.5
 

@@ -12,9 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
 from elasticsearch import ApiError
 
 from crud_service.search.feed.bulk import IndexGone
@@ -30,9 +28,9 @@ from crud_service.search.index.elasticsearch_index import (
     remove_index,
     swap_alias,
 )
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # Held by `rebuild_index` while it runs, and while a new index is started. The lock
 # belongs to the session (the connection), so it needs no open transaction.

@@ -14,14 +14,11 @@ were read (their `xmin` differs) are cut again.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
-
-import psycopg
+from typing import NamedTuple, Protocol
 
 from crud_service.search.text.folding import RUN_SEPARATOR
 from crud_service.search.text.grams import all_grams
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 BLOCK = 64
 # When this many blocks of a chat are not covered, all but the newest UNCOVERED_MIN are covered.

@@ -11,12 +11,10 @@ import threading
 from functools import cache
 
 import redis
-from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from contract.keys import DOORBELL_INDEX, LEASE_INDEX, WAKE_UP_INDEX, WAKE_UP_TTL_MS
 from contract.tasks import EXPIRES_SECONDS, INDEX_PENDING, INDEX_QUEUE, REQUEST_ID_HEADER
+from crud_service.stores.api_redis import connect
 
 logger = logging.getLogger(__name__)
 
@@ -110,9 +108,4 @@ def send_task(request_id: str) -> None:
 
 @cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return connect(retries=0, timeout_seconds=TIMEOUT_SECONDS)

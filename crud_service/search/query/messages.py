@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple
 
 from crud_service.chat.list_queries import CHUNK_BYTES
 from crud_service.chat.reading import MESSAGE_JSON
 from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 # Elasticsearch can be queried if its index has followed every change, and if no change of
 # this chat has waited to be indexed for longer than the interval below.

@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from itertools import islice, product
 from typing import Any
 
-import psycopg
-
 from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
 from crud_service.search.text.grams import part_grams
-
-Connection = psycopg.Connection[tuple[Any, ...]]
+from crud_service.stores.database import Connection
 
 # Parts with two readings are rare; with more than three of them, no block is looked up.
 MAX_COMBINATIONS = 8

@@ -10,7 +10,6 @@ import orjson
 from crud_service.search.query import query_elasticsearch, query_postgresql
 from crud_service.search.query.cursors import decode_cursor, encode_cursor, search_scope
 from crud_service.search.query.messages import (
-    Connection,
     Piece,
     SearchedChat,
     each_piece,
@@ -20,6 +19,7 @@ from crud_service.search.query.plan import Hit, Plan
 from crud_service.search.text.folding import Part, split_parts
 from crud_service.search.text.highlight import Budget, highlight
 from crud_service.stores import database
+from crud_service.stores.database import Connection
 from web.problems import NotFound
 
 # A page ends early, after the piece of messages with which it reaches this size: each page is
