@@ -12,6 +12,7 @@ first chat then seeds the sequence.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -29,14 +30,8 @@ _START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_tex
 def start_chats(access_token: str) -> None:
     """Write the sequence of a new application's chats; never overwrite a number, never raise."""
     sequence = keys.chat_sequence(access_token)
-    if not circuit.may_ask():
-        return
-    try:
-        client().eval(_START, 2, sequence, keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS)
-        circuit.succeeded()
-    except redis.RedisError as error:
-        logger.warning("sequence not started: %s", error)
-        circuit.failed()
+    seed_lock, ttl = keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS
+    attempt(lambda: client().eval(_START, 2, sequence, seed_lock, ttl), "sequence not started")
 
 
 def forget_chats(access_token: str) -> None:
@@ -44,11 +39,16 @@ def forget_chats(access_token: str) -> None:
 
     If it was created nevertheless, its first chat seeds the sequence.
     """
+    attempt(lambda: client().delete(keys.chat_sequence(access_token)), "sequence not removed")
+
+
+def attempt(call: Callable[[], object], failure: str) -> None:
+    """Call Redis unless it was unavailable a moment ago; log a failure."""
     if not circuit.may_ask():
         return
     try:
-        client().delete(keys.chat_sequence(access_token))
+        call()
         circuit.succeeded()
     except redis.RedisError as error:
-        logger.warning("sequence not removed: %s", error)
+        logger.warning("%s: %s", failure, error)
         circuit.failed()
