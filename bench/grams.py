@@ -32,7 +32,7 @@ from crud_service.search.query.query_postgresql import (
     write,
 )
 from crud_service.search.text.folding import mark, split_parts
-from crud_service.search.text.texts import columns
+from crud_service.search.text.texts import Text, columns
 from crud_service.stores.database import OPTIONS
 
 BATCH = 1000
@@ -163,7 +163,8 @@ def measure_writes(run: Run, connection: psycopg.Connection, rows: Sequence[Row]
 def write_batch(connection: psycopg.Connection, batch: Sequence[Row], *, with_blocks: bool) -> None:
     """Store a batch in one transaction, with its blocks as the indexer writes them."""
     chats = {chat_id for chat_id, _number, _marked in batch}
-    late_keys = LateKeys(connection, batch) if with_blocks else None
+    texts = [Text(chat_id, number, 0, 1, marked) for chat_id, number, marked in batch]
+    late_keys = LateKeys(connection, texts) if with_blocks else None
     with connection.transaction():
         covered = lock_chats(connection, list(chats)) if late_keys else {}
         connection.execute(INSERT, columns(batch, 3))
