@@ -1,4 +1,4 @@
-"""What could not be indexed: forgotten once it is indexed after all, retried when asked."""
+"""What could not be indexed: forgotten once it is folded anew, retried when asked."""
 
 from collections.abc import Sequence
 

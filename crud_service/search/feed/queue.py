@@ -28,7 +28,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from crud_service.search.feed.bulk import Outcome, write_documents
-from crud_service.search.feed.failures import FORGET
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.feed.outbox import SET_ASIDE
 from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
@@ -77,6 +76,12 @@ FINISH = """
 DELETE FROM search_queue WHERE id = ANY (ARRAY(
     SELECT id FROM search_queue WHERE id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
 ))
+"""
+# A failure is over once a later change of its message is indexed; an earlier one proves nothing.
+SETTLE = f"""
+WITH done AS ({FINISH} RETURNING message_id, changed_at)
+DELETE FROM search_failures USING done
+WHERE search_failures.message_id = done.message_id AND failed_at < done.changed_at
 """
 PUT_BACK = f"""
 WITH back AS (
@@ -204,10 +209,8 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
             again.append(entry)
     kept = {entry.message_id for entry in again}
     done = [id for entry in queued if entry.message_id not in kept for id in entry.ids]
-    indexed = {entry.message_id for entry in queued} - kept - outcome.refused.keys()
     with connection.transaction():
-        connection.execute(FINISH, (done,))
-        connection.execute(FORGET, (list(indexed),))
+        connection.execute(SETTLE, (done,))
         if again:
             put_back(connection, again, counted=alone)
         for message_id, reason in outcome.refused.items():

@@ -140,6 +140,21 @@ def test_a_document_that_is_accepted_ends_the_failure_of_an_earlier_try(
     assert search_stores.count("search_failures") == 0
 
 
+def test_an_older_document_that_is_accepted_ends_no_later_failure(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    search_stores.add("one")
+    search_stores.index_all()
+    search_stores.database.execute(
+        "INSERT INTO search_queue (message_id, chat_id, number, changed_at)"
+        " SELECT message_id, chat_id, number, now() - interval '1 second' FROM search_texts"
+    )
+    fail(search_stores, 1)
+    search_stores.index_all()
+    assert search_stores.count("search_queue") == 0
+    assert search_stores.count("search_failures") == 1
+
+
 def test_a_paused_change_is_sent_at_once_when_an_operator_says_so(
     operator: httpx.Client, search_stores: SearchStores, elasticsearch: None
 ) -> None:
