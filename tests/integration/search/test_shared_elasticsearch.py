@@ -72,7 +72,7 @@ def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_logs_it(
             call_command("rebuild_index")
         assert search_stores.search("hello").backend == "postgresql"
         assert search_stores.find("hello") == [1]
-    assert "another SEARCH_INDEX" in caplog.text
+    assert "change SEARCH_INDEX of one stack" in caplog.text
     assert names() == before
     assert search_stores.search("hello").backend == "elasticsearch"
 
