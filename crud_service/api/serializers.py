@@ -52,10 +52,16 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
     The checks of `web.fields` hold for the numbering service as well.
     """
 
-    default_error_messages: ClassVar = {"required": "Is required.", "null": "Must be a string."}
+    default_error_messages: ClassVar = {"required": "Is required."}
     check: ClassVar[Any]
     # JSON Schema; may be less strict than the check, but never stricter.
     schema: ClassVar[dict[str, Any]]
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        """Leave null to the check, which knows what the field takes."""
+        if data is None and not self.allow_null:
+            return False, None
+        return super().validate_empty_values(data)
 
     def to_internal_value(self, data: Any) -> Any:
         try:

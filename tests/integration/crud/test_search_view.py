@@ -95,6 +95,22 @@ def test_a_wrong_type_in_json_is_422(
     assert http.request("GET", search, json=fields).status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("keyword", "Must be a string."),
+        ("limit", "Must be a whole number from 1 to 1000."),
+        ("sort", "Must be one of relevance, number, -number."),
+        ("highlight", "Must be true or false."),
+    ],
+)
+def test_null_is_422_with_what_the_field_takes(
+    http: httpx.Client, search: str, field: str, message: str
+) -> None:
+    answer = http.request("GET", search, json={"keyword": "ruby", field: None})
+    assert answer.json()["errors"] == [{"field": field, "message": message}]
+
+
 def test_searching_a_missing_chat_is_404(http: httpx.Client, application: str) -> None:
     answer = http.get(f"{application}/chats/9/messages/search?keyword=x")
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
