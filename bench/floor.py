@@ -22,7 +22,7 @@ from crud_service.chat.reading import APPLICATION, MESSAGE
 from crud_service.reads.gathered_reads import GatheredReads
 from crud_service.server.pools import REQUESTS
 from crud_service.stores.database import fetch_one
-from web.problems import StoreUnavailable
+from web.problems import Problem
 from web.server.request import Request
 from web.server.serving import serve
 
@@ -36,7 +36,7 @@ class Pending:
         self.request = request
         self.key = key
 
-    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+    def settle(self, found: bytes | Problem | None) -> None:
         answer(self.request, found if isinstance(found, bytes) else None)
 
 

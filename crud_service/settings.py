@@ -51,8 +51,8 @@ INSTALLED_APPS = [
     "crud_service.operators",
 ]
 ROOT_URLCONF = "crud_service.urls"
-# CommonMiddleware is left out: it refuses a Host with an underscore, as Docker Compose's
-# services have, and its redirects would lose the body of a POST.
+# CommonMiddleware is left out: on every path it refuses a Host with an underscore, as Docker
+# Compose's services have (the operators' site does), and its redirects lose the body of a POST.
 MIDDLEWARE = [
     "crud_service.monitoring.request_record.RequestRecord",
     "crud_service.server.large_answers.LargeAnswers",

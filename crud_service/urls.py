@@ -1,6 +1,6 @@
 """Every URL of the service.
 
-Each works with and without a trailing slash, without a redirect.
+Each path of the API works with and without a trailing slash, without a redirect.
 """
 
 from collections.abc import Callable

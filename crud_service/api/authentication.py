@@ -66,5 +66,6 @@ class InternalOnly(IsAuthenticated):
 def bears(request: Any, token: str) -> bool:
     """Return whether the request bears the token, comparing in constant time."""
     scheme, _, sent = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    matches = secrets.compare_digest(sent.strip().encode(), token.encode())
+    # WSGI has the bytes of a header as Latin-1.
+    matches = secrets.compare_digest(sent.strip().encode("latin-1"), token.encode())
     return matches and scheme.lower() == "bearer"

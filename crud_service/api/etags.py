@@ -45,8 +45,5 @@ class Preconditions:
             raise PreconditionFailed("If-None-Match matches the current state of the resource.")
 
 
-UNCONDITIONAL = Preconditions()
-
-
 def _tags(header: str) -> list[str]:
     return _TAG.findall(header)

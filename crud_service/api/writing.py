@@ -8,7 +8,7 @@ import secrets
 import string
 from typing import Any, NamedTuple
 
-from crud_service.api.etags import UNCONDITIONAL, Preconditions
+from crud_service.api.etags import Preconditions
 from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
@@ -75,9 +75,7 @@ def create_application(name: str) -> tuple[str, bytes]:
         raise
 
 
-def rename_application(
-    access_token: str, name: str, preconditions: Preconditions = UNCONDITIONAL
-) -> bytes | None:
+def rename_application(access_token: str, name: str, preconditions: Preconditions) -> bytes | None:
     """Rename an application; return its JSON, or None if it does not exist."""
     lock = (LOCK_APPLICATION, (name, access_token))
     renamed = change(lambda it: _replace(it, lock, CHANGE_APPLICATION, name, preconditions))
@@ -89,7 +87,7 @@ def edit_message(
     chat_number: int,
     number: int,
     body: str,
-    preconditions: Preconditions = UNCONDITIONAL,
+    preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
     """Replace a message's body and wake the indexer; return its JSON, or None if missing."""

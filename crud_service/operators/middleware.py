@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import DataError, InterfaceError, InternalError, OperationalError, connections
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from crud_service.api.responses import problem_response
-from web.problems import Problem, StoreUnavailable
+from web.problems import MalformedRequest, Problem, StoreUnavailable
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
 
@@ -37,6 +37,9 @@ class OperatorsOnly:
         # InternalError: for example, a write to a primary that has become a standby.
         if isinstance(exception, (OperationalError, InterfaceError, InternalError)):
             exception = StoreUnavailable()
+        # What PostgreSQL cannot compare with anything, such as a session's key with U+0000.
+        elif isinstance(exception, DataError):
+            exception = MalformedRequest()
         return problem_response(exception, request) if isinstance(exception, Problem) else None
 
 

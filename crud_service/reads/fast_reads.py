@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
+from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, mask_token, parse_number
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.lists.long_lists import LongAnswer
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
@@ -21,7 +21,7 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.list_reads import read_messages
 from crud_service.reads.threads import Threads, chunks
-from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem, StoreUnavailable
+from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem
 from web.request_id import HEADER
 from web.server.request import Request
 
@@ -75,7 +75,7 @@ class Pending:
         self.key = key
         self.log_path = log_path
 
-    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+    def settle(self, found: bytes | Problem | None) -> None:
         try:
             self._reads.settle(self, found)
         except Exception:
@@ -112,7 +112,7 @@ class FastReads:
             return False
         token, chat, messages, number = match.groups()
         key = tuple([part for part in (token, chat, number) if part is not None])
-        if any(int(number) > MAX_NUMBER for number in key[1:]):
+        if any(parse_number(number) is None for number in key[1:]):
             return False
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
@@ -128,11 +128,11 @@ class FastReads:
         for _, reads in self._resources.values():
             await reads.close()
 
-    def settle(self, pending: Pending, found: bytes | StoreUnavailable | None) -> None:
+    def settle(self, pending: Pending, found: bytes | Problem | None) -> None:
         """Answer with the resource, or with the reason why there is none."""
         if found is None:
             self._start(pending, self._report_missing(pending))
-        elif isinstance(found, StoreUnavailable):
+        elif isinstance(found, Problem):
             self._refuse(pending, found)
         else:
             tag = etag(found)

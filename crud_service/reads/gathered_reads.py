@@ -16,7 +16,7 @@ from django.conf import settings
 
 from crud_service.stores.database import PARAMETERS, SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
-from web.problems import StoreUnavailable
+from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256
 
@@ -33,7 +33,7 @@ class Waiting(Protocol):
     def key(self) -> Key:
         """The parts of the path that identify the resource."""
 
-    def settle(self, found: bytes | StoreUnavailable | None) -> None:
+    def settle(self, found: bytes | Problem | None) -> None:
         """Take the resource as JSON, None if it does not exist, or the error; must not raise."""
 
 
@@ -76,14 +76,16 @@ class GatheredReads:
             columns = zip(*(waiting.key for waiting in batch), strict=True)
             found = await self._fetch([",".join(column) for column in columns])
         except Exception as error:
+            problem: Problem = StoreUnavailable()
             if not isinstance(error, psycopg.OperationalError):
                 logger.exception("a read failed")
+                problem = InternalError()
             if time.monotonic() - started > SLOW_FAILURE_SECONDS:
                 # Requests that arrived meanwhile have waited long enough.
                 batch = [*batch, *self._waiting]
                 self._waiting.clear()
             for waiting in batch:
-                waiting.settle(StoreUnavailable())
+                waiting.settle(problem)
         else:
             for waiting, (resource,) in zip(batch, found, strict=True):
                 waiting.settle(resource)

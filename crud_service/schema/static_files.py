@@ -21,7 +21,7 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no type
 
 
 class MissingFileView(ApiView):
-    """`/static/{path}` for what is no file."""
+    """`/static/{path}` if there is no such file, or for another method than GET and HEAD."""
 
     def get(self, request: Request, path: str) -> HttpResponseBase:
         raise NotFound

@@ -5,6 +5,7 @@ client reads a long answer, so a slow client never holds a thread. A request
 that breaks off early never reaches a view.
 """
 
+import asyncio
 import gc
 import logging
 import re
@@ -69,15 +70,19 @@ class Server:
 
     async def respond(self, request: Request, addresses: Addresses) -> None:
         """Answer a request by the WSGI application, in a thread."""
+        request_id = request.id
         try:
-            environ = environ_of(request, addresses)
+            environ = environ_of(request, request_id, addresses)
             threads, owner = self._pools.of(environ)
             answer = await threads.run(owner, self._answer, environ)
         except Overloaded as problem:
-            self._refuse(request, problem)
+            self._refuse(request, request_id, problem)
         except Exception:
-            logger.exception("a request failed")
-            self._refuse(request, InternalError())
+            logger.exception("a request failed", extra={"request_id": request_id})
+            self._refuse(request, request_id, InternalError())
+        except asyncio.CancelledError:
+            request.abort()
+            raise
         else:
             if answer.rest is None:
                 request.answer(answer.status, answer.lines, answer.whole)
@@ -103,15 +108,18 @@ class Server:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
         pieces = iter(body)
         is_silent = environ["REQUEST_METHOD"] == "HEAD" or status == HTTPStatus.NOT_MODIFIED
-        first = b"" if is_silent else next(pieces, b"")
+        try:
+            first = b"" if is_silent else next(pieces, b"")
+        except Exception:
+            close()
+            raise
         if is_silent or len(first) == length:
             close()
             return Answer(status, lines, length, first, None, close)
         return Answer(status, lines, length, b"", chain([first], pieces), close)
 
-    def _refuse(self, request: Request, problem: Problem) -> None:
+    def _refuse(self, request: Request, request_id: str, problem: Problem) -> None:
         """Answer with a problem that Django had no part in."""
-        request_id = request.id
         request.answer(problem.status, *problem_answer(problem, request.path, request_id))
         method, path = known_method(request.method), safe_path(request.path)
         seconds = perf_counter() - request.started
@@ -136,7 +144,7 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def environ_of(request: Request, addresses: Addresses) -> Environ:
+def environ_of(request: Request, request_id: str, addresses: Addresses) -> Environ:
     """Return the WSGI environ of a request (PEP 3333)."""
     path = request.raw_path
     client, server = addresses
@@ -158,7 +166,7 @@ def environ_of(request: Request, addresses: Addresses) -> Environ:
         "wsgi.run_once": False,
         "wsgi.input": BytesIO(request.body),
         STARTED: request.started,
-        REQUEST_ID: request.id,
+        REQUEST_ID: request_id,
     }
     for name, value in request.headers:
         if b"_" in name:
@@ -166,7 +174,8 @@ def environ_of(request: Request, addresses: Addresses) -> Environ:
         variable = variable_of(name)
         text = value.decode("latin-1")
         if variable in environ:
-            text = f"{environ[variable]},{text}"
+            separator = "; " if variable == "HTTP_COOKIE" else ","
+            text = f"{environ[variable]}{separator}{text}"
         environ[variable] = text
     environ["CONTENT_LENGTH"] = str(len(request.body))
     environ[CONTENT_TYPE] = environ.pop("CONTENT_TYPE", "")

@@ -51,6 +51,12 @@ def test_nobody_can_log_in_without_a_password(http: httpx.Client) -> None:
     assert http.get("/admin").headers["Location"] == "/admin/"
 
 
+def test_a_session_key_that_postgresql_refuses_is_400(http: httpx.Client) -> None:
+    cookie = {"Cookie": r'sessionid="\000abcdefgh"'}
+    answer = http.get("/admin/", headers=cookie)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
 def test_a_form_without_its_token_is_refused(operator: httpx.Client) -> None:
     answer = operator.post("/admin/chat/setasideentry/", data={"action": "requeue_selected"})
     assert answer.status_code == 403
