@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Barrier
 from typing import Any, TypeVar
 
 from web.problems import Overloaded
@@ -33,6 +34,7 @@ class FairThreads:
     def __init__(self, name: str, bounds: Bounds) -> None:
         self._bounds = bounds
         self._executor = ThreadPoolExecutor(bounds.threads, thread_name_prefix=name)
+        start_all_threads(self._executor, bounds.threads)
         self._running: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._free = bounds.threads
@@ -118,6 +120,17 @@ class FairThreads:
                 self._take(candidate)
                 turn.set_result(None)
                 return
+
+
+def start_all_threads(executor: ThreadPoolExecutor, threads: int) -> None:
+    """Start an executor's threads now instead of with the work that needs them.
+
+    The event loop would wait until each new thread runs: for up to a second in all while many
+    others compete for the interpreter lock.
+    """
+    all_run = Barrier(threads)
+    for _ in range(threads):
+        executor.submit(all_run.wait)
 
 
 def next_turn(queue: "deque[asyncio.Future[None]]") -> "asyncio.Future[None] | None":

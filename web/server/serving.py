@@ -1,6 +1,7 @@
 """Runs a service's HTTP server: uvicorn's options, signals and exit codes."""
 
 import asyncio
+import ctypes
 import signal
 import sys
 from contextlib import suppress
@@ -13,6 +14,14 @@ from web.server import limits
 from web.server.protocol import Protocol
 
 START_FAILED = 3
+
+# Each waiting thread may hold the interpreter lock (GIL) for this long before the event loop has
+# its turn, and the loop needs a turn for every piece of data that arrives. With Python's 5 ms, a
+# liveness probe beside thirty busy threads took 3.5 s at the worst; with this, 0.4 s.
+SWITCH_SECONDS = 0.0005
+# glibc's malloc gives every thread a heap of its own, which keeps what large answers needed.
+HEAPS = 2
+_M_ARENA_MAX = -8  # malloc.h
 
 
 def options(host: str, port: int) -> dict[str, Any]:
@@ -64,9 +73,17 @@ class QuietServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._asked_to_stop.set)
 
 
+def limit_heaps() -> None:
+    """Have all threads allocate from a few heaps; does nothing where malloc has no such option."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
+
+
 def serve(factory: str, host: str, port: int) -> None:
     """Serve the application of `factory` (`module:function`) in this process until SIGTERM."""
     limits.raise_descriptor_limit()
+    limit_heaps()
+    sys.setswitchinterval(SWITCH_SECONDS)
     exit_after_sigterm()
     # On SIGHUP a single process shuts down gracefully, to be started again.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
