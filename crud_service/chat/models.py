@@ -23,7 +23,11 @@ class Application(models.Model):
 
 
 class Chat(models.Model):
-    """A chat of an application, numbered 1, 2, 3… in it."""
+    """A chat of an application, numbered 1, 2, 3… in it.
+
+    `changes` counts the changes of its messages (a trigger does). `highest_number` and
+    `last_message_id` are those of its last message, 0 if there is none.
+    """
 
     id = models.BigAutoField(primary_key=True)
     application = models.ForeignKey(
@@ -31,6 +35,9 @@ class Chat(models.Model):
     )
     number = models.BigIntegerField()
     message_count = models.BigIntegerField(db_default=0)
+    changes = models.BigIntegerField(db_default=0)
+    highest_number = models.BigIntegerField(db_default=0)
+    last_message_id = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -50,6 +57,9 @@ class Message(models.Model):
 
     `version` starts at 1 and grows by one with every change of the body; it
     orders the copies that the search index may receive out of order.
+    `change` is the number of its last change among the changes of its chat, 0 if there
+    was none; a trigger sets it. A message stored after one with a higher number counts
+    as changed, so that clients that have read further learn of it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -57,6 +67,7 @@ class Message(models.Model):
     number = models.BigIntegerField()
     body = models.TextField()
     version = models.IntegerField(db_default=1)
+    change = models.BigIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -65,6 +76,11 @@ class Message(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("chat", "number"), name="messages_number_key"),
             models.CheckConstraint(condition=Q(number__gte=1), name="messages_number_check"),
+        )
+        indexes = (
+            models.Index(
+                fields=("chat", "change"), condition=Q(change__gt=0), name="messages_change_idx"
+            ),
         )
 
     def __str__(self) -> str:

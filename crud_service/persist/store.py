@@ -164,14 +164,17 @@ def insert_chats(
 def store_messages(
     cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
 ) -> None:
-    """Insert messages, update their chats' counts, and find conflicts and replays."""
+    """Insert messages, update their chats, and find conflicts and replays."""
     parameters = {
         "chats": [ids[chat_key(entry)] for entry in entries],
         "numbers": [entry.number for entry in entries],
         "bodies": [entry.body for entry in entries],
         "at": [created_ms(entry) for entry in entries],
     }
-    stored.messages = fetch_number(cursor, store_sql.INSERT_MESSAGES, parameters)
+    inserted = cursor.execute(store_sql.INSERT_MESSAGES, parameters).fetchall()
+    ((stored.messages, late),) = inserted
+    if late:
+        cursor.execute(store_sql.NUMBER_LATE, {"late": late})
     if stored.messages == len(entries):
         return
     rows = cursor.execute(store_sql.FIND_CONFLICTS, parameters).fetchall()

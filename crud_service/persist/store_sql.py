@@ -41,27 +41,64 @@ WITH inserted AS (
 SELECT coalesce(sum(chats), 0)::bigint FROM moved
 """
 
+# Ids are handed out in the order of the stream, so that the chat with the highest
+# `last_message_id` is the one that was written to last. The inner query hands them out
+# before the rows are sorted for locking.
+#
+# `late` are the ids of messages that follow a stored one with a higher number, null if there
+# are none: a set-aside entry that was requeued, say. NUMBER_LATE makes them changes.
 INSERT_MESSAGES = """
 WITH inserted AS (
-    INSERT INTO messages (chat_id, number, body, created_at, updated_at)
-    SELECT chat_id, number, body, created_at, created_at
-    FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
-         AS wanted (chat_id, number, body, at),
-         LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
+    INSERT INTO messages (id, chat_id, number, body, created_at, updated_at)
+    SELECT id, chat_id, number, body, created_at, created_at
+    FROM (
+        SELECT nextval('messages_id_seq') AS id, chat_id, number, body, at
+        FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[],
+                    %(at)b::bigint[]) AS entries (chat_id, number, body, at)
+    ) AS wanted,
+    LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
     ORDER BY chat_id, number
     ON CONFLICT (chat_id, number) DO NOTHING
-    RETURNING chat_id
+    RETURNING id, chat_id, number
 ), moved AS (
-    SELECT chat_id, count(*) AS messages FROM inserted GROUP BY chat_id
+    SELECT chat_id, count(*) AS messages, min(number) AS lowest, max(ARRAY[number, id]) AS last
+    FROM inserted GROUP BY chat_id
 ), locked AS (
-    SELECT id FROM chats WHERE id IN (SELECT chat_id FROM moved)
+    SELECT id, highest_number FROM chats WHERE id IN (SELECT chat_id FROM moved)
     ORDER BY id FOR NO KEY UPDATE
 ), counted AS (
-    UPDATE chats SET message_count = message_count + moved.messages
+    UPDATE chats SET message_count = message_count + moved.messages,
+        highest_number = greatest(chats.highest_number, last[1]),
+        last_message_id = CASE WHEN last[1] > chats.highest_number THEN last[2]
+                               ELSE chats.last_message_id END
     FROM moved JOIN locked ON locked.id = moved.chat_id
     WHERE chats.id = moved.chat_id
 )
-SELECT coalesce(sum(messages), 0)::bigint FROM moved
+SELECT coalesce(sum(messages), 0)::bigint,
+    CASE WHEN bool_or(lowest < highest_number) THEN (
+        SELECT array_agg(inserted.id)
+        FROM inserted JOIN locked ON locked.id = inserted.chat_id
+        WHERE inserted.number < locked.highest_number
+    ) END AS late
+FROM moved JOIN locked ON locked.id = moved.chat_id
+"""
+
+# The chats are locked by the insert. The trigger that numbers changes ignores this update,
+# as it changes no text.
+NUMBER_LATE = """
+WITH late AS (
+    SELECT id, chat_id, row_number() OVER (PARTITION BY chat_id ORDER BY number) AS position
+    FROM messages WHERE id = ANY(%(late)b::bigint[])
+), moved AS (
+    SELECT chat_id, count(*) AS messages FROM late GROUP BY chat_id
+), counted AS (
+    UPDATE chats SET changes = changes + moved.messages
+    FROM moved WHERE chats.id = moved.chat_id
+    RETURNING chats.id, changes - moved.messages AS before
+)
+UPDATE messages SET change = before + position
+FROM late JOIN counted ON counted.id = late.chat_id
+WHERE messages.id = late.id
 """
 
 # The entries of a batch whose number belongs to another message. A row is the entry's

@@ -39,6 +39,16 @@ STREAM = [
     message(3, 1, 1009),
     message(1, 3, 1010),
 ]
+WRONG_ENDS = """
+SELECT chats.number FROM chats LEFT JOIN messages ON messages.id = last_message_id
+WHERE highest_number <> coalesce(messages.number, 0) OR highest_number <>
+    (SELECT coalesce(max(number), 0) FROM messages WHERE chat_id = chats.id)
+"""
+WRONG_CHANGES = """
+SELECT chats.number FROM chats WHERE changes <> 0 AND
+    (SELECT array_agg(change ORDER BY change) FROM messages WHERE chat_id = chats.id AND change > 0)
+    IS DISTINCT FROM (SELECT array_agg(n) FROM generate_series(1, changes) AS n)
+"""
 
 
 class Persister(threading.Thread):
@@ -166,3 +176,7 @@ def test_two_persisters_that_interleave_leave_everything_exact(
     assert counts_that_differ(database) == []
     outbox = query(database, "SELECT chat_id, number FROM search_outbox")
     assert sorted(outbox) == sorted(query(database, "SELECT chat_id, number FROM messages"))
+    assert query(database, WRONG_ENDS) == []
+    assert query(database, WRONG_CHANGES) == []
+    if start == 0:  # both began with the oldest entry, so nothing is stored out of order
+        assert query(database, "SELECT number FROM chats WHERE changes > 0") == []

@@ -1,0 +1,197 @@
+"""The migration that counts changes: on tables with rows, while others read and write."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from local_stack.stack import Stores
+from tests.polling import wait_until
+
+Migrate = Callable[[str], None]
+
+BEFORE = "0007_conflicts_of_chats"
+NOW = "0009_ends_of_chats"
+# Short of a second, which is how long a stream goes without looking for messages.
+PATIENCE_SECONDS = 1.0
+COLUMNS = "SELECT changes, highest_number, last_message_id FROM chats"
+INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE indisvalid"
+INDEX = "messages_change_idx"
+WRONG_ENDS = """
+SELECT count(*) FROM chats LEFT JOIN LATERAL (
+    SELECT id, number FROM messages WHERE chat_id = chats.id ORDER BY number DESC LIMIT 1
+) AS last ON true
+WHERE (highest_number, last_message_id) <> (coalesce(last.number, 0), coalesce(last.id, 0))
+"""
+
+
+@pytest.fixture
+def migrate(stores: Stores, database_url: str) -> Migrate:
+    """Migrates `database_url` to a version."""
+    environment = {**os.environ, **stores.environment, "LOCAL_STACK": "1"}
+    command = [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput", "chat"]
+
+    def run(target: str) -> None:
+        subprocess.run(
+            [*command, target],
+            env={**environment, "DATABASE_URL": database_url},
+            check=True,
+            capture_output=True,
+        )
+
+    return run
+
+
+@pytest.fixture
+def old(migrate: Migrate, database_url: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """A connection to a database of the version before, with rows of it."""
+    migrate(BEFORE)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            """
+            INSERT INTO applications (access_token, name) VALUES ('first', 'x'), ('second', 'x');
+            INSERT INTO chats (application_id, number)
+            SELECT id, n FROM applications, generate_series(1, 2500) n;
+            INSERT INTO messages (chat_id, number, body)
+            SELECT id, n, 'message' FROM chats, generate_series(1, 8) n WHERE id % 5 <> 0;
+            -- A number that is missing, and one that was stored after a higher one.
+            DELETE FROM messages WHERE chat_id = 1 AND number IN (7, 8);
+            INSERT INTO messages (chat_id, number, body) VALUES (1, 7, 'late');
+            """
+        )
+        yield connection
+
+
+def column(connection: psycopg.Connection[tuple[object, ...]], sql: str) -> list[object]:
+    return [value for (value, *_) in connection.execute(sql).fetchall()]
+
+
+def test_chats_with_messages_know_where_they_end(
+    migrate: Migrate, old: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    migrate(NOW)
+    assert column(old, WRONG_ENDS) == [0]
+    assert column(old, "SELECT highest_number FROM chats WHERE id IN (1, 2, 5) ORDER BY id") == [
+        7,
+        8,
+        0,
+    ]
+    assert column(old, "SELECT count(*) FROM messages WHERE change > 0") == [0]
+    assert INDEX in column(old, INDEXES)
+    old.execute("UPDATE messages SET body = 'x' WHERE chat_id = 2 AND number = 3")
+    assert column(old, "SELECT change FROM messages WHERE chat_id = 2 AND number = 3") == [1]
+
+
+def test_it_can_be_undone_and_done_again(
+    migrate: Migrate, old: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    migrate(NOW)
+    migrate(BEFORE)
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        old.execute(COLUMNS)
+    assert INDEX not in column(old, INDEXES)
+    old.execute("UPDATE messages SET body = 'x' WHERE chat_id = 2 AND number = 3")
+    migrate(NOW)
+    assert column(old, WRONG_ENDS) == [0]
+
+
+def test_an_interrupted_attempt_is_continued(
+    migrate: Migrate, old: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """What an attempt leaves behind: its columns, some ends, and an index that is invalid."""
+    migrate(NOW)
+    old.execute("UPDATE chats SET highest_number = 0, last_message_id = 0 WHERE id > 2000")
+    old.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = %s::regclass", [INDEX])
+    old.execute("DELETE FROM django_migrations WHERE name IN (%s, %s)", ("0008_changes", NOW))
+    migrate(NOW)
+    assert column(old, WRONG_ENDS) == [0]
+    assert INDEX in column(old, INDEXES)
+
+
+class Traffic:
+    """Reads and writes of both tables, and how long the slowest of them took."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.slowest = 0.0
+        self.rounds = 0
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                while not self.ended.is_set():
+                    self.once(connection)
+        except psycopg.Error as error:
+            self.error = error
+
+    def once(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        started = time.monotonic()
+        with connection.transaction():
+            connection.execute("SELECT count(*) FROM messages WHERE chat_id = 4")
+            connection.execute("UPDATE messages SET body = body || '.' WHERE chat_id = 4")
+            connection.execute("UPDATE chats SET message_count = message_count + 1 WHERE id = 4")
+        self.slowest = max(self.slowest, time.monotonic() - started)
+        self.rounds += 1
+        time.sleep(0.005)
+
+
+@contextmanager
+def traffic(url: str) -> Iterator[Traffic]:
+    running = Traffic(url)
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    try:
+        yield running
+    finally:
+        running.ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("table", ["chats", "messages"])
+def test_nobody_waits_for_the_migration_while_it_waits_for_a_long_query(
+    migrate: Migrate,
+    old: psycopg.Connection[tuple[object, ...]],
+    database_url: str,
+    table: str,
+) -> None:
+    """An exclusive lock that waits lets nobody pass: so it must not wait for long."""
+    attempts = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+    with traffic(database_url) as seen, psycopg.connect(database_url) as query:
+        query.execute(f"SELECT count(*) FROM {table}")  # and its transaction goes on
+        migrating = threading.Thread(target=migrate, args=(NOW,))
+        migrating.start()
+        for _ in range(3):
+            wait_until(lambda: column(old, attempts) == [1], 30, pause=0.002)
+            wait_until(lambda: column(old, attempts) == [0], 30, pause=0.002)
+        before = seen.rounds
+        wait_until(lambda: seen.rounds > before + 20, 30)
+        assert migrating.is_alive()
+        query.rollback()
+        migrating.join()
+    assert seen.error is None
+    assert seen.slowest < PATIENCE_SECONDS
+    assert column(old, "SELECT highest_number FROM chats WHERE id = 4") == [8]
+    assert INDEX in column(old, INDEXES)
+
+
+def test_exclusive_locks_are_held_for_moments_whatever_the_size_of_the_tables(
+    migrate: Migrate, old: psycopg.Connection[tuple[object, ...]], database_url: str
+) -> None:
+    """Neither table is rewritten: its file stays the same."""
+    files = "SELECT relfilenode FROM pg_class WHERE relname IN ('chats', 'messages') ORDER BY 1"
+    before = column(old, files)
+    with traffic(database_url) as seen:
+        migrate(NOW)
+    assert seen.error is None
+    assert seen.rounds > 20
+    assert seen.slowest < PATIENCE_SECONDS
+    assert column(old, files) == before
+    assert column(old, WRONG_ENDS) == [0]
