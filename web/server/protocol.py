@@ -89,6 +89,8 @@ class Protocol(Writer):
         self._keep_alive = False
         self._loop.call_later(limits.DRAIN_SECONDS, self._close_idle)
         self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
+        if self._request is not None and self._request.on_shutdown is not None:
+            self._request.on_shutdown()
 
     def _close_idle(self) -> None:
         if self._request is None and self._arrival.is_empty:

@@ -31,6 +31,8 @@ class Connection(Protocol):
     def end(self) -> None: ...
     def abort(self) -> None: ...
     async def writable(self) -> None: ...
+    @property
+    def is_writable(self) -> bool: ...
 
 
 class Request:
@@ -48,6 +50,8 @@ class Request:
         "headers",
         "method",
         "on_disconnect",
+        "on_shutdown",
+        "on_writable",
         "path",
         "query",
         "raw_path",
@@ -77,6 +81,10 @@ class Request:
         self.body = body
         self.started = started  # `perf_counter` reading when all of it had arrived
         self.on_disconnect: Callable[[], None] | None = None  # called if the client disconnects
+        # Called when there is room for the next piece again (see `is_writable`).
+        self.on_writable: Callable[[], None] | None = None
+        # Called when the server begins to shut down: an answer without an end should end now.
+        self.on_shutdown: Callable[[], None] | None = None
 
     @property
     def id(self) -> str:
@@ -142,6 +150,11 @@ class Request:
         if self._connection is not None:
             self._connection.write(chunk)
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether there is room for the next piece; false once the client has disconnected."""
+        return self._connection is not None and self._connection.is_writable
+
     async def writable(self) -> None:
         """Wait until there is room for the next piece, or the client has disconnected."""
         if self._connection is not None:
@@ -160,4 +173,4 @@ class Request:
     def detach(self) -> None:
         """Called by the connection when this is no longer its current request."""
         self._connection = None
-        self.on_disconnect = None
+        self.on_disconnect = self.on_writable = self.on_shutdown = None

@@ -159,6 +159,10 @@ class Writer(asyncio.Protocol):
     def abort(self) -> None:
         self._transport.abort()
 
+    @property
+    def is_writable(self) -> bool:
+        return not self._is_full and not self._transport.is_closing()
+
     async def writable(self) -> None:
         if self._is_full and not self._transport.is_closing():
             if self._room is None or self._room.done():
@@ -202,8 +206,12 @@ class Writer(asyncio.Protocol):
         self._front.unread.release(self)
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
-        if self._request is None and not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._request is None:
             self._go_on()
+        elif self._request.on_writable is not None:
+            self._request.on_writable()
 
     def drop_reader(self) -> None:
         """Make room for clients that read."""
