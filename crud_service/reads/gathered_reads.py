@@ -8,20 +8,17 @@ one queries at once. The numbering service batches its writes in the same way.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import psycopg
-from django.conf import settings
 
-from crud_service.stores.database import PARAMETERS, SLOW_FAILURE_SECONDS, BytesLoader, Pause
-from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
+from crud_service.reads.connection import ReadConnection
+from crud_service.stores.database import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256
 
 Key = tuple[str, ...]
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +35,22 @@ class Waiting(Protocol):
 
 
 class GatheredReads:
-    """Reads of one kind of resource, by one of the statements in `chat.reading`.
+    """Reads of one kind of resource, by a statement made by `chat.reading.batched`.
 
-    Create and use it on a single event loop; it connects on first use.
+    Create and use it on a single event loop. `most_at_once` bounds what one statement finds.
     """
 
-    def __init__(self, statement: str) -> None:
+    def __init__(
+        self,
+        statement: str,
+        connection: ReadConnection | None = None,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
         self._statement = statement
+        self._connection = connection or ReadConnection()
+        self._most_at_once = most_at_once
         self._waiting: list[Waiting] = []
         self._reader: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
-        self._pause = Pause()
 
     def find(self, waiting: Waiting) -> None:
         """Queue a read; `waiting.settle` gets its result."""
@@ -58,13 +60,12 @@ class GatheredReads:
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            await self._connection.close()
+        await self._connection.close()
 
     async def _read_all(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[:MOST_AT_ONCE]
+                batch = self._waiting[: self._most_at_once]
                 del self._waiting[: len(batch)]
                 await self._read(batch)
         finally:
@@ -74,7 +75,8 @@ class GatheredReads:
         started = time.monotonic()
         try:
             columns = zip(*(waiting.key for waiting in batch), strict=True)
-            found = await self._fetch([",".join(column) for column in columns])
+            parameters = [",".join(column) for column in columns]
+            found = await self._connection.fetch(self._statement, parameters)
         except Exception as error:
             problem: Problem = StoreUnavailable()
             if not isinstance(error, psycopg.OperationalError):
@@ -89,37 +91,3 @@ class GatheredReads:
         else:
             for waiting, (resource,) in zip(batch, found, strict=True):
                 waiting.settle(resource)
-
-    async def _fetch(self, parameters: Sequence[str]) -> Sequence[tuple[Any, ...]]:
-        """Execute the statement and return its rows; retry once if the connection was dead."""
-        started = time.monotonic()
-        if self._connection is not None:
-            try:
-                return await self._ask(self._connection, parameters)
-            except psycopg.OperationalError:
-                if time.monotonic() - started > SLOW_FAILURE_SECONDS:
-                    raise
-        return await self._ask(await self._connect(), parameters)
-
-    async def _ask(
-        self, connection: Connection, parameters: Sequence[str]
-    ) -> Sequence[tuple[Any, ...]]:
-        # Cancelling the query would wait for PostgreSQL to confirm it.
-        overdue = asyncio.get_running_loop().call_later(LIMIT_SECONDS, hang_up, connection)
-        try:
-            cursor = await connection.execute(self._statement, parameters)
-            return await cursor.fetchall()
-        except BaseException:
-            self._connection = None
-            await connection.close()
-            raise
-        finally:
-            overdue.cancel()
-
-    async def _connect(self) -> Connection:
-        with self._pause.connecting():
-            connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL, **PARAMETERS)
-        connection.prepare_threshold = 0
-        connection.adapters.register_loader("text", BytesLoader)
-        self._connection = connection
-        return connection
