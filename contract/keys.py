@@ -19,6 +19,8 @@ lease:persist, lease:index       name of the worker that is persisting or indexi
                                  renewed by the worker for as long as it works
 doorbell:index                   list of at most one request id: something changed, the indexer
                                  should look; rung by the persister and by crud_service
+changed                          channel: chats that a commit has changed (see `changed_chats`);
+                                 published by the persister and by crud_service
 metrics:worker                   hash: what the workers counted; worker, never expires
 
 An idle sequence may expire, be deleted by hand or be lost: the next request
@@ -31,6 +33,7 @@ WAKE_UP_INDEX = "wake_up:index"
 LEASE_PERSIST = "lease:persist"
 LEASE_INDEX = "lease:index"
 DOORBELL_INDEX = "doorbell:index"
+CHANGED_CHATS = "changed"
 WORKER_METRICS = "metrics:worker"
 
 UNKNOWN = "unknown"

@@ -9,6 +9,7 @@ import string
 from typing import Any, NamedTuple
 
 from crud_service.api.etags import Preconditions
+from crud_service.chat.announcements import announce
 from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
@@ -90,11 +91,12 @@ def edit_message(
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
-    """Replace a message's body and wake the indexer; return its JSON, or None if missing."""
+    """Replace a message's body and announce it; return its JSON, or None if it is missing."""
     lock = (LOCK_MESSAGE, (body, str(chat_number), str(number), access_token))
     edited = change(lambda it: _replace(it, lock, CHANGE_MESSAGE, body, preconditions))
     if edited and edited.changed:
         wake_indexer(request_id)
+        announce(access_token, chat_number)
     return edited and edited.representation
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from redis import Redis, RedisError
 
-from contract.keys import ACCEPTED, WORKER_METRICS
+from contract.changed_chats import encode
+from contract.keys import ACCEPTED, CHANGED_CHATS, WORKER_METRICS
 from crud_service.persist.accepted import Batch, after
-from crud_service.persist.store import Stored, created_ms
+from crud_service.persist.store import Stored, chat_key, created_ms
 from crud_service.search.index.doorbell import ring
 
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -59,11 +60,13 @@ class Histogram:
 def remove_and_count(
     redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
 ) -> None:
-    """Remove a stored batch from the stream, wake the indexer and count, in one round trip."""
+    """Remove a stored batch from the stream, announce it and count, in one round trip."""
     pipeline = redis.pipeline(transaction=False)
     pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
     if stored.messages:
         ring(pipeline, batch.entries[0].request_id)
+    for message in encode(now_ms, {chat_key(entry) for entry in batch.entries}):
+        pipeline.publish(CHANGED_CHATS, message)
     for name, amount in count(batch, stored, seconds, now_ms).items():
         pipeline.hincrbyfloat(WORKER_METRICS, name, amount)
     removed, *_others = pipeline.execute(raise_on_error=False)
