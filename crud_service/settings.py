@@ -37,6 +37,9 @@ LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 # 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
 FAST_READS = os.environ.get("FAST_READS", "1") != "0"
 
+# How many streams, and lists that wait for something new, this process may have open.
+MAX_STREAMS = int(os.environ.get("MAX_STREAMS", "10000"))
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

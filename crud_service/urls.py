@@ -14,6 +14,7 @@ from crud_service.api.internal_views import ExistingApplicationsView, SequenceVi
 from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView
 from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
+from crud_service.live.views import ApplicationStreamView, ChatStreamView
 from crud_service.monitoring import health, prometheus
 from crud_service.operators.site import site
 from crud_service.schema import documentation, static_files
@@ -35,8 +36,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint(MESSAGE, MessageView.as_view(), "message"),
     *endpoint(f"{CHAT}/messages", MessagesView.as_view(), "messages"),
     *endpoint(f"{CHAT}/messages/search", SearchView.as_view(), "search"),
+    *endpoint(f"{CHAT}/messages/stream", ChatStreamView.as_view(), "message_stream"),
     *endpoint(CHAT, ChatView.as_view(), "chat"),
     *endpoint(f"{APPLICATION}/chats", ChatsView.as_view(), "chats"),
+    *endpoint(f"{APPLICATION}/stream", ApplicationStreamView.as_view(), "application_stream"),
     *endpoint(APPLICATION, ApplicationView.as_view(), "application"),
     *endpoint("applications", ApplicationsView.as_view(), "applications"),
     *endpoint("internal/applications", ExistingApplicationsView.as_view(), "existing_applications"),

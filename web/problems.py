@@ -13,6 +13,7 @@ Problem
 ├── UnsupportedMediaType   415  unsupported_media_type
 ├── ValidationFailed       422  validation_failed       errors: [{field, message}]
 │   └── KeyReused          422  idempotency_key_reused
+├── TooManyStreams         429  too_many_streams        Retry-After
 ├── HeadersTooLarge        431  headers_too_large
 ├── InternalError          500  internal_error
 └── StoreUnavailable       503  store_unavailable       Retry-After
@@ -139,6 +140,14 @@ class KeyReused(ValidationFailed):
 
     def __init__(self) -> None:
         super().__init__("Idempotency-Key", "This key was already used with a different payload.")
+
+
+class TooManyStreams(Problem):
+    status, code = 429, "too_many_streams"
+    default_detail = "This application has as many open streams as it may have. Close some."
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"Retry-After": "2"})
 
 
 class HeadersTooLarge(Problem):

@@ -6,30 +6,33 @@ moves the work out of the process that is limited by the interpreter lock (GIL).
 
 from crud_service.stores.database import fetch_one
 
-_TIMES = """
+TIMES = """
     to_char(x.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
     to_char(x.updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
 """
 
 
-def _json(columns: str) -> str:
+def as_json(columns: str) -> str:
+    """Return an expression for a JSON object of these columns, as text."""
     return f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
 
 
 # Each requires the alias x for the table's row. The contract defines the order of the keys.
-APPLICATION_JSON = _json(f"x.name, x.access_token, {_TIMES}, x.chat_count")
-CHAT_JSON = _json(f"x.number, x.message_count, {_TIMES}")
-MESSAGE_JSON = _json(f"x.number, x.body, {_TIMES}")
+APPLICATION_JSON = as_json(f"x.name, x.access_token, {TIMES}, x.chat_count")
+CHAT_JSON = as_json(f"x.number, x.message_count, {TIMES}")
+MESSAGE_JSON = as_json(f"x.number, x.body, {TIMES}")
 
 
-def _batched(columns: str, find: str) -> str:
+def batched(columns: str, find: str) -> str:
     """Return a statement that finds many rows, in the order requested, NULL for missing ones.
 
-    Its parameters are lists of tokens, of chats and of numbers, joined by commas:
-    a parameter for each value would cost more than finding it.
+    `find` is a query of one column of text for the row `q` with these columns. The parameters
+    are lists of the columns' values, joined by commas: a parameter for each value would cost
+    more than finding it.
     """
-    types = {"token": "text", "chat": "bigint", "number": "bigint"}
-    lists = [f"string_to_array(%s, ',')::{types[column]}[]" for column in columns.split(", ")]
+    texts = {"token", "numbers"}
+    types = ["text" if column in texts else "bigint" for column in columns.split(", ")]
+    lists = [f"string_to_array(%s, ',')::{type_}[]" for type_ in types]
     return f"""
     SELECT ({find})
     FROM unnest({", ".join(lists)}) WITH ORDINALITY AS q ({columns}, position)
@@ -37,17 +40,17 @@ def _batched(columns: str, find: str) -> str:
     """
 
 
-APPLICATION = _batched(
+APPLICATION = batched(
     "token", f"SELECT {APPLICATION_JSON} FROM applications x WHERE x.access_token = q.token"
 )
-CHAT = _batched(
+CHAT = batched(
     "token, chat",
     f"""
     SELECT {CHAT_JSON} FROM applications a
     JOIN chats x ON x.application_id = a.id AND x.number = q.chat
     WHERE a.access_token = q.token""",
 )
-MESSAGE = _batched(
+MESSAGE = batched(
     "token, chat, number",
     f"""
     SELECT {MESSAGE_JSON} FROM applications a

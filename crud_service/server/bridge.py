@@ -23,6 +23,8 @@ from django.conf import settings
 
 from crud_service.api.parsers import CONTENT_TYPE
 from crud_service.api.responses import safe_path
+from crud_service.live.live import Live
+from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
 from crud_service.reads.fast_reads import FastReads, problem_answer
@@ -30,7 +32,7 @@ from crud_service.reads.threads import chunks
 from crud_service.server.logins import SITE
 from crud_service.server.pools import Pools
 from web.media_types import split_content_type
-from web.problems import InternalError, Overloaded, Problem
+from web.problems import InternalError, Problem
 from web.server.asgi import Receive, Scope, Send
 from web.server.front import Addresses
 from web.server.request import Request, known_method
@@ -63,19 +65,30 @@ class Server:
         self._log = log
         self._pools = Pools()
         self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
+        self._live = Live(log)
 
     def handle(self, request: Request) -> bool:
         """Answer a request on the event loop, now or later; False if `respond` must do it."""
+        if concerns_live(request):
+            return False
         return self._reads is not None and self._reads.handle(request)
 
     async def respond(self, request: Request, addresses: Addresses) -> None:
-        """Answer a request by the WSGI application, in a thread."""
+        """Answer a request as a stream, or by the WSGI application in a thread.
+
+        A list may wait here for something new, before it is answered as any other.
+        """
         request_id = request.id
         try:
+            if concerns_live(request) and (
+                await self._live.take(request, request_id)
+                or (self._reads is not None and self._reads.handle(request))
+            ):
+                return
             environ = environ_of(request, request_id, addresses)
             threads, owner = self._pools.of(environ)
             answer = await threads.run(owner, self._answer, environ)
-        except Overloaded as problem:
+        except Problem as problem:
             self._refuse(request, request_id, problem)
         except Exception:
             logger.exception("a request failed", extra={"request_id": request_id})
@@ -133,12 +146,14 @@ class Server:
         """ASGI's lifespan; requests go to `handle` and `respond`."""
         await receive()
         self._log.start()
+        self._live.start()
         # Objects alive now stay alive; scanning them would stop every thread for 70 ms at times.
         gc.collect()
         gc.freeze()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._pools.shutdown()
+        await self._live.close()
         if self._reads is not None:
             await self._reads.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,127 @@
+"""The followers of one application: they are told which of its chats have changed."""
+
+from itertools import islice
+
+from crud_service.live.events import event
+from crud_service.live.followers import Stream
+from crud_service.live.metrics import EVENTS
+from crud_service.live.statements import CHATS_A_READ
+from crud_service.reads.gathered_reads import GatheredReads
+from web.problems import Problem
+
+
+class ApplicationFeed:
+    """Gives followers the states of chats that have changed.
+
+    That is state and no history: many changes of a chat become one event. A follower that has
+    had no room gets another `ready` instead, after which it reads the list of chats again.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_is_reading",
+        "_reads",
+        "_told",
+        "_with_room",
+        "followers",
+        "id",
+        "key",
+        "seen",
+    )
+
+    def __init__(self, key: str, application_id: int, seen: int, reads: GatheredReads) -> None:
+        self.key = key
+        self.id = application_id
+        self._reads = reads
+        self.followers = 0
+        self._with_room: set[Stream] = set()
+        self._changed: dict[int, None] = {}  # numbers of chats to tell of, in order
+        self._is_reading = False
+        # By chat: the last message of which followers were told since the last look.
+        self._told: dict[int, int] = {}
+        # The next look asks for chats whose last message has a higher id.
+        self.seen = seen
+
+    def add(self, stream: Stream) -> None:
+        """Tell a follower from now on."""
+        self.followers += 1
+        self.resume(stream)
+
+    def resume(self, stream: Stream) -> None:
+        """Tell a follower from now on, which may have missed something, beginning with `ready`."""
+        if stream.take(self.ready()):
+            self._with_room.add(stream)
+
+    def remove(self, stream: Stream) -> None:
+        """Tell a follower nothing more."""
+        self.followers -= 1
+        self._with_room.discard(stream)
+
+    def ready(self) -> bytes:
+        """Return the event that says: what changes from here on will be told."""
+        return event("ready", str(self.seen), "{}")
+
+    def start_anew(self) -> None:
+        """Have all followers read the list again: a wake-up may have been lost."""
+        ready = self.ready()
+        self._with_room = {each for each in self._with_room if each.take(ready)}
+
+    def wake(self, chat_number: int) -> None:
+        """Tell followers of a chat."""
+        self._changed[chat_number] = None
+        self._read()
+
+    def look(self, chat_number: int, last_message_id: int) -> None:
+        """Tell of a chat that a look has found, unless a wake-up came before."""
+        self.seen = max(self.seen, last_message_id)
+        if self._told.get(chat_number, 0) < last_message_id:
+            self.wake(chat_number)
+
+    def looked(self) -> None:
+        """Forget what a look has seen as well."""
+        self._told = {chat: told for chat, told in self._told.items() if told > self.seen}
+
+    def _read(self) -> None:
+        if not self._is_reading and self._changed:
+            self._is_reading = True
+            chats = list(islice(self._changed, CHATS_A_READ))
+            for chat in chats:
+                del self._changed[chat]
+            self._reads.find(ApplicationRead(self, chats))
+
+    def failed(self, chats: list[int]) -> None:
+        """Note that a read has failed: the next wake-up or look repeats it."""
+        self._is_reading = False
+        self._changed.update(dict.fromkeys(chats))
+
+    def deliver(self, found: bytes) -> None:
+        """Give what a read has found to all who have room for it."""
+        self._is_reading = False
+        head, _, events = found.partition(b"\n")
+        for word in head.split():
+            chat, _, last = word.partition(b":")
+            self._told[int(chat)] = int(last)
+        if events:
+            EVENTS.inc(events.count(b"\n\n") * len(self._with_room))
+            self._with_room = {each for each in self._with_room if each.take(events)}
+        self._read()
+
+
+class ApplicationRead:
+    """A read of the states of some chats."""
+
+    __slots__ = ("_chats", "_feed")
+
+    def __init__(self, feed: ApplicationFeed, chats: list[int]) -> None:
+        self._feed = feed
+        self._chats = chats
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return str(self._feed.id), " ".join(map(str, self._chats))
+
+    def settle(self, found: bytes | Problem | None) -> None:
+        if isinstance(found, bytes):
+            self._feed.deliver(found)
+        else:
+            self._feed.failed(self._chats)

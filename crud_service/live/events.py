@@ -1,0 +1,10 @@
+"""The format of events (WHATWG HTML, 9.2 "Server-sent events")."""
+
+# After this many milliseconds a client that has lost its connection opens another.
+RETRY = b"retry: 2000\n\n"
+HEARTBEAT = b":\n\n"
+
+
+def event(name: str, event_id: str, data: str) -> bytes:
+    """Return an event; none of its parts may have a line end."""
+    return f"event: {name}\nid: {event_id}\ndata: {data}\n\n".encode()

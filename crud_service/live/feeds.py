@@ -1,0 +1,141 @@
+"""The feeds of a process, and what wakes them: announcements, and a look once a second."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from contract.changed_chats import ChangedChats, ChatKey
+from crud_service.live import limits
+from crud_service.live.application_feed import ApplicationFeed
+from crud_service.live.chat_feed import ChatFeed
+from crud_service.live.statements import CHANGED_CHATS, CHATS, FOLLOW, WRITTEN_CHATS
+from crud_service.live.subscription import Subscription
+from crud_service.reads.connection import ReadConnection
+from crud_service.reads.gathered_reads import GatheredReads
+
+logger = logging.getLogger(__name__)
+
+# What one statement reads for: each read may bring twice `statements.BYTES_A_READ`.
+READS_AT_ONCE = 16
+# A look at ten thousand chats at once would hold up everything else: a part of them at a time.
+LOOKED_AT_ONCE = 2500
+
+
+class Feeds:
+    """A feed for each chat and each application that is followed; use it on one event loop."""
+
+    def __init__(self) -> None:
+        self._looks = ReadConnection()
+        self._reads = ReadConnection()
+        self._read_chats = GatheredReads(FOLLOW, self._reads, READS_AT_ONCE)
+        self._read_applications = GatheredReads(CHATS, self._reads, READS_AT_ONCE)
+        self._chats: dict[ChatKey, ChatFeed] = {}
+        self._chats_by_id: dict[int, ChatFeed] = {}
+        self._applications: dict[str, ApplicationFeed] = {}
+        self._subscription = Subscription(self._wake, self._start_anew)
+        self._looking: asyncio.Task[None] | None = None
+
+    def chat(self, key: ChatKey, chat_id: int) -> ChatFeed:
+        """Return the feed of a chat."""
+        feed = self._chats.get(key)
+        if feed is None:
+            feed = self._chats[key] = ChatFeed(key, chat_id, self._read_chats)
+            self._chats_by_id[chat_id] = feed
+            self._look()
+        return feed
+
+    def application(self, access_token: str, application_id: int, seen: int) -> ApplicationFeed:
+        """Return the feed of an application, the last message of whose chats has the id `seen`."""
+        feed = self._applications.get(access_token)
+        if feed is None:
+            feed = ApplicationFeed(access_token, application_id, seen, self._read_applications)
+            self._applications[access_token] = feed
+            self._look()
+        return feed
+
+    def drop(self, feed: ChatFeed | ApplicationFeed) -> None:
+        """Drop a feed if nobody follows it any more."""
+        if feed.followers:
+            return
+        if isinstance(feed, ChatFeed):
+            self._chats.pop(feed.key, None)
+            self._chats_by_id.pop(feed.id, None)
+        else:
+            self._applications.pop(feed.key, None)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await self._subscription.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+        await self._looks.close()
+        await self._reads.close()
+
+    def start(self) -> None:
+        """Listen to announcements, also before anybody follows a chat: so none is missed."""
+        self._subscription.start()
+
+    def _look(self) -> None:
+        """Look once a second from now on, as long as anybody follows a chat."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_always())
+
+    def _wake(self, changed: ChangedChats) -> None:
+        """Wake the feeds of chats that were announced."""
+        for key in changed.chats:
+            feed = self._chats.get(key)
+            if feed is not None:
+                feed.wake(changed.at_ms / 1000)
+            application = self._applications.get(key[0])
+            if application is not None:
+                application.wake(key[1])
+
+    def _start_anew(self) -> None:
+        """Announcements may have been missed: looks find what they told of chats, not of edits."""
+        for application in self._applications.values():
+            application.start_anew()
+
+    async def _look_always(self) -> None:
+        while self._chats or self._applications:
+            await asyncio.sleep(limits.LOOK_SECONDS)
+            try:
+                await self._look_at_chats()
+                await self._look_at_applications()
+            except psycopg.Error as error:
+                logger.warning("streams were not looked after: %s", error)
+            except Exception:
+                logger.exception("a look for streams failed")
+        self._looking = None
+
+    async def _look_at_chats(self) -> None:
+        """Wake the feeds of chats with something behind the cursor of a follower."""
+        feeds = list(self._chats.values())
+        for first in range(0, len(feeds), LOOKED_AT_ONCE):
+            part = feeds[first : first + LOOKED_AT_ONCE]
+            at = [(feed.id, *oldest) for feed in part if (oldest := feed.oldest) is not None]
+            for (chat_id,) in await self._ask(CHANGED_CHATS, at):
+                feed = self._chats_by_id.get(chat_id)
+                if feed is not None:
+                    feed.wake()
+
+    async def _look_at_applications(self) -> None:
+        """Tell of chats that were written to since the last look, unless that was told before."""
+        feeds = {feed.id: feed for feed in self._applications.values()}
+        at = [(feed.id, feed.seen) for feed in feeds.values()]
+        for application_id, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
+            feeds[application_id].look(chat_number, last_message_id)
+        for feed in feeds.values():
+            feed.looked()
+
+    async def _ask(
+        self, statement: str, rows: Sequence[tuple[int, ...]]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Execute a statement whose parameters are the columns of some rows."""
+        if not rows:
+            return ()
+        columns = zip(*rows, strict=True)
+        return await self._looks.fetch(statement, [",".join(map(str, each)) for each in columns])

@@ -1,0 +1,176 @@
+"""Answers requests for streams, and lets lists wait for something new.
+
+These requests come here before they go anywhere else. What can't become a stream (a malformed
+cursor, a chat that does not exist) is left to the views, which answer it as they do elsewhere.
+"""
+
+import asyncio
+from time import perf_counter
+from typing import NamedTuple
+
+from django.conf import settings
+
+from contract.paths import mask_path
+from crud_service.live.application_feed import ApplicationFeed
+from crud_service.live.chat_feed import ChatFeed
+from crud_service.live.cursor import Cursor
+from crud_service.live.events import RETRY, event
+from crud_service.live.feeds import Feeds
+from crud_service.live.followers import Stream, Waiter
+from crud_service.live.open_streams import OpenStreams
+from crud_service.live.statements import OPEN_APPLICATION, OPEN_CHAT
+from crud_service.live.wanted import ApplicationStream, ChatStream, WaitingList, wanted
+from crud_service.monitoring.request_log import RequestLog
+from crud_service.reads.connection import ReadConnection
+from crud_service.reads.fast_reads import head
+from crud_service.reads.gathered_reads import GatheredReads, Key
+from web.problems import Problem
+from web.server.request import Request
+
+HEADERS = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
+
+
+class Lookup(NamedTuple):
+    """A lookup whose result is awaited."""
+
+    key: Key
+    result: "asyncio.Future[bytes | Problem | None]"
+
+    def settle(self, found: bytes | Problem | None) -> None:
+        """Take what was found."""
+        if not self.result.done():
+            self.result.set_result(found)
+
+
+class Beginning(NamedTuple):
+    """What a stream begins with: its feed, its cursor, and the events before those of the feed."""
+
+    feed: ChatFeed | ApplicationFeed
+    cursor: Cursor
+    events: bytes
+
+
+class Live:
+    """The streams of this process; create and use it on a single event loop."""
+
+    def __init__(self, log: RequestLog) -> None:
+        self._log = log
+        self._connection = ReadConnection()
+        self._chats = GatheredReads(OPEN_CHAT, self._connection)
+        self._applications = GatheredReads(OPEN_APPLICATION, self._connection)
+        self._feeds = Feeds()
+        self._streams = OpenStreams(settings.MAX_STREAMS)
+
+    def start(self) -> None:
+        """Listen to what changes."""
+        self._feeds.start()
+
+    async def take(self, request: Request, request_id: str) -> bool:
+        """Begin a stream, or wait until a list has something new.
+
+        Returns False if the request is now to be answered in the ordinary way. Raises the
+        Problem of a refusal.
+        """
+        want = wanted(request)
+        if want is None:
+            return False
+        self._streams.admit(want.access_token)
+        beginning = None
+        try:
+            if isinstance(want, WaitingList):
+                await self._wait(request, want)
+            elif isinstance(want, ChatStream):
+                beginning = await self._find_chat(want)
+            else:
+                beginning = await self._find_application(want)
+        finally:
+            if beginning is None:
+                self._streams.dismiss(want.access_token)
+        if beginning is not None:
+            self._begin(request, request_id, want.access_token, beginning)
+        return beginning is not None or request.is_disconnected
+
+    async def close(self) -> None:
+        """Close the connections, once the streams have ended."""
+        self._streams.close()
+        await self._feeds.close()
+        await self._connection.close()
+
+    async def _wait(self, request: Request, want: WaitingList) -> None:
+        """Return once there is a message behind the number, or the time is over."""
+        key = (want.access_token, want.chat_number)
+        found = await self._find(self._chats, *key)
+        if found is None or request.is_disconnected:
+            return
+        chat_id, highest_number, change = map(int, found.split())
+        if highest_number > want.after:
+            return
+        feed = self._feeds.chat(key, chat_id)
+        waiter = Waiter(Cursor(want.after, change))
+        request.on_disconnect = request.on_shutdown = waiter.stop
+        feed.add(waiter)
+        try:
+            await waiter.wait(want.seconds)
+        finally:
+            feed.remove(waiter)
+            self._feeds.drop(feed)
+            request.on_disconnect = request.on_shutdown = None
+
+    async def _find_chat(self, want: ChatStream) -> Beginning | None:
+        """Return how a stream of a chat begins; None if there is no such chat."""
+        key = (want.access_token, want.chat_number)
+        found = await self._find(self._chats, *key)
+        if found is None:
+            return None
+        chat_id, *position = map(int, found.split())
+        end = Cursor(*position)
+        cursor = want.start.resolve(end)
+        state = (
+            f'{{"chat_number":{want.chat_number},"highest_number":{end.number},'
+            f'"highest_change":{end.change}}}'
+        )
+        events = event("ready", str(cursor or end), state)
+        if cursor is None:
+            events += event("reset", str(end), state)
+        return Beginning(self._feeds.chat(key, chat_id), cursor or end, events)
+
+    async def _find_application(self, want: ApplicationStream) -> Beginning | None:
+        """Return how a stream of an application begins; None if there is no such application."""
+        found = await self._find(self._applications, want.access_token)
+        if found is None:
+            return None
+        application_id, last_message_id = map(int, found.split())
+        feed = self._feeds.application(want.access_token, application_id, last_message_id)
+        return Beginning(feed, Cursor(0, 0), b"")
+
+    async def _find(self, reads: GatheredReads, *key: str | int) -> bytes | None:
+        """Return what a lookup finds; raises a Problem if the store fails."""
+        result: asyncio.Future[bytes | Problem | None] = asyncio.get_running_loop().create_future()
+        reads.find(Lookup(tuple(map(str, key)), result))
+        found = await result
+        if isinstance(found, Problem):
+            raise found
+        return found
+
+    def _begin(
+        self, request: Request, request_id: str, access_token: str, beginning: Beginning
+    ) -> None:
+        """Send the head and the first events; from then on the feed goes on."""
+        feed, cursor, events = beginning
+        route = "message_stream" if isinstance(feed, ChatFeed) else "application_stream"
+        seconds = perf_counter() - request.started
+        path = mask_path(request.path)
+        self._log.note(request_id, request.method, route, path, 200, seconds)
+
+        def leave(stream: Stream) -> None:
+            self._streams.remove(stream)
+            self._streams.dismiss(access_token)
+            self._feeds.drop(feed)
+
+        stream = Stream(request, feed, cursor, leave)
+        request.begin(200, head(HEADERS, request_id))
+        request.write(RETRY + events)
+        self._streams.add(stream)
+        feed.add(stream)
+        if request.method == "HEAD" or request.is_disconnected:
+            stream.end()

@@ -1,0 +1,121 @@
+"""The SQL of streams; PostgreSQL renders the events as text, in the format that clients read.
+
+The format is that of server-sent events (WHATWG HTML, 9.2). JSON as PostgreSQL renders it has
+no raw line end, so an event's data is always one line.
+"""
+
+from crud_service.chat.reading import TIMES, as_json, batched
+
+# One read of a chat ends after this many messages, or once it holds this many bytes of text.
+EVENTS_A_READ = 200
+BYTES_A_READ = 128 * 1024
+# Chats of one application that one event of a read each tells of.
+CHATS_A_READ = 500
+
+_EVENT = as_json(f"x.number, x.body, {TIMES}, c.number AS chat_number")
+_STATE = as_json(
+    "x.number AS chat_number, x.highest_number, x.changes AS highest_change",
+)
+
+# id, highest number and last change of a chat
+OPEN_CHAT = batched(
+    "token, chat",
+    """
+    SELECT concat_ws(' ', c.id, c.highest_number, c.changes)
+    FROM applications a JOIN chats c ON c.application_id = a.id AND c.number = q.chat
+    WHERE a.access_token = q.token""",
+)
+
+# id of an application, and the highest id of a message that was the last of its chat
+OPEN_APPLICATION = batched(
+    "token",
+    """
+    SELECT concat_ws(' ', a.id, (
+        SELECT coalesce(max(c.last_message_id), 0) FROM chats c WHERE c.application_id = a.id))
+    FROM applications a WHERE a.access_token = q.token""",
+)
+
+
+def _events(name: str, event_id: str, order: str, which: str) -> str:
+    """Return a query of the events of some messages: their text, the last, whether more follow."""
+    return f"""
+        SELECT coalesce(count(*) < max(x.found), false) OR count(*) = {EVENTS_A_READ} AS more,
+            max(x.{order}) AS last,
+            string_agg(concat(E'event: {name}\\nid: ', {event_id}, E'\\ndata: ', {_EVENT},
+                E'\\n\\n'), '' ORDER BY x.{order}) AS text
+        FROM (
+            SELECT x.*, count(*) OVER () AS found,
+                sum(octet_length(x.body)) OVER (ORDER BY x.{order}) - octet_length(x.body)
+                    AS bytes_before
+            FROM (
+                SELECT x.* FROM messages x WHERE x.chat_id = c.id AND {which}
+                ORDER BY x.{order} LIMIT {EVENTS_A_READ}
+            ) x
+        ) x WHERE x.bytes_before < {BYTES_A_READ}"""
+
+
+# A line with the cursor behind the events and whether there are more (0 or 1), then the events.
+# Changes of messages before the cursor come first. Only when there are no more of them do the
+# messages behind it follow: they have their latest texts, so every change is told by then, and
+# the cursor moves to the last change of the chat.
+FOLLOW = batched(
+    "chat, number, change",
+    f"""
+    SELECT concat(
+        CASE WHEN u.more THEN concat(q.number, '.', u.last)
+            ELSE concat(coalesce(n.last, q.number), '.', greatest(c.changes, q.change)) END,
+        ' ', (u.more OR coalesce(n.more, false))::int, E'\\n', u.text, n.text)
+    FROM chats c
+    CROSS JOIN LATERAL ({
+        _events(
+            "message.updated",
+            "concat(q.number, '.', x.change)",
+            "change",
+            "x.change > greatest(q.change, 0) AND x.change > 0 AND x.number <= q.number",
+        )
+    }) u
+    LEFT JOIN LATERAL ({
+        _events(
+            "message.created",
+            "concat(x.number, '.', greatest(c.changes, q.change))",
+            "number",
+            "x.number > q.number",
+        )
+    }) n ON NOT u.more
+    WHERE c.id = q.chat""",
+)
+
+# Of the chats with these numbers (joined by spaces) of an application: a line with `number:id`
+# for each, the id being that of its last message, then the events that tell their states.
+CHATS = batched(
+    "application, numbers",
+    f"""
+    SELECT concat(string_agg(concat(x.number, ':', x.last_message_id), ' '), E'\\n',
+        string_agg(concat(E'event: chat.changed\\ndata: ', {_STATE}, E'\\n\\n'), ''
+            ORDER BY x.number))
+    FROM chats x
+    WHERE x.application_id = q.application
+        AND x.number = ANY(string_to_array(q.numbers, ' ')::bigint[])""",
+)
+
+# Ids of those chats that have more than their cursors say; parameters as those of `FOLLOW`.
+CHANGED_CHATS = """
+SELECT c.id
+FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[],
+    string_to_array(%s, ',')::bigint[]) AS q (chat, number, change)
+JOIN chats c ON c.id = q.chat
+WHERE c.highest_number > q.number OR c.changes > q.change
+"""
+
+# Chats written to since a message with the given id was the last of each application.
+WRITTEN_CHATS = f"""
+SELECT q.application, x.number, x.last_message_id
+FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])
+    AS q (application, seen)
+CROSS JOIN LATERAL (
+    SELECT c.number, c.last_message_id FROM chats c
+    WHERE c.application_id = q.application AND c.last_message_id > q.seen
+    ORDER BY c.last_message_id LIMIT {CHATS_A_READ}
+) x
+ORDER BY x.last_message_id
+"""

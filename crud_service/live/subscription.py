@@ -1,0 +1,76 @@
+"""Listens to announcements of changed chats."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from contract.changed_chats import ChangedChats, decode
+from contract.keys import CHANGED_CHATS
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 2.0
+# A connection that is dead without being closed is noticed within two of these.
+CHECK_SECONDS = 5.0
+PAUSE_SECONDS = 0.5
+
+
+class Subscription:
+    """Passes on what is announced; use it on a single event loop.
+
+    `missed` is called when it listens again after an interruption, in which it may have missed
+    announcements.
+    """
+
+    def __init__(self, changed: Callable[[ChangedChats], None], missed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._missed = missed
+        self._was_interrupted = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Listen from now on."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._listen_always())
+
+    async def stop(self) -> None:
+        """Listen no longer."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def _listen_always(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError) as error:
+                logger.warning("announcements of changed chats are not heard: %s", error)
+            except Exception:
+                logger.exception("listening to changed chats failed")
+            self._was_interrupted = True
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
+        async with (
+            Redis.from_url(
+                settings.REDIS_URL,
+                socket_connect_timeout=CONNECT_SECONDS,
+                socket_keepalive=True,
+                health_check_interval=CHECK_SECONDS,
+            ) as client,
+            client.pubsub() as listener,
+        ):
+            await listener.subscribe(CHANGED_CHATS)
+            while True:
+                message = await listener.get_message(timeout=CHECK_SECONDS)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe" and self._was_interrupted:
+                    self._missed()
+                elif message["type"] == "message":
+                    self._changed(decode(message["data"]))

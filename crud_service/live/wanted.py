@@ -1,0 +1,72 @@
+"""What a request wants: to follow a chat, to follow an application, or a list that waits."""
+
+import re
+from typing import NamedTuple
+
+from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
+from crud_service.api.lists.pages import NUMBER_CURSOR, parse_page
+from crud_service.live.cursor import Start, requested_start
+from web.fields import parse_urlencoded
+from web.problems import Problem
+from web.server.request import Request
+
+_PATH = re.compile(
+    rf"/applications/({TOKEN_PATTERN})(?:/chats/({NUMBER_PATTERN})/messages)?(/stream)?/?",
+    re.ASCII,
+)
+
+
+class ApplicationStream(NamedTuple):
+    """Events of all chats of an application."""
+
+    access_token: str
+
+
+class ChatStream(NamedTuple):
+    """Events of one chat."""
+
+    access_token: str
+    chat_number: int
+    start: Start
+
+
+class WaitingList(NamedTuple):
+    """The messages behind a number, as soon as there is one, at most after some seconds."""
+
+    access_token: str
+    chat_number: int
+    after: int
+    seconds: int
+
+
+Wanted = ApplicationStream | ChatStream | WaitingList
+
+
+def concerns_live(request: Request) -> bool:
+    """Whether a request may want a stream, or a list that waits."""
+    return "/stream" in request.path or b"wait=" in request.query
+
+
+def wanted(request: Request) -> Wanted | None:
+    """Return what a request wants; None if it wants something else, or is malformed."""
+    match = _PATH.fullmatch(request.path)
+    if match is None or request.method not in {"GET", "HEAD"}:
+        return None
+    token, chat, stream = match.groups()
+    if chat is None:
+        return ApplicationStream(token) if stream else None
+    number = parse_number(chat)
+    if number is None:
+        return None
+    try:
+        query = parse_urlencoded(request.query)
+        if stream:
+            start = requested_start(request.header(b"last-event-id"), query)
+            return ChatStream(token, number, start)
+        page = parse_page(query, NUMBER_CURSOR)
+    except Problem:
+        return None
+    seconds = int(str(query.get("wait")))
+    if page is None or not seconds:
+        return None
+    return WaitingList(token, number, int(page.after or 0), seconds)
