@@ -7,6 +7,7 @@ look once a second anyway.
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from functools import cache
 
 import redis
@@ -48,11 +49,16 @@ class Announcer:
             with self._is_waiting:
                 self._is_waiting.wait_for(lambda: self._waiting)
                 chats, self._waiting = self._waiting, {}
-            try:
-                for message in encode(time.time() * 1000, chats):
-                    self._client.publish(CHANGED_CHATS, message)
-            except redis.RedisError as error:
-                logger.warning("changed chats were not announced: %s", error)
+            publish(self._client, chats)
+
+
+def publish(client: redis.Redis, chats: Iterable[ChatKey]) -> None:
+    """Announce chats now; an error of Redis is logged and no more."""
+    try:
+        for message in encode(time.time() * 1000, chats):
+            client.publish(CHANGED_CHATS, message)
+    except redis.RedisError as error:
+        logger.warning("changed chats were not announced: %s", error)
 
 
 @cache

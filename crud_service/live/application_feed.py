@@ -1,10 +1,13 @@
 """The followers of one application: they are told which of its chats have changed."""
 
+import asyncio
 from itertools import islice
+from time import perf_counter
 
 from crud_service.live.events import event
 from crud_service.live.followers import Stream
 from crud_service.live.metrics import EVENTS
+from crud_service.live.pace import Pace
 from crud_service.live.statements import CHATS_A_READ
 from crud_service.reads.gathered_reads import GatheredReads
 from web.problems import Problem
@@ -17,22 +20,13 @@ class ApplicationFeed:
     had no room gets another `ready` instead, after which it reads the list of chats again.
     """
 
-    __slots__ = (
-        "_changed",
-        "_is_reading",
-        "_reads",
-        "_told",
-        "_with_room",
-        "followers",
-        "id",
-        "key",
-        "seen",
-    )
-
-    def __init__(self, key: str, application_id: int, seen: int, reads: GatheredReads) -> None:
+    def __init__(
+        self, key: str, application_id: int, seen: int, reads: GatheredReads, pace: Pace
+    ) -> None:
         self.key = key
         self.id = application_id
         self._reads = reads
+        self._pace = pace
         self.followers = 0
         self._with_room: set[Stream] = set()
         self._changed: dict[int, None] = {}  # numbers of chats to tell of, in order
@@ -84,10 +78,17 @@ class ApplicationFeed:
     def _read(self) -> None:
         if not self._is_reading and self._changed:
             self._is_reading = True
-            chats = list(islice(self._changed, CHATS_A_READ))
-            for chat in chats:
-                del self._changed[chat]
-            self._reads.find(ApplicationRead(self, chats))
+            rest = self._pace.rest
+            if rest:
+                asyncio.get_running_loop().call_later(rest, self._find)
+            else:
+                self._find()
+
+    def _find(self) -> None:
+        chats = list(islice(self._changed, CHATS_A_READ))
+        for chat in chats:
+            del self._changed[chat]
+        self._reads.find(ApplicationRead(self, chats), self.key)
 
     def failed(self, chats: list[int]) -> None:
         """Note that a read has failed: the next wake-up or look repeats it."""
@@ -102,8 +103,10 @@ class ApplicationFeed:
             chat, _, last = word.partition(b":")
             self._told[int(chat)] = int(last)
         if events:
+            started = perf_counter()
             EVENTS.inc(events.count(b"\n\n") * len(self._with_room))
             self._with_room = {each for each in self._with_room if each.take(events)}
+            self._pace.spent(perf_counter() - started)
         self._read()
 
 

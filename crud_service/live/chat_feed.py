@@ -1,11 +1,13 @@
 """The followers of one chat: each read of what is new serves all who have come equally far."""
 
-from time import time
+import asyncio
+from time import perf_counter, time
 
 from contract.changed_chats import ChatKey
 from crud_service.live.cursor import Cursor
 from crud_service.live.followers import Follower
 from crud_service.live.metrics import EVENTS, LAG
+from crud_service.live.pace import Pace
 from crud_service.reads.gathered_reads import GatheredReads
 from web.problems import Problem
 
@@ -19,12 +21,23 @@ class ChatFeed:
     they have room again.
     """
 
-    __slots__ = ("_again", "_changed_at", "_groups", "_reading", "_reads", "followers", "id", "key")
+    __slots__ = (
+        "_again",
+        "_changed_at",
+        "_groups",
+        "_pace",
+        "_reading",
+        "_reads",
+        "followers",
+        "id",
+        "key",
+    )
 
-    def __init__(self, key: ChatKey, chat_id: int, reads: GatheredReads) -> None:
+    def __init__(self, key: ChatKey, chat_id: int, reads: GatheredReads, pace: Pace) -> None:
         self.key = key
         self.id = chat_id
         self._reads = reads
+        self._pace = pace
         self.followers = 0
         self._groups: dict[Cursor, set[Follower]] = {}
         self._reading: set[Cursor] = set()
@@ -69,7 +82,15 @@ class ChatFeed:
             self._again.add(cursor)
         else:
             self._reading.add(cursor)
-            self._reads.find(ChatRead(self, cursor))
+            rest = self._pace.rest
+            if rest:
+                asyncio.get_running_loop().call_later(rest, self._find, cursor)
+            else:
+                self._find(cursor)
+
+    def _find(self, cursor: Cursor) -> None:
+        self._again.discard(cursor)  # this read finds what those woken during a rest would find
+        self._reads.find(ChatRead(self, cursor), self.key[0])
 
     def failed(self, cursor: Cursor) -> None:
         """Note that a read has failed: if it would have found something, the next look will."""
@@ -104,9 +125,12 @@ class ChatFeed:
         if self._changed_at is not None:
             LAG.observe(max(0.0, time() - self._changed_at))
             self._changed_at = None
+        started = perf_counter()
         created = new.number > old.number
+        with_room = {each for each in group if each.take(events, created=created)}
         EVENTS.inc(events.count(b"\n\n") * len(group))
-        return {follower for follower in group if follower.take(events, created=created)}
+        self._pace.spent(perf_counter() - started)
+        return with_room
 
 
 class ChatRead:

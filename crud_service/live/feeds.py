@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
 import psycopg
 
@@ -11,6 +12,7 @@ from contract.changed_chats import ChangedChats, ChatKey
 from crud_service.live import limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
+from crud_service.live.pace import Pace
 from crud_service.live.statements import CHANGED_CHATS, CHATS, FOLLOW, WRITTEN_CHATS
 from crud_service.live.subscription import Subscription
 from crud_service.reads.connection import ReadConnection
@@ -35,6 +37,7 @@ class Feeds:
         self._chats: dict[ChatKey, ChatFeed] = {}
         self._chats_by_id: dict[int, ChatFeed] = {}
         self._applications: dict[str, ApplicationFeed] = {}
+        self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()  # kept by the feeds
         self._subscription = Subscription(self._wake, self._start_anew)
         self._looking: asyncio.Task[None] | None = None
 
@@ -42,7 +45,7 @@ class Feeds:
         """Return the feed of a chat."""
         feed = self._chats.get(key)
         if feed is None:
-            feed = self._chats[key] = ChatFeed(key, chat_id, self._read_chats)
+            feed = self._chats[key] = ChatFeed(key, chat_id, self._read_chats, self._pace(key[0]))
             self._chats_by_id[chat_id] = feed
             self._look()
         return feed
@@ -51,8 +54,13 @@ class Feeds:
         """Return the feed of an application, the last message of whose chats has the id `seen`."""
         feed = self._applications.get(access_token)
         if feed is None:
-            feed = ApplicationFeed(access_token, application_id, seen, self._read_applications)
-            self._applications[access_token] = feed
+            feed = self._applications[access_token] = ApplicationFeed(
+                access_token,
+                application_id,
+                seen,
+                self._read_applications,
+                self._pace(access_token),
+            )
             self._look()
         return feed
 
@@ -74,6 +82,12 @@ class Feeds:
             await asyncio.wait({self._looking})
         await self._looks.close()
         await self._reads.close()
+
+    def _pace(self, access_token: str) -> Pace:
+        pace = self._paces.get(access_token)
+        if pace is None:
+            pace = self._paces[access_token] = Pace()
+        return pace
 
     def start(self) -> None:
         """Listen to announcements, also before anybody follows a chat: so none is missed."""

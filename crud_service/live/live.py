@@ -168,6 +168,7 @@ class Live:
             self._feeds.drop(feed)
 
         stream = Stream(request, feed, cursor, leave)
+        request.limit_unsent()
         request.begin(200, head(HEADERS, request_id))
         request.write(RETRY + events)
         self._streams.add(stream)

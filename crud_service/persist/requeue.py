@@ -12,12 +12,14 @@ import psycopg
 from django import db
 
 from contract.entries import BadEntryError
+from crud_service.chat.announcements import publish
 from crud_service.chat.models import SetAsideEntry
 from crud_service.persist.accepted import check_storable
 from crud_service.persist.poison import is_refusal, reason
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
-from crud_service.persist.store import Stored, store
+from crud_service.persist.store import ChatKey, Stored, chat_key, store
 from crud_service.search.index.doorbell import wake_indexer
+from crud_service.stores.api_redis import client
 
 # Skips a row that another process is requeuing at this moment.
 _CLAIM = """
@@ -32,6 +34,7 @@ class Requeued:
     """The outcome of a requeue."""
 
     stored: Stored = field(default_factory=Stored)
+    chats: set[ChatKey] = field(default_factory=set)
     # entry id → why it stays set aside
     left: dict[str, str] = field(default_factory=dict)
 
@@ -53,6 +56,7 @@ def requeue(ids: Sequence[int] | None = None) -> Requeued:
         requeue_one(db.connection.connection, row_id, requeued)
     if requeued.stored.messages:
         wake_indexer()
+    publish(client(), requeued.chats)
     return requeued
 
 
@@ -76,7 +80,7 @@ def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued)
         if row is None:
             return
         entry_id, payload = row
-        obstacle = try_to_store(connection, entry_id, json.loads(payload), requeued.stored)
+        obstacle = try_to_store(connection, entry_id, json.loads(payload), requeued)
         if obstacle is None:
             cursor.execute(_DELETE, (row_id,))
         else:
@@ -85,11 +89,12 @@ def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued)
 
 
 def try_to_store(
-    connection: psycopg.Connection, entry_id: str, payload: dict[str, str], stored: Stored
+    connection: psycopg.Connection, entry_id: str, payload: dict[str, str], requeued: Requeued
 ) -> str | None:
     """Store an entry; return None if it is stored, else the obstacle."""
     try:
-        outcome = store(connection, [check_storable(from_payload(entry_id, payload))])
+        entry = check_storable(from_payload(entry_id, payload))
+        outcome = store(connection, [entry])
     except BadEntryError as error:
         return str(error)
     except psycopg.Error as error:
@@ -98,5 +103,6 @@ def try_to_store(
         return reason(error)
     if outcome.unknown:
         return UNKNOWN_APPLICATION
-    stored.add(outcome)
+    requeued.stored.add(outcome)
+    requeued.chats.add(chat_key(entry))
     return None

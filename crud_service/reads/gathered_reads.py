@@ -13,6 +13,7 @@ from typing import Protocol
 import psycopg
 
 from crud_service.reads.connection import ReadConnection
+from crud_service.reads.fair_queue import FairQueue
 from crud_service.stores.database import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
 
@@ -49,12 +50,15 @@ class GatheredReads:
         self._statement = statement
         self._connection = connection or ReadConnection()
         self._most_at_once = most_at_once
-        self._waiting: list[Waiting] = []
+        self._waiting: FairQueue[Waiting] = FairQueue()
         self._reader: asyncio.Task[None] | None = None
 
-    def find(self, waiting: Waiting) -> None:
-        """Queue a read; `waiting.settle` gets its result."""
-        self._waiting.append(waiting)
+    def find(self, waiting: Waiting, owner: str = "") -> None:
+        """Queue a read; `waiting.settle` gets its result.
+
+        Where reads may be long, they have owners, which take turns.
+        """
+        self._waiting.push(owner, waiting)
         if self._reader is None:
             self._reader = asyncio.get_running_loop().create_task(self._read_all())
 
@@ -65,9 +69,7 @@ class GatheredReads:
     async def _read_all(self) -> None:
         try:
             while self._waiting:
-                batch = self._waiting[: self._most_at_once]
-                del self._waiting[: len(batch)]
-                await self._read(batch)
+                await self._read(self._waiting.take(self._most_at_once))
         finally:
             self._reader = None
 
@@ -84,8 +86,7 @@ class GatheredReads:
                 problem = InternalError()
             if time.monotonic() - started > SLOW_FAILURE_SECONDS:
                 # Requests that arrived meanwhile have waited long enough.
-                batch = [*batch, *self._waiting]
-                self._waiting.clear()
+                batch = [*batch, *self._waiting.take_all()]
             for waiting in batch:
                 waiting.settle(problem)
         else:

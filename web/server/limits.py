@@ -31,6 +31,9 @@ ARRIVING_BYTES = 64 * MIB
 UNREAD_BYTES = 64 * MIB
 # Of these, how much one connection may have before its producer is paused.
 UNREAD_BYTES_A_CONNECTION = 64 * KIB
+# What the kernel keeps for the client of a stream beyond that (it doubles the number); without
+# a limit it keeps up to 4 MB.
+UNSENT_BYTES_A_STREAM = 64 * KIB
 
 # Time, in seconds.
 READ_SECONDS = 30.0  # for a request from its first byte; before, for that byte to arrive

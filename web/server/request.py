@@ -33,6 +33,7 @@ class Connection(Protocol):
     async def writable(self) -> None: ...
     @property
     def is_writable(self) -> bool: ...
+    def limit_unsent(self) -> None: ...
 
 
 class Request:
@@ -154,6 +155,11 @@ class Request:
     def is_writable(self) -> bool:
         """Whether there is room for the next piece; false once the client has disconnected."""
         return self._connection is not None and self._connection.is_writable
+
+    def limit_unsent(self) -> None:
+        """Have the kernel keep no megabytes for the client: this answer lasts for minutes."""
+        if self._connection is not None:
+            self._connection.limit_unsent()
 
     async def writable(self) -> None:
         """Wait until there is room for the next piece, or the client has disconnected."""

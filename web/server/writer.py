@@ -1,6 +1,8 @@
 """The writing half of a connection: whole answers, streams, and clients that stop reading."""
 
 import asyncio
+from contextlib import suppress
+from socket import SO_SNDBUF, SOL_SOCKET
 
 from web.problems import Problem
 from web.server import limits
@@ -162,6 +164,11 @@ class Writer(asyncio.Protocol):
     @property
     def is_writable(self) -> bool:
         return not self._is_full and not self._transport.is_closing()
+
+    def limit_unsent(self) -> None:
+        connection = self._transport.get_extra_info("socket")
+        with suppress(OSError):  # the connection is closed
+            connection.setsockopt(SOL_SOCKET, SO_SNDBUF, limits.UNSENT_BYTES_A_STREAM)
 
     async def writable(self) -> None:
         if self._is_full and not self._transport.is_closing():
