@@ -8,7 +8,12 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from contract.paths import MAX_NUMBER
-from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
+from crud_service.chat.reading import (
+    APPLICATION_JSON,
+    CHAT_AND_LAST_MESSAGE_JSON,
+    CHAT_JSON,
+    MESSAGE_JSON,
+)
 
 # A chunk of a streamed list ends after this many rows, or once it holds this many bytes.
 CHUNK_ROWS = 1000
@@ -19,7 +24,11 @@ PAGE_BYTES = 512 * 1024
 
 @dataclass(frozen=True)
 class Collection:
-    """How a table is listed: its order, its rows as JSON, its parent (all of them SQL)."""
+    """How a table is listed: its order, its rows as JSON, its parent (all of them SQL).
+
+    `lowest` is the lowest key. `identity` tells its rows apart, and unlike `key` never changes.
+    `changes` is the number of the last change in the parent, where changes are numbered.
+    """
 
     name: str
     table: str
@@ -29,6 +38,9 @@ class Collection:
     parent: str
     text: str
     cursor: str = "i.{end}::text"
+    changes: str = "NULL::bigint"
+    identity: str = "number"
+    lowest: int = 1
 
 
 _BOUNDS = "%(low)s::bigint AS low, %(high)s::bigint AS high"
@@ -49,6 +61,7 @@ APPLICATIONS = Collection(
                 (SELECT a.id - 1 FROM applications a WHERE a.access_token = %(high)s::text)
             END AS high""",
     text="name",
+    identity="id",
     cursor="(SELECT a.access_token::text FROM applications a WHERE a.id = i.{end})",
 )
 CHATS = Collection(
@@ -69,10 +82,40 @@ MESSAGES = Collection(
     owner="x.chat_id = p.id",
     json=MESSAGE_JSON,
     parent=f"""
-        SELECT c.id, c.message_count AS total, {_BOUNDS}
+        SELECT c.id, c.message_count AS total, c.changes, {_BOUNDS}
         FROM applications a JOIN chats c ON c.application_id = a.id
         WHERE a.access_token = %(access_token)s AND c.number = %(chat_number)s::bigint""",
     text="body",
+    changes="p.changes",
+)
+# The messages that were changed, by their last change; `low` is a change.
+CHANGED_MESSAGES = replace(MESSAGES, key="change", owner="x.chat_id = p.id AND x.change > 0")
+
+# The key of `chats_activity_idx`: the id of a chat's last message; below all of them, the number
+# of a chat that has none.
+ACTIVITY = """
+    CASE c.last_message_id WHEN 0 THEN c.number - 9223372036854775807 - 1
+        ELSE c.last_message_id END"""
+_CHATS_AND_LAST_MESSAGES = f"""(
+    SELECT c.*, {ACTIVITY} AS activity, m.number AS message_number, m.body,
+        m.created_at AS message_created_at, m.updated_at AS message_updated_at,
+        coalesce(m.body, '') AS text
+    FROM chats c LEFT JOIN messages m ON m.id = c.last_message_id)"""
+CHATS_AND_LAST_MESSAGES = replace(
+    CHATS,
+    table=_CHATS_AND_LAST_MESSAGES,
+    json=CHAT_AND_LAST_MESSAGE_JSON,
+    text="text",
+)
+# The chat written to last has the highest key.
+ACTIVE_CHATS = replace(
+    CHATS,
+    table=f"(SELECT c.*, {ACTIVITY} AS activity FROM chats c)",
+    key="activity",
+    lowest=-MAX_NUMBER,
+)
+ACTIVE_CHATS_AND_LAST_MESSAGES = replace(
+    CHATS_AND_LAST_MESSAGES, key="activity", lowest=-MAX_NUMBER
 )
 
 
@@ -145,9 +188,9 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
         rows = _in_pieces(collection, rows, direction)
         first_piece = "FILTER (WHERE x.piece = 0)"
         pieces = f""",
-            array_agg({key} ORDER BY {order}) FILTER (WHERE x.piece > 0) AS rest,
+            array_agg(x.{collection.identity} ORDER BY {order}) FILTER (WHERE x.piece > 0) AS rest,
             array_agg(x.piece ORDER BY {order}) FILTER (WHERE x.piece > 0) AS pieces"""
-    floor = "p.low" if walk.bounded and walk.descending else "1"
+    floor = "p.low" if walk.bounded and walk.descending else str(collection.lowest)
     ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
     return f"""
     SELECT p.low, p.high, p.total, i.items, i.last,
@@ -156,7 +199,7 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
             AND {key} < i.first AND {key} >= {floor}),
         EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
             AND {key} > i.last AND {key} <= {ceiling}),
-        {"i.rest, i.pieces" if pieces else "NULL, NULL"}
+        {"i.rest, i.pieces" if pieces else "NULL, NULL"}, {collection.changes}
     FROM ({collection.parent}) p
     CROSS JOIN LATERAL (
         SELECT string_agg({collection.json}, ',' {sort}) {first_piece} AS items,
@@ -166,11 +209,10 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
 
 
 @cache
-def piece_query(collection: Collection, *, descending: bool) -> str:
-    """Return a statement that finds the rows with the given keys, as JSON in one string."""
-    key = f"x.{collection.key}"
-    direction = "DESC" if descending else "ASC"
+def piece_query(collection: Collection) -> str:
+    """Return a statement that finds rows by their identities, as JSON in one string, in order."""
     return f"""
-    SELECT string_agg({collection.json}, ',' ORDER BY {key} {direction})
+    SELECT string_agg({collection.json}, ',' ORDER BY w.position)
     FROM ({collection.parent}) p
-    JOIN {collection.table} x ON {collection.owner} AND {key} = ANY(%(keys)s::bigint[])"""
+    CROSS JOIN unnest(%(wanted)s::bigint[]) WITH ORDINALITY AS w (identity, position)
+    JOIN {collection.table} x ON {collection.owner} AND x.{collection.identity} = w.identity"""

@@ -21,6 +21,15 @@ def as_json(columns: str) -> str:
 APPLICATION_JSON = as_json(f"x.name, x.access_token, {TIMES}, x.chat_count")
 CHAT_JSON = as_json(f"x.number, x.message_count, {TIMES}")
 MESSAGE_JSON = as_json(f"x.number, x.body, {TIMES}")
+# The columns of the chat's last message have the prefix `message_`, null if there is none.
+_LAST_MESSAGE = """(SELECT m FROM (
+    SELECT x.message_number AS number, x.body,
+        to_char(x.message_created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
+        to_char(x.message_updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+    ) m WHERE x.message_number IS NOT NULL)"""
+CHAT_AND_LAST_MESSAGE_JSON = as_json(
+    f"x.number, x.message_count, {TIMES}, {_LAST_MESSAGE} AS last_message"
+)
 
 
 def batched(columns: str, find: str) -> str:

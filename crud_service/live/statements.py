@@ -4,6 +4,7 @@ The format is that of server-sent events (WHATWG HTML, 9.2). JSON as PostgreSQL 
 no raw line end, so an event's data is always one line.
 """
 
+from crud_service.chat.list_queries import ACTIVITY
 from crud_service.chat.reading import TIMES, as_json, batched
 
 # One read of a chat ends after this many messages, or once it holds this many bytes of text.
@@ -29,9 +30,9 @@ OPEN_CHAT = batched(
 # id of an application, and the highest id of a message that was the last of its chat
 OPEN_APPLICATION = batched(
     "token",
-    """
+    f"""
     SELECT concat_ws(' ', a.id, (
-        SELECT coalesce(max(c.last_message_id), 0) FROM chats c WHERE c.application_id = a.id))
+        SELECT greatest(max({ACTIVITY}), 0) FROM chats c WHERE c.application_id = a.id))
     FROM applications a WHERE a.access_token = q.token""",
 )
 
@@ -114,8 +115,8 @@ FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint
     AS q (application, seen)
 CROSS JOIN LATERAL (
     SELECT c.number, c.last_message_id FROM chats c
-    WHERE c.application_id = q.application AND c.last_message_id > q.seen
-    ORDER BY c.last_message_id LIMIT {CHATS_A_READ}
+    WHERE c.application_id = q.application AND {ACTIVITY} > q.seen
+    ORDER BY {ACTIVITY} LIMIT {CHATS_A_READ}
 ) x
 ORDER BY x.last_message_id
 """

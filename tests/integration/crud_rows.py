@@ -44,6 +44,15 @@ def add_messages(
         """,
         {"token": token_of(application), "count": count, "body": body, "chat": chat},
     )
+    database.execute(
+        """
+        UPDATE chats SET highest_number = messages.number, last_message_id = messages.id
+        FROM applications, messages
+        WHERE applications.id = application_id AND access_token = %s AND chats.number = %s
+          AND chat_id = chats.id AND messages.number = message_count
+        """,
+        (token_of(application), chat),
+    )
     return f"{application}/chats/{chat}"
 
 

@@ -11,7 +11,13 @@ from crud_service.api.lists.long_lists import (
     LongAnswer,
     sliced,
 )
-from crud_service.api.lists.pages import Page, Rows, links, requested_page
+from crud_service.api.lists.pages import Rows
+from crud_service.api.lists.requested_rows import (
+    RequestedRows,
+    last_change,
+    page_links,
+    requested_rows,
+)
 from crud_service.chat.list_queries import Collection
 
 
@@ -25,8 +31,8 @@ class ListOf(NamedTuple):
 class FoundList(NamedTuple):
     """A page, or the first chunk of a complete list."""
 
-    listed: ListOf
-    page: Page | None
+    owner: Mapping[str, str]
+    requested: RequestedRows
     rows: Rows
 
 
@@ -42,9 +48,9 @@ def read_list(listed: ListOf, query: str, cursor_pattern: str) -> FoundList | No
 
     Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
     """
-    page = requested_page(query, cursor_pattern)
-    rows = fetch_rows(listed.collection, listed.owner, page)
-    return None if rows is None else FoundList(listed, page, rows)
+    requested = requested_rows(listed.collection, query, cursor_pattern)
+    rows = fetch_rows(requested.collection, listed.owner, requested.page, requested.after)
+    return None if rows is None else FoundList(listed.owner, requested, rows)
 
 
 def answer_list(found: FoundList, url: str) -> ListAnswer:
@@ -53,16 +59,19 @@ def answer_list(found: FoundList, url: str) -> ListAnswer:
     `url` is that of the list, for links. Raises Overloaded if too many long answers are being
     read.
     """
-    (collection, owner), page, rows = found
+    owner, requested, rows = found
+    collection, page = requested.collection, requested.page
     headers = {"X-Total-Count": str(rows.total)}
-    if page is not None and (rows.fewer or rows.more):
-        headers["Link"] = links(url, page, rows)
+    if (change := last_change(requested, rows)) is not None:
+        headers["X-Last-Change"] = str(change)
+    if neighbours := page_links(url, requested, rows):
+        headers["Link"] = neighbours
     token = owner.get("access_token", "")
     if page is None and rows.more:
         chunks = remaining_chunks(collection, owner, rows)
         return ListAnswer(headers, LongAnswer(COMPLETE_LISTS, token, chunks))
     if page is not None and rows.rest:
-        pieces = page_pieces(collection, owner, page, rows)
+        pieces = page_pieces(collection, owner, rows)
         return ListAnswer(headers, LongAnswer(LONG_PAGES, token, pieces))
     whole = rows.as_array()
     if len(whole) > LARGE_BYTES:

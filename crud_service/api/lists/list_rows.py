@@ -21,12 +21,15 @@ from web.problems import NotFound, ValidationFailed
 Owner = Mapping[str, str]
 
 
-def fetch_rows(collection: Collection, owner: Owner, page: Page | None) -> Rows | None:
-    """Fetch a page, or the first chunk of the complete list; None if the parent does not exist.
+def fetch_rows(
+    collection: Collection, owner: Owner, page: Page | None, after: str | None = None
+) -> Rows | None:
+    """Fetch a page, or the first chunk of a complete list; None if the parent does not exist.
 
-    Raises ValidationFailed for a cursor that is no application.
+    `after` is where a list without pages begins. Raises ValidationFailed for a cursor that is no
+    application.
     """
-    low, high = number_bounds(page) if collection is not APPLICATIONS else _token_bounds(page)
+    low, high = _bounds(collection, page, after)
     limit = CHUNK_ROWS if page is None else page.limit
     walk = Walk() if page is None else page.walk
     row = fetch_one(
@@ -44,8 +47,15 @@ def fetch_rows(collection: Collection, owner: Owner, page: Page | None) -> Rows 
     return Rows(*columns)
 
 
-def _token_bounds(page: Page | None) -> tuple[str | None, str | None]:
-    return (None, None) if page is None else (page.after, page.before)
+def _bounds(
+    collection: Collection, page: Page | None, after: str | None
+) -> tuple[str | None, str | None]:
+    before = None
+    if page is not None:
+        after, before = page.after, page.before
+    if collection is APPLICATIONS:
+        return after, before
+    return number_bounds(after, before, collection.lowest)
 
 
 def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
@@ -63,10 +73,10 @@ def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterat
     yield b"]"
 
 
-def page_pieces(collection: Collection, owner: Owner, page: Page, rows: Rows) -> Iterator[bytes]:
+def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
     """Yield a page piece by piece, given its first piece: the rows selected with it, no others."""
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
-    query = piece_query(by_key, descending=page.descending)
+    query = piece_query(by_key)
     bounds = {"low": "1", "high": str(MAX_NUMBER)}
     separator = b"["
     if rows.items is not None:
@@ -75,8 +85,8 @@ def page_pieces(collection: Collection, owner: Owner, page: Page, rows: Rows) ->
     for _, numbered in groupby(
         zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
     ):
-        keys = ",".join(str(key) for key, _ in numbered)
-        row = fetch_one(query, {**owner, **bounds, "keys": f"{{{keys}}}"})
+        wanted = ",".join(str(identity) for identity, _ in numbered)
+        row = fetch_one(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
         if row is not None and row[0] is not None:
             yield separator + row[0]
             separator = b","

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from crud_service.chat.list_queries import Walk
-from web.fields import parse_urlencoded
 from web.problems import ValidationFailed
 
 DEFAULT_LIMIT = 100
@@ -39,8 +38,9 @@ class Page:
 class Rows:
     """Consecutive rows of a list, the cursors at both ends, and whether more rows lie beyond.
 
-    On a page with much text, `items` is only the first piece; `rest` holds the keys
-    of the remaining rows, in order, and `pieces` the piece number of each.
+    On a page with much text, `items` is only the first piece; `rest` holds the identities
+    of the remaining rows, in order, and `pieces` the piece number of each. `changes` is the
+    number of the last change in the list's chat, if it is a list of messages.
     """
 
     total: int
@@ -52,17 +52,11 @@ class Rows:
     more: bool
     rest: Sequence[int] | None = None
     pieces: Sequence[int] | None = None
+    changes: int | None = None
 
     def as_array(self) -> bytes:
         """Return the rows as a JSON array."""
         return b"[%s]" % (self.items or b"")
-
-
-def requested_page(query: str, cursor_pattern: str) -> Page | None:
-    """Return the page that a query string asks for, or None for the complete list."""
-    if not query:
-        return None
-    return parse_page(parse_urlencoded(query.encode("latin-1")), cursor_pattern)
 
 
 def parse_page(fields: Mapping[str, object], cursor_pattern: str) -> Page | None:
@@ -102,15 +96,18 @@ def parse_cursor(field: str, value: object, pattern: str) -> str | None:
     return str(value)
 
 
-def number_bounds(page: Page | None) -> tuple[str, str]:
-    """Return the inclusive bounds of a page of numbers; an empty range if nothing can match."""
-    low = 1 if page is None or page.after is None else int(page.after) + 1
-    high = MAX_NUMBER if page is None or page.before is None else int(page.before) - 1
+def number_bounds(after: str | None, before: str | None, lowest: int = 1) -> tuple[str, str]:
+    """Return the inclusive bounds between two cursors; an empty range if nothing can match."""
+    low = lowest if after is None else int(after) + 1
+    high = MAX_NUMBER if before is None else int(before) - 1
     return (str(low), str(high)) if low <= high else ("1", "0")
 
 
-def links(url: str, page: Page, rows: Rows) -> str:
-    """Return the `Link` header of a page with rows; empty if it is the only page."""
+def links(url: str, page: Page, rows: Rows, more: Mapping[str, str] | None = None) -> str:
+    """Return the `Link` header of a page with rows; empty if it is the only page.
+
+    `more` are parameters that the links repeat.
+    """
     down: dict[str, object] = {"before": rows.lowest}
     up: dict[str, object] = {"after": rows.highest}
     behind, ahead = (up, down) if page.descending else (down, up)
@@ -118,7 +115,8 @@ def links(url: str, page: Page, rows: Rows) -> str:
     if page.walk.bounded:
         # With two bounds, following `next` ends at the far bound.
         ahead |= {"after": page.after} if page.descending else {"before": page.before}
-    size = {"limit": page.limit} | ({"order": "desc"} if page.descending else {})
+    size = {**(more or {}), "limit": page.limit}
+    size |= {"order": "desc"} if page.descending else {}
     cursors = [("next", ahead)] if has_ahead else []
     cursors += [("prev", behind)] if has_behind else []
     return ", ".join(f'<{url}?{urlencode(size | cursor)}>; rel="{rel}"' for rel, cursor in cursors)

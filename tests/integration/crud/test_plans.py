@@ -15,13 +15,18 @@ from crud_service.api.writing import (
 )
 from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
 from crud_service.chat.list_queries import (
+    ACTIVE_CHATS,
+    ACTIVE_CHATS_AND_LAST_MESSAGES,
     APPLICATIONS,
     APPLICATIONS_BY_KEY,
+    CHANGED_MESSAGES,
     CHATS,
+    CHATS_AND_LAST_MESSAGES,
     MESSAGES,
     Collection,
     Walk,
     list_query,
+    piece_query,
 )
 from crud_service.chat.reading import APPLICATION, CHAT, MESSAGE
 from crud_service.stores.database import connect
@@ -86,13 +91,22 @@ def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
     return found - SMALL
 
 
-@pytest.mark.parametrize("of", [APPLICATIONS, CHATS, MESSAGES, APPLICATIONS_BY_KEY])
+LISTS = [
+    *(APPLICATIONS, CHATS, MESSAGES, APPLICATIONS_BY_KEY, CHANGED_MESSAGES),
+    *(CHATS_AND_LAST_MESSAGES, ACTIVE_CHATS, ACTIVE_CHATS_AND_LAST_MESSAGES),
+]
+
+
+@pytest.mark.parametrize("of", LISTS)
 def test_no_list_scans_a_table(big: Database, of: Collection) -> None:
     bounds = {"low": TOKEN, "high": None} if of is APPLICATIONS else {}
     parameters = {**OWNER, **LISTED, **bounds}
     for walk in WALKS:
         assert walked_through(big, list_query(of, walk), parameters) == set()
     assert walked_through(big, list_query(of, Walk(), chunked=True), parameters) == set()
+    if of is not APPLICATIONS:
+        pieces = {**OWNER, "low": "1", "high": "2", "wanted": "{1,2}"}
+        assert walked_through(big, piece_query(of), pieces) == set()
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -114,16 +128,41 @@ def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
         assert read(connection) == [(0,)]
 
 
-def test_a_page_touches_as_little_at_the_end_as_at_the_start(big: Database) -> None:
-    sql = list_query(MESSAGES, Walk())
+def buffers(database: Database, sql: str, **bounds: str) -> int:
+    """How many blocks the statement of a list touches."""
+    statement = psycopg.ClientCursor(database).mogrify(sql, {**OWNER, **LISTED, **bounds})
+    (plan,) = database.execute(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+    ).fetchone() or (0,)
+    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
-    def buffers(low: int) -> int:
-        parameters = {**OWNER, **LISTED, "low": str(low)}
-        statement = psycopg.ClientCursor(big).mogrify(sql, parameters)
-        (plan,) = big.execute(
-            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
-        ).fetchone() or (0,)
-        return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
 
-    buffers(1)
-    assert buffers(19_900) <= buffers(1) * 1.2 + 5
+@pytest.mark.parametrize("of", [MESSAGES, CHANGED_MESSAGES], ids=["by number", "by change"])
+def test_a_page_touches_as_little_at_the_end_as_at_the_start(big: Database, of: Collection) -> None:
+    with big.transaction(force_rollback=True):
+        if of is CHANGED_MESSAGES:
+            big.execute("UPDATE messages SET change = number WHERE number > 3")
+            big.execute("ANALYZE messages")
+        sql = list_query(of, Walk())
+        buffers(big, sql, low="4")
+        assert buffers(big, sql, low="19900") <= buffers(big, sql, low="4") * 1.2 + 5
+
+
+@pytest.mark.parametrize("of", [ACTIVE_CHATS, ACTIVE_CHATS_AND_LAST_MESSAGES])
+def test_a_page_of_active_chats_touches_as_little_at_the_end(big: Database, of: Collection) -> None:
+    """Some chats have messages, which are in reverse order of their numbers, and some none."""
+    with big.transaction(force_rollback=True):
+        big.execute(
+            """
+            INSERT INTO chats (application_id, number, last_message_id)
+            SELECT id, n, CASE WHEN n > 10000 THEN 20001 - n ELSE 0 END
+            FROM applications, generate_series(3, 20000) n WHERE access_token = %s
+            """,
+            (TOKEN,),
+        )
+        big.execute("ANALYZE chats")
+        sql = list_query(of, Walk(from_high=True, descending=True))
+        low = str(of.lowest)
+        first = buffers(big, sql, low=low)
+        for high in ("9000", "200", "-9223372036854765808", "-9223372036854775000"):
+            assert buffers(big, sql, low=low, high=high) <= first * 1.2 + 5, high

@@ -63,6 +63,7 @@ def chat(database: Database, application: str, clean_crud: dict[str, str]) -> st
     add_chats(database, application, 2)
     chat = add_messages(database, application, 7, "Ruby on Rails & <b> \u2028 é")
     add_messages(database, application, 9, "long \x01" * 10_000, chat=2)
+    database.execute("UPDATE messages SET body = body || '!' WHERE number IN (2, 5)")
     numbers = redis.Redis.from_url(clean_crud["REDIS_URL"])
     numbers.set(keys.chat_sequence(token_of(application)), 4)
     numbers.set(keys.message_sequence(token_of(application), 1), 9)
@@ -112,6 +113,16 @@ def paths(chat: str) -> dict[str, str]:
         "messages in chunks": f"{application}/chats/2/messages",
         "messages not stored yet": f"{application}/chats/3/messages?limit=2",
         "messages of no chat": f"{application}/chats/5/messages",
+        "changed messages": f"{chat}/messages?changed_after=0",
+        "a page of changed messages": f"{chat}/messages?changed_after=0&limit=1",
+        "changes to come": f"{chat}/messages?changed_after=9",
+        "a bad change": f"{chat}/messages?changed_after=x",
+        "changed and after": f"{chat}/messages?changed_after=1&after=2",
+        "messages at once": f"{chat}/messages?after=6&wait=60",
+        "a bad wait": f"{chat}/messages?wait=61",
+        "a wait downwards": f"{chat}/messages?wait=1&order=desc",
+        "active chats": f"{application}/chats?sort=-last_message&include=last_message&limit=1",
+        "a bad sort": f"{application}/chats?sort=number",
         "a bad page": f"{chat}/messages?limit=0",
         "a bad query": f"{chat}/messages?limit=%ff",
         "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",

@@ -90,7 +90,12 @@ def test_a_page_is_read_from_its_cursor(fields: dict[str, str], walk: Walk) -> N
 def test_bounds_are_exclusive_and_never_overflow(
     fields: dict[str, str], bounds: tuple[int, int]
 ) -> None:
-    assert number_bounds(page(**fields)) == (str(bounds[0]), str(bounds[1]))
+    after, before = fields.get("after"), fields.get("before")
+    assert number_bounds(after, before) == (str(bounds[0]), str(bounds[1]))
+
+
+def test_keys_may_begin_below_1() -> None:
+    assert number_bounds(None, "5", -MAX_NUMBER) == (str(-MAX_NUMBER), "4")
 
 
 def test_a_page_in_the_middle_links_to_both_neighbours() -> None:

@@ -1,0 +1,174 @@
+"""What a query string asks of a list: which rows, in which order, what with them."""
+
+import base64
+import binascii
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from crud_service.api.lists.pages import (
+    DEFAULT_LIMIT,
+    NUMBER_CURSOR,
+    Page,
+    Rows,
+    links,
+    parse_cursor,
+    parse_limit,
+    parse_page,
+)
+from crud_service.chat.list_queries import (
+    ACTIVE_CHATS,
+    ACTIVE_CHATS_AND_LAST_MESSAGES,
+    CHANGED_MESSAGES,
+    CHATS,
+    CHATS_AND_LAST_MESSAGES,
+    MESSAGES,
+    Collection,
+)
+from web.fields import parse_urlencoded
+from web.problems import ValidationFailed
+
+Fields = Mapping[str, object]
+
+MAX_WAIT_SECONDS = 60
+BY_LAST_MESSAGE = "-last_message"
+LAST_MESSAGE = "last_message"
+# What only a list of messages, or only one of chats, knows.
+MESSAGES_PARAMETERS = ("changed_after", "wait")
+CHATS_PARAMETERS = ("sort", "include", "cursor")
+_OTHER_ORDERS = ("after", "before", "order")
+_ACTIVITY = struct.Struct(">q")
+
+
+@dataclass(frozen=True)
+class RequestedRows:
+    """The rows that a request asks for: a page of a collection, or all of it if there is none.
+
+    `after` is where a list without pages begins, `wait` how many seconds to wait for a first
+    row, and `parameters` what the links to other pages repeat.
+    """
+
+    collection: Collection
+    page: Page | None
+    after: str | None = None
+    wait: int = 0
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+def requested_rows(collection: Collection, query: str, cursor_pattern: str) -> RequestedRows:
+    """Parse a query string; raise MalformedBody (400) or ValidationFailed (422)."""
+    fields = parse_urlencoded(query.encode("latin-1")) if query else {}
+    if collection is MESSAGES:
+        return _requested_messages(fields)
+    if collection is CHATS:
+        return _requested_chats(fields)
+    return RequestedRows(collection, parse_page(fields, cursor_pattern))
+
+
+def _requested_messages(fields: Fields) -> RequestedRows:
+    wait = _parse_wait(fields)
+    change = parse_cursor("changed_after", fields.get("changed_after"), NUMBER_CURSOR)
+    if change is None:
+        return RequestedRows(MESSAGES, parse_page(fields, NUMBER_CURSOR), wait=wait)
+    _refuse_other_orders(fields, "changed_after")
+    page = None
+    if "limit" in fields:
+        page = Page(parse_limit(fields["limit"]), change, None, descending=False)
+    return RequestedRows(CHANGED_MESSAGES, page, after=change)
+
+
+def _parse_wait(fields: Fields) -> int:
+    """Return how many seconds to wait for a first message."""
+    value = fields.get("wait", "0")
+    if not (
+        isinstance(value, str)
+        and re.fullmatch("0|[1-9][0-9]?", value, re.ASCII)
+        and int(value) <= MAX_WAIT_SECONDS
+    ):
+        raise ValidationFailed("wait", f"Must be a whole number from 0 to {MAX_WAIT_SECONDS}.")
+    upwards = fields.get("order", "asc") == "asc"
+    if "wait" in fields and ("before" in fields or "changed_after" in fields or not upwards):
+        raise ValidationFailed(
+            "wait", "Must not be combined with before, changed_after or order=desc."
+        )
+    return int(value)
+
+
+def _requested_chats(fields: Fields) -> RequestedRows:
+    included = _is_included(fields)
+    parameters = (("include", LAST_MESSAGE),) if included else ()
+    last = _parse_activity(fields.get("cursor"))
+    if "sort" not in fields:
+        if last is not None:
+            raise ValidationFailed("cursor", f"Needs sort={BY_LAST_MESSAGE}.")
+        collection = CHATS_AND_LAST_MESSAGES if included else CHATS
+        page = parse_page(fields, NUMBER_CURSOR)
+        return RequestedRows(collection, page, parameters=parameters)
+    if fields["sort"] != BY_LAST_MESSAGE:
+        raise ValidationFailed("sort", f"Must be {BY_LAST_MESSAGE}.")
+    _refuse_other_orders(fields, "sort")
+    collection = ACTIVE_CHATS_AND_LAST_MESSAGES if included else ACTIVE_CHATS
+    before = None if last is None else str(last)
+    limit = parse_limit(fields.get("limit", DEFAULT_LIMIT))
+    page = Page(limit, None, before, descending=True)
+    return RequestedRows(collection, page, parameters=(("sort", BY_LAST_MESSAGE), *parameters))
+
+
+def _is_included(fields: Fields) -> bool:
+    if fields.get("include", LAST_MESSAGE) != LAST_MESSAGE:
+        raise ValidationFailed("include", f"Must be {LAST_MESSAGE}.")
+    return "include" in fields
+
+
+def _refuse_other_orders(fields: Fields, name: str) -> None:
+    if any(other in fields for other in _OTHER_ORDERS):
+        raise ValidationFailed(name, "Must not be combined with after, before or order.")
+
+
+def activity_cursor(activity: int) -> str:
+    """Return the cursor of the chats before one with this activity."""
+    return base64.urlsafe_b64encode(_ACTIVITY.pack(activity)).decode().rstrip("=")
+
+
+def _parse_activity(cursor: object) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        data = base64.b64decode(f"{cursor}=".encode("ascii"), altchars=b"-_", validate=True)
+        (activity,) = _ACTIVITY.unpack(data)
+    except (ValueError, binascii.Error, struct.error):
+        activity = None
+    if activity is None or activity_cursor(activity) != cursor:
+        raise ValidationFailed("cursor", "Must be a cursor from a page of the same list.")
+    return int(activity)
+
+
+def last_change(requested: RequestedRows, rows: Rows) -> int | None:
+    """Return up to which change a client knows its messages that has seen these rows."""
+    cut_short = requested.page is not None and rows.more
+    if requested.collection is CHANGED_MESSAGES and cut_short:
+        return rows.last_key
+    return rows.changes
+
+
+def page_links(url: str, requested: RequestedRows, rows: Rows) -> str:
+    """Return the `Link` header of a page; empty if it has no neighbour."""
+    page = requested.page
+    if page is None:
+        return ""
+    if requested.collection is CHANGED_MESSAGES:
+        cursor: dict[str, object] = {"changed_after": rows.last_key}
+        return _next(url, {"limit": page.limit, **cursor}) if rows.more else ""
+    parameters = dict(requested.parameters)
+    if "sort" not in parameters:
+        return links(url, page, rows, parameters)
+    if not rows.fewer or rows.lowest is None:
+        return ""
+    cursor = {"cursor": activity_cursor(int(rows.lowest))}
+    return _next(url, {**parameters, "limit": page.limit, **cursor})
+
+
+def _next(url: str, parameters: Mapping[str, object]) -> str:
+    return f'<{url}?{urlencode(parameters)}>; rel="next"'
