@@ -6,7 +6,7 @@ whatever ended the connection; and like a browser it gives up on anything but 20
 """
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -108,9 +108,9 @@ class Response(asyncio.Protocol):
         self._stream = EventStream(source.last_event_id)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(self._source.request())
+        # uvloop's transports have its methods and are none of its subclasses.
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(self._source.request())
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -109,6 +109,8 @@ class Followers:
 
     async def come_and_go(self) -> None:
         """Drop one connection after the other, of some of the followers."""
+        while self.figures.events["ready"] < self.plan.followers:
+            await asyncio.sleep(DROP_EVERY_SECONDS)
         choose = random.Random(self.plan.seed)
         while True:
             await asyncio.sleep(choose.uniform(0, 2 * DROP_EVERY_SECONDS))
@@ -128,7 +130,9 @@ class Followers:
     def look(self) -> dict[str, Any]:
         """Return what they saw so far."""
         everybody: Sequence[ChatFollower | ApplicationFollower] = [*self.chats, *self.applications]
-        return {**asdict(self.figures), "open": sum(each.source.is_open for each in everybody)}
+        is_open = [each.source.is_open for each in everybody]
+        ready = self.figures.events["ready"]
+        return {**vars(self.figures), "ready": ready, "open": sum(is_open)}
 
     async def compare(self) -> dict[str, Any]:
         """Return how many differ from the table, with one of them."""
@@ -201,10 +205,9 @@ class Swarm:
 
     def wait_until_open(self, seconds: float) -> None:
         """Wait until every follower is connected."""
-        seen = eventually(
-            self.look, lambda it: bool(it["open"] == self.plan.followers), seconds, pause=0.1
-        )
-        assert seen["open"] == self.plan.followers, seen
+        followers = self.plan.followers
+        seen = eventually(self.look, lambda it: bool(it["ready"] >= followers), seconds, pause=0.1)
+        assert seen["ready"] >= followers, seen
 
     def wait_until_equal(self, seconds: float) -> None:
         """Wait until every follower has seen what the table holds."""

@@ -17,7 +17,7 @@ from tests.fault.rig.requests import Connection, Fate
 
 WRITERS = 24
 # A client's longest pause between two requests.
-LONGEST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 0.3
 EDITS = 0.15
 EDIT_SECONDS = 10
 WORDS = ["apple", "Ärger", "東京", "🙂", "two\nlines", "CR\rLF\r\n", "\u2028", "data: x\n\n", '"']
