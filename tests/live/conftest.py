@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
+from local_stack.client import RunningStack
 from tests.api_client import Api
 from tests.conftest import SESSION
 from tests.fault.rig.linked_stack import LinkedStack
@@ -73,12 +74,18 @@ def linked(links: Links) -> Iterator[LinkedStack]:
 
 
 @pytest.fixture(scope="session")
+def stack(linked: LinkedStack) -> RunningStack:
+    """The same stack, for tests that break nothing."""
+    return linked
+
+
+@pytest.fixture(scope="session")
 def link_to_clients(links: Links, linked: LinkedStack) -> Link:
     """The link through which some followers reach crud."""
     return links.add(lambda: linked.crud_port)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chats(linked: LinkedStack) -> dict[str, list[str]]:
     """Chats, by paths of their applications; all of them stored."""
     with httpx.Client(timeout=30, trust_env=False) as client:
@@ -89,7 +96,7 @@ def chats(linked: LinkedStack) -> dict[str, list[str]]:
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def swarm(
     linked: LinkedStack, link_to_clients: Link, chats: dict[str, list[str]]
 ) -> Iterator[Swarm]:
@@ -106,7 +113,7 @@ def swarm(
         yield followers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def writers(linked: LinkedStack, chats: dict[str, list[str]]) -> Writers:
     return Writers(linked, [chat for made in chats.values() for chat in made], SEED)
 

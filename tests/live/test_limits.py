@@ -1,0 +1,155 @@
+"""How many streams there may be, how long they last, and how they end."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from local_stack.client import RunningStack
+from tests.api_client import Api
+from tests.integration.conftest import CrudServer
+from tests.live.crud_process import StartCrud, crud_processes
+from tests.live.listener import Listener
+from tests.live.test_requests import refusal
+from tests.polling import eventually
+
+STREAMS_OF_AN_APPLICATION = 1000
+
+
+@pytest.fixture
+def start_crud(stack: RunningStack) -> Iterator[StartCrud]:
+    with crud_processes(stack) as start:
+        yield start
+
+
+@pytest.fixture
+def application(api: Api) -> str:
+    """An application whose first chat has a message."""
+    application = api.application()
+    chat = api.chat(application)
+    api.message(chat, "the first")
+    api.wait_for_numbers(f"{chat}/messages", [1])
+    return application
+
+
+def path_of(application: str) -> str:
+    return f"{application}/chats/1/messages/stream"
+
+
+def test_more_streams_than_a_process_may_have_are_refused(
+    start_crud: StartCrud, application: str
+) -> None:
+    crud = start_crud(MAX_STREAMS="2")
+    with (
+        Listener(crud.url, path_of(application)) as first,
+        Listener(crud.url, f"{application}/stream") as second,
+    ):
+        assert [first.next().type, second.next().type] == ["ready", "ready"]
+        for path in (path_of(application), f"{application}/stream"):
+            with Listener(crud.url, path) as third:
+                refusal(third, 503, "overloaded")
+                assert int(third.headers["retry-after"]) > 0
+    assert eventually(lambda: status_of(crud, path_of(application)), lambda it: it == 200, 10)
+
+
+def status_of(crud: CrudServer, path: str) -> int:
+    with Listener(crud.url, path) as stream:
+        return stream.status
+
+
+def test_one_application_may_have_a_thousand_streams(
+    start_crud: StartCrud, api: Api, application: str
+) -> None:
+    crud = start_crud()
+    streams = [Listener(crud.url, path_of(application)) for _ in range(STREAMS_OF_AN_APPLICATION)]
+    try:
+        assert {stream.next().type for stream in streams} == {"ready"}
+        for path in (path_of(application), f"{application}/stream"):
+            with Listener(crud.url, path) as another:
+                refusal(another, 429, "too_many_streams")
+                assert int(another.headers["retry-after"]) > 0
+        other = api.application()
+        with Listener(crud.url, f"{other}/stream") as neighbour:
+            assert neighbour.next().type == "ready"
+        api.message(f"{application}/chats/1", "to all of them")
+        assert {stream.next().id for stream in streams} == {"2.0"}
+    finally:
+        for stream in streams:
+            stream.__exit__()
+    path = path_of(application)
+    assert eventually(lambda: status_of(crud, path), lambda it: it == 200, 10) == 200
+
+
+def test_an_idle_stream_gets_a_comment_now_and_then(
+    start_crud: StartCrud, application: str
+) -> None:
+    crud = start_crud(HEARTBEAT_IN_A_SECOND)
+    for path in (path_of(application), f"{application}/stream"):
+        with Listener(crud.url, path) as stream:
+            stream.next()
+            before = stream.stream.comments
+            assert stream.quiet(5)
+            assert 2 <= stream.stream.comments - before <= 12
+            assert stream.stream.is_between_events
+
+
+def test_a_stream_ends_after_a_while_between_two_events(
+    start_crud: StartCrud, api: Api, application: str
+) -> None:
+    crud = start_crud(LIFETIME_OF_TWO_SECONDS)
+    streams = [Listener(crud.url, path_of(application)) for _ in range(20)]
+    started = time.monotonic()
+    try:
+        for number in range(2, 12):
+            api.message(f"{application}/chats/1", f"message {number}")
+        for stream in streams:
+            ended = [event.id for event in stream.rest()]
+            assert ended == ["1.0", *(f"{number}.0" for number in range(2, 12))]
+            assert stream.is_complete
+            assert stream.stream.is_between_events
+        assert time.monotonic() - started > 1.5
+    finally:
+        for stream in streams:
+            stream.__exit__()
+
+
+def test_sigterm_ends_streams_after_a_whole_event(
+    start_crud: StartCrud, api: Api, application: str
+) -> None:
+    crud = start_crud()
+    streams = [Listener(crud.url, path_of(application)) for _ in range(20)]
+    try:
+        assert {stream.next().type for stream in streams} == {"ready"}
+        api.message(f"{application}/chats/1", "語" * 20_000)
+        started = time.monotonic()
+        output = crud.stop()
+        assert time.monotonic() - started < 10
+        assert crud.process.returncode == 0, output
+        assert "Traceback" not in output, output
+        for stream in streams:
+            events = stream.rest()
+            assert [event.id for event in events] in ([], ["2.0"])
+            assert stream.is_complete
+            assert stream.stream.is_between_events
+    finally:
+        for stream in streams:
+            stream.__exit__()
+
+
+def test_waiting_lists_are_answered_when_the_process_ends(
+    start_crud: StartCrud, application: str
+) -> None:
+    crud = start_crud()
+    path = f"{application}/chats/1/messages?after=1&wait=60"
+    with Listener(crud.url, path) as waiting:
+        assert waiting.quiet(1)
+        output = crud.stop()
+        assert crud.process.returncode == 0, output
+        assert waiting.status in (200, 503)
+        waiting.rest()
+        assert waiting.is_complete
+
+
+LIMITS = "from crud_service.live import limits"
+HEARTBEAT_IN_A_SECOND = f"{LIMITS}; limits.HEARTBEAT_SECONDS = 1.0"
+LIFETIME_OF_TWO_SECONDS = f"{LIMITS}; limits.LIFETIME_SECONDS = 2.0; limits.HEARTBEAT_SECONDS = 1.0"

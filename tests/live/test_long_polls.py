@@ -1,0 +1,150 @@
+"""Lists that wait: `GET …/messages?after=N&wait=S`."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from local_stack.client import RunningStack
+from tests.api_client import Api
+
+# Far beyond what anything takes here: an answer that comes sooner did not wait for the end.
+LONG_SECONDS = 50
+
+
+@pytest.fixture
+def chat(api: Api) -> str:
+    chat = api.chat(api.application())
+    for number in (1, 2, 3):
+        api.message(chat, f"message {number}")
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3])
+    return chat
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(64) as pool:
+        yield pool
+
+
+def poll(stack: RunningStack, chat: str, **parameters: object) -> httpx.Response:
+    url = f"{stack.crud_url}{chat}/messages"
+    query = {name: str(value) for name, value in parameters.items()}
+    return httpx.get(url, params=query, timeout=LONG_SECONDS + 20, trust_env=False)
+
+
+def numbers(response: httpx.Response) -> list[int]:
+    assert response.status_code == 200, response.text
+    return [message["number"] for message in response.json()]
+
+
+def seconds_and_numbers(response: httpx.Response) -> tuple[float, list[int]]:
+    return response.elapsed.total_seconds(), numbers(response)
+
+
+@pytest.mark.parametrize("parameters", [{"after": 1}, {"after": 0}, {}, {"after": 1, "limit": 1}])
+def test_what_is_there_is_answered_at_once_as_without_wait(
+    stack: RunningStack, chat: str, parameters: dict[str, int]
+) -> None:
+    waited = poll(stack, chat, wait=LONG_SECONDS, **parameters)
+    assert waited.elapsed.total_seconds() < LONG_SECONDS / 2
+    plain = poll(stack, chat, **parameters)
+    assert waited.json() == plain.json() != []
+    assert waited.headers.get("x-total-count") == plain.headers.get("x-total-count")
+    assert waited.headers["x-last-change"] == plain.headers["x-last-change"]
+
+
+def test_a_new_message_ends_the_wait(
+    stack: RunningStack, api: Api, chat: str, threads: ThreadPoolExecutor
+) -> None:
+    polls: list[Future[httpx.Response]] = [
+        threads.submit(poll, stack, chat, after=3, wait=LONG_SECONDS) for _ in range(40)
+    ]
+    time.sleep(1)
+    assert not any(each.done() for each in polls)
+    assert api.message(chat, "the fourth") == 4
+    for each in polls:
+        seconds, found = seconds_and_numbers(each.result(LONG_SECONDS))
+        assert found == [4]
+        assert seconds < LONG_SECONDS / 2
+
+
+def test_an_edit_does_not_end_the_wait(
+    stack: RunningStack, api: Api, chat: str, threads: ThreadPoolExecutor
+) -> None:
+    waiting = threads.submit(poll, stack, chat, after=3, wait=LONG_SECONDS)
+    time.sleep(0.5)
+    assert api.client.put(f"{api.crud}{chat}/messages/1", json={"body": "x"}).status_code == 200
+    time.sleep(1.5)
+    assert not waiting.done()
+    api.message(chat, "the fourth")
+    assert numbers(waiting.result(LONG_SECONDS)) == [4]
+
+
+@pytest.mark.parametrize("parameters", [{"after": 3}, {"after": 3, "limit": 10}, {"after": 99}])
+def test_a_wait_without_a_message_ends_empty(
+    stack: RunningStack, chat: str, parameters: dict[str, int]
+) -> None:
+    seconds, found = seconds_and_numbers(poll(stack, chat, wait=2, **parameters))
+    assert found == []
+    assert 1.9 < seconds < LONG_SECONDS / 2
+
+
+def test_no_wait_is_no_wait(stack: RunningStack, chat: str) -> None:
+    response = poll(stack, chat, after=3, wait=0)
+    assert numbers(response) == []
+
+
+def test_a_message_below_the_cursor_does_not_end_the_wait(
+    stack: RunningStack, api: Api, chat: str, threads: ThreadPoolExecutor
+) -> None:
+    waiting = threads.submit(poll, stack, chat, after=5, wait=LONG_SECONDS)
+    time.sleep(0.5)
+    assert [api.message(chat, "not yet") for _ in range(2)] == [4, 5]
+    time.sleep(1.5)
+    assert not waiting.done()
+    assert api.message(chat, "this one") == 6
+    assert numbers(waiting.result(LONG_SECONDS)) == [6]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "wait=61",
+        "wait=-1",
+        "wait=1.5",
+        "wait=x",
+        "wait=",
+        "after=1&wait=1&order=desc",
+        "before=3&wait=1",
+        "changed_after=0&wait=1",
+        "after=x&wait=1",
+    ],
+)
+def test_a_wait_that_makes_no_sense_is_422(stack: RunningStack, chat: str, query: str) -> None:
+    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", trust_env=False)
+    assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
+
+
+@pytest.mark.parametrize("number", [99, 10**30])
+def test_a_wait_in_a_chat_that_is_not_there_is_404(
+    stack: RunningStack, chat: str, number: int
+) -> None:
+    missing = chat.rpartition("/")[0] + f"/{number}"
+    response = poll(stack, missing, after=0, wait=LONG_SECONDS)
+    assert response.status_code == 404
+    assert response.elapsed.total_seconds() < LONG_SECONDS / 2
+
+
+def test_a_client_that_leaves_costs_nothing(stack: RunningStack, api: Api, chat: str) -> None:
+    for _ in range(20):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(
+                f"{stack.crud_url}{chat}/messages?after=3&wait={LONG_SECONDS}",
+                timeout=0.05,
+                trust_env=False,
+            )
+    assert api.message(chat, "the fourth") == 4
+    assert numbers(poll(stack, chat, after=3, wait=LONG_SECONDS)) == [4]
