@@ -1,17 +1,11 @@
 """A real Chromium on /docs of both services: try an operation, see its response.
 
-Chromium is the system's own. Where there is none and we are root on a Debian,
-it is installed; elsewhere these tests are skipped with a loud line. Screenshots
-stay in `.local-test/screenshots/`.
+Screenshots stay in `.local-test/screenshots/`.
 """
 
-import contextlib
 import json
-import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,42 +14,16 @@ import pytest
 from local_stack.applications import ROOT
 from local_stack.client import RunningStack
 from tests.api_client import Api
-from tests.node_packages import require_node_packages
+from tests.chromium import PROGRAMS, require_chromium
 
-HERE = Path(__file__).parent / "browser"
 SCREENSHOTS = ROOT / ".local-test" / "screenshots"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-INSTALL = (
-    ("apt-get", "update", "-qq"),
-    ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"),
-)
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """The path of a Chromium, with everything needed to drive it."""
-    path = find_chromium()
-    if path is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        install_chromium()
-        path = find_chromium()
-    if path is None:
-        pytest.skip("NO CHROMIUM: install it to have /docs tried in a real browser")
-    require_node_packages(HERE)
-    return path
-
-
-def find_chromium() -> str | None:
-    return next((path for name in NAMES if (path := shutil.which(name))), None)
-
-
-def install_chromium() -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in INSTALL:
-        # What goes wrong shows in there being no Chromium.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(command, env=environment, capture_output=True, timeout=200, check=False)
+    return require_chromium()
 
 
 def try_out(chromium: str, url: str, screenshot: str, **task: Any) -> dict[str, Any]:
@@ -64,7 +32,7 @@ def try_out(chromium: str, url: str, screenshot: str, **task: Any) -> dict[str, 
     task |= {"chromium": chromium, "url": url, "screenshot": str(SCREENSHOTS / screenshot)}
     done = subprocess.run(
         ["node", "try_docs.mjs", json.dumps(task)],
-        cwd=HERE,
+        cwd=PROGRAMS,
         capture_output=True,
         text=True,
         timeout=120,

@@ -2,24 +2,12 @@
 //   node try_docs.mjs '{"chromium": "/usr/bin/chromium", "url": "http://127.0.0.1:3000/docs",
 //     "method": "post", "path": "/applications", "parameters": {}, "screenshot": "docs.png"}'
 // Prints {"status": "201", "answer": "…", "requests": [url, …], "errors": ["…"]}.
-import { chromium } from "playwright-core";
+import { launch } from "./launch.mjs";
 
 const task = JSON.parse(process.argv[2]);
 const patience = 20_000;
 
-const browser = await chromium.launch({
-  executablePath: task.chromium,
-  // Chromium's sandbox does not work for root.
-  chromiumSandbox: process.getuid() !== 0,
-  args: [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-  ],
-});
+const browser = await launch(task.chromium);
 
 async function tryOperation(page) {
   await page.goto(task.url);

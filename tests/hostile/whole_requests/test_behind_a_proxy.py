@@ -1,10 +1,7 @@
 """Behind nginx, whose connections to us are shared by all clients, requests never mix."""
 
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -13,15 +10,10 @@ from tests.hostile.conftest import BEFORE, Ground
 from tests.hostile.whole_requests.corpus import Shot, creations, reads_and_edits
 from tests.hostile.whole_requests.test_whole_requests import check_created, in_a_row
 from tests.hostile.whole_requests.volley import Return, check, check_own, fire, load
-from tests.hostile.wire import Connection, exchange, request
+from tests.hostile.wire import Connection
+from tests.nginx import nginx, require_nginx
 
-CONFIGURATION = """
-daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+SERVERS = """
     proxy_http_version 1.1;
     proxy_set_header Upgrade $http_upgrade;
     proxy_set_header Connection $http_connection;
@@ -31,58 +23,34 @@ http {{
     upstream numbering {{ server {numbering}; keepalive 2; }}
     server {{ listen 127.0.0.1:{crud_port}; location / {{ proxy_pass http://crud; }} }}
     server {{ listen 127.0.0.1:{numbering_port}; location / {{ proxy_pass http://numbering; }} }}
-}}
 """
 CUTS = 12
 ROUNDS = 4
 
 
-class Proxy:
+class Proxy(NamedTuple):
     """nginx in front of both services."""
 
-    def __init__(self, directory: Path, ground: Ground, buffering: str) -> None:
-        ports = choose_port(), choose_port()
-        self.crud, self.numbering = (f"http://127.0.0.1:{port}" for port in ports)
-        configuration = directory / "nginx.conf"
-        configuration.write_text(
-            CONFIGURATION.format(
-                directory=directory,
-                buffering=buffering,
-                crud=ground.crud.removeprefix("http://"),
-                numbering=ground.numbering.removeprefix("http://"),
-                crud_port=ports[0],
-                numbering_port=ports[1],
-            )
-        )
-        self.process = subprocess.Popen(["nginx", "-p", str(directory), "-c", str(configuration)])
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                for url in (self.crud, self.numbering):
-                    assert exchange(url, request("GET", "/health/live")).status == 200
-                return
-            except ConnectionRefusedError:
-                assert self.process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
+    crud: str
+    numbering: str
 
 
 @pytest.fixture(scope="module", params=["on", "off"])
 def proxy(
     request: pytest.FixtureRequest, ground: Ground, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
-    if shutil.which("nginx") is None:
-        pytest.skip("NO NGINX: requests are not tried through a proxy")
-    running = Proxy(tmp_path_factory.mktemp("nginx"), ground, request.param)
-    yield running
-    running.stop()
+    require_nginx()
+    ports = choose_port(), choose_port()
+    servers = SERVERS.format(
+        buffering=request.param,
+        crud=ground.crud.removeprefix("http://"),
+        numbering=ground.numbering.removeprefix("http://"),
+        crud_port=ports[0],
+        numbering_port=ports[1],
+    )
+    running = Proxy(*(f"http://127.0.0.1:{port}" for port in ports))
+    with nginx(tmp_path_factory.mktemp("nginx"), servers, *running):
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,129 @@
+"""A real Chromium's EventSource follows a chat, through nginx as it comes and without it.
+
+nginx has its usual buffering and speaks HTTP/1.0 to us, as it does where nobody sets anything:
+without `X-Accel-Buffering` it would keep small events to itself.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from local_stack.ports import choose_port
+from tests.api_client import Api
+from tests.chromium import PROGRAMS, require_chromium
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.fault.rig.processes import kill_at_once, stop_in_order
+from tests.fault.rig.verify import wait_until_stored
+from tests.nginx import nginx, require_nginx
+from tests.polling import eventually
+
+SERVERS = """
+    server {{
+        listen 127.0.0.1:{port};
+        location = /page {{ default_type text/html; return 200 "<!doctype html><title>x</title>"; }}
+        location / {{ proxy_pass http://127.0.0.1:{crud_port}; }}
+    }}
+"""
+EQUAL_WITHIN_SECONDS = 30.0
+
+pytestmark = pytest.mark.timeout(600)
+
+
+class Way(NamedTuple):
+    """The page from whose origin the browser follows, and whether a proxy answers for crud."""
+
+    page: str
+    is_proxied: bool
+
+
+@pytest.fixture(params=["nginx", "direct"])
+def way(request: pytest.FixtureRequest, linked: LinkedStack, tmp_path: Path) -> Iterator[Way]:
+    if request.param == "direct":
+        yield Way(f"{linked.crud_url}/docs", is_proxied=False)
+        return
+    require_nginx()
+    port = choose_port()
+    url = f"http://127.0.0.1:{port}"
+    servers = SERVERS.format(port=port, crud_port=linked.crud_port)
+    with nginx(tmp_path, servers, url):
+        yield Way(f"{url}/page", is_proxied=True)
+
+
+class Page:
+    """A page that follows a chat."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def look(self) -> dict[str, Any]:
+        """Return what the page has seen so far."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        seen: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return seen
+
+    def texts(self) -> dict[int, str]:
+        events = [each for each in self.look()["events"] if each["type"].startswith("message.")]
+        return {each["data"]["number"]: each["data"]["body"] for each in events}
+
+
+@contextmanager
+def page_that_follows(chromium: str, way: Way, chat: str) -> Iterator[Page]:
+    task = {"chromium": chromium, "page": way.page, "stream": f"{chat}/messages/stream"}
+    with subprocess.Popen(
+        ["node", "follow_chat.mjs", json.dumps(task)],
+        cwd=PROGRAMS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Page(process)
+
+
+def write(api: Api, chat: str, count: int) -> None:
+    """Post messages, and edit the first of them."""
+    numbers = [api.message(chat, f"message at {time.time()}\nof some lines") for _ in range(count)]
+    path = f"{api.crud}{chat}/messages/{numbers[0]}"
+    api.wait_for_numbers(f"{chat}/messages?after={numbers[0] - 1}", numbers)
+    assert api.client.put(path, json={"body": f"edited at {time.time()}"}).status_code == 200
+
+
+def test_chromium_sees_everything_through_restarts(linked: LinkedStack, api: Api, way: Way) -> None:
+    chromium = require_chromium()
+    chat = api.chat(api.application())
+    api.message(chat, "the first")
+    api.wait_for_numbers(f"{chat}/messages", [1])
+    with page_that_follows(chromium, way, chat) as page:
+        assert eventually(page.texts, bool, EQUAL_WITHIN_SECONDS) == {1: "the first"}
+        write(api, chat, 10)
+        expect_equal(api, chat, page)
+        kill_at_once(linked, "crud")
+        wait_until_stored(linked)
+        write(api, chat, 10)
+        stop_in_order(linked, "crud")
+        wait_until_stored(linked)
+        write(api, chat, 10)
+        expect_equal(api, chat, page)
+        seen = page.look()
+    events = seen["events"]
+    created = [each["data"]["number"] for each in events if each["type"] == "message.created"]
+    assert created == list(range(1, 32))
+    assert {"message.updated", "ready"} <= {each["type"] for each in events}
+    assert "reset" not in {each["type"] for each in events}
+    assert seen["opened"] >= 3
+    # A proxy answers 502 for a server that restarts, on which a browser gives up.
+    assert way.is_proxied or seen["reopened"] == 0
+
+
+def expect_equal(api: Api, chat: str, page: Page) -> None:
+    """Wait until the page has the texts of the table."""
+    texts = {each["number"]: each["body"] for each in api.get(f"{chat}/messages")}
+    assert eventually(page.texts, texts.__eq__, EQUAL_WITHIN_SECONDS, pause=0.2) == texts

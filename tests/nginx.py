@@ -1,0 +1,52 @@
+"""nginx, as tests put it in front of the services."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.hostile.wire import exchange, request
+from tests.polling import wait_until
+
+CONFIGURATION = """
+daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/f; uwsgi_temp_path {directory}/u; scgi_temp_path {directory}/s;
+    {servers}
+}}
+"""
+START_SECONDS = 10
+
+
+def require_nginx() -> None:
+    if shutil.which("nginx") is None:
+        pytest.skip("NO NGINX: requests are not tried through a proxy")
+
+
+@contextmanager
+def nginx(directory: Path, servers: str, *urls: str) -> Iterator[None]:
+    """Run nginx with the content of its `http` block; wait until these URLs are alive."""
+    configuration = directory / "nginx.conf"
+    configuration.write_text(CONFIGURATION.format(directory=directory, servers=servers))
+    process = subprocess.Popen(["nginx", "-p", str(directory), "-c", str(configuration)])
+
+    def is_live(url: str) -> bool:
+        try:
+            return exchange(url, request("GET", "/health/live")).status == 200
+        except ConnectionRefusedError:
+            assert process.poll() is None
+            return False
+
+    try:
+        for url in urls:
+            wait_until(lambda url=url: is_live(url), START_SECONDS)
+        yield
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
