@@ -18,6 +18,7 @@ from bench import report
 from bench.creations import creations
 from bench.grams import grams
 from bench.idle import idle
+from bench.live import live
 from bench.pace import pace
 from bench.pipeline import pipeline
 from bench.reads import reads
@@ -34,6 +35,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "creations": (creations, "creating messages, beside the plain design"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
+    "live": (live, "streams: idle ones, one message to many, what creations lose, how soon"),
     "search": (search, "searches on both backends, checked against plain Python"),
     "grams": (grams, "PostgreSQL's trigrams (pg_trgm) beside our blocks of grams"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),

@@ -47,6 +47,11 @@ class Sizes:
     long_list: int = 100_000
     list: int = 10_000
     rounds: int = 3
+    streams: int = 10_000
+    idle_stream_seconds: int = 30
+    followers: int = 1_000
+    fan_out_messages: int = 200
+    live_rounds: int = 5
     settle_seconds: int = 20
     idle_seconds: int = 60
 
@@ -78,6 +83,11 @@ QUICK = Sizes(
     long_list=5_000,
     list=2_000,
     rounds=1,
+    streams=300,
+    idle_stream_seconds=3,
+    followers=100,
+    fan_out_messages=20,
+    live_rounds=1,
     settle_seconds=5,
     idle_seconds=10,
 )

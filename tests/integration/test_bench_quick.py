@@ -34,6 +34,7 @@ pytestmark = pytest.mark.skipif(
         "reads",
         pytest.param("creations", marks=slow),
         pytest.param("pipeline", marks=slow),
+        pytest.param("live", marks=slow),
         pytest.param("search", marks=slow),
         pytest.param("grams", marks=slow),
     ],
