@@ -108,6 +108,7 @@ def test_chromium_sees_everything_through_restarts(linked: LinkedStack, api: Api
         kill_at_once(linked, "crud")
         wait_until_stored(linked)
         write(api, chat, 10)
+        expect_equal(api, chat, page)
         stop_in_order(linked, "crud")
         wait_until_stored(linked)
         write(api, chat, 10)
