@@ -144,8 +144,8 @@ class ChatFollower:
 class ApplicationFollower:
     """Follows an application, as an inbox does: state and not history.
 
-    Events may have been missed before each `ready`, so the list of chats is read then; which
-    change a chat is at is unknown until the next event names it.
+    Events may have been missed before each `ready`, of which there may be several, so the list
+    of chats is read then; which change a chat is at is unknown until the next event names it.
     """
 
     def __init__(
@@ -181,14 +181,15 @@ class ApplicationFollower:
 
     def received(self, event: Event) -> None:
         self._figures.events[event.type] += 1
-        expected = "chat.changed" if self._is_ready else "ready"
-        if event.type != expected:
-            self._figures.complain(f"{self.path}: not {expected}: {event}")
+        if event.type not in ("ready", "chat.changed"):
+            self._figures.complain(f"{self.path}: unexpected: {event}")
         if event.type == "ready":
             self._is_ready = True
             self.changes.clear()
             self._reading = asyncio.create_task(self._read_list())
             return
+        if not self._is_ready:
+            self._figures.complain(f"{self.path}: not ready: {event}")
         seen = orjson.loads(event.data)
         self.numbers[seen["chat_number"]] = seen["highest_number"]
         self.changes[seen["chat_number"]] = seen["highest_change"]

@@ -209,6 +209,12 @@ class Swarm:
         seen = eventually(self.look, lambda it: bool(it["ready"] >= followers), seconds, pause=0.1)
         assert seen["ready"] >= followers, seen
 
+    def wait_until_back(self, seconds: float) -> None:
+        """Wait until hardly any follower is without a connection; some come and go."""
+        most = 0.95 * self.plan.followers
+        seen = eventually(self.look, lambda it: bool(it["open"] > most), seconds, pause=0.1)
+        assert seen["open"] > most, seen
+
     def wait_until_equal(self, seconds: float) -> None:
         """Wait until every follower has seen what the table holds."""
         seen = eventually(lambda: self._ask("compare"), lambda it: it["differ"] == 0, seconds)

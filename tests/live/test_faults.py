@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(240)
 FROZEN_SECONDS = 1.5
 CUT_SECONDS = 1.0
 BETWEEN_SECONDS = 0.5
-RESTARTED_SECONDS = 30.0
+RESTARTED_SECONDS = BACK_SECONDS = 30.0
 PROCESSES = ("crud", "numbering", "worker", "valkey", "postgres")
 PAIRS = (
     ("crud", "valkey"),
@@ -37,16 +37,18 @@ PAIRS = (
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_a_process_that_is_killed_frozen_or_restarted_costs_no_follower_an_event(
-    linked: LinkedStack, following: Following, chance: random.Random, name: str
+    linked: LinkedStack, swarm: Swarm, following: Following, chance: random.Random, name: str
 ) -> None:
     # A browser gives up on a 503, and its page has to open another event source.
     with following(f"{name} killed, frozen, restarted", may_refuse=name == "postgres"):
         kill_at_once(linked, name)
-        time.sleep(BETWEEN_SECONDS + chance.random())
+        time.sleep(chance.random())
+        swarm.wait_until_back(BACK_SECONDS)
         with frozen(linked, name):
             time.sleep(FROZEN_SECONDS)
         time.sleep(chance.random())
         stop_in_order(linked, name)
+        swarm.wait_until_back(BACK_SECONDS)
 
 
 @pytest.mark.parametrize("child", [0, 1])
