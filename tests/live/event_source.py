@@ -57,9 +57,7 @@ class EventSource:
 
     async def _connect(self) -> None:
         try:
-            _, self._response = await self._loop.create_connection(
-                lambda: Response(self), "127.0.0.1", self._port
-            )
+            await self._loop.create_connection(lambda: Response(self), "127.0.0.1", self._port)
         except OSError:
             self._again()
 
@@ -67,8 +65,9 @@ class EventSource:
         if not self._closed:
             self._timer = self._loop.call_later(self.retry_ms / 1000, self._start)
 
-    def request(self) -> bytes:
-        """The request that a browser would send."""
+    def begin(self, response: "Response") -> bytes:
+        """Take a new connection; return the request that a browser would send on it."""
+        self._response = response
         lines = [f"GET {self._path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}"]
         lines += ["Connection: keep-alive", "Accept: text/event-stream", "Cache-Control: no-cache"]
         lines += [f"Last-Event-ID: {self.last_event_id}"] if self.last_event_id else []
@@ -110,7 +109,7 @@ class Response(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have its methods and are none of its subclasses.
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.write(self._source.request())
+        self.transport.write(self._source.begin(self))
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -11,7 +11,7 @@ from tests.api_client import Api
 from tests.live.listener import PATIENCE_SECONDS, Listener
 from tests.polling import eventually
 
-QUIET_SECONDS = 2.5
+QUIET_SECONDS = 1.6
 
 
 @pytest.fixture

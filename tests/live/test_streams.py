@@ -14,7 +14,7 @@ from local_stack.client import RunningStack
 from tests.api_client import Api
 from tests.live.listener import Listener, Seen
 
-QUIET_SECONDS = 2.5
+QUIET_SECONDS = 1.6
 AWKWARD = (
     "two\nlines",
     "CR\rCRLF\r\nand\n\nblank",
