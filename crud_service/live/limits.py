@@ -8,5 +8,3 @@ LIFETIME_SECONDS = 600.0
 # Proxies and clients close a connection that is silent for longer, often after 30 or 60 seconds.
 HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
-# How long a list waits at most.
-WAIT_SECONDS = 60

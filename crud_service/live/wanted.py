@@ -4,7 +4,9 @@ import re
 from typing import NamedTuple
 
 from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
-from crud_service.api.lists.pages import NUMBER_CURSOR, parse_page
+from crud_service.api.lists.pages import NUMBER_CURSOR
+from crud_service.api.lists.requested_rows import requested_rows
+from crud_service.chat.list_queries import MESSAGES
 from crud_service.live.cursor import Start, requested_start
 from web.fields import parse_urlencoded
 from web.problems import Problem
@@ -59,14 +61,12 @@ def wanted(request: Request) -> Wanted | None:
     if number is None:
         return None
     try:
-        query = parse_urlencoded(request.query)
         if stream:
+            query = parse_urlencoded(request.query)
             start = requested_start(request.header(b"last-event-id"), query)
             return ChatStream(token, number, start)
-        page = parse_page(query, NUMBER_CURSOR)
+        rows = requested_rows(MESSAGES, request.query.decode("latin-1"), NUMBER_CURSOR)
     except Problem:
         return None
-    seconds = int(str(query.get("wait")))
-    if page is None or not seconds:
-        return None
-    return WaitingList(token, number, int(page.after or 0), seconds)
+    after = rows.page.after if rows.page is not None else None
+    return WaitingList(token, number, int(after or 0), rows.wait) if rows.wait else None
