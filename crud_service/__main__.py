@@ -24,12 +24,12 @@ def main() -> int:
 
 
 def application() -> object:
-    """What answers requests, as `web.server` runs it."""
+    """Return what answers requests, as `web.server` runs it."""
+    from crud_service import wsgi  # sets Django up, and sorts before every module below it
     from crud_service.monitoring.request_log import request_log
     from crud_service.server.bridge import Server
-    from crud_service.wsgi import application  # first, as it sets Django up
 
-    return Server(application, request_log())
+    return Server(wsgi.application, request_log())
 
 
 def port_is_free() -> bool:

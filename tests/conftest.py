@@ -58,7 +58,7 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick kinds first, so that a simple mistake is told within seconds."""
+    """Run quick kinds first, so that a simple mistake is reported within seconds."""
     order = {kind: position for position, kind in enumerate(KINDS)}
     items.sort(key=lambda item: order.get(kind_of(item), len(KINDS)))
 
@@ -116,7 +116,7 @@ def migrated_database_url(stores: Stores, migrated_template: str) -> Iterator[st
 
 @contextmanager
 def own_database(stores: Stores, template: str) -> Iterator[str]:
-    """A database made from a template, dropped afterwards with whoever is still in it."""
+    """A database made from a template, dropped afterwards with the connections still in it."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     server = in_database(stores, "postgres")
     with psycopg.connect(server, autocommit=True) as connection:

@@ -2,7 +2,7 @@
 
     link.refuse()       connections are reset and new ones refused, until `heal`
     link.reset()        connections are reset, new ones work
-    link.half_open()    connections go silent for good and neither side is told, new ones work
+    link.half_open()    connections go silent for good, new ones work
     link.silence()      the same, and new connections get no answer either, until `heal`
     link.heal()         new connections work; silent ones stay silent
 

@@ -20,7 +20,8 @@ class ApiView(GenericAPIView[Any]):
 
     def validated(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the request's valid fields; raise ValidationError if one is not valid."""
-        fields = serializer(data=sent_fields(self.request, tuple(serializer().fields)))
+        fields = serializer()
+        fields.initial_data = sent_fields(self.request, tuple(fields.fields))
         fields.is_valid(raise_exception=True)
         valid: dict[str, Any] = fields.validated_data
         return valid

@@ -15,7 +15,7 @@ from web.problems import NotFound
 
 @dataclass(frozen=True)
 class TokenHolder:
-    """Whoever sent the token of a setting."""
+    """A client that sent the token of a setting."""
 
     setting: str
     is_authenticated: ClassVar[bool] = True

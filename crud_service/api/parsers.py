@@ -36,7 +36,7 @@ class AnyBody(BaseParser):
         meta = (parser_context or {})["request"].META
         if meta.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
             raise UnsupportedMediaType
-        sent = meta.get(CONTENT_TYPE) or meta.get("CONTENT_TYPE") or None
+        sent = meta.get(CONTENT_TYPE, meta.get("CONTENT_TYPE"))
         return parse_body(sent, stream.read(), orjson.loads)
 
 

@@ -39,10 +39,10 @@ def problem_response(problem: Problem, request: HttpRequest | Request) -> HttpRe
 def handle_exception(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """REST framework's EXCEPTION_HANDLER: answer any exception of a view."""
     request: Request = context["request"]
-    return problem_response(problem_of(error, request, context["view"]), request)
+    return problem_response(to_problem(error, request, context["view"]), request)
 
 
-def problem_of(error: Exception, request: Request, view: APIView) -> Problem:
+def to_problem(error: Exception, request: Request, view: APIView) -> Problem:
     """Convert an exception to a problem; log an unexpected one and make it a 500."""
     match error:
         case Problem():

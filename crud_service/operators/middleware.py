@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from crud_service.api.responses import problem_response
+from crud_service.server.logins import SITE
 from web.problems import MalformedRequest, Problem, StoreUnavailable
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
@@ -21,7 +22,7 @@ class OperatorsOnly:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if not is_admin(request):
+        if not request.path_info.startswith(SITE):
             return self.get_response(request)
         try:
             response = self.get_response(request)
@@ -41,8 +42,3 @@ class OperatorsOnly:
         elif isinstance(exception, DataError):
             exception = MalformedRequest()
         return problem_response(exception, request) if isinstance(exception, Problem) else None
-
-
-def is_admin(request: HttpRequest) -> bool:
-    """Return whether a request is for the admin."""
-    return request.path_info.startswith("/admin")

@@ -192,7 +192,7 @@ class FastReads:
             body.close()
 
     def _refuse(self, pending: Pending, problem: Problem) -> None:
-        answer = problem_answer(problem, pending.request.path, pending.request_id)
+        answer = django_problem(problem, pending.request.path, pending.request_id)
         pending.request.answer(problem.status, *answer)
         self._note(pending, problem.status)
 
@@ -216,7 +216,7 @@ def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
     return f"{lines}{added}{length}".encode("latin-1")
 
 
-def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
+def django_problem(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
     """Return the header lines and the body of a problem document."""
     own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
     body = problem.render(path, request_id)

@@ -27,7 +27,7 @@ from crud_service.live.live import Live
 from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
-from crud_service.reads.fast_reads import FastReads, problem_answer
+from crud_service.reads.fast_reads import FastReads, django_problem
 from crud_service.reads.threads import chunks
 from crud_service.server.logins import SITE
 from crud_service.server.pools import Pools
@@ -133,7 +133,7 @@ class Server:
 
     def _refuse(self, request: Request, request_id: str, problem: Problem) -> None:
         """Answer with a problem that Django had no part in."""
-        request.answer(problem.status, *problem_answer(problem, request.path, request_id))
+        request.answer(problem.status, *django_problem(problem, request.path, request_id))
         method, path = known_method(request.method), safe_path(request.path)
         seconds = perf_counter() - request.started
         self._log.note(request_id, method, "unknown", path, problem.status, seconds)

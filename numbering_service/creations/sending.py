@@ -139,7 +139,7 @@ class Sender:
         else:
             self._note_success()
             self._calls.popleft()
-            self._on_done(problem_of(reply) if isinstance(reply, Exception) else reply)
+            self._on_done(rejection(reply) if isinstance(reply, Exception) else reply)
 
     def _lose(self, error: Exception) -> None:
         """Drop the connection, so that a late reply is not taken for another call's."""
@@ -210,7 +210,7 @@ class Sender:
             self._on_done(self._calls.popleft().failure())
 
 
-def problem_of(error: Exception) -> Problem:
+def rejection(error: Exception) -> Problem:
     """Return the problem for the creations of a batch that was answered with an error."""
     if isinstance(error, OutOfMemoryError):
         return Overloaded("Redis is out of memory; nothing was changed.")

@@ -1,6 +1,6 @@
 """Twenty seconds under load without one process: frozen, or killed and not restarted.
 
-Whoever talks to a frozen part waits; whoever talks to one that is gone is refused.
+Clients of a frozen part wait; clients of a dead one are refused.
 """
 
 import time

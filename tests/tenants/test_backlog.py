@@ -1,4 +1,4 @@
-"""No backlog, however long and whoever caused it, delays the next creation."""
+"""No backlog, of any length and any application, delays the next creation."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What could not be indexed: forgotten once it is folded anew, retried when asked."""
+"""Failures of indexing: deleted once their message is folded again, or retried by an operator."""
 
 from collections.abc import Sequence
 

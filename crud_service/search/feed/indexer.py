@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import psycopg
 from django.conf import settings
@@ -140,10 +141,17 @@ def has_something_to_send(connection: Connection) -> bool:
     return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
 
 
-def look(connection: Connection) -> tuple[bool, bool]:
-    """Return whether there are changes to fold, and texts of an older format to fold again."""
-    row = connection.execute(LOOK, (TEXT_FORMAT,)).fetchall()[0]
-    return bool(row[0]), bool(row[1])
+class Waiting(NamedTuple):
+    """Whether there are changes to fold, and texts of an older format to fold again."""
+
+    changes: bool
+    outdated_texts: bool
+
+
+def look(connection: Connection) -> Waiting:
+    """Look for work for which the doorbell did not ring."""
+    (row,) = connection.execute(LOOK, (TEXT_FORMAT,)).fetchall()
+    return Waiting(*row)
 
 
 def is_true(connection: Connection, question: str) -> bool:

@@ -1,4 +1,4 @@
-"""A client of the numbering service that knows what it was told: raw HTTP/1.1, keep-alive.
+"""A client of the numbering service that keeps every answer it got: raw HTTP/1.1, keep-alive.
 
 Not `tests.api_client`: httpx does not say whether a request that failed had been sent, which
 decides whether its creation may be missing; and 24 of its clients would be the bottleneck.
@@ -34,7 +34,7 @@ class Reply:
 
     @property
     def changed_nothing(self) -> bool:
-        """Whether the client was told that nothing was created."""
+        """Whether the answer says that nothing was created."""
         if self.fate is not Fate.REFUSED:
             return False
         return self.status != 503 or "nothing was changed" in self.content.get("detail", "")

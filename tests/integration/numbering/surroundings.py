@@ -446,7 +446,7 @@ async def number(redis_url: str, *creations: Creation, **settings: Any) -> list[
 
 
 class Proxy:
-    """Stands before Valkey; loses or replaces replies when told to: the command was done by then.
+    """Stands before Valkey; loses or replaces chosen replies, whose commands were done by then.
 
     Not `tests.links`: it counts replies, and runs in the test's own event loop, so that a
     reply is lost at one known point of a schedule.

@@ -236,7 +236,7 @@ def test_operators_log_in_behind_a_tls_proxy(
 
     ensure_admin(PASSWORD, reset_password=True)
     server = crud_server(CRUD_PUBLIC_URL=public_url)
-    # Whoever reaches the service directly can claim anything.
+    # A client that reaches the service directly can claim anything.
     forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.com"}
     answer = log_in(client, server.url, Origin=origin, **forged)
     assert answer.status_code == status

@@ -24,7 +24,7 @@ UNKNOWN = "UnknownUnknownUnknown123"
 
 @pytest.fixture
 def poisoned_table(database: str) -> Iterator[Callable[[], None]]:
-    """Reject bodies that contain "poison" until told to accept them."""
+    """Reject bodies that contain "poison" until the yielded function is called."""
     drop = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS poison"
     query(
         database,

@@ -198,7 +198,7 @@ def test_connections_beyond_the_limit_are_503_and_others_continue(
 def test_uploads_beyond_the_budget_give_way_and_others_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The one that has been stalled for longest is told to retry."""
+    """The upload that has been stalled for longest is answered 503, with `Retry-After`."""
     monkeypatch.setattr(limits, "ARRIVING_BYTES", 4 * limits.MIB)
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     with serving(Later()) as port, ExitStack() as opened:

@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
 
 
 class Machine:
-    """Connections without a network, one after the other, on a loop that runs when told to."""
+    """Connections without a network, one after the other, on a loop that tests run step by step."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
