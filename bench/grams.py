@@ -22,6 +22,7 @@ from bench.scenario import Run
 from bench.search import LETTERS, a_hit, a_miss
 from bench.search_data import Chat
 from bench.stack import BenchStack, fresh
+from crud_service.postgresql import REQUESTS
 from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.query.query_postgresql import (
@@ -33,7 +34,6 @@ from crud_service.search.query.query_postgresql import (
 )
 from crud_service.search.text.folding import mark, split_parts
 from crud_service.search.text.texts import Text, columns
-from crud_service.stores.database import OPTIONS
 
 BATCH = 1000
 LIMIT = 51
@@ -109,7 +109,7 @@ def grams(run: Run) -> None:
 
 def connect(stack: BenchStack) -> psycopg.Connection:
     """Open a connection with the API's settings; only the limits on time are lifted."""
-    options = f"{OPTIONS} -c statement_timeout=0 -c lock_timeout=0"
+    options = f"{REQUESTS['options']} -c statement_timeout=0 -c lock_timeout=0"
     url = stack.environment["DATABASE_URL"]
     return psycopg.connect(url, autocommit=True, options=options, prepare_threshold=0)
 

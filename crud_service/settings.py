@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from crud_service.postgresql import ORM
+
 HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 # Base of the URLs in `Location` and `Link`; empty: the request's Host.
@@ -132,12 +134,7 @@ DATABASES = {
         "NAME": unquote(_url.path.lstrip("/")),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {
-            "connect_timeout": 3,
-            "application_name": "crud_service",
-            # A network failure in the middle of a change must not leave its rows locked.
-            "options": "-c idle_in_transaction_session_timeout=60s",
-        },
+        "OPTIONS": ORM,
     }
 }
 LOGGING_CONFIG = None  # web.json_logs configures logging in every process

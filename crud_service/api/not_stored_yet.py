@@ -8,8 +8,8 @@ import logging
 import redis
 
 from contract import keys
-from crud_service.stores.api_redis import client
 from crud_service.stores.circuit import Circuit
+from crud_service.stores.redis_clients import api_redis
 from web.problems import NotFound, NotStoredYet
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def was_handed_out(sequence_key: str, number: int) -> bool:
     if not circuit.may_ask():
         return False
     try:
-        highest = client().get(sequence_key)
+        highest = api_redis().get(sequence_key)
         circuit.succeeded()
         return highest is not None and int(highest) >= number
     except (redis.RedisError, ValueError) as error:

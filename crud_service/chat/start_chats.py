@@ -18,8 +18,8 @@ from pathlib import Path
 import redis
 
 from contract import keys
-from crud_service.stores.api_redis import client
 from crud_service.stores.circuit import Circuit
+from crud_service.stores.redis_clients import api_redis
 
 logger = logging.getLogger(__name__)
 circuit = Circuit(pause=1.0)
@@ -31,7 +31,7 @@ def start_chats(access_token: str) -> None:
     """Write the sequence of a new application's chats; never overwrite a number, never raise."""
     sequence = keys.chat_sequence(access_token)
     seed_lock, ttl = keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS
-    attempt(lambda: client().eval(_START, 2, sequence, seed_lock, ttl), "sequence not started")
+    attempt(lambda: api_redis().eval(_START, 2, sequence, seed_lock, ttl), "sequence not started")
 
 
 def forget_chats(access_token: str) -> None:
@@ -39,7 +39,7 @@ def forget_chats(access_token: str) -> None:
 
     If it was created nevertheless, its first chat seeds the sequence.
     """
-    attempt(lambda: client().delete(keys.chat_sequence(access_token)), "sequence not removed")
+    attempt(lambda: api_redis().delete(keys.chat_sequence(access_token)), "sequence not removed")
 
 
 def attempt(call: Callable[[], object], failure: str) -> None:

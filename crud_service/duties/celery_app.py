@@ -17,13 +17,8 @@ from celery.app.amqp import AMQP
 from django.conf import settings
 from kombu import Connection
 
-from contract.tasks import (
-    BROKER_TRANSPORT_OPTIONS,
-    INDEX_PENDING,
-    INDEX_QUEUE,
-    PERSIST_ACCEPTED,
-    PERSIST_QUEUE,
-)
+from contract.tasks import BROKER_TRANSPORT_OPTIONS, EXPIRES_SECONDS, REQUEST_ID_HEADER
+from crud_service.duties.lease import Duty
 
 
 class SteadyConnection(Connection):
@@ -45,10 +40,6 @@ class SteadyAMQP(AMQP):
 app = Celery("worker", broker=settings.REDIS_URL, amqp=SteadyAMQP)
 app.conf.update(
     include=["crud_service.worker.tasks"],
-    task_routes={
-        PERSIST_ACCEPTED: {"queue": PERSIST_QUEUE},
-        INDEX_PENDING: {"queue": INDEX_QUEUE},
-    },
     task_ignore_result=True,
     task_serializer="json",
     accept_content=["json"],
@@ -70,3 +61,15 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
 )
+
+
+def send_task(duty: Duty, request_id: str = "") -> None:
+    """Send a duty's task to its queue, with the id of the request that caused it."""
+    app.send_task(
+        duty.task,
+        queue=duty.queue,
+        headers={REQUEST_ID_HEADER: request_id},
+        expires=EXPIRES_SECONDS,
+        ignore_result=True,
+        retry=False,
+    )

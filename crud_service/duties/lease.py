@@ -67,6 +67,11 @@ INDEXING = Duty(
 )
 
 
+def may_wake(redis: Redis, duty: Duty) -> bool:
+    """Return whether no task of a duty is on its way; if so, flag one as sent."""
+    return bool(redis.set(duty.flag, b"", nx=True, px=keys.WAKE_UP_TTL_MS))
+
+
 def record_progress(duty: Duty) -> None:
     """Record that the work of a duty makes progress."""
     progress[duty] = time.monotonic()

@@ -14,8 +14,8 @@ from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
-from crud_service.stores import api_redis
 from crud_service.stores.database import fetch_one
+from crud_service.stores.redis_clients import api_redis
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
 READY_SECONDS = 2.5
@@ -43,7 +43,7 @@ class ReadyView(ApiView):
         dependencies = _checks.run(
             {
                 "postgresql": lambda: check(lambda: fetch_one("SELECT 1")),
-                "redis": lambda: check(lambda: api_redis.client().ping()),
+                "redis": lambda: check(lambda: api_redis().ping()),
                 "elasticsearch": check_elasticsearch,
             }
         )

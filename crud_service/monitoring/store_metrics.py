@@ -15,8 +15,8 @@ from contract.entries import created_at
 from contract.keys import ACCEPTED
 from crud_service.persist.worker_metrics import Counter, Histogram, read_metrics
 from crud_service.search.feed.refold import COUNT_OUTDATED
-from crud_service.stores.api_redis import client
 from crud_service.stores.database import fetch_one
+from crud_service.stores.redis_clients import api_redis
 from web.problems import StoreUnavailable
 
 # Upper limit of a count: a gauge that means "at least" is better than a slow page.
@@ -66,7 +66,7 @@ class StoreMetrics(Collector):
         except StoreUnavailable:
             yield up("postgresql", 0)
         try:
-            yield from redis_metrics(client())
+            yield from redis_metrics(api_redis())
         except (redis.RedisError, OSError):
             yield up("redis", 0)
 

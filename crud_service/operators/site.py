@@ -12,7 +12,7 @@ from django.template.response import TemplateResponse
 
 from crud_service.monitoring.store_metrics import GAUGES, backlog
 from crud_service.server import logins
-from crud_service.stores import api_redis
+from crud_service.stores.redis_clients import api_redis
 
 
 class OperatorsSite(AdminSite):
@@ -46,7 +46,7 @@ class OperatorsSite(AdminSite):
 def backlog_state() -> list[tuple[str, str]]:
     """Return labels and values that describe the backlog."""
     try:
-        length, age = backlog(api_redis.client())
+        length, age = backlog(api_redis())
     except (redis.RedisError, OSError):
         return [("Backlog", "unknown: Redis does not answer")]
     return [("Backlog", f"{length} accepted but not yet stored, the oldest {age:.1f} s ago")]

@@ -8,7 +8,8 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from crud_service.stores.database import PARAMETERS, SLOW_FAILURE_SECONDS, BytesLoader, Pause
+from crud_service.postgresql import REQUESTS
+from crud_service.stores.database import SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
 
 Row = tuple[Any, ...]
@@ -63,7 +64,9 @@ class ReadConnection:
 
     async def _connect(self) -> Connection:
         with self._pause.connecting():
-            connection = await psycopg.AsyncConnection.connect(settings.DATABASE_URL, **PARAMETERS)
+            connection = await psycopg.AsyncConnection.connect(
+                settings.DATABASE_URL, autocommit=True, **REQUESTS
+            )
         connection.prepare_threshold = 0
         connection.adapters.register_loader("text", BytesLoader)
         self._connection = connection

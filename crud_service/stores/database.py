@@ -16,6 +16,7 @@ from django.conf import settings
 from psycopg.abc import Buffer, Params
 from psycopg.adapt import Loader
 
+from crud_service.postgresql import REQUESTS
 from crud_service.stores.overdue import begin, end
 from web.problems import StoreUnavailable
 
@@ -28,30 +29,8 @@ class ConnectionLostError(Exception):
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-CONNECT_TIMEOUT_SECONDS = 2
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
-
-# Statements here take milliseconds; JIT compilation or parallel workers would take longer.
-# So does planning: each statement has one good plan for all values, but the planner
-# overestimates the cost of a page in a large table and would plan every page anew.
-OPTIONS = (
-    "-c TimeZone=UTC -c statement_timeout=4s -c lock_timeout=3s"
-    " -c jit=off -c max_parallel_workers_per_gather=0 -c plan_cache_mode=force_generic_plan"
-    # A network failure in the middle of an update must not leave a row locked: the
-    # persister needs some of them.
-    " -c idle_in_transaction_session_timeout=10s"
-)
-# How soon the client notices a peer that has vanished while a connection is idle.
-KEEPALIVES: dict[str, Any] = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-PARAMETERS: dict[str, Any] = {
-    **KEEPALIVES,
-    "autocommit": True,
-    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "tcp_user_timeout": 5000,
-    "application_name": "crud_service",
-    "options": OPTIONS,
-}
 
 # A stack without a lock: append and pop are atomic, and nothing else touches it.
 _idle: list[Connection] = []
@@ -93,7 +72,7 @@ class BytesLoader(Loader):
 def connect() -> Connection:
     """Open a new connection."""
     with _pause.connecting():
-        connection = psycopg.connect(settings.DATABASE_URL, **PARAMETERS)
+        connection = psycopg.connect(settings.DATABASE_URL, autocommit=True, **REQUESTS)
     connection.prepare_threshold = 2
     connection.adapters.register_loader("text", BytesLoader)
     return connection

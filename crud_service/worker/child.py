@@ -18,8 +18,8 @@ from django.conf import settings
 
 from crud_service.duties.celery_app import app
 from crud_service.duties.shutdown import ask_to_stop
+from crud_service.postgresql import PERSISTER
 from crud_service.startup import refuse_to_start
-from crud_service.stores.database import KEEPALIVES
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
@@ -103,15 +103,5 @@ def leave_in_time() -> None:
 
 
 def harden_database() -> None:
-    """Set timeouts for PostgreSQL: no half-open connection or lock may block a worker forever."""
-    database: dict[str, Any] = settings.DATABASES["default"]
-    options = database.setdefault("OPTIONS", {})
-    options.pop("pool", None)
-    options.update(
-        application_name="worker",
-        connect_timeout=3,
-        **KEEPALIVES,
-        tcp_user_timeout=10_000,
-        # A child that freezes in a transaction must not keep its locks.
-        options="-c statement_timeout=30s -c idle_in_transaction_session_timeout=10s -c jit=off",
-    )
+    """Have Django's ORM connect as the persister must; before Django is set up."""
+    settings.DATABASES["default"]["OPTIONS"] = PERSISTER

@@ -10,7 +10,7 @@ import time
 from redis import RedisError
 
 from contract.keys import WORKER_METRICS
-from crud_service.duties.worker_redis import worker_redis
+from crud_service.stores.redis_clients import worker_redis
 
 COUNTED_EVERY_SECONDS = 1.0
 FIELD = "worker_log_lines_dropped"

@@ -12,7 +12,7 @@ from redis import Redis, RedisError
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
-from crud_service.duties.worker_redis import connect, sweep_name
+from crud_service.stores.redis_clients import connect_worker, sweep_name
 
 SILENT_SECONDS = 10
 TIMEOUT_SECONDS = 3
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 3
 def main() -> int:
     """Return 0 if a worker on this host contacted Redis recently, else print why not, return 1."""
     try:
-        with connect(TIMEOUT_SECONDS, client_name="health_check") as redis:
+        with connect_worker(TIMEOUT_SECONDS, client_name="health_check") as redis:
             if is_at_work(redis):
                 return 0
         reason = f"no worker on this host has contacted Redis for {SILENT_SECONDS} s"

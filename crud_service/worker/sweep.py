@@ -16,11 +16,10 @@ from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
-from contract.keys import WAKE_UP_TTL_MS
-from contract.tasks import EXPIRES_SECONDS
-from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, progress
-from crud_service.duties.worker_redis import connect, sweep_name
+from crud_service.duties.celery_app import send_task
+from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, may_wake, progress
 from crud_service.persist.drain import drain_accepted
+from crud_service.stores.redis_clients import connect_worker, sweep_name
 from crud_service.worker.heartbeat import start_beating
 from web.log_output import drain_all
 
@@ -56,24 +55,25 @@ class Sweep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         start_beating()
-        arguments = (parent.app, parent.hostname)
-        threading.Thread(target=self._run, args=arguments, name="sweep", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(parent.hostname,), name="sweep", daemon=True
+        ).start()
 
     def stop(self, parent: Any) -> None:
         self._stopped.set()
 
     terminate = stop
 
-    def _run(self, app: Any, name: str) -> None:
+    def _run(self, name: str) -> None:
         duty = DUTIES[name.partition("@")[0]]
-        redis = connect(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue))
+        redis = connect_worker(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue))
         watch = Watch(duty)
         swept_at = -IDLE_SECONDS
         while True:
             if duty not in attended or time.monotonic() - swept_at > IDLE_SECONDS:
                 swept_at = time.monotonic()
                 try:
-                    watch.look(sweep(app, redis, duty, name))
+                    watch.look(sweep(redis, duty, name))
                 except Exception:
                     # Nothing else sweeps: the thread must survive any error.
                     logger.exception("the sweep failed")
@@ -114,7 +114,7 @@ def give_up(reason: str) -> None:
     os._exit(1)
 
 
-def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
+def sweep(redis: Redis, duty: Duty, name: str) -> bool:
     """Send the duty's task if no worker has the duty and no task is on its way.
 
     Returns whether no worker has the duty; False if Redis is unavailable or out of memory.
@@ -122,7 +122,7 @@ def sweep(app: Any, redis: Redis, duty: Duty, name: str) -> bool:
     try:
         free = is_free(redis.get(duty.lease), duty, name)
         if free and may_wake(redis, duty):
-            app.send_task(duty.task, queue=duty.queue, expires=EXPIRES_SECONDS, retry=False)
+            send_task(duty)
         return free
     except OutOfMemoryError:
         # No task can be sent, and only persisting frees memory: so it is done here.
@@ -141,8 +141,3 @@ def is_free(holder: Any, duty: Duty, name: str) -> bool:
     if holder is None:
         return True
     return bool(holder.decode() == name) and duty not in attended
-
-
-def may_wake(redis: Redis, duty: Duty) -> bool:
-    """Return whether no wake-up is on its way; if so, flag one as sent."""
-    return bool(redis.set(duty.flag, "1", nx=True, px=WAKE_UP_TTL_MS))

@@ -4,9 +4,9 @@ from celery import Task, shared_task
 
 from contract.tasks import INDEX_PENDING, PERSIST_ACCEPTED, REQUEST_ID_HEADER
 from crud_service.duties.lease import INDEXING, PERSISTING, Lease
-from crud_service.duties.worker_redis import lease_redis, worker_redis
 from crud_service.persist.drain import persist_accepted as persist
 from crud_service.search.feed import indexer
+from crud_service.stores.redis_clients import lease_redis, worker_redis
 
 
 @shared_task(name=PERSIST_ACCEPTED, bind=True, ignore_result=True)

@@ -18,13 +18,14 @@ from redis import Redis, RedisError
 
 from crud_service.duties.lease import INDEXING, Lease, work_under
 from crud_service.duties.shutdown import is_asked_to_stop
+from crud_service.postgresql import INDEXER
 from crud_service.search.feed.bulk import IndexGone
 from crud_service.search.feed.outbox import index_batch
 from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
 from crud_service.search.feed.refold import refold_some
 from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
 from crud_service.search.text.folding import TEXT_FORMAT
-from crud_service.stores.database import KEEPALIVES, Connection
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -71,22 +72,10 @@ def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool =
 
 def connect() -> Connection:
     """Open a connection to PostgreSQL for the caller alone."""
+    # The connection lives for weeks: a plan that was made while the tables were small
+    # must not be kept once they have grown.
     return psycopg.connect(
-        settings.DATABASE_URL,
-        autocommit=True,
-        connect_timeout=3,
-        application_name="indexer",
-        # The connection lives for weeks: a plan that was made while the tables were small
-        # must not be kept once they have grown.
-        prepare_threshold=None,
-        tcp_user_timeout=10_000,
-        **KEEPALIVES,
-        # The queues have no statistics: a bitmap scan would sort everything that an application
-        # has waiting, while the index yields the first rows in order. These keepalives are for
-        # PostgreSQL's side, where a half-open connection would hold locks.
-        options="-c jit=off -c enable_bitmapscan=off"
-        " -c idle_in_transaction_session_timeout=60s -c lock_timeout=30s"
-        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+        settings.DATABASE_URL, autocommit=True, prepare_threshold=None, **INDEXER
     )
 
 

@@ -24,12 +24,12 @@ def without_redis(http: httpx.Client) -> Iterator[None]:
     """Redis at an address where nothing listens."""
     from django.test import override_settings
 
-    from crud_service.stores import api_redis as redis_client
+    from crud_service.stores.redis_clients import api_redis
 
     with override_settings(REDIS_URL=f"redis://{CLOSED}/0"):
-        redis_client.client.cache_clear()
+        api_redis.cache_clear()
         yield
-    redis_client.client.cache_clear()
+    api_redis.cache_clear()
 
 
 def metric(http: httpx.Client, name: str) -> float:

@@ -237,24 +237,22 @@ def test_a_wake_up_sends_one_task_unless_an_indexer_is_running(search_stores: Se
     from contract.keys import LEASE_INDEX, WAKE_UP_INDEX
     from crud_service.search.index.doorbell import needs_wake_up
 
-    assert needs_wake_up()
-    assert not needs_wake_up()
+    assert needs_wake_up(search_stores.redis)
+    assert not needs_wake_up(search_stores.redis)
     search_stores.redis.delete(WAKE_UP_INDEX)
     search_stores.redis.set(LEASE_INDEX, "somebody")
-    assert not needs_wake_up()
+    assert not needs_wake_up(search_stores.redis)
 
 
-def test_waking_returns_at_once_even_without_a_broker(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waking_returns_at_once_even_without_a_broker() -> None:
     import redis
 
-    from crud_service.search.index import doorbell as wake_up
+    from crud_service.search.index.doorbell import Waker
 
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         port = silent.getsockname()[1]
-        monkeypatch.setattr(wake_up, "_redis", lambda: redis.Redis(port=port))
+        waker = Waker(lambda: redis.Redis(port=port))
         started = time.monotonic()
         for _ in range(100):
-            wake_up.wake_indexer()
+            waker.wake()
         assert time.monotonic() - started < 20  # a hundred time-outs take longer

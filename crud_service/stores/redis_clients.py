@@ -1,0 +1,74 @@
+"""Every client of Redis in this service, except for Celery's own connections to the broker."""
+
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from redis import Redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
+
+# Of a request, which holds a thread meanwhile.
+API_TIMEOUT_SECONDS = 0.5
+# Longer than any blocking read; without a timeout a half-open connection hangs a worker forever.
+WORKER_TIMEOUT_SECONDS = 5
+# A renewal that takes longer than this may be too late anyway.
+LEASE_TIMEOUT_SECONDS = 1
+# The name under which Redis lists our connections; the health check reads that list.
+WORKER_NAME = "worker"
+
+
+def connect(timeout_seconds: float, retry: Retry, **options: Any) -> Redis:
+    """Return a new pooled client."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=min(3, timeout_seconds),
+        socket_keepalive=True,
+        retry=retry,
+        **options,
+    )
+
+
+@cache
+def api_redis() -> Redis:
+    """Return the client for requests, which retries a failed command once, at once."""
+    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 1))
+
+
+@cache
+def doorbell_redis() -> Redis:
+    """Return the client that wakes the indexer, and never retries."""
+    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 0))
+
+
+def connect_worker(
+    timeout_seconds: float = WORKER_TIMEOUT_SECONDS, client_name: str = WORKER_NAME
+) -> Redis:
+    """Return a client that retries commands: everything the worker does is idempotent."""
+    return connect(
+        timeout_seconds,
+        Retry(ExponentialBackoff(cap=0.1, base=0.02), 1, (RedisConnectionError,)),
+        client_name=client_name,
+        # redis-py parses RESP 2 replies fastest, and their types are the most stable.
+        protocol=2,
+        health_check_interval=10,
+    )
+
+
+@cache
+def worker_redis() -> Redis:
+    """Return the worker's client; redis-py opens new connections in a forked child."""
+    return connect_worker()
+
+
+@cache
+def lease_redis() -> Redis:
+    """Return the client for leases, which no blocking read of another client delays."""
+    return connect_worker(LEASE_TIMEOUT_SECONDS)
+
+
+def sweep_name(queue: str) -> str:
+    """Return the name of the connection that the sweep of a queue's child uses."""
+    return f"{WORKER_NAME}-{queue}"
