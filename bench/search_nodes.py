@@ -70,7 +70,7 @@ def compare() -> None:
     for name, node_class in {"ours": HttpNode, "urllib3": Urllib3HttpNode}.items():
         setattr(index, "HttpNode", node_class)  # noqa: B010 - replaced for this comparison alone
         clients[name] = index.client()
-        index.client.cache_clear()
+        index.client_of.cache_clear()
     setattr(query_elasticsearch, "client", lambda: clients[chosen.node])  # noqa: B010
     for threads in THREADS:
         measure(threads)  # to warm up

@@ -6,15 +6,14 @@ Only looked up on the way to a 404. Without Redis the answer is merely less exac
 import logging
 
 import redis
+from django.conf import settings
 
 from contract import keys
-from crud_service.stores.circuit import Circuit
+from crud_service.stores.circuit import circuit_of
 from crud_service.stores.redis_clients import api_redis
 from web.problems import NotFound, NotStoredYet
 
 logger = logging.getLogger(__name__)
-# Opens when Redis times out: a 404 must not hold a thread.
-circuit = Circuit(pause=1.0)
 
 
 def missing_application(access_token: str) -> NotFound:
@@ -38,6 +37,8 @@ def missing_message(access_token: str, chat_number: int, number: int) -> NotFoun
 
 def was_handed_out(sequence_key: str, number: int) -> bool:
     """Return whether a sequence has reached a number; False if Redis cannot tell."""
+    # Opens when Redis times out: a 404 must not hold a thread.
+    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return False
     try:

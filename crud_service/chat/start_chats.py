@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from django.conf import settings
 
 from contract import keys
-from crud_service.stores.circuit import Circuit
+from crud_service.stores.circuit import circuit_of
 from crud_service.stores.redis_clients import api_redis
 
 logger = logging.getLogger(__name__)
-circuit = Circuit(pause=1.0)
 
 _START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_text()
 
@@ -44,6 +44,7 @@ def forget_chats(access_token: str) -> None:
 
 def attempt(call: Callable[[], object], failure: str) -> None:
     """Call Redis unless it was unavailable a moment ago; log a failure."""
+    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return
     try:

@@ -1,19 +1,18 @@
 """Health checks: liveness of the process, readiness of its stores."""
 
 import time
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from http import HTTPStatus
 from threading import Lock
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
 
 from django.conf import settings
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
+from crud_service.search.index.elasticsearch_index import client
 from crud_service.stores.database import fetch_one
 from crud_service.stores.redis_clients import api_redis
 
@@ -24,9 +23,6 @@ READY_SECONDS = 2.5
 ALIVE = b'{"status":"ok"}'
 
 Dependency = dict[str, Any]
-
-# Bypasses HTTP proxies, like the Elasticsearch client.
-_direct = build_opener(ProxyHandler({}))
 
 
 class LiveView(ApiView):
@@ -100,17 +96,17 @@ def check_elasticsearch() -> Dependency:
     """Return Elasticsearch's status; without it, search falls back to PostgreSQL."""
     if not settings.ELASTICSEARCH_URL:
         return {"status": "not_configured", "latency_ms": 0.0}
-    request = health_request(settings.ELASTICSEARCH_URL)
-    return check(lambda: _direct.open(request, timeout=ELASTICSEARCH_TIMEOUT_SECONDS).read())
+    return check(ask_elasticsearch)
 
 
-def health_request(url: str) -> Request:
-    """Build a cluster health request; credentials move to a header: urllib rejects them in URLs."""
-    parts = urlsplit(url)
-    credentials, _, address = parts.netloc.rpartition("@")
-    asked = parts._replace(netloc=address, path=f"{parts.path.rstrip('/')}/_cluster/health")
-    request = Request(asked.geturl())  # noqa: S310 - our own setting
-    if credentials:
-        encoded = b64encode(unquote(credentials).encode()).decode()
-        request.add_header("Authorization", f"Basic {encoded}")
-    return request
+def ask_elasticsearch() -> None:
+    """Raise an error unless Elasticsearch answers 200.
+
+    This uses the client's connections directly, which neither retry nor log.
+    """
+    node = client().transport.node_pool.get()
+    answer = node.perform_request(
+        "GET", "/_cluster/health", request_timeout=ELASTICSEARCH_TIMEOUT_SECONDS
+    )
+    if answer.meta.status != HTTPStatus.OK:
+        raise OSError(f"Elasticsearch answered {answer.meta.status}")

@@ -5,6 +5,7 @@ If a store is unavailable, its metrics are absent, which is Prometheus's "unknow
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import redis
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -12,8 +13,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from contract.entries import created_at
-from contract.keys import ACCEPTED
-from crud_service.persist.worker_metrics import Counter, Histogram, read_metrics
+from contract.keys import ACCEPTED, WORKER_METRICS
+from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS, cumulate
 from crud_service.search.feed.refold import COUNT_OUTDATED
 from crud_service.stores.database import fetch_one
 from crud_service.stores.redis_clients import api_redis
@@ -80,12 +81,26 @@ def up(store: str, value: float) -> Metric:
     return GaugeMetricFamily(f"chat_{store}_up", f"Whether {store} answers.", value)
 
 
+class Gauge(NamedTuple):
+    name: str
+    help: str
+    value: float
+
+
+def read_gauges() -> list[Gauge]:
+    values = fetch_one(POSTGRESQL) or ()
+    return [
+        Gauge(name, text, value)
+        for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True)
+    ]
+
+
 def postgresql_metrics() -> Iterator[Metric]:
     """Yield the index lag, and the counts that need an operator's attention."""
-    values = fetch_one(POSTGRESQL) or ()
+    gauges = read_gauges()
     yield up("postgresql", 1)
-    for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True):
-        yield GaugeMetricFamily(name, text, value)
+    for gauge in gauges:
+        yield GaugeMetricFamily(*gauge)
 
 
 def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
@@ -94,8 +109,7 @@ def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
     yield up("redis", 1)
     yield GaugeMetricFamily("chat_backlog_entries", "Entries accepted but not yet stored.", length)
     yield GaugeMetricFamily("chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", age)
-    for metric in read_metrics(connection):
-        yield worker_metric(metric)
+    yield from worker_metrics(connection)
 
 
 def backlog(connection: "redis.Redis") -> tuple[int, float]:
@@ -109,8 +123,12 @@ def backlog(connection: "redis.Redis") -> tuple[int, float]:
     return int(length), max(0.0, time.time() - created_at(text).timestamp())
 
 
-def worker_metric(metric: Counter | Histogram) -> Metric:
-    """Convert a worker's metric to a Prometheus metric."""
-    if isinstance(metric, Counter):
-        return CounterMetricFamily(f"chat_{metric.name}", metric.help, metric.value)
-    return HistogramMetricFamily(f"chat_{metric.name}", metric.help, metric.buckets, metric.sum)
+def worker_metrics(connection: "redis.Redis") -> Iterator[Metric]:
+    """Yield what the workers have counted so far (see `persist.worker_metrics`)."""
+    raw: dict[bytes, bytes] = connection.hgetall(WORKER_METRICS)  # type: ignore[assignment]
+    fields = {name.decode(): float(value) for name, value in raw.items()}
+    for name, text in COUNTERS.items():
+        yield CounterMetricFamily(f"chat_{name}", text, fields.get(name, 0))
+    for name, (text, bounds) in HISTOGRAMS.items():
+        total = fields.get(f"{name}:sum", 0)
+        yield HistogramMetricFamily(f"chat_{name}", text, cumulate(fields, name, bounds), total)

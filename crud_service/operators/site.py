@@ -6,11 +6,10 @@ from typing import Any
 
 import redis
 from django.contrib.admin import AdminSite
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from crud_service.monitoring.store_metrics import GAUGES, backlog
+from crud_service.monitoring.store_metrics import backlog, read_gauges
 from crud_service.server import logins
 from crud_service.stores.redis_clients import api_redis
 
@@ -54,12 +53,9 @@ def backlog_state() -> list[tuple[str, str]]:
 
 def index_state() -> list[tuple[str, str]]:
     """Return labels and values for the index lag and the counts that need attention."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT " + ", ".join(sql for _, sql in GAUGES.values()))
-        values = cursor.fetchone() or ()
     return [
         (text.rstrip("."), f"{value:.1f} s" if name.endswith("_seconds") else str(value))
-        for (name, (text, _)), value in zip(GAUGES.items(), values, strict=True)
+        for name, text, value in read_gauges()
     ]
 
 

@@ -6,9 +6,8 @@ a colon and its upper bound follow.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from redis import Redis, RedisError
 
@@ -36,25 +35,6 @@ HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
     "persist_lag_seconds": ("Seconds from the answer to the commit.", LAG_SECONDS),
     "persist_batch_entries": ("Entries in a batch.", BATCH_ENTRIES),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A counter as /metrics shows it."""
-
-    name: str
-    help: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """A histogram as /metrics shows it: cumulative counts by upper bound."""
-
-    name: str
-    help: str
-    buckets: Sequence[tuple[str, float]]
-    sum: float
 
 
 def remove_and_count(
@@ -115,16 +95,6 @@ def histogram_amounts(
 def label(bound: float) -> str:
     """Format a bucket's upper bound as Prometheus does."""
     return "+Inf" if bound == float("inf") else f"{bound:g}"
-
-
-def read_metrics(redis: Redis) -> Iterator[Counter | Histogram]:
-    """Yield what the workers have counted so far, for crud_service's /metrics."""
-    raw: dict[bytes, bytes] = redis.hgetall(WORKER_METRICS)  # type: ignore[assignment]
-    fields = {name.decode(): float(value) for name, value in raw.items()}
-    for name, text in COUNTERS.items():
-        yield Counter(name, text, fields.get(name, 0))
-    for name, (text, bounds) in HISTOGRAMS.items():
-        yield Histogram(name, text, cumulate(fields, name, bounds), fields.get(f"{name}:sum", 0))
 
 
 def cumulate(

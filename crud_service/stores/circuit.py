@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import cache
 
 PAUSE_SECONDS = 3.0
 
@@ -32,3 +33,9 @@ class Circuit:
         with self._lock:
             self._failed = True
             self._ask_again_at = time.monotonic() + self._pause
+
+
+@cache
+def circuit_of(user: str, server: str, pause: float = PAUSE_SECONDS) -> Circuit:
+    """Return the circuit breaker that one user of a server has in this process."""
+    return Circuit(pause)

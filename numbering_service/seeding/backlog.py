@@ -18,7 +18,7 @@ Both hold for one history of one stream. The replication id changes when another
 server takes over or Redis restarts, and ids or the count of entries go backwards
 when the stream is lost: everything is then read again.
 
-Memory is bounded by MAX_KEYS sequences: 40 MB at about 200 bytes each. In a backlog
+Memory is bounded by `max_keys` sequences: 40 MB at about 200 bytes each. In a backlog
 of more sequences, what lies beyond them is read again for each group of waiting
 seedings, and only their own numbers are kept.
 """
@@ -37,19 +37,25 @@ from redis.exceptions import RedisError
 from contract import keys
 from contract.entries import EntryId, read_id
 
-# A page keeps Redis busy for about a millisecond, whatever the bodies are.
-PAGE_ENTRIES = 512
-PAGE_BYTES = 256 * 1024
-STEP_ENTRIES = 32
-
-SEGMENT_ENTRIES = 10_000
-MAX_KEYS = 200_000
-
-FOLLOW_FROM_ENTRIES = 5_000
-FOLLOW_SECONDS = 1.0
-FOLLOW_REST_SECONDS = 0.004
-
 START: EntryId = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How the stream is read and remembered."""
+
+    # A page keeps Redis busy for about a millisecond, whatever the bodies are.
+    page_entries: int = 512
+    page_bytes: int = 256 * 1024
+    step_entries: int = 32
+    segment_entries: int = 10_000
+    max_keys: int = 200_000
+    follow_from_entries: int = 5_000
+    follow_seconds: float = 1.0
+    follow_rest_seconds: float = 0.004
+
+
+LIMITS = Limits()
 
 
 class Page(NamedTuple):
@@ -93,12 +99,12 @@ class Reading:
 class Backlog:
     """This process's view of the stream."""
 
-    def __init__(self, redis: "Redis", *, max_keys: int = MAX_KEYS) -> None:
+    def __init__(self, redis: "Redis", limits: Limits = LIMITS) -> None:
         self._redis = redis
         self._script = redis.register_script(
             files("numbering_service.seeding").joinpath("read_backlog.lua").read_text()
         )
-        self._max_keys = max_keys
+        self._limits = limits
         self._next: Reading | None = None
         self._reader: asyncio.Task[None] | None = None
         self._segments: deque[Segment] = deque()
@@ -125,11 +131,12 @@ class Backlog:
 
         Pauses after each page for several times as long as the page took, unless a request waits.
         """
+        limits = self._limits
         while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
+            await asyncio.sleep(limits.follow_seconds)
             # A request that needs the backlog meets the same error, and reports it.
             with contextlib.suppress(RedisError, OSError):
-                if await self._redis.xlen(keys.ACCEPTED) >= FOLLOW_FROM_ENTRIES:
+                if await self._redis.xlen(keys.ACCEPTED) >= limits.follow_from_entries:
                     await asyncio.shield(self._join().done)
 
     def _join(self) -> Reading:
@@ -175,13 +182,13 @@ class Backlog:
             self._take(page, position, reading)
             position = page.position
             if not reading.wanted and self._next is None:
-                await asyncio.sleep(FOLLOW_REST_SECONDS)
+                await asyncio.sleep(self._limits.follow_rest_seconds)
         for name in reading.wanted:
             reading.found[name] = look_up(name, (*self._segments, *reading.beyond))
 
     async def _read_page(self, position: EntryId) -> Page:
-        behind = f"{position[0]}-{position[1]}"
-        arguments = (behind, PAGE_ENTRIES, PAGE_BYTES, STEP_ENTRIES)
+        limits, behind = self._limits, f"{position[0]}-{position[1]}"
+        arguments = (behind, limits.page_entries, limits.page_bytes, limits.step_entries)
         return read_page(await self._script(keys=[keys.ACCEPTED], args=arguments))
 
     def _continues(self, page: Page) -> bool:
@@ -204,7 +211,7 @@ class Backlog:
     def _take(self, page: Page, position: EntryId, reading: Reading) -> None:
         """Keep a page that continues the segments if there is room, else only what is wanted."""
         kept = sum(len(segment.highest) for segment in self._segments)
-        if position != self._position or kept + len(page.highest) > self._max_keys:
+        if position != self._position or kept + len(page.highest) > self._limits.max_keys:
             wanted = {name: page.highest[name] for name in reading.wanted & page.highest.keys()}
             if wanted:
                 reading.beyond.append(Segment(page.position, page.entries, wanted))
@@ -212,7 +219,7 @@ class Backlog:
         self._position = page.position
         if not page.entries:
             return
-        if self._segments and self._segments[-1].entries < SEGMENT_ENTRIES:
+        if self._segments and self._segments[-1].entries < self._limits.segment_entries:
             self._segments[-1].add(page)
         else:
             self._segments.append(Segment(page.position, page.entries, page.highest))

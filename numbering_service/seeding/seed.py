@@ -6,21 +6,13 @@ from collections.abc import Callable
 
 import httpx
 from redis.asyncio import Redis
-from redis.exceptions import (
-    BusyLoadingError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from contract import keys
 from numbering_service.creation import Creation
 from numbering_service.metrics import SEEDED
-from numbering_service.seeding.backlog import Backlog
+from numbering_service.redis_errors import RETRYABLE
+from numbering_service.seeding.backlog import LIMITS, Backlog, Limits
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from numbering_service.seeding.lookup import Applications, look_up
 from numbering_service.seeding.places import Places
@@ -33,26 +25,23 @@ MAX_SEEDINGS_WAITING = 10_000
 # One for each seeding, one for the applications, and some for readiness.
 MAX_CRUD_CONNECTIONS = MAX_SEEDING_AT_ONCE + 8
 
-# Errors after which the same seeding may succeed a moment later.
-_TRANSIENT = (
-    BusyLoadingError,
-    MasterDownError,
-    ReadOnlyError,
-    RedisConnectionError,
-    RedisTimeoutError,
-    TryAgainError,
-)
-
 
 class Seeding:
     """Seeds missing sequences, with one seeding per sequence at a time across all processes."""
 
-    def __init__(self, redis: "Redis", crud: httpx.AsyncClient, *, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        redis: "Redis",
+        crud: httpx.AsyncClient,
+        *,
+        patience_seconds: float,
+        limits: Limits = LIMITS,
+    ) -> None:
         self._redis = redis
         self._crud = crud
         self._patience = patience_seconds
         self._scripts = Scripts(redis)
-        self._backlog = Backlog(redis)
+        self._backlog = Backlog(redis, limits)
         self._applications = Applications(crud)
         self._places = Places(
             MAX_SEEDING_AT_ONCE,
@@ -133,16 +122,10 @@ class Seeding:
                 await self._seed(creation, lock)
             except LockLostError:
                 continue
-            except _TRANSIENT as error:
-                if isinstance(error, ReadOnlyError):
-                    await self._leave_replica()
+            except RETRYABLE:
                 await asyncio.sleep(REDIS_PAUSE_SECONDS)
             else:
                 return
-
-    async def _leave_replica(self) -> None:
-        """Reconnect: the server's name may already resolve to the new primary."""
-        await self._redis.connection_pool.disconnect()
 
     async def _seed(self, creation: Creation, lock: SeedLock) -> None:
         if not await lock.take():

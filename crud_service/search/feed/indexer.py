@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import psycopg
@@ -149,7 +150,7 @@ def is_true(connection: Connection, question: str) -> bool:
 
 
 class BackOff:
-    """The exponential back-off after a failure of Elasticsearch; one per process."""
+    """The exponential back-off after a failure of Elasticsearch."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -170,7 +171,10 @@ class BackOff:
         return max(0.0, self.until - time.monotonic())
 
 
-back_off = BackOff()
+@cache
+def back_off_of(server: str) -> BackOff:
+    """Return the back-off that this process has for a server."""
+    return BackOff()
 
 
 class Feeder:
@@ -229,7 +233,8 @@ class Feeder:
                 while feed_once(connection, self._woken_by) and not self._over.is_set():
                     pass
             self._idle.set()
-            self._rung.wait(back_off.remaining() or LOOK_SECONDS)
+            pause = back_off_of(settings.ELASTICSEARCH_URL).remaining()
+            self._rung.wait(pause or LOOK_SECONDS)
 
 
 @contextmanager
@@ -246,6 +251,7 @@ def feeding(woken_by: str) -> Iterator[Feeder]:
 
 def feed_once(connection: Connection, woken_by: str = "") -> bool:
     """Send one batch, unless in back-off after a failure; return whether anything was sent."""
+    back_off = back_off_of(settings.ELASTICSEARCH_URL)
     if back_off.is_waiting():
         return False
     try:

@@ -76,23 +76,20 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@cache
 def client() -> Elasticsearch:
     """Return the client for one node or load balancer; it does not retry."""
+    return client_of(settings.ELASTICSEARCH_URL)
+
+
+@cache
+def client_of(url: str) -> Elasticsearch:
     return Elasticsearch(
-        settings.ELASTICSEARCH_URL,
+        url,
         request_timeout=WRITE_TIMEOUT_SECONDS,
         max_retries=0,
         retry_on_timeout=False,
         node_class=HttpNode,
     )
-
-
-def close_client() -> None:
-    """Close the client's connections; the next use opens new ones."""
-    if client.cache_info().currsize:
-        client().close()
-        client.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)

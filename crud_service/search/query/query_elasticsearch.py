@@ -19,10 +19,9 @@ from crud_service.search.index.documents import form_query
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.elasticsearch_index import SEARCH_TIMEOUT_SECONDS, alias, client
 from crud_service.search.query.plan import Hit, Level, Plan, forms
-from crud_service.stores.circuit import Circuit
+from crud_service.stores.circuit import circuit_of
 
 logger = logging.getLogger(__name__)
-circuit = Circuit()
 
 Search = dict[str, Any]
 
@@ -38,7 +37,10 @@ HEAD = b'{"allow_partial_search_results":false}\n'
 def find_hits(plan: Plan) -> list[Hit] | None:
     """Return the first hits of a plan, or None if Elasticsearch is not configured, unavailable
     or not ready."""
-    if not settings.ELASTICSEARCH_URL or not circuit.may_ask():
+    if not settings.ELASTICSEARCH_URL:
+        return None
+    circuit = circuit_of(__name__, settings.ELASTICSEARCH_URL)
+    if not circuit.may_ask():
         return None
     try:
         hits = search(plan)

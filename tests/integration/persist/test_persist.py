@@ -265,16 +265,17 @@ def test_a_stored_batch_rings_the_doorbell_once(
 def test_every_batch_is_counted_and_its_lag_too(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
-    from crud_service.persist.worker_metrics import read_metrics
+    from crud_service.monitoring.store_metrics import worker_metrics
 
     for number in (1, 2, 3):
         accept(stream, number)
     drain()
-    metrics = {metric.name: metric for metric in read_metrics(stream)}
-    assert metrics["persist_messages"].value == 3
-    assert metrics["persist_batches"].value == 1
-    assert dict(metrics["persist_lag_seconds"].buckets)["+Inf"] == 3
-    assert dict(metrics["persist_batch_entries"].buckets)["5"] == 1
+    samples = [sample for metric in worker_metrics(stream) for sample in metric.samples]
+    values = {(sample.name, sample.labels.get("le")): sample.value for sample in samples}
+    assert values["chat_persist_messages_total", None] == 3
+    assert values["chat_persist_batches_total", None] == 1
+    assert values["chat_persist_lag_seconds_bucket", "+Inf"] == 3
+    assert values["chat_persist_batch_entries_bucket", "5"] == 1
 
 
 def test_a_full_redis_does_not_stop_the_persister(

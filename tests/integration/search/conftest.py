@@ -21,14 +21,12 @@ def search_stores(
 ) -> Iterator[SearchStores]:
     from django.conf import settings
 
-    from crud_service.search.feed import indexer
-    from crud_service.search.index import elasticsearch_index
-    from crud_service.search.query import query_elasticsearch
-    from crud_service.stores.circuit import Circuit
+    from crud_service.search.feed.indexer import back_off_of
+    from crud_service.stores.circuit import circuit_of
 
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", "")
-    monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
-    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
+    circuit_of.cache_clear()
+    back_off_of.cache_clear()
     with (
         psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as database,
         redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client,
@@ -39,7 +37,6 @@ def search_stores(
         # Tables are emptied between tests, this one row stays.
         database.execute("UPDATE search_state SET owns_unmarked = false")
         yield SearchStores(database, client)
-    elasticsearch_index.close_client()
 
 
 @pytest.fixture

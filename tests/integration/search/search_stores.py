@@ -50,11 +50,14 @@ class SearchStores:
 
     def index(self) -> None:
         """Run the task's own function, and have Elasticsearch show what it got."""
+        from django.conf import settings
+
         from crud_service.search.feed import indexer
         from crud_service.search.index import elasticsearch_index
 
         indexer.index_pending(self.redis)
-        if indexer.has_elasticsearch() and not indexer.back_off.is_waiting():
+        url = settings.ELASTICSEARCH_URL
+        if url and not indexer.back_off_of(url).is_waiting():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
 
     def index_all(self) -> None:

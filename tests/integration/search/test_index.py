@@ -17,13 +17,8 @@ def set_elasticsearch(monkeypatch: pytest.MonkeyPatch, url: str) -> str:
     """Set the address of Elasticsearch; return the previous one."""
     from django.conf import settings
 
-    from crud_service.search.feed import indexer
-    from crud_service.search.index import elasticsearch_index
-
     before = settings.ELASTICSEARCH_URL
-    elasticsearch_index.close_client()
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)
-    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
     return str(before)
 
 
@@ -205,9 +200,9 @@ def test_a_document_that_elasticsearch_rejects_is_set_aside_and_blocks_nothing(
 
 
 def test_documents_that_elasticsearch_rejects_for_now_are_retried(
-    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.feed import indexer
+    from crud_service.search.feed.indexer import back_off_of
     from crud_service.search.index.elasticsearch_index import client
 
     search_stores.add("one")
@@ -218,7 +213,7 @@ def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     assert search_stores.count("search_queue") == 1
     assert search_stores.count("search_failures") == 0
     client().indices.put_settings(index="messages", settings={"index.blocks.write": False})
-    monkeypatch.setattr(indexer, "back_off", indexer.BackOff())
+    back_off_of.cache_clear()
     search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
     search_stores.index()
     assert documents() == 2

@@ -327,16 +327,11 @@ def test_without_an_answer_from_elasticsearch_postgresql_is_queried(
 ) -> None:
     from django.conf import settings
 
-    from crud_service.search.index import elasticsearch_index
     from crud_service.search.index.elasticsearch_index import INDEX_FORMAT, SEARCH_TIMEOUT_SECONDS
-    from crud_service.search.query import query_elasticsearch
-    from crud_service.stores.circuit import Circuit
 
     search_stores.add("hello")
     search_stores.index_all()
     search_stores.database.execute("UPDATE search_state SET index_format = %s", (INDEX_FORMAT,))
-    monkeypatch.setattr(query_elasticsearch, "circuit", Circuit())
-    elasticsearch_index.close_client()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)

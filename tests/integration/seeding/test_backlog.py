@@ -12,8 +12,7 @@ from redis.exceptions import ResponseError
 
 from contract.entries import FIELDS
 from contract.keys import ACCEPTED
-from numbering_service.seeding import backlog as backlog_module
-from numbering_service.seeding.backlog import Backlog
+from numbering_service.seeding.backlog import LIMITS, Backlog, Limits
 from tests.integration.accepting import accept, accept_raw
 from tests.integration.numbering.surroundings import A, B, Valkey
 
@@ -26,12 +25,12 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
         yield connection
 
 
-def look(url: str, scenario: Scenario, **options: int) -> Any:
+def look(url: str, scenario: Scenario, **limits: float) -> Any:
     """Return the result of a scenario with its own view."""
 
     async def whole() -> Any:
         async with Redis.from_url(url) as connection:
-            return await scenario(Backlog(connection, **options))
+            return await scenario(Backlog(connection, Limits(**limits)))
 
     return asyncio.run(asyncio.wait_for(whole(), 30))
 
@@ -83,15 +82,11 @@ def test_entries_that_cannot_be_stored_count_as_no_number(
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 512])
-def test_pages_of_any_size_find_the_same(
-    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    monkeypatch.setattr(backlog_module, "PAGE_ENTRIES", page)
-    monkeypatch.setattr(backlog_module, "STEP_ENTRIES", min(page, 32))
-    monkeypatch.setattr(backlog_module, "SEGMENT_ENTRIES", 3)
+def test_pages_of_any_size_find_the_same(client: redis.Redis, redis_url: str, page: int) -> None:
+    limits = {"page_entries": page, "step_entries": min(page, 32), "segment_entries": 3}
     fill(client, 100, 7)
     expected = [15, 15, 14, 14, 14, 14, 14]
-    assert look(redis_url, lambda view: find_all(view, 7)) == expected
+    assert look(redis_url, lambda view: find_all(view, 7), **limits) == expected
 
 
 def test_without_a_stream_nothing_waits(redis_url: str) -> None:
@@ -120,14 +115,13 @@ def test_many_share_one_reading_and_the_next_reads_what_is_new(
         return shared, calls_of_scripts(client) - before - shared
 
     shared, again = look(redis_url, scenario)
-    assert shared <= 5_000 // backlog_module.PAGE_ENTRIES + 3
+    assert shared <= 5_000 // LIMITS.page_entries + 3
     assert again <= 2
 
 
 def test_a_seeding_during_a_reading_sees_everything_accepted_before_it(
-    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, redis_url: str
 ) -> None:
-    monkeypatch.setattr(backlog_module, "PAGE_ENTRIES", 32)
     fill(client, 2_000, 1)
 
     async def scenario(view: Backlog) -> list[int | None]:
@@ -137,7 +131,7 @@ def test_a_seeding_during_a_reading_sees_everything_accepted_before_it(
         accept(client, 2_001, token=A)
         return [(await view.find(A, 1)), (await first)]
 
-    late, early = look(redis_url, scenario)
+    late, early = look(redis_url, scenario, page_entries=32)
     assert late == 2_001
     assert early in {2_000, 2_001}
 
@@ -156,9 +150,8 @@ def test_a_cancelled_caller_ends_no_other_reading(client: redis.Redis, redis_url
 
 
 def test_stored_entries_are_forgotten_and_waiting_ones_are_not(
-    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, redis_url: str
 ) -> None:
-    monkeypatch.setattr(backlog_module, "SEGMENT_ENTRIES", 1)
     fill(client, 2_000, 2_000)
 
     async def scenario(view: Backlog) -> tuple[int | None, int | None, int]:
@@ -168,7 +161,7 @@ def test_stored_entries_are_forgotten_and_waiting_ones_are_not(
         stored = await view.find(A, 1)
         return kept, stored, sum(len(segment.highest) for segment in view._segments)
 
-    kept, stored, keys_kept = look(redis_url, scenario)
+    kept, stored, keys_kept = look(redis_url, scenario, segment_entries=1)
     assert (kept, stored) == (1, None)
     assert keys_kept < 2_000
 
@@ -240,15 +233,12 @@ def test_long_bodies_stay_in_valkey_and_end_a_page(client: redis.Redis, redis_ur
         return page
 
     page = look(redis_url, scenario)
-    assert page.entries == backlog_module.STEP_ENTRIES
+    assert page.entries == LIMITS.step_entries
     assert client.info("stats")["total_net_output_bytes"] - sent < 100_000
 
 
-def test_a_long_backlog_is_followed_in_advance(
-    client: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(backlog_module, "FOLLOW_SECONDS", 0.01)
-    fill(client, backlog_module.FOLLOW_FROM_ENTRIES, 5)
+def test_a_long_backlog_is_followed_in_advance(client: redis.Redis, redis_url: str) -> None:
+    fill(client, LIMITS.follow_from_entries, 5)
 
     async def scenario(view: Backlog) -> int:
         following = asyncio.create_task(view.follow())
@@ -260,4 +250,4 @@ def test_a_long_backlog_is_followed_in_advance(
         assert await find_all(view, 5) == [1_000] * 5
         return calls_of_scripts(client) - before
 
-    assert look(redis_url, scenario) <= 2
+    assert look(redis_url, scenario, follow_seconds=0.01) <= 2

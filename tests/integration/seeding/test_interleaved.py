@@ -23,7 +23,7 @@ from contract.entries import decode
 from numbering_service.creation import Creation
 from numbering_service.redis_client import Client
 from numbering_service.seeding import Seeding
-from numbering_service.seeding import backlog as backlog_module
+from numbering_service.seeding.backlog import Limits
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.accepting import accept
 from web.problems import StoreUnavailable
@@ -129,6 +129,9 @@ class Scene:
         self.client.xtrim(keys.ACCEPTED, minid=after(entry_id.decode()), approximate=False)
 
 
+ONE_BY_ONE = Limits(page_entries=1, step_entries=1)
+
+
 def schedules() -> Iterator[tuple[int, ...]]:
     """Yield, for each of the persister's steps, the gap into which it falls.
 
@@ -136,13 +139,6 @@ def schedules() -> Iterator[tuple[int, ...]]:
     last one is behind all commands.
     """
     return itertools.combinations_with_replacement(range(1, GAPS + 1), 2 * ENTRIES)
-
-
-@pytest.fixture
-def clean(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.setattr(backlog_module, "PAGE_ENTRIES", 1)
-    monkeypatch.setattr(backlog_module, "STEP_ENTRIES", 1)
-    return clean_crud
 
 
 def run_all(environment: dict[str, str], kind: str, *, away: bool = False) -> list[object]:
@@ -161,11 +157,11 @@ def run_all(environment: dict[str, str], kind: str, *, away: bool = False) -> li
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://crud.test", headers=headers
             ) as crud:
-                await load_scripts(Seeding(stepped, crud, patience_seconds=5))
+                await load_scripts(Seeding(stepped, crud, patience_seconds=5, limits=ONE_BY_ONE))
                 outcomes = []
                 for position, gaps in enumerate(schedules()):
                     scene = Scene(client, database, f"{position:024d}")
-                    seeding = Seeding(stepped, crud, patience_seconds=5)
+                    seeding = Seeding(stepped, crud, patience_seconds=5, limits=ONE_BY_ONE)
                     outcomes.append(await run_one(scene, seeding, stepped, kind, gaps))
             await stepped.aclose()
             return outcomes
@@ -199,16 +195,16 @@ async def run_one(
     return outcome
 
 
-def test_messages_of_a_chat_continue_where_they_left_off(clean: dict[str, str]) -> None:
-    assert set(run_all(clean, "messages")) == {ENTRIES - 1}
+def test_messages_of_a_chat_continue_where_they_left_off(clean_crud: dict[str, str]) -> None:
+    assert set(run_all(clean_crud, "messages")) == {ENTRIES - 1}
 
 
-def test_chats_of_an_application_continue_where_they_left_off(clean: dict[str, str]) -> None:
-    assert set(run_all(clean, "chats")) == {ENTRIES}
+def test_chats_of_an_application_continue_where_they_left_off(clean_crud: dict[str, str]) -> None:
+    assert set(run_all(clean_crud, "chats")) == {ENTRIES}
 
 
-def test_without_crud_the_number_is_exact_or_refused(clean: dict[str, str]) -> None:
-    outcomes = run_all(clean, "messages", away=True)
+def test_without_crud_the_number_is_exact_or_refused(clean_crud: dict[str, str]) -> None:
+    outcomes = run_all(clean_crud, "messages", away=True)
     numbers = [outcome for outcome in outcomes if isinstance(outcome, int)]
     assert set(numbers) == {ENTRIES - 1}
     assert len(numbers) < len(outcomes)

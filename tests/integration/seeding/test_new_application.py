@@ -22,21 +22,19 @@ def client(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def link(clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Breakable]:
+def link(clean_crud: dict[str, str]) -> Iterator[Breakable]:
     """The link between crud_service and Redis."""
-    from crud_service.chat import start_chats
-    from crud_service.stores.circuit import Circuit
+    from django.test import override_settings
+
+    from crud_service.stores.redis_clients import api_redis
 
     url = urlsplit(clean_crud["REDIS_URL"])
     with breakable(url.hostname or "", url.port or 0) as proxy:
-        netloc = f"127.0.0.1:{proxy.port}"
-        through_it = redis.Redis.from_url(
-            url._replace(netloc=netloc).geturl(), socket_timeout=0.5, retry=None
-        )
-        monkeypatch.setattr(start_chats, "client", lambda: through_it)
-        monkeypatch.setattr(start_chats, "circuit", Circuit(pause=1.0))
-        yield proxy
-        through_it.close()
+        through_it = url._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
+        api_redis.cache_clear()
+        with override_settings(REDIS_URL=through_it):
+            yield proxy
+    api_redis.cache_clear()
 
 
 def create(http: httpx.Client) -> str:
