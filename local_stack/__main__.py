@@ -12,7 +12,6 @@ Settings come from the environment; all others reach our processes as they are.
   WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -20,8 +19,8 @@ import sys
 from local_stack.console import complain, say
 from local_stack.demo import demo
 from local_stack.failure import StackError, explain
-from local_stack.launch import PR_SET_PDEATHSIG
 from local_stack.stack import Settings, Stack
+from web.death_signal import signal_when_parent_dies
 
 
 def main() -> int:
@@ -78,9 +77,9 @@ def stop_on_signals(stack: Stack) -> None:
         signal.signal(number, interrupt)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup sets
         signal.signal(signal.SIGHUP, interrupt)
-    if "MAKELEVEL" in os.environ and sys.platform == "linux":
+    if "MAKELEVEL" in os.environ:
         # If `make` is killed, we would keep running with nobody to stop us.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        signal_when_parent_dies(signal.SIGTERM)
 
 
 def welcome(environment: dict[str, str], stack: Stack) -> None:

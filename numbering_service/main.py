@@ -4,7 +4,6 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from time import perf_counter
 
 from fastapi import FastAPI
 
@@ -56,7 +55,7 @@ class NumberingService:
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
         """Log a request that the server refused."""
         if self._running is not None:
-            self._running.log.note(method, "unknown", request_id, status, perf_counter())
+            self._running.log.note(request_id, method, "unknown", "unknown", status, 0)
 
     @asynccontextmanager
     async def lifespan(self, _api: FastAPI) -> AsyncIterator[None]:

@@ -59,7 +59,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         patience_seconds=settings.redis_patience_seconds,
         wake_up=wake_up,
     )
-    log = AccessLog(enabled=settings.log_level in {"debug", "info"})
+    log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
     creations = Creations(
         batcher,

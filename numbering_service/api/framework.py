@@ -120,7 +120,8 @@ class Observed:
             # The route and not the path: a client's input must neither be
             # logged raw nor become the label of a metric.
             route = getattr(scope.get("route"), "path", "unknown")
-            parts.log.note(known_method(scope["method"]), route, request_id, status, started)
+            method, seconds = known_method(scope["method"]), perf_counter() - started
+            parts.log.note(request_id, method, route, route, status, seconds)
 
 
 class Answer:

@@ -42,19 +42,14 @@ _log = logging.getLogger(__name__)
 
 
 class Pending(Protocol):
-    """A creation whose request waits for its answer."""
+    """A creation whose request waits for its answer, and holds `size` bytes meanwhile."""
 
     @property
-    def creation(self) -> Creation:
-        """What is to be created."""
-
+    def creation(self) -> Creation: ...
     @property
-    def size(self) -> int:
-        """Bytes of memory that it holds while it waits."""
-
+    def size(self) -> int: ...
     @property
-    def is_disconnected(self) -> bool:
-        """Whether the client has disconnected."""
+    def is_disconnected(self) -> bool: ...
 
     def settle(self, answer: Answer) -> None:
         """Receive the answer; None means that the sequence must be seeded first."""

@@ -124,7 +124,7 @@ class Creations:
 
     def note(self, pending: Pending, status: int) -> None:
         """Log a creation with the status of its answer."""
-        self._log.request(
+        self._log.creation(
             pending.creation.request_id, pending.target, status, pending.request.started
         )
 
@@ -140,7 +140,7 @@ class Creations:
     def _refuse(self, request: Request, target: Target, request_id: str, problem: Problem) -> None:
         headers, body = problem_answer(problem, request.path, request_id)
         request.answer(problem.status, headers, body)
-        self._log.request(request_id, target, problem.status, request.started)
+        self._log.creation(request_id, target, problem.status, request.started)
 
     def _seed(self, pending: Pending) -> None:
         """Seed a missing sequence, once for all creations that wait for it."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN
+from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from numbering_service.creation import Creation
 from web.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
@@ -28,6 +28,18 @@ class Target(NamedTuple):
 
     access_token: str
     chat_number: int | None
+
+    @property
+    def route(self) -> str:
+        """The path as the OpenAPI document names it."""
+        chats = "/applications/{access_token}/chats"
+        return chats if self.chat_number is None else f"{chats}/{{chat_number}}/messages"
+
+    @property
+    def masked_path(self) -> str:
+        """The path with its token masked."""
+        chats = f"/applications/{mask_token(self.access_token)}/chats"
+        return chats if self.chat_number is None else f"{chats}/{self.chat_number}/messages"
 
 
 class Request(Protocol):

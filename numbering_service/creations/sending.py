@@ -73,11 +73,6 @@ class Sender:
         self._loop = asyncio.get_running_loop()
 
     @property
-    def in_flight(self) -> int:
-        """How many calls wait for a reply."""
-        return len(self._calls)
-
-    @property
     def is_unavailable(self) -> bool:
         """Whether Redis has failed and not answered since."""
         return self._failing_since is not None

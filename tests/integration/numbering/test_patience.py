@@ -49,7 +49,7 @@ class EndlessSeeding:
 
 
 def creations_of(batcher: Batcher, patience_seconds: float) -> Creations:
-    log = AccessLog(enabled=False)
+    log = AccessLog(shown=False)
     return Creations(
         batcher,
         cast("Seeding", EndlessSeeding()),

@@ -1,0 +1,88 @@
+"""A JSON log line and metrics for each request, at the cost of a list append.
+
+A request only appends a note; lines are written and metrics updated in batches, a few times
+a second: at full load, a log call and two metric updates per request would cost more than
+answering a GET or handing out a number.
+"""
+
+import threading
+import time
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
+from functools import cache
+
+from prometheus_client import Counter, Histogram
+
+from web.json_logs import standard_output, timestamp
+from web.log_output import LogOutput
+
+FLUSH_SECONDS = 0.05
+
+# Unix time, request id, method, route, path, status, seconds. The path has its tokens masked;
+# nothing in it or in the method needs escaping.
+Note = tuple[float, str, str, str, str, int, float]
+
+
+class BatchedRequestLog:
+    """Collects notes; `flush` writes their lines, by default to standard output, and counts them.
+
+    `timer` returns the histogram of a method and route.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        requests: Counter,
+        timer: Callable[[str, str], Histogram],
+        *,
+        shown: bool = True,
+        output: LogOutput | None = None,
+    ) -> None:
+        self.shown = shown
+        self.output = output or standard_output()
+        self.notes: list[Note] = []
+        self._service = service
+        self._requests = requests
+        self._timer = cache(timer)  # a lookup by labels costs more than observing
+        self._flushing = threading.Lock()
+
+    def note(
+        self, request_id: str, method: str, route: str, path: str, status: int, seconds: float
+    ) -> None:
+        """Record an answered request; `path` must be safe to log."""
+        self.notes.append((time.time(), request_id, method, route, path, status, seconds))
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Have `flush` called within FLUSH_SECONDS."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Write the lines and update the metrics of all notes so far."""
+        with self._flushing:
+            # Other threads keep appending: notes added after the copy are left for the next flush.
+            notes = self.notes[:]
+            del self.notes[: len(notes)]
+            answers: Tally[tuple[str, str, str]] = Tally()
+            for _, _, method, route, _, status, seconds in notes:
+                answers[method, route, str(status)] += 1
+                self._timer(method, route).observe(seconds)
+            for labels, number in answers.items():
+                self._requests.labels(*labels).inc(number)
+            if self.shown and notes:
+                self.output.write(render(self._service, notes).encode())
+
+
+def render(service: str, notes: Sequence[Note]) -> str:
+    lines = []
+    last, stamp = 0, ""
+    for moment, request_id, method, _, path, status, seconds in notes:
+        milliseconds = int(moment * 1000)
+        if milliseconds != last:  # whole batches are answered within one millisecond
+            last, stamp = milliseconds, timestamp(milliseconds)
+        lines.append(
+            f'{{"time":"{stamp}","level":"info","service":"{service}","message":"request",'
+            f'"request_id":"{request_id}","method":"{method}","path":"{path}",'
+            f'"status":{status},"duration_ms":{seconds * 1000:.2f}}}\n'
+        )
+    return "".join(lines)
