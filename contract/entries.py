@@ -8,6 +8,7 @@ are the moment at which the number was handed out, the `created_at` of the row.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,6 +19,13 @@ FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
 
 # Milliseconds and counter: ids compare as the stream orders them.
 EntryId = tuple[int, int]
+
+
+class Backlog(NamedTuple):
+    """How many entries wait to be stored, and for how long the oldest has waited."""
+
+    entries: int
+    oldest_age_seconds: float
 
 
 class BadEntryError(ValueError):
@@ -47,6 +55,12 @@ class Entry:
 def created_at(entry_id: str) -> datetime:
     """Return the time, in UTC, at which Redis generated an entry id."""
     return EPOCH + timedelta(milliseconds=int(entry_id.partition("-")[0]))
+
+
+def age_seconds(entry_id: object, now: float) -> float:
+    """Return how long before `now`, a Unix time, Redis generated an entry id."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else str(entry_id)
+    return max(0.0, now - created_at(text).timestamp())
 
 
 def read_id(entry_id: bytes) -> EntryId:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract import keys
-from contract.entries import created_at
+from contract.entries import Backlog, age_seconds
 
 REGISTRY = CollectorRegistry()
 
@@ -51,33 +51,26 @@ async def render(redis: "Redis", depth: int) -> bytes:
     registry = CollectorRegistry()
     Gauge("chat_numbering_waiting", "Creations waiting for a batch.", registry=registry).set(depth)
     try:
-        length, age = await backlog(redis)
+        found = await backlog(redis)
     except (RedisError, OSError):
         pass  # An absent gauge is how Prometheus says "not known".
     else:
         Gauge(
             "chat_backlog_entries", "Entries accepted but not yet stored.", registry=registry
-        ).set(length)
+        ).set(found.entries)
         Gauge(
             "chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", registry=registry
-        ).set(age)
+        ).set(found.oldest_age_seconds)
     return generate_latest(own_registry()) + generate_latest(registry)
 
 
-async def backlog(redis: "Redis") -> tuple[int, float]:
-    """Return how many entries wait to be stored, and the age of the oldest in seconds."""
+async def backlog(redis: "Redis") -> Backlog:
     length = await redis.xlen(keys.ACCEPTED)
     oldest = await redis.xrange(keys.ACCEPTED, count=1)
     if not oldest:
-        return length, 0.0
+        return Backlog(length, 0.0)
     seconds, microseconds = await redis.time()
-    accepted = created_at(as_text(oldest[0][0])).timestamp()
-    return length, max(0.0, seconds + microseconds / 1e6 - accepted)
-
-
-def as_text(reply: object) -> str:
-    """Return a reply of Redis as text, whether or not the client decoded it."""
-    return reply.decode() if isinstance(reply, bytes) else str(reply)
+    return Backlog(length, age_seconds(oldest[0][0], seconds + microseconds / 1e6))
 
 
 def own_registry() -> CollectorRegistry:

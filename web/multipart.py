@@ -1,6 +1,7 @@
 """A strict, byte-exact parser of multipart/form-data (RFC 7578)."""
 
 import re
+from typing import NamedTuple
 
 from web.media_types import is_utf8, split_content_type
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
@@ -33,8 +34,13 @@ def parse_multipart(boundary: str, body: bytes) -> dict[str, object]:
     return dict(field for part in parts if (field := parse_part(part)) is not None)
 
 
-def parse_part(part: bytes) -> tuple[str, str] | None:
-    """Parse one part's name and value; None for a part that can't be one of our fields."""
+class Field(NamedTuple):
+    name: str
+    value: str
+
+
+def parse_part(part: bytes) -> Field | None:
+    """Parse one part; None for one that can't be one of our fields."""
     # The delimiter is followed by optional blanks and a line break, then headers
     # up to an empty line; a part without headers starts with that empty line.
     padding, line_break, rest = part.partition(b"\r\n")
@@ -54,7 +60,7 @@ def parse_part(part: bytes) -> tuple[str, str] | None:
         raise UnsupportedMediaType
     try:
         plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])
-        return plain.decode(), value.decode()
+        return Field(plain.decode(), value.decode())
     except UnicodeDecodeError as error:
         raise MalformedBody("The multipart form is not valid UTF-8.") from error
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from contract.entries import created_at
+from contract.entries import Backlog, age_seconds
 from contract.keys import ACCEPTED, WORKER_METRICS
 from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS, cumulate
 from crud_service.search.feed.refold import COUNT_OUTDATED
@@ -105,22 +105,20 @@ def postgresql_metrics() -> Iterator[Metric]:
 
 def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
     """Yield the backlog and the workers' metrics."""
-    length, age = backlog(connection)
+    found = backlog(connection)
     yield up("redis", 1)
-    yield GaugeMetricFamily("chat_backlog_entries", "Entries accepted but not yet stored.", length)
-    yield GaugeMetricFamily("chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", age)
+    for name, text, value in (
+        ("entries", "Entries accepted but not yet stored.", found.entries),
+        ("oldest_age_seconds", "Age of the oldest such entry.", found.oldest_age_seconds),
+    ):
+        yield GaugeMetricFamily(f"chat_backlog_{name}", text, value)
     yield from worker_metrics(connection)
 
 
-def backlog(connection: "redis.Redis") -> tuple[int, float]:
-    """Return the number of entries in the backlog and the age of the oldest, in seconds."""
-    length = connection.xlen(ACCEPTED)
+def backlog(connection: "redis.Redis") -> Backlog:
+    length = int(connection.xlen(ACCEPTED))
     oldest = connection.xrange(ACCEPTED, count=1)
-    if not oldest:
-        return int(length), 0.0
-    entry_id = oldest[0][0]
-    text = entry_id.decode() if isinstance(entry_id, bytes) else str(entry_id)
-    return int(length), max(0.0, time.time() - created_at(text).timestamp())
+    return Backlog(length, age_seconds(oldest[0][0], time.time()) if oldest else 0.0)
 
 
 def worker_metrics(connection: "redis.Redis") -> Iterator[Metric]:

@@ -45,10 +45,11 @@ class OperatorsSite(AdminSite):
 def backlog_state() -> list[tuple[str, str]]:
     """Return labels and values that describe the backlog."""
     try:
-        length, age = backlog(api_redis())
+        found = backlog(api_redis())
     except (redis.RedisError, OSError):
         return [("Backlog", "unknown: Redis does not answer")]
-    return [("Backlog", f"{length} accepted but not yet stored, the oldest {age:.1f} s ago")]
+    oldest = f"the oldest {found.oldest_age_seconds:.1f} s ago"
+    return [("Backlog", f"{found.entries} accepted but not yet stored, {oldest}")]
 
 
 def index_state() -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ a colon and its upper bound follow.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from redis import Redis, RedisError
 
@@ -31,9 +32,16 @@ COUNTERS = {
     "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
     "persist_outages": "Times that a store was unavailable while there was something to store.",
 }
-HISTOGRAMS: dict[str, tuple[str, Sequence[float]]] = {
-    "persist_lag_seconds": ("Seconds from the answer to the commit.", LAG_SECONDS),
-    "persist_batch_entries": ("Entries in a batch.", BATCH_ENTRIES),
+
+
+class Histogram(NamedTuple):
+    help: str
+    bounds: Sequence[float]
+
+
+HISTOGRAMS = {
+    "persist_lag_seconds": Histogram("Seconds from the answer to the commit.", LAG_SECONDS),
+    "persist_batch_entries": Histogram("Entries in a batch.", BATCH_ENTRIES),
 }
 
 

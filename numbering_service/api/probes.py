@@ -1,7 +1,7 @@
 """Endpoints for operators: liveness, readiness and metrics."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +16,7 @@ from numbering_service.running import Running
 from web.problems import StoreUnavailable
 
 Check = dict[str, str | float]
+Dependencies = dict[str, Check]
 
 
 def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
@@ -35,11 +36,13 @@ def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
 
     async def ready() -> JSONResponse:
         """The state of each dependency; without crud_service only missing numbers have to wait."""
-        redis, crud = await shared.run(check_both)
-        return JSONResponse(*readiness(redis, crud))
+        dependencies = await shared.run(check_both)
+        status = overall(dependencies)
+        body = {"status": status, "dependencies": dependencies}
+        return JSONResponse(body, 503 if status == "unavailable" else 200)
 
-    async def check_both() -> tuple[Check, Check]:
-        return await check_redis(parts()), await check_crud(parts())
+    async def check_both() -> Dependencies:
+        return {"redis": await check_redis(parts()), "crud_service": await check_crud(parts())}
 
     async def read_metrics() -> Response:
         """Metrics in the text format of Prometheus."""
@@ -63,31 +66,20 @@ class SharedCheck:
     """
 
     def __init__(self) -> None:
-        self._running: asyncio.Task[tuple[Check, Check]] | None = None
+        self._running: asyncio.Task[Dependencies] | None = None
 
-    async def run(self, check: Callable[[], Awaitable[tuple[Check, Check]]]) -> tuple[Check, Check]:
+    async def run(self, check: Callable[[], Coroutine[Any, Any, Dependencies]]) -> Dependencies:
         """Return the result of the check in progress, or of a new one."""
-
-        async def run_check() -> tuple[Check, Check]:
-            return await check()
-
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(run_check())
+            self._running = asyncio.create_task(check())
         return await asyncio.shield(self._running)
 
 
-def readiness(redis: Check, crud: Check) -> tuple[dict[str, object], int]:
-    """Return the readiness document and its status code for the dependencies' states."""
-    status = "ok"
-    if redis["status"] != "ok":
-        status = "unavailable"
-    elif crud["status"] != "ok":
-        status = "degraded"
-    document: dict[str, object] = {
-        "status": status,
-        "dependencies": {"redis": redis, "crud_service": crud},
-    }
-    return document, 503 if status == "unavailable" else 200
+def overall(dependencies: Dependencies) -> str:
+    """Return `ok`, `degraded` without crud_service, or `unavailable` without Redis."""
+    if dependencies["redis"]["status"] != "ok":
+        return "unavailable"
+    return "ok" if dependencies["crud_service"]["status"] == "ok" else "degraded"
 
 
 async def check_redis(parts: Running) -> Check:

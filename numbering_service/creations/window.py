@@ -12,6 +12,7 @@ A process only knows what it accepted itself: each of several has a window of it
 from collections import deque
 from collections.abc import Iterable
 from time import monotonic
+from typing import NamedTuple
 
 from contract.entries import EntryId
 from numbering_service.creation import Creation
@@ -27,6 +28,13 @@ STALL_SECONDS = 2.0
 MAX_BATCHES = 1024
 
 
+class Accepted(NamedTuple):
+    """A batch in the stream: the id of its last entry, and the bytes of each application."""
+
+    last: EntryId
+    sizes: dict[str, int]
+
+
 class Window:
     """The bytes of each application between `take` and PostgreSQL."""
 
@@ -35,8 +43,7 @@ class Window:
         self._max_batches = max_batches
         self._held: dict[str, int] = {}
         self._probe_at: dict[str, float] = {}
-        # In the order of the stream: the last entry of a batch, and the bytes of each application.
-        self._batches: deque[tuple[EntryId, dict[str, int]]] = deque()
+        self._batches: deque[Accepted] = deque()  # in the order of the stream
         self._oldest: EntryId | None = None
         self._progress_at = 0.0
 
@@ -59,11 +66,11 @@ class Window:
 
     def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:
         """Record the accepted creations of a batch, whose last entry is `last`."""
-        sizes = self._batches.pop()[1] if len(self._batches) >= self._max_batches else {}
+        sizes = self._batches.pop().sizes if len(self._batches) >= self._max_batches else {}
         for creation in accepted:
             if size := creation.body_size:
                 sizes[creation.access_token] = sizes.get(creation.access_token, 0) + size
-        self._batches.append((last, sizes))
+        self._batches.append(Accepted(last, sizes))
 
     def stored_before(self, oldest: EntryId | None) -> None:
         """Record that every entry before `oldest` is stored; None if no persister is running."""
@@ -72,9 +79,8 @@ class Window:
             self._progress_at = 0.0 if oldest is None else monotonic()
         if oldest is None:
             return
-        while self._batches and self._batches[0][0] < oldest:
-            _, sizes = self._batches.popleft()
-            for access_token, size in sizes.items():
+        while self._batches and self._batches[0].last < oldest:
+            for access_token, size in self._batches.popleft().sizes.items():
                 self._release(access_token, size)
 
     def _is_closed(self, access_token: str) -> bool:

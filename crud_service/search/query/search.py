@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -68,13 +68,13 @@ def search(
         raise NotFound
     parts = split_parts(query.keyword)
     scope = search_scope(chat.chat_id, parts, query.sort)
-    hits, backend = find_hits(connection, chat, make_plan(chat, parts, query, scope))
-    page = hits[: query.limit]
+    found = find_hits(connection, chat, make_plan(chat, parts, query, scope))
+    page = found.hits[: query.limit]
     pieces = each_piece(connection, chat.chat_id, [hit.number for hit in page])
     items, taken = join(pieces, parts if query.highlight else None)
     page = page[:taken] if taken else page
-    more = len(page) < len(hits)
-    return SearchPage(items, encode_cursor(page[-1], scope) if more else None, backend)
+    more = len(page) < len(found.hits)
+    return SearchPage(items, encode_cursor(page[-1], scope) if more else None, found.backend)
 
 
 def make_plan(
@@ -91,17 +91,28 @@ def make_plan(
     )
 
 
-def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> tuple[list[Hit], Backend]:
-    """Return the hits and the backend that found them."""
+class Found(NamedTuple):
+    hits: list[Hit]
+    backend: Backend
+
+
+def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> Found:
     if chat.index_is_fresh:
         hits = query_elasticsearch.find_hits(plan)
         if hits is not None:
-            return hits, "elasticsearch"
-    return query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql"
+            return Found(hits, "elasticsearch")
+    return Found(query_postgresql.find_hits(connection, plan, chat.blocks), "postgresql")
 
 
-def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple[bytes, int]:
-    """Return messages as a JSON array, and how many hits of the page they account for.
+class Joined(NamedTuple):
+    """Messages as a JSON array, and how many hits of the page they account for."""
+
+    items: bytes
+    taken: int
+
+
+def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> Joined:
+    """Join the messages of a page.
 
     If `highlighted` (the parts of the keyword) is given, each message gets its highlight.
     The array is written to one buffer, which is returned without a copy, and ends early
@@ -123,7 +134,7 @@ def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> tuple
         if page.tell() >= MAX_PAGE_BYTES:
             break
     page.write(b"]")
-    return page.getvalue(), taken
+    return Joined(page.getvalue(), taken)
 
 
 def add_highlight(message: bytes, parts: tuple[Part, ...], budget: Budget) -> bytes:

@@ -23,6 +23,7 @@ run contains no white space of its own.
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crud_service.search.text.character_table import FOLDED, JOINERS, MARKS, NON_STARTERS
 
@@ -53,16 +54,23 @@ def spell(text: str) -> str:
 
 def fold(text: str) -> str:
     """Fold a text and compose its letters, so that equivalent texts become equal."""
-    return read(text)[0]
+    return read(text).folded
 
 
-def read(text: str) -> tuple[str, str]:
-    """Return `fold(text)` and `spell(text)`, at a lower cost than calling both."""
+class Readings(NamedTuple):
+    """Both readings of a text: `fold(text)` and `spell(text)`."""
+
+    folded: str
+    spelled: str
+
+
+def read(text: str) -> Readings:
+    """Return both readings, at a lower cost than calling both functions."""
     spelled = spell(text)
     if text.isascii():
-        return spelled, spelled
+        return Readings(spelled, spelled)
     composed = compose(text)
-    return compose(spelled if composed == text else spell(composed)), spelled
+    return Readings(compose(spelled if composed == text else spell(composed)), spelled)
 
 
 def compose(text: str) -> str:

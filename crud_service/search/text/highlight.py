@@ -15,6 +15,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from wcwidth import iter_graphemes
 
@@ -81,20 +82,38 @@ def find_spans(body: str, parts: Sequence[Part], limit: int) -> list[Span]:
     """
     wanted = list(dict.fromkeys(form.folded for part in parts for form in part.readings))
     spans: set[Span] = set()
-    for text, find_origins in readings(body):
-        found = list(occurrences(text, wanted, limit - len(spans)))
+    for reading in readings(body):
+        found = list(occurrences(reading.text, wanted, limit - len(spans)))
         if found:
-            spans |= origins(find_origins(), found)
+            spans |= origins(reading.find_breaks(), found)
     merged = merge(sorted(spans))
     return merged if body.isascii() or not merged else merge(widen(body, merged))
 
 
-def readings(body: str) -> Iterator[tuple[str, Callable[[], list[tuple[int, Span]]]]]:
-    """Yield the readings of a body (two if they differ), each with a function for its breaks."""
+class Break(NamedTuple):
+    """Where offsets of the folded body and of the body diverge.
+
+    `span` is where in the body the text at `offset` of the folded body comes from; after it,
+    characters correspond one to one again.
+    """
+
+    offset: int
+    span: Span
+
+
+class Reading(NamedTuple):
+    """A reading of a body, and a function that finds its breaks."""
+
+    text: str
+    find_breaks: Callable[[], list[Break]]
+
+
+def readings(body: str) -> Iterator[Reading]:
+    """Yield the readings of a body: two, if they differ."""
     folded, spelled = read(body)
-    yield spelled, lambda: [] if body.isascii() else breaks(body, _RESIZED, spell)
+    yield Reading(spelled, lambda: [] if body.isascii() else breaks(body, _RESIZED, spell))
     if folded != spelled:
-        yield folded, lambda: breaks(body, _CLUSTER_OR_RESIZED, fold)
+        yield Reading(folded, lambda: breaks(body, _CLUSTER_OR_RESIZED, fold))
 
 
 def occurrences(text: str, wanted: Iterable[str], limit: int) -> Iterator[Span]:
@@ -109,30 +128,24 @@ def occurrences(text: str, wanted: Iterable[str], limit: int) -> Iterator[Span]:
             position = text.find(string, position + 1)
 
 
-def breaks(
-    body: str, token: re.Pattern[str], folding: Callable[[str], str]
-) -> list[tuple[int, Span]]:
-    """Return where the difference between offsets of the folded body and of the body changes.
-
-    Each item is an offset in the folded body, and the span of the body from which the
-    text at that offset comes; after it, characters correspond one to one again.
-    """
-    found: list[tuple[int, Span]] = []
+def breaks(body: str, token: re.Pattern[str], folding: Callable[[str], str]) -> list[Break]:
+    """Return the breaks of a body; `token` matches what `folding` may resize."""
+    found: list[Break] = []
     shift = 0
     for match in token.finditer(body):
         low, high = match.span()
         size = len(folding(match[0]))
-        found += [(low + shift + i, (low, high)) for i in range(size)]
+        found += [Break(low + shift + i, (low, high)) for i in range(size)]
         shift += size - (high - low)
-        found.append((high + shift, (high, high + 1)))
+        found.append(Break(high + shift, (high, high + 1)))
     return found
 
 
-def origins(found: list[tuple[int, Span]], spans: Iterable[Span]) -> set[Span]:
+def origins(found: list[Break], spans: Iterable[Span]) -> set[Span]:
     """Map spans of a folded body to spans of the body."""
     if not found:
         return set(spans)
-    offsets = [offset for offset, _span in found]
+    offsets = [it.offset for it in found]
 
     def origin(offset: int) -> Span:
         index = bisect_right(offsets, offset) - 1

@@ -3,33 +3,33 @@
 import asyncio
 
 from crud_service.server.pools import READINESS, Pools
-from numbering_service.api.probes import Check, SharedCheck
+from numbering_service.api.probes import Dependencies, SharedCheck
 
 
 def test_concurrent_lookups_share_one_check() -> None:
     started = 0
 
-    async def check() -> tuple[Check, Check]:
+    async def check() -> Dependencies:
         nonlocal started
         started += 1
         await asyncio.sleep(0.01)
-        return {"status": "ok"}, {"status": str(started)}
+        return {"crud_service": {"status": str(started)}}
 
-    async def flood() -> list[tuple[Check, Check]]:
+    async def flood() -> list[Dependencies]:
         shared = SharedCheck()
         at_once = await asyncio.gather(*(shared.run(check) for _ in range(100)))
         return [*at_once, await shared.run(check)]
 
     answers = asyncio.run(flood())
-    assert [crud["status"] for _redis, crud in answers] == ["1"] * 100 + ["2"]
+    assert [answer["crud_service"]["status"] for answer in answers] == ["1"] * 100 + ["2"]
 
 
 def test_a_cancelled_caller_does_not_end_the_check_of_the_others() -> None:
-    async def check() -> tuple[Check, Check]:
+    async def check() -> Dependencies:
         await asyncio.sleep(0.01)
-        return {"status": "ok"}, {"status": "ok"}
+        return {"redis": {"status": "ok"}}
 
-    async def leave() -> tuple[Check, Check]:
+    async def leave() -> Dependencies:
         shared = SharedCheck()
         first = asyncio.create_task(shared.run(check))
         second = asyncio.create_task(shared.run(check))
@@ -37,7 +37,7 @@ def test_a_cancelled_caller_does_not_end_the_check_of_the_others() -> None:
         first.cancel()
         return await second
 
-    assert asyncio.run(leave())[0] == {"status": "ok"}
+    assert asyncio.run(leave()) == {"redis": {"status": "ok"}}
 
 
 def test_readiness_has_its_own_threads_and_places() -> None:
