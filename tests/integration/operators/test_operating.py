@@ -139,6 +139,7 @@ class NeedsPassword(BaseHTTPRequestHandler):
         expected = "Basic " + b64encode(b"chat:p@ss/word").decode()
         good = self.headers["Authorization"] == expected and self.path == "/_cluster/health"
         self.send_response(200 if good else 401)
+        self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, *_: object) -> None: ...

@@ -107,6 +107,6 @@ def test_cancelled_seedings_give_back_their_places(after: int) -> None:
         assert holding.got.count("C") == 2
         assert not holding.places._taken
         assert not holding.places._queues
-        assert (holding.places._free, holding.places._waiting) == (1, 0)
+        assert (holding.places._free, holding.places.waiting) == (1, 0)
 
     run(scenario, places=1, share=1)
