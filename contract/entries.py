@@ -70,7 +70,6 @@ def read_id(entry_id: bytes) -> EntryId:
 
 
 def encode(entry: Entry) -> dict[str, str]:
-    """Return the fields of an entry as the stream holds them."""
     chat_number = "" if entry.chat_number is None else str(entry.chat_number)
     values = (entry.access_token, chat_number, str(entry.number), entry.body, entry.request_id)
     return dict(zip(FIELDS, values, strict=True))

@@ -48,12 +48,10 @@ LEASE_TTL_MS = 2500
 
 
 def chat_sequence(access_token: str) -> str:
-    """Key of the highest chat number handed out in an application."""
     return f"sequence:chats:{access_token}"
 
 
 def message_sequence(access_token: str, chat_number: int) -> str:
-    """Key of the highest message number handed out in a chat."""
     return f"{message_sequences(access_token)}{chat_number}"
 
 
@@ -63,15 +61,12 @@ def message_sequences(access_token: str) -> str:
 
 
 def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
-    """Key of the answer given to an `Idempotency-Key`, scoped to one collection."""
     return f"idempotency:{access_token}:{chat_number or ''}:{key}"
 
 
 def batch(batch_id: str) -> str:
-    """Key of a batch's answer, so that a retried batch is not done twice."""
     return f"batch:{batch_id}"
 
 
 def seed_lock(sequence_key: str) -> str:
-    """Key of the lock under which a missing sequence is seeded."""
     return f"lock:{sequence_key}"

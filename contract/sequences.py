@@ -31,11 +31,9 @@ MAX_ACCESS_TOKENS = 100
 
 
 def sequence_path(access_token: str, chat_number: int | None) -> str:
-    """Path of the endpoint for an application's chats, or for a chat's messages."""
     path = f"/internal/sequences/{access_token}"
     return path if chat_number is None else f"{path}/{chat_number}"
 
 
 def applications_path(access_tokens: Iterable[str]) -> str:
-    """Path and query of the endpoint that tells which applications exist."""
     return f"{APPLICATIONS_PATH}?{ACCESS_TOKENS}={','.join(access_tokens)}"

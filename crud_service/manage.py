@@ -12,7 +12,6 @@ from django.db.utils import OperationalError
 
 
 def main() -> None:
-    """Run one management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
     # `migrate` creates the operators' user with ADMIN_PASSWORD: refuse a default one.
     from crud_service.startup import refuse_to_start

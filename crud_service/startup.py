@@ -48,7 +48,6 @@ def refuse_to_start(what: str) -> bool:
 
 
 def warnings() -> None:
-    """Log a warning for each token that is not set."""
     if not settings.ADMIN_TOKEN:
         logger.warning("ADMIN_TOKEN is not set: anyone may list and create applications")
     if not settings.INTERNAL_TOKEN:

@@ -24,7 +24,6 @@ from web.death_signal import signal_when_parent_dies
 
 
 def main() -> int:
-    """Run one command; returns its exit code."""
     commands = {"run": run, "demo": demo}
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name in {"-h", "--help"}:
@@ -83,7 +82,6 @@ def stop_on_signals(stack: Stack) -> None:
 
 
 def welcome(environment: dict[str, str], stack: Stack) -> None:
-    """Print where everything is, and what to try first."""
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     search = "PostgreSQL"
     if environment["ELASTICSEARCH_URL"]:

@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
-    """Bring the tables up to date."""
     with layout.open_log("migrate") as log:
         done = subprocess.run(
             [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
@@ -48,7 +47,6 @@ def applications(environment: Mapping[str, str]) -> list[Part]:
 
 
 def module(name: str, package: str, environment: Mapping[str, str], url: str) -> Part:
-    """An HTTP service that is ready when it answers."""
     command = (sys.executable, "-m", package)
     return Part(name, command, is_ready=lambda: is_live(url), environment=environment)
 

@@ -74,13 +74,11 @@ class RunningStack:
         self.environment = self.layout.read_env()
 
     def wait_for_elasticsearch(self) -> None:
-        """Wait for Elasticsearch, where the stack has one."""
         if url := self.environment["ELASTICSEARCH_URL"]:
             failure = "Elasticsearch did not start"
             wait_until(lambda: is_green_enough(url), START_SECONDS, failure, self.output)
 
     def launch(self) -> None:
-        """Start the supervisor without waiting for it."""
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         self.layout.forget_run()
         with (self.layout.logs / "supervisor.log").open("wb") as log:
@@ -110,7 +108,6 @@ class RunningStack:
         return self.layout.stack_env.exists()
 
     def output(self) -> str:
-        """Return the supervisor's output."""
         return (self.layout.logs / "supervisor.log").read_text(errors="replace")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -133,7 +130,6 @@ class RunningStack:
         return self.environment["NUMBERING_URL"]
 
     def pid(self, name: str) -> int:
-        """Return the current process id of a part."""
         return int((self.layout.pids / name).read_text())
 
     def send(self, name: str, number: signal.Signals) -> int:
@@ -149,8 +145,6 @@ class RunningStack:
         return self.pid(name)
 
     def wait_replaced(self, name: str, dead: int, seconds: float = 60) -> None:
-        """Wait until a part runs under another process id."""
-
         def replaced() -> bool:
             pid = self.pid(name)
             return pid != dead and psutil.pid_exists(pid)

@@ -13,7 +13,6 @@ def say(line: str = "") -> None:
 
 
 def complain(line: str) -> None:
-    """Print one line of failure to standard error."""
     try:
         sys.stderr.write(f"local_stack: {line}\n")
         sys.stderr.flush()

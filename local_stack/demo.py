@@ -40,7 +40,6 @@ def demo() -> None:
 
 
 def search_and_update(walk: "Walk", chat: str, crud: str) -> None:
-    """Run the second half: what crud_service returns for the messages created."""
     messages = f"{chat}/messages"
     walk.until(f"{messages}/{len(BODIES)}", lambda answer: "body" in answer)
     walk.send("GET", messages)
@@ -64,8 +63,6 @@ def read_addresses() -> dict[str, str]:
 
 
 class Walk:
-    """Sends requests and prints each with its answer."""
-
     def __init__(self, client: httpx.Client):
         self.client = client
 

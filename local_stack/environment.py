@@ -45,7 +45,6 @@ def run_newer_python() -> None:
 
 
 def build(lock: Path) -> None:
-    """Make the environment and install the lock file, unless its stamp says that it is done."""
     stamp = VENV / f"installed-{lock.stem}"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
     if PYTHON.exists() and is_stamped(stamp, digest):

@@ -21,7 +21,6 @@ LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def main() -> None:
-    """Change user, tie the process to its parent, and execute the command."""
     parent, death_signal, uid, gid, capability = (int(value) for value in sys.argv[1:6])
     command = sys.argv[7:]
     try:
@@ -63,7 +62,6 @@ def prctl(option: int, *arguments: int) -> None:
 
 
 def check(result: int) -> None:
-    """Raise the C library's error when a call failed."""
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 

@@ -27,8 +27,6 @@ SECRETS = ("INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD", "POSTGRES_PASSWORD"
 
 
 class Layout:
-    """The files of one stack."""
-
     def __init__(self, directory: Path):
         self.directory = directory.resolve()
         self.pids = self.directory / "pids"
@@ -63,7 +61,6 @@ class Layout:
         return handle
 
     def secrets(self) -> dict[str, str]:
-        """Return the secrets of this stack, generated on first use."""
         path = self.directory / "secrets.json"
         known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
         missing = {name: secrets.token_hex(24) for name in SECRETS if name not in known}

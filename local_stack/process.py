@@ -40,8 +40,6 @@ class Part:
 
 
 class Running:
-    """A part that was started."""
-
     def __init__(self, part: Part, layout: Layout):
         self.part = part
         self.layout = layout
@@ -106,7 +104,6 @@ class Running:
         return self.layout.logs / f"{self.part.name}.log"
 
     def ask_to_stop(self) -> None:
-        """Send the signal on which this part shuts down gracefully."""
         if not self.died():
             # The real process may have ended, with its command about to exit.
             with contextlib.suppress(ProcessLookupError):
@@ -135,7 +132,6 @@ def launch_command(part: Part) -> list[str]:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a part and everything that it started."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -143,7 +139,6 @@ def kill_group(pid: int) -> None:
 
 
 def last_line(path: Path) -> str:
-    """Return the last non-empty line of a log."""
     try:
         lines = path.read_text(errors="replace")[-4000:].strip().splitlines()
     except OSError:
@@ -166,7 +161,6 @@ def end_leftovers(directory: Path) -> int:
 
 
 def is_ours(process: psutil.Process, directory: Path) -> bool:
-    """Whether a process carries this directory's mark."""
     try:
         return bool(process.pid != os.getpid() and process.environ().get(MARK) == str(directory))
     except (psutil.Error, OSError):

@@ -26,8 +26,6 @@ STOPPED_FIRST = ("numbering", "crud", "worker")
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one stack."""
-
     directory: Path
     crud_port: int = 3000
     numbering_port: int = 8080
@@ -167,7 +165,6 @@ class Stack(Stores):
         return None
 
     def applications(self) -> list[Part]:
-        """Our own processes, in the order in which they start."""
         return applications(self.environment)
 
     def application_environment(self) -> dict[str, str]:

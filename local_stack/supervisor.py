@@ -28,8 +28,6 @@ def pause_before_restart(deaths_in_a_row: int) -> float:
 
 
 class Watched:
-    """A part with its current process, and the history of its deaths."""
-
     def __init__(self, part: Part, layout: Layout):
         self.part = part
         self.layout = layout
@@ -96,7 +94,6 @@ class Supervisor:
         return [watched.running for watched in started]
 
     def wait_ready(self, parts: Sequence[Running]) -> None:
-        """Wait for parts that the stack can't do without."""
         for part in parts:
             part.wait_ready()
 

@@ -21,18 +21,15 @@ class Creation(NamedTuple):
 
     @property
     def body_size(self) -> int:
-        """Size of the body in bytes of UTF-8."""
         return len(self.body) if self.body.isascii() else len(self.body.encode())
 
     @property
     def sequence_key(self) -> str:
-        """The Redis key of the sequence that numbers it."""
         if self.chat_number is None:
             return keys.chat_sequence(self.access_token)
         return keys.message_sequence(self.access_token, self.chat_number)
 
     def script_keys(self) -> tuple[str, str]:
-        """Its two keys for numbers.lua."""
         if not self.idempotency_key:
             return self.sequence_key, ""
         return self.sequence_key, keys.idempotency(
@@ -40,7 +37,6 @@ class Creation(NamedTuple):
         )
 
     def script_arguments(self) -> tuple[str, str, str, str, str]:
-        """Its five arguments for numbers.lua."""
         if self.chat_number is None:
             prefix = keys.message_sequences(self.access_token)
             return self.access_token, "", "", self.request_id, prefix
@@ -56,5 +52,4 @@ class Created(NamedTuple):
 
 
 def payload_digest(body: str) -> str:
-    """Return a digest that is the same for equal payloads."""
     return blake2b(body.encode(), digest_size=16).hexdigest()

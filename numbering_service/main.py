@@ -53,7 +53,6 @@ class NumberingService:
         await self._framework(scope, receive, send)
 
     def note_refusal(self, request_id: str, method: str, status: int) -> None:
-        """Log a request that the server refused."""
         if self._running is not None:
             self._running.log.note(request_id, method, "unknown", "unknown", status, 0)
 

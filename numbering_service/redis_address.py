@@ -45,7 +45,6 @@ class Address:
         return self.path or f"{self.host}:{self.port}"
 
     def handshake(self) -> list[Command]:
-        """Return the commands that a connection begins with."""
         commands: list[Command] = []
         if self.password:
             user = (self.username,) if self.username else ()

@@ -25,8 +25,6 @@ DRAIN_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The resources that exist from startup to shutdown."""
-
     redis: Redis
     crud: httpx.AsyncClient
     batcher: Batcher

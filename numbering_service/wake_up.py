@@ -54,7 +54,6 @@ class WakeUp:
 
 
 def report(sent: "Future[None]") -> None:
-    """Log a wake-up that could not be sent."""
     error = sent.exception()
     if error is not None:
         _log.warning("wake-up not sent: %s", error)

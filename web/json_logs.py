@@ -49,8 +49,6 @@ class JsonFormatter(logging.Formatter):
 
 
 class OutputHandler(logging.Handler):
-    """Writes each record to an output as one line."""
-
     def __init__(self, output: LogOutput) -> None:
         super().__init__()
         self._output = output
@@ -91,7 +89,6 @@ _standard_output: list[LogOutput] = []
 
 
 def standard_output() -> LogOutput:
-    """Return the output that this process logs to."""
     if not _standard_output:
         _standard_output.append(LogOutput(sys.stdout.fileno()))
     return _standard_output[0]

@@ -66,7 +66,6 @@ def parse_part(part: bytes) -> Field | None:
 
 
 def find_header(headers: bytes, name: bytes) -> bytes:
-    """Return a header's value, empty when it is missing."""
     for line in headers.split(b"\r\n"):
         header, _, value = line.partition(b":")
         if header.strip().lower() == name:

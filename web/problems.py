@@ -57,7 +57,6 @@ class Problem(Exception):
         }
 
     def render(self, instance: str, request_id: str) -> bytes:
-        """Return the document as JSON."""
         return json.dumps(self.document(instance, request_id), ensure_ascii=False).encode()
 
 

@@ -39,5 +39,4 @@ def sent_fields(request: Request, names: tuple[str, ...]) -> dict[str, object]:
 
 
 def preconditions(request: Request) -> Preconditions:
-    """Return the request's preconditions, from its headers."""
     return Preconditions(request.META.get("HTTP_IF_MATCH"), request.META.get("HTTP_IF_NONE_MATCH"))

@@ -36,14 +36,10 @@ class BearerToken(BaseAuthentication):
 
 
 class AdminToken(BearerToken):
-    """Authenticates by ADMIN_TOKEN."""
-
     setting = "ADMIN_TOKEN"
 
 
 class InternalToken(BearerToken):
-    """Authenticates by INTERNAL_TOKEN."""
-
     setting = "INTERNAL_TOKEN"
 
 

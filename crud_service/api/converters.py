@@ -29,6 +29,5 @@ class NumberConverter:
 
 
 def register() -> None:
-    """Make both converters known to Django."""
     register_converter(AccessTokenConverter, "token")
     register_converter(NumberConverter, "number")

@@ -10,7 +10,6 @@ _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 def etag(representation: bytes) -> str:
-    """Return the strong entity tag of a representation."""
     return f'"{blake2b(representation, digest_size=12).hexdigest()}"'
 
 

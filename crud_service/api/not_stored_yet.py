@@ -17,19 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 def missing_application(access_token: str) -> NotFound:
-    """Return the problem for an application that does not exist."""
     return NotFound("There is no such application.")
 
 
 def missing_chat(access_token: str, number: int) -> NotFound:
-    """Return the problem for a chat that is not stored."""
     if was_handed_out(keys.chat_sequence(access_token), number):
         return NotStoredYet()
     return NotFound("There is no such chat.")
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> NotFound:
-    """Return the problem for a message that is not stored."""
     if was_handed_out(keys.message_sequence(access_token, chat_number), number):
         return NotStoredYet()
     return NotFound("There is no such message.")

@@ -20,7 +20,6 @@ class Json(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the body of an answer; empty if there is no data."""
         if data is None:
             return b""
         return data if isinstance(data, bytes) else orjson.dumps(data)

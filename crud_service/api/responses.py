@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 
 def problem_response(problem: Problem, request: HttpRequest | Request) -> HttpResponse:
-    """Return a problem document as a response."""
     return HttpResponse(
         problem.render(request.path, getattr(request, "request_id", "")),
         status=problem.status,

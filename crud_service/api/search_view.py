@@ -31,7 +31,6 @@ class SearchView(ApiView):
 
 
 def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:
-    """Return the query parameters of the next page."""
     parameters: dict[str, object] = {"keyword": query.keyword, "limit": query.limit}
     if query.sort != "relevance":
         parameters["sort"] = query.sort

@@ -72,7 +72,6 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
 
 
 def text_schema(max_length: int, description: str) -> dict[str, Any]:
-    """Return the schema of a text that is not blank."""
     return {
         "type": "string",
         "minLength": 1,

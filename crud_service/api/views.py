@@ -63,12 +63,10 @@ class MessageView(ApiView):
 
 
 def conditional(request: Request, representation: bytes) -> Response:
-    """Return a representation with its entity tag, or 304 if the client already has it."""
     if not if_none_match_holds(request.META.get("HTTP_IF_NONE_MATCH"), etag(representation)):
         return Response(status=304, headers={"ETag": etag(representation)})
     return tagged(representation)
 
 
 def tagged(representation: bytes) -> Response:
-    """Return a representation with its entity tag."""
     return Response(representation, headers={"ETag": etag(representation)})

@@ -73,7 +73,6 @@ def may_wake(redis: Redis, duty: Duty) -> bool:
 
 
 def record_progress(duty: Duty) -> None:
-    """Record that the work of a duty makes progress."""
     progress[duty] = time.monotonic()
 
 
@@ -160,7 +159,6 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
 
 @contextmanager
 def renewed(lease: Lease) -> Iterator[None]:
-    """Renew a lease in a thread for as long as the block runs."""
     over = threading.Event()
     thread = threading.Thread(target=renew, args=(lease, over), name="renew-lease", daemon=True)
     thread.start()

@@ -82,7 +82,6 @@ _checks = Checks()
 
 
 def check(ask: Callable[[], object]) -> Dependency:
-    """Call a dependency; return its status and latency."""
     started = time.perf_counter()
     try:
         ask()

@@ -20,8 +20,6 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 class RequestRecord:
-    """Records each request, whatever its outcome."""
-
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 

@@ -58,10 +58,7 @@ POSTGRESQL = "SELECT " + ", ".join(sql for _, sql in GAUGES.values())
 
 
 class StoreMetrics(Collector):
-    """Query the stores on every scrape."""
-
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of all stores that answer."""
         try:
             yield from postgresql_metrics()
         except StoreUnavailable:
@@ -77,7 +74,6 @@ class StoreMetrics(Collector):
 
 
 def up(store: str, value: float) -> Metric:
-    """Return the gauge that says whether a store answers."""
     return GaugeMetricFamily(f"chat_{store}_up", f"Whether {store} answers.", value)
 
 
@@ -96,7 +92,6 @@ def read_gauges() -> list[Gauge]:
 
 
 def postgresql_metrics() -> Iterator[Metric]:
-    """Yield the index lag, and the counts that need an operator's attention."""
     gauges = read_gauges()
     yield up("postgresql", 1)
     for gauge in gauges:
@@ -104,7 +99,6 @@ def postgresql_metrics() -> Iterator[Metric]:
 
 
 def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
-    """Yield the backlog and the workers' metrics."""
     found = backlog(connection)
     yield up("redis", 1)
     for name, text, value in (

@@ -24,8 +24,6 @@ from web.problems import PreconditionFailed
 
 
 class CorrectableAdmin(TableAdmin):
-    """Admin of a table with editable texts."""
-
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         return [*self.editable, "state", *self.get_readonly_fields(request, obj)]
 
@@ -72,7 +70,6 @@ class MessageAdmin(CorrectableAdmin):
 
     @admin.display(description="body")
     def shortened_body(self, message: Message) -> str:
-        """Return the first 80 characters of a body."""
         return message.body if len(message.body) <= 80 else f"{message.body[:80]}…"
 
     def save_model(
@@ -98,7 +95,6 @@ class SetAsideEntryAdmin(TableAdmin):
 
     @admin.action(description="Requeue selected entries: store them now")
     def requeue_selected(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
-        """Store those of the selected entries that can be stored now."""
         outcome = requeue(list(queryset.values_list("id", flat=True)))
         level = messages.WARNING if outcome.left else messages.SUCCESS
         self.message_user(request, outcome.describe(), level)

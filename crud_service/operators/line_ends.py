@@ -47,7 +47,6 @@ def _join(lines: list[str], ends: list[str]) -> str:
 
 
 def _common(left: list[str], right: list[str]) -> int:
-    """Return the length of the common prefix."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((i for i, (a, b) in pairs if a != b), min(len(left), len(right)))
 

@@ -55,7 +55,6 @@ class UnsentChangeAdmin(ChangeAdmin):
 
     @admin.action(description="Send now: end the pause after a failed attempt")
     def send_now(self, request: HttpRequest, queryset: QuerySet[UnsentChange]) -> None:
-        """Let the indexer send the selected changes without waiting any longer."""
         count = queryset.filter(not_before__isnull=False).update(not_before=None)
         self.message_user(request, f"{count} no longer paused", messages.SUCCESS)
 

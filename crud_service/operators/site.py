@@ -15,8 +15,6 @@ from crud_service.stores.redis_clients import api_redis
 
 
 class OperatorsSite(AdminSite):
-    """The admin site at /admin/."""
-
     site_header = site_title = "Chat backend"
     index_title = "State"
     index_template = "operators_index.html"
@@ -43,7 +41,6 @@ class OperatorsSite(AdminSite):
 
 
 def backlog_state() -> list[tuple[str, str]]:
-    """Return labels and values that describe the backlog."""
     try:
         found = backlog(api_redis())
     except (redis.RedisError, OSError):
@@ -53,7 +50,6 @@ def backlog_state() -> list[tuple[str, str]]:
 
 
 def index_state() -> list[tuple[str, str]]:
-    """Return labels and values for the index lag and the counts that need attention."""
     return [
         (text.rstrip("."), f"{value:.1f} s" if name.endswith("_seconds") else str(value))
         for name, text, value in read_gauges()

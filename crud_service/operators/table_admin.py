@@ -10,8 +10,6 @@ from crud_service.operators.paging import EstimatingPaginator, path_filters
 
 
 class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Admin of a table of any size, searchable by the parts of a path."""
-
     ordering = ("-id",)
     list_per_page = 50
     show_full_result_count = False

@@ -10,7 +10,6 @@ logger = logging.getLogger(__name__)
 
 
 def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
-    """Log one line for the batch, and one for every conflict in it."""
     logger.info(
         "batch stored",
         extra={
@@ -38,7 +37,6 @@ def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
 
 
 def oldest_age_ms(batch: Batch) -> int:
-    """Return how many milliseconds ago the oldest entry of the batch was accepted."""
     if not batch.entries:
         return 0
     return max(0, round(time.time() * 1000) - created_ms(batch.entries[0]))

@@ -103,7 +103,6 @@ def store_on_live_connection(batch: Batch) -> Stored:
 
 
 def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
-    """Store the valid entries of a batch, and set the others aside."""
     if batch.bad:
         set_aside(connection, batch.bad)
     return store_what_can_be(connection, batch.entries)

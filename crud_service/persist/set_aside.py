@@ -41,13 +41,11 @@ def set_aside(connection: psycopg.Connection, bad: Sequence[BadEntry]) -> None:
 
 
 def as_bad(entry: Entry, reason: str) -> BadEntry:
-    """Turn a readable entry that PostgreSQL refuses back into the fields that the stream had."""
     fields = {name.encode(): value.encode() for name, value in encode(entry).items()}
     return BadEntry(entry.entry_id, fields, reason)
 
 
 def set_aside_row(bad: BadEntry) -> dict[str, object]:
-    """Return the row for an entry, with those values of it that are readable."""
     token = to_text(bad.fields.get(b"access_token", b""))
     return {
         "entry_id": bad.entry_id,
@@ -82,7 +80,6 @@ def to_text(value: bytes) -> str:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return the bytes that `to_text` encoded."""
     if text.startswith(BASE64):
         return base64.b64decode(text[len(BASE64) :])
     return text.encode()

@@ -65,7 +65,6 @@ def remove_and_count(
 
 
 def count_outage(redis: Redis) -> None:
-    """Count that a store is unavailable, unless it is Redis itself."""
     with suppress(RedisError):
         redis.hincrby(WORKER_METRICS, "persist_outages", 1)
 
@@ -101,7 +100,6 @@ def histogram_amounts(
 
 
 def label(bound: float) -> str:
-    """Format a bucket's upper bound as Prometheus does."""
     return "+Inf" if bound == float("inf") else f"{bound:g}"
 
 

@@ -70,7 +70,6 @@ class BytesLoader(Loader):
 
 
 def connect() -> Connection:
-    """Open a new connection."""
     with _pause.connecting():
         connection = psycopg.connect(settings.DATABASE_URL, autocommit=True, **REQUESTS)
     connection.prepare_threshold = 2
@@ -118,7 +117,6 @@ def use(connection: Connection, work: Callable[[Connection], T]) -> T:
 
 
 def close_idle() -> None:
-    """Close all idle connections."""
     while (connection := take_idle()) is not None:
         connection.close()
 

@@ -23,13 +23,11 @@ _begun: "dict[psycopg.Connection, float]" = {}
 
 
 def begin(connection: psycopg.Connection) -> None:
-    """Record that work on a connection begins."""
     start_watching()
     _begun[connection] = time.monotonic()
 
 
 def end(connection: psycopg.Connection) -> None:
-    """Record that the work has ended, successfully or not."""
     _begun.pop(connection, None)
 
 

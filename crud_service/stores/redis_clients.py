@@ -20,7 +20,6 @@ WORKER_NAME = "worker"
 
 
 def connect(timeout_seconds: float, retry: Retry, **options: Any) -> Redis:
-    """Return a new pooled client."""
     return Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=timeout_seconds,

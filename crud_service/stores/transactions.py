@@ -38,8 +38,6 @@ class Written(NamedTuple, Generic[T]):
 
 
 class Outcome(Enum):
-    """What became of a transaction."""
-
     COMMITTED = b"committed"
     ABORTED = b"aborted"
     UNKNOWN = b""

@@ -83,7 +83,6 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
 
 @signals.setup_logging.connect
 def configure_logs(**_kwargs: Any) -> None:
-    """Log everything as one line of JSON each, warnings included."""
     configure("worker", settings.LOG_LEVEL, DROPPED_LINES.note)
     logging.captureWarnings(True)
     for name in CHATTY:

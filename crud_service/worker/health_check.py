@@ -45,7 +45,6 @@ def is_at_work(redis: Redis) -> bool:
 
 
 def host_of(address: str) -> str:
-    """Return the host of `host:port`."""
     return address.rpartition(":")[0]
 
 

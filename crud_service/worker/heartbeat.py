@@ -18,7 +18,6 @@ def beat_into(pipe: int) -> None:
 
 
 def start_beating() -> None:
-    """Start the heartbeat in a thread."""
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 

@@ -56,7 +56,6 @@ class Child:
         self.is_at_work = False
 
     def start(self, now: float, close: Callable[[], None]) -> None:
-        """Fork the process; the child calls `close` first."""
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -172,7 +171,6 @@ class Parent:
 
 
 def main() -> None:
-    """Run the worker until it is asked to stop."""
     prepare()
     # The only other thread writes the log, which is set up anew in a child.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)

@@ -11,14 +11,12 @@ from crud_service.stores.redis_clients import lease_redis, worker_redis
 
 @shared_task(name=PERSIST_ACCEPTED, bind=True, ignore_result=True)
 def persist_accepted(self: "Task[[], None]") -> None:
-    """Persist for as long as this worker runs, unless another one has the lease."""
     lease = Lease(lease_redis(), PERSISTING, self.request.hostname or "")
     persist(worker_redis(), lease, woken_by=self.request.get(REQUEST_ID_HEADER) or "")
 
 
 @shared_task(name=INDEX_PENDING, bind=True, ignore_result=True)
 def index_pending(self: "Task[[], None]") -> None:
-    """Index for as long as this worker runs, unless another one has the lease."""
     lease = Lease(lease_redis(), INDEXING, self.request.hostname or "")
     woken_by = self.request.get(REQUEST_ID_HEADER) or ""
     indexer.keep_indexed(worker_redis(), lease, woken_by)

@@ -121,7 +121,6 @@ def wait_for_maven(process: subprocess.Popen[bytes]) -> None:
 
 
 def first_error(output: str) -> str:
-    """Return Maven's first error line, shortened."""
     errors = [line for line in output.splitlines() if "ERROR" in line]
     return (errors or ["no output"])[0].replace("[ERROR]", "").strip()[:200]
 

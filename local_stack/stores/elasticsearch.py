@@ -65,7 +65,6 @@ def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) ->
 
 
 def configure(directory: Path, home: Path, user: StoreUser, ports: Mapping[str, str]) -> None:
-    """Create the server's own directories and write its configuration."""
     for name in ("data", "logs", "tmp", "config"):
         user.own(directory / name)
     paths = {"path.data": str(directory / "data"), "path.logs": str(directory / "logs")}

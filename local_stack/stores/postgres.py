@@ -109,7 +109,6 @@ def initdb_command(data: Path, password_file: Path) -> tuple[str, ...]:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove what an interrupted initdb left behind."""
     for path in sorted(directory.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     if directory.exists():
@@ -125,7 +124,6 @@ def can_connect(url: str) -> bool:
 
 
 def create_database(url: str) -> None:
-    """Create the database that a URL names, unless it exists."""
     server, _, name = url.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"

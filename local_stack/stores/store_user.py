@@ -28,7 +28,6 @@ class StoreUser:
         return directory
 
     def give(self, path: Path) -> Path:
-        """Make this user the owner of a file."""
         if self.uid != NONE:
             os.chown(path, self.uid, self.gid)
         return path

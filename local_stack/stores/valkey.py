@@ -38,7 +38,6 @@ def redis_url(port: int) -> str:
 
 
 def valkey(layout: Layout, port: int) -> Part:
-    """Return Valkey on this stack's data, listening on the loopback interface only."""
     home = layout.directory / "valkey"
     home.mkdir(mode=0o700, exist_ok=True)
     options = {"bind": LOOPBACK, "port": str(port), "dir": str(home), **SETTINGS}

@@ -34,7 +34,6 @@ class WholeRequest:
         return self.answered.cancelled()
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Resolve the future with a response."""
         if not self.answered.done():
             response = Response(status_code=status)
             response.body = body
@@ -68,6 +67,5 @@ async def read_bounded(request: AsgiRequest) -> bytes:
 
 
 def parse_lines(lines: bytes) -> list[tuple[bytes, bytes]]:
-    """Split header lines into ASGI's pairs."""
     pairs = (line.split(b": ", 1) for line in lines.split(b"\r\n") if line)
     return [(name, value) for name, value in pairs]

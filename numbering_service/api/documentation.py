@@ -67,7 +67,6 @@ REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"t
 
 
 def add_routes(api: FastAPI) -> None:
-    """Serve /docs."""
     api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
@@ -75,13 +74,11 @@ def add_routes(api: FastAPI) -> None:
 
 
 def request_body() -> dict[str, Any]:
-    """Describe a message's body in each accepted media type."""
     types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
     return {"required": True, "content": {name: {"schema": MESSAGE_SCHEMA} for name in types}}
 
 
 def created(*, chat_number: bool) -> dict[str, Any]:
-    """Describe the 201 answer to a creation."""
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
     example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
@@ -107,7 +104,6 @@ def created(*, chat_number: bool) -> dict[str, Any]:
 
 
 def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
-    """Describe the answers to a creation: success, and each possible problem."""
     kinds: tuple[type[Problem], ...] = (
         *problems,
         NotFound,
@@ -120,7 +116,6 @@ def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | s
 
 
 def problem_response(kind: type[Problem]) -> dict[str, Any]:
-    """Describe an answer that is a problem document."""
     headers = {"X-Request-ID": REQUEST_ID}
     if kind is StoreUnavailable:
         headers["Retry-After"] = RETRY_AFTER
@@ -150,7 +145,6 @@ async def docs() -> HTMLResponse:
 
 
 def static_file(name: str) -> Any:
-    """Return an endpoint that serves one file of Swagger UI."""
     content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
     kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
     media_type = kinds[name.rpartition(".")[2]]

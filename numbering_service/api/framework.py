@@ -27,7 +27,6 @@ _log = logging.getLogger(__name__)
 
 
 def add_error_handlers(api: FastAPI) -> None:
-    """Render every error that the framework raises as a problem document."""
     api.add_exception_handler(HTTPException, answer_http_exception)
     api.add_exception_handler(Problem, answer_problem)
     # The framework validates paths only; `requests` validates everything else.
@@ -53,12 +52,10 @@ async def answer_not_found(request: Request, error: Exception) -> Response:
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:
-    """Answer with a problem that a handler raised."""
     return render(request, error if isinstance(error, Problem) else InternalError())
 
 
 def render(request: Request, problem: Problem) -> Response:
-    """Render a problem document as a response of the framework."""
     body = problem.render(request.scope["path"], request.scope["request_id"])
     return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
 
@@ -138,7 +135,6 @@ class Answer:
         self.status: int | None = None
 
     async def send(self, message: Message) -> None:
-        """ASGI's send."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             if IS_COMPLETE not in self._scope:

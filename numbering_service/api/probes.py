@@ -20,8 +20,6 @@ Dependencies = dict[str, Check]
 
 
 def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
-    """Add the health and metrics endpoints."""
-
     def parts() -> Running:
         found = running()
         if found is None:
@@ -83,7 +81,6 @@ def overall(dependencies: Dependencies) -> str:
 
 
 async def check_redis(parts: Running) -> Check:
-    """Check whether Redis answers, and how fast."""
     started = perf_counter()
     try:
         await parts.redis.ping()
@@ -93,7 +90,6 @@ async def check_redis(parts: Running) -> Check:
 
 
 async def check_crud(parts: Running) -> Check:
-    """Check whether crud_service answers, and how fast."""
     started = perf_counter()
     try:
         (await parts.crud.get("/health/live")).raise_for_status()
@@ -103,5 +99,4 @@ async def check_crud(parts: Running) -> Check:
 
 
 def milliseconds_since(started: float) -> float:
-    """Return the milliseconds since a `perf_counter` reading, to two decimal places."""
     return round((perf_counter() - started) * 1000, 2)

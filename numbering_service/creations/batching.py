@@ -94,7 +94,6 @@ class Batcher:
 
     @property
     def in_flight(self) -> int:
-        """How many batches wait for the script's reply."""
         return len(self._batches)
 
     def submit(self, pending: Pending) -> None:
@@ -123,7 +122,6 @@ class Batcher:
         self._refuse_waiting()
 
     async def aclose(self) -> None:
-        """Give up what is in flight and close the connection."""
         await self._sender.aclose()
 
     def _schedule(self) -> None:
@@ -196,7 +194,6 @@ class Batcher:
             self._idle.set_result(None)
 
     def _dequeue(self) -> Pending:
-        """Take the creation that has waited longest out of the queue, which frees its place."""
         pending = self._waiting.popleft()
         self._shares.give_back(pending.creation.access_token, pending.size)
         return pending
@@ -205,7 +202,6 @@ class Batcher:
         self._refuse([self._dequeue() for _ in range(len(self._waiting))], not_sent())
 
     def _refuse(self, refused: list[Pending], problem: Problem) -> None:
-        """Answer creations that were not sent with a problem."""
         for pending in refused:
             self._window.give_back(pending.creation)
             settle(pending, problem)

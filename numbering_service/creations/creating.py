@@ -41,8 +41,6 @@ _log = logging.getLogger(__name__)
 
 
 class Pending:
-    """A creation whose request waits for its answer."""
-
     __slots__ = ("_creations", "creation", "request", "seedings", "size", "target")
 
     def __init__(
@@ -67,8 +65,6 @@ class Pending:
 
 
 class Creations:
-    """The two creation paths."""
-
     def __init__(
         self,
         batcher: Batcher,
@@ -100,7 +96,6 @@ class Creations:
         return True
 
     def create(self, request: Request, target: Target) -> None:
-        """Answer a request for a creation, now or later."""
         request_id = id_of(request.headers)
         try:
             creation = read_creation(target, request, request_id)
@@ -123,7 +118,6 @@ class Creations:
             self._refuse(pending.request, pending.target, pending.creation.request_id, answer)
 
     def note(self, pending: Pending, status: int) -> None:
-        """Log a creation with the status of its answer."""
         self._log.creation(
             pending.creation.request_id, pending.target, status, pending.request.started
         )

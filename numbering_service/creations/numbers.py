@@ -82,7 +82,6 @@ def read_reply(reply: Sequence[int | bytes]) -> Reply:
 
 
 def read_answer(answer: int | bytes) -> Answer:
-    """Read one answer of the script."""
     if isinstance(answer, bytes):
         return Created(int(answer), replayed=True)
     if answer > 0:

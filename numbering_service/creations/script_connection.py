@@ -108,7 +108,6 @@ async def open_connection(address: Address, script: str) -> ScriptConnection:
 
 
 async def connect(address: Address) -> ScriptConnection:
-    """Open the socket."""
     loop = asyncio.get_running_loop()
     if address.path:
         _, connection = await loop.create_unix_connection(ScriptConnection, address.path)

@@ -45,7 +45,6 @@ class Call:
         self.times_sent = 0
 
     def failure(self) -> Problem:
-        """Return the problem to answer when no reply is expected any more."""
         return outcome_unknown() if self.times_sent else not_sent()
 
 

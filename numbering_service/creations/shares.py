@@ -20,8 +20,6 @@ class Held:
 
 
 class Shares:
-    """Places and bytes that applications share."""
-
     def __init__(self, places: int, size: int) -> None:
         self._free = Held(places, size)
         self._held: dict[str, Held] = {}
@@ -40,7 +38,6 @@ class Shares:
         free.size -= size
 
     def give_back(self, access_token: str, size: int) -> None:
-        """Give back the place and the bytes of one `take`."""
         held = self._held[access_token]
         held.places -= 1
         held.size -= size

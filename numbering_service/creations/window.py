@@ -61,7 +61,6 @@ class Window:
         self._held[access_token] = held + size
 
     def give_back(self, creation: Creation) -> None:
-        """Count out a creation that was not accepted."""
         self._release(creation.access_token, creation.body_size)
 
     def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:

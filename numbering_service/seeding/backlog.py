@@ -79,7 +79,6 @@ class Segment:
     highest: dict[bytes, int]
 
     def add(self, page: Page) -> None:
-        """Take in the page that follows."""
         self.last = page.position
         self.entries += page.entries
         self.highest |= highest_of(self.highest, page.highest)
@@ -226,7 +225,6 @@ class Backlog:
 
 
 def look_up(name: bytes, segments: Iterable[Segment]) -> int | None:
-    """Return the highest number of a sequence in the segments, None if there is none."""
     numbers = [segment.highest[name] for segment in segments if name in segment.highest]
     return max(numbers, default=None)
 
@@ -243,7 +241,6 @@ def highest_of(one: Mapping[bytes, int], other: Mapping[bytes, int]) -> dict[byt
 
 
 def read_page(reply: list[Any]) -> Page:
-    """Parse the script's reply."""
     history, last_generated, entries_added, first_in_stream, position, entries, *flat = reply
     return Page(
         history=history.decode(),

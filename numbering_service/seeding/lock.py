@@ -27,8 +27,6 @@ class LockLostError(Exception):
 
 
 class Scripts:
-    """The three scripts of the lock, registered once."""
-
     def __init__(self, redis: "Redis") -> None:
         folder = files("numbering_service.seeding")
         self.take, self.renew, self.write = (

@@ -119,7 +119,6 @@ def send(
 
 
 def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
-    """Return the outcome for the operations of a request that was refused as a whole."""
     ids = [operation.message_id for operation in operations]
     if len(ids) == 1 and error.status_code in (400, 413):
         return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
@@ -127,7 +126,6 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
 
 
 def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
-    """Send one bulk request."""
     response = client().perform_request(
         "POST",
         f"/_bulk?refresh={str(refresh).lower()}&filter_path=items.*.status,items.*.error,items.*._id",
@@ -138,7 +136,6 @@ def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
 
 
 def action(kind: str, index: str, message_id: int, version: int | None = None) -> bytes:
-    """Return the action line that precedes a document."""
     meta: dict[str, object] = {"_index": index, "_id": str(message_id)}
     if version is not None:
         meta |= {"version": version, "version_type": "external_gte"}

@@ -104,8 +104,6 @@ def check(
 
 
 class Check:
-    """A running check of texts and documents."""
-
     def __init__(
         self,
         connection: Connection,
@@ -222,7 +220,6 @@ class Check:
 
 
 def read_documents(bounds: dict[str, Any]) -> dict[int, Facts]:
-    """Return the facts of the documents in Elasticsearch, by message id."""
     if "ids" in bounds:
         return to_facts(search_documents({"terms": {"message_id": bounds["ids"]}}))
     found: dict[int, Facts] = {}
@@ -244,7 +241,6 @@ def to_facts(hits: Sequence[dict[str, Any]]) -> dict[int, Facts]:
 
 
 def search_documents(query: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return one page of documents, ordered by message id."""
     response = client().search(
         index=alias(),
         query=query,
@@ -258,7 +254,6 @@ def search_documents(query: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def differences(wanted: dict[int, Facts], found: dict[int, Facts]) -> dict[int, str]:
-    """Return what is wrong with the facts found, by message id."""
     wrong = {}
     for message_id in wanted.keys() | found.keys():
         want, have = wanted.get(message_id), found.get(message_id)
@@ -268,7 +263,6 @@ def differences(wanted: dict[int, Facts], found: dict[int, Facts]) -> dict[int, 
 
 
 def describe(want: Facts | None, have: Facts | None) -> str:
-    """Describe a difference."""
     if have is None:
         return "missing"
     if want is None:

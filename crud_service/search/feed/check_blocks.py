@@ -47,8 +47,6 @@ SET_BLOCKS = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
 
 class Block(NamedTuple):
-    """A block of a chat."""
-
     chat_id: int
     block: int
 
@@ -109,7 +107,6 @@ def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterato
 
 
 def is_lacking(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
-    """Return whether a block lacks one of the keys that it should have."""
     (any_key,) = gram_keys(chat_id, [ANY_GRAM])
     if not is_missing(connection, chat_id, block, keys):
         return False

@@ -38,8 +38,6 @@ class Differences:
 
 @dataclass(slots=True)
 class Report:
-    """What a check found, and how many messages it compared."""
-
     checked: int = 0
     pending: int = 0
     texts: Differences = field(default_factory=Differences)

@@ -139,13 +139,11 @@ class Waiting(NamedTuple):
 
 
 def look(connection: Connection) -> Waiting:
-    """Look for work for which the doorbell did not ring."""
     (row,) = connection.execute(LOOK, (TEXT_FORMAT,)).fetchall()
     return Waiting(*row)
 
 
 def is_true(connection: Connection, question: str) -> bool:
-    """Run a query that returns one boolean."""
     return bool(connection.execute(question).fetchall()[0][0])
 
 
@@ -167,13 +165,11 @@ class BackOff:
         return self.remaining() > 0
 
     def remaining(self) -> float:
-        """Return the seconds until the next request to Elasticsearch is allowed."""
         return max(0.0, self.until - time.monotonic())
 
 
 @cache
 def back_off_of(server: str) -> BackOff:
-    """Return the back-off that this process has for a server."""
     return BackOff()
 
 
@@ -267,5 +263,4 @@ def feed_once(connection: Connection, woken_by: str = "") -> bool:
 
 
 def log_batch(what: str, entries: int, woken_by: str) -> None:
-    """Log one line for a batch, with the id of the request that woke the indexer."""
     logger.info(what, extra={"entries": entries, "woken_by": woken_by})

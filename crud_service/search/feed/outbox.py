@@ -171,7 +171,6 @@ def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on:
 
 
 def to_text(change: Change) -> Text | None:
-    """Return the folded text of a message, or None if the message was deleted."""
     if change.version is None or change.body is None:
         return None
     return Text(change.chat_id, change.number, change.message_id, change.version, mark(change.body))

@@ -156,7 +156,6 @@ def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_B
 
 
 def is_queue_empty(connection: Connection) -> bool:
-    """Return whether there is nothing to send to Elasticsearch now."""
     return bool(connection.execute(IS_EMPTY).fetchall()[0][0])
 
 

@@ -117,7 +117,6 @@ def remove_leftovers(state: State) -> None:
 
 
 def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:
-    """Write every text to an index, page by page."""
     for page in read_pages(connection):
         for message_id, reason in write_page(name, page).items():
             logger.error("Elasticsearch refused message %s: %s", message_id, reason)

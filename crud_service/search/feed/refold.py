@@ -142,7 +142,6 @@ def refold_some(connection: Connection, *, hand_on: bool) -> int:
 
 
 def fold(rows: Sequence[Stored]) -> list[Changed]:
-    """Return the texts that fold differently from the stored form."""
     folded = [(row, mark(row.body)) for row in rows if row.body is not None]
     return [
         Changed(row.chat_id, row.number, row.stamp, row.version, marked)

@@ -82,7 +82,6 @@ class State:
     owns_unmarked: bool
 
     def owns(self, index: Index) -> bool:
-        """Return whether this stack created an index."""
         if index.stack is None:
             return self.owns_unmarked and is_index_name(index.name)
         return index.stack == self.stack
@@ -155,8 +154,6 @@ def is_queue_short(connection: Connection) -> bool:
 
 
 class _Said:
-    """When the taken alias was last logged, in monotonic seconds."""
-
     at = -SAY_EVERY_SECONDS
 
 

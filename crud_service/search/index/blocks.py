@@ -121,7 +121,6 @@ class LateKeys:
 
 
 def late(texts: Sequence[Marked], covered: dict[int, int]) -> list[Marked]:
-    """Return the texts that are in covered blocks."""
     return [text for text in texts if block_of(text.number) < covered.get(text.chat_id, 0)]
 
 
@@ -234,7 +233,6 @@ def insert_blocks(connection: Connection, rows: Sequence[BlockRow]) -> None:
 
 
 def keys_of(chat_id: int, text: str) -> str:
-    """Return the joined keys of a text."""
     return join_keys(chat_id, all_grams(text))
 
 
@@ -243,6 +241,5 @@ def join_keys(chat_id: int, grams: set[str]) -> str:
 
 
 def gram_keys(chat_id: int, grams: set[str] | list[str]) -> list[str]:
-    """Return grams as keys of a chat."""
     prefix = f"{chat_id}:"
     return [prefix + gram for gram in grams]

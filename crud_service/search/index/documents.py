@@ -18,7 +18,6 @@ ES_EDGE = "E"
 
 
 def make_document(text: Text) -> bytes:
-    """Return a message's document as JSON."""
     marked = text.marked.replace(EDGE, ES_EDGE)
     runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]

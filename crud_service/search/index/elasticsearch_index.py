@@ -77,7 +77,6 @@ SETTINGS: dict[str, Any] = {
 
 
 def client() -> Elasticsearch:
-    """Return the client for one node or load balancer; it does not retry."""
     return client_of(settings.ELASTICSEARCH_URL)
 
 
@@ -103,7 +102,6 @@ class Index:
 
 
 def alias() -> str:
-    """Return the alias that searches use."""
     return str(settings.SEARCH_INDEX)
 
 
@@ -142,7 +140,6 @@ def swap_alias(new: str, old: Sequence[str]) -> None:
 
 
 def remove_index(name: str) -> None:
-    """Remove an index if it exists."""
     client().indices.delete(index=name, ignore_unavailable=True)
 
 

@@ -97,7 +97,6 @@ class HttpNode(BaseNode):
         return NodeResponse(meta, bytes(response.body))
 
     def close(self) -> None:
-        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -184,7 +183,6 @@ def has_something_to_read(connection: socket.socket) -> bool:
 
 
 def translate(error: BaseException) -> BaseException:
-    """Translate an error into the client's exceptions."""
     if isinstance(error, TimeoutError):
         return ConnectionTimeout("no answer in time", errors=(error,))
     if isinstance(error, ssl.SSLError):

@@ -48,7 +48,6 @@ class SearchedChat:
 
 
 def find_chat(connection: Connection, access_token: str, number: int) -> SearchedChat | None:
-    """Return the chat with this access token and number, or None."""
     row = connection.execute(FIND_CHAT, (INDEX_FORMAT, number, access_token)).fetchone()
     return SearchedChat(*row) if row else None
 

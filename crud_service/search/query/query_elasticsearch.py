@@ -165,6 +165,5 @@ def of_chat(plan: Plan) -> Query:
 
 
 def describe(error: ApiError | TransportError) -> str:
-    """Describe a client error in one line, without the search terms."""
     status = getattr(error, "status_code", "")
     return f"{type(error).__name__} {status}".strip()

@@ -133,12 +133,10 @@ def contains(level: Level, position: int, part: Part) -> str:
 
 
 def name(level: Level, position: int, alternative: int) -> str:
-    """Return the name of the parameter that holds a form."""
     return f"{level.name.lower()}_{position}_{alternative}"
 
 
 def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
-    """Return the parameters of a statement."""
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]

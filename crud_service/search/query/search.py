@@ -138,6 +138,5 @@ def join(pieces: Iterable[Piece], highlighted: tuple[Part, ...] | None) -> Joine
 
 
 def add_highlight(message: bytes, parts: tuple[Part, ...], budget: Budget) -> bytes:
-    """Add the key `highlight` to a message."""
     marked = highlight(orjson.loads(message)["body"], parts, budget)
     return b'%s,"highlight":%s}' % (message[:-1], orjson.dumps(marked))

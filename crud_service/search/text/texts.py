@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The folded and marked text of one version of a message."""
-
     chat_id: int
     number: int
     message_id: int

@@ -57,7 +57,6 @@ class Command(BaseCommand):
 
 
 def describe(report: Report, *, with_index: bool) -> str:
-    """Format the report: totals, then the first differences of each kind."""
     places = {
         "PostgreSQL's search texts": report.texts,
         "PostgreSQL's search blocks": report.blocks,
