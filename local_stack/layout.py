@@ -89,7 +89,6 @@ class Layout:
         write_atomically(self.pids / name, f"{pid}\n", mode=0o644)
 
     def forget_run(self) -> None:
-        """Remove the files that only a running stack has."""
         self.stack_env.unlink(missing_ok=True)
         for path in self.pids.glob("*"):
             path.unlink(missing_ok=True)

@@ -96,7 +96,6 @@ class Running:
         self.note_pid()
 
     def failure(self, how: str) -> str:
-        """Describe what happened, with the last line of the log and its path."""
         return f"does not start ({how}): {last_line(self.log_path)} [{self.log_path}]"
 
     @property
@@ -110,7 +109,6 @@ class Running:
                 os.kill(self.pid, self.part.stop_signal)
 
     def wait_stopped(self) -> None:
-        """Wait for the part to end; kill it after `stop_seconds`."""
         try:
             self.process.wait(self.part.stop_seconds)
         except subprocess.TimeoutExpired:

@@ -110,7 +110,6 @@ class Stores:
         return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
 
     def start_elasticsearch(self) -> None:
-        """Start Elasticsearch, where there is one, without waiting for it."""
         if not self.optional:
             self.optional = self.supervisor.start(self.search)
 

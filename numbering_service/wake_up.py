@@ -37,7 +37,6 @@ class WakeUp:
         self._executor.submit(self._send, request_id).add_done_callback(report)
 
     def close(self) -> None:
-        """Wait until the submitted tasks were sent or failed, then stop the thread."""
         self._executor.shutdown(wait=True)
         self._celery.close()
 

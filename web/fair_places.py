@@ -24,7 +24,6 @@ class FairPlaces:
         return len(self._queues.get(owner, ()))
 
     def longest_queue(self) -> str:
-        """Return the owner with the most waiting; there must be one."""
         return max(self._queues, key=self.waiting_of)
 
     async def enter(self, owner: str) -> None:
@@ -45,7 +44,6 @@ class FairPlaces:
             raise
 
     def leave(self, owner: str) -> None:
-        """Free a place, and give it to the next owner that waits."""
         self._free += 1
         self._taken[owner] -= 1
         if not self._taken[owner]:

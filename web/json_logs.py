@@ -20,7 +20,6 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def timestamp(milliseconds: int) -> str:
-    """Format a Unix time in milliseconds as the API does."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 

@@ -36,13 +36,14 @@ class Problem(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     default_detail: ClassVar[str] = ""
+    default_headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, detail: str | None = None, *, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(detail or self.default_detail)
         self.detail = detail or self.default_detail
-        self.headers = dict(headers or {})
+        self.headers = dict(headers or self.default_headers)
 
     def document(self, instance: str, request_id: str) -> dict[str, object]:
         """Return the problem document; `instance` is the request's path, decoded or not."""
@@ -73,9 +74,7 @@ class MalformedRequest(Problem):
 class Unauthorized(Problem):
     status, code = 401, "unauthorized"
     default_detail = "A valid bearer token is required in the Authorization header."
-
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+    default_headers: ClassVar = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(Problem):
@@ -86,9 +85,7 @@ class NotFound(Problem):
 class NotStoredYet(NotFound):
     code = "not_stored_yet"
     default_detail = "This number was assigned but is not stored yet; retry in a moment."
-
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"Retry-After": "1"})
+    default_headers: ClassVar = {"Retry-After": "1"}
 
 
 class MethodNotAllowed(Problem):
@@ -170,12 +167,10 @@ class StoreUnavailable(Problem):
 
     @classmethod
     def nothing_changed(cls) -> "StoreUnavailable":
-        """A change that is known not to have happened."""
         return cls("A store that this request needs is unavailable; nothing was changed.")
 
     @classmethod
     def outcome_unknown(cls) -> "StoreUnavailable":
-        """A change that may have happened, or may yet happen."""
         return cls(
             "A store became unavailable before it confirmed the change; "
             "the outcome is not known. Read the resource to find out."

@@ -63,7 +63,6 @@ def to_problem(error: Exception, request: Request, view: APIView) -> Problem:
 
 
 def messages_of(detail: Any) -> list[tuple[str, str]]:
-    """Return a serializer's errors as pairs of a field and a message."""
     return [(field, str(message)) for field, messages in detail.items() for message in messages]
 
 

@@ -29,7 +29,6 @@ def parse_search_cursor(value: object) -> str:
 
 
 def parse_sort(value: object) -> Sort:
-    """Parse the order of results; raise ValidationFailed (422)."""
     for sort in SORTS:
         if value == sort:
             return sort
@@ -37,7 +36,6 @@ def parse_sort(value: object) -> Sort:
 
 
 def parse_highlight(value: object) -> bool:
-    """Parse the highlight flag from a query string or JSON; raise ValidationFailed (422)."""
     if value is False or value == "false":  # 0 == False
         return False
     if value is True or value == "true":

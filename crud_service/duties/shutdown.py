@@ -10,7 +10,6 @@ _stop = threading.Event()
 
 
 def ask_to_stop() -> None:
-    """Ask every task of this process to end after its current batch."""
     _stop.set()
 
 

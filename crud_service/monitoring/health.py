@@ -92,7 +92,6 @@ def check(ask: Callable[[], object]) -> Dependency:
 
 
 def check_elasticsearch() -> Dependency:
-    """Return Elasticsearch's status; without it, search falls back to PostgreSQL."""
     if not settings.ELASTICSEARCH_URL:
         return {"status": "not_configured", "latency_ms": 0.0}
     return check(ask_elasticsearch)

@@ -49,7 +49,6 @@ class ApplicationAdmin(CorrectableAdmin):
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
-        """Rename the application in the same way as the API."""
         rename_application(obj.access_token, obj.name, state_of(form))
 
 
@@ -75,7 +74,6 @@ class MessageAdmin(CorrectableAdmin):
     def save_model(
         self, request: HttpRequest, obj: Message, form: "ModelForm[Any]", change: bool
     ) -> None:
-        """Edit the message in the same way as the API: a new version, which is indexed again."""
         chat = obj.chat
         token = chat.application.access_token
         edit_message(token, chat.number, obj.number, obj.body, state_of(form))

@@ -31,7 +31,6 @@ def restore_line_ends(submitted: str, stored: str) -> str:
 
 
 def _split(text: str) -> tuple[list[str], list[str]]:
-    """Return the lines of a text, and the line ends of all but the last."""
     pieces = _LINE_END.split(text)
     return pieces[::2], pieces[1::2]
 
@@ -62,5 +61,4 @@ def _match(old: list[str], ends: list[str], new: list[str], usual: str) -> list[
 
 
 def _fill(ends: list[str], count: int, usual: str) -> list[str]:
-    """Return exactly `count` line ends, padded with `usual`."""
     return ends[:count] + [usual] * (count - len(ends))

@@ -35,17 +35,13 @@ class DerivedAdmin(TableAdmin):
 
 
 class ChangeAdmin(DerivedAdmin):
-    """Admin of waiting changes, those that have waited longest first."""
-
     ordering = ("id",)
     list_display: tuple[str, ...] = ("id", "application", "chat", "number", "changed_at")
     prefetched = ("application", "chat")
     path_lookups = ("application__access_token", "chat__number", "number")
 
 
-@admin.register(UnfoldedChange, site=site)
-class UnfoldedChangeAdmin(ChangeAdmin):
-    pass
+site.register(UnfoldedChange, ChangeAdmin)
 
 
 @admin.register(UnsentChange, site=site)
@@ -83,7 +79,6 @@ class FailureAdmin(DerivedAdmin):
 
     @admin.action(description="Index again")
     def retry(self, request: HttpRequest, queryset: QuerySet[Failure]) -> None:
-        """Queue the selected messages; those that fail again come back with their reason."""
         count = retry_failures(list(queryset.values_list("pk", flat=True)))
         self.message_user(request, f"{count} queued to be indexed again", messages.SUCCESS)
 

@@ -109,5 +109,4 @@ def after(entry_id: str) -> str:
 
 
 def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
-    """Wait until the stream has an entry; return False on timeout."""
     return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))

@@ -71,7 +71,6 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
 
 
 def may_go_on(lease: Lease) -> bool:
-    """Return whether to continue: there is no request to stop, and we hold the lease."""
     return not is_asked_to_stop() and lease.hold()
 
 

@@ -33,7 +33,6 @@ def end(connection: psycopg.Connection) -> None:
 
 @cache
 def start_watching() -> None:
-    """Start the watchdog, once per process."""
     threading.Thread(target=_watch, name="overdue-statements", daemon=True).start()
 
 

@@ -69,5 +69,4 @@ def lease_redis() -> Redis:
 
 
 def sweep_name(queue: str) -> str:
-    """Return the name of the connection that the sweep of a queue's child uses."""
     return f"{WORKER_NAME}-{queue}"

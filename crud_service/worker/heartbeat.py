@@ -11,7 +11,6 @@ _pipe: int | None = None
 
 
 def beat_into(pipe: int) -> None:
-    """Set the pipe for this process's heartbeat."""
     global _pipe  # one process, one parent
     os.set_blocking(pipe, False)
     _pipe = pipe

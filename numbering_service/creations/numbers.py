@@ -98,7 +98,6 @@ def read_answer(answer: int | bytes) -> Answer:
 
 
 def outcome_unknown() -> StoreUnavailable:
-    """The answer for a creation that was sent and never answered."""
     return StoreUnavailable(
         "Redis is unavailable, so it is not known whether this was created. Repeat the request "
         "with the same Idempotency-Key to create it once.",
@@ -107,5 +106,4 @@ def outcome_unknown() -> StoreUnavailable:
 
 
 def not_sent() -> StoreUnavailable:
-    """The answer for a creation that was never sent."""
     return StoreUnavailable("Redis is unavailable; nothing was changed.", retry_after=2)

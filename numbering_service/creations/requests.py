@@ -37,7 +37,6 @@ class Target(NamedTuple):
 
     @property
     def masked_path(self) -> str:
-        """The path with its token masked."""
         chats = f"/applications/{mask_token(self.access_token)}/chats"
         return chats if self.chat_number is None else f"{chats}/{self.chat_number}/messages"
 

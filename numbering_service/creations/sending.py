@@ -89,7 +89,6 @@ class Sender:
             self._recover(failed=False)
 
     async def aclose(self) -> None:
-        """Give up what is in flight and close the connection."""
         if self._recovery is not None:
             self._recovery.cancel()
         self._give_up()
@@ -205,7 +204,6 @@ class Sender:
 
 
 def rejection(error: Exception) -> Problem:
-    """Return the problem for the creations of a batch that was answered with an error."""
     if isinstance(error, OutOfMemoryError):
         return Overloaded("Redis is out of memory; nothing was changed.")
     _log.error("Redis rejected a batch: %s", error)

@@ -67,7 +67,6 @@ class Seeding:
         await asyncio.shield(task)
 
     async def follow_backlog(self) -> None:
-        """Keep the view of a long backlog up to date; runs until it is cancelled."""
         await self._backlog.follow()
 
     def _forget(self, key: str) -> Callable[[asyncio.Task[None]], None]:
@@ -165,7 +164,6 @@ class Seeding:
 
 
 def not_seeded_in_time() -> StoreUnavailable:
-    """The answer for a creation whose sequence could not be seeded."""
     return StoreUnavailable(
         "The next number could not be determined in time; nothing was changed.",
         retry_after=2,

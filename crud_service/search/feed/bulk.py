@@ -38,7 +38,6 @@ class Outcome:
     refused: dict[int, str] = field(default_factory=dict)
 
     def add(self, other: "Outcome") -> None:
-        """Merge in another outcome, of other documents or of the same ones in another index."""
         self.retry |= other.retry
         self.refused |= other.refused
 

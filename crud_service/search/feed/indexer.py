@@ -72,7 +72,6 @@ def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool =
 
 
 def connect() -> Connection:
-    """Open a connection to PostgreSQL for the caller alone."""
     # The connection lives for weeks: a plan that was made while the tables were small
     # must not be kept once they have grown.
     return psycopg.connect(
@@ -127,7 +126,6 @@ def index(
 
 
 def has_something_to_send(connection: Connection) -> bool:
-    """Return whether documents wait, or an index must be created for them."""
     return not is_queue_empty(connection) or is_true(connection, INDEX_IS_MISSING)
 
 
@@ -189,12 +187,10 @@ class Feeder:
         self._thread.start()
 
     def wake(self, woken_by: str) -> None:
-        """Make the thread look at the queue and at Elasticsearch."""
         self._woken_by = woken_by
         self._rung.set()
 
     def is_idle(self) -> bool:
-        """Return whether the thread has nothing to send now."""
         return not self._thread.is_alive() or (self._idle.is_set() and not self._rung.is_set())
 
     def close(self) -> None:

@@ -155,7 +155,6 @@ def tier_query(plan: Plan, rank: int) -> Query:
 
 
 def any_form(alternatives: tuple[str, ...]) -> Query:
-    """Match any of the alternative forms of a part; there is nearly always just one."""
     queries = [form_query(form) for form in alternatives]
     return queries[0] if len(queries) == 1 else Q("bool", should=queries)
 

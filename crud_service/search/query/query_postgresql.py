@@ -127,7 +127,6 @@ def write(statement: str, plan: Plan) -> str:
 
 
 def contains(level: Level, position: int, part: Part) -> str:
-    """Return the condition that a text contains one of the forms of a part at a level."""
     parameters = [name(level, position, i) for i in range(len(forms(part, level)))]
     return "(" + " OR ".join(f"strpos(marked, %({form})s) > 0" for form in parameters) + ")"
 

@@ -94,7 +94,6 @@ def mark(text: str) -> str:
 
 
 def mark_folded(folded: str) -> str:
-    """Mark both edges of every word of a folded text."""
     word = _ASCII_WORD if folded.isascii() else _WORD
     return word.sub(_with_edges, folded)
 
@@ -123,7 +122,6 @@ class Part:
 
     @property
     def folded(self) -> str:
-        """The part without edges."""
         return self.inside.replace(EDGE, "")
 
 

@@ -32,5 +32,4 @@ def part_grams(form: str) -> list[str]:
 
 
 def is_word_of_three(form: str) -> bool:
-    """Return whether a form is three characters between two edges."""
     return len(form) == 5 and form[0] == form[4] == EDGE and EDGE not in form[1:4]

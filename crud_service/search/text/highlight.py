@@ -109,7 +109,6 @@ class Reading(NamedTuple):
 
 
 def readings(body: str) -> Iterator[Reading]:
-    """Yield the readings of a body: two, if they differ."""
     folded, spelled = read(body)
     yield Reading(spelled, lambda: [] if body.isascii() else breaks(body, _RESIZED, spell))
     if folded != spelled:
