@@ -90,34 +90,27 @@ class Slice(NamedTuple):
     messages: int
 
 
-def check(
-    connection: Connection,
-    *,
-    with_index: bool,
-    advance: Callable[[int], object],
-    mend: Callable[[Found], object] | None = None,
-) -> Report:
-    """Compare texts and documents; `advance` gets the number of messages after each step."""
-    report = Report()
-    Check(connection, report, with_index=with_index, mend=mend).run(advance)
-    return report
-
-
 class Check:
+    """Compares texts and documents; passes what it confirms to `mend`, if given."""
+
     def __init__(
         self,
         connection: Connection,
-        report: Report,
         *,
         with_index: bool,
         mend: Callable[[Found], object] | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+        page_bytes: int = PAGE_BYTES,
     ) -> None:
         self.connection = connection
-        self.report = report
         self.with_index = with_index
         self.mend = mend
+        self.settle_seconds = settle_seconds
+        self.page_bytes = page_bytes
+        self.report = Report()
 
-    def run(self, advance: Callable[[int], object]) -> None:
+    def run(self, advance: Callable[[int], object]) -> Report:
+        """Compare everything; `advance` gets the number of messages after each step."""
         suspects: set[int] = set()
         for low, high, count in self.slices():
             texts, documents = self.compare(IN_SLICE, {"low": low, "high": high})
@@ -130,12 +123,13 @@ class Check:
         self.confirm(suspects)
         for keys in self.stray_texts():
             self.confirm_strays(keys)
+        return self.report
 
     def slices(self) -> Iterator[Slice]:
         """Yield all slices; the last one reaches from the last message to MAX_ID, count 0."""
         low = -1
         while True:
-            parameters = (low, PAGE, PAGE_BYTES)
+            parameters = (low, PAGE, self.page_bytes)
             ((high, count),) = self.connection.execute(NEXT_SLICE, parameters).fetchall()
             if not count:
                 yield Slice(low, MAX_ID, 0)
@@ -166,7 +160,7 @@ class Check:
         """After a delay, record the suspects that still differ and do not wait to be indexed."""
         if not suspects:
             return
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(self.settle_seconds)
         ordered = sorted(suspects)
         for start in range(0, len(ordered), CONFIRM_PAGE):
             found = Found(*self.compare(IN_IDS, {"ids": ordered[start : start + CONFIRM_PAGE]}))
@@ -204,7 +198,7 @@ class Check:
 
     def confirm_strays(self, keys: Sequence[Key]) -> None:
         """Do what `confirm` does, for texts without a message."""
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(self.settle_seconds)
         columns = ([key.chat_id for key in keys], [key.number for key in keys])
         strays = [Key(*row) for row in self.connection.execute(CONFIRM_STRAY_TEXTS, columns)]
         pending = set(self.pending([key.message_id for key in strays]))

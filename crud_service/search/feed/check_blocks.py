@@ -59,7 +59,9 @@ class Extent(NamedTuple):
     filled: int
 
 
-def check_blocks(connection: Connection, report: Report, *, mend: bool) -> None:
+def check_blocks(
+    connection: Connection, report: Report, *, mend: bool, settle_seconds: float = SETTLE_SECONDS
+) -> None:
     """Check every block. One that lacks a gram is checked again after a delay, then repaired."""
     suspects: list[Block] = []
     for chat_id, covered, filled in read_chats(connection):
@@ -68,9 +70,12 @@ def check_blocks(connection: Connection, report: Report, *, mend: bool) -> None:
         for block in lacking_blocks(connection, chat_id, min(covered, filled)):
             suspects.append(Block(chat_id, block))
             if len(suspects) >= SUSPECTS:
+                time.sleep(settle_seconds)
                 confirm(connection, report, suspects, mend=mend)
                 suspects = []
-    confirm(connection, report, suspects, mend=mend)
+    if suspects:
+        time.sleep(settle_seconds)
+        confirm(connection, report, suspects, mend=mend)
 
 
 def read_chats(connection: Connection) -> Iterator[Extent]:
@@ -128,13 +133,7 @@ def is_missing(connection: Connection, chat_id: int, block: int, keys: str) -> b
 
 
 def confirm(connection: Connection, report: Report, suspects: list[Block], *, mend: bool) -> None:
-    """After a delay, record (and repair) the blocks that still lack a gram.
-
-    A block may have been rebuilt in the meantime.
-    """
-    if not suspects:
-        return
-    time.sleep(SETTLE_SECONDS)
+    """Record (and repair) the blocks that still lack a gram: some may have been rebuilt."""
     for chat_id, block in suspects:
         piece = read_piece(connection, chat_id, block, block + 1)
         if any(is_lacking(connection, chat_id, block, keys) for keys in piece.keys.values()):

@@ -23,12 +23,12 @@ concurrent processes, wherever each of them is stopped:
 """
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.fair import Turn, pick
+from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import SET_ASIDE
 from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
 from crud_service.search.index.elasticsearch_index import find_indices
@@ -103,22 +103,7 @@ SELECT NOT EXISTS (SELECT FROM search_queue WHERE {DUE})
 turn = Turn("search_queue")
 
 
-class Refreshes:
-    """Limits how often documents are made searchable at once."""
-
-    def __init__(self) -> None:
-        self._refreshed_at = 0.0
-
-    def may_refresh(self) -> bool:
-        """Return whether the last refresh is long enough ago; if so, record one now."""
-        now = time.monotonic()
-        if now - self._refreshed_at < REFRESH_SECONDS:
-            return False
-        self._refreshed_at = now
-        return True
-
-
-refreshes = Refreshes()
+refreshes = Interval(REFRESH_SECONDS)
 
 
 class Throttled(Exception):
@@ -141,7 +126,12 @@ class Queued(NamedTuple):
     exists: bool
 
 
-def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_BYTES) -> int:
+def index_queued(
+    connection: Connection,
+    limit: int = BATCH,
+    size: int = BATCH_BYTES,
+    refreshes: Interval = refreshes,
+) -> int:
     """Send one batch to Elasticsearch, and queue the next page of an index being filled.
 
     Returns the number of changes sent and texts queued, 0 if there were none. Raises
@@ -150,7 +140,7 @@ def index_queued(connection: Connection, limit: int = BATCH, size: int = BATCH_B
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
     targets = find_targets(connection)
     if queued:
-        settle(connection, queued, write_batch(targets, queued))
+        settle(connection, queued, write_batch(targets, queued, refreshes))
     filled = fill_queue(connection)
     return sum(len(entry.ids) for entry in queued) + filled
 
@@ -171,7 +161,7 @@ def find_targets(connection: Connection) -> list[str]:
     return [index.name for index in state.own(indices)]
 
 
-def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
+def write_batch(targets: Sequence[str], queued: Sequence[Queued], refreshes: Interval) -> Outcome:
     """Write a batch to every target.
 
     An existing message without a text is about to be folded again, and will then be queued.
@@ -184,7 +174,7 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued]) -> Outcome:
     ]
     is_little = sum(len(text.marked) for text in texts) <= LITTLE_TEXT
     is_late = any(entry.is_late for entry in queued)
-    refresh = is_late or (is_little and refreshes.may_refresh())
+    refresh = is_late or (is_little and refreshes.has_passed())
     outcome = Outcome()
     for index in targets:
         outcome.add(write_documents(index, texts, gone, refresh=refresh))

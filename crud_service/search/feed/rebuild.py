@@ -124,7 +124,7 @@ def fill_index(connection: Connection, name: str, advance: Callable[[int], objec
         advance(len(page))
 
 
-def read_pages(connection: Connection) -> Iterator[list[Text]]:
+def read_pages(connection: Connection, page_bytes: int = PAGE_BYTES) -> Iterator[list[Text]]:
     """Yield all texts in the order of their keys, without an open transaction between pages.
 
     Ends with the first page that is not full: the indexer writes later texts to the index
@@ -132,7 +132,7 @@ def read_pages(connection: Connection) -> Iterator[list[Text]]:
     """
     position = (0, 0)
     while True:
-        rows = connection.execute(READ_PAGE, (*position, PAGE, PAGE_BYTES)).fetchall()
+        rows = connection.execute(READ_PAGE, (*position, PAGE, page_bytes)).fetchall()
         yield [Text(*row[:5]) for row in rows]
         if not rows or (rows[0][5] < PAGE and len(rows) == rows[0][5]):
             return

@@ -13,10 +13,10 @@ a text, it is found by the old rules.
 """
 
 import logging
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.feed.start_over import REBUILD_LOCK
 from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_pieces
@@ -117,28 +117,30 @@ class Changed(NamedTuple):
     marked: str
 
 
-def refold_some(connection: Connection, *, hand_on: bool) -> int:
+def refold_some(
+    connection: Connection, *, hand_on: bool, rows: int = PIECE_ROWS, max_queued: int = MAX_QUEUED
+) -> int:
     """Fold one piece of the stored texts again; return how many texts were processed.
 
     Returns 0 when all are done, or during a rebuild. With `hand_on` changed texts are queued
     for Elasticsearch, and 0 is also returned while it lags behind.
     """
-    found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, MAX_QUEUED)).fetchone()
+    found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, max_queued)).fetchone()
     if found is None:
         return 0
     walk = Walk(*found)
-    parameters = (*walk.position, PIECE_ROWS, PIECE_BYTES)
-    rows = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
-    if not write_piece(connection, fold(rows), hand_on=hand_on):
+    parameters = (*walk.position, rows, PIECE_BYTES)
+    piece = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
+    if not write_piece(connection, fold(piece), hand_on=hand_on):
         return 0
-    if rows:
-        join_blocks(connection, {walk.position, *((row.chat_id, row.number) for row in rows)})
-        after = Walk(walk.done_format, TEXT_FORMAT, rows[-1].chat_id, rows[-1].number)
+    if piece:
+        join_blocks(connection, {walk.position, *((row.chat_id, row.number) for row in piece)})
+        after = Walk(walk.done_format, TEXT_FORMAT, piece[-1].chat_id, piece[-1].number)
     else:
         after = Walk(TEXT_FORMAT, TEXT_FORMAT, *walk.position)
     connection.execute(MOVE_WALK, (*after, *walk))
-    progress.log(len(rows), is_done=not rows)
-    return len(rows)
+    progress.log(len(piece), is_done=not piece)
+    return len(piece)
 
 
 def fold(rows: Sequence[Stored]) -> list[Changed]:
@@ -182,17 +184,15 @@ class Progress:
 
     def __init__(self) -> None:
         self._texts = 0
-        self._logged_at: float | None = None
+        self._interval = Interval(LOG_EVERY_SECONDS)
 
     def log(self, texts: int, *, is_done: bool) -> None:
         self._texts += texts
-        now = time.monotonic()
         if is_done:
             self._say("all texts are folded by the rules of this version")
-            self._texts, self._logged_at = 0, None
-        elif self._logged_at is None or now - self._logged_at >= LOG_EVERY_SECONDS:
+            self._texts, self._interval = 0, Interval(LOG_EVERY_SECONDS)
+        elif self._interval.has_passed():
             self._say("folding texts again")
-            self._logged_at = now
 
     def _say(self, what: str) -> None:
         logger.info(what, extra={"entries": self._texts, "text_format": TEXT_FORMAT})

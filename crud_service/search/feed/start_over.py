@@ -8,14 +8,15 @@ under a lock on the row of `search_state`.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from elasticsearch import ApiError
 
 from crud_service.search.feed.bulk import IndexGone
+from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,
@@ -153,16 +154,17 @@ def is_queue_short(connection: Connection) -> bool:
     return bool(connection.execute(IS_QUEUE_SHORT, (QUEUE_LENGTH,)).fetchall()[0][0])
 
 
-class _Said:
-    at = -SAY_EVERY_SECONDS
+@cache
+def complaints(alias: str) -> Interval:
+    """Return how often to log that an alias is taken."""
+    return Interval(SAY_EVERY_SECONDS)
 
 
 def refuse_others(state: State, indices: Sequence[Index]) -> None:
     """Raise AliasTaken if the alias points to another stack's index; log it once a minute."""
     for index in indices:
         if index.aliased and not state.owns(index):
-            if time.monotonic() - _Said.at >= SAY_EVERY_SECONDS:
-                _Said.at = time.monotonic()
+            if complaints(alias()).has_passed():
                 logger.error(
                     "SEARCH_INDEX=%s is in use by another stack (%s), so its index %s is not "
                     "touched: change SEARCH_INDEX of one stack, or remove the index if the other "

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from crud_service.search.feed.interval import Interval
 from tests.integration.search.search_stores import SearchStores, items
 
 Index = Callable[..., int]
@@ -259,45 +260,42 @@ def no_refreshes(search_stores: SearchStores, elasticsearch: None) -> None:
 
 
 def test_short_messages_are_searchable_as_soon_as_they_are_sent_a_few_times_a_second(
-    search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, no_refreshes: None
 ) -> None:
-    from crud_service.search.feed import queue
-
-    monkeypatch.setattr(queue, "REFRESH_SECONDS", 0)
+    often, once = Interval(0), Interval(1000)
+    assert once.has_passed()
     search_stores.add("second")
-    step(search_stores)
+    step(search_stores, often)
     page = search_stores.search("second")
     assert (page.backend, [item["number"] for item in items(page)]) == ("elasticsearch", [2])
-    monkeypatch.setattr(queue, "REFRESH_SECONDS", 1000)
     search_stores.add("third")
-    step(search_stores)
+    step(search_stores, once)
     assert search_stores.find("third") == []
 
 
 def test_a_change_that_waited_is_searchable_once_its_row_is_deleted(
-    search_stores: SearchStores, no_refreshes: None, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, no_refreshes: None
 ) -> None:
-    from crud_service.search.feed import queue
-
-    monkeypatch.setattr(queue, "REFRESH_SECONDS", 1000)
+    refreshes = Interval(1000)
+    assert refreshes.has_passed()
     search_stores.add("second")
     search_stores.database.execute(
         "UPDATE search_outbox SET changed_at = changed_at - interval '2 seconds'"
     )
     while search_stores.is_waiting(with_queue=True):
-        step(search_stores)
+        step(search_stores, refreshes)
         assert search_stores.find("second") in ([], [2])
     page = search_stores.search("second")
     assert (page.backend, [item["number"] for item in items(page)]) == ("elasticsearch", [2])
 
 
-def step(stores: SearchStores) -> None:
+def step(stores: SearchStores, refreshes: Interval) -> None:
     """Process what is waiting by one step, without refreshing anything."""
     from crud_service.search.feed.outbox import index_batch
     from crud_service.search.feed.queue import index_queued
 
     index_batch(stores.database, hand_on=True)
-    index_queued(stores.database)
+    index_queued(stores.database, refreshes=refreshes)
 
 
 @pytest.mark.parametrize(("status", "fate"), [(413, "refused"), (400, "refused"), (429, "retry")])
@@ -334,7 +332,7 @@ def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
         search_stores.database.execute("SELECT message_id, changed_at FROM search_queue").fetchall()
     )
     first = min(before)
-    monkeypatch.setattr(queue, "write_batch", lambda _targets, _queued: Outcome(retry={first}))
+    monkeypatch.setattr(queue, "write_batch", lambda *_: Outcome(retry={first}))
     queue.index_queued(search_stores.database)
     rows = search_stores.database.execute(
         "SELECT message_id, changed_at, attempts, not_before > now() FROM search_queue"

@@ -289,20 +289,17 @@ def test_an_oversized_text_is_checked_message_by_message(
 
 
 def test_a_check_reads_long_messages_a_few_at_a_time(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores,
 ) -> None:
-    from crud_service.search.feed import check as module
-    from crud_service.search.feed.check_report import Report
+    from crud_service.search.feed.check import Check
     from crud_service.search.feed.rebuild import read_pages
 
     search_stores.add(*["x" * 60_000] * 60)
     search_stores.index()
-    monkeypatch.setattr(module, "PAGE_BYTES", 300_000)
     steps: list[int] = []
-    module.Check(search_stores.database, Report(), with_index=False).run(steps.append)
+    Check(search_stores.database, with_index=False, page_bytes=300_000).run(steps.append)
     assert sum(steps) == 60
     assert max(steps) <= 6
-    monkeypatch.setattr("crud_service.search.feed.rebuild.PAGE_BYTES", 300_000)
-    pages = [len(page) for page in read_pages(search_stores.database)]
+    pages = [len(page) for page in read_pages(search_stores.database, 300_000)]
     assert sum(pages) == 60
     assert max(pages) <= 6

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from crud_service.search.feed.check_report import Report
 from crud_service.search.text import folding
 from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.turns import take_turns
@@ -17,9 +18,8 @@ from tests.polling import wait_until
 REFOLD_SLOWLY = """
 import time
 from crud_service.search.feed import indexer, refold
-refold.PIECE_ROWS = 20
 with indexer.connect() as connection:
-    while refold.refold_some(connection, hand_on=indexer.has_elasticsearch()):
+    while refold.refold_some(connection, hand_on=indexer.has_elasticsearch(), rows=20):
         time.sleep(0.05)
 """
 
@@ -64,6 +64,13 @@ def outdated(stores: SearchStores) -> int:
     return int(row[0])
 
 
+def checked(stores: SearchStores) -> Report:
+    from crud_service.search.feed.check import Check
+
+    check = Check(stores.database, with_index=False, settle_seconds=0)
+    return check.run(lambda _count: None)
+
+
 def test_texts_of_an_older_version_are_found_by_the_new_rules_after_a_while(
     any_backend: SearchStores, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,10 +109,7 @@ def test_a_killed_walk_continues_where_it_was(
     assert any_backend.find("ㅋㅠ", limit=1000, sort="number") == list(range(1, 1001))
     query = "SELECT count(*) FROM search_blocks GROUP BY chat_id, block HAVING count(*) > 1"
     assert any_backend.database.execute(query).fetchall() == []
-    from crud_service.search.feed.check import check
-
-    report = check(any_backend.database, with_index=False, advance=lambda _count: None)
-    assert not report.differs
+    assert not checked(any_backend).differs
 
 
 def test_old_texts_are_folded_while_changes_keep_coming(
@@ -114,8 +118,7 @@ def test_old_texts_are_folded_while_changes_keep_coming(
     from crud_service.search.feed import indexer, refold
     from crud_service.search.feed.outbox import index_batch
 
-    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
-    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
+    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 3 * refold.PIECE_ROWS)
     left: list[int] = []
 
     def index_another(*arguments: Any, **options: Any) -> int:
@@ -126,27 +129,28 @@ def test_old_texts_are_folded_while_changes_keep_coming(
 
     monkeypatch.setattr(indexer, "index_batch", index_another)
     search_stores.index_all()
-    assert left[0] == 30
+    assert left[0] == 3 * refold.PIECE_ROWS
     assert left[-1] == 0
 
 
 def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search.feed import refold
+    from crud_service.search.feed.refold import refold_some
+
+    def refold() -> int:
+        return refold_some(search_stores.database, hand_on=True, rows=10, max_queued=5)
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
-    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
-    monkeypatch.setattr(refold, "MAX_QUEUED", 5)
     search_stores.database.execute(
         "INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)"
         " SELECT 1, i, 1, i, now() FROM generate_series(1, 100) AS i"
     )
-    assert refold.refold_some(search_stores.database, hand_on=True) == 10
+    assert refold() == 10
     # What the walk itself has queued is waited for.
-    assert refold.refold_some(search_stores.database, hand_on=True) == 0
+    assert refold() == 0
     search_stores.database.execute("DELETE FROM search_queue WHERE application_id = 0")
-    assert refold.refold_some(search_stores.database, hand_on=True) == 10
+    assert refold() == 10
 
 
 def test_no_text_is_folded_again_during_a_rebuild(
@@ -213,25 +217,21 @@ def test_another_format_restarts_the_walk(
     from crud_service.search.feed import refold
 
     index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
-    monkeypatch.setattr(refold, "PIECE_ROWS", 10)
-    assert refold.refold_some(search_stores.database, hand_on=False) == 10
+    assert refold.refold_some(search_stores.database, hand_on=False, rows=10) == 10
     monkeypatch.setattr(refold, "TEXT_FORMAT", folding.TEXT_FORMAT + 1)
     for looked_at in (10, 10, 10, 0, 0):
-        assert refold.refold_some(search_stores.database, hand_on=False) == looked_at
+        assert refold.refold_some(search_stores.database, hand_on=False, rows=10) == looked_at
     search_stores.database.execute("UPDATE search_refold SET done_format = 1")
 
 
 def test_check_index_counts_outdated_texts_as_pending(
     search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from crud_service.search.feed import check
-
-    monkeypatch.setattr(check, "SETTLE_SECONDS", 0.0)
     index_as_before(search_stores, monkeypatch, "ㅠㅠ", "b", "ㅋㅋ")
-    report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+    report = checked(search_stores)
     assert (report.differs, report.pending) == (False, 2)
     search_stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
-    report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+    report = checked(search_stores)
     assert (report.differs, report.pending) == (True, 0)
 
 
@@ -239,17 +239,15 @@ def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
     search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped at every statement, while an indexer stores clients' changes."""
-    from crud_service.search.feed import check, refold
+    from crud_service.search.feed import refold
     from crud_service.search.feed.outbox import index_batch
     from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
     monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
-    monkeypatch.setattr(check, "SETTLE_SECONDS", 0)
-    monkeypatch.setattr(refold, "PIECE_ROWS", 60)
 
     def refold_all(connection: Any) -> None:
-        while refold.refold_some(connection, hand_on=False):
+        while refold.refold_some(connection, hand_on=False, rows=60):
             pass
 
     def change() -> None:
@@ -270,5 +268,5 @@ def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
         assert outdated(search_stores) == 0
         assert [search_stores.find(it) for it in ("ㅅ", "ㅎ")] == [[3], [4]], steps
         assert len(search_stores.find("ㅋㅠ", limit=1000)) == 127, steps
-        report = check.check(search_stores.database, with_index=False, advance=lambda _count: None)
+        report = checked(search_stores)
         assert (report.differs, report.pending) == (False, 0), steps

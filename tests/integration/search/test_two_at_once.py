@@ -13,13 +13,11 @@ MESSAGES = 150
 
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from crud_service.search.feed import bulk, check, check_blocks, queue, repair
+    from crud_service.search.feed import bulk, queue, repair
     from crud_service.search.index import blocks
 
     monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
     monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
-    monkeypatch.setattr(check, "SETTLE_SECONDS", 0)
-    monkeypatch.setattr(check_blocks, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(repair, "TICK_SECONDS", 0.25)
     for module, name in ((bulk, "send_once"), (queue, "find_indices")):
         monkeypatch.setattr(module, name, pausing(getattr(module, name)))
@@ -76,16 +74,15 @@ def wrong(stores: SearchStores) -> list[str]:
     """Return the differences once everything is processed."""
     from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
-    from crud_service.search.feed.check_report import Report
     from crud_service.search.feed.indexer import has_elasticsearch
     from crud_service.search.index.elasticsearch_index import alias, client
 
     index_all(stores)
     if has_elasticsearch():
         client().indices.refresh(index=alias())
-    report = Report()
-    Check(stores.database, report, with_index=has_elasticsearch()).run(lambda _count: None)
-    check_blocks(stores.database, report, mend=False)
+    check = Check(stores.database, with_index=has_elasticsearch(), settle_seconds=0)
+    report = check.run(lambda _count: None)
+    check_blocks(stores.database, report, mend=False, settle_seconds=0)
     assert report.pending == 0
     return [*report.texts.samples, *report.documents.samples, *report.blocks.samples]
 
@@ -199,7 +196,6 @@ def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
 
     from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
-    from crud_service.search.feed.check_report import Report
     from crud_service.search.feed.refold import refold_some
     from crud_service.search.feed.repair import repair
 
@@ -211,10 +207,11 @@ def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
         stores.database.execute("UPDATE search_blocks SET keys = keys[2:]")
 
     def mend(connection: Any) -> None:
-        report = Report()
-        check = Check(connection, report, with_index=True, mend=partial(repair, connection))
-        check.run(lambda _count: None)
-        check_blocks(connection, report, mend=True)
+        check = Check(
+            connection, with_index=True, mend=partial(repair, connection), settle_seconds=0
+        )
+        report = check.run(lambda _count: None)
+        check_blocks(connection, report, mend=True, settle_seconds=0)
 
     def index(connection: Any) -> None:
         fold_all(connection)

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.search.feed.check import check
+from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks
 from crud_service.search.feed.check_report import Report
 from crud_service.search.feed.indexer import connect, has_elasticsearch
@@ -39,9 +39,8 @@ class Command(BaseCommand):
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()
                 mend = partial(repair, connection) if options["repair"] else None
                 with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
-                    report = check(
-                        connection, with_index=has_elasticsearch(), advance=bar.update, mend=mend
-                    )
+                    check = Check(connection, with_index=has_elasticsearch(), mend=mend)
+                    report = check.run(bar.update)
                 check_blocks(connection, report, mend=options["repair"])
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch does not answer: {error}") from error
