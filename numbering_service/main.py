@@ -9,13 +9,13 @@ from fastapi import FastAPI
 
 from contract.version import VERSION
 from numbering_service.api import documentation, endpoints, framework, probes
-from numbering_service.creations.requests import Request
 from numbering_service.metrics import LOG_LINES_DROPPED
 from numbering_service.redis_address import Address
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
 from web.json_logs import configure
 from web.server.asgi import Receive, Scope, Send
+from web.server.request import Request
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class NumberingService:
         )
         endpoints.add_routes(self.api)
         documentation.add_routes(self.api)
-        probes.add_routes(self.api, lambda: self._running)
+        probes.add_routes(self.api)
         framework.add_error_handlers(self.api)
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 
@@ -61,7 +61,7 @@ class NumberingService:
         """Run the service: creations are answered while this context is open."""
         async with running(self._settings) as parts:
             self._running = parts
-            self.api.state.creations = parts.creations
+            self.api.state.running = parts
             # Objects that exist now stay: exclude them from garbage collection.
             gc.collect()
             gc.freeze()

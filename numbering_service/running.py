@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
+from fastapi import Request
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -17,6 +18,7 @@ from numbering_service.redis_client import Client
 from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
 from numbering_service.settings import Settings
 from numbering_service.wake_up import WakeUp
+from web.problems import StoreUnavailable
 
 CRUD_SECONDS = 3
 # The server waits for its requests before it ends the service; hardly any is left by then.
@@ -30,6 +32,14 @@ class Running:
     batcher: Batcher
     creations: Creations
     log: AccessLog
+
+
+def running_in(request: Request) -> Running:
+    """Return the resources of the running service; raises StoreUnavailable until it has started."""
+    found: Running | None = getattr(request.app.state, "running", None)
+    if found is None:
+        raise StoreUnavailable("The service is starting.")
+    return found
 
 
 @asynccontextmanager

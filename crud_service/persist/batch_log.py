@@ -14,11 +14,7 @@ def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
         "batch stored",
         extra={
             "entries": len(batch),
-            "messages": stored.messages,
-            "chats": stored.chats,
-            "replays": stored.replays,
-            "conflicts": len(stored.conflicts),
-            "set_aside": len(batch.bad) + stored.set_aside,
+            **outcome(batch, stored),
             "duration_ms": round(seconds * 1000, 1),
             "lag_ms": oldest_age_ms(batch),
             "request_ids": list(dict.fromkeys(entry.request_id for entry in batch.entries)),
@@ -34,6 +30,17 @@ def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
                 "request_id": entry.request_id,
             },
         )
+
+
+def outcome(batch: Batch, stored: Stored) -> dict[str, int]:
+    """Return what became of a batch's entries, by the names that logs and metrics have for it."""
+    return {
+        "messages": stored.messages,
+        "chats": stored.chats,
+        "replays": stored.replays,
+        "conflicts": len(stored.conflicts),
+        "set_aside": len(batch.bad) + stored.set_aside,
+    }
 
 
 def oldest_age_ms(batch: Batch) -> int:

@@ -15,6 +15,7 @@ from redis import Redis, RedisError
 from contract.changed_chats import encode
 from contract.keys import ACCEPTED, CHANGED_CHATS, WORKER_METRICS
 from crud_service.persist.accepted import Batch, after
+from crud_service.persist.batch_log import outcome
 from crud_service.persist.store import Stored, chat_key, created_ms
 from crud_service.search.index.doorbell import ring
 
@@ -73,11 +74,7 @@ def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[s
     """Return the increments of the hash's fields; unchanged fields are left out."""
     amounts: dict[str, float] = {
         "persist_batches": 1,
-        "persist_messages": stored.messages,
-        "persist_chats": stored.chats,
-        "persist_replays": stored.replays,
-        "persist_conflicts": len(stored.conflicts),
-        "persist_set_aside": len(batch.bad) + stored.set_aside,
+        **{f"persist_{name}": number for name, number in outcome(batch, stored).items()},
         "persist_busy_ms": round(seconds * 1000, 3),
     }
     lags = [max(0.0, now_ms - created_ms(entry)) / 1000 for entry in reversed(batch.entries)]

@@ -11,21 +11,26 @@ from time import perf_counter
 from fastapi import Request as AsgiRequest
 from fastapi.responses import Response
 
-from numbering_service.creations.requests import Headers
 from web.fields import MAX_REQUEST_BYTES
+from web.server.request import Request
 
 
-class WholeRequest:
+class WholeRequest(Request):
     """A whole request built from an ASGI request; its answer is a future."""
 
     def __init__(self, request: AsgiRequest, body: bytes, started: float) -> None:
         scope = request.scope
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.query: bytes = scope["query_string"]
-        self.headers: Headers = scope["headers"]
-        self.body = body
-        self.started = started
+        super().__init__(
+            None,
+            scope["method"],
+            scope["path"],
+            scope.get("raw_path", b""),
+            scope["query_string"],
+            scope["http_version"],
+            scope["headers"],
+            body,
+            started,
+        )
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
     @property

@@ -15,7 +15,8 @@ from numbering_service.api.asgi_request import respond
 from numbering_service.api.documentation import TOKEN_EXAMPLE, created, request_body, responses
 from numbering_service.creations.creating import Creations
 from numbering_service.creations.requests import read_target
-from web.problems import MalformedBody, NotFound, StoreUnavailable, UnsupportedMediaType
+from numbering_service.running import Running, running_in
+from web.problems import MalformedBody, NotFound, UnsupportedMediaType
 
 # Set in the scope of a request that is logged already and whose answer has all its headers.
 IS_COMPLETE = "numbering.is_complete"
@@ -45,15 +46,7 @@ RequestId = Annotated[
 ]
 
 
-def find_creations(request: Request) -> Creations:
-    """Return the service's creations; raises StoreUnavailable until it has started."""
-    found: Creations | None = getattr(request.app.state, "creations", None)
-    if found is None:
-        raise StoreUnavailable("The service is starting.")
-    return found
-
-
-Service = Annotated[Creations, Depends(find_creations)]
+Service = Annotated[Running, Depends(running_in)]
 
 
 def add_routes(api: FastAPI) -> None:
@@ -83,7 +76,7 @@ def add_routes(api: FastAPI) -> None:
 
 async def create_chat(
     request: Request,
-    creations: Service,
+    service: Service,
     access_token: AccessToken,
     idempotency_key: IdempotencyKey = None,
     x_request_id: RequestId = None,
@@ -92,12 +85,12 @@ async def create_chat(
 
     Answered when the chat is on disk. Messages can be posted to it at once.
     """
-    return await create(request, creations)
+    return await create(request, service.creations)
 
 
 async def create_message(
     request: Request,
-    creations: Service,
+    service: Service,
     access_token: AccessToken,
     chat_number: ChatNumber,
     idempotency_key: IdempotencyKey = None,
@@ -108,7 +101,7 @@ async def create_message(
     Answered when the message is on disk. A `body` that is not in the request's
     body is looked for in the query string.
     """
-    return await create(request, creations)
+    return await create(request, service.creations)
 
 
 async def create(request: Request, creations: Creations) -> Response:

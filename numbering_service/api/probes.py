@@ -2,49 +2,41 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from numbering_service import metrics
-from numbering_service.running import Running
-from web.problems import StoreUnavailable
+from numbering_service.running import Running, running_in
 
+Service = Annotated[Running, Depends(running_in)]
 Check = dict[str, str | float]
 Dependencies = dict[str, Check]
 
 
-def add_routes(api: FastAPI, running: Callable[[], Running | None]) -> None:
-    def parts() -> Running:
-        found = running()
-        if found is None:
-            raise StoreUnavailable("The service is starting.")
-        return found
-
+def add_routes(api: FastAPI) -> None:
     shared = SharedCheck()
 
     async def live() -> JSONResponse:
         """The process is there and its event loop turns."""
         return JSONResponse({"status": "ok"})
 
-    async def ready() -> JSONResponse:
+    async def ready(parts: Service) -> JSONResponse:
         """The state of each dependency; without crud_service only missing numbers have to wait."""
-        dependencies = await shared.run(check_both)
+        dependencies = await shared.run(partial(check_both, parts))
         status = overall(dependencies)
         body = {"status": status, "dependencies": dependencies}
         return JSONResponse(body, 503 if status == "unavailable" else 200)
 
-    async def check_both() -> Dependencies:
-        return {"redis": await check_redis(parts()), "crud_service": await check_crud(parts())}
-
-    async def read_metrics() -> Response:
+    async def read_metrics(parts: Service) -> Response:
         """Metrics in the text format of Prometheus."""
-        text = await metrics.render(parts().redis, parts().batcher.depth)
+        text = await metrics.render(parts.redis, parts.batcher.depth)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     endpoints: tuple[tuple[str, str, Any, type[Response]], ...] = (
@@ -78,6 +70,10 @@ def overall(dependencies: Dependencies) -> str:
     if dependencies["redis"]["status"] != "ok":
         return "unavailable"
     return "ok" if dependencies["crud_service"]["status"] == "ok" else "degraded"
+
+
+async def check_both(parts: Running) -> Dependencies:
+    return {"redis": await check_redis(parts), "crud_service": await check_crud(parts)}
 
 
 async def check_redis(parts: Running) -> Check:

@@ -13,17 +13,12 @@ from numbering_service.creation import Created, Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher, settle
 from numbering_service.creations.numbers import Answer
-from numbering_service.creations.requests import (
-    Request,
-    Target,
-    read_creation,
-    read_target,
-)
+from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
 from web.problems import InternalError, Problem, StoreUnavailable
 from web.server.answers import problem_answer
-from web.server.request import id_of
+from web.server.request import Request, id_of
 
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024

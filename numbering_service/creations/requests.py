@@ -1,9 +1,8 @@
 """Reads a creation from a whole request and fully validates it, before any store is queried."""
 
 import re
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
@@ -11,6 +10,8 @@ from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from numbering_service.creation import Creation
 from web.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
+from web.server.head import Headers
+from web.server.request import Request
 
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
@@ -18,9 +19,6 @@ CREATION_PATH = re.compile(
 LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/")
 _CLOSE = {"Connection": "close"}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
-
-Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case, values as they were received."""
 
 
 class Target(NamedTuple):
@@ -39,28 +37,6 @@ class Target(NamedTuple):
     def masked_path(self) -> str:
         chats = f"/applications/{mask_token(self.access_token)}/chats"
         return chats if self.chat_number is None else f"{chats}/{self.chat_number}/messages"
-
-
-class Request(Protocol):
-    """A whole request that can be answered: `web`'s own, or one built from an ASGI request."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def query(self) -> bytes: ...
-    @property
-    def headers(self) -> Headers: ...
-    @property
-    def body(self) -> bytes: ...
-    @property
-    def started(self) -> float: ...
-    @property
-    def is_disconnected(self) -> bool: ...
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer, now or later; `headers` are complete lines, Content-Length among them."""
 
 
 class Head(NamedTuple):

@@ -62,7 +62,7 @@ class Request:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection | None,
         method: str,
         path: str,
         raw_path: bytes,
@@ -72,7 +72,7 @@ class Request:
         body: bytes,
         started: float,
     ) -> None:
-        self._connection: Connection | None = connection
+        self._connection = connection
         self.method = method
         self.path = path  # percent-decoded, as ASGI has it
         self.raw_path = raw_path

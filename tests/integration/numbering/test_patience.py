@@ -14,9 +14,9 @@ from numbering_service.creation import Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher
 from numbering_service.creations.creating import Creations
-from numbering_service.creations.requests import Headers
 from numbering_service.seeding import Seeding
 from tests.integration.numbering.surroundings import MESSAGES, A, Valkey, batching, freeze
+from web.server.head import Headers
 
 
 @pytest.fixture
