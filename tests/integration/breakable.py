@@ -7,20 +7,31 @@ for good; and a subclass reads what passes. Threads serve it, so that a test may
 import selectors
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from typing import Self
+from urllib.parse import urlsplit
 
 
 class Breakable:
-    """Forwards connections to an address while it is whole."""
+    """Forwards connections to the address in a URL while it is whole; `url` leads through it."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.target = (host, port)
+    def __init__(self, url: str) -> None:
+        target = urlsplit(url)
+        self.target = (target.hostname, target.port)
         self.frozen = False
         self._listener = listen(0)
         self.port: int = self._listener.getsockname()[1]
+        credentials, at, _ = target.netloc.rpartition("@")
+        netloc = f"{credentials}{at}127.0.0.1:{self.port}"
+        self.url = target._replace(netloc=netloc).geturl()
         self._sockets: list[socket.socket] = []
         self._serve()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
 
     def _serve(self) -> None:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
@@ -71,12 +82,3 @@ def hang_up(end: socket.socket) -> None:
     with suppress(OSError):
         end.shutdown(socket.SHUT_RDWR)
     end.close()
-
-
-@contextmanager
-def breakable(host: str, port: int) -> Iterator[Breakable]:
-    proxy = Breakable(host, port)
-    try:
-        yield proxy
-    finally:
-        proxy.cut()

@@ -4,6 +4,8 @@ http            an httpx.Client on the WSGI application in this process
 database        a psycopg connection to its database
 application     a new application: its path, `/applications/<token>`
 crud_server     a function that starts `python -m crud_service`; stopped after the test
+own_valkey      a Valkey of this module alone, which its tests may freeze and kill
+valkey          the same, emptied before the test
 """
 
 import os
@@ -19,6 +21,7 @@ import psycopg
 import pytest
 
 from local_stack.ports import choose_port
+from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
 IMPATIENT = (
@@ -54,6 +57,18 @@ def database(clean_crud: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
 def application(http: httpx.Client) -> str:
     token = http.post("/applications", json={"name": "An application"}).json()["access_token"]
     return f"/applications/{token}"
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+@pytest.fixture
+def valkey(own_valkey: Valkey) -> Valkey:
+    own_valkey.client.flushall()
+    return own_valkey
 
 
 @dataclass

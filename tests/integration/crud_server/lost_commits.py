@@ -1,8 +1,8 @@
 """A TCP proxy in front of PostgreSQL that loses COMMITs, or the answers to them."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from tests.integration.breakable import Breakable, hang_up
 
@@ -14,11 +14,11 @@ class LostCommits(Breakable):
     `then_refuse` has the store unavailable from then on.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, url: str) -> None:
         self.answers = self.commits = 0
         self.meanwhile: Callable[[], object] = lambda: None
         self.then_refuse = False
-        super().__init__(host, port)
+        super().__init__(url)
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError, ValueError):
@@ -60,12 +60,3 @@ def receive(source: socket.socket) -> bytes | None:
         return source.recv(65536)
     except TimeoutError:
         return None
-
-
-@contextmanager
-def lost_commits(host: str, port: int) -> Iterator[LostCommits]:
-    proxy = LostCommits(host, port)
-    try:
-        yield proxy
-    finally:
-        proxy.cut()

@@ -11,14 +11,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from contract import keys
 from local_stack.ports import choose_port
-from tests.integration.breakable import Breakable, breakable
+from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer, wait_until_live
 from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
 from tests.polling import eventually
@@ -49,12 +48,9 @@ class Servers(NamedTuple):
 def servers(
     crud_server: Callable[..., CrudServer], clean_crud: dict[str, str]
 ) -> Iterator[Servers]:
-    url = urlsplit(clean_crud["DATABASE_URL"])
-    with breakable(url.hostname or "", url.port or 0) as postgres:
-        user = url.netloc.rpartition("@")[0]
-        through = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
-        fast = crud_server(DATABASE_URL=through)
-        yield Servers(fast, crud_server(DATABASE_URL=through, FAST_READS="0"), postgres)
+    with Breakable(clean_crud["DATABASE_URL"]) as postgres:
+        fast = crud_server(DATABASE_URL=postgres.url)
+        yield Servers(fast, crud_server(DATABASE_URL=postgres.url, FAST_READS="0"), postgres)
 
 
 @pytest.fixture

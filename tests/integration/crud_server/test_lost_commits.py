@@ -1,31 +1,24 @@
 """A connection dies between COMMIT and reply: what the response says about the change is true."""
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
-from tests.integration.crud_server.lost_commits import LostCommits, lost_commits
+from tests.integration.crud_server.lost_commits import LostCommits
 
 
 @pytest.fixture
 def postgres(clean_crud: dict[str, str]) -> Iterator[LostCommits]:
-    url = urlsplit(clean_crud["DATABASE_URL"])
-    with lost_commits(url.hostname or "", url.port or 0) as proxy:
+    with LostCommits(clean_crud["DATABASE_URL"]) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def server(
-    crud_server: Callable[..., CrudServer], postgres: LostCommits, clean_crud: dict[str, str]
-) -> CrudServer:
-    url = urlsplit(clean_crud["DATABASE_URL"])
-    user = url.netloc.rpartition("@")[0]
-    through_proxy = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
-    return crud_server(DATABASE_URL=through_proxy)
+def server(crud_server: Callable[..., CrudServer], postgres: LostCommits) -> CrudServer:
+    return crud_server(DATABASE_URL=postgres.url)
 
 
 @pytest.fixture(params=["message", "application"])

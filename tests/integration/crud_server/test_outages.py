@@ -3,31 +3,24 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.integration.breakable import Breakable, breakable
+from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 
 
 @pytest.fixture
 def postgres(clean_crud: dict[str, str]) -> Iterator[Breakable]:
-    url = urlsplit(clean_crud["DATABASE_URL"])
-    with breakable(url.hostname or "", url.port or 0) as proxy:
+    with Breakable(clean_crud["DATABASE_URL"]) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def server(
-    crud_server: Callable[..., CrudServer], postgres: Breakable, clean_crud: dict[str, str]
-) -> CrudServer:
-    url = urlsplit(clean_crud["DATABASE_URL"])
-    user = url.netloc.rpartition("@")[0]
-    through_proxy = url._replace(netloc=f"{user}@127.0.0.1:{postgres.port}").geturl()
-    return crud_server(DATABASE_URL=through_proxy)
+def server(crud_server: Callable[..., CrudServer], postgres: Breakable) -> CrudServer:
+    return crud_server(DATABASE_URL=postgres.url)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The service returns the same bytes under its own HTTP server and as a plain ASGI application."""
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,12 +75,6 @@ CASES = [
     Case(201, MESSAGES, b"body=last", FORM),
     post(503, b'{"body": "the stream is full"}'),
 ]
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,17 +40,10 @@ PASSING_ERRORS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
 @pytest.fixture
-def valkey(own_valkey: Valkey) -> Valkey:
-    own_valkey.client.flushall()
-    own_valkey.client.set(keys.message_sequence(A, 1), 0)
-    return own_valkey
+def valkey(valkey: Valkey) -> Valkey:
+    valkey.client.set(keys.message_sequence(A, 1), 0)
+    return valkey
 
 
 def waiters(number: int, **settings: int) -> list[Waiter]:

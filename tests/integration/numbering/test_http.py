@@ -43,22 +43,15 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def service(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbering]:
+def service(own_valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbering]:
     """A service without crud: what the tests need is seeded, everything else is unknown."""
     directory = tmp_path_factory.mktemp("numbering")
-    with Numbering(directory, valkey.url, "http://127.0.0.1:1", command=IMPATIENT) as running:
+    with Numbering(directory, own_valkey.url, "http://127.0.0.1:1", command=IMPATIENT) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def sequences(valkey: Valkey) -> redis.Redis:
-    valkey.client.flushall()
     unknown = {keys.chat_sequence(B): keys.UNKNOWN, keys.message_sequence(A, 2): keys.UNKNOWN}
     valkey.client.mset({keys.chat_sequence(A): 0, keys.message_sequence(A, 1): 0, **unknown})
     return valkey.client

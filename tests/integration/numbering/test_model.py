@@ -4,11 +4,9 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterator
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any
 
-import pytest
 import uvicorn
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -240,12 +238,6 @@ def path_of(chat: int) -> str:
 
 def chat_of(path: str) -> int | None:
     return None if path == CHATS else int(path.split("/")[4])
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    with Valkey(tmp_path) as running:
-        yield running
 
 
 def test_whatever_goes_wrong_numbers_are_exact_and_answers_hold(valkey: Valkey) -> None:

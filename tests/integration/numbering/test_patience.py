@@ -2,12 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from time import monotonic, perf_counter
 from typing import cast
-
-import pytest
 
 from contract import keys
 from numbering_service.creation import Creation
@@ -17,12 +13,6 @@ from numbering_service.creations.creating import Creations
 from numbering_service.seeding import Seeding
 from tests.integration.numbering.surroundings import MESSAGES, A, Valkey, batching, freeze
 from web.server.head import Headers
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    with Valkey(tmp_path) as running:
-        yield running
 
 
 class Asked:

@@ -36,18 +36,6 @@ from tests.integration.numbering.surroundings import (
 Scenario = Callable[[Storage], Awaitable[None]]
 
 
-@pytest.fixture(scope="module")
-def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def valkey(own_valkey: Valkey) -> Valkey:
-    own_valkey.client.flushall()
-    return own_valkey
-
-
 def run(valkey: Valkey, scenario: Scenario, *, chats: int = 1) -> Storage:
     """Run a scenario beside a `Storage` that knows application A with some chats."""
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -11,7 +10,7 @@ import pytest
 import redis
 
 from contract import keys
-from tests.integration.breakable import Breakable, breakable
+from tests.integration.breakable import Breakable
 from tests.integration.crud_rows import Database
 
 
@@ -28,12 +27,9 @@ def link(clean_crud: dict[str, str]) -> Iterator[Breakable]:
 
     from crud_service.stores.redis_clients import api_redis
 
-    url = urlsplit(clean_crud["REDIS_URL"])
-    with breakable(url.hostname or "", url.port or 0) as proxy:
-        through_it = url._replace(netloc=f"127.0.0.1:{proxy.port}").geturl()
-        api_redis.cache_clear()
-        with override_settings(REDIS_URL=through_it):
-            yield proxy
+    api_redis.cache_clear()
+    with Breakable(clean_crud["REDIS_URL"]) as proxy, override_settings(REDIS_URL=proxy.url):
+        yield proxy
     api_redis.cache_clear()
 
 

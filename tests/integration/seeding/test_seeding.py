@@ -5,7 +5,7 @@ import contextlib
 import random
 import string
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -34,18 +34,6 @@ from web.problems import NotFound, Overloaded, StoreUnavailable
 
 Scene = Callable[[Storage, Numbering], Awaitable[None]]
 ALPHABET = string.ascii_letters + string.digits
-
-
-@pytest.fixture(scope="module")
-def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def valkey(own_valkey: Valkey) -> Valkey:
-    own_valkey.client.flushall()
-    return own_valkey
 
 
 def run(directory: Path, valkey: Valkey, scene: Scene, *, drains: bool = True) -> Storage:
