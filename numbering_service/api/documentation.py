@@ -126,22 +126,9 @@ def problem_response(kind: type[Problem]) -> dict[str, Any]:
     }
 
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Chat backend: numbering_service</title>
-<link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css">
-</head>
-<body><div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", validatorUrl: null})</script>
-</body>
-</html>
-"""
-
-
 async def docs() -> HTMLResponse:
     """Serve an interactive page of the OpenAPI document, without third-party resources."""
-    return HTMLResponse(PAGE)
+    return HTMLResponse(files("numbering_service.api").joinpath("docs.html").read_text())
 
 
 def static_file(name: str) -> Any:

@@ -10,14 +10,12 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from numbering_service.api.asgi_request import parse_lines
 from numbering_service.api.endpoints import IS_COMPLETE
 from numbering_service.creations.creating import CLIENT_CLOSED
 from numbering_service.creations.requests import read_target
 from numbering_service.running import Running
 from web.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
 from web.request_id import HEADER
-from web.server.answers import problem_answer
 from web.server.asgi import Application, Message, Receive, Scope, Send
 from web.server.request import id_of, known_method
 
@@ -27,45 +25,33 @@ _log = logging.getLogger(__name__)
 
 
 def add_error_handlers(api: FastAPI) -> None:
-    api.add_exception_handler(HTTPException, answer_http_exception)
-    api.add_exception_handler(Problem, answer_problem)
-    # The framework validates paths only; `requests` validates everything else.
-    api.add_exception_handler(RequestValidationError, answer_not_found)
+    for kind in (HTTPException, Problem, RequestValidationError):
+        api.add_exception_handler(kind, answer_error)
 
 
-async def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Answer 405 for a known path with another method, 404 for an unknown path."""
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Answer any error that the framework or an endpoint raises."""
+    return render(request, to_problem(request, error))
+
+
+def to_problem(request: Request, error: Exception) -> Problem:
+    """Convert an error: 404 for an unknown path, 405 for a known one with another method."""
+    if isinstance(error, Problem):
+        return error
     path = request.scope["path"]
     # The framework's pattern for a creation path is wider than ours.
     known = not path.startswith("/applications/") or read_target(path) is not None
     if isinstance(error, HTTPException) and error.status_code == 405 and known:
         allow = set((error.headers or {}).get("Allow", "GET").split(", "))
-        if "GET" in allow:
-            allow.add("HEAD")
-        return render(request, MethodNotAllowed(sorted(allow)))
-    return render(request, NotFound())
-
-
-async def answer_not_found(request: Request, error: Exception) -> Response:
-    """Answer 404 for a malformed token or number; the framework's own answer would echo it."""
-    return render(request, NotFound())
-
-
-async def answer_problem(request: Request, error: Exception) -> Response:
-    return render(request, error if isinstance(error, Problem) else InternalError())
+        return MethodNotAllowed(sorted(allow | ({"HEAD"} if "GET" in allow else set())))
+    # The framework validates paths only; `requests` validates everything else. A malformed
+    # token or number is a 404, as the framework's own answer would echo it.
+    return NotFound()
 
 
 def render(request: Request, problem: Problem) -> Response:
     body = problem.render(request.scope["path"], request.scope["request_id"])
     return Response(body, problem.status, problem.headers, media_type=CONTENT_TYPE)
-
-
-async def send_problem(send: Send, problem: Problem, path: str, request_id: str) -> None:
-    """Send a problem document directly, after the framework has failed."""
-    headers, body = problem_answer(problem, path, request_id)
-    start = {"type": "http.response.start", "status": problem.status}
-    await send({**start, "headers": parse_lines(headers)})
-    await send({"type": "http.response.body", "body": body})
 
 
 class HeadAsGet:
@@ -107,7 +93,8 @@ class Observed:
         except Exception:
             _log.exception("request failed", extra={"request_id": request_id})
             if answer.status is None:
-                await send_problem(answer.send, InternalError(), scope["path"], request_id)
+                response = render(Request(scope), InternalError())
+                await response(scope, receive, answer.send)
         if IS_COMPLETE not in scope:
             self._note(scope, answer.status or status, request_id, started)
 

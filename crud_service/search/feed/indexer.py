@@ -17,7 +17,7 @@ from django.conf import settings
 from elasticsearch import ApiError, TransportError
 from redis import Redis, RedisError
 
-from crud_service.duties.lease import INDEXING, Lease, work_under
+from crud_service.duties.lease import Lease, work_under
 from crud_service.duties.shutdown import is_asked_to_stop
 from crud_service.postgresql import INDEXER
 from crud_service.search.feed.bulk import IndexGone
@@ -43,11 +43,6 @@ SELECT EXISTS (SELECT FROM search_outbox),
     EXISTS (SELECT FROM search_refold WHERE done_format <> %s)
 """
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
-
-
-def index_pending(redis: Redis, woken_by: str = "") -> None:
-    """Index the backlog and return, or return at once if another worker has the lease."""
-    keep_indexed(redis, Lease(redis, INDEXING), woken_by, stay=False)
 
 
 def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:

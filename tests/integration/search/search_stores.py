@@ -48,14 +48,21 @@ class SearchStores:
             (body, self.chat_id(chat), number),
         )
 
+    def run_indexer(self) -> None:
+        """Run the task's own function until nothing waits."""
+        from crud_service.duties.lease import INDEXING, Lease
+        from crud_service.search.feed.indexer import keep_indexed
+
+        keep_indexed(self.redis, Lease(self.redis, INDEXING), stay=False)
+
     def index(self) -> None:
-        """Run the task's own function, and have Elasticsearch show what it got."""
+        """Run the indexer, and have Elasticsearch show what it got."""
         from django.conf import settings
 
         from crud_service.search.feed import indexer
         from crud_service.search.index import elasticsearch_index
 
-        indexer.index_pending(self.redis)
+        self.run_indexer()
         url = settings.ELASTICSEARCH_URL
         if url and not indexer.back_off_of(url).is_waiting():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)

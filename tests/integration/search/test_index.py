@@ -110,13 +110,11 @@ def test_two_indexers_at_once_lose_and_double_nothing(search_stores: SearchStore
 def test_a_message_is_searchable_once_the_index_refreshes(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.feed import indexer
-
     search_stores.add("first")
     search_stores.index()
     search_stores.add("second")
     started = time.monotonic()
-    indexer.index_pending(search_stores.redis)
+    search_stores.run_indexer()
     while not search_stores.find("second"):
         assert time.monotonic() - started < 30
         time.sleep(0.02)

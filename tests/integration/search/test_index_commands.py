@@ -65,7 +65,7 @@ def test_changes_during_a_rebuild_reach_the_new_index(indexed: SearchStores) -> 
     def change_meanwhile(_count: int) -> None:
         indexed.update(7, "changed meanwhile")
         indexed.add("came meanwhile")
-        indexer.index_pending(indexed.redis)
+        indexed.run_indexer()
 
     with indexer.connect() as connection:
         rebuild.rebuild(connection, change_meanwhile)
@@ -192,11 +192,9 @@ def test_a_check_during_writes_reports_no_difference(
                 )
                 time.sleep(0.01)
 
-    from crud_service.search.feed import indexer
-
     def index() -> None:
         while not stop.is_set():
-            indexer.index_pending(indexed.redis)
+            indexed.run_indexer()
 
     threads = [threading.Thread(target=write), threading.Thread(target=index)]
     for thread in threads:
