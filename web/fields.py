@@ -145,9 +145,18 @@ def unquote(text: bytes) -> bytes:
 
 def check_name(value: object) -> str:
     """Check an application's name: 1 to 255 characters, not blank; raises 422."""
-    text = check_text("name", value)
-    if len(text) > MAX_NAME_CHARACTERS:
-        raise ValidationFailed("name", f"Must have at most {MAX_NAME_CHARACTERS} characters.")
+    return check_characters("name", value, MAX_NAME_CHARACTERS)
+
+
+def check_keyword(value: object) -> str:
+    """Check a search keyword: 1 to 256 characters, not blank; raises 422."""
+    return check_characters("keyword", value, MAX_KEYWORD_CHARACTERS)
+
+
+def check_characters(field: str, value: object, limit: int) -> str:
+    text = check_text(field, value)
+    if len(text) > limit:
+        raise ValidationFailed(field, f"Must have at most {limit} characters.")
     return text
 
 
@@ -157,14 +166,6 @@ def check_message_body(value: object) -> str:
     # Most bodies are far from the limit, and no character takes more than four bytes.
     if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
         raise ValidationFailed("body", f"Must have at most {MAX_BODY_BYTES} bytes of UTF-8.")
-    return text
-
-
-def check_keyword(value: object) -> str:
-    """Check a search keyword: 1 to 256 characters, not blank; raises 422."""
-    text = check_text("keyword", value)
-    if len(text) > MAX_KEYWORD_CHARACTERS:
-        raise ValidationFailed("keyword", f"Must have at most {MAX_KEYWORD_CHARACTERS} characters.")
     return text
 
 

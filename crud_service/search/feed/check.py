@@ -174,7 +174,6 @@ class Check:
             self.hand_on(found)
 
     def leave_out_pending(self, found: Found) -> None:
-        """Count messages that wait to be indexed as pending instead of different."""
         wrong = list(found.texts.keys() | found.documents.keys())
         for message_id in self.pending(wrong):
             self.report.pending += 1
@@ -186,7 +185,6 @@ class Check:
         return [message_id for (message_id,) in self.connection.execute(FIND_PENDING, parameters)]
 
     def stray_texts(self) -> Iterator[list[Key]]:
-        """Yield the keys of texts that have no message, one page at a time."""
         position = (0, 0)
         while True:
             rows = self.connection.execute(FIND_STRAY_TEXTS, (*position, PAGE)).fetchall()

@@ -101,7 +101,6 @@ def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: 
 
 
 def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterator[int]:
-    """Yield those of the first `blocks` blocks of a chat that lack a gram."""
     start = 0
     while start < blocks:
         piece = read_piece(connection, chat_id, start, blocks)

@@ -35,7 +35,6 @@ FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
 
 
 def repair(connection: Connection, found: Found) -> None:
-    """Remove the texts and documents that differ, and put their messages into the outbox."""
     ids = sorted(found.texts.keys() | found.documents.keys())
     if found.documents:
         forget_documents(sorted(found.documents))

@@ -37,7 +37,6 @@ def make_document(text: Text) -> bytes:
 
 
 def digest(marked: str) -> str:
-    """Return the digest by which `check_index` compares texts."""
     return hashlib.blake2b(marked.encode(), digest_size=12).hexdigest()
 
 

@@ -62,7 +62,6 @@ def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> 
 def search(
     connection: Connection, access_token: str, chat_number: int, query: SearchQuery
 ) -> SearchPage:
-    """Run `search_messages` on a connection."""
     chat = find_chat(connection, access_token, chat_number)
     if chat is None:
         raise NotFound
