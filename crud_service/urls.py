@@ -14,7 +14,7 @@ from crud_service.api.internal_views import ExistingApplicationsView, SequenceVi
 from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView
 from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
-from crud_service.live.views import ApplicationStreamView, ChatStreamView
+from crud_service.live.stream_views import ApplicationStreamView, ChatStreamView
 from crud_service.monitoring import health, prometheus
 from crud_service.operators.site import site
 from crud_service.schema import documentation, static_files

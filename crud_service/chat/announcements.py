@@ -14,7 +14,7 @@ import redis
 
 from contract.changed_chats import ChatKey, encode
 from contract.keys import CHANGED_CHATS
-from crud_service.stores.api_redis import connect
+from crud_service.stores.redis_clients import hint_redis
 
 logger = logging.getLogger(__name__)
 
@@ -64,4 +64,4 @@ def publish(client: redis.Redis, chats: Iterable[ChatKey]) -> None:
 @cache
 def announcer() -> Announcer:
     """Return the announcer of this process."""
-    return Announcer(connect(retries=0))
+    return Announcer(hint_redis())

@@ -6,9 +6,9 @@ from time import perf_counter
 
 from crud_service.live.events import event
 from crud_service.live.followers import Stream
-from crud_service.live.metrics import EVENTS
 from crud_service.live.pace import Pace
 from crud_service.live.statements import CHATS_A_READ
+from crud_service.live.stream_metrics import EVENTS
 from crud_service.reads.gathered_reads import GatheredReads
 from web.problems import Problem
 

@@ -6,8 +6,8 @@ from time import perf_counter, time
 from contract.changed_chats import ChatKey
 from crud_service.live.cursor import Cursor
 from crud_service.live.followers import Follower
-from crud_service.live.metrics import EVENTS, LAG
 from crud_service.live.pace import Pace
+from crud_service.live.stream_metrics import EVENTS, LAG
 from crud_service.reads.gathered_reads import GatheredReads
 from web.problems import Problem
 

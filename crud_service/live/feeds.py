@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import psycopg
 
 from contract.changed_chats import ChangedChats, ChatKey
-from crud_service.live import limits
+from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.pace import Pace
@@ -115,7 +115,7 @@ class Feeds:
 
     async def _look_always(self) -> None:
         while self._chats or self._applications:
-            await asyncio.sleep(limits.LOOK_SECONDS)
+            await asyncio.sleep(stream_limits.LOOK_SECONDS)
             try:
                 await self._look_at_chats()
                 await self._look_at_applications()

@@ -5,10 +5,10 @@ import random
 from collections import Counter
 from itertools import cycle
 
-from crud_service.live import limits
+from crud_service.live import stream_limits
 from crud_service.live.events import HEARTBEAT
 from crud_service.live.followers import Stream
-from crud_service.live.metrics import OPEN
+from crud_service.live.stream_metrics import OPEN
 from web.problems import Overloaded, TooManyStreams
 
 # A heartbeat to ten thousand streams at once would hold up everything else for a tenth of a
@@ -32,7 +32,7 @@ class OpenStreams:
         """Count one more; raise Overloaded (503) or TooManyStreams (429) at a limit."""
         if self._count >= self._most:
             raise Overloaded("This process has as many streams as it may have. Try again later.")
-        if self._by_application[access_token] >= limits.STREAMS_OF_AN_APPLICATION:
+        if self._by_application[access_token] >= stream_limits.STREAMS_OF_AN_APPLICATION:
             raise TooManyStreams
         self._count += 1
         self._by_application[access_token] += 1
@@ -49,7 +49,7 @@ class OpenStreams:
     def add(self, stream: Stream) -> None:
         """Call on a stream from now on."""
         # Streams that were opened together need not end, and reconnect, together.
-        lifetime = limits.LIFETIME_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        lifetime = stream_limits.LIFETIME_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         share = self._shares[hash(stream) % SHARES]
         share[stream] = asyncio.get_running_loop().time() + lifetime
         if self._timer is None:
@@ -66,7 +66,7 @@ class OpenStreams:
             self._timer = None
 
     def _wait(self) -> None:
-        pause = limits.HEARTBEAT_SECONDS / SHARES
+        pause = stream_limits.HEARTBEAT_SECONDS / SHARES
         self._timer = asyncio.get_running_loop().call_later(pause, self._call_on_next)
 
     def _call_on_next(self) -> None:

@@ -4,18 +4,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from django.conf import settings
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract.changed_chats import ChangedChats, decode
 from contract.keys import CHANGED_CHATS
+from crud_service.stores.redis_clients import LISTENER_CHECK_SECONDS, connect_listener
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 2.0
-# A connection that is dead without being closed is noticed within two of these.
-CHECK_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 
 
@@ -56,18 +52,10 @@ class Subscription:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        async with (
-            Redis.from_url(
-                settings.REDIS_URL,
-                socket_connect_timeout=CONNECT_SECONDS,
-                socket_keepalive=True,
-                health_check_interval=CHECK_SECONDS,
-            ) as client,
-            client.pubsub() as listener,
-        ):
+        async with connect_listener() as client, client.pubsub() as listener:
             await listener.subscribe(CHANGED_CHATS)
             while True:
-                message = await listener.get_message(timeout=CHECK_SECONDS)
+                message = await listener.get_message(timeout=LISTENER_CHECK_SECONDS)
                 if message is None:
                     continue
                 if message["type"] == "subscribe" and self._was_interrupted:

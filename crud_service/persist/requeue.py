@@ -19,7 +19,7 @@ from crud_service.persist.poison import is_refusal, reason
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
 from crud_service.persist.store import ChatKey, Stored, chat_key, store
 from crud_service.search.index.doorbell import wake_indexer
-from crud_service.stores.api_redis import client
+from crud_service.stores.redis_clients import hint_redis
 
 # Skips a row that another process is requeuing at this moment.
 _CLAIM = """
@@ -56,7 +56,7 @@ def requeue(ids: Sequence[int] | None = None) -> Requeued:
         requeue_one(db.connection.connection, row_id, requeued)
     if requeued.stored.messages:
         wake_indexer()
-    publish(client(), requeued.chats)
+    publish(hint_redis(), requeued.chats)
     return requeued
 
 

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any
 
+import redis.asyncio
 from django.conf import settings
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
@@ -15,6 +16,9 @@ API_TIMEOUT_SECONDS = 0.5
 WORKER_TIMEOUT_SECONDS = 5
 # A renewal that takes longer than this may be too late anyway.
 LEASE_TIMEOUT_SECONDS = 1
+# A listener notices within two checks that its connection is dead without being closed.
+LISTENER_CONNECT_SECONDS = 2.0
+LISTENER_CHECK_SECONDS = 5.0
 # The name under which Redis lists our connections; the health check reads that list.
 WORKER_NAME = "worker"
 
@@ -37,8 +41,8 @@ def api_redis() -> Redis:
 
 
 @cache
-def doorbell_redis() -> Redis:
-    """Return the client that wakes the indexer, and never retries."""
+def hint_redis() -> Redis:
+    """Return the client for wake-ups and announcements: hints, which are never retried."""
     return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 0))
 
 
@@ -53,6 +57,16 @@ def connect_worker(
         # redis-py parses RESP 2 replies fastest, and their types are the most stable.
         protocol=2,
         health_check_interval=10,
+    )
+
+
+def connect_listener() -> "redis.asyncio.Redis":
+    """Return a client for the event loop that listens to a channel."""
+    return redis.asyncio.Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=LISTENER_CONNECT_SECONDS,
+        socket_keepalive=True,
+        health_check_interval=LISTENER_CHECK_SECONDS,
     )
 
 

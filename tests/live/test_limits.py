@@ -156,6 +156,6 @@ def test_waiting_lists_are_answered_when_the_process_ends(
         assert waiting.is_complete
 
 
-LIMITS = "from crud_service.live import limits"
+LIMITS = "from crud_service.live import stream_limits as limits"
 HEARTBEAT_IN_A_SECOND = f"{LIMITS}; limits.HEARTBEAT_SECONDS = 1.0"
 LIFETIME_OF_TWO_SECONDS = f"{LIMITS}; limits.LIFETIME_SECONDS = 2.0; limits.HEARTBEAT_SECONDS = 1.0"

@@ -14,7 +14,7 @@ from redis import Redis
 
 from contract.keys import DOORBELL_INDEX
 from crud_service.duties.lease import INDEXING, may_wake
-from crud_service.stores.redis_clients import doorbell_redis
+from crud_service.stores.redis_clients import hint_redis
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def stop_ringing(client: Redis) -> None:
 class Waker:
     """Wakes the indexer in a thread, at most one at a time in a process."""
 
-    def __init__(self, redis: Callable[[], Redis] = doorbell_redis) -> None:
+    def __init__(self, redis: Callable[[], Redis] = hint_redis) -> None:
         self._redis = redis
         self.start_over()
 

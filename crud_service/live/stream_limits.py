@@ -1,4 +1,4 @@
-"""Limits of streams. Other modules read these as `limits.NAME` when they need them."""
+"""Limits of streams. Other modules read these as `stream_limits.NAME` when they need them."""
 
 # Streams and waiting lists of one application, in this process.
 STREAMS_OF_AN_APPLICATION = 1000
