@@ -15,6 +15,7 @@ import psycopg
 import redis
 
 from bench import report
+from bench.chat_ends import chat_ends
 from bench.creations import creations
 from bench.grams import grams
 from bench.idle import idle
@@ -34,6 +35,7 @@ from local_stack.failure import StackError
 SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "creations": (creations, "creating messages, beside the plain design"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
+    "chat_ends": (chat_ends, "what it costs to store that a chat knows its last message"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
     "live": (live, "streams: idle ones, one message to many, what creations lose, how soon"),
     "search": (search, "searches on both backends, checked against plain Python"),

@@ -5,6 +5,12 @@ from typing import Any
 from rest_framework.serializers import Serializer
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from crud_service.api.lists.requested_rows import (
+    ACTIVITY_CURSOR,
+    BY_LAST_MESSAGE,
+    LAST_MESSAGE,
+    MAX_WAIT_SECONDS,
+)
 from crud_service.api.serializers import (
     ApplicationFields,
     BodyField,
@@ -72,9 +78,14 @@ def schemas() -> Json:
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
     message = {"number": NUMBER, "body": BODY, **times}
     chat = {"number": NUMBER, "message_count": COUNT, **times}
+    last_message = {
+        "description": "Only with `include=last_message`: null if the chat has no message.",
+        "anyOf": [ref("schemas", "Message"), {"type": "null"}],
+    }
     return {
         "Application": record(application, examples.APPLICATION),
         "Chat": record(chat, examples.CHAT),
+        "ListedChat": record(chat, examples.CHAT, {"last_message": last_message}),
         "Message": record(message, examples.MESSAGE),
         "FoundMessage": record(message, examples.MESSAGE, {"highlight": HIGHLIGHT}),
         "ApplicationFields": fields_schema(ApplicationFields, examples.APPLICATION),
@@ -153,11 +164,42 @@ def parameters() -> Json:
         "Before": parameter("before", "query", number, before.format("number")),
         "AfterToken": parameter("after", "query", TOKEN, after.format(token)),
         "BeforeToken": parameter("before", "query", TOKEN, before.format(token)),
+        **list_parameters(),
         **search_parameters(),
         "IfNoneMatch": parameter("If-None-Match", "header", TEXT, if_none_match),
         "IfMatch": parameter("If-Match", "header", TEXT, if_match),
         "UnlessMatch": parameter("If-None-Match", "header", TEXT, unless_match),
         "RequestId": parameter("X-Request-ID", "header", TEXT, request_id),
+    }
+
+
+def list_parameters() -> Json:
+    """Return the parameters of lists of messages, or of chats, alone."""
+    change = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+    seconds = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0}
+    sort = {"type": "string", "enum": [BY_LAST_MESSAGE]}
+    include = {"type": "string", "enum": [LAST_MESSAGE]}
+    cursor = {"type": "string", "pattern": f"^{ACTIVITY_CURSOR}$"}
+    changed_after = (
+        "Only messages that changed after this change of the chat, in the order of their changes: "
+        "continue with the `X-Last-Change` of the response. Not with `after`, `before`, `order`."
+    )
+    wait = (
+        "If there is no message, wait up to this many seconds for one (long polling). Not with "
+        "`before`, `changed_after`, `order=desc`."
+    )
+    by_last_message = (
+        "The chat written to last comes first, chats without messages at the end. The response "
+        "is a page, with a `Link` to the next one. Not with `after`, `before`, `order`."
+    )
+    return {
+        "ChangedAfter": parameter("changed_after", "query", change, changed_after),
+        "Wait": parameter("wait", "query", seconds, wait),
+        "ChatSort": parameter("sort", "query", sort, by_last_message),
+        "Include": parameter("include", "query", include, "Adds each chat's last message."),
+        "ChatCursor": parameter(
+            "cursor", "query", cursor, "Where the page starts: from a `Link`, with its `sort`."
+        ),
     }
 
 
@@ -187,6 +229,12 @@ def headers() -> Json:
         "ETag": header("The entity tag of this state.", example='"bda8d5656353ddac6917b33c"'),
         "Link": header("The adjacent pages (`next`, `prev`).", example=examples.LINK),
         "X-Total-Count": header("The number of items in the complete list.", "integer", 4711),
+        "X-Last-Change": header(
+            "The number of the chat's last change; on a page of changes with a next one, the last "
+            "change on it. To be continued from with `changed_after`.",
+            "integer",
+            12,
+        ),
         "X-Search-Backend": header("`elasticsearch` or `postgresql`.", example="elasticsearch"),
         "Location": header("The URL of what was created.", example=examples.LOCATION),
         "X-Request-ID": header("The request's id, as in the logs.", example="9f87f3c5ecda000001"),

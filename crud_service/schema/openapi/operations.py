@@ -28,8 +28,8 @@ INPUT_PROBLEMS: tuple[type[Problem], ...] = (
     ValidationFailed,
 )
 PAGES = (
-    "Without parameters, the complete list, streamed. With any of them, a page, adjacent to "
-    "`after` or `before`, with a `Link` to the pages next to it."
+    "Without parameters, the complete list, streamed. With `limit`, `after`, `before` or `order`, "
+    "a page, adjacent to `after` or `before`, with a `Link` to the pages next to it."
 )
 READING = {
     "applications": examples.APPLICATION,
@@ -119,16 +119,23 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
     )
 
 
-def listing(schema: str, summary: str, tag: str, *parameters: str) -> Json:
-    """GET of a list."""
-    schema_of_list = {"type": "array", "items": ref("schemas", schema)}
+def listing(
+    schema: str,
+    summary: str,
+    tag: str,
+    *parameters: str,
+    items: str = "",
+    headers: tuple[str, ...] = (),
+) -> Json:
+    """GET of a list; its `items` have a schema of their own if they are more than the resource."""
+    schema_of_list = {"type": "array", "items": ref("schemas", items or schema)}
     missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
     return operation(
         f"list{schema}s",
         summary,
         tag,
         parameters=parameters,
-        success=answer(schema_of_list, [READING[tag]], "X-Total-Count", "Link"),
+        success=answer(schema_of_list, [READING[tag]], "X-Total-Count", *headers, "Link"),
         problems=(MalformedBody, *missing, ValidationFailed, StoreUnavailable),
         description=PAGES,
     )
@@ -227,13 +234,25 @@ def paths(*, admin_token: bool) -> Json:
         },
         f"{APPLICATION}/chats": {
             "get": listing(
-                "Chat", "List the chats of an application", "chats", "AccessToken", *PAGE_PARAMETERS
+                "Chat",
+                "List the chats of an application",
+                "chats",
+                "AccessToken",
+                *PAGE_PARAMETERS,
+                *("ChatSort", "Include", "ChatCursor"),
+                items="ListedChat",
             )
         },
         CHAT: {"get": read("Chat", "Get a chat", "chats", *chat)},
         f"{CHAT}/messages": {
             "get": listing(
-                "Message", "List the messages of a chat", "messages", *chat, *PAGE_PARAMETERS
+                "Message",
+                "List the messages of a chat",
+                "messages",
+                *chat,
+                *PAGE_PARAMETERS,
+                *("ChangedAfter", "Wait"),
+                headers=("X-Last-Change",),
             )
         },
         f"{CHAT}/messages/search": {"get": search()},

@@ -9,6 +9,7 @@ from openapi_spec_validator import validate
 from rest_framework.serializers import ValidationError
 
 from crud_service.api.lists.pages import PARAMETERS
+from crud_service.api.lists.requested_rows import CHATS_PARAMETERS, MESSAGES_PARAMETERS
 from crud_service.api.serializers import ApplicationFields, MessageFields, SearchFields
 from crud_service.schema.openapi import openapi_document
 from crud_service.schema.openapi.components import PROBLEMS
@@ -118,9 +119,16 @@ def test_every_field_of_a_search_is_a_parameter() -> None:
     assert names("searchMessages", "query") == list(SearchFields().fields)
 
 
-@pytest.mark.parametrize("operation", ["listApplications", "listChats", "listMessages"])
-def test_every_parameter_of_a_page_is_described(operation: str) -> None:
-    assert names(operation, "query") == list(PARAMETERS)
+@pytest.mark.parametrize(
+    ("operation", "own"),
+    [
+        ("listApplications", ()),
+        ("listChats", CHATS_PARAMETERS),
+        ("listMessages", MESSAGES_PARAMETERS),
+    ],
+)
+def test_every_parameter_of_a_list_is_described(operation: str, own: tuple[str, ...]) -> None:
+    assert names(operation, "query") == [*PARAMETERS, *own]
 
 
 def test_the_defaults_are_those_of_the_serializer() -> None:

@@ -1,0 +1,193 @@
+"""What it costs the persister to remember where each chat ends, and to keep chats in that order.
+
+Three candidates take turns on one database: the statement that stored messages before chats
+knew their ends; today's without the index of chats by their last activity; and today's. Each
+stores batches of the persister's own size, by the persister's own function. What a figure
+counts is PostgreSQL's processor time and log for a message, which other work on the machine
+changes least; the share is that of the persister's time without the ends (storing alone, so the
+stream and its trimming would make every difference smaller).
+"""
+
+import itertools
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import psutil
+import psycopg
+
+from bench.scenario import Run
+from bench.stack import BenchStack, fresh
+from contract.entries import Entry
+from crud_service.persist import store_sql
+from crud_service.persist.accepted import MAX_ENTRIES
+from crud_service.persist.store import store
+
+TOKEN = "BenchBenchBenchBenchBenc"  # noqa: S105 - opens nothing
+BODY = "Hello there, this is a message of the ordinary length of a chat."
+WARM_UPS = 2
+AT_LEAST = 0.9
+BEFORE = """
+WITH inserted AS (
+    INSERT INTO messages (chat_id, number, body, created_at, updated_at)
+    SELECT chat_id, number, body, created_at, created_at
+    FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
+         AS wanted (chat_id, number, body, at),
+         LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
+    ORDER BY chat_id, number
+    ON CONFLICT (chat_id, number) DO NOTHING
+    RETURNING chat_id
+), moved AS (
+    SELECT chat_id, count(*) AS messages FROM inserted GROUP BY chat_id
+), locked AS (
+    SELECT id FROM chats WHERE id IN (SELECT chat_id FROM moved)
+    ORDER BY id FOR NO KEY UPDATE
+), counted AS (
+    UPDATE chats SET message_count = message_count + moved.messages
+    FROM moved JOIN locked ON locked.id = moved.chat_id
+    WHERE chats.id = moved.chat_id
+)
+SELECT coalesce(sum(messages), 0)::bigint, NULL FROM moved
+"""
+# The candidate before leaves the ends as they were.
+CATCH_UP = """
+UPDATE chats SET highest_number = last.number, last_message_id = last.id
+FROM (SELECT DISTINCT ON (chat_id) chat_id, number, id FROM messages ORDER BY chat_id, number DESC)
+    AS last
+WHERE last.chat_id = chats.id AND highest_number <> last.number
+"""
+UPDATES = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'chats'"
+WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
+
+
+@dataclass
+class Candidate:
+    """A way to store, and what was seen of it, each for a message."""
+
+    label: str
+    statement: str
+    indexed: bool
+    seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    log: list[float] = field(default_factory=list)
+    updates: list[float] = field(default_factory=list)
+    in_place: list[float] = field(default_factory=list)
+
+
+def chat_ends(run: Run) -> None:
+    """Batches that meet each of a thousand chats four times, and many chats once each."""
+    with BenchStack(fresh(run.data("chat-ends"))) as stack, stack.database() as connection:
+        # As the persister's connection has it.
+        connection.prepare_threshold = None
+        connection.execute("SET jit = off")
+        add = "INSERT INTO applications (access_token, name) VALUES (%s, 'bench')"
+        connection.execute(add, (TOKEN,))
+        for chats in (run.sizes.chats, run.sizes.many_chats):
+            Ends(run, connection, chats).measure()
+
+
+class Ends:
+    """One database with a number of chats."""
+
+    def __init__(self, run: Run, connection: psycopg.Connection, chats: int) -> None:
+        self.run, self.connection, self.chats = run, connection, chats
+        self.random = random.Random(chats)
+        self.numbers = [itertools.count(1) for _ in range(chats)]
+        self.clock = itertools.count(1_700_000_000_000)
+        self.backend = psutil.Process(connection.info.backend_pid)
+        now = store_sql.INSERT_MESSAGES
+        self.candidates = [
+            Candidate("before", BEFORE, indexed=False),
+            Candidate("with ends", now, indexed=False),
+            Candidate("with ends and index", now, indexed=True),
+        ]
+
+    def measure(self) -> None:
+        """Turns in an order that changes, then the figures."""
+        connection = self.connection
+        connection.execute("TRUNCATE messages, chats CASCADE")
+        connection.execute(
+            "INSERT INTO chats (application_id, number) SELECT id, n "
+            "FROM applications, generate_series(1, %s) AS n",
+            (self.chats,),
+        )
+        for _ in range(self.run.sizes.ends_rounds):
+            for candidate in self.random.sample(self.candidates, len(self.candidates)):
+                with self.prepared(candidate):
+                    self.turn(candidate)
+        self.report()
+
+    @contextmanager
+    def prepared(self, candidate: Candidate) -> Iterator[None]:
+        """The tables as a candidate has them after some time, and nothing left to others."""
+        now, connection = store_sql.INSERT_MESSAGES, self.connection
+        create = import_module("crud_service.chat.migrations.0010_active_chats").CREATE
+        connection.execute("DROP INDEX IF EXISTS chats_activity_idx")
+        connection.execute(CATCH_UP)
+        if candidate.indexed:
+            connection.execute(create)
+        connection.execute("TRUNCATE search_outbox")
+        connection.execute("VACUUM ANALYZE chats")
+        connection.execute("CHECKPOINT")
+        store_sql.INSERT_MESSAGES = candidate.statement
+        try:
+            for _ in range(WARM_UPS):
+                store(connection, self.batch())
+            yield
+        finally:
+            store_sql.INSERT_MESSAGES = now
+
+    def turn(self, candidate: Candidate) -> None:
+        """Store some batches."""
+        batches = [self.batch() for _ in range(self.run.sizes.ends_batches)]
+        messages = sum(map(len, batches))
+        before = self.read()
+        for batch in batches:
+            started = time.perf_counter()
+            store(self.connection, batch)
+            candidate.seconds.append((time.perf_counter() - started) / len(batch))
+        changes = [now - then for now, then in zip(self.read(), before, strict=True)]
+        processor, log, updates, in_place = changes
+        candidate.processor.append(processor / messages)
+        candidate.log.append(log / messages)
+        candidate.updates.append(updates)
+        candidate.in_place.append(in_place)
+
+    def batch(self) -> Sequence[Entry]:
+        """As many entries as the persister stores at once, in the order of a stream."""
+        if self.chats < MAX_ENTRIES:
+            chats = [position % self.chats for position in range(MAX_ENTRIES)]
+        else:
+            chats = self.random.sample(range(self.chats), MAX_ENTRIES)
+        return [
+            Entry(f"{next(self.clock)}-0", TOKEN, chat + 1, next(self.numbers[chat]), BODY, "bench")
+            for chat in chats
+        ]
+
+    def read(self) -> tuple[float, float, float, float]:
+        """Processor time, bytes of log, updates of chats, and those in place (HOT)."""
+        times = self.backend.cpu_times()
+        self.connection.execute("SELECT pg_stat_force_next_flush()")
+        (written,) = self.connection.execute(WRITTEN).fetchone() or (0,)
+        updates, in_place = self.connection.execute(UPDATES).fetchone() or (0, 0)
+        return float(times.user + times.system), float(written), float(updates), float(in_place)
+
+    def report(self) -> None:
+        add = self.run.results.add
+        before = statistics.median(self.candidates[0].seconds)
+        extra_of = statistics.median(self.candidates[0].processor)
+        for candidate in self.candidates:
+            label = f"{self.chats:,} chats, {candidate.label}"
+            processor = statistics.median(candidate.processor)
+            add(f"{label}: stored", 1 / statistics.median(candidate.seconds), "/s")
+            add(f"{label}: PostgreSQL's processor time", processor * 1e6, "µs each")
+            add(f"{label}: written to the log", statistics.median(candidate.log), "B each")
+            in_place = sum(candidate.in_place) / max(1, sum(candidate.updates))
+            add(f"{label}: chats updated in place (HOT)", in_place * 100, "%")
+            share = before / (before + processor - extra_of)
+            bound = AT_LEAST if self.chats == self.run.sizes.chats else None
+            add(f"{label}: rate that is left", share, "", at_least=bound)
