@@ -8,10 +8,10 @@ import orjson
 from redis import Redis
 
 from bench.dataset import APPLICATION_TOKEN, make_bodies
+from bench.running_stack import wait_until
 from bench.stack import BenchStack
 from bench.tools import Request
 from contract.keys import message_sequence
-from local_stack.client import wait_until
 
 BODIES = 2_000
 REWRITE_SECONDS = 60

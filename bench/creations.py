@@ -13,11 +13,11 @@ from bench.cost import Meter, memory_megabytes
 from bench.creation_requests import chat_requests, empty, sequences
 from bench.gateway import beside_the_gateway
 from bench.results import clients_text
+from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, Load, Request, increments_per_second, load
 from contract.keys import ACCEPTED
-from local_stack.client import wait_until
 from local_stack.process import Running
 
 # The plain design would have to be five times as fast to be level with us.

@@ -4,9 +4,9 @@ import time
 
 import psutil
 
+from bench.running_stack import RunningStack
 from bench.scenario import Run
 from bench.stack import fresh
-from local_stack.client import RunningStack
 
 # The whole of `make run` without Elasticsearch, in hundredths of a core.
 PERCENT_OF_A_CORE = 1.0

@@ -8,11 +8,11 @@ from bench.cost import cpu_seconds, memory_megabytes
 from bench.followers import Followers
 from bench.lag import Client, Lags
 from bench.pipeline_data import create_chats, requests_to
+from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, load
 from contract.keys import ACCEPTED
-from local_stack.client import wait_until
 from local_stack.process import Running
 
 KILOBYTES_A_STREAM, PERCENT_OF_A_CORE = 10, 3

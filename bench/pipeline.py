@@ -9,11 +9,11 @@ from bench.creation_requests import BODIES
 from bench.lag import Lags, measure_lags
 from bench.pipeline_data import create_chats, requests_to
 from bench.results import say
+from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, Load, Request, load
 from contract.keys import ACCEPTED, LEASE_INDEX
-from local_stack.client import wait_until
 from local_stack.process import Running
 
 CLIENTS = 64

@@ -13,12 +13,12 @@ from bench import dataset
 from bench.backlog import waiting_for_index
 from bench.dataset import APPLICATION_TOKEN, fill
 from bench.results import say
+from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError
 from crud_service.search.text.folding import mark, split_parts
 from local_stack.applications import ROOT
-from local_stack.client import wait_until
 
 LONGEST_CHAT = 1
 OTHER_CHATS = 30

@@ -16,7 +16,7 @@ Stores, started once a session and shared (PostgreSQL, Valkey, Elasticsearch):
 
 A whole stack of its own (every process, as `make run` starts them):
 
-    stack                   a `local_stack.client.RunningStack` for the session:
+    stack                   a `bench.running_stack.RunningStack` for the session:
                             .crud_url .numbering_url .environment .pid(name)
                             .send(name, signal) .kill(name) -> new pid .wait_replaced(...)
                             names: postgres valkey elasticsearch crud worker numbering
@@ -43,8 +43,8 @@ import psycopg
 import pytest
 import redis
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT, migrate
-from local_stack.client import RunningStack
 from local_stack.stack import Settings, Stores
 from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database

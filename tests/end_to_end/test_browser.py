@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.api_client import Api
 from tests.chromium import PROGRAMS, require_chromium
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.node_packages import stop
 
 pytestmark = pytest.mark.timeout(500)

@@ -8,8 +8,8 @@ import orjson
 import pytest
 import yaml
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.api_client import Api
 
 OPS = ROOT / "ops"

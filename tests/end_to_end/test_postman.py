@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.node_packages import require_node_packages
 
 POSTMAN = ROOT / "postman"

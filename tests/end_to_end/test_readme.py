@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.polling import eventually
 
 README = (ROOT / "README.md").read_text()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import redis
 
+from bench.running_stack import RunningStack
 from contract.keys import chat_sequence
-from local_stack.client import RunningStack
 from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api
 from tests.polling import eventually
 

@@ -6,7 +6,7 @@ import httpx
 import psutil
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from local_stack.process import is_ours
 from tests.api_client import Api
 from tests.conftest import SESSION

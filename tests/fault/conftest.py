@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.conftest import SESSION
 from tests.fault.rig import report
 from tests.fault.rig.index_check import IndexCheck

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from local_stack.client import RunningStack, wait_until
+from bench.running_stack import RunningStack, wait_until
 from tests.conftest import SESSION
 from tests.fault.conftest import loaded
 from tests.fault.rig.small_disk import SmallDisk, small_disk

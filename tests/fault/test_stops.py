@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from local_stack.client import wait_until
+from bench.running_stack import wait_until
 from tests.fault.conftest import UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.load import CLIENTS

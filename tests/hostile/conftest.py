@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.hostile.wire import Reply, check_problem, exchange, request
 from tests.polling import eventually

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from bench.running_stack import RunningStack
 from contract.sequences import sequence_path
-from local_stack.client import RunningStack
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import redis
 
+from bench.running_stack import wait_until
 from contract.entries import FIELDS
 from contract.keys import ACCEPTED, WORKER_METRICS
 from local_stack.applications import ROOT, is_live
-from local_stack.client import wait_until
 from local_stack.ports import choose_port
 from tests.integration.accepting import TOKEN, make_application, query
 

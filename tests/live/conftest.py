@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.conftest import SESSION
 from tests.fault.rig.linked_stack import LinkedStack

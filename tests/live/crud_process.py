@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from local_stack.ports import choose_port
 from tests.integration.conftest import CrudServer, wait_until_live
 

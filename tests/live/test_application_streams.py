@@ -6,7 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.live.listener import PATIENCE_SECONDS, Listener
 from tests.polling import eventually

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.integration.conftest import CrudServer
 from tests.live.crud_process import StartCrud, crud_processes

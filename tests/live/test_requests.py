@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.fault.rig.processes import frozen
 from tests.hostile.wire import PROBLEM_KEYS

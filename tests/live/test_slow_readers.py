@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.live.crud_process import crud_processes
 from tests.live.listener import Listener

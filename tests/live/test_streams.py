@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.api_client import Api
 from tests.live.listener import Listener, Seen
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.fault.rig.requests import Connection, Fate
 
 WRITERS = 24

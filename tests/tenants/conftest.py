@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from tests.conftest import SESSION
 from tests.fault.rig.index_check import IndexCheck
 from tests.tenants.neighbour import Measured

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import psycopg
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.hostile.wire import Connection
 
 LONGEST = 65_536

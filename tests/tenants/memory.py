@@ -5,7 +5,7 @@ from typing import Self
 
 import psutil
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 
 SERVICES = ("crud", "numbering", "worker")
 LOOK_SECONDS = 0.2

@@ -11,9 +11,9 @@ import httpx
 import psutil
 import redis
 
+from bench.running_stack import RunningStack
 from contract import keys
 from contract.entries import Entry, encode
-from local_stack.client import RunningStack
 from tests.api_client import Api
 from tests.fault.rig.verify import wait_until_stored
 from tests.tenants.conftest import PATIENCE

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
 from tests.tenants.conftest import PATIENCE, SECONDS, SEEN, neighbour

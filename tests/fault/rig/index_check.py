@@ -13,8 +13,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack
 from local_stack.stores.elasticsearch import is_green_enough
 from tests.fault.rig.verify import rows
 from tests.polling import eventually

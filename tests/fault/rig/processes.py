@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from local_stack.client import RunningStack, wait_until
+from bench.running_stack import RunningStack, wait_until
 from local_stack.process import is_ours
 
 OURS = ("numbering", "worker", "crud")

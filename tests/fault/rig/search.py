@@ -4,7 +4,7 @@ import time
 
 import httpx
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 
 
 def searched_for(seconds: float, stack: RunningStack, application: str) -> list[str]:

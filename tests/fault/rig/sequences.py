@@ -4,7 +4,7 @@ import random
 
 import redis
 
-from local_stack.client import RunningStack
+from bench.running_stack import RunningStack
 
 DELETED_AT_ONCE = 1000
 

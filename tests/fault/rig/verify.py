@@ -11,8 +11,8 @@ import httpx
 import psycopg
 import redis
 
+from bench.running_stack import RunningStack
 from contract.keys import ACCEPTED
-from local_stack.client import RunningStack
 from tests.fault.rig.load import Creation, Load
 from tests.polling import eventually
 

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 import redis
 
+from bench.running_stack import RunningStack, wait_until
 from local_stack.applications import ROOT
-from local_stack.client import RunningStack, wait_until
 from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores

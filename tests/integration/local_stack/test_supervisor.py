@@ -13,7 +13,7 @@ from typing import IO
 import psutil
 import pytest
 
-from local_stack.client import wait_until
+from bench.running_stack import wait_until
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, end_leftovers
