@@ -12,6 +12,9 @@ from crud_service.live.stream_metrics import EVENTS
 from crud_service.reads.gathered_reads import GatheredReads
 from web.problems import Problem
 
+NOTHING = (0, 0)
+STATES_REMEMBERED = 10_000
+
 
 class ApplicationFeed:
     """Gives followers the states of chats that have changed.
@@ -31,8 +34,9 @@ class ApplicationFeed:
         self._with_room: set[Stream] = set()
         self._changed: dict[int, None] = {}  # numbers of chats to tell of, in order
         self._is_reading = False
-        # By chat: the last message of which followers were told since the last look.
-        self._told: dict[int, int] = {}
+        # By chat: which state of it followers were told last, that is, the id of its last message
+        # and the number of its last change.
+        self._told: dict[int, tuple[int, int]] = {}
         # The next look asks for chats whose last message has a higher id.
         self.seen = seen
 
@@ -68,12 +72,8 @@ class ApplicationFeed:
     def look(self, chat_number: int, last_message_id: int) -> None:
         """Tell of a chat that a look has found, unless a wake-up came before."""
         self.seen = max(self.seen, last_message_id)
-        if self._told.get(chat_number, 0) < last_message_id:
+        if self._told.get(chat_number, NOTHING)[0] < last_message_id:
             self.wake(chat_number)
-
-    def looked(self) -> None:
-        """Forget what a look has seen as well."""
-        self._told = {chat: told for chat, told in self._told.items() if told > self.seen}
 
     def _read(self) -> None:
         if not self._is_reading and self._changed:
@@ -98,10 +98,16 @@ class ApplicationFeed:
     def deliver(self, found: bytes) -> None:
         """Give what a read has found to all who have room for it."""
         self._is_reading = False
-        head, _, events = found.partition(b"\n")
-        for word in head.split():
-            chat, _, last = word.partition(b":")
-            self._told[int(chat)] = int(last)
+        head, _, rest = found.partition(b"\n")
+        if len(self._told) > STATES_REMEMBERED:
+            self._told.clear()
+        events = b""
+        for word, event_of_chat in zip(head.split(), rest.split(b"\n\n"), strict=False):
+            chat, last_message_id, change = map(int, word.split(b":"))
+            # Many changes are announced twice, by whoever makes them and by the indexer.
+            if self._told.get(chat) != (last_message_id, change):
+                self._told[chat] = (last_message_id, change)
+                events += event_of_chat + b"\n\n"
         if events:
             started = perf_counter()
             EVENTS.inc(events.count(b"\n\n") * len(self._with_room))

@@ -86,12 +86,14 @@ FOLLOW = batched(
     WHERE c.id = q.chat""",
 )
 
-# Of the chats with these numbers (joined by spaces) of an application: a line with `number:id`
-# for each, the id being that of its last message, then the events that tell their states.
+# Of the chats with these numbers (joined by spaces) of an application: a line with a word for
+# each, `<number>:<id of its last message>:<last change>`, then the events that tell their states.
 CHATS = batched(
     "application, numbers",
     f"""
-    SELECT concat(string_agg(concat(x.number, ':', x.last_message_id), ' '), E'\\n',
+    SELECT concat(
+        string_agg(concat_ws(':', x.number, x.last_message_id, x.changes), ' ' ORDER BY x.number),
+        E'\\n',
         string_agg(concat(E'event: chat.changed\\ndata: ', {_STATE}, E'\\n\\n'), ''
             ORDER BY x.number))
     FROM chats x

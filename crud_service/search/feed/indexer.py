@@ -17,6 +17,7 @@ from django.conf import settings
 from elasticsearch import ApiError, TransportError
 from redis import Redis, RedisError
 
+from crud_service.chat.announcements import publish
 from crud_service.duties.lease import Lease, work_under
 from crud_service.duties.shutdown import is_asked_to_stop
 from crud_service.postgresql import INDEXER
@@ -41,6 +42,10 @@ MAX_BACK_OFF_SECONDS = 1.0
 LOOK = """
 SELECT EXISTS (SELECT FROM search_outbox),
     EXISTS (SELECT FROM search_refold WHERE done_format <> %s)
+"""
+CHATS_BY_ID = """
+SELECT a.access_token, c.number FROM chats c JOIN applications a ON a.id = c.application_id
+WHERE c.id = ANY (%s)
 """
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
@@ -89,8 +94,16 @@ def index(
 ) -> None:
     """Fold batch after batch; then wait for more, or return once `feeder` is idle (not `stay`)."""
     changed, refold_by, is_refolding = True, 0.0, True
+
+    def announce_edits(chat_ids: list[int]) -> None:
+        # Whoever edits a message announces it, except by SQL, or when killed right after the
+        # commit. The outbox knows of every edit.
+        publish(redis, connection.execute(CHATS_BY_ID, (chat_ids,)))
+
     while not is_asked_to_stop() and lease.hold():
-        folded = index_batch(connection, hand_on=has_elasticsearch()) if changed else 0
+        folded = 0
+        if changed:
+            folded = index_batch(connection, hand_on=has_elasticsearch(), edited=announce_edits)
         if folded:
             feeder.wake(woken_by)
             log_batch("changes folded for search", folded, woken_by)

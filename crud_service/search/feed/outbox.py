@@ -21,7 +21,7 @@ wherever each of them is stopped:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -110,14 +110,22 @@ class Change(NamedTuple):
 
 
 def index_batch(
-    connection: Connection, *, hand_on: bool, limit: int = BATCH, size: int = BATCH_BYTES
+    connection: Connection,
+    *,
+    hand_on: bool,
+    limit: int = BATCH,
+    size: int = BATCH_BYTES,
+    edited: Callable[[list[int]], None] = lambda chat_ids: None,
 ) -> int:
     """Fold one batch of changed messages; return the number of changes, 0 if none waits.
 
     With `hand_on` the messages are queued for Elasticsearch in the same transaction,
-    so that PostgreSQL's search and the queue cannot diverge.
+    so that PostgreSQL's search and the queue cannot diverge. `edited` is called with the ids of
+    chats with edited messages, while these are still in the outbox: again after a crash.
     """
     changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
+    if edits := {change.chat_id for change in changes if (change.version or 0) > 1}:
+        edited(sorted(edits))
     if changes:
         index_changes(connection, changes, hand_on=hand_on)
     elif not hand_on:
