@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.serializers import Serializer
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from crud_service.api.lists.pages import NUMBER_CURSOR
 from crud_service.api.lists.requested_rows import (
     ACTIVITY_CURSOR,
     BY_LAST_MESSAGE,
@@ -29,6 +30,7 @@ from web.problems import (
     PreconditionFailed,
     Problem,
     StoreUnavailable,
+    TooManyStreams,
     Unauthorized,
     UnsupportedMediaType,
     ValidationFailed,
@@ -152,6 +154,10 @@ def parameters() -> Json:
         "Change the resource only if its current state has one of these entity tags, else 412."
     )
     unless_match = "Answer 412 if the current state has one of these entity tags; `*` is any state."
+    event_id = {"type": "string", "pattern": f"^({NUMBER_CURSOR})[.]({NUMBER_CURSOR})$"}
+    last_event_id = "Start behind the event with this id; a browser sends it by itself."
+    in_query = "The same, for a client that cannot set the header, which comes first."
+    stream_after = "Start behind the message with this number. Without a start: now."
     request_id = "Becomes the request's id if it is 1 to 128 characters of [A-Za-z0-9._:-]."
     return {
         "AccessToken": parameter("access_token", "path", TOKEN, "The application's token.", **path),
@@ -166,6 +172,9 @@ def parameters() -> Json:
         "BeforeToken": parameter("before", "query", TOKEN, before.format(token)),
         **list_parameters(),
         **search_parameters(),
+        "LastEventId": parameter("Last-Event-ID", "header", event_id, last_event_id),
+        "LastEventIdInQuery": parameter("last_event_id", "query", event_id, in_query),
+        "StreamAfter": parameter("after", "query", number, stream_after),
         "IfNoneMatch": parameter("If-None-Match", "header", TEXT, if_none_match),
         "IfMatch": parameter("If-Match", "header", TEXT, if_match),
         "UnlessMatch": parameter("If-None-Match", "header", TEXT, unless_match),
@@ -254,6 +263,7 @@ PROBLEMS: dict[type[Problem], tuple[str, ...]] = {
     BodyTooLarge: (),
     UnsupportedMediaType: (),
     ValidationFailed: (),
+    TooManyStreams: ("Retry-After",),
     StoreUnavailable: ("Retry-After",),
 }
 DESCRIPTIONS: dict[type[Problem], str] = {
@@ -264,6 +274,8 @@ DESCRIPTIONS: dict[type[Problem], str] = {
     ValidationFailed: "The request was parsed, but a value is missing or not valid: see `errors`.",
     StoreUnavailable: f"`{StoreUnavailable.code}`, or `{Overloaded.code}`. `detail` says whether "
     "nothing was changed, or the outcome of a change is unknown.",
+    TooManyStreams: f"`{TooManyStreams.code}`: this application has as many streams and waiting "
+    "lists open as it may have.",
     PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` does not match, or "
     "`If-None-Match` does.",
 }

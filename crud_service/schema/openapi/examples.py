@@ -1,5 +1,6 @@
 """One example of everything, the same throughout the document."""
 
+import json
 from typing import Any
 
 TOKEN = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
@@ -50,3 +51,14 @@ UNAVAILABLE: dict[str, Any] = {
         "redis": {"status": "unavailable", "latency_ms": 2000.0},
     },
 }
+EVENTS = f"""retry: 2000
+
+event: ready
+id: 0.0
+data: {{"chat_number":1,"highest_number":0,"highest_change":0}}
+
+event: message.created
+id: 1.0
+data: {json.dumps({**MESSAGE, "chat_number": 1}, separators=(",", ":"))}
+
+"""

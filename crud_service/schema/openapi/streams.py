@@ -1,0 +1,66 @@
+"""The operations that stream events."""
+
+from crud_service.schema.openapi import examples
+from crud_service.schema.openapi.components import TEXT, Json, ref
+from crud_service.schema.openapi.operations import APPLICATION, CHAT, operation
+from web.problems import MalformedBody, NotFound, StoreUnavailable, TooManyStreams, ValidationFailed
+
+MESSAGE_EVENTS = (
+    "The first event is `ready`. Then `message.created` tells of every new message, in the order "
+    "of the numbers and none left out, and `message.updated` of every change of an older one. "
+    "`data` is the message as JSON, with its `chat_number`. The `id` of an event is "
+    "`<number>.<change>`: a client that connects again with it as `Last-Event-ID`, as a browser's "
+    "`EventSource` does by itself, gets everything behind it, however long ago that was. A cursor "
+    "ahead of what is stored is answered with `reset`: read the list again. A comment line comes "
+    "every 15 seconds, and after about 10 minutes the stream ends: connect again."
+)
+APPLICATION_EVENTS = (
+    "The first event is `ready`: now read the list of chats (`sort=-last_message`). Then "
+    "`chat.changed` tells the state of each chat that has changed: "
+    '`{"chat_number", "highest_number", "highest_change"}`. It is state and no history: another '
+    "`ready` may come at any time and means that the list is to be read again."
+)
+
+
+def stream(operation_id: str, summary: str, tag: str, description: str, *names: str) -> Json:
+    """GET of a stream of events."""
+    event_stream = {"text/event-stream": {"schema": TEXT, "example": examples.EVENTS}}
+    success = {
+        "200": {
+            "description": "OK",
+            "headers": {"X-Request-ID": ref("headers", "X-Request-ID")},
+            "content": event_stream,
+        }
+    }
+    malformed = (MalformedBody, ValidationFailed) if len(names) > 1 else ()
+    problems = (*malformed, NotFound, TooManyStreams, StoreUnavailable)
+    return operation(
+        operation_id,
+        summary,
+        tag,
+        parameters=names,
+        success=success,
+        problems=problems,
+        description=description,
+    )
+
+
+def stream_paths() -> Json:
+    """Return the paths of streams."""
+    return {
+        f"{CHAT}/messages/stream": {"get": message_stream()},
+        f"{APPLICATION}/stream": {"get": application_stream()},
+    }
+
+
+def message_stream() -> Json:
+    """GET of the events of a chat."""
+    names = ("AccessToken", "ChatNumber", "LastEventId", "LastEventIdInQuery", "StreamAfter")
+    summary = "Follow the messages of a chat"
+    return stream("followMessages", summary, "messages", MESSAGE_EVENTS, *names)
+
+
+def application_stream() -> Json:
+    """GET of the events of an application."""
+    summary = "Follow the chats of an application"
+    return stream("followChats", summary, "chats", APPLICATION_EVENTS, "AccessToken")
