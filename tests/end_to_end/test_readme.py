@@ -19,12 +19,16 @@ from tests.polling import eventually
 
 README = (ROOT / "README.md").read_text()
 EXAMPLE = re.compile(r"```sh\n((?:curl .*\n)+)```\n```json\n((?:.*\n)+?)```")
+# A stream is shown with what it has told at the end of all examples.
+STREAM = re.compile(r"```sh\n(curl -N .*)\n```\n```text\n((?:.*\n)+?)```")
+STREAM_SECONDS = 3
 # From one answer on to the next a message has to be stored, or indexed.
 ANSWERED_WITHIN_SECONDS = 15.0
 TOKEN = re.compile(r"\b[A-Za-z0-9]{24}\b")
 VARYING = (
     (TOKEN, "TOKEN"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "TIME"),
+    (re.compile(r"^id: \d+$", re.MULTILINE), "id: ID"),
     (re.compile(r'"request_id": "[^"]+"'), '"request_id": "ID"'),
 )
 
@@ -71,6 +75,18 @@ def comparable(answer: str, example: Example) -> str:
     return answer
 
 
+def test_streams_tell_what_the_readme_shows(stack: RunningStack) -> None:
+    token = TOKEN.findall(run(stack, EXAMPLES[0].command, ""))[0]
+    for example in EXAMPLES[1:]:
+        answer_to(stack, example, token)
+    streams = STREAM.findall(README)
+    assert len(streams) == 2
+    for command, shown in streams:
+        seen = run(stack, f"{command} -m {STREAM_SECONDS} || true", token)
+        example = Example(command, shown)
+        assert comparable(seen.strip(), example) == comparable(shown.strip(), example)
+
+
 def answer_to(stack: RunningStack, example: Example, token: str) -> str:
     """Return what a command prints: at once if it creates, else once it is as expected."""
     expected = comparable(example.answer, example)
@@ -91,5 +107,6 @@ def test_the_answers_in_the_readme_are_what_its_commands_print(stack: RunningSta
 
 
 def test_the_readme_shows_every_command_with_its_answer() -> None:
-    assert len(EXAMPLES) == len(re.findall("^curl ", README, re.MULTILINE))
+    shown = len(EXAMPLES) + len(STREAM.findall(README))
+    assert shown == len(re.findall("^curl ", README, re.MULTILINE))
     assert len(EXAMPLES) >= 12

@@ -10,6 +10,7 @@ import yaml
 from fastapi.routing import APIRoute
 
 from contract.version import VERSION
+from crud_service.live import stream_metrics
 from crud_service.monitoring import request_metrics
 from crud_service.monitoring.store_metrics import GAUGES
 from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS
@@ -113,6 +114,8 @@ def exported() -> set[str]:
     """Return the metrics of both services under their names in Prometheus."""
     names = {f"chat_{name}_total" for name in COUNTERS} | {f"chat_{name}" for name in HISTOGRAMS}
     names |= {*GAUGES, "chat_postgresql_up", "chat_redis_up"}
+    # Those of streams are among the requests'.
+    assert stream_metrics.REGISTRY is request_metrics.REGISTRY
     for registry in (metrics.REGISTRY, request_metrics.REGISTRY):
         for metric in registry.collect():
             names.add(f"{metric.name}_total" if metric.type == "counter" else metric.name)
@@ -193,7 +196,7 @@ def operations() -> set[str]:
 
 def test_every_endpoint_is_shown_with_curl_or_named() -> None:
     curls = re.findall(
-        r'^curl (?:-X (\w+) )?"?http://127\.0\.0\.1:\d+(/[^\s"?]*)', README, re.MULTILINE
+        r'^curl (?:-N )?(?:-X (\w+) )?"?http://127\.0\.0\.1:\d+(/[^\s"?]*)', README, re.MULTILINE
     )
     shown = {
         f"{method or 'GET'} {re.sub(r'(?<=/)(?:[$]TOKEN|[0-9]+)', '{}', path)}"
