@@ -2,29 +2,31 @@
 
 Three candidates take turns on one database: the statement that stored messages before chats
 knew their ends; today's without the index of chats by their last activity; and today's. Each
-stores batches of the persister's own size, by the persister's own function. What a figure
-counts is PostgreSQL's processor time and log for a message, which other work on the machine
-changes least; the share is that of the persister's time without the ends (storing alone, so the
-stream and its trimming would make every difference smaller).
+reads batches of the persister's own size from the stream, stores them and trims the stream, by
+the persister's own functions. Other work on the machine disturbs clocks more than it does
+PostgreSQL's processor time, so the rate that is left is computed from that: how long a message
+takes without the ends, and the processor time that they add.
 """
 
 import itertools
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 
 import psutil
 import psycopg
+import redis
 
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
-from contract.entries import Entry
+from contract.entries import Entry, encode
+from contract.keys import ACCEPTED
 from crud_service.persist import store_sql
-from crud_service.persist.accepted import MAX_ENTRIES
+from crud_service.persist.accepted import MAX_ENTRIES, after, read_batch
 from crud_service.persist.store import store
 
 TOKEN = "BenchBenchBenchBenchBenc"  # noqa: S105 - opens nothing
@@ -80,24 +82,29 @@ class Candidate:
 
 def chat_ends(run: Run) -> None:
     """Batches that meet each of a thousand chats four times, and many chats once each."""
-    with BenchStack(fresh(run.data("chat-ends"))) as stack, stack.database() as connection:
+    with (
+        BenchStack(fresh(run.data("chat-ends"))) as stack,
+        stack.database() as connection,
+        stack.redis() as stream,
+    ):
         # As the persister's connection has it.
         connection.prepare_threshold = None
         connection.execute("SET jit = off")
         add = "INSERT INTO applications (access_token, name) VALUES (%s, 'bench')"
         connection.execute(add, (TOKEN,))
         for chats in (run.sizes.chats, run.sizes.many_chats):
-            Ends(run, connection, chats).measure()
+            Ends(run, connection, stream, chats).measure()
 
 
 class Ends:
     """One database with a number of chats."""
 
-    def __init__(self, run: Run, connection: psycopg.Connection, chats: int) -> None:
-        self.run, self.connection, self.chats = run, connection, chats
+    def __init__(
+        self, run: Run, connection: psycopg.Connection, stream: redis.Redis, chats: int
+    ) -> None:
+        self.run, self.connection, self.stream, self.chats = run, connection, stream, chats
         self.random = random.Random(chats)
         self.numbers = [itertools.count(1) for _ in range(chats)]
-        self.clock = itertools.count(1_700_000_000_000)
         self.backend = psutil.Process(connection.info.backend_pid)
         now = store_sql.INSERT_MESSAGES
         self.candidates = [
@@ -136,20 +143,21 @@ class Ends:
         store_sql.INSERT_MESSAGES = candidate.statement
         try:
             for _ in range(WARM_UPS):
-                store(connection, self.batch())
+                self.accept()
+                self.persist()
             yield
         finally:
             store_sql.INSERT_MESSAGES = now
 
     def turn(self, candidate: Candidate) -> None:
-        """Store some batches."""
-        batches = [self.batch() for _ in range(self.run.sizes.ends_batches)]
-        messages = sum(map(len, batches))
+        """Persist some batches."""
+        messages = MAX_ENTRIES * self.run.sizes.ends_batches
         before = self.read()
-        for batch in batches:
+        for _ in range(self.run.sizes.ends_batches):
+            self.accept()
             started = time.perf_counter()
-            store(self.connection, batch)
-            candidate.seconds.append((time.perf_counter() - started) / len(batch))
+            self.persist()
+            candidate.seconds.append((time.perf_counter() - started) / MAX_ENTRIES)
         changes = [now - then for now, then in zip(self.read(), before, strict=True)]
         processor, log, updates, in_place = changes
         candidate.processor.append(processor / messages)
@@ -157,16 +165,24 @@ class Ends:
         candidate.updates.append(updates)
         candidate.in_place.append(in_place)
 
-    def batch(self) -> Sequence[Entry]:
-        """As many entries as the persister stores at once, in the order of a stream."""
+    def accept(self) -> None:
+        """Put as many entries into the stream as the persister stores at once."""
         if self.chats < MAX_ENTRIES:
             chats = [position % self.chats for position in range(MAX_ENTRIES)]
         else:
             chats = self.random.sample(range(self.chats), MAX_ENTRIES)
-        return [
-            Entry(f"{next(self.clock)}-0", TOKEN, chat + 1, next(self.numbers[chat]), BODY, "bench")
-            for chat in chats
-        ]
+        with self.stream.pipeline(transaction=False) as pipeline:
+            for chat in chats:
+                number = next(self.numbers[chat])
+                entry = Entry("", TOKEN, chat + 1, number, BODY, "bench")
+                pipeline.xadd(ACCEPTED, encode(entry))  # type: ignore[arg-type]
+            pipeline.execute()
+
+    def persist(self) -> None:
+        """Read a batch, store it, and trim the stream."""
+        batch = read_batch(self.stream)
+        store(self.connection, batch.entries)
+        self.stream.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
 
     def read(self) -> tuple[float, float, float, float]:
         """Processor time, bytes of log, updates of chats, and those in place (HOT)."""
