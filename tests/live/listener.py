@@ -24,6 +24,10 @@ class Seen(NamedTuple):
     data: dict[str, Any]
 
 
+class EndedError(Exception):
+    """The connection has ended where something was still awaited."""
+
+
 def seen(event: Event) -> Seen:
     return Seen(event.type, event.last_event_id, json.loads(event.data))
 
@@ -69,14 +73,14 @@ class Listener:
         """The status of the response, once its head is there."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._has_head:
-            assert self.read(deadline - time.monotonic()), "no answer"
+            self._read_more(deadline)
         return int(self._parser.get_status_code())
 
     def next(self, seconds: float = PATIENCE_SECONDS) -> Seen:
         """Return the next event."""
         deadline = time.monotonic() + seconds
         while not self.events:
-            assert self.read(deadline - time.monotonic()), f"ended: {self.status} {self.body!r}"
+            self._read_more(deadline)
         return seen(self.events.popleft())
 
     def take(self, count: int) -> list[Seen]:
@@ -100,6 +104,14 @@ class Listener:
         rest = [seen(event) for event in self.events]
         self.events.clear()
         return rest
+
+    def _read_more(self, deadline: float) -> None:
+        try:
+            if self.read(deadline - time.monotonic()):
+                return
+        except ConnectionResetError:
+            pass
+        raise EndedError(self.body[-1000:])
 
     def read(self, seconds: float, size: int = READ_BYTES) -> bool:
         """Read once; False when the connection has ended."""

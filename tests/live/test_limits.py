@@ -93,8 +93,8 @@ def test_an_idle_stream_gets_a_comment_now_and_then(
         with Listener(crud.url, path) as stream:
             stream.next()
             before = stream.stream.comments
-            assert stream.quiet(5)
-            assert 2 <= stream.stream.comments - before <= 12
+            assert stream.quiet(3.5)
+            assert 2 <= stream.stream.comments - before <= 9
             assert stream.stream.is_between_events
 
 
