@@ -11,7 +11,7 @@ from tests.live.crud_process import crud_processes
 from tests.live.listener import EndedError, Listener
 
 # More than the buffers of both kernels and of the server take up.
-MESSAGES = 150
+MESSAGES = 100
 BODY = "x" * 60_000
 SMALL_BUFFER = 4096
 SLOW_SECONDS = 6
@@ -76,7 +76,7 @@ def test_a_reader_of_a_byte_a_second_loses_nothing_and_delays_nobody(
     path = f"{chat}/messages/stream"
     expected = list(range(2, MESSAGES + 2))
     with crud_processes(stack) as start, Listener((crud := start()).url, path) as fast:
-        slow = [SlowReader(crud.url, path) for _ in range(10)]
+        slow = [SlowReader(crud.url, path) for _ in range(5)]
         assert fast.next().type == "ready"
         before = crud.resident_kib()
         for number in expected:
