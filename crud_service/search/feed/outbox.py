@@ -22,13 +22,20 @@ wherever each of them is stopped:
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import psycopg
 
 from crud_service.search.feed.failures import FORGET
 from crud_service.search.feed.fair import Turn, pick
-from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
+from crud_service.search.index.blocks import (
+    UNCOVERED,
+    LateKeys,
+    Uncovered,
+    cover_long_chats,
+    lock_chats,
+)
 from crud_service.search.text.folding import mark
 from crud_service.search.text.texts import Text, columns
 from crud_service.stores.database import Connection
@@ -97,6 +104,8 @@ REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLim
 
 turn = Turn("search_outbox")
 
+Mark = Callable[[str], str]
+
 
 class Change(NamedTuple):
     """A changed message with the ids of its outbox rows; version None means it was deleted."""
@@ -116,6 +125,8 @@ def index_batch(
     limit: int = BATCH,
     size: int = BATCH_BYTES,
     edited: Callable[[list[int]], None] = lambda chat_ids: None,
+    mark: Mark = mark,
+    uncovered: Uncovered = UNCOVERED,
 ) -> int:
     """Fold one batch of changed messages; return the number of changes, 0 if none waits.
 
@@ -127,61 +138,68 @@ def index_batch(
     if edits := {change.chat_id for change in changes if (change.version or 0) > 1}:
         edited(sorted(edits))
     if changes:
-        index_changes(connection, changes, hand_on=hand_on)
+        Indexing(connection, hand_on, mark, uncovered).index(changes)
     elif not hand_on:
         connection.execute(FORGET_INDEX)
     return sum(len(change.ids) for change in changes)
 
 
-def index_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
-    """Index changes; set aside those that are refused even alone."""
-    try:
-        store_changes(connection, changes, hand_on=hand_on)
-    except Exception as error:
-        if isinstance(error, psycopg.Error) and not isinstance(error, REFUSALS):
-            raise  # PostgreSQL is unavailable or out of resources: the data is not the cause
-        divide(connection, changes, error, hand_on=hand_on)
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """How a batch is indexed."""
 
+    connection: Connection
+    hand_on: bool
+    mark: Mark
+    uncovered: Uncovered
 
-def divide(
-    connection: Connection, changes: Sequence[Change], error: Exception, *, hand_on: bool
-) -> None:
-    """Retry the halves of refused changes; set aside a single one."""
-    if len(changes) > 1:
-        middle = len(changes) // 2
-        index_changes(connection, changes[:middle], hand_on=hand_on)
-        index_changes(connection, changes[middle:], hand_on=hand_on)
-        return
-    (change,) = changes
-    reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
-    logger.error("message %s cannot be indexed: %s", change.message_id, reason)
-    with connection.transaction():
-        connection.execute(SET_ASIDE, (change.message_id, reason))
-        connection.execute(FINISH, (change.ids,))
+    def index(self, changes: Sequence[Change]) -> None:
+        """Index changes; set aside those that are refused even alone."""
+        try:
+            self.store(changes)
+        except Exception as error:
+            if isinstance(error, psycopg.Error) and not isinstance(error, REFUSALS):
+                raise  # PostgreSQL is unavailable or out of resources: the data is not the cause
+            self.divide(changes, error)
 
+    def divide(self, changes: Sequence[Change], error: Exception) -> None:
+        """Retry the halves of refused changes; set aside a single one."""
+        if len(changes) > 1:
+            middle = len(changes) // 2
+            self.index(changes[:middle])
+            self.index(changes[middle:])
+            return
+        (change,) = changes
+        reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
+        logger.error("message %s cannot be indexed: %s", change.message_id, reason)
+        with self.connection.transaction():
+            self.connection.execute(SET_ASIDE, (change.message_id, reason))
+            self.connection.execute(FINISH, (change.ids,))
 
-def store_changes(connection: Connection, changes: Sequence[Change], *, hand_on: bool) -> None:
-    """Fold changes, given in the order of their keys, and write them in one transaction."""
-    texts = [text for text in map(to_text, changes) if text]
-    deleted = [change for change in changes if change.version is None]
-    late_keys = LateKeys(connection, texts)
-    with connection.transaction():
-        if not hand_on:
-            connection.execute(FORGET_INDEX)
-        covered = lock_chats(connection, list({change.chat_id for change in changes}))
-        store_texts(connection, texts)
-        late_keys.add(connection, covered)
-        remove_texts(connection, deleted)
-        ids = [id for change in changes for id in change.ids]
-        connection.execute(HAND_ON if hand_on else FINISH, (ids,))
-        connection.execute(FORGET, ([change.message_id for change in changes],))
-    cover_long_chats(connection, {text.chat_id: text.number for text in texts}, covered)
+    def store(self, changes: Sequence[Change]) -> None:
+        """Fold changes, given in the order of their keys, and write them in one transaction."""
+        connection = self.connection
+        texts = [text for text in map(self.fold, changes) if text]
+        deleted = [change for change in changes if change.version is None]
+        late_keys = LateKeys(connection, texts)
+        with connection.transaction():
+            if not self.hand_on:
+                connection.execute(FORGET_INDEX)
+            covered = lock_chats(connection, list({change.chat_id for change in changes}))
+            store_texts(connection, texts)
+            late_keys.add(connection, covered)
+            remove_texts(connection, deleted)
+            ids = [id for change in changes for id in change.ids]
+            connection.execute(HAND_ON if self.hand_on else FINISH, (ids,))
+            connection.execute(FORGET, ([change.message_id for change in changes],))
+        highest = {text.chat_id: text.number for text in texts}
+        cover_long_chats(connection, highest, covered, self.uncovered)
 
-
-def to_text(change: Change) -> Text | None:
-    if change.version is None or change.body is None:
-        return None
-    return Text(change.chat_id, change.number, change.message_id, change.version, mark(change.body))
+    def fold(self, change: Change) -> Text | None:
+        if change.version is None or change.body is None:
+            return None
+        marked = self.mark(change.body)
+        return Text(change.chat_id, change.number, change.message_id, change.version, marked)
 
 
 def store_texts(connection: Connection, texts: Sequence[Text]) -> None:

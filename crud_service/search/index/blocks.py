@@ -21,9 +21,6 @@ from crud_service.search.text.grams import all_grams
 from crud_service.stores.database import Connection
 
 BLOCK = 64
-# When this many blocks of a chat are not covered, all but the newest UNCOVERED_MIN are covered.
-UNCOVERED_MAX = 24
-UNCOVERED_MIN = 8
 # A block of very long messages would have millions of grams. It gets only the empty
 # gram, which every search of the chat also looks up, so the block is always scanned.
 MAX_BYTES = 400_000
@@ -61,6 +58,16 @@ SELECT chat_id, block, string_to_array(keys, E'\\n')
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS rows (chat_id, block, keys)
 """
 DELETE_BLOCKS = "DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AND block < %s"
+
+
+class Uncovered(NamedTuple):
+    """Once `most` blocks of a chat are not covered, all but the newest `least` of them are."""
+
+    most: int = 24
+    least: int = 8
+
+
+UNCOVERED = Uncovered()
 
 
 class Marked(Protocol):
@@ -125,7 +132,10 @@ def late(texts: Sequence[Marked], covered: dict[int, int]) -> list[Marked]:
 
 
 def cover_long_chats(
-    connection: Connection, highest: dict[int, int], covered: dict[int, int]
+    connection: Connection,
+    highest: dict[int, int],
+    covered: dict[int, int],
+    uncovered: Uncovered = UNCOVERED,
 ) -> None:
     """Cover the chats that have become long, given the highest number written to each.
 
@@ -133,9 +143,9 @@ def cover_long_chats(
     with the chat's next message.
     """
     for chat_id, number in highest.items():
-        end = block_of(number) - UNCOVERED_MIN
+        end = block_of(number) - uncovered.least
         start = covered.get(chat_id, 0)
-        if end - start >= UNCOVERED_MAX - UNCOVERED_MIN:
+        if end - start >= uncovered.most - uncovered.least:
             for _ in range(PIECES_AT_ONCE):
                 if start < end:
                     start = cover_piece(connection, chat_id, start, end)

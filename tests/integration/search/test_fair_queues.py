@@ -191,18 +191,17 @@ def test_messages_deleted_with_their_chat_leave_the_search(search_stores: Search
 
 @pytest.mark.parametrize("error", [ValueError, IndexError, MemoryError])
 def test_a_message_that_cannot_be_folded_is_set_aside_and_blocks_nothing(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    search_stores: SearchStores, error: type[Exception]
 ) -> None:
-    from crud_service.search.feed import outbox
+    from crud_service.search.feed.outbox import index_batch
 
     def mark(body: str) -> str:
         if body == "poison":
             raise error("no such text")
         return body
 
-    monkeypatch.setattr(outbox, "mark", mark)
     search_stores.add(*["fine"] * 20, "poison", *["fine"] * 20)
-    search_stores.index()
+    assert index_batch(search_stores.database, hand_on=False, mark=mark) == 41
     assert search_stores.count("search_texts") == 40
     assert search_stores.count("search_outbox") == 0
     row = search_stores.database.execute("SELECT reason FROM search_failures").fetchone()

@@ -270,15 +270,13 @@ def test_an_extra_gram_and_a_block_of_books_are_not_differences(
     check()
 
 
-def test_an_oversized_text_is_checked_message_by_message(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_oversized_text_is_checked_message_by_message(search_stores: SearchStores) -> None:
     """A block whose messages became long after it was covered has their individual grams."""
-    from crud_service.search.index import blocks
-
     search_stores.add(*[f"number{i}" for i in range(1700)])
     search_stores.index()
-    monkeypatch.setattr(blocks, "MAX_BYTES", 100)
+    for number in range(65, 129):
+        search_stores.update(number, f"number{number} " * 1000)
+    search_stores.index()
     check()
     search_stores.database.execute("UPDATE search_blocks SET keys = keys[10:] WHERE block = 1")
     with pytest.raises(CommandError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from crud_service.search.feed.check_report import Report
+from crud_service.search.index.blocks import UNCOVERED, Uncovered
 from crud_service.search.text import folding
 from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.turns import take_turns
@@ -29,17 +30,17 @@ def mark_as_before(body: str) -> str:
     return folding.mark(unicodedata.normalize("NFKC", body))
 
 
-def index_as_before(
-    stores: SearchStores, monkeypatch: pytest.MonkeyPatch, *bodies: str, chat: int = 1
-) -> None:
+def index_as_before(stores: SearchStores, *bodies: str, uncovered: Uncovered = UNCOVERED) -> None:
     """Store and index messages as an older version did."""
-    from crud_service.search.feed import outbox
+    from crud_service.search.feed.indexer import has_elasticsearch
+    from crud_service.search.feed.outbox import index_batch
 
     stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
-    monkeypatch.setattr(outbox, "mark", mark_as_before)
-    stores.add(*bodies, chat=chat)
+    stores.add(*bodies)
+    hand_on = has_elasticsearch()
+    while index_batch(stores.database, hand_on=hand_on, mark=mark_as_before, uncovered=uncovered):
+        pass
     stores.index_all()
-    monkeypatch.setattr(outbox, "mark", folding.mark)
     stores.database.execute("UPDATE search_refold SET done_format = 1, format = 1, chat_id = 9")
 
 
@@ -72,9 +73,9 @@ def checked(stores: SearchStores) -> Report:
 
 
 def test_texts_of_an_older_version_are_found_by_the_new_rules_after_a_while(
-    any_backend: SearchStores, backend: str, monkeypatch: pytest.MonkeyPatch
+    any_backend: SearchStores, backend: str
 ) -> None:
-    index_as_before(any_backend, monkeypatch, "웃겨 ㅋㅋㅠㅠ", *["filler"] * 500)
+    index_as_before(any_backend, "웃겨 ㅋㅋㅠㅠ", *["filler"] * 500)
     assert any_backend.find("ㅠㅠ") == []
     assert outdated(any_backend) == 501
     any_backend.index_all()
@@ -87,11 +88,11 @@ def test_texts_of_an_older_version_are_found_by_the_new_rules_after_a_while(
 
 
 def test_a_killed_walk_continues_where_it_was(
-    any_backend: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    any_backend: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     from django.conf import settings
 
-    index_as_before(any_backend, monkeypatch, *["ㅋㅋㅠㅠ filler"] * 2000)
+    index_as_before(any_backend, *["ㅋㅋㅠㅠ filler"] * 2000)
     assert any_backend.count("search_blocks") > 0
     process = subprocess.Popen(
         [sys.executable, "-m", "crud_service.manage", "shell", "-c", REFOLD_SLOWLY],
@@ -118,7 +119,7 @@ def test_old_texts_are_folded_while_changes_keep_coming(
     from crud_service.search.feed import indexer, refold
     from crud_service.search.feed.outbox import index_batch
 
-    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 3 * refold.PIECE_ROWS)
+    index_as_before(search_stores, *["ㅠㅠ"] * 3 * refold.PIECE_ROWS)
     left: list[int] = []
 
     def index_another(*arguments: Any, **options: Any) -> int:
@@ -134,14 +135,14 @@ def test_old_texts_are_folded_while_changes_keep_coming(
 
 
 def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores,
 ) -> None:
     from crud_service.search.feed.refold import refold_some
 
     def refold() -> int:
         return refold_some(search_stores.database, hand_on=True, rows=10, max_queued=5)
 
-    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
+    index_as_before(search_stores, *["ㅠㅠ"] * 30)
     search_stores.database.execute(
         "INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)"
         " SELECT 1, i, 1, i, now() FROM generate_series(1, 100) AS i"
@@ -153,26 +154,24 @@ def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
     assert refold() == 10
 
 
-def test_no_text_is_folded_again_during_a_rebuild(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_text_is_folded_again_during_a_rebuild(search_stores: SearchStores) -> None:
     """The version stays the same, so the rebuild could overwrite the new copy with an older one."""
     from crud_service.search.feed import indexer
     from crud_service.search.feed.rebuild import rebuild_lock
     from crud_service.search.feed.refold import refold_some
 
-    index_as_before(search_stores, monkeypatch, "ㅠㅠ")
+    index_as_before(search_stores, "ㅠㅠ")
     with indexer.connect() as other, rebuild_lock(other):
         assert refold_some(search_stores.database, hand_on=True) == 0
     assert refold_some(search_stores.database, hand_on=True) == 1
 
 
 def test_a_message_changed_or_deleted_since_is_left_to_its_own_change(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores,
 ) -> None:
     from crud_service.search.feed.refold import refold_some
 
-    index_as_before(search_stores, monkeypatch, "ㅠㅠ", "ㅋㅋ", "ㅎㅎ")
+    index_as_before(search_stores, "ㅠㅠ", "ㅋㅋ", "ㅎㅎ")
     search_stores.update(1, "ㅅㅅ")
     search_stores.database.execute("DELETE FROM messages WHERE number = 2")
     search_stores.database.execute("CREATE TEMP TABLE kept AS SELECT * FROM search_outbox")
@@ -192,22 +191,20 @@ def test_a_message_changed_or_deleted_since_is_left_to_its_own_change(
 
 
 def test_only_texts_that_fold_to_something_else_are_written_and_sent(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores,
 ) -> None:
     from crud_service.search.feed.refold import refold_some
 
-    index_as_before(search_stores, monkeypatch, "ㅠㅠ", *["filler"] * 99)
+    index_as_before(search_stores, "ㅠㅠ", *["filler"] * 99)
     search_stores.database.execute("DELETE FROM search_queue")
     assert refold_some(search_stores.database, hand_on=True) == 100
     assert search_stores.count("search_queue") == 1
 
 
-def test_a_piece_is_bounded_in_bytes(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_piece_is_bounded_in_bytes(search_stores: SearchStores) -> None:
     from crud_service.search.feed.refold import PIECE_BYTES, refold_some
 
-    index_as_before(search_stores, monkeypatch, *["ㅠ" * 21_000] * 20)
+    index_as_before(search_stores, *["ㅠ" * 21_000] * 20)
     assert refold_some(search_stores.database, hand_on=False) == PIECE_BYTES // 63_000 + 1
 
 
@@ -216,7 +213,7 @@ def test_another_format_restarts_the_walk(
 ) -> None:
     from crud_service.search.feed import refold
 
-    index_as_before(search_stores, monkeypatch, *["ㅠㅠ"] * 30)
+    index_as_before(search_stores, *["ㅠㅠ"] * 30)
     assert refold.refold_some(search_stores.database, hand_on=False, rows=10) == 10
     monkeypatch.setattr(refold, "TEXT_FORMAT", folding.TEXT_FORMAT + 1)
     for looked_at in (10, 10, 10, 0, 0):
@@ -224,10 +221,8 @@ def test_another_format_restarts_the_walk(
     search_stores.database.execute("UPDATE search_refold SET done_format = 1")
 
 
-def test_check_index_counts_outdated_texts_as_pending(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index_as_before(search_stores, monkeypatch, "ㅠㅠ", "b", "ㅋㅋ")
+def test_check_index_counts_outdated_texts_as_pending(search_stores: SearchStores) -> None:
+    index_as_before(search_stores, "ㅠㅠ", "b", "ㅋㅋ")
     report = checked(search_stores)
     assert (report.differs, report.pending) == (False, 2)
     search_stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
@@ -236,15 +231,13 @@ def test_check_index_counts_outdated_texts_as_pending(
 
 
 def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
-    search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     """Stopped at every statement, while an indexer stores clients' changes."""
     from crud_service.search.feed import refold
     from crud_service.search.feed.outbox import index_batch
-    from crud_service.search.index import blocks
 
-    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
-    monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
+    uncovered = Uncovered(1, 0)
 
     def refold_all(connection: Any) -> None:
         while refold.refold_some(connection, hand_on=False, rows=60):
@@ -256,12 +249,12 @@ def test_two_walkers_and_clients_changes_leave_all_folded_by_the_new_rules(
         search_stores.database.execute("DELETE FROM messages WHERE number = 5")
 
     def index_and_refold(connection: Any) -> None:
-        index_batch(connection, hand_on=False)
+        index_batch(connection, hand_on=False, uncovered=uncovered)
         refold_all(connection)
 
     for steps in (*range(1, 18, 3), 40):
         search_stores.database.execute("TRUNCATE messages")
-        index_as_before(search_stores, monkeypatch, *["ㅋㅋㅠㅠ"] * 130)
+        index_as_before(search_stores, *["ㅋㅋㅠㅠ"] * 130, uncovered=uncovered)
         turns = [(0, steps), (1, 999), (0, 999)]
         url = clean_crud["DATABASE_URL"]
         assert not take_turns(url, [refold_all, index_and_refold], turns, change), steps

@@ -14,10 +14,7 @@ MESSAGES = 150
 @pytest.fixture(autouse=True)
 def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from crud_service.search.feed import bulk, queue, repair
-    from crud_service.search.index import blocks
 
-    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1)
-    monkeypatch.setattr(blocks, "UNCOVERED_MIN", 0)
     monkeypatch.setattr(repair, "TICK_SECONDS", 0.25)
     for module, name in ((bulk, "send_once"), (queue, "find_indices")):
         monkeypatch.setattr(module, name, pausing(getattr(module, name)))
@@ -55,11 +52,13 @@ def index_all(stores: SearchStores) -> None:
         send_all(stores.database)
 
 
-def fold_all(connection: Any) -> None:
+def fold_all(connection: Any, most_uncovered: int = 1) -> None:
     from crud_service.search.feed.indexer import has_elasticsearch
     from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.index.blocks import Uncovered
 
-    while index_batch(connection, hand_on=has_elasticsearch(), limit=40):
+    uncovered = Uncovered(most_uncovered, 0)
+    while index_batch(connection, hand_on=has_elasticsearch(), limit=40, uncovered=uncovered):
         pass
 
 
@@ -120,15 +119,17 @@ def test_two_indexers_leave_texts_and_blocks_equal_to_the_table(
 
 
 def test_a_text_that_changes_while_its_block_is_covered_is_found(
-    search_stores: SearchStores, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     """No text is written between reading the stamps of a block's texts and covering the block."""
     from crud_service.search.index import blocks
 
-    monkeypatch.setattr(blocks, "UNCOVERED_MAX", 1000)
+    def fold_only(connection: Any) -> None:
+        fold_all(connection, most_uncovered=1000)
+
     stores = search_stores
     stores.add(*[f"early number {i}" for i in range(MESSAGES)])
-    index_all(stores)
+    fold_only(stores.database)
     chat_id = stores.chat_id(1)
 
     def cover(connection: Any) -> None:
@@ -136,7 +137,7 @@ def test_a_text_that_changes_while_its_block_is_covered_is_found(
 
     url = clean_crud["DATABASE_URL"]
     turns = [(0, 1), (1, 999), (0, 1)]
-    failed = take_turns(url, [cover, fold_all], turns, lambda: stores.update(3, "quixotic"))
+    failed = take_turns(url, [cover, fold_only], turns, lambda: stores.update(3, "quixotic"))
     assert not failed
     assert stores.find("ixoti") == [3]
     assert stores.count("search_blocks") == 3  # the late text brought a row of its own
