@@ -63,5 +63,4 @@ def publish(client: redis.Redis, chats: Iterable[ChatKey]) -> None:
 
 @cache
 def announcer() -> Announcer:
-    """Return the announcer of this process."""
     return Announcer(hint_redis())

@@ -60,7 +60,6 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
 
 
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:
-    """Return those of the tokens that belong to an application."""
     row = fetch_one(EXISTING, (list(access_tokens),))
     found = (row and row[0]) or []
     return [token.decode() if isinstance(token, bytes) else token for token in found]

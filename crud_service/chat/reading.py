@@ -70,17 +70,14 @@ MESSAGE = batched(
 
 
 def find_application(access_token: str) -> bytes | None:
-    """Return an application as JSON, or None."""
     return _find(APPLICATION, access_token)
 
 
 def find_chat(access_token: str, number: int) -> bytes | None:
-    """Return a chat as JSON, or None."""
     return _find(CHAT, access_token, str(number))
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
-    """Return a message as JSON, or None."""
     return _find(MESSAGE, access_token, str(chat_number), str(number))
 
 

@@ -31,15 +31,12 @@ _GIVE_REASON = "UPDATE set_aside_entries SET reason = %s WHERE id = %s"
 
 @dataclass(slots=True)
 class Requeued:
-    """The outcome of a requeue."""
-
     stored: Stored = field(default_factory=Stored)
     chats: set[ChatKey] = field(default_factory=set)
     # entry id → why it stays set aside
     left: dict[str, str] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Describe the outcome in one line, for operators."""
         done = self.stored
         return (
             f"{done.messages} messages and {done.chats} chats stored, "
@@ -69,7 +66,6 @@ def in_stream_order(ids: Sequence[int] | None) -> list[int]:
 
 
 def accepted_order(entry_id: str) -> tuple[int, ...]:
-    """Return the sort key of a stream id."""
     return tuple(int(part) for part in entry_id.split("-"))
 
 

@@ -28,11 +28,9 @@ class Stored:
 
     @property
     def set_aside(self) -> int:
-        """The number of entries that were set aside instead of stored."""
         return len(self.unknown) + len(self.refused)
 
     def add(self, other: "Stored") -> None:
-        """Add the outcome of another part of the batch."""
         self.messages += other.messages
         self.chats += other.chats
         self.replays += other.replays
@@ -135,7 +133,6 @@ def judge_chats(
 
 
 def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
-    """Look up chats by token and number."""
     parameters = {
         "tokens": [token for token, _ in keys],
         "numbers": [number for _, number in keys],
@@ -184,7 +181,6 @@ def store_messages(
 
 
 def conflict_row(entry: Entry) -> dict[str, object]:
-    """Return the row of `conflicts` for an entry."""
     return {
         "entry_id": entry.entry_id,
         "access_token": entry.access_token,
@@ -196,6 +192,5 @@ def conflict_row(entry: Entry) -> dict[str, object]:
 
 
 def fetch_number(cursor: psycopg.Cursor, query: str, parameters: Mapping[str, object]) -> int:
-    """Run a query that returns one number."""
     row = cursor.execute(query, parameters).fetchone()
     return int(row[0]) if row else 0

@@ -22,7 +22,6 @@ DOCS_POLICY = (
 
 @cache
 def rendered_document(admin_token: bool) -> bytes:
-    """Return the document as JSON."""
     return orjson.dumps(openapi_document(admin_token=admin_token))
 
 

@@ -27,7 +27,6 @@ class Places:
             self._taken[owner] += 1
 
     def give_back(self, owner: str) -> None:
-        """Free a place."""
         with self._lock:
             self._taken[owner] -= 1
             if not self._taken[owner]:
@@ -44,7 +43,6 @@ SLICE_BYTES = 256 * 1024
 
 
 def sliced(whole: bytes) -> Iterator[bytes]:
-    """Yield an answer in slices."""
     for start in range(0, len(whole), SLICE_BYTES):
         yield whole[start : start + SLICE_BYTES]
 

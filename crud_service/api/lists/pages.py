@@ -55,7 +55,6 @@ class Rows:
     changes: int | None = None
 
     def as_array(self) -> bytes:
-        """Return the rows as a JSON array."""
         return b"[%s]" % (self.items or b"")
 
 

@@ -35,7 +35,6 @@ class NumberPages(BasePagination):
     def get_paginated_response(  # type: ignore[override]  # a long list is streamed
         self, data: FoundList
     ) -> HttpResponseBase:
-        """Answer with the page."""
         host = self._request.META.get("HTTP_HOST", "")
         headers, body = answer_list(data, public_url(host, self._request.path.rstrip("/")))
         if isinstance(body, LongAnswer):

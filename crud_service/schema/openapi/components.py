@@ -59,7 +59,6 @@ HIGHLIGHT = {
 
 
 def ref(kind: str, name: str) -> Json:
-    """Return a reference to a component."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
@@ -75,7 +74,6 @@ def record(properties: Json, example: Json | None = None, optional: Json | None 
 
 
 def schemas() -> Json:
-    """Return the schemas of requests and responses."""
     times = {"created_at": TIME, "updated_at": TIME}
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
     message = {"number": NUMBER, "body": BODY, **times}
@@ -110,7 +108,6 @@ def fields_schema(serializer: type[Serializer[Any]], example: Json) -> Json:
 
 
 def problem_schema() -> Json:
-    """Return the schema of a problem document."""
     return record(
         {
             "type": {**TEXT, "format": "uri-reference"},
@@ -127,7 +124,6 @@ def problem_schema() -> Json:
 
 
 def health_schema() -> Json:
-    """Return the schema of /health/ready."""
     states = ["ok", "unavailable", "not_configured"]
     dependency = record(
         {"status": {"type": "string", "enum": states}, "latency_ms": {"type": "number"}}
@@ -138,12 +134,10 @@ def health_schema() -> Json:
 
 
 def parameter(name: str, place: str, schema: Json, description: str, **more: Any) -> Json:
-    """Return a parameter in the query, a header or the path."""
     return {"name": name, "in": place, "schema": schema, "description": description, **more}
 
 
 def parameters() -> Json:
-    """Return the parameters that operations share."""
     path: Json = {"required": True}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
@@ -218,7 +212,6 @@ def search_parameters() -> Json:
 
 
 def field_parameter(field: Any) -> Json:
-    """Return a field of a serializer as a parameter in the query."""
     schema = {key: value for key, value in field.schema.items() if key != "description"}
     more: Json = {"required": True, "example": "rail"} if field.required else {}
     if not field.required and field.default is not None:
@@ -227,13 +220,11 @@ def field_parameter(field: Any) -> Json:
 
 
 def header(description: str, kind: str = "string", example: Any = None) -> Json:
-    """Return a response header."""
     optional = {} if example is None else {"example": example}
     return {"description": description, "schema": {"type": kind}, **optional}
 
 
 def headers() -> Json:
-    """Return all response headers."""
     return {
         "ETag": header("The entity tag of this state.", example='"bda8d5656353ddac6917b33c"'),
         "Link": header("The adjacent pages (`next`, `prev`).", example=examples.LINK),
@@ -282,12 +273,10 @@ DESCRIPTIONS: dict[type[Problem], str] = {
 
 
 def responses() -> Json:
-    """Return the error responses."""
     return {kind.__name__: problem_response(kind, own) for kind, own in PROBLEMS.items()}
 
 
 def problem_response(kind: type[Problem], own_headers: tuple[str, ...]) -> Json:
-    """Return the response for an error."""
     names = ("X-Request-ID", *own_headers)
     return {
         "description": DESCRIPTIONS.get(kind) or f"`{kind.code}`: {kind.default_detail}",
@@ -297,7 +286,6 @@ def problem_response(kind: type[Problem], own_headers: tuple[str, ...]) -> Json:
 
 
 def components(*, admin_token: bool) -> Json:
-    """Return all components."""
     shared = {
         "schemas": schemas(),
         "parameters": parameters(),

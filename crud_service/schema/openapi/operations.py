@@ -74,7 +74,6 @@ def answer(
 
 
 def not_modified() -> Json:
-    """Return the response for a client that already has the current state."""
     header_refs = {name: ref("headers", name) for name in ("ETag", "X-Request-ID")}
     return {
         "304": {"description": "The client already has the current state.", "headers": header_refs}
@@ -142,7 +141,6 @@ def listing(
 
 
 def search() -> Json:
-    """GET of a search."""
     names = ("AccessToken", "ChatNumber", *search_parameters())
     found = {"type": "array", "items": ref("schemas", "FoundMessage")}
     return operation(
@@ -184,19 +182,16 @@ def create_application() -> Json:
 
 
 def needs_admin_token(described: Json) -> Json:
-    """Return the operation with ADMIN_TOKEN required."""
     problem = {str(Unauthorized.status): ref("responses", Unauthorized.__name__)}
     responses = {**described["responses"], **problem}
     return {**described, "responses": responses, "security": [{"adminToken": []}]}
 
 
 def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json:
-    """GET of a health check or of metrics."""
     return operation(operation_id, summary, "operations", success=answer(schema, example))
 
 
 def operating() -> Json:
-    """Return the paths for operators: health and metrics."""
     ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
     schema = ref("schemas", "Health")
     ready = health(
@@ -217,7 +212,6 @@ def operating() -> Json:
 
 
 def paths(*, admin_token: bool) -> Json:
-    """Return every path of the API."""
     guard = needs_admin_token if admin_token else dict
     token_pages = ("Limit", "AfterToken", "BeforeToken", "Order")
     chat = ("AccessToken", "ChatNumber")
