@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psycopg
 from django import db
 
-from contract.entries import BadEntryError
+from contract.entries import BadEntryError, read_id
 from crud_service.chat.announcements import publish
 from crud_service.chat.models import SetAsideEntry
 from crud_service.persist.accepted import check_storable
@@ -62,11 +62,7 @@ def in_stream_order(ids: Sequence[int] | None) -> list[int]:
     rows = SetAsideEntry.objects.values_list("entry_id", "id")
     if ids is not None:
         rows = rows.filter(id__in=ids)
-    return [row_id for _, row_id in sorted(rows, key=lambda row: accepted_order(row[0]))]
-
-
-def accepted_order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in entry_id.split("-"))
+    return [row_id for _, row_id in sorted(rows, key=lambda row: read_id(row[0].encode()))]
 
 
 def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued) -> None:
