@@ -6,68 +6,53 @@ Parameters = dict[str, Any]
 
 
 def parameters(
-    application_name: str, connect_timeout: int, tcp_user_timeout: int, **session: object
+    application_name: str, connect_seconds: int, silent_ms: int, settings: str
 ) -> Parameters:
-    """Return libpq's parameters: seconds to connect, milliseconds without an acknowledgement.
-
-    `session` are PostgreSQL's own settings.
-    """
+    """Return libpq's parameters: `connect_seconds` to connect, `silent_ms` without an ack."""
     return {
         "application_name": application_name,
-        "connect_timeout": connect_timeout,
-        "tcp_user_timeout": tcp_user_timeout,
+        "connect_timeout": connect_seconds,
+        "tcp_user_timeout": silent_ms,
         # How soon the client notices a peer that has vanished while a connection is idle.
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        "options": " ".join(f"-c {setting}" for setting in settings.split()),
     }
 
 
 # Statements here take milliseconds; JIT compilation or parallel workers would take longer.
 # So does planning: each statement has one good plan for all values, but the planner
 # overestimates the cost of a page in a large table and would plan every page anew.
+# A network failure in the middle of an update must not leave a row locked: the persister
+# needs some of them.
 REQUESTS = parameters(
     "crud_service",
     2,
     5_000,
-    TimeZone="UTC",
-    statement_timeout="4s",
-    lock_timeout="3s",
-    jit="off",
-    max_parallel_workers_per_gather=0,
-    plan_cache_mode="force_generic_plan",
-    # A network failure in the middle of an update must not leave a row locked: the
-    # persister needs some of them.
-    idle_in_transaction_session_timeout="10s",
+    "TimeZone=UTC statement_timeout=4s lock_timeout=3s idle_in_transaction_session_timeout=10s"
+    " jit=off max_parallel_workers_per_gather=0 plan_cache_mode=force_generic_plan",
 )
 
 # Django's ORM, which the admin and the management commands use.
-ORM = parameters("crud_service", 3, 10_000, idle_in_transaction_session_timeout="60s")
+ORM = parameters("crud_service", 3, 10_000, "idle_in_transaction_session_timeout=60s")
 
-# The persister: no half-open connection or lock may block it forever. If it freezes in a
+# No half-open connection or lock may block the persister forever. If it freezes in a
 # transaction, it must not keep its locks.
 PERSISTER = parameters(
     "worker",
     3,
     10_000,
-    statement_timeout="30s",
-    idle_in_transaction_session_timeout="10s",
-    jit="off",
+    "statement_timeout=30s idle_in_transaction_session_timeout=10s jit=off",
 )
 
+# The queues have no statistics: a bitmap scan would sort everything that an application has
+# waiting, while the index yields the first rows in order. The keepalives are for PostgreSQL's
+# side, where a half-open connection would hold locks.
 INDEXER = parameters(
     "indexer",
     3,
     10_000,
-    jit="off",
-    # The queues have no statistics: a bitmap scan would sort everything that an application
-    # has waiting, while the index yields the first rows in order.
-    enable_bitmapscan="off",
-    idle_in_transaction_session_timeout="60s",
-    lock_timeout="30s",
-    # For PostgreSQL's side, where a half-open connection would hold locks.
-    tcp_keepalives_idle=5,
-    tcp_keepalives_interval=2,
-    tcp_keepalives_count=3,
+    "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s"
+    " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
 )
