@@ -10,7 +10,7 @@ A process only knows what it accepted itself: each of several has a window of it
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import NamedTuple
 
@@ -38,7 +38,13 @@ class Accepted(NamedTuple):
 class Window:
     """The bytes of each application between `take` and PostgreSQL."""
 
-    def __init__(self, max_bytes: int = MAX_BYTES, max_batches: int = MAX_BATCHES) -> None:
+    def __init__(
+        self,
+        max_bytes: int = MAX_BYTES,
+        max_batches: int = MAX_BATCHES,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._clock = clock
         self._max_bytes = max_bytes
         self._max_batches = max_batches
         self._held: dict[str, int] = {}
@@ -75,7 +81,7 @@ class Window:
         """Record that every entry before `oldest` is stored; None if no persister is running."""
         if oldest is None or oldest != self._oldest:
             self._oldest = oldest
-            self._progress_at = 0.0 if oldest is None else monotonic()
+            self._progress_at = 0.0 if oldest is None else self._clock()
         if oldest is None:
             return
         while self._batches and self._batches[0].last < oldest:
@@ -84,7 +90,7 @@ class Window:
 
     def _is_closed(self, access_token: str) -> bool:
         """Return whether to refuse now, which leaves a probe through now and then."""
-        now = monotonic()
+        now = self._clock()
         if now - self._progress_at > STALL_SECONDS:
             return False
         if now < self._probe_at.get(access_token, 0.0):

@@ -3,8 +3,7 @@
 import pytest
 
 from numbering_service.creation import Creation
-from numbering_service.creations import window
-from numbering_service.creations.window import Window
+from numbering_service.creations.window import PROBE_SECONDS, STALL_SECONDS, Window
 from web.problems import Overloaded
 
 LOUD, QUIET = "L" * 24, "Q" * 24
@@ -32,17 +31,15 @@ def accept(held: Window, number: int, *creations: Creation) -> None:
 
 
 @pytest.fixture
-def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def now() -> list[float]:
     """The time, which stands still unless a test moves it."""
-    moment = [1000.0]
-    monkeypatch.setattr(window, "monotonic", lambda: moment[0])
-    return moment
+    return [1000.0]
 
 
 @pytest.fixture
 def full(now: list[float]) -> Window:
     """A window in which one application is at its limit and has used its probe."""
-    held = Window(100)
+    held = Window(100, clock=lambda: now[0])
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))
     held.stored_before((1, 0))
@@ -57,7 +54,7 @@ def test_an_application_with_too_much_waiting_is_refused_and_no_other(full: Wind
 
 
 def test_creations_in_flight_count(now: list[float]) -> None:
-    held = Window(100)
+    held = Window(100, clock=lambda: now[0])
     held.stored_before((1, 0))
     held.take(post(LOUD, 60))
     held.take(post(LOUD, 60))  # the probe
@@ -80,11 +77,11 @@ def test_without_a_persister_nothing_is_refused(full: Window) -> None:
 
 
 def test_a_persister_without_progress_counts_as_none(full: Window, now: list[float]) -> None:
-    now[0] += window.STALL_SECONDS / 2
+    now[0] += STALL_SECONDS / 2
     full.stored_before((1, 0))
     assert not is_refused(full, LOUD), "a probe"
     assert is_refused(full, LOUD)
-    now[0] += window.STALL_SECONDS / 2 + 0.1
+    now[0] += STALL_SECONDS / 2 + 0.1
     assert [is_refused(full, LOUD, 1000) for _ in range(3)] == [False] * 3
     full.stored_before((2, 0))
     assert [is_refused(full, LOUD, 1000) for _ in range(2)] == [False, True]
@@ -93,14 +90,14 @@ def test_a_persister_without_progress_counts_as_none(full: Window, now: list[flo
 def test_each_application_gets_a_probe_now_and_then(full: Window, now: list[float]) -> None:
     accept(full, 3, post(QUIET, 95))
     assert [is_refused(full, QUIET) for _ in range(3)] == [False, True, True]
-    now[0] += window.PROBE_SECONDS
+    now[0] += PROBE_SECONDS
     assert [is_refused(full, LOUD) for _ in range(2)] == [False, True]
 
 
 def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     now: list[float],
 ) -> None:
-    held = Window(100, max_batches=3)
+    held = Window(100, max_batches=3, clock=lambda: now[0])
     for number in range(1, 1000):
         accept(held, number, post(LOUD, 1))
     held.stored_before((999, 0))
