@@ -11,8 +11,6 @@ from web.fields import parse_urlencoded
 
 
 class ApiView(GenericAPIView[Any]):
-    """A view with one function per HTTP method."""
-
     # OPTIONS would describe the view, which is not part of this API.
     http_method_names = ["get", "head", "post", "put", "patch", "delete"]
     # REST framework's own are `Allow` and `Vary`; a 405 gets its `Allow` with the problem.

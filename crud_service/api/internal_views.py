@@ -14,8 +14,6 @@ from web.problems import NotFound, ValidationFailed
 
 
 class InternalView(ApiView):
-    """A view for numbering_service."""
-
     authentication_classes = [InternalToken]
     permission_classes = [InternalOnly]
 

@@ -132,20 +132,14 @@ class CursorField(Checked):
 
 
 class ApplicationFields(serializers.Serializer[Any]):
-    """What a client sends to create or rename an application."""
-
     name = NameField()
 
 
 class MessageFields(serializers.Serializer[Any]):
-    """What a client sends to edit a message."""
-
     body = BodyField()
 
 
 class SearchFields(serializers.Serializer[Any]):
-    """The parameters of a search."""
-
     keyword = KeywordField()
     limit = LimitField(default=DEFAULT_LIMIT)
     sort = SortField(default="relevance")

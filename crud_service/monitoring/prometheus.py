@@ -15,8 +15,6 @@ STORES.register(StoreMetrics())
 
 
 class MetricsView(ApiView):
-    """`/metrics`"""
-
     def get(self, request: Request) -> HttpResponse:
         body = generate_latest(REGISTRY) + generate_latest(STORES)
         return HttpResponse(body, content_type=CONTENT_TYPE)

@@ -26,15 +26,11 @@ def rendered_document(admin_token: bool) -> bytes:
 
 
 class OpenApiView(ApiView):
-    """`/openapi.json`"""
-
     def get(self, request: Request) -> Response:
         return Response(rendered_document(bool(settings.ADMIN_TOKEN)))
 
 
 class DocsView(ApiView):
-    """`/docs`"""
-
     def get(self, request: Request) -> HttpResponse:
         page = (TEMPLATES / "docs.html").read_bytes()
         return HttpResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})

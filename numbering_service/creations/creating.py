@@ -7,6 +7,7 @@ by the same code.
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from time import perf_counter
 
 from numbering_service.creation import Created, Creation
@@ -35,28 +36,24 @@ _CREATED = (
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class Pending:
-    __slots__ = ("_creations", "creation", "request", "seedings", "size", "target")
-
-    def __init__(
-        self, creations: "Creations", creation: Creation, request: Request, target: Target
-    ) -> None:
-        self._creations = creations
-        self.creation = creation
-        self.request = request
-        self.target = target
-        self.size = len(request.body) + OVERHEAD_BYTES
-        self.seedings = 0
+    creations: "Creations"
+    creation: Creation
+    request: Request
+    target: Target
+    size: int
+    seedings: int = 0
 
     @property
     def is_disconnected(self) -> bool:
         return self.request.is_disconnected
 
     def settle(self, answer: Answer) -> None:
-        self._creations.settle(self, answer)
+        self.creations.settle(self, answer)
 
     def abandon(self) -> None:
-        self._creations.note(self, CLIENT_CLOSED)
+        self.creations.note(self, CLIENT_CLOSED)
 
 
 class Creations:
@@ -94,7 +91,8 @@ class Creations:
         request_id = id_of(request.headers)
         try:
             creation = read_creation(target, request, request_id)
-            self._batcher.submit(Pending(self, creation, request, target))
+            size = len(request.body) + OVERHEAD_BYTES
+            self._batcher.submit(Pending(self, creation, request, target, size))
         except Problem as problem:
             self._refuse(request, target, request_id, problem)
         except Exception:

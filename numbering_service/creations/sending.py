@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -32,17 +33,15 @@ LONGEST_PAUSE_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class Call:
     """A batch in flight: its id, what is sent, since when and how often."""
 
-    __slots__ = ("batch_id", "creations", "packed", "sent_at", "times_sent")
-
-    def __init__(self, batch_id: str, creations: list[Creation], packed: bytes) -> None:
-        self.batch_id = batch_id
-        self.creations = creations
-        self.packed = packed
-        self.sent_at = monotonic()
-        self.times_sent = 0
+    batch_id: str
+    creations: list[Creation]
+    packed: bytes
+    sent_at: float = field(default_factory=monotonic)
+    times_sent: int = 0
 
     def failure(self) -> Problem:
         return outcome_unknown() if self.times_sent else not_sent()

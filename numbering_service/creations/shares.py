@@ -13,8 +13,6 @@ from web.problems import Overloaded
 
 @dataclass(slots=True)
 class Held:
-    """What is held, by one application or by all."""
-
     places: int = 0
     size: int = 0
 

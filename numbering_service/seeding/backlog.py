@@ -59,8 +59,6 @@ LIMITS = Limits()
 
 
 class Page(NamedTuple):
-    """A reply of the script."""
-
     history: str
     last_generated: EntryId
     entries_added: int

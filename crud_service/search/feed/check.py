@@ -140,7 +140,6 @@ class Check:
     def compare(
         self, where: str, bounds: dict[str, object]
     ) -> tuple[dict[int, str], dict[int, str]]:
-        """Return what is wrong with the texts and with the documents within bounds."""
         wanted = self.read(READ_MESSAGES.format(where=where), bounds, mark)
         texts = self.read(READ_TEXTS.format(where=where), bounds, str)
         documents = read_documents(bounds) if self.with_index else wanted
@@ -149,7 +148,6 @@ class Check:
     def read(
         self, query: str, bounds: dict[str, object], fold: Callable[[str], str]
     ) -> dict[int, Facts]:
-        """Return the facts of rows by message id, with `fold` applied to their texts."""
         rows = self.connection.execute(query, bounds)
         return {
             message_id: Facts(chat_id, number, version, digest(fold(text)))
@@ -195,7 +193,6 @@ class Check:
             position = rows[-1][:2]
 
     def confirm_strays(self, keys: Sequence[Key]) -> None:
-        """Do what `confirm` does, for texts without a message."""
         time.sleep(self.settle_seconds)
         columns = ([key.chat_id for key in keys], [key.number for key in keys])
         strays = [Key(*row) for row in self.connection.execute(CONFIRM_STRAY_TEXTS, columns)]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
@@ -153,12 +154,12 @@ def is_true(connection: Connection, question: str) -> bool:
     return bool(connection.execute(question).fetchall()[0][0])
 
 
+@dataclass(slots=True)
 class BackOff:
     """The exponential back-off after a failure of Elasticsearch."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.until = 0.0
+    seconds: float = 0.0
+    until: float = 0.0
 
     def failed(self) -> None:
         self.seconds = min(MAX_BACK_OFF_SECONDS, self.seconds * 2 or 0.25)

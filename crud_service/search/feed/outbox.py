@@ -146,8 +146,6 @@ def index_batch(
 
 @dataclass(frozen=True, slots=True)
 class Indexing:
-    """How a batch is indexed."""
-
     connection: Connection
     hand_on: bool
     mark: Mark

@@ -82,8 +82,6 @@ class Marked(Protocol):
 
 
 class BlockRow(NamedTuple):
-    """A row of `search_blocks`; the keys are joined."""
-
     chat_id: int
     block: int
     keys: str
