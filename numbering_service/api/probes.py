@@ -1,7 +1,7 @@
 """Endpoints for operators: liveness, readiness and metrics."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import perf_counter
 from typing import Annotated, Any
@@ -73,26 +73,21 @@ def overall(dependencies: Dependencies) -> str:
 
 
 async def check_both(parts: Running) -> Dependencies:
-    return {"redis": await check_redis(parts), "crud_service": await check_crud(parts)}
+    return {
+        "redis": await check(parts.redis.ping()),
+        "crud_service": await check(ask_crud(parts.crud)),
+    }
 
 
-async def check_redis(parts: Running) -> Check:
+async def ask_crud(crud: httpx.AsyncClient) -> None:
+    (await crud.get("/health/live")).raise_for_status()
+
+
+async def check(answer: Awaitable[object]) -> Check:
+    """Await an answer; return whether it came, and after how many milliseconds."""
     started = perf_counter()
     try:
-        await parts.redis.ping()
-    except (RedisError, OSError):
+        await answer
+    except (RedisError, httpx.HTTPError, OSError):
         return {"status": "unavailable"}
-    return {"status": "ok", "latency_ms": milliseconds_since(started)}
-
-
-async def check_crud(parts: Running) -> Check:
-    started = perf_counter()
-    try:
-        (await parts.crud.get("/health/live")).raise_for_status()
-    except httpx.HTTPError:
-        return {"status": "unavailable"}
-    return {"status": "ok", "latency_ms": milliseconds_since(started)}
-
-
-def milliseconds_since(started: float) -> float:
-    return round((perf_counter() - started) * 1000, 2)
+    return {"status": "ok", "latency_ms": round((perf_counter() - started) * 1000, 2)}

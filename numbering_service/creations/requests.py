@@ -43,7 +43,6 @@ class Head(NamedTuple):
     """The headers that matter for a creation."""
 
     content_type: str | None
-    content_length: int
     idempotency_key: str
 
 
@@ -81,7 +80,7 @@ def read_head(headers: Headers) -> Head:
             raise UnsupportedMediaType
     if content_length > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
-    return Head(content_type, content_length, key or "")
+    return Head(content_type, key or "")
 
 
 def check_idempotency_key(value: bytes, *, first: bool) -> str:
