@@ -1,1 +1,1 @@
-"""What both duties of a worker share: leases, the Celery app, the stop flag."""
+"""What both duties of a worker share: leases, the stop flag, the Celery app."""

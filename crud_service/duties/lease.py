@@ -43,6 +43,9 @@ class Duty:
     length: str
 
 
+# Set when this process is to end. Celery's warm shutdown waits for running tasks but does not
+# notify them; ours run for as long as the worker does, so they check it between batches.
+stopping = threading.Event()
 # The duties for which a task of this process is running.
 attended: set[Duty] = set()
 # When the work of a duty last made progress, in monotonic seconds.

@@ -8,8 +8,7 @@ from django import db
 from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
-from crud_service.duties.lease import PERSISTING, Lease, work_under
-from crud_service.duties.shutdown import is_asked_to_stop
+from crud_service.duties.lease import PERSISTING, Lease, stopping, work_under
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
 from crud_service.persist.batch_log import log_batch
 from crud_service.persist.poison import store_what_can_be
@@ -47,7 +46,7 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
         drain(redis, lease, stay=stay)
 
     try:
-        while work_under(lease, work) and not is_asked_to_stop():
+        while work_under(lease, work) and not stopping.is_set():
             pass
     except (psycopg.Error, db.Error, RedisError) as error:
         logger.warning("persisting waits for a store", extra={"reason": describe(error)})
@@ -71,7 +70,7 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
 
 
 def may_go_on(lease: Lease) -> bool:
-    return not is_asked_to_stop() and lease.hold()
+    return not stopping.is_set() and lease.hold()
 
 
 def persist_batch(redis: Redis, batch: Batch) -> Stored:

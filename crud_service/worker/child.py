@@ -17,7 +17,7 @@ from celery import signals
 from django.conf import settings
 
 from crud_service.duties.celery_app import app
-from crud_service.duties.shutdown import ask_to_stop
+from crud_service.duties.lease import stopping
 from crud_service.postgresql import PERSISTER
 from crud_service.startup import refuse_to_start
 from crud_service.worker.dropped_lines import DROPPED_LINES
@@ -91,7 +91,7 @@ def configure_logs(**_kwargs: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def on_shutdown(**_kwargs: Any) -> None:
-    ask_to_stop()
+    stopping.set()
     threading.Thread(target=leave_in_time, name="shutdown", daemon=True).start()
 
 

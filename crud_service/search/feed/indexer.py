@@ -19,8 +19,7 @@ from elasticsearch import ApiError, TransportError
 from redis import Redis, RedisError
 
 from crud_service.chat.announcements import publish
-from crud_service.duties.lease import Lease, work_under
-from crud_service.duties.shutdown import is_asked_to_stop
+from crud_service.duties.lease import Lease, stopping, work_under
 from crud_service.postgresql import INDEXER
 from crud_service.search.feed.bulk import IndexGone
 from crud_service.search.feed.outbox import index_batch
@@ -65,7 +64,7 @@ def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool =
                 with feeding(woken_by) as feeder:
                     index(redis, connection, lease, feeder, woken_by, stay=stay)
 
-            while work_under(lease, work) and not is_asked_to_stop():
+            while work_under(lease, work) and not stopping.is_set():
                 pass
     except (psycopg.Error, RedisError) as error:
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
@@ -101,7 +100,7 @@ def index(
         # commit. The outbox knows of every edit.
         publish(redis, connection.execute(CHATS_BY_ID, (chat_ids,)))
 
-    while not is_asked_to_stop() and lease.hold():
+    while not stopping.is_set() and lease.hold():
         folded = 0
         if changed:
             folded = index_batch(connection, hand_on=has_elasticsearch(), edited=announce_edits)
