@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from bench.running_stack import RunningStack
@@ -74,6 +75,18 @@ def test_the_first_message_of_a_new_chat_is_told(
 def test_an_edit_changes_its_chat(api: Api, application: str, stream: Listener) -> None:
     path = f"{api.crud}{application}/chats/1/messages/1"
     assert api.client.put(path, json={"body": "edited"}).status_code == 200
+    wait_for_state(stream, state(1, 1, 1))
+
+
+def test_an_edit_by_hand_changes_its_chat(
+    stack: RunningStack, application: str, stream: Listener
+) -> None:
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+        connection.execute(
+            "UPDATE messages m SET body = 'by hand' FROM chats c, applications a WHERE"
+            " c.id = m.chat_id AND a.id = c.application_id AND a.access_token = %s",
+            (application.rpartition("/")[2],),
+        )
     wait_for_state(stream, state(1, 1, 1))
 
 

@@ -52,9 +52,10 @@ READ = (
         size="(SELECT octet_length(body) FROM messages WHERE messages.id = message_id)",
     )
     + """
-SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body
+SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body,
+    message.change
 FROM picked LEFT JOIN LATERAL (
-    SELECT version, body FROM messages WHERE messages.id = picked.message_id OFFSET 0
+    SELECT version, body, change FROM messages WHERE messages.id = picked.message_id OFFSET 0
 ) AS message ON true
 ORDER BY picked.chat_id, picked.number
 """
@@ -108,7 +109,10 @@ Mark = Callable[[str], str]
 
 
 class Change(NamedTuple):
-    """A changed message with the ids of its outbox rows; version None means it was deleted."""
+    """A changed message with the ids of its outbox rows; version None means it was deleted.
+
+    `edit` is the number of its last change, 0 for a new message.
+    """
 
     ids: list[int]
     message_id: int
@@ -116,6 +120,7 @@ class Change(NamedTuple):
     number: int
     version: int | None
     body: str | None
+    edit: int | None
 
 
 def index_batch(
@@ -135,7 +140,7 @@ def index_batch(
     chats with edited messages, while these are still in the outbox: again after a crash.
     """
     changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
-    if edits := {change.chat_id for change in changes if (change.version or 0) > 1}:
+    if edits := {change.chat_id for change in changes if change.edit}:
         edited(sorted(edits))
     if changes:
         Indexing(connection, hand_on, mark, uncovered).index(changes)
