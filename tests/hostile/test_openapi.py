@@ -30,9 +30,12 @@ def example(ground: Ground) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("example")
-@pytest.mark.parametrize(("service", "operations"), [("crud", 13), ("numbering", 5)])
+@pytest.mark.parametrize(
+    ("service", "operations"),
+    [("crud", "13 selected / 15 total"), ("numbering", "5 selected / 5 total")],
+)
 def test_schemathesis_finds_no_fault(
-    ground: Ground, tmp_path: Path, service: str, operations: int
+    ground: Ground, tmp_path: Path, service: str, operations: str
 ) -> None:
     url = ground.crud if service == "crud" else ground.numbering
     command = [sys.executable, "-m", "schemathesis.cli", f"--config-file={CONFIG}", "run"]
@@ -48,4 +51,4 @@ def test_schemathesis_finds_no_fault(
         timeout=240,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-500:]
-    assert f"{operations} selected / {operations} total" in run.stdout
+    assert operations in run.stdout
