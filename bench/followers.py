@@ -25,6 +25,7 @@ class Followers:
         self.address = (str(parts.hostname), int(parts.port or 80))
         self.ready = self.arrived = self.ended = 0
         self.last_at = 0.0
+        self.refused = ""
         self._paths = paths
         self.streams: list[Stream] = []
         self._loop = uvloop.new_event_loop()
@@ -57,8 +58,8 @@ class Followers:
     def _wait(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
-            if self.ended:
-                raise BenchError(f"{self.ended} of {len(self._paths)} streams ended")
+            if self.refused or self.ended:
+                raise BenchError(f"{self.ended} streams ended {self.refused}")
             if time.monotonic() > deadline:
                 raise BenchError(f"{self.ready} streams, {self.arrived} events: not all came")
             time.sleep(LOOK_SECONDS)
@@ -67,7 +68,7 @@ class Followers:
         for first in range(0, len(self._paths), OPENED_AT_ONCE):
             part = self._paths[first : first + OPENED_AT_ONCE]
             await asyncio.gather(*map(self._connect, part))
-            while self.ready < len(self.streams) and not self.ended:
+            while self.ready < len(self.streams) and not (self.ended or self.refused):
                 await asyncio.sleep(0.01)
 
     async def _connect(self, path: str) -> None:
@@ -99,6 +100,8 @@ class Stream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         received = self._rest + data
+        if not self._is_ready and received.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")):
+            self._followers.refused = received.decode(errors="replace")[-300:]
         # An event's name may be cut in two by reads; one byte less of it is never counted twice.
         self._rest = received[1 - len(CREATED) :]
         if created := received.count(CREATED):
