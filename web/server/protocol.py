@@ -75,8 +75,13 @@ class Protocol(Writer):
                 on_disconnect()
 
     def eof_received(self) -> bool:
-        """Keep the connection until what was asked before the client's half-close is answered."""
+        """Keep the connection until what was asked before the client's half-close is answered.
+
+        A client that is gone looks the same until something is written to it, so an answer
+        without an end ends here: it would keep its place until then.
+        """
         self._is_half_closed = True
+        self._end_endless()
         return self._request is not None or self._is_advancing
 
     def shutdown(self) -> None:
@@ -89,6 +94,9 @@ class Protocol(Writer):
         self._keep_alive = False
         self._loop.call_later(limits.DRAIN_SECONDS, self._close_idle)
         self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
+        self._end_endless()
+
+    def _end_endless(self) -> None:
         if self._request is not None and self._request.on_shutdown is not None:
             self._request.on_shutdown()
 

@@ -84,7 +84,8 @@ class Request:
         self.on_disconnect: Callable[[], None] | None = None  # called if the client disconnects
         # Called when there is room for the next piece again (see `is_writable`).
         self.on_writable: Callable[[], None] | None = None
-        # Called when the server begins to shut down: an answer without an end should end now.
+        # Called when the server begins to shut down, or the client shuts down its half of the
+        # connection: an answer without an end should end now.
         self.on_shutdown: Callable[[], None] | None = None
 
     @property

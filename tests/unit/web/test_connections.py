@@ -46,6 +46,12 @@ def stay_silent(request: Request) -> None:
     """Answer nothing."""
 
 
+def begin_endless(request: Request) -> None:
+    """Begin an answer that ends when it is told to."""
+    request.on_shutdown = request.end
+    request.begin(200, b"")
+
+
 @contextmanager
 def connected(port: int, *pieces: bytes) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
@@ -245,6 +251,15 @@ def test_a_disconnected_client_is_noticed_and_answering_it_does_nothing() -> Non
         assert app.requests[0].is_disconnected
         app.requests[0].answer(200, b"content-length: 0\r\n", b"")
         assert app.requests[0].connection is None
+
+
+def test_an_answer_without_an_end_ends_when_its_client_closes_its_half() -> None:
+    with serving(Later(begin_endless)) as port, connected(port, GET) as client:
+        received = client.recv(1)
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(5)
+        received += read_to_end(client)
+    assert received.endswith(b"\r\n0\r\n\r\n")
 
 
 def test_a_client_that_closes_its_half_gets_all_its_answers(later: int) -> None:
