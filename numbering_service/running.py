@@ -34,7 +34,7 @@ class Running:
     log: AccessLog
 
 
-def running_in(request: Request) -> Running:
+async def running_in(request: Request) -> Running:  # not in a thread, as others are
     """Return the resources of the running service; raises StoreUnavailable until it has started."""
     found: Running | None = getattr(request.app.state, "running", None)
     if found is None:
