@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crud_service.stores.database import fetch_one
+from crud_service.stores.database import fetch_one, fetch_value
 
 # A number counts as taken if it is stored, and also if its entry could not be stored: seeding
 # below it would hand it out twice. This holds even without an application, which may be
@@ -60,6 +60,5 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
 
 
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:
-    row = fetch_one(EXISTING, (list(access_tokens),))
-    found = (row and row[0]) or []
+    found = fetch_value(EXISTING, (list(access_tokens),)) or []
     return [token.decode() if isinstance(token, bytes) else token for token in found]

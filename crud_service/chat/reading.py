@@ -4,7 +4,7 @@ Rendering there costs about as much as building and dumping Python objects, but
 moves the work out of the process that is limited by the interpreter lock (GIL).
 """
 
-from crud_service.stores.database import fetch_one
+from crud_service.stores.database import fetch_value
 
 TIMES = """
     to_char(x.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
@@ -82,5 +82,5 @@ def find_message(access_token: str, chat_number: int, number: int) -> bytes | No
 
 
 def _find(statement: str, *values: str) -> bytes | None:
-    row = fetch_one(statement, values)
-    return None if row is None else row[0]
+    found: bytes | None = fetch_value(statement, values)
+    return found

@@ -124,3 +124,9 @@ def close_idle() -> None:
 def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
     """Return the first row of a statement, or None; the statement may run twice."""
     return run(lambda connection: connection.execute(sql, parameters).fetchone())
+
+
+def fetch_value(sql: str, parameters: Params = ()) -> Any:
+    """Return what a statement finds in one column of one row, None if it finds nothing."""
+    (value,) = fetch_one(sql, parameters) or (None,)
+    return value

@@ -15,7 +15,7 @@ from crud_service.chat.list_queries import (
     list_query,
     piece_query,
 )
-from crud_service.stores.database import fetch_one
+from crud_service.stores.database import fetch_one, fetch_value
 from web.problems import NotFound, ValidationFailed
 
 Owner = Mapping[str, str]
@@ -86,9 +86,9 @@ def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[by
         zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
     ):
         wanted = ",".join(str(identity) for identity, _ in numbered)
-        row = fetch_one(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
-        if row is not None and row[0] is not None:
-            yield separator + row[0]
+        piece = fetch_value(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
+        if piece is not None:
+            yield separator + piece
             separator = b","
     yield b"]" if separator == b"," else b"[]"
 
