@@ -1,4 +1,4 @@
-// A client in JavaScript (Node 18 or newer): creates, retries safely, reads, searches.
+// A client in JavaScript (Node 18 or newer): creates, retries safely, reads, follows, searches.
 //
 //     node examples/client.mjs
 
@@ -40,6 +40,39 @@ async function waitFor(url) {
   }
 }
 
+// Yields the messages of a chat that are created or changed, without end. Whatever breaks off goes
+// on behind the last event: nothing is missed. In a browser, `EventSource` does this by itself.
+async function* follow(url, lastEventId) {
+  for (;;) {
+    try {
+      // A comment comes every 15 seconds, so 30 without anything mean a dead connection.
+      const silence = new AbortController();
+      let timer = setTimeout(() => silence.abort(), 30_000);
+      const headers = { "Last-Event-ID": lastEventId };
+      const response = await fetch(url, { headers, signal: silence.signal });
+      try {
+        let text = "";
+        for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+          timer.refresh();
+          const events = (text + chunk).split("\n\n");
+          text = events.pop();
+          for (const event of events) {
+            const fields = Object.fromEntries(event.split("\n").map((line) => line.split(/: (.*)/s)));
+            lastEventId = fields.id ?? lastEventId;
+            if (fields.event?.startsWith("message.")) yield JSON.parse(fields.data);
+          }
+        }
+      } finally {
+        clearTimeout(timer);
+        silence.abort();
+      }
+    } catch (error) {
+      if (error.name !== "AbortError" && !(error instanceof TypeError)) throw error;
+    }
+    await sleep(2);
+  }
+}
+
 // Applications are created by crud_service, which knows no idempotency keys: once, no retries.
 const created = await fetch(`${CRUD}/applications`, {
   method: "POST",
@@ -52,5 +85,9 @@ const chat = await post(`${NUMBERING}${path}`, {});
 path += `/${chat.number}/messages`;
 const message = await post(`${NUMBERING}${path}`, { body: "Hello from JavaScript" });
 console.log(await waitFor(`${CRUD}${path}/${message.number}`));
+for await (const followed of follow(`${CRUD}${path}/stream`, "0.0")) {
+  console.log(followed);
+  break;
+}
 await sleep(2);
 console.log(await (await fetch(`${CRUD}${path}/search?keyword=javas`)).json());

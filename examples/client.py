@@ -1,12 +1,14 @@
-"""A client in Python: creates, retries safely, reads, searches.
+"""A client in Python: creates, retries safely, reads, follows, searches.
 
 pip install httpx
 python examples/client.py
 """
 
+import json
 import os
 import time
 import uuid
+from collections.abc import Iterator
 
 import httpx
 
@@ -44,6 +46,32 @@ def wait_for(client: httpx.Client, url: str) -> httpx.Response:
         time.sleep(0.05)
 
 
+def follow(client: httpx.Client, url: str, last_event_id: str) -> Iterator[dict[str, object]]:
+    """Yield the messages of a chat that are created or changed, without end.
+
+    Whatever breaks off goes on behind the last event: nothing is missed.
+    """
+    while True:
+        headers = {"Last-Event-ID": last_event_id}
+        try:
+            # A comment comes every 15 seconds, so 30 without anything mean a dead connection.
+            with client.stream("GET", url, headers=headers, timeout=30) as response:
+                response.raise_for_status()
+                event = ""
+                for line in response.iter_lines():
+                    field, _, value = line.partition(": ")
+                    if field == "event":
+                        event = value
+                    elif field == "id":
+                        last_event_id = value
+                    elif field == "data" and event.startswith("message."):
+                        message: dict[str, object] = json.loads(value)
+                        yield message
+        except httpx.TransportError:
+            pass
+        time.sleep(2)
+
+
 def main() -> None:
     with httpx.Client(timeout=10) as client:
         application = client.post(f"{CRUD}/applications", json={"name": "Example"}).json()
@@ -52,6 +80,9 @@ def main() -> None:
         path += f"/{chat['number']}/messages"
         message = post(client, f"{NUMBERING}{path}", {"body": "Hello from Python"})
         print(wait_for(client, f"{CRUD}{path}/{message['number']}").json())
+        for followed in follow(client, f"{CRUD}{path}/stream", "0.0"):
+            print(followed)
+            break
         time.sleep(2)
         print(client.get(f"{CRUD}{path}/search", params={"keyword": "pyth"}).json())
 

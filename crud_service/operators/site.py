@@ -9,6 +9,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from crud_service.monitoring.request_metrics import REGISTRY
 from crud_service.monitoring.store_metrics import backlog, read_gauges
 from crud_service.server import logins
 from crud_service.stores.redis_clients import api_redis
@@ -36,7 +37,10 @@ class OperatorsSite(AdminSite):
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> TemplateResponse:
-        context = {**(extra_context or {}), "state": [*backlog_state(), *index_state()]}
+        context = {
+            **(extra_context or {}),
+            "state": [*backlog_state(), *stream_state(), *index_state()],
+        }
         return super().index(request, context)
 
 
@@ -47,6 +51,11 @@ def backlog_state() -> list[tuple[str, str]]:
         return [("Backlog", "unknown: Redis does not answer")]
     oldest = f"the oldest {found.oldest_age_seconds:.1f} s ago"
     return [("Backlog", f"{found.entries} accepted but not yet stored, {oldest}")]
+
+
+def stream_state() -> list[tuple[str, str]]:
+    count = REGISTRY.get_sample_value("chat_live_streams_open") or 0
+    return [("Streams", f"{count:.0f} open in the process that answers, lists that wait included")]
 
 
 def index_state() -> list[tuple[str, str]]:

@@ -30,15 +30,17 @@ def run_example(stack: RunningStack, *command: str) -> str:
     return done.stdout
 
 
-def test_the_client_in_python_creates_reads_and_finds(stack: RunningStack) -> None:
-    read, found = run_example(stack, sys.executable, "examples/client.py").splitlines()
+def test_the_client_in_python_creates_reads_follows_and_finds(stack: RunningStack) -> None:
+    read, followed, found = run_example(stack, sys.executable, "examples/client.py").splitlines()
     assert "'body': 'Hello from Python'" in read
+    assert followed == read.replace("}", ", 'chat_number': 1}")
     assert found == f"[{read}]"
 
 
-def test_the_client_in_javascript_creates_reads_and_finds(stack: RunningStack) -> None:
+def test_the_client_in_javascript_creates_reads_follows_and_finds(stack: RunningStack) -> None:
     if shutil.which("node") is None:
         stop("NO NODE: install Node.js 18 or newer")
     printed = run_example(stack, "node", "examples/client.mjs")
-    assert printed.count("body: 'Hello from JavaScript'") == 2
-    assert printed.count("number: 1") == 2
+    assert printed.count("body: 'Hello from JavaScript'") == 3
+    assert printed.count("  number: 1") == 3
+    assert printed.count("chat_number: 1") == 1
