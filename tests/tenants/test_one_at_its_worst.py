@@ -12,10 +12,13 @@ from bench.running_stack import RunningStack
 from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
 from tests.tenants.conftest import PATIENCE, SECONDS, SEEN, neighbour
-from tests.tenants.hostile import ACTS, Hostile
+from tests.tenants.hostile import ACTS as REQUEST_ACTS
+from tests.tenants.hostile import Act, Hostile
+from tests.tenants.hostile_streams import STREAM_ACTS
 from tests.tenants.memory import Growth
 from tests.tenants.neighbour import Measured
 
+ACTS: dict[str, Act] = {**REQUEST_ACTS, **STREAM_ACTS}
 READABLE_SECONDS = 1.0
 SEARCHABLE_SECONDS = 4.0
 LIVE_SECONDS = 0.1
