@@ -1,7 +1,9 @@
 """The format of events (WHATWG HTML, 9.2 "Server-sent events")."""
 
-# After this many milliseconds a client that has lost its connection opens another.
-RETRY = b"retry: 2000\n\n"
+# After this many milliseconds a client that has lost its connection opens another. It has no
+# blank line behind it: it belongs to the first event, since a block without an id would have the
+# client forget the id that it came with.
+RETRY = b"retry: 2000\n"
 HEARTBEAT = b":\n\n"
 
 

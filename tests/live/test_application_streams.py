@@ -32,6 +32,8 @@ def stream(stack: RunningStack, application: str) -> Iterator[Listener]:
         ready = listener.next()
         assert (ready.type, bool(ready.id)) == ("ready", True)
         assert listener.stream.retry_ms == 2000
+        # A block without an id would have the client forget its last one (WHATWG HTML, 9.2.6).
+        assert b"\nid: " in listener.body.split(b"\n\n")[0]
         yield listener
 
 

@@ -79,6 +79,8 @@ def test_a_stream_begins_with_where_it_is(stack: RunningStack, api: Api, chat: s
         state = {"chat_number": 1, "highest_number": 3, "highest_change": 1}
         assert stream.next() == Seen("ready", "3.1", state)
         assert stream.stream.retry_ms == 2000
+        # A block without an id would have the client forget its last one (WHATWG HTML, 9.2.6).
+        assert b"\nid: " in stream.body.split(b"\n\n")[0]
         assert stream.headers["content-type"].partition(";")[0] == "text/event-stream"
         assert stream.headers["cache-control"] == "no-store"
         assert stream.headers["x-accel-buffering"] == "no"

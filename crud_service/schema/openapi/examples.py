@@ -52,7 +52,6 @@ UNAVAILABLE: dict[str, Any] = {
     },
 }
 EVENTS = f"""retry: 2000
-
 event: ready
 id: 0.0
 data: {{"chat_number":1,"highest_number":0,"highest_change":0}}
