@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from itertools import count
 from urllib.parse import urlsplit
 
 from tests.tenants.hostile import LOREM, Hostile, repeat, side_by_side, stalled
@@ -17,7 +16,7 @@ FOLLOWERS = 800
 def flooded_followers(tenant: Hostile, stop: threading.Event) -> None:
     """Eight hundred streams of a chat, and messages into it as fast as they are answered."""
     with following(tenant, FOLLOWERS, stop):
-        messages = [(f"message {number}" for number in count(each)) for each in range(8)]
+        messages = [(f"message {number}" for number in range(20_000)) for _ in range(8)]
         side_by_side([partial(tenant.post, each) for each in messages], stop)
 
 
