@@ -66,7 +66,6 @@ class Stores:
         self.why_no_elasticsearch = ""
 
     def prepare(self) -> None:
-        """Lock the directory, and end the processes that a killed supervisor left."""
         self.layout.create()
         self.held = self.layout.lock()
         if count := end_leftovers(self.layout.directory):
@@ -117,7 +116,6 @@ class Stores:
         self.supervisor.wait_ready_if_possible(self.optional)
 
     def stop(self) -> None:
-        """Stop everything that was started, and unlock the directory."""
         self.supervisor.stop(STOPPED_FIRST)
         self.layout.forget_run()
         self.held.close()

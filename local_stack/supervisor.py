@@ -88,7 +88,6 @@ class Supervisor:
         self.stopping = True
 
     def start(self, parts: Sequence[Part]) -> list[Running]:
-        """Start parts concurrently, without waiting for them."""
         started = [Watched(part, self.layout) for part in parts]
         self.watched += started
         return [watched.running for watched in started]

@@ -48,7 +48,6 @@ class Batch:
         return len(self) >= self.limit or self.size >= MAX_BYTES
 
     def add(self, entry_id: bytes, fields: RawFields) -> None:
-        """Add an entry, to `entries` if it can be stored and to `bad` if not."""
         self.last_id = entry_id.decode()
         self.size += sum(map(len, fields.values()))
         try:

@@ -59,7 +59,6 @@ def store_in_halves(
 
 
 def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Error) -> Stored:
-    """Retry a refused entry up to TRIES - 1 times, then set it aside."""
     for _ in range(TRIES - 1):
         try:
             return store(connection, [entry])

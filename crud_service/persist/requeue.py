@@ -66,7 +66,6 @@ def in_stream_order(ids: Sequence[int] | None) -> list[int]:
 
 
 def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued) -> None:
-    """Store one entry and delete its row, or update the row's reason, in one transaction."""
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         row = cursor.execute(_CLAIM, (row_id,)).fetchone()
         if row is None:

@@ -65,7 +65,6 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
 
 
 def chat_key(entry: Entry) -> ChatKey:
-    """Return the key of the chat that an entry creates or adds a message to."""
     number = entry.chat_number
     return entry.access_token, entry.number if number is None else number
 

@@ -103,7 +103,6 @@ def label(bound: float) -> str:
 def cumulate(
     fields: Mapping[str, float], name: str, bounds: Sequence[float]
 ) -> list[tuple[str, float]]:
-    """Return a histogram's buckets with cumulative counts, as Prometheus expects them."""
     total = 0.0
     buckets = []
     for bound in (*bounds, float("inf")):

@@ -37,5 +37,4 @@ class Circuit:
 
 @cache
 def circuit_of(user: str, server: str, pause: float = PAUSE_SECONDS) -> Circuit:
-    """Return the circuit breaker that one user of a server has in this process."""
     return Circuit(pause)

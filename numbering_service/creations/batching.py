@@ -89,7 +89,6 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        """How many creations wait for a batch."""
         return len(self._waiting)
 
     @property
@@ -178,7 +177,6 @@ class Batcher:
         self._send_next()
 
     def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
-        """Tell the window what the batch put into the stream, and what left it meanwhile."""
         accepted = []
         for pending, answer in zip(batch, reply.answers, strict=True):
             if isinstance(answer, Created) and not answer.replayed:

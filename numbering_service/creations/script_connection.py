@@ -42,7 +42,6 @@ class ScriptConnection(asyncio.Protocol):
         self._transport.write(command)
 
     def close(self) -> None:
-        """Close the connection and drop the replies that are in flight."""
         self._on_reply = self._on_lost = None
         if self._transport is not None:
             self._transport.abort()

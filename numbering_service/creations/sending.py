@@ -72,7 +72,6 @@ class Sender:
 
     @property
     def is_unavailable(self) -> bool:
-        """Whether Redis has failed and not answered since."""
         return self._failing_since is not None
 
     def send(self, batch_id: str, creations: list[Creation]) -> None:

@@ -70,7 +70,6 @@ class Window:
         self._release(creation.access_token, creation.body_size)
 
     def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:
-        """Record the accepted creations of a batch, whose last entry is `last`."""
         sizes = self._batches.pop().sizes if len(self._batches) >= self._max_batches else {}
         for creation in accepted:
             if size := creation.body_size:

@@ -239,7 +239,6 @@ class Feeder:
 
 @contextmanager
 def feeding(woken_by: str) -> Iterator[Feeder]:
-    """Yield a feeder, which runs during the block if Elasticsearch is configured."""
     feeder = Feeder(woken_by)
     if has_elasticsearch():
         feeder.start()

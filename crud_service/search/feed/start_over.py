@@ -156,7 +156,6 @@ def is_queue_short(connection: Connection) -> bool:
 
 @cache
 def complaints(alias: str) -> Interval:
-    """Return how often to log that an alias is taken."""
     return Interval(SAY_EVERY_SECONDS)
 
 
