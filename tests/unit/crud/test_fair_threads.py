@@ -95,3 +95,15 @@ def test_exceptions_of_a_function_are_raised() -> None:
         assert await threads.run("a", lambda: 1) == 1
 
     run(scenario)
+
+
+def test_all_threads_run_before_there_is_work() -> None:
+    def started() -> int:
+        return sum(thread.name.startswith("test_") for thread in threading.enumerate())
+
+    async def scenario(threads: FairThreads) -> None:
+        assert started() == BOUNDS.threads
+        await threads.run("a", lambda: None)
+        assert started() == BOUNDS.threads
+
+    run(scenario)
