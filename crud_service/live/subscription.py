@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract.changed_chats import ChangedChats, decode
@@ -22,9 +23,17 @@ class Subscription:
     announcements.
     """
 
-    def __init__(self, changed: Callable[[ChangedChats], None], missed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        changed: Callable[[ChangedChats], None],
+        missed: Callable[[], None],
+        connect: Callable[[], Redis] = connect_listener,
+        check_seconds: float = LISTENER_CHECK_SECONDS,
+    ) -> None:
         self._changed = changed
         self._missed = missed
+        self._connect = connect
+        self._check_seconds = check_seconds
         self._was_interrupted = False
         self._task: asyncio.Task[None] | None = None
 
@@ -52,12 +61,19 @@ class Subscription:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        async with connect_listener() as client, client.pubsub() as listener:
+        async with self._connect() as client, client.pubsub() as listener:
             await listener.subscribe(CHANGED_CHATS)
+            is_checking = False
             while True:
-                message = await listener.get_message(timeout=LISTENER_CHECK_SECONDS)
+                message = await listener.get_message(timeout=self._check_seconds)
                 if message is None:
+                    # redis-py's own health check sends pings but misses no answer.
+                    if is_checking:
+                        raise TimeoutError("no answer to a ping")
+                    await listener.ping()
+                    is_checking = True
                     continue
+                is_checking = False
                 if message["type"] == "subscribe" and self._was_interrupted:
                     self._missed()
                 elif message["type"] == "message":

@@ -16,7 +16,8 @@ API_TIMEOUT_SECONDS = 0.5
 WORKER_TIMEOUT_SECONDS = 5
 # A renewal that takes longer than this may be too late anyway.
 LEASE_TIMEOUT_SECONDS = 1
-# A listener notices within two checks that its connection is dead without being closed.
+# After this long without an announcement a listener sends a ping, and it gives the connection
+# up if that is not answered within the same time.
 LISTENER_CONNECT_SECONDS = 2.0
 LISTENER_CHECK_SECONDS = 5.0
 # The name under which Redis lists our connections; the health check reads that list.
@@ -62,11 +63,17 @@ def connect_worker(
 
 def connect_listener() -> "redis.asyncio.Redis":
     """Return a client for the event loop that listens to a channel."""
+    return listener_of(settings.REDIS_URL)
+
+
+def listener_of(url: str) -> "redis.asyncio.Redis":
+    """Return such a client for an address."""
     return redis.asyncio.Redis.from_url(
-        settings.REDIS_URL,
+        url,
         socket_connect_timeout=LISTENER_CONNECT_SECONDS,
+        # For the handshake; how long to wait for an announcement is said at each read.
+        socket_timeout=LISTENER_CONNECT_SECONDS,
         socket_keepalive=True,
-        health_check_interval=LISTENER_CHECK_SECONDS,
     )
 
 
