@@ -97,6 +97,7 @@ class ApplicationFeed:
 
     def deliver(self, found: bytes) -> None:
         """Give what a read has found to all who have room for it."""
+        started = perf_counter()
         self._is_reading = False
         head, _, rest = found.partition(b"\n")
         if len(self._told) > STATES_REMEMBERED:
@@ -109,10 +110,9 @@ class ApplicationFeed:
                 self._told[chat] = (last_message_id, change)
                 events += event_of_chat + b"\n\n"
         if events:
-            started = perf_counter()
             EVENTS.inc(events.count(b"\n\n") * len(self._with_room))
             self._with_room = {each for each in self._with_room if each.take(events)}
-            self._pace.spent(perf_counter() - started)
+        self._pace.spent(perf_counter() - started)
         self._read()
 
 

@@ -99,6 +99,7 @@ class ChatFeed:
 
     def deliver(self, cursor: Cursor, found: bytes) -> None:
         """Give what a read has found to those who are still at its cursor."""
+        started = perf_counter()
         self._reading.discard(cursor)
         is_stale = cursor in self._again
         self._again.discard(cursor)
@@ -106,15 +107,16 @@ class ChatFeed:
         position, more = head.split()
         number, change = position.split(b".")
         new = Cursor(int(number), int(change))
-        group = self._groups.pop(cursor, None)
-        if not group:
-            return
-        if events or new != cursor:
+        group = self._groups.pop(cursor, set())
+        if group and (events or new != cursor):
             group = self._move(group, events, cursor, new)
         if group:
             self._groups.setdefault(new, set()).update(group)
-            if more == b"1" or is_stale:
-                self._read(new)
+        # An empty read counts as well: lists that wait behind a thousand different numbers cause
+        # a thousand of them with every message.
+        self._pace.spent(perf_counter() - started)
+        if group and (more == b"1" or is_stale):
+            self._read(new)
 
     def _move(self, group: set[Follower], events: bytes, old: Cursor, new: Cursor) -> set[Follower]:
         """Give events to a group; return those with room for more."""
@@ -125,11 +127,9 @@ class ChatFeed:
         if self._changed_at is not None:
             LAG.observe(max(0.0, time() - self._changed_at))
             self._changed_at = None
-        started = perf_counter()
         created = new.number > old.number
         with_room = {each for each in group if each.take(events, created=created)}
         EVENTS.inc(events.count(b"\n\n") * len(group))
-        self._pace.spent(perf_counter() - started)
         return with_room
 
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-# Its followers get events for a quarter of the time at most.
-REST = 3.0
-# What takes less is not counted: a chat with a few followers.
+# Of the time, for the events of one application.
+SHARE = 0.25
+# What may be spent at once without a rest: a chat with a few followers is never delayed.
 FREE_SECONDS = 0.002
 
 
@@ -17,15 +17,16 @@ class Pace:
     """
 
     def __init__(self) -> None:
-        self._next = 0.0  # loop time
+        # Loop time at which all that was spent will have been a share of the time.
+        self._paid = 0.0
 
     @property
     def rest(self) -> float:
         """The seconds to wait before the next events, 0 for none."""
-        return max(0.0, self._next - asyncio.get_running_loop().time())
+        free = FREE_SECONDS / SHARE
+        return max(0.0, self._paid - free - asyncio.get_running_loop().time())
 
     def spent(self, seconds: float) -> None:
-        """Note that giving events has taken this long."""
-        if seconds > FREE_SECONDS:
-            now = asyncio.get_running_loop().time()
-            self._next = max(self._next, now) + REST * seconds
+        """Note that giving events has taken this long, until now."""
+        started = asyncio.get_running_loop().time() - seconds
+        self._paid = max(self._paid, started) + seconds / SHARE
