@@ -95,6 +95,10 @@ class ApplicationFeed:
         self._is_reading = False
         self._changed.update(dict.fromkeys(chats))
 
+    def retry(self) -> None:
+        """Repeat a read that has failed; called with each look, which may find nothing itself."""
+        self._read()
+
     def deliver(self, found: bytes) -> None:
         """Give what a read has found to all who have room for it."""
         started = perf_counter()

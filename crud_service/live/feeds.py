@@ -142,6 +142,8 @@ class Feeds:
         at = [(feed.id, feed.seen) for feed in feeds.values()]
         for application_id, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
             feeds[application_id].look(chat_number, last_message_id)
+        for feed in feeds.values():
+            feed.retry()
 
     async def _ask(
         self, statement: str, rows: Sequence[tuple[int, ...]]
