@@ -67,14 +67,16 @@ class Stream:
 
     def end(self) -> None:
         """End the answer, after the events that were sent."""
-        request = self._request
         self._left()
-        request.end()
+        self._request.end()
 
     def _resume(self) -> None:
         self._feed.resume(self)
 
     def _left(self) -> None:
+        # A connection that is being aborted reports the loss a moment later.
+        request = self._request
+        request.on_writable = request.on_disconnect = request.on_shutdown = None
         self._feed.remove(self)
         self._leave(self)
 
