@@ -26,8 +26,10 @@ class Clock:
     def time(self) -> float:
         return self.now
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> None:
-        heapq.heappush(self._timers, (self.now + delay, next(self._order), callback, args))
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> object:
+        timer = (self.now + delay, next(self._order), callback, args)
+        heapq.heappush(self._timers, timer)
+        return timer
 
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass, and call what becomes due."""
