@@ -11,7 +11,13 @@ import psutil
 import pytest
 
 from tests.fault.rig.linked_stack import LinkedStack
-from tests.fault.rig.processes import frozen, kill_at_once, stop_in_order, tree
+from tests.fault.rig.processes import (
+    STOP_SECONDS,
+    frozen,
+    kill_at_once,
+    stop_in_order,
+    tree,
+)
 from tests.links import Link
 from tests.live.conftest import Following
 from tests.live.swarm import Swarm
@@ -47,7 +53,7 @@ def test_a_process_that_is_killed_frozen_or_restarted_costs_no_follower_an_event
         with frozen(linked, name):
             time.sleep(FROZEN_SECONDS)
         time.sleep(chance.random())
-        stop_in_order(linked, name)
+        assert stop_in_order(linked, name) < STOP_SECONDS
         swarm.wait_until_back(BACK_SECONDS)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from tests.api_client import Api
+from tests.fault.rig.processes import STOP_SECONDS
 from tests.live.crud_process import crud_processes
 from tests.live.listener import EndedError, Listener
 
@@ -128,3 +129,25 @@ def test_an_idle_reader_is_not_disconnected_for_reading_nothing(
             assert stream.quiet(4)
             api.message(chat, "after a while")
             assert stream.next().data["body"] == "after a while"
+
+
+def test_a_stalled_reader_does_not_hold_up_the_end_of_the_process(
+    stack: RunningStack, api: Api, chat: str
+) -> None:
+    path = f"{chat}/messages/stream"
+    with crud_processes(stack) as start:
+        crud = start()
+        with (
+            Listener(crud.url, path, buffer_bytes=SMALL_BUFFER) as stalled,
+            Listener(crud.url, path) as fast,
+        ):
+            assert [stalled.next().type, fast.next().type] == ["ready", "ready"]
+            for number in range(20):
+                api.message(chat, f"{number} {BODY}")
+            assert numbers_of(fast, 20) == list(range(2, 22))
+            started = time.monotonic()
+            output = crud.stop()
+            assert time.monotonic() - started < STOP_SECONDS
+            assert (crud.process.returncode, "Traceback" in output) == (0, False), output
+            assert fast.rest() == []
+            assert fast.is_complete
