@@ -1,5 +1,6 @@
 """Streams of applications: which chats have changed, as an inbox follows it."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from bench.running_stack import RunningStack
 from tests.api_client import Api
+from tests.fault.rig.linked_stack import LinkedStack
+from tests.live.crud_process import crud_processes
 from tests.live.listener import PATIENCE_SECONDS, Listener
 from tests.polling import eventually
 
@@ -80,15 +83,42 @@ def test_an_edit_changes_its_chat(api: Api, application: str, stream: Listener) 
     wait_for_state(stream, state(1, 1, 1))
 
 
-def test_an_edit_by_hand_changes_its_chat(
-    stack: RunningStack, application: str, stream: Listener
-) -> None:
+def edit_by_hand(stack: RunningStack, application: str) -> None:
+    """Change all messages of an application in the table."""
     with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
         connection.execute(
             "UPDATE messages m SET body = 'by hand' FROM chats c, applications a WHERE"
             " c.id = m.chat_id AND a.id = c.application_id AND a.access_token = %s",
             (application.rpartition("/")[2],),
         )
+
+
+def test_an_edit_by_hand_changes_its_chat(
+    stack: RunningStack, application: str, stream: Listener
+) -> None:
+    edit_by_hand(stack, application)
+    wait_for_state(stream, state(1, 1, 1))
+
+
+def test_an_edit_is_told_by_every_process(stack: RunningStack, api: Api, application: str) -> None:
+    with (
+        crud_processes(stack) as start,
+        Listener(start().url, f"{application}/stream") as elsewhere,
+    ):
+        assert elsewhere.next().type == "ready"
+        path = f"{api.crud}{application}/chats/1/messages/1"
+        assert api.client.put(path, json={"body": "edited"}).status_code == 200
+        wait_for_state(elsewhere, state(1, 1, 1))
+
+
+def test_a_change_that_could_not_be_read_is_told_later(
+    linked: LinkedStack, application: str, stream: Listener
+) -> None:
+    link = linked.link("crud", "postgres")
+    link.refuse()
+    edit_by_hand(linked, application)
+    time.sleep(2 * QUIET_SECONDS)
+    link.heal()
     wait_for_state(stream, state(1, 1, 1))
 
 
