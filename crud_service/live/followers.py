@@ -53,7 +53,8 @@ class Stream:
         request.on_disconnect = self._left
         request.on_shutdown = self.end
         # Nobody reads these any more, and there may be ten thousand streams.
-        request.headers = []
+        request.headers, request.query = [], b""
+        request.drop_body()
 
     @property
     def has_room(self) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from contract.paths import mask_path
+from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.cursor import Cursor
@@ -24,7 +25,7 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.fast_reads import head
 from crud_service.reads.gathered_reads import GatheredReads, Key
-from web.problems import Problem
+from web.problems import HeadersTooLarge, Problem
 from web.server.request import Request
 
 HEADERS = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
@@ -98,6 +99,9 @@ class Live:
 
     async def _wait(self, request: Request, want: WaitingList) -> None:
         """Return once there is a message behind the number, or the time is over."""
+        request.drop_body()
+        if request.head_bytes > stream_limits.HEAD_BYTES_OF_A_WAIT:
+            raise HeadersTooLarge
         key = (want.access_token, want.chat_number)
         found = await self._find(self._chats, *key)
         if found is None or request.is_disconnected:

@@ -2,6 +2,8 @@
 
 # Streams and waiting lists of one application, in this process.
 STREAMS_OF_AN_APPLICATION = 1000
+# A waiting list keeps its query and headers, as they are needed for its answer.
+HEAD_BYTES_OF_A_WAIT = 16 * 1024
 # A stream ends by itself after about this time, so that connections are spread anew over the
 # processes behind a load balancer.
 LIFETIME_SECONDS = 600.0

@@ -35,7 +35,8 @@ def seen(event: Event) -> Seen:
 class Listener:
     """A connection to a stream; `lines` are further header lines.
 
-    `buffer_bytes` is the size of its receive buffer where that is not to be the usual one.
+    `is_half_closed` closes the sending half right behind the request. `buffer_bytes` is the size
+    of its receive buffer where that is not to be the usual one.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Listener:
         method: str = "GET",
         version: str = "1.1",
         buffer_bytes: int = 0,
+        body: bytes = b"",
+        is_half_closed: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self.headers: dict[str, str] = {}
@@ -59,8 +62,12 @@ class Listener:
         if buffer_bytes:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         self._socket.connect((parts.hostname, parts.port))
+        if body:
+            lines = (*lines, f"Content-Length: {len(body)}")
         head = [f"{method} {path} HTTP/{version}", "Host: crud", *lines, "", ""]
-        self._socket.sendall("\r\n".join(head).encode())
+        self._socket.sendall("\r\n".join(head).encode() + body)
+        if is_half_closed:
+            self._socket.shutdown(socket.SHUT_WR)
 
     def __enter__(self) -> Self:
         return self

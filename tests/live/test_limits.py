@@ -1,7 +1,10 @@
 """How many streams there may be, how long they last, and how they end."""
 
+import signal
+import socket
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,6 +35,7 @@ def application(api: Api) -> str:
     return application
 
 
+WAITING = "/chats/1/messages?after=1&wait=60"
 # Sooner than at the next heartbeat: all who lost a connection come back at once.
 LEFT_SECONDS = 5
 
@@ -154,6 +158,31 @@ def test_waiting_lists_are_answered_when_the_process_ends(
         assert waiting.status in (200, 503)
         waiting.rest()
         assert waiting.is_complete
+
+
+@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
+def test_bodies_of_requests_that_last_leave_room_for_those_of_others(
+    start_crud: StartCrud, api: Api, application: str, path: str
+) -> None:
+    crud = start_crud("from web.server import limits; limits.ARRIVING_BYTES = 3 * limits.MIB")
+    body, streams = b"x" * (1024 * 1024), list[Listener]()
+    try:
+        for _ in range(5):
+            streams.append(Listener(crud.url, application + path, body=body))
+            assert streams[-1].quiet(0.3) is (path == WAITING)
+        fields = {"name": "another", "ignored": "x" * 1_000_000}
+        answer = api.client.post(f"{crud.url}/applications", json=fields)
+        assert answer.status_code == 201, answer.text
+    finally:
+        for stream in streams:
+            stream.__exit__()
+
+
+def test_a_list_does_not_wait_with_a_long_head(start_crud: StartCrud, application: str) -> None:
+    """A thousand of them would hold megabytes for a minute."""
+    crud = start_crud()
+    with Listener(crud.url, f"{application}{WAITING}&x={'x' * 20_000}") as waiting:
+        refusal(waiting, 431, "headers_too_large")
 
 
 LIMITS = "from crud_service.live import stream_limits as limits"

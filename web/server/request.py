@@ -34,6 +34,7 @@ class Connection(Protocol):
     @property
     def is_writable(self) -> bool: ...
     def limit_unsent(self) -> None: ...
+    def unpin(self) -> None: ...
 
 
 class Request:
@@ -99,6 +100,11 @@ class Request:
         return b",".join(values).decode("latin-1") if values else None
 
     @property
+    def head_bytes(self) -> int:
+        """How many bytes the parts of its head hold that a client can make long."""
+        return len(self.query) + sum(len(name) + len(value) for name, value in self.headers)
+
+    @property
     def is_disconnected(self) -> bool:
         """Whether no answer is awaited: the client has disconnected, or has been answered."""
         return self._connection is None
@@ -156,6 +162,12 @@ class Request:
     def is_writable(self) -> bool:
         """Whether there is room for the next piece; false once the client has disconnected."""
         return self._connection is not None and self._connection.is_writable
+
+    def drop_body(self) -> None:
+        """Drop the body: this answer lasts, and others need the room for their bodies."""
+        self.body = b""
+        if self._connection is not None:
+            self._connection.unpin()
 
     def limit_unsent(self) -> None:
         """Have the kernel keep no megabytes for the client: this answer lasts for minutes."""

@@ -165,6 +165,12 @@ class Writer(asyncio.Protocol):
     def is_writable(self) -> bool:
         return not self._is_full and not self._transport.is_closing()
 
+    def unpin(self) -> None:
+        """Give back the room of the request's body."""
+        if self._pinned:
+            self._front.arriving.unpin(self._pinned)
+            self._pinned = 0
+
     def limit_unsent(self) -> None:
         connection = self._transport.get_extra_info("socket")
         with suppress(OSError):  # the connection is closed
@@ -192,9 +198,7 @@ class Writer(asyncio.Protocol):
     def _leave_request(self, request: Request) -> None:
         self._request = None
         self._is_begun = False
-        if self._pinned:
-            self._front.arriving.unpin(self._pinned)
-            self._pinned = 0
+        self.unpin()
         if self._room is not None:
             if not self._room.done():
                 self._room.set_result(None)

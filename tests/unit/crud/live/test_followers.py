@@ -9,6 +9,8 @@ from crud_service.live.cursor import Cursor
 from crud_service.live.followers import Stream, Waiter
 from web.server.request import Request
 
+BODY = b"ignored"
+
 
 class Connection:
     """A connection that keeps what is written; `is_closing` once it was aborted."""
@@ -17,6 +19,7 @@ class Connection:
         self.written = b""
         self.is_writable = True
         self.is_closing = self.is_ended = False
+        self.pinned = len(BODY)
 
     def write(self, chunk: bytes) -> None:
         self.written += chunk
@@ -24,7 +27,8 @@ class Connection:
     def end(self) -> None:
         self.is_ended = not self.is_closing
 
-    def drop_content(self) -> None: ...
+    def unpin(self) -> None:
+        self.pinned = 0
 
 
 class Feed:
@@ -46,7 +50,7 @@ class Open:
     def __init__(self) -> None:
         self.connection: Any = Connection()
         self.request = Request(
-            self.connection, "GET", "/", b"/", b"a=1", "1.1", [(b"host", b"crud")], b"body", 0.0
+            self.connection, "GET", "/", b"/", b"a=1", "1.1", [(b"host", b"crud")], BODY, 0.0
         )
         self.feed, self.left = Feed(), 0
         self.stream = Stream(self.request, self.feed, Cursor(1, 0), self._leave)
@@ -65,6 +69,12 @@ class Open:
 @pytest.fixture
 def opened() -> Open:
     return Open()
+
+
+def test_a_stream_keeps_nothing_of_what_its_client_sent(opened: Open) -> None:
+    request = opened.request
+    assert (request.headers, request.query, request.body) == ([], b"", b"")
+    assert opened.connection.pinned == 0
 
 
 def test_a_client_that_disconnects_leaves(opened: Open) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -105,4 +105,4 @@ def test_a_stream_that_was_removed_gets_nothing(clock: Clock) -> None:
     streams.add(stream)
     streams.remove(stream)
     clock.pass_seconds(60)
-    assert (connection.written, cast("bool", connection.is_ended)) == (b"", False)
+    assert (connection.written, connection.is_ended) == (b"", False)
