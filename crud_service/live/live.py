@@ -107,7 +107,7 @@ class Live:
         if found is None or request.is_disconnected:
             return
         chat_id, highest_number, change = map(int, found.split())
-        if highest_number > want.after:
+        if highest_number > want.after or request.is_ending:
             return
         feed = self._feeds.chat(key, chat_id)
         waiter = Waiter(Cursor(want.after, change))
@@ -177,5 +177,5 @@ class Live:
         request.write(RETRY + events)
         self._streams.add(stream)
         feed.add(stream)
-        if request.method == "HEAD" or request.is_disconnected:
+        if request.method == "HEAD" or request.is_disconnected or request.is_ending:
             stream.end()

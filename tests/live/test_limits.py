@@ -178,6 +178,34 @@ def test_bodies_of_requests_that_last_leave_room_for_those_of_others(
             stream.__exit__()
 
 
+@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
+def test_a_client_that_closes_its_half_with_the_request_keeps_no_place(
+    start_crud: StartCrud, application: str, path: str
+) -> None:
+    """A client that is gone looks the same, and would keep its place for a while."""
+    crud = start_crud()
+    with Listener(crud.url, application + path, is_half_closed=True) as stream:
+        assert stream.status == 200
+        assert [event.type for event in stream.rest(LEFT_SECONDS)] in (["ready"], [])
+        assert stream.is_complete
+
+
+@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
+def test_a_stream_that_is_asked_for_during_a_shutdown_ends_at_once(
+    start_crud: StartCrud, application: str, path: str
+) -> None:
+    crud = start_crud()
+    address = ("127.0.0.1", urlsplit(crud.url).port)
+    with socket.create_connection(address, timeout=LEFT_SECONDS) as client:
+        time.sleep(0.2)
+        crud.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        client.sendall(f"GET {application}{path} HTTP/1.0\r\nHost: crud\r\n\r\n".encode())
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+        assert received.startswith(b"HTTP/1.1 200 ")
+    assert crud.process.wait(LEFT_SECONDS) == 0
+
+
 def test_a_list_does_not_wait_with_a_long_head(start_crud: StartCrud, application: str) -> None:
     """A thousand of them would hold megabytes for a minute."""
     crud = start_crud()

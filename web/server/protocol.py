@@ -96,6 +96,10 @@ class Protocol(Writer):
         self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
         self._end_endless()
 
+    @property
+    def is_ending(self) -> bool:
+        return self._is_draining or self._is_half_closed
+
     def _end_endless(self) -> None:
         if self._request is not None and self._request.on_shutdown is not None:
             self._request.on_shutdown()

@@ -33,6 +33,8 @@ class Connection(Protocol):
     async def writable(self) -> None: ...
     @property
     def is_writable(self) -> bool: ...
+    @property
+    def is_ending(self) -> bool: ...
     def limit_unsent(self) -> None: ...
     def unpin(self) -> None: ...
 
@@ -162,6 +164,11 @@ class Request:
     def is_writable(self) -> bool:
         """Whether there is room for the next piece; false once the client has disconnected."""
         return self._connection is not None and self._connection.is_writable
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether an answer without an end should end now; then `on_shutdown` is called no more."""
+        return self._connection is not None and self._connection.is_ending
 
     def drop_body(self) -> None:
         """Drop the body: this answer lasts, and others need the room for their bodies."""
