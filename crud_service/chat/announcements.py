@@ -49,7 +49,11 @@ class Announcer:
             with self._is_waiting:
                 self._is_waiting.wait_for(lambda: self._waiting)
                 chats, self._waiting = self._waiting, {}
-            publish(self._client, chats)
+            try:
+                publish(self._client, chats)
+            except Exception:
+                # Nothing else announces: the thread must survive any error.
+                logger.exception("announcing changed chats failed")
 
 
 def publish(client: redis.Redis, chats: Iterable[ChatKey]) -> None:
