@@ -1,4 +1,4 @@
-"""The followers of one application: they are told which of its chats have changed."""
+"""The followers of one application: each event names a chat that has changed."""
 
 import asyncio
 from itertools import islice
@@ -19,8 +19,8 @@ STATES_REMEMBERED = 10_000
 class ApplicationFeed:
     """Gives followers the states of chats that have changed.
 
-    That is state and no history: many changes of a chat become one event. A follower that has
-    had no room gets another `ready` instead, after which it reads the list of chats again.
+    An event is state, not history: many changes of a chat become one event. A follower that had
+    no room gets another `ready` instead, and then reads the list of chats again.
     """
 
     def __init__(
@@ -32,31 +32,31 @@ class ApplicationFeed:
         self._pace = pace
         self.followers = 0
         self._with_room: set[Stream] = set()
-        self._changed: dict[int, None] = {}  # numbers of chats to tell of, in order
+        self._changed: dict[int, None] = {}  # numbers of chats to read, in order
         self._is_reading = False
-        # By chat: which state of it followers were told last, that is, the id of its last message
-        # and the number of its last change.
+        # The last state sent of each chat: the id of its last message, the number of its last
+        # change.
         self._told: dict[int, tuple[int, int]] = {}
         # The next look asks for chats whose last message has a higher id.
         self.seen = seen
 
     def add(self, stream: Stream) -> None:
-        """Tell a follower from now on."""
+        """Send a follower events from now on."""
         self.followers += 1
         self.resume(stream)
 
     def resume(self, stream: Stream) -> None:
-        """Tell a follower from now on, which may have missed something, beginning with `ready`."""
+        """Send events again to a follower that may have missed some, beginning with `ready`."""
         if stream.take(self.ready()):
             self._with_room.add(stream)
 
     def remove(self, stream: Stream) -> None:
-        """Tell a follower nothing more."""
+        """Send a follower nothing more."""
         self.followers -= 1
         self._with_room.discard(stream)
 
     def ready(self) -> bytes:
-        """Return the event that says: what changes from here on will be told."""
+        """Return the event after which every change is sent."""
         return event("ready", str(self.seen), "{}")
 
     def start_anew(self) -> None:
@@ -65,12 +65,12 @@ class ApplicationFeed:
         self._with_room = {each for each in self._with_room if each.take(ready)}
 
     def wake(self, chat_number: int) -> None:
-        """Tell followers of a chat."""
+        """Read the state of a chat, and send it."""
         self._changed[chat_number] = None
         self._read()
 
     def look(self, chat_number: int, last_message_id: int) -> None:
-        """Tell of a chat that a look has found, unless a wake-up came before."""
+        """Wake for a chat that a look has found, unless its last message is known already."""
         self.seen = max(self.seen, last_message_id)
         if self._told.get(chat_number, NOTHING)[0] < last_message_id:
             self.wake(chat_number)
