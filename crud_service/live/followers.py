@@ -95,7 +95,7 @@ class Waiter:
         """Stop waiting if a message was created."""
         if created:
             self.stop()
-        return True
+        return not created
 
     def stop(self) -> None:
         """Wait no longer."""

@@ -115,6 +115,12 @@ def test_a_stream_takes_more_while_the_client_has_room(opened: Open) -> None:
 
 
 @pytest.mark.parametrize("created", [False, True])
+def test_a_list_that_stops_waiting_has_no_room_for_more(created: bool) -> None:
+    """Else its feed would read on for it when more follows."""
+    assert Waiter(Cursor(1, 0)).take(b"events", created=created) is not created
+
+
+@pytest.mark.parametrize("created", [False, True])
 def test_only_a_new_message_ends_a_wait(created: bool) -> None:
     async def scenario() -> float:
         started = asyncio.get_running_loop().time()
