@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.conf import settings
 
 from contract.paths import mask_path
+from crud_service.api.not_stored_yet import missing_chat
 from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
@@ -25,9 +26,12 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.fast_reads import head
 from crud_service.reads.gathered_reads import GatheredReads, Key
-from web.problems import HeadersTooLarge, Problem
+from crud_service.reads.threads import Threads
+from web.problems import HeadersTooLarge, NotStoredYet, Problem
 from web.server.request import Request
 
+# Between looks for a chat whose number was handed out: seconds, some three in all.
+PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 HEADERS = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
 
 
@@ -54,8 +58,9 @@ class Beginning(NamedTuple):
 class Live:
     """The streams of this process; create and use it on a single event loop."""
 
-    def __init__(self, log: RequestLog) -> None:
+    def __init__(self, log: RequestLog, threads: Threads) -> None:
         self._log = log
+        self._threads = threads
         self._connection = ReadConnection()
         self._chats = GatheredReads(OPEN_CHAT, self._connection)
         self._applications = GatheredReads(OPEN_APPLICATION, self._connection)
@@ -124,6 +129,13 @@ class Live:
         """Return how a stream of a chat begins; None if there is no such chat."""
         key = (want.access_token, want.chat_number)
         found = await self._find(self._chats, *key)
+        for pause in PAUSES:
+            # A browser's EventSource gives up on anything but 200, and asks for a chat as soon as
+            # its creation is answered.
+            if found is not None or not await self._is_being_stored(*key):
+                break
+            await asyncio.sleep(pause)
+            found = await self._find(self._chats, *key)
         if found is None:
             return None
         chat_id, *position = map(int, found.split())
@@ -137,6 +149,13 @@ class Live:
         if cursor is None:
             events += event("reset", str(end), state)
         return Beginning(self._feeds.chat(key, chat_id), cursor or end, events)
+
+    async def _is_being_stored(self, access_token: str, chat_number: int) -> bool:
+        """Whether a missing chat's number was handed out."""
+        ask = self._threads.run
+        return isinstance(
+            await ask(access_token, missing_chat, access_token, chat_number), NotStoredYet
+        )
 
     async def _find_application(self, want: ApplicationStream) -> Beginning | None:
         """Return how a stream of an application begins; None if there is no such application."""

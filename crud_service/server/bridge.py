@@ -65,7 +65,7 @@ class Server:
         self._log = log
         self._pools = Pools()
         self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
-        self._live = Live(log)
+        self._live = Live(log, self._pools.requests)
 
     def handle(self, request: Request) -> bool:
         """Answer a request on the event loop, now or later; False if `respond` must do it."""

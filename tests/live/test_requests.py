@@ -1,7 +1,9 @@
 """Requests for streams: paths, methods, versions of HTTP, and what is refused."""
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -111,6 +113,17 @@ def test_the_stream_of_a_chat_not_stored_yet_says_so(stack: RunningStack, api: A
             assert int(stream.headers["retry-after"]) > 0
     path = f"{chat}/messages/stream"
     assert eventually(lambda: status_of(stack, path), lambda it: it == 200, 30) == 200
+
+
+def test_a_stream_waits_a_moment_for_its_chat_to_be_stored(stack: RunningStack, api: Api) -> None:
+    application = api.application()
+    with ThreadPoolExecutor(1) as executor:
+        with frozen(stack, "worker"):
+            path = f"{api.chat(application)}/messages/stream"
+            status = executor.submit(status_of, stack, path)
+            time.sleep(0.5)
+            assert not status.done()
+        assert status.result(30) == 200
 
 
 def status_of(stack: RunningStack, path: str) -> int:
