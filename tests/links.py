@@ -52,6 +52,9 @@ class Links:
         """Do something in the loop, and wait until it is done."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
+    def stop_accepting(self, listening: socket.socket) -> None:
+        self._loop.remove_reader(listening)
+
     def add(self, target: Callable[[], int]) -> "Link":
         """A link from a free port to a local port, which is asked for at each connection."""
         link = Link(self, target)
@@ -98,6 +101,10 @@ class Link:
 
     async def stop_listening(self) -> None:
         if self._server is not None:
+            # asyncio drops connections that it has accepted and not yet passed on, with warnings:
+            # accept no more first, and let it pass on the last of them.
+            self._links.stop_accepting(self._socket)
+            await asyncio.sleep(0.01)
             self._server.close()
             self._server = None
 
