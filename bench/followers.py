@@ -14,7 +14,7 @@ from bench.tools import BenchError
 READY, CREATED = b"event: ready", b"event: message.created"
 OPENED_AT_ONCE = 250
 PATIENCE_SECONDS = 60.0
-LOOK_SECONDS = 0.0005
+LOOK_SECONDS = 0.005
 
 
 class Followers:
