@@ -1,6 +1,5 @@
 """The followers of one application: each event names a chat that has changed."""
 
-import asyncio
 from itertools import islice
 from time import perf_counter
 
@@ -78,11 +77,7 @@ class ApplicationFeed:
     def _read(self) -> None:
         if not self._is_reading and self._changed:
             self._is_reading = True
-            rest = self._pace.rest
-            if rest:
-                asyncio.get_running_loop().call_later(rest, self._find)
-            else:
-                self._find()
+            self._pace.after_rest(self._find)
 
     def _find(self) -> None:
         chats = list(islice(self._changed, CHATS_A_READ))

@@ -1,6 +1,5 @@
 """The followers of one chat: each read of what is new serves all who have come equally far."""
 
-import asyncio
 from time import perf_counter, time
 
 from contract.changed_chats import ChatKey
@@ -82,11 +81,7 @@ class ChatFeed:
             self._again.add(cursor)
         else:
             self._reading.add(cursor)
-            rest = self._pace.rest
-            if rest:
-                asyncio.get_running_loop().call_later(rest, self._find, cursor)
-            else:
-                self._find(cursor)
+            self._pace.after_rest(lambda: self._find(cursor))
 
     def _find(self, cursor: Cursor) -> None:
         self._again.discard(cursor)  # this read finds what those woken during a rest would find

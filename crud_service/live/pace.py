@@ -1,6 +1,7 @@
 """Bounds the event loop's time that events of one application may take."""
 
 import asyncio
+from collections.abc import Callable
 
 # Of the time, for the events of one application.
 SHARE = 0.25
@@ -25,6 +26,14 @@ class Pace:
         """The seconds to wait before the next events, 0 for none."""
         free = FREE_SECONDS / SHARE
         return max(0.0, self._paid - free - asyncio.get_running_loop().time())
+
+    def after_rest(self, read: Callable[[], None]) -> None:
+        """Call `read` now, or once the rest is over."""
+        rest = self.rest
+        if rest:
+            asyncio.get_running_loop().call_later(rest, read)
+        else:
+            read()
 
     def spent(self, seconds: float) -> None:
         """Note that giving events has taken this long, until now."""
