@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import psycopg
 from django import db
 
+from contract.changed_chats import ChatKey
 from contract.entries import BadEntryError, read_id
 from crud_service.chat.announcements import publish
 from crud_service.chat.models import SetAsideEntry
 from crud_service.persist.accepted import check_storable
 from crud_service.persist.poison import is_refusal, reason
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
-from crud_service.persist.store import ChatKey, Stored, chat_key, store
+from crud_service.persist.store import Stored, chat_key, store
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.stores.redis_clients import hint_redis
 

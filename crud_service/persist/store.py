@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+from contract.changed_chats import ChatKey
 from contract.entries import Entry
 from crud_service.persist import store_sql
-
-ChatKey = tuple[str, int]
 
 
 @dataclass(slots=True)
