@@ -104,7 +104,7 @@ class ApplicationFeed:
         events = b""
         for word, event_of_chat in zip(head.split(), rest.split(b"\n\n"), strict=False):
             chat, last_message_id, change = map(int, word.split(b":"))
-            # Many changes are announced twice, by whoever makes them and by the indexer.
+            # An edit is usually announced twice: by the process that made it, and by the indexer.
             if self._told.get(chat) != (last_message_id, change):
                 self._told[chat] = (last_message_id, change)
                 events += event_of_chat + b"\n\n"

@@ -137,7 +137,7 @@ class Feeds:
                     feed.wake()
 
     async def _look_at_applications(self) -> None:
-        """Tell of chats that were written to since the last look, unless that was told before."""
+        """Send the states of chats written to since the last look, if they were not sent before."""
         feeds = {feed.id: feed for feed in self._applications.values()}
         at = [(feed.id, feed.seen) for feed in feeds.values()]
         for application_id, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):

@@ -44,7 +44,7 @@ class Stream:
     def __init__(
         self, request: Request, feed: Feed, cursor: Cursor, leave: Callable[["Stream"], None]
     ) -> None:
-        """`leave` is called when the stream is over, whoever ends it."""
+        """`leave` is called once, when either side ends the stream."""
         self._request = request
         self._feed = feed
         self._leave = leave

@@ -10,7 +10,7 @@ from crud_service.chat.reading import TIMES, as_json, batched
 # One read of a chat ends after this many messages, or once it holds this many bytes of text.
 EVENTS_A_READ = 200
 BYTES_A_READ = 128 * 1024
-# Chats of one application that one event of a read each tells of.
+# How many chats of an application one read covers, with an event for each.
 CHATS_A_READ = 500
 
 _EVENT = as_json(f"x.number, x.body, {TIMES}, c.number AS chat_number")
@@ -55,10 +55,11 @@ def _events(name: str, event_id: str, order: str, which: str) -> str:
         ) x WHERE x.bytes_before < {BYTES_A_READ}"""
 
 
-# A line with the cursor behind the events and whether there are more (0 or 1), then the events.
-# Changes of messages before the cursor come first. Only when there are no more of them do the
-# messages behind it follow: they have their latest texts, so every change is told by then, and
-# the cursor moves to the last change of the chat.
+# A line with the cursor after the events and whether there are more (0 or 1), then the events.
+# Changes of messages up to the cursor come first. Only once there are no more of them do the
+# messages after it follow, with their latest texts, so that every change has been sent by then
+# and the cursor moves to the chat's last change. `x.change > 0` is the condition of the partial
+# index, which the planner cannot infer from a parameter.
 FOLLOW = batched(
     "chat, number, change",
     f"""
@@ -72,7 +73,7 @@ FOLLOW = batched(
             "message.updated",
             "concat(q.number, '.', x.change)",
             "change",
-            "x.change > greatest(q.change, 0) AND x.change > 0 AND x.number <= q.number",
+            "x.change > q.change AND x.change > 0 AND x.number <= q.number",
         )
     }) u
     LEFT JOIN LATERAL ({
@@ -87,7 +88,7 @@ FOLLOW = batched(
 )
 
 # Of the chats with these numbers (joined by spaces) of an application: a line with a word for
-# each, `<number>:<id of its last message>:<last change>`, then the events that tell their states.
+# each, `<number>:<id of its last message>:<last change>`, then an event with the state of each.
 CHATS = batched(
     "application, numbers",
     f"""

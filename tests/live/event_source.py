@@ -17,7 +17,7 @@ RETRY_MS = 3000
 
 
 class Owner(Protocol):
-    """Who is told what happens on an event source."""
+    """Receives what happens on an event source."""
 
     def opened(self, sent_id: str) -> None: ...
     def received(self, event: Event) -> None: ...

@@ -117,7 +117,7 @@ class Followers:
             choose.choice(self.chats[::DROP_EVERY]).source.drop()
 
     async def read_chats(self, path: str) -> Numbers:
-        """Return the highest numbers of an application's chats, as its list tells them."""
+        """Return the highest numbers of an application's chats, as its list has them."""
         while True:
             try:
                 answer = await self._client.get(f"{path}/chats")

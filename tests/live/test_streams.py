@@ -100,7 +100,7 @@ def test_an_event_holds_the_message_as_it_is_read(api: Api, chat: str, stream: L
     assert updated.data == {"chat_number": 1, **message}
 
 
-def test_whatever_changes_a_message_is_told(
+def test_every_change_of_a_message_is_sent(
     stack: RunningStack, api: Api, chat: str, stream: Listener
 ) -> None:
     edit(api, f"{chat}/messages/2", "by a PUT")
@@ -113,14 +113,14 @@ def test_whatever_changes_a_message_is_told(
             " AND m.number <= 2",
             (token,),
         )
-        assert stream.quiet(QUIET_SECONDS), "told before the commit"
+        assert stream.quiet(QUIET_SECONDS), "sent before the commit"
     updates = stream.take(2)
     assert {event.data["number"] for event in updates} == {1, 2}
     assert {event.data["body"] for event in updates} == {"by hand"}
     assert [event.id for event in updates] == ["3.2", "3.3"]
 
 
-def test_a_change_that_changes_nothing_is_not_told(api: Api, chat: str, stream: Listener) -> None:
+def test_a_put_that_changes_nothing_sends_nothing(api: Api, chat: str, stream: Listener) -> None:
     edit(api, f"{chat}/messages/2", "message 2")
     assert stream.quiet(QUIET_SECONDS)
 
@@ -172,7 +172,7 @@ def test_a_stream_starts_behind_the_last_event_id_else_behind_after_else_now(
         assert stream.quiet(QUIET_SECONDS)
 
 
-def test_who_comes_back_is_told_of_changes_first_and_then_of_what_is_new(
+def test_a_resumed_stream_sends_changes_before_new_messages(
     stack: RunningStack, api: Api, chat: str
 ) -> None:
     edit(api, f"{chat}/messages/3", "edited before it was seen")

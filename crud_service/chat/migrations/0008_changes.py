@@ -1,6 +1,6 @@
 """Count the changes of each chat, and remember where each chat ends.
 
-chats.changes           how many changes of its messages there have been, whoever made them
+chats.changes           how many changes of its messages there have been, from any source
 messages.change         which of them changed this message last, 0 if none did
 chats.highest_number    the highest number of its stored messages, 0 for none
 chats.last_message_id   the id of the message with that number, 0 for none

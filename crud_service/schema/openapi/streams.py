@@ -6,19 +6,19 @@ from crud_service.schema.openapi.operations import APPLICATION, CHAT, operation
 from web.problems import MalformedBody, NotFound, StoreUnavailable, TooManyStreams, ValidationFailed
 
 MESSAGE_EVENTS = (
-    "The first event is `ready`. Then `message.created` tells of every new message, in the order "
-    "of the numbers and none left out, and `message.updated` of every change of an older one. "
+    "The first event is `ready`. `message.created` follows for every new message, in ascending "
+    "order of numbers without gaps, and `message.updated` for changes of older ones. "
     "`data` is the message as JSON, with its `chat_number`. The `id` of an event is "
     "`<number>.<change>`: a client that connects again with it as `Last-Event-ID`, as a browser's "
-    "`EventSource` does by itself, gets everything behind it, however long ago that was. A cursor "
+    "`EventSource` does by itself, gets everything after it, however long ago that was. A cursor "
     "ahead of what is stored is answered with `reset`: read the list again. A comment line comes "
     "every 15 seconds, and after about 10 minutes the stream ends: connect again."
 )
 APPLICATION_EVENTS = (
     "The first event is `ready`: now read the list of chats (`sort=-last_message`). Then "
-    "`chat.changed` tells the state of each chat that has changed: "
-    '`{"chat_number", "highest_number", "highest_change"}`. It is state and no history: another '
-    "`ready` may come at any time and means that the list is to be read again."
+    "`chat.changed` carries the current state of each chat that has changed: "
+    '`{"chat_number", "highest_number", "highest_change"}`. Events are not replayed: another '
+    "`ready` may come at any time and means that the list has to be read again."
 )
 
 

@@ -96,8 +96,8 @@ def index(
     changed, refold_by, is_refolding = True, 0.0, True
 
     def announce_edits(chat_ids: list[int]) -> None:
-        # Whoever edits a message announces it, except by SQL, or when killed right after the
-        # commit. The outbox knows of every edit.
+        # The process that edits a message announces it, unless it is killed right after the
+        # commit. Nothing announces an edit made with SQL. The outbox has them all.
         publish(redis, connection.execute(CHATS_BY_ID, (chat_ids,)))
 
     while not stopping.is_set() and lease.hold():
