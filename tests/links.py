@@ -18,6 +18,7 @@ import ctypes
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
@@ -81,6 +82,15 @@ class Link:
 
     def reset(self) -> None:
         self._links.run(self._reset())
+
+    def refuse_then_reset(self, refused_seconds: float, pause_seconds: float) -> None:
+        """Refuse connections for a while, then reset them."""
+        self.refuse()
+        time.sleep(refused_seconds)
+        self.heal()
+        time.sleep(pause_seconds)
+        self.reset()
+        time.sleep(pause_seconds)
 
     def half_open(self) -> None:
         self._links.run(self._half_open())

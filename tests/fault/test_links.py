@@ -23,12 +23,7 @@ BETWEEN_SECONDS = 0.5
 
 def wear_out(link: Link) -> None:
     """Do everything that can happen to a link, one after another."""
-    link.refuse()
-    time.sleep(CUT_SECONDS)
-    link.heal()
-    time.sleep(BETWEEN_SECONDS)
-    link.reset()
-    time.sleep(BETWEEN_SECONDS)
+    link.refuse_then_reset(CUT_SECONDS, BETWEEN_SECONDS)
     link.half_open()
     time.sleep(BETWEEN_SECONDS)
     link.silence()

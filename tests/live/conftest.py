@@ -79,6 +79,16 @@ def stack(linked: LinkedStack) -> RunningStack:
     return linked
 
 
+@pytest.fixture
+def chat(api: Api) -> str:
+    """A chat with three stored messages."""
+    chat = api.chat(api.application())
+    for number in (1, 2, 3):
+        api.message(chat, f"message {number}")
+    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3])
+    return chat
+
+
 @pytest.fixture(scope="session")
 def link_to_clients(links: Links, linked: LinkedStack) -> Link:
     """The link through which some followers reach crud."""

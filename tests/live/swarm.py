@@ -11,18 +11,16 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
 import psycopg
 import uvloop
 
-from local_stack.applications import ROOT
+from tests.line_program import LineProgram
 from tests.live.follower import ApplicationFollower, ChatFollower, Contents, Figures, Numbers
 from tests.polling import eventually
 
@@ -175,33 +173,16 @@ async def serve(plan: Plan) -> None:
     dropping.cancel()
 
 
-class Swarm:
+class Swarm(LineProgram):
     """The program, as a test uses it."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__("tests.live.swarm", {VARIABLE: json.dumps(asdict(plan))})
         self.plan = plan
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.live.swarm"],
-            cwd=ROOT,
-            env={**os.environ, VARIABLE: json.dumps(asdict(plan))},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
 
     def look(self) -> dict[str, Any]:
-        return self._ask("look")
+        seen: dict[str, Any] = self.answer_to("look")
+        return seen
 
     def wait_until_open(self, seconds: float) -> None:
         """Wait until every follower is connected."""
@@ -217,16 +198,8 @@ class Swarm:
 
     def wait_until_equal(self, seconds: float) -> None:
         """Wait until every follower has seen what the table holds."""
-        seen = eventually(lambda: self._ask("compare"), lambda it: it["differ"] == 0, seconds)
+        seen = eventually(lambda: self.answer_to("compare"), lambda it: it["differ"] == 0, seconds)
         assert (seen["differ"], seen["gaps"]) == (0, []), seen
-
-    def _ask(self, question: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{question}\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def test_a_connection_that_is_cut_costs_no_follower_an_event(
 ) -> None:
     link = linked.link(*pair)
     with following(f"{' to '.join(pair)} cut, silent", may_refuse="postgres" in pair):
-        wear_out(link)
+        link.refuse_then_reset(CUT_SECONDS, BETWEEN_SECONDS)
         link.half_open()
         link.silence()
         time.sleep(CUT_SECONDS)
@@ -95,20 +95,10 @@ def test_connections_of_followers_that_are_cut_cost_them_no_event(
     following: Following, link_to_clients: Link
 ) -> None:
     with following("followers to crud cut"):
-        wear_out(link_to_clients)
+        link_to_clients.refuse_then_reset(CUT_SECONDS, BETWEEN_SECONDS)
         link_to_clients.refuse()
         time.sleep(CUT_SECONDS)
         link_to_clients.heal()
-
-
-def wear_out(link: Link) -> None:
-    """Refuse connections for a while, then reset them."""
-    link.refuse()
-    time.sleep(CUT_SECONDS)
-    link.heal()
-    time.sleep(BETWEEN_SECONDS)
-    link.reset()
-    time.sleep(BETWEEN_SECONDS)
 
 
 def test_followers_saw_everything_that_can_happen(swarm: Swarm, writers: Writers) -> None:

@@ -15,15 +15,6 @@ LONG_SECONDS = 50
 
 
 @pytest.fixture
-def chat(api: Api) -> str:
-    chat = api.chat(api.application())
-    for number in (1, 2, 3):
-        api.message(chat, f"message {number}")
-    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3])
-    return chat
-
-
-@pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(64) as pool:
         yield pool

@@ -29,16 +29,6 @@ AWKWARD = (
 
 
 @pytest.fixture
-def chat(api: Api) -> str:
-    """A chat with three stored messages."""
-    chat = api.chat(api.application())
-    for number in (1, 2, 3):
-        api.message(chat, f"message {number}")
-    api.wait_for_numbers(f"{chat}/messages", [1, 2, 3])
-    return chat
-
-
-@pytest.fixture
 def requeue(stack: RunningStack) -> Iterator[Callable[[], None]]:
     """Have PostgreSQL reject bodies that contain "poison", until this is called."""
     drop = "ALTER TABLE messages DROP CONSTRAINT IF EXISTS poison"

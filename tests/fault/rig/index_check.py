@@ -10,13 +10,11 @@ import os
 import subprocess
 import sys
 import time
-from types import TracebackType
-from typing import Self
 
 from bench.running_stack import RunningStack
-from local_stack.applications import ROOT
 from local_stack.stores.elasticsearch import is_green_enough
 from tests.fault.rig.verify import rows
+from tests.line_program import LineProgram
 from tests.polling import eventually
 
 EQUAL_WITHIN_SECONDS = 30.0
@@ -24,31 +22,12 @@ ELASTICSEARCH_STARTS_WITHIN = 180.0
 PENDING = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 
 
-class IndexCheck:
+class IndexCheck(LineProgram):
     """The program, as a test uses it."""
 
     def __init__(self, stack: RunningStack):
+        super().__init__("tests.fault.rig.index_check", stack.environment, subprocess.DEVNULL)
         self._stack = stack
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fault.rig.index_check"],
-            cwd=ROOT,
-            env={**os.environ, **stack.environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.communicate()
 
     def wait_until_equal(self, seconds: float = EQUAL_WITHIN_SECONDS) -> float:
         """Wait until nothing is pending and the index equals the table, with nobody's help.
@@ -71,11 +50,7 @@ class IndexCheck:
 
     def ask(self) -> tuple[int, str]:
         """The exit code of one check, and what it said."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        code, said = json.loads(self._process.stdout.readline())
+        code, said = self.answer_to("")
         return code, said
 
 

@@ -1,24 +1,11 @@
 """The feed of an application: states of chats, once each, and `ready` after every gap."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.events import event
-from tests.unit.crud.live.fake_feeds import Clock, Listener, Reads, Restless, clock_running
+from tests.unit.crud.live.fake_feeds import Clock, Listener, Reads, Restless
 from web.problems import StoreUnavailable
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with clock_running() as clock:
-        yield clock
-
-
-@pytest.fixture
-def reads() -> Reads:
-    return Reads()
 
 
 @pytest.fixture

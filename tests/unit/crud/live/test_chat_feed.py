@@ -1,27 +1,14 @@
 """The feed of a chat: every interleaving of wake-ups, reads, and followers who come and go."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.cursor import Cursor
 from crud_service.live.pace import Pace
-from tests.unit.crud.live.fake_feeds import Clock, Listener, Reads, Restless, clock_running
+from tests.unit.crud.live.fake_feeds import Clock, Listener, Reads, Restless
 from web.problems import StoreUnavailable
 
 START = Cursor(3, 0)
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with clock_running() as clock:
-        yield clock
-
-
-@pytest.fixture
-def reads() -> Reads:
-    return Reads()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """How many streams there may be, and how calls on them are spread over time."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,16 +10,10 @@ from crud_service.live.cursor import Cursor
 from crud_service.live.events import HEARTBEAT
 from crud_service.live.followers import Stream
 from crud_service.live.open_streams import SHARES, OpenStreams
-from tests.unit.crud.live.fake_feeds import Clock, clock_running
+from tests.unit.crud.live.fake_feeds import Clock
 from tests.unit.crud.live.test_followers import Connection, Feed
 from web.problems import Overloaded, TooManyStreams
 from web.server.request import Request
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with clock_running() as clock:
-        yield clock
 
 
 class Clocked(Connection):

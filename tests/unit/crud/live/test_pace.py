@@ -1,17 +1,9 @@
 """An application's events take a quarter of the loop's time at most, however they are divided."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from crud_service.live.pace import Pace
-from tests.unit.crud.live.fake_feeds import Clock, clock_running
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with clock_running() as clock:
-        yield clock
+from tests.unit.crud.live.fake_feeds import Clock
 
 
 def share(clock: Clock, pace: Pace, piece: float, seconds: float = 10.0) -> float:
