@@ -21,13 +21,19 @@ from crud_service.live.feeds import Feeds
 from crud_service.live.followers import Stream, Waiter
 from crud_service.live.open_streams import OpenStreams
 from crud_service.live.statements import OPEN_APPLICATION, OPEN_CHAT
-from crud_service.live.wanted import ApplicationStream, ChatStream, WaitingList, wanted
+from crud_service.live.wanted import (
+    ApplicationStream,
+    ChatStream,
+    StreamWanted,
+    WaitingList,
+    wanted,
+)
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.fast_reads import head
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.threads import Threads
-from web.problems import HeadersTooLarge, NotStoredYet, Problem
+from web.problems import HeadersTooLarge, NotStoredYet, Problem, StoreUnavailable
 from web.server.request import Request
 
 # Between looks for a chat whose number was handed out: seconds, some three in all.
@@ -85,16 +91,24 @@ class Live:
         try:
             if isinstance(want, WaitingList):
                 await self._wait(request, want)
-            elif isinstance(want, ChatStream):
+                return request.is_disconnected
+            if isinstance(want, ChatStream):
                 beginning = await self._find_chat(want)
             else:
                 beginning = await self._find_application(want)
+        except (StoreUnavailable, NotStoredYet):
+            if isinstance(want, WaitingList) or not is_event_source(request):
+                raise
+            self._send_head(request, request_id, want)
+            request.end()
+            return True
         finally:
             if beginning is None:
                 self._streams.dismiss(want.access_token)
-        if beginning is not None:
-            self._begin(request, request_id, want.access_token, beginning)
-        return beginning is not None or request.is_disconnected
+        if beginning is None:
+            return request.is_disconnected
+        self._begin(request, request_id, want, beginning)
+        return True
 
     async def close(self) -> None:
         """Close the connections, once the streams have ended."""
@@ -136,6 +150,9 @@ class Live:
                 break
             await asyncio.sleep(pause)
             found = await self._find(self._chats, *key)
+        else:
+            if found is None:
+                raise NotStoredYet
         if found is None:
             return None
         chat_id, *position = map(int, found.split())
@@ -176,25 +193,38 @@ class Live:
         return found
 
     def _begin(
-        self, request: Request, request_id: str, access_token: str, beginning: Beginning
+        self, request: Request, request_id: str, want: StreamWanted, beginning: Beginning
     ) -> None:
         """Send the head and the first events; from then on the feed goes on."""
         feed, cursor, events = beginning
-        route = "message_stream" if isinstance(feed, ChatFeed) else "application_stream"
-        seconds = perf_counter() - request.started
-        path = mask_path(request.path)
-        self._log.note(request_id, request.method, route, path, 200, seconds)
 
         def leave(stream: Stream) -> None:
             self._streams.remove(stream)
-            self._streams.dismiss(access_token)
+            self._streams.dismiss(want.access_token)
             self._feeds.drop(feed)
 
         stream = Stream(request, feed, cursor, leave)
         request.limit_unsent()
-        request.begin(200, head(HEADERS, request_id))
-        request.write(RETRY + events)
+        self._send_head(request, request_id, want)
+        request.write(events)
         self._streams.add(stream)
         feed.add(stream)
         if request.method == "HEAD" or request.is_disconnected or request.is_ending:
             stream.end()
+
+    def _send_head(self, request: Request, request_id: str, want: StreamWanted) -> None:
+        """Send and log the head of a stream, and when to connect again after its end."""
+        route = "message_stream" if isinstance(want, ChatStream) else "application_stream"
+        seconds = perf_counter() - request.started
+        path = mask_path(request.path)
+        self._log.note(request_id, request.method, route, path, 200, seconds)
+        request.begin(200, head(HEADERS, request_id))
+        request.write(RETRY)
+
+
+def is_event_source(request: Request) -> bool:
+    """Whether a request is a browser's `EventSource`, or a client that works like one.
+
+    It gives up on anything but 200; a stream that ends at once has it connect again.
+    """
+    return "text/event-stream" in (request.header(b"accept") or "").lower()

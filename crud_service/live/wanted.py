@@ -41,7 +41,8 @@ class WaitingList(NamedTuple):
     seconds: int
 
 
-Wanted = ApplicationStream | ChatStream | WaitingList
+StreamWanted = ApplicationStream | ChatStream
+Wanted = StreamWanted | WaitingList
 
 
 def concerns_live(request: Request) -> bool:

@@ -39,7 +39,7 @@ SEEN: list[str] = []
 class Following(Protocol):
     """Followers and writers at work around a fault, which nobody may notice afterwards."""
 
-    def __call__(self, fault: str, *, may_refuse: bool = False) -> AbstractContextManager[None]: ...
+    def __call__(self, fault: str) -> AbstractContextManager[None]: ...
 
 
 def pytest_report_header() -> str:
@@ -133,7 +133,7 @@ def following(
     linked: LinkedStack, swarm: Swarm, writers: Writers, chance: random.Random
 ) -> Following:
     @contextmanager
-    def followed(fault: str, *, may_refuse: bool = False) -> Iterator[None]:
+    def followed(fault: str) -> Iterator[None]:
         before = swarm.look()
         with writers:
             time.sleep(SECONDS + chance.random() / 2)
@@ -146,8 +146,8 @@ def following(
         note(fault, before, after, time.monotonic() - stored)
         assert after["complaints"] == []
         assert after["truncated"] == 0, "responses that ended within an event"
-        if not may_refuse:
-            assert after["refused"] == before["refused"]
+        # On anything but 200 a browser gives up, and its page has to do something about it.
+        assert after["refused"] == before["refused"]
 
     return followed
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from local_stack.ports import choose_port
@@ -31,6 +32,8 @@ SERVERS = """
     }}
 """
 EQUAL_WITHIN_SECONDS = 30.0
+# The browser connects after two seconds.
+RECONNECTED_SECONDS = 3.0
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -113,15 +116,38 @@ def test_chromium_sees_everything_through_restarts(linked: LinkedStack, api: Api
         wait_until_stored(linked)
         write(api, chat, 10)
         expect_equal(api, chat, page)
+        restart_without_postgresql(linked, api)
+        wait_until_stored(linked)
+        write(api, chat, 10)
+        expect_equal(api, chat, page)
         seen = page.look()
     events = seen["events"]
     created = [each["data"]["number"] for each in events if each["type"] == "message.created"]
-    assert created == list(range(1, 32))
+    assert created == list(range(1, 42))
     assert {"message.updated", "ready"} <= {each["type"] for each in events}
     assert "reset" not in {each["type"] for each in events}
-    assert seen["opened"] >= 3
+    assert seen["opened"] >= 4
     # A proxy answers 502 for a server that restarts, on which a browser gives up.
     assert way.is_proxied or seen["reopened"] == 0
+
+
+def restart_without_postgresql(linked: LinkedStack, api: Api) -> None:
+    """Kill crud, and have the browser connect again before PostgreSQL can be reached."""
+    link = linked.link("crud", "postgres")
+    link.refuse()
+    try:
+        kill_at_once(linked, "crud")
+        eventually(lambda: is_alive(api), bool, EQUAL_WITHIN_SECONDS)
+        time.sleep(RECONNECTED_SECONDS)
+    finally:
+        link.heal()
+
+
+def is_alive(api: Api) -> bool:
+    try:
+        return api.client.get(f"{api.crud}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def expect_equal(api: Api, chat: str, page: Page) -> None:

@@ -45,8 +45,7 @@ PAIRS = (
 def test_a_process_that_is_killed_frozen_or_restarted_costs_no_follower_an_event(
     linked: LinkedStack, swarm: Swarm, following: Following, chance: random.Random, name: str
 ) -> None:
-    # A browser gives up on a 503, and its page has to open another event source.
-    with following(f"{name} killed, frozen, restarted", may_refuse=name == "postgres"):
+    with following(f"{name} killed, frozen, restarted"):
         kill_at_once(linked, name)
         time.sleep(chance.random())
         swarm.wait_until_back(BACK_SECONDS)
@@ -83,7 +82,7 @@ def test_a_connection_that_is_cut_costs_no_follower_an_event(
     linked: LinkedStack, following: Following, pair: tuple[str, str]
 ) -> None:
     link = linked.link(*pair)
-    with following(f"{' to '.join(pair)} cut, silent", may_refuse="postgres" in pair):
+    with following(f"{' to '.join(pair)} cut, silent"):
         link.refuse_then_reset(CUT_SECONDS, BETWEEN_SECONDS)
         link.half_open()
         link.silence()

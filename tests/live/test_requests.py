@@ -11,12 +11,14 @@ import pytest
 
 from bench.running_stack import RunningStack
 from tests.api_client import Api
+from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import frozen
 from tests.hostile.wire import PROBLEM_KEYS
 from tests.live.listener import Listener
 from tests.polling import eventually
 
 QUIET_SECONDS = 1.5
+ACCEPT = "Accept: text/event-stream"
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +113,34 @@ def test_the_stream_of_a_chat_not_stored_yet_says_so(stack: RunningStack, api: A
         with Listener(stack.crud_url, f"{chat}/messages/stream") as stream:
             refusal(stream, 404, "not_stored_yet")
             assert int(stream.headers["retry-after"]) > 0
+        with Listener(stack.crud_url, f"{chat}/messages/stream", ACCEPT) as stream:
+            ends_at_once(stream)
     path = f"{chat}/messages/stream"
     assert eventually(lambda: status_of(stack, path), lambda it: it == 200, 30) == 200
+
+
+def test_without_postgresql_an_event_source_connects_again_and_others_are_503(
+    linked: LinkedStack, path: str
+) -> None:
+    link = linked.link("crud", "postgres")
+    link.refuse()
+    try:
+        with Listener(linked.crud_url, path) as stream:
+            refusal(stream, 503, "store_unavailable")
+        with Listener(linked.crud_url, path, ACCEPT) as stream:
+            ends_at_once(stream)
+    finally:
+        link.heal()
+    assert eventually(lambda: status_of(linked, path), lambda it: it == 200, 30) == 200
+
+
+def ends_at_once(stream: Listener) -> None:
+    """Expect a stream that only says when to connect again, and keeps the client's id."""
+    assert stream.status == 200
+    assert stream.headers["content-type"] == "text/event-stream"
+    assert stream.rest() == []
+    assert stream.is_complete
+    assert stream.stream.retry_ms == 2000
 
 
 def test_a_stream_waits_a_moment_for_its_chat_to_be_stored(stack: RunningStack, api: Api) -> None:

@@ -22,6 +22,13 @@ APPLICATION_EVENTS = (
 )
 
 
+UNAVAILABLE = (
+    " A request with `Accept: text/event-stream`, as an `EventSource` sends it, is answered by a "
+    "stream that ends at once where others are answered 503 because a store is unavailable, or "
+    "404 `not_stored_yet`: an `EventSource` then connects again, and would give up otherwise."
+)
+
+
 def stream(operation_id: str, summary: str, tag: str, description: str, *names: str) -> Json:
     """GET of a stream of events."""
     event_stream = {"text/event-stream": {"schema": TEXT, "example": examples.EVENTS}}
@@ -41,7 +48,7 @@ def stream(operation_id: str, summary: str, tag: str, description: str, *names: 
         parameters=names,
         success=success,
         problems=problems,
-        description=description,
+        description=description + UNAVAILABLE,
     )
 
 
