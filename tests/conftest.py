@@ -32,6 +32,7 @@ side by side and beside a `make run`; it is removed when all tests passed.
 
 import itertools
 import os
+import random
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -53,6 +54,8 @@ from tests.api_client import Api
 KINDS = ("unit", "contract", "integration", "end_to_end", "live", "tenants", "fault", "hostile")
 DATA = ROOT / ".local-test"
 SESSION = DATA / str(os.getpid())
+# One for all processes that run the session's tests.
+SEED = int(os.environ.setdefault("FAULT_SEED", str(random.SystemRandom().randrange(10**6))))
 INTERNAL_TOKEN = "internal-token-of-the-tests"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 

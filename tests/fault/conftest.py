@@ -16,12 +16,13 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple
 
 import httpx
 import pytest
 
 from bench.running_stack import RunningStack
-from tests.conftest import SESSION
+from tests.conftest import SEED, SESSION
 from tests.fault.rig import report
 from tests.fault.rig.index_check import IndexCheck
 from tests.fault.rig.linked_stack import LinkedStack
@@ -29,13 +30,14 @@ from tests.fault.rig.load import Load
 from tests.fault.rig.requests import Fate
 from tests.fault.rig.verify import verify, wait_until_stored
 from tests.links import Links
+from tests.notes import noted
 
-SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 SECONDS = float(os.environ.get("FAULT_SECONDS") or 1)
 ROUNDS = int(os.environ.get("FAULT_ROUNDS") or 1)
-LINES: list[report.Line] = []
 
 UnderLoad = Callable[[str], AbstractContextManager[Load]]
+LoadOn = Callable[[RunningStack, str, IndexCheck | None], AbstractContextManager[Load]]
+RecordProperty = Callable[[str, object], None]
 
 
 def pytest_report_header() -> str:
@@ -51,9 +53,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, and write it; after a failure that came first, print the seed."""
     terminalreporter.section("faults")
     terminalreporter.write_line(pytest_report_header())
-    if LINES:
-        report.write(LINES, SEED)
-        terminalreporter.write(report.render(LINES, SEED))
+    lines = [report.Line(*cells) for cells in noted(terminalreporter, "fault")]
+    if lines:
+        report.write(lines, SEED)
+        terminalreporter.write(report.render(lines, SEED))
 
 
 @pytest.fixture
@@ -82,13 +85,24 @@ def index_check(linked: LinkedStack) -> Iterator[IndexCheck]:
 
 
 @pytest.fixture
-def under_load(linked: LinkedStack, index_check: IndexCheck, chance: random.Random) -> UnderLoad:
-    return lambda fault: loaded(linked, fault, chance, index_check)
+def under_load(linked: LinkedStack, index_check: IndexCheck, load_on: LoadOn) -> UnderLoad:
+    return lambda fault: load_on(linked, fault, index_check)
+
+
+@pytest.fixture
+def load_on(chance: random.Random, record_property: RecordProperty) -> LoadOn:
+    return lambda stack, fault, index_check: loaded(
+        stack, fault, chance, index_check, record_property
+    )
 
 
 @contextmanager
 def loaded(
-    stack: RunningStack, fault: str, chance: random.Random, index_check: IndexCheck | None
+    stack: RunningStack,
+    fault: str,
+    chance: random.Random,
+    index_check: IndexCheck | None,
+    record_property: RecordProperty,
 ) -> Iterator[Load]:
     """Clients at work around a fault, at whose end everything has to be as they know it."""
     wait_until_stored(stack)
@@ -100,7 +114,7 @@ def loaded(
     wait_until_stored(stack)
     equal_after = None if index_check is None else index_check.wait_until_equal()
     lost = verify(stack, load)
-    note(fault, load, lost, equal_after)
+    record_property("fault", astuple(seen(fault, load, lost, equal_after)))
     assert lost == 0, f"{lost} answered creations are not there"
 
 
@@ -112,9 +126,9 @@ def application(stack: RunningStack) -> str:
     return f"/applications/{response.json()['access_token']}"
 
 
-def note(fault: str, load: Load, lost: int, equal_after: float | None) -> None:
-    """Put a fault into the table."""
+def seen(fault: str, load: Load, lost: int, equal_after: float | None) -> report.Line:
+    """Return a fault's line in the table."""
     figures = load.figures
     answered, refused, unknown = (figures.fates[fate] for fate in Fate)
     pause = figures.longest_pause
-    LINES.append(report.Line(fault, answered, refused, unknown, lost, pause, equal_after))
+    return report.Line(fault, answered, refused, unknown, lost, pause, equal_after)

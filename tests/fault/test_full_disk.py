@@ -1,6 +1,5 @@
 """A full disk for some seconds: Valkey's, PostgreSQL's, and that of all logs."""
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,7 +8,7 @@ import pytest
 
 from bench.running_stack import RunningStack, wait_until
 from tests.conftest import SESSION
-from tests.fault.conftest import loaded
+from tests.fault.conftest import LoadOn
 from tests.fault.rig.small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.timeout(300)
@@ -33,9 +32,9 @@ def stack_on_disks(disks: Disks) -> Iterator[RunningStack]:
 
 
 def test_a_full_disk_of_valkey_refuses_creations_and_loses_none(
-    stack_on_disks: RunningStack, disks: Disks, chance: random.Random
+    stack_on_disks: RunningStack, disks: Disks, load_on: LoadOn
 ) -> None:
-    with loaded(stack_on_disks, "disk of valkey full", chance, None) as load:
+    with load_on(stack_on_disks, "disk of valkey full", None) as load:
         disks["valkey"].fill()
         wait_until(lambda: load.errors > 0, 60, "nothing was refused")
         disks["valkey"].make_room()
@@ -44,9 +43,9 @@ def test_a_full_disk_of_valkey_refuses_creations_and_loses_none(
 
 
 def test_a_full_disk_of_postgresql_costs_no_creation(
-    stack_on_disks: RunningStack, disks: Disks, chance: random.Random
+    stack_on_disks: RunningStack, disks: Disks, load_on: LoadOn
 ) -> None:
-    with loaded(stack_on_disks, "disk of postgres full", chance, None) as load:
+    with load_on(stack_on_disks, "disk of postgres full", None) as load:
         disks["postgres"].fill()
         time.sleep(FULL_SECONDS)
         disks["postgres"].make_room()
@@ -54,10 +53,10 @@ def test_a_full_disk_of_postgresql_costs_no_creation(
 
 
 def test_a_full_disk_of_the_logs_costs_only_log_lines(
-    stack_on_disks: RunningStack, disks: Disks, chance: random.Random
+    stack_on_disks: RunningStack, disks: Disks, load_on: LoadOn
 ) -> None:
     log = stack_on_disks.layout.logs / "numbering.log"
-    with loaded(stack_on_disks, "disk of the logs full", chance, None) as load:
+    with load_on(stack_on_disks, "disk of the logs full", None) as load:
         disks["log"].fill()
         full_size, before = log.stat().st_size, load.answered
         time.sleep(FULL_SECONDS)

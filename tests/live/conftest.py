@@ -11,7 +11,7 @@ LIVE_FOLLOWERS    how many follow; 2,000, fewer for a slow machine
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -20,20 +20,19 @@ import pytest
 
 from bench.running_stack import RunningStack
 from tests.api_client import Api
-from tests.conftest import SESSION
+from tests.conftest import SEED, SESSION
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.verify import wait_until_stored
 from tests.links import Link, Links
 from tests.live.swarm import Plan, Swarm
 from tests.live.writers import Writers
+from tests.notes import noted
 
-SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 FOLLOWERS = int(os.environ.get("LIVE_FOLLOWERS") or 2000)
 # One application may have 1,000 streams.
 APPLICATIONS, CHATS = 4, 12
 OPEN_WITHIN_SECONDS, EQUAL_WITHIN_SECONDS = 60.0, 60.0
 SECONDS = 0.3
-SEEN: list[str] = []
 
 
 class Following(Protocol):
@@ -48,9 +47,10 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the followers saw of each fault."""
-    if SEEN:
+    lines = noted(terminalreporter, "followers")
+    if lines:
         terminalreporter.section(pytest_report_header())
-        for line in SEEN:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
@@ -130,7 +130,11 @@ def writers(linked: LinkedStack, chats: dict[str, list[str]]) -> Writers:
 
 @pytest.fixture
 def following(
-    linked: LinkedStack, swarm: Swarm, writers: Writers, chance: random.Random
+    linked: LinkedStack,
+    swarm: Swarm,
+    writers: Writers,
+    chance: random.Random,
+    record_property: Callable[[str, object], None],
 ) -> Following:
     @contextmanager
     def followed(fault: str) -> Iterator[None]:
@@ -143,7 +147,7 @@ def following(
         stored = time.monotonic()
         swarm.wait_until_equal(EQUAL_WITHIN_SECONDS)
         after = swarm.look()
-        note(fault, before, after, time.monotonic() - stored)
+        record_property("followers", seen(fault, before, after, time.monotonic() - stored))
         assert after["complaints"] == []
         assert after["truncated"] == 0, "responses that ended within an event"
         # On anything but 200 a browser gives up, and its page has to do something about it.
@@ -152,10 +156,10 @@ def following(
     return followed
 
 
-def note(fault: str, before: dict[str, Any], after: dict[str, Any], seconds: float) -> None:
-    """Keep a line for the summary."""
+def seen(fault: str, before: dict[str, Any], after: dict[str, Any], seconds: float) -> str:
+    """Return a fault's line in the summary."""
     events = sum(after["events"].values()) - sum(before["events"].values())
     opened, resumed = (after[name] - before[name] for name in ("opened", "resumed"))
     refused = sum(after["refused"].values()) - sum(before["refused"].values())
     line = f"{events:,} events, {opened:,} connections, {resumed:,} of them with an id"
-    SEEN.append(f"{line}, {refused:,} refused, equal after {seconds:.1f} s: {fault}")
+    return f"{line}, {refused:,} refused, equal after {seconds:.1f} s: {fault}"

@@ -19,18 +19,19 @@ from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from tests.conftest import SESSION
 from tests.fault.rig.index_check import IndexCheck
+from tests.notes import noted
 from tests.tenants.neighbour import Measured
 
 SECONDS = float(os.environ.get("TENANT_SECONDS") or 8)
 PATIENCE = float(os.environ.get("TENANT_PATIENCE") or 20)
-SEEN: list[str] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the neighbour saw at the worst beside each act."""
-    if SEEN:
+    lines = noted(terminalreporter, "neighbour")
+    if lines:
         terminalreporter.section(f"neighbours (TENANT_PATIENCE={PATIENCE:g})")
-        for line in SEEN:
+        for line in lines:
             terminalreporter.write_line(line)
 
 

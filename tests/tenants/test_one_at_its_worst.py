@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import quote
 
@@ -11,13 +12,14 @@ import pytest
 from bench.running_stack import RunningStack
 from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
-from tests.tenants.conftest import PATIENCE, SECONDS, SEEN, neighbour
+from tests.tenants.conftest import PATIENCE, SECONDS, neighbour
 from tests.tenants.hostile import ACTS as REQUEST_ACTS
 from tests.tenants.hostile import Act, Hostile
 from tests.tenants.hostile_streams import STREAM_ACTS
 from tests.tenants.memory import Growth
 from tests.tenants.neighbour import Measured
 
+RecordProperty = Callable[[str, object], None]
 ACTS: dict[str, Act] = {**REQUEST_ACTS, **STREAM_ACTS}
 READABLE_SECONDS = 1.0
 SEARCHABLE_SECONDS = 4.0
@@ -31,21 +33,26 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.mark.parametrize("act", ACTS)
 def test_one_application_at_its_worst_costs_the_neighbour_nothing(
-    shared: RunningStack, act: str
+    shared: RunningStack, record_property: RecordProperty, act: str
 ) -> None:
-    suffer(shared, [act], SECONDS)
+    suffer(shared, [act], SECONDS, record_property)
 
 
 # Streams apart: their readers are this process, and leave two cores little time for the others.
 @pytest.mark.parametrize("acts", [REQUEST_ACTS, STREAM_ACTS], ids=["requests", "streams"])
 def test_all_of_it_together_costs_the_neighbour_nothing(
-    shared: RunningStack, index_check: IndexCheck, acts: dict[str, Act]
+    shared: RunningStack,
+    index_check: IndexCheck,
+    record_property: RecordProperty,
+    acts: dict[str, Act],
 ) -> None:
-    suffer(shared, list(acts), 3 * SECONDS)
+    suffer(shared, list(acts), 3 * SECONDS, record_property)
     index_check.wait_until_equal(WAIT_SECONDS)
 
 
-def suffer(stack: RunningStack, acts: list[str], seconds: float) -> None:
+def suffer(
+    stack: RunningStack, acts: list[str], seconds: float, record_property: RecordProperty
+) -> None:
     """Measure a neighbour during hostile acts, then check that nothing of either was lost."""
     tenants = [Hostile(stack) for _ in acts]
     stop = threading.Event()
@@ -60,7 +67,7 @@ def suffer(stack: RunningStack, acts: list[str], seconds: float) -> None:
         stop.set()
         for thread in threads:
             thread.join()
-    note(" + ".join(acts), measured, growth)
+    record_property("neighbour", worst(" + ".join(acts), measured, growth))
     hold(measured)
     grown = {name: size for name, size in growth.megabytes.items() if size > GROWTH_MEGABYTES}
     assert grown == {}, f"MB by which processes grew: {growth.megabytes}"
@@ -68,17 +75,17 @@ def suffer(stack: RunningStack, acts: list[str], seconds: float) -> None:
         everything_is_there(stack, tenant)
 
 
-def note(act: str, measured: Measured, growth: Growth) -> None:
-    """Keep the worst of each for the summary."""
+def worst(act: str, measured: Measured, growth: Growth) -> str:
+    """Return a line with the worst of each."""
     times = (
         measured.readable,
         measured.searchable,
         measured.live_crud,
         measured.live_numbering,
     )
-    worst = map(max, times)
-    line = "readable {:.3f} s, searchable {:.2f} s, live {:.3f} and {:.3f} s".format(*worst)
-    SEEN.append(f"{line}, +{max(growth.megabytes.values()):.0f} MB: {act}")
+    line = "readable {:.3f} s, searchable {:.2f} s, live {:.3f} and {:.3f} s"
+    grown = max(growth.megabytes.values())
+    return f"{line.format(*map(max, times))}, +{grown:.0f} MB: {act}"
 
 
 def hold(measured: Measured) -> None:
