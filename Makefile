@@ -17,8 +17,11 @@ help: ## show this list
 run: environment ## start everything, until Ctrl-C (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
 	@exec $(BIN)/python -m local_stack run
 
-test: lint ## lint, then every test, on real stores and separate ports
-	@$(BIN)/python -m pytest tests
+# Tests wait more than they compute, so two processes share them; a file stays in one.
+JOBS ?= 2
+
+test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)
+	@$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile
 
 test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py
