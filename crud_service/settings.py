@@ -39,6 +39,9 @@ LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
 # 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
 FAST_READS = os.environ.get("FAST_READS", "1") != "0"
 
+# The origins whose scripts may read answers, or *; checked in `crud_service.startup`.
+CORS_ORIGINS = os.environ.get("CORS_ORIGINS", "")
+
 # How many streams, and lists that wait for something new, this process may have open.
 MAX_STREAMS = int(os.environ.get("MAX_STREAMS", "10000"))
 

@@ -6,6 +6,7 @@ import sys
 from psycopg.conninfo import conninfo_to_dict
 
 from crud_service import settings
+from web.cors import OriginError, parse_origins
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,20 @@ SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 
 def refusals() -> list[str]:
-    """Return why this process must not start: in a container, missing or well-known secrets."""
+    """Return why this process must not start."""
+    return [*invalid_settings(), *weak_secrets()]
+
+
+def invalid_settings() -> list[str]:
+    try:
+        parse_origins(settings.CORS_ORIGINS)
+    except OriginError as error:
+        return [str(error)]
+    return []
+
+
+def weak_secrets() -> list[str]:
+    """Return which secrets are missing or well-known, in a container."""
     if not settings.CONTAINER or settings.LOCAL_STACK:
         return []
     refused = [

@@ -13,6 +13,7 @@ from numbering_service.metrics import LOG_LINES_DROPPED
 from numbering_service.redis_address import Address
 from numbering_service.running import Running, running
 from numbering_service.settings import Settings
+from web.cors import Cors
 from web.json_logs import configure
 from web.server.asgi import Receive, Scope, Send
 from web.server.request import Request
@@ -43,6 +44,8 @@ class NumberingService:
         documentation.add_routes(self.api)
         probes.add_routes(self.api)
         framework.add_error_handlers(self.api)
+        origins = settings.cors_origins
+        self.cors = Cors(origins, self.methods_of) if origins else None
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 
     def handle(self, request: Request) -> bool:
@@ -52,7 +55,11 @@ class NumberingService:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._framework(scope, receive, send)
 
-    def note_refusal(self, request_id: str, method: str, status: int) -> None:
+    def methods_of(self, path: str) -> list[str]:
+        """Return the methods that a path supports, none if there is no such path."""
+        return framework.methods_of(self.api, path)
+
+    def note_answered(self, request_id: str, method: str, status: int) -> None:
         if self._running is not None:
             self._running.log.note(request_id, method, "unknown", "unknown", status, 0)
 

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from web.cors import OriginError, parse_origins
+
 LOCAL_INTERNAL_TOKEN = "local-internal-token"  # noqa: S105 - refused outside of a local stack
 
 
@@ -25,6 +27,7 @@ class Settings:
     max_backlog: int
     max_waiting: int
     redis_patience_seconds: float
+    cors_origins: tuple[str, ...]
     log_level: str
 
     @classmethod
@@ -42,6 +45,7 @@ class Settings:
             max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
             max_waiting=whole_number(env, "MAX_WAITING", 10_000),
             redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
+            cors_origins=cors_origins(env),
             log_level=env.get("LOG_LEVEL", "info").lower(),
         )
 
@@ -55,6 +59,14 @@ def internal_token(env: Mapping[str, str]) -> str:
             "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)."
         )
     return token or LOCAL_INTERNAL_TOKEN
+
+
+def cors_origins(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the origins whose scripts may read answers; raises SettingsError."""
+    try:
+        return parse_origins(env.get("CORS_ORIGINS", ""))
+    except OriginError as error:
+        raise SettingsError(str(error)) from None
 
 
 def whole_number(env: Mapping[str, str], name: str, default: int) -> int:

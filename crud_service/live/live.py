@@ -203,9 +203,10 @@ class Live:
             self._streams.dismiss(want.access_token)
             self._feeds.drop(feed)
 
+        # The head of the answer depends on headers of the request, which a stream drops.
+        self._send_head(request, request_id, want)
         stream = Stream(request, feed, cursor, leave)
         request.limit_unsent()
-        self._send_head(request, request_id, want)
         request.write(events)
         self._streams.add(stream)
         feed.add(stream)

@@ -30,7 +30,9 @@ from crud_service.monitoring.request_record import REQUEST_ID, STARTED
 from crud_service.reads.fast_reads import FastReads, django_problem
 from crud_service.reads.threads import chunks
 from crud_service.server.logins import SITE
+from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools
+from web.cors import Cors, parse_origins
 from web.media_types import split_content_type
 from web.problems import InternalError, Problem
 from web.server.asgi import Receive, Scope, Send
@@ -66,6 +68,8 @@ class Server:
         self._pools = Pools()
         self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
         self._live = Live(log, self._pools.requests)
+        origins = parse_origins(settings.CORS_ORIGINS)
+        self.cors = Cors(origins, methods_of) if origins else None
 
     def handle(self, request: Request) -> bool:
         """Answer a request on the event loop, now or later; False if `respond` must do it."""
@@ -138,8 +142,8 @@ class Server:
         seconds = perf_counter() - request.started
         self._log.note(request_id, method, "unknown", path, problem.status, seconds)
 
-    def note_refusal(self, request_id: str, method: str, status: int) -> None:
-        """Log a request that the HTTP server refused."""
+    def note_answered(self, request_id: str, method: str, status: int) -> None:
+        """Log a request that the HTTP server answered itself."""
         self._log.note(request_id, method, "unknown", "/", status, 0)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

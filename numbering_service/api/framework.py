@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from numbering_service.api.endpoints import IS_COMPLETE
 from numbering_service.creations.creating import CLIENT_CLOSED
@@ -38,15 +39,26 @@ def to_problem(request: Request, error: Exception) -> Problem:
     """Convert an error: 404 for an unknown path, 405 for a known one with another method."""
     if isinstance(error, Problem):
         return error
-    path = request.scope["path"]
-    # The framework's pattern for a creation path is wider than ours.
-    known = not path.startswith("/applications/") or read_target(path) is not None
-    if isinstance(error, HTTPException) and error.status_code == 405 and known:
-        allow = set((error.headers or {}).get("Allow", "GET").split(", "))
-        return MethodNotAllowed(sorted(allow | ({"HEAD"} if "GET" in allow else set())))
+    methods = methods_of(request.app, request.scope["path"])
+    if isinstance(error, HTTPException) and error.status_code == 405 and methods:
+        return MethodNotAllowed(methods)
     # The framework validates paths only; `requests` validates everything else. A malformed
     # token or number is a 404, as the framework's own answer would echo it.
     return NotFound()
+
+
+def methods_of(api: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path supports, none if there is no such path."""
+    # The framework's pattern for a creation path is wider than ours.
+    if path.startswith("/applications/") and read_target(path) is None:
+        return []
+    methods = {
+        method
+        for route in api.routes
+        if isinstance(route, Route) and route.path_regex.match(path)
+        for method in route.methods or ()
+    }
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def render(request: Request, problem: Problem) -> Response:

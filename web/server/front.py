@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from web.cors import Cors
 from web.server import limits
 from web.server.answers import header_lines
 from web.server.budget import Budget
@@ -47,11 +48,13 @@ class Front:
         self.respond: Callable[[Request, Addresses], Coroutine[Any, Any, None]] | None = getattr(
             self.app, "respond", None
         )
-        # Called with the request id, the method and the status of each request that the
-        # server refuses before it reaches an application.
-        self.note_refusal: Callable[[str, str, int], None] | None = getattr(
-            self.app, "note_refusal", None
+        # Called with the request id, the method and the status of each request that the server
+        # answers itself: refusals and preflights.
+        self.note_answered: Callable[[str, str, int], None] | None = getattr(
+            self.app, "note_answered", None
         )
+        # None: no other origin may read the answers.
+        self.cors: Cors | None = getattr(self.app, "cors", None)
         self.state = state
         self.app_state = app_state
         self.keep_alive_seconds = config.timeout_keep_alive

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from socket import SO_SNDBUF, SOL_SOCKET
+from urllib.parse import unquote
 
 from web.problems import Problem
 from web.server import limits
@@ -52,6 +53,10 @@ class Writer(asyncio.Protocol):
         """Return the head of a refused request, None if it did not get that far."""
         raise NotImplementedError
 
+    def _refused_bytes(self) -> bytes:
+        """Return what has arrived of a head that was refused before it was parsed."""
+        raise NotImplementedError
+
     def _forget_input(self) -> None:
         """Drop what has arrived."""
         raise NotImplementedError
@@ -77,14 +82,29 @@ class Writer(asyncio.Protocol):
         headers, body = problem_answer(problem, path, request_id)
         if head is not None and head.method == "HEAD":
             body = b""
-        if self._front.note_refusal is not None:
+        if self._front.note_answered is not None:
             method = "other" if head is None else known_method(head.method)
-            self._front.note_refusal(request_id, method, problem.status)
+            self._front.note_answered(request_id, method, problem.status)
         status = STATUS_LINES[problem.status]
-        self._transport.write(
-            b"".join((status, headers, self._front.default_lines(), CLOSE, b"\r\n", body))
-        )
+        common = self._front.default_lines() + self._cors_lines_of_refusal(head)
+        self._transport.write(b"".join((status, headers, common, CLOSE, b"\r\n", body)))
         self._linger()
+
+    def _cors_lines_of_refusal(self, head: Head | None) -> bytes:
+        cors = self._front.cors
+        if cors is None:
+            return b""
+        if head is None:
+            return cors.lines_for_raw(self._refused_bytes())
+        return cors.lines(unquote(head.raw_path.decode("ascii")), head.headers)
+
+    def _common_lines(self, request: Request) -> bytes:
+        """Return the header lines of every answer."""
+        front = self._front
+        lines = front.default_lines()
+        if front.cors is None:
+            return lines
+        return lines + front.cors.lines(request.path, request.headers)
 
     def _linger(self) -> None:
         """Close with a delay, so that a client that is still sending can read the answer."""
@@ -111,7 +131,7 @@ class Writer(asyncio.Protocol):
         if self._is_begun:
             self.abort()
             return
-        lines = (STATUS_LINES[status], headers, self._front.default_lines(), self._persistence())
+        lines = (STATUS_LINES[status], headers, self._common_lines(request), self._persistence())
         if request.method == "HEAD":
             body = b""
         if len(body) > limits.UNREAD_BYTES_A_CONNECTION:
@@ -131,7 +151,7 @@ class Writer(asyncio.Protocol):
         if length is None and not self._is_silent and request.version == "1.0":
             self._keep_alive = False  # the end of the connection is the end of the answer
         framing = CHUNKED_LINE if self._is_chunked else b""
-        lines = (headers, framing, self._front.default_lines(), self._persistence())
+        lines = (headers, framing, self._common_lines(request), self._persistence())
         transport.write(b"".join((STATUS_LINES[status], *lines, b"\r\n")))
 
     def write(self, chunk: bytes) -> None:

@@ -46,7 +46,7 @@ class Recorder:
         request.answer(200, b"content-length: 2\r\n", b"ok")
         return True
 
-    def note_refusal(self, request_id: str, method: str, status: int) -> None:
+    def note_answered(self, request_id: str, method: str, status: int) -> None:
         self.refused.append(status)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
