@@ -10,6 +10,7 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from crud_service.api.converters import register
+from crud_service.api.export_view import ExportView
 from crud_service.api.internal_views import ExistingApplicationsView, SequenceView
 from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView
 from crud_service.api.search_view import SearchView
@@ -40,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint(CHAT, ChatView.as_view(), "chat"),
     *endpoint(f"{APPLICATION}/chats", ChatsView.as_view(), "chats"),
     *endpoint(f"{APPLICATION}/stream", ApplicationStreamView.as_view(), "application_stream"),
+    *endpoint(f"{APPLICATION}/export", ExportView.as_view(), "export"),
     *endpoint(APPLICATION, ApplicationView.as_view(), "application"),
     *endpoint("applications", ApplicationsView.as_view(), "applications"),
     *endpoint("internal/applications", ExistingApplicationsView.as_view(), "existing_applications"),

@@ -28,6 +28,7 @@ class Collection:
 
     `lowest` is the lowest key. `identity` tells its rows apart, and unlike `key` never changes.
     `changes` is the number of the last change in the parent, where changes are numbered.
+    `separator` stands between two rows.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Collection:
     changes: str = "NULL::bigint"
     identity: str = "number"
     lowest: int = 1
+    separator: str = ","
 
 
 _BOUNDS = "%(low)s::bigint AS low, %(high)s::bigint AS high"
@@ -202,7 +204,8 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
         {"i.rest, i.pieces" if pieces else "NULL, NULL"}, {collection.changes}
     FROM ({collection.parent}) p
     CROSS JOIN LATERAL (
-        SELECT string_agg({collection.json}, ',' {sort}) {first_piece} AS items,
+        SELECT string_agg({collection.json}, '{collection.separator}' {sort}) {first_piece}
+            AS items,
             min({key}) AS first, max({key}) AS last{pieces}
         FROM ({rows}) x
     ) i"""

@@ -23,6 +23,7 @@ ENDPOINTS = {
         "POST /applications",
         "GET /applications/{}",
         "PUT /applications/{}",
+        "GET /applications/{}/export",
         "GET /applications/{}/chats",
         "GET /applications/{}/chats/{}",
         "GET /applications/{}/chats/{}/messages",
@@ -121,6 +122,8 @@ def test_every_example_has_the_shape_of_the_real_answer(run: Run) -> None:
         if item["name"].endswith("OpenAPI document") or "metrics" in item["name"]:
             continue  # cut short: nobody reads a thousand lines of an example
         body = bytes(answer["stream"]["data"])
+        if item["name"].startswith("Export"):
+            continue  # not one JSON document but a line for each
         real, shown = shape(json.loads(body)), shape(json.loads(example["body"]))
         assert shown == real, item["name"]
 

@@ -1,8 +1,8 @@
 """Every request in the README is sent and gets the response shown there.
 
 An example is a block of curl commands with the block of their answers behind
-it, a line each. Tokens, times and request ids differ from run to run; all else
-has to be the same, to the letter.
+it, a line each; one whose answer is NDJSON has all of its lines. Tokens, times and
+request ids differ from run to run; all else has to be the same, to the letter.
 """
 
 import os
@@ -18,7 +18,7 @@ from local_stack.applications import ROOT
 from tests.polling import eventually
 
 README = (ROOT / "README.md").read_text()
-EXAMPLE = re.compile(r"```sh\n((?:curl .*\n)+)```\n```json\n((?:.*\n)+?)```")
+EXAMPLE = re.compile(r"```sh\n((?:curl .*\n)+)```\n```(json|ndjson)\n((?:.*\n)+?)```")
 # A stream is shown with what it has told at the end of all examples.
 STREAM = re.compile(r"```sh\n(curl -N .*)\n```\n```text\n((?:.*\n)+?)```")
 STREAM_SECONDS = 3
@@ -44,7 +44,10 @@ class Example:
 
 
 def read_examples() -> Iterator[Example]:
-    for commands, answers in EXAMPLE.findall(README):
+    for commands, kind, answers in EXAMPLE.findall(README):
+        if kind == "ndjson":
+            yield Example(commands.strip(), answers)
+            continue
         pairs = zip(commands.splitlines(), answers.splitlines(), strict=True)
         yield from (Example(command, answer) for command, answer in pairs)
 

@@ -11,6 +11,7 @@ from contract.version import VERSION
 from crud_service.schema.openapi.components import components
 from crud_service.schema.openapi.operations import paths
 from crud_service.schema.openapi.streams import stream_paths
+from crud_service.schema.openapi.transfers import transfer_paths
 
 DESCRIPTION = """Applications, numbered chats and numbered messages: reading, updating, searching.
 Chats and messages are created by the numbering service.
@@ -41,6 +42,6 @@ def openapi_document(*, admin_token: bool) -> dict[str, Any]:
         },
         "servers": [{"url": "/", "description": "This service"}],
         "tags": TAGS,
-        "paths": paths(admin_token=admin_token) | stream_paths(),
+        "paths": paths(admin_token=admin_token) | stream_paths() | transfer_paths(),
         "components": components(admin_token=admin_token),
     }

@@ -1,0 +1,20 @@
+"""`/applications/{access_token}/export`"""
+
+from django.http import StreamingHttpResponse
+from rest_framework.request import Request
+
+from crud_service.api.api_view import ApiView
+from crud_service.api.lists.long_lists import COMPLETE_LISTS, LongAnswer
+from crud_service.api.not_stored_yet import missing_application
+from crud_service.transfer.export import export_application
+
+NDJSON = "application/x-ndjson"
+
+
+class ExportView(ApiView):
+    def get(self, request: Request, access_token: str) -> StreamingHttpResponse:
+        pieces = export_application(access_token)
+        if pieces is None:
+            raise missing_application(access_token)
+        answer = LongAnswer(COMPLETE_LISTS, access_token, pieces)
+        return StreamingHttpResponse(answer, content_type=NDJSON)

@@ -1,0 +1,1 @@
+"""Whole applications as files: exported over HTTP, imported by a management command."""
