@@ -9,6 +9,11 @@ sequence:messages:<token>:<chat> highest message number; started and advanced by
                                  "unknown", for a second, when there is no such application or chat
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
+limits                           hash: "<creations a second> <burst>" of each application that has a
+                                 limit of its own, by token; crud_service, from its table
+limits:synchronised              the hash was compared with the table; worker, half a minute
+limiter:<token>                  when the application will have paid off what it created; written by
+                                 numbers.lua, until then
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
 lock:<sequence key>              token of that sequence's seeding; numbering service, 5 seconds,
@@ -35,6 +40,9 @@ LEASE_INDEX = "lease:index"
 DOORBELL_INDEX = "doorbell:index"
 CHANGED_CHATS = "changed"
 WORKER_METRICS = "metrics:worker"
+LIMITS = "limits"
+LIMITS_SYNCHRONISED = "limits:synchronised"
+LIMITER = "limiter:"
 
 UNKNOWN = "unknown"
 
@@ -45,6 +53,7 @@ SEED_LOCK_TTL_SECONDS = 5
 UNKNOWN_TTL_MS = 1000
 WAKE_UP_TTL_MS = 1000
 LEASE_TTL_MS = 2500
+LIMITS_SYNCHRONISED_TTL_SECONDS = 30
 
 
 def chat_sequence(access_token: str) -> str:

@@ -4,6 +4,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from contract import keys
+from numbering_service.rate_limits import Limit
 
 
 class Creation(NamedTuple):
@@ -45,10 +46,14 @@ class Creation(NamedTuple):
 
 
 class Created(NamedTuple):
-    """The number handed out; `replayed` when an earlier request already received it."""
+    """The number handed out; `replayed` when an earlier request already received it.
+
+    `limit` is the state of the application's rate limit, None if it has none or was not asked.
+    """
 
     number: int
     replayed: bool = False
+    limit: Limit | None = None
 
 
 def payload_digest(body: str) -> str:

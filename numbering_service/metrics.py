@@ -36,6 +36,9 @@ BATCH_SIZE = Histogram(
 )
 CREATED = Counter("chat_created", "Numbers handed out.", registry=REGISTRY)
 REPLAYED = Counter("chat_replayed", "Answers repeated for an Idempotency-Key.", registry=REGISTRY)
+RATE_LIMITED = Counter(
+    "chat_rate_limited", "Creations refused by an application's rate limit.", registry=REGISTRY
+)
 SEEDED = Counter("chat_sequences_seeded", "Missing sequences seeded.", registry=REGISTRY)
 BATCH_RETRIES = Counter(
     "chat_numbering_batch_retries", "Calls of the script that were retried.", registry=REGISTRY

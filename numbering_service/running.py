@@ -63,6 +63,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     batcher = Batcher(
         settings.redis_url,
         max_backlog=settings.max_backlog,
+        default_rate=settings.default_rate,
         max_waiting=settings.max_waiting,
         patience_seconds=settings.redis_patience_seconds,
         wake_up=wake_up,

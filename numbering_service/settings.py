@@ -1,9 +1,11 @@
 """Settings of the service, all of them from the environment."""
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from numbering_service.rate_limits import MAX_RATE, Rate
 from web.cors import OriginError, parse_origins
 
 LOCAL_INTERNAL_TOKEN = "local-internal-token"  # noqa: S105 - refused outside of a local stack
@@ -27,6 +29,7 @@ class Settings:
     max_backlog: int
     max_waiting: int
     redis_patience_seconds: float
+    default_rate: Rate
     cors_origins: tuple[str, ...]
     log_level: str
 
@@ -45,6 +48,7 @@ class Settings:
             max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
             max_waiting=whole_number(env, "MAX_WAITING", 10_000),
             redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
+            default_rate=default_rate(env),
             cors_origins=cors_origins(env),
             log_level=env.get("LOG_LEVEL", "info").lower(),
         )
@@ -61,6 +65,13 @@ def internal_token(env: Mapping[str, str]) -> str:
     return token or LOCAL_INTERNAL_TOKEN
 
 
+def default_rate(env: Mapping[str, str]) -> Rate:
+    """Return the limit of each application without one of its own; raises SettingsError."""
+    rate = whole_number(env, "RATE_LIMIT", 0, least=0, most=MAX_RATE)
+    # A second's worth: a client that sends all of its share at once, once a second, is let through.
+    return Rate(rate, whole_number(env, "RATE_BURST", max(rate, 1), most=MAX_RATE))
+
+
 def cors_origins(env: Mapping[str, str]) -> tuple[str, ...]:
     """Return the origins whose scripts may read answers; raises SettingsError."""
     try:
@@ -69,9 +80,14 @@ def cors_origins(env: Mapping[str, str]) -> tuple[str, ...]:
         raise SettingsError(str(error)) from None
 
 
-def whole_number(env: Mapping[str, str], name: str, default: int) -> int:
-    """Read a positive whole number from the environment; raises SettingsError."""
+def whole_number(
+    env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = sys.maxsize
+) -> int:
+    """Read a whole number from the environment; raises SettingsError."""
     text = env.get(name, "") or str(default)
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"{name} must be a positive whole number, not {text!r}.")
+    if not text.isdecimal() or int(text) < least:
+        kind = "positive whole number" if least else "whole number"
+        raise SettingsError(f"{name} must be a {kind}, not {text!r}.")
+    if int(text) > most:
+        raise SettingsError(f"{name} must be at most {most:,}, not {text!r}.")
     return int(text)

@@ -14,6 +14,7 @@ Problem
 ├── ValidationFailed       422  validation_failed       errors: [{field, message}]
 │   └── KeyReused          422  idempotency_key_reused
 ├── TooManyStreams         429  too_many_streams        Retry-After
+├── RateLimited            429  rate_limited            Retry-After, RateLimit, RateLimit-Policy
 ├── HeadersTooLarge        431  headers_too_large
 ├── InternalError          500  internal_error
 └── StoreUnavailable       503  store_unavailable       Retry-After
@@ -144,6 +145,11 @@ class TooManyStreams(Problem):
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail, headers={"Retry-After": "2"})
+
+
+class RateLimited(Problem):
+    status, code = 429, "rate_limited"
+    default_detail = "This application creates faster than its limit allows; nothing was changed."
 
 
 class HeadersTooLarge(Problem):

@@ -6,17 +6,30 @@ from django.db.models.functions import Now
 
 
 class Application(models.Model):
-    """A client product, known by its access token."""
+    """A client product, known by its access token.
+
+    `rate_limit` and `rate_burst` are null where the limit of numbering_service's settings applies
+    (see `own_limits`).
+    """
 
     id = models.BigAutoField(primary_key=True)
     access_token = models.CharField(max_length=24, unique=True)
     name = models.CharField(max_length=255)
     chat_count = models.BigIntegerField(db_default=0)
+    rate_limit = models.IntegerField(null=True, blank=True)
+    rate_burst = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         db_table = "applications"
+        indexes = (
+            models.Index(
+                fields=("id",),
+                condition=Q(rate_limit__isnull=False),
+                name="applications_limited_idx",
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name

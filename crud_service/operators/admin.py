@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from crud_service.api.etags import Preconditions
 from crud_service.api.writing import edit_message, rename_application
 from crud_service.chat.models import Application, Chat, Conflict, Message, SetAsideEntry
+from crud_service.chat.own_limits import change_limit
 
 # Registers the pages of search: Django imports only modules named `admin` by itself.
 from crud_service.operators import search_admin as search_admin
@@ -42,14 +43,16 @@ def state_of(form: "ModelForm[Any]") -> Preconditions:
 
 @admin.register(Application, site=site)
 class ApplicationAdmin(CorrectableAdmin):
-    list_display = ("access_token", "name", "chat_count", "created_at", "updated_at")
-    editable = ("name",)
+    list_display = ("access_token", "name", "chat_count", "rate_limit", "created_at", "updated_at")
+    editable = ("name", "rate_limit", "rate_burst", "limit_state")
     form = ApplicationForm
 
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
         rename_application(obj.access_token, obj.name, state_of(form))
+        if {"rate_limit", "rate_burst"} & set(form.changed_data):
+            change_limit(obj.access_token, obj.rate_limit, obj.rate_burst)
 
 
 @admin.register(Chat, site=site)

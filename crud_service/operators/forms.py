@@ -12,6 +12,7 @@ from crud_service.operators.line_ends import restore_line_ends
 from web.fields import check_message_body, check_name
 from web.problems import ValidationFailed
 
+MAX_RATE = 1_000_000
 OVERTAKEN = (
     "Someone else changed this while you were editing it, so nothing was saved. "
     "Open it in another window to see the current state."
@@ -50,12 +51,39 @@ class ApplicationForm(CorrectionForm):
     # A one-line input would drop the line breaks that a name may have.
     name = forms.CharField(strip=False, widget=forms.Textarea(attrs={"rows": 2}))
 
+    rate_limit = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_RATE,
+        help_text="Creations a second. 0: any number. Empty: as configured for all applications.",
+    )
+    rate_burst = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_RATE,
+        help_text="How many may come at once. Empty: as many as in a second.",
+    )
+    # The limit that the form was rendered from, which is in no representation.
+    limit_state = forms.CharField(widget=forms.HiddenInput, required=False)
+
     class Meta:
         model = Application
-        fields = ("name",)
+        fields = ("name", "rate_limit", "rate_burst")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["limit_state"] = f"{self.instance.rate_limit} {self.instance.rate_burst}"
 
     def representation(self) -> bytes:
         return find_application(self.instance.access_token) or b""
+
+    def clean(self) -> dict[str, Any]:
+        fields = super().clean()
+        if fields.get("limit_state") != self.initial["limit_state"]:
+            raise forms.ValidationError(OVERTAKEN)
+        if fields.get("rate_burst") is not None and fields.get("rate_limit") is None:
+            raise forms.ValidationError({"rate_burst": "A burst needs a rate limit."})
+        return fields
 
     def clean_name(self) -> str:
         return self.corrected("name", check_name)

@@ -8,7 +8,15 @@ from fastapi.responses import HTMLResponse, Response
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from web.fields import MAX_BODY_BYTES
-from web.problems import CONTENT_TYPE, BodyTooLarge, KeyReused, NotFound, Problem, StoreUnavailable
+from web.problems import (
+    CONTENT_TYPE,
+    BodyTooLarge,
+    KeyReused,
+    NotFound,
+    Problem,
+    RateLimited,
+    StoreUnavailable,
+)
 
 DESCRIPTION = """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
 What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
@@ -63,6 +71,17 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 RETRY_AFTER = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
+RATE_LIMIT_HEADERS = {
+    "RateLimit": {
+        "description": "Where a limit applies: `r` creations are available now; all of them again, "
+        "or after a refusal the refused one, in `t` seconds.",
+        "schema": {"type": "string", "examples": ['"application";r=19;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "The limit that applies: `q` creations in `w` seconds.",
+        "schema": {"type": "string", "examples": ['"application";q=50;qu="creations";w=1']},
+    },
+}
 REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
 
 
@@ -99,6 +118,7 @@ def created(*, chat_number: bool) -> dict[str, Any]:
                 "schema": {"type": "string", "enum": ["true"]},
             },
             "X-Request-ID": REQUEST_ID,
+            **RATE_LIMIT_HEADERS,
         },
     }
 
@@ -109,6 +129,7 @@ def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | s
         NotFound,
         BodyTooLarge,
         KeyReused,
+        RateLimited,
         StoreUnavailable,
     )
     answers: dict[int | str, Any] = {kind.status: problem_response(kind) for kind in kinds}
@@ -117,8 +138,10 @@ def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | s
 
 def problem_response(kind: type[Problem]) -> dict[str, Any]:
     headers = {"X-Request-ID": REQUEST_ID}
-    if kind is StoreUnavailable:
+    if kind in (StoreUnavailable, RateLimited):
         headers["Retry-After"] = RETRY_AFTER
+    if kind is RateLimited:
+        headers |= RATE_LIMIT_HEADERS
     return {
         "description": kind.default_detail or f"`{kind.code}` or `validation_failed`.",
         "content": {CONTENT_TYPE: {"schema": PROBLEM_SCHEMA}},

@@ -29,6 +29,7 @@ from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.metrics import BATCH_SIZE
+from numbering_service.rate_limits import NO_LIMIT, Rate
 from numbering_service.redis_address import Address
 from web.problems import InternalError, Overloaded, Problem
 
@@ -66,13 +67,14 @@ class Batcher:
         redis_url: str,
         *,
         max_backlog: int,
+        default_rate: Rate = NO_LIMIT,
         max_waiting: int,
         patience_seconds: float,
         wake_up: Callable[[str], None],
     ) -> None:
         self._sender = Sender(
             Address.from_url(redis_url),
-            NumbersScript(max_backlog=max_backlog),
+            NumbersScript(max_backlog=max_backlog, default_rate=default_rate),
             patience_seconds=patience_seconds,
             on_done=self._finish,
         )

@@ -196,9 +196,11 @@ def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes
         chat = creation.chat_number
         body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
         path = f"/applications/{token}/chats/{chat}/messages/{number}"
-    replayed = "idempotent-replayed: true\r\n" if answer.replayed else ""
+    more = "idempotent-replayed: true\r\n" if answer.replayed else ""
+    if answer.limit is not None:
+        more += "".join(f"{name}: {value}\r\n" for name, value in answer.limit.fields().items())
     headers = (
         f"{_CREATED}location: {public_url}{path}\r\n"
-        f"x-request-id: {creation.request_id}\r\n{replayed}content-length: {len(body)}\r\n"
+        f"x-request-id: {creation.request_id}\r\n{more}content-length: {len(body)}\r\n"
     )
     return headers.encode(), body.encode()

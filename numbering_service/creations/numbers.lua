@@ -4,6 +4,7 @@
 --       2          where this batch's answer is stored, for a retry of the same batch
 --       3          the persister's lease: while it is held, no wake-up is needed
 --       4          the flag that a wake-up is on its way
+--       5          hash of the limits that applications have of their own: '<rate> <burst>' by token
 --       then, for each creation, two keys:
 --       +1         the sequence: highest number handed out
 --       +2         the idempotency key, or '' for none
@@ -11,6 +12,8 @@
 --       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
 --       5          time to live, in milliseconds, of the wake-up flag
 --       6          1 when this batch was sent before, else 0
+--       7, 8       the limit of all other applications: creations a second (0: none), and burst
+--       9          prefix of the keys of the limiter, which end with the application's token
 --       then, for each creation, five arguments:
 --       +1         access token
 --       +2         chat number, '' when a chat is created
@@ -30,6 +33,10 @@
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown')
+--       -10        the application's limit does not allow it now; nothing was done
+--       {answer, rate, burst, microseconds until the limiter has forgotten all that was let
+--       through, microseconds until the same would be let through}
+--                  the limiter was asked: the answer is a number handed out, or -10
 -- or, instead of all this, the error READONLY: this server is a replica; nothing was done.
 --
 -- A script that fails halfway keeps its writes. So the commands that can fail, GET and XADD, run
@@ -71,7 +78,70 @@ local answers = {0, '', ''}
 local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
+local FIRST_KEY, FIRST_ARGUMENT = 6, 10
 local REFUSED, UNKNOWN = -3, -4
+local LIMITED = -10
+
+-- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
+-- number for each application, the theoretical arrival time at which it will have paid off all that
+-- was let through. Each creation moves it on by 1 / rate; one that would move it further than
+-- burst / rate ahead of now is refused, and moves nothing. What costs more than the burst by itself
+-- is let through once everything is paid off. All times are microseconds; calculated with is how far
+-- ahead of now it is, as a sum of times since 1970 would be rounded to quarters of a microsecond.
+local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
+local limits = {}
+local clock
+
+local function now()
+  if not clock then
+    local time = redis.call('TIME')
+    clock = time[1] * 1000000 + time[2]
+  end
+  return clock
+end
+
+-- The limit of an application, or false.
+local function limit_of(token)
+  if DEFAULT_RATE == 0 and not HAS_OWN then
+    return false
+  end
+  local known = limits[token]
+  if known ~= nil then
+    return known
+  end
+  local rate, burst = DEFAULT_RATE, DEFAULT_BURST
+  local own = HAS_OWN and redis.pcall('HGET', KEYS[5], token)
+  if type(own) == 'string' then
+    rate, burst = string.match(own, '^(%d+) (%d+)$')
+    rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
+  end
+  known = rate > 0 and {rate = rate, burst = burst, key = LIMITER .. token}
+  limits[token] = known
+  if known then
+    local stored = redis.pcall('GET', known.key)
+    known.ahead = math.max(0, (type(stored) == 'string' and tonumber(stored) or 0) - now())
+  end
+  return known
+end
+
+-- How far ahead the limiter is after a creation; or nil, and how long to wait for it.
+local function admit(limit, cost)
+  local interval = 1000000 / limit.rate
+  local most = math.max(limit.burst, cost) * interval
+  -- After the limit was raised, or the clock set back, it may be further ahead than it can get.
+  limit.ahead = math.min(limit.ahead, most)
+  local ahead = limit.ahead + cost * interval
+  -- Less than a microsecond is what rounding made of nothing.
+  if ahead - most >= 1 then
+    return nil, ahead - most
+  end
+  return ahead
+end
+
+local function with_limit(answer, limit, wait)
+  return {answer, limit.rate, limit.burst, math.ceil(limit.ahead), math.ceil(wait)}
+end
 
 -- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4.
 local function read_sequence(key)
@@ -135,6 +205,14 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   if not last then
     return instead
   end
+  local limit = limit_of(token)
+  local ahead, wait
+  if limit then
+    ahead, wait = admit(limit, 1)
+    if not ahead then
+      return with_limit(LIMITED, limit, wait)
+    end
+  end
   local number = last + 1
   local text = string.format('%.0f', number)
   local added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
@@ -154,10 +232,14 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   if idempotency_key ~= '' then
     redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', idempotency_ttl)
   end
+  if limit then
+    limit.ahead, limit.moved = ahead, true
+    return with_limit(number, limit, 0)
+  end
   return number
 end
 
-local k, a = 5, 7
+local k, a = FIRST_KEY, FIRST_ARGUMENT
 while KEYS[k] do
   answers[#answers + 1] = create(KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
   k, a = k + 2, a + 5
@@ -169,6 +251,13 @@ end
 
 for key, text in pairs(moved) do
   redis.call('SET', key, text, 'EX', sequence_ttl)
+end
+
+for _, limit in pairs(limits) do
+  if limit and limit.moved then
+    local ttl = math.max(1, math.ceil(limit.ahead / 1000))
+    redis.call('SET', limit.key, string.format('%.2f', now() + limit.ahead), 'PX', ttl)
+  end
 end
 
 -- A retried call stores its answer even if it accepted nothing: the first call may still wait in

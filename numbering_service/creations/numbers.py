@@ -10,10 +10,19 @@ from hiredis import pack_command
 from contract import keys
 from contract.entries import EntryId, read_id
 from numbering_service.creation import Created, Creation
-from numbering_service.metrics import CREATED, REPLAYED
-from web.problems import KeyReused, NotFound, Overloaded, Problem, StoreUnavailable
+from numbering_service.metrics import CREATED, RATE_LIMITED, REPLAYED
+from numbering_service.rate_limits import Limit, Rate
+from web.problems import (
+    KeyReused,
+    NotFound,
+    Overloaded,
+    Problem,
+    RateLimited,
+    StoreUnavailable,
+)
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
+_RATE_LIMITED = -10
 
 Answer = Created | Problem | None
 """The outcome of a creation; None when its sequence is missing and must be seeded."""
@@ -22,7 +31,7 @@ Answer = Created | Problem | None
 class NumbersScript:
     """numbers.lua and the settings at the start of each call."""
 
-    def __init__(self, *, max_backlog: int) -> None:
+    def __init__(self, *, max_backlog: int, default_rate: Rate) -> None:
         self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -33,6 +42,7 @@ class NumbersScript:
             keys.BATCH_TTL_SECONDS,
             keys.WAKE_UP_TTL_MS,
         )
+        self._limits = (*default_rate, keys.LIMITER)
 
     def pack(self, creations: Iterable[Creation], batch_id: str, *, again: bool) -> bytes:
         """Pack the call for a batch into bytes for the wire.
@@ -45,8 +55,9 @@ class NumbersScript:
             keys.batch(batch_id),
             keys.LEASE_PERSIST,
             keys.WAKE_UP_PERSIST,
+            keys.LIMITS,
         ]
-        arguments: list[Any] = [*self._settings, int(again)]
+        arguments: list[Any] = [*self._settings, int(again), *self._limits]
         for creation in creations:
             script_keys += creation.script_keys()
             arguments += creation.script_arguments()
@@ -68,22 +79,25 @@ class Reply(NamedTuple):
     answers: Sequence[Answer]
 
 
-def read_reply(reply: Sequence[int | bytes]) -> Reply:
+def read_reply(reply: Sequence[Any]) -> Reply:
     """Read the script's reply; raises TypeError or ValueError when it is malformed."""
     wake, last, oldest, *answers = reply
     if not isinstance(last, bytes) or not isinstance(oldest, bytes):
         raise TypeError("no ids of entries")
-    CREATED.inc(sum(type(answer) is int and answer > 0 for answer in answers))
-    REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
     read = [read_answer(answer) for answer in answers]
+    REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
+    CREATED.inc(sum(type(answer) is Created and not answer.replayed for answer in read))
+    RATE_LIMITED.inc(sum(type(answer) is RateLimited for answer in read))
     return Reply(
         wake == 1, read_id(last) if last else None, read_id(oldest) if oldest else None, read
     )
 
 
-def read_answer(answer: int | bytes) -> Answer:
+def read_answer(answer: int | bytes | list[int]) -> Answer:
     if isinstance(answer, bytes):
         return Created(int(answer), replayed=True)
+    if isinstance(answer, list):
+        return read_limited(*answer)
     if answer > 0:
         return Created(answer)
     if answer == _MISSING_SEQUENCE:
@@ -95,6 +109,14 @@ def read_answer(answer: int | bytes) -> Answer:
     if answer == _STREAM_FULL:
         return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
     return StoreUnavailable("Redis rejected the entry; nothing was changed.")
+
+
+def read_limited(answer: int, *state: int) -> Answer:
+    """Read an answer for which the limiter was asked."""
+    limit = Limit(*state)
+    if answer == _RATE_LIMITED:
+        return RateLimited(headers=limit.fields())
+    return Created(answer, limit=limit)
 
 
 def outcome_unknown() -> StoreUnavailable:

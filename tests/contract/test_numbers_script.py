@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 
 from contract import keys
 from numbering_service.creation import Creation
+from numbering_service.rate_limits import NO_LIMIT, Rate
 from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
 
@@ -37,20 +39,23 @@ class Numbering:
         again: bool = False,
         room: int = 1000,
         ttl: int = 100,
-    ) -> tuple[int, list[int | bytes]]:
+        rate: Rate = NO_LIMIT,
+    ) -> tuple[int, list[Any]]:
         """Return whether to wake the persister, and the answers; see also `last` and `oldest`."""
         self.batches += 1
         batch_key = keys.batch(batch or f"b{self.batches}")
         names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
+        names.append(keys.LIMITS)
         names += [key for creation in creations for key in creation.script_keys()]
-        arguments = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
+        arguments: list[int | str] = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
+        arguments += [*rate, keys.LIMITER]
         arguments += [word for creation in creations for word in creation.script_arguments()]
         wake, self.last, self.oldest, *answers = self.script(keys=names, args=arguments)
         return wake, answers
 
     def answers(
         self, *creations: Creation, batch: str | None = None, room: int = 1000
-    ) -> list[int | bytes]:
+    ) -> list[Any]:
         return self.run(*creations, batch=batch, room=room)[1]
 
     def entries(self) -> list[tuple[bytes, ...]]:

@@ -1,0 +1,104 @@
+"""The rate limits that applications have of their own: in the table, copied to Redis.
+
+numbers.lua reads them from Redis. The copy is written with each change, and compared with the
+table by the worker: what a lost Redis, a restored one, or a process that died between the commit
+and the copy left behind is repaired there. Redis is read before the table, and written only where
+it has not changed since, so an older state of the table never replaces a newer one.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from redis import Redis, RedisError
+
+from contract import keys
+from crud_service.stores.circuit import circuit_of
+from crud_service.stores.database import Connection, run
+from crud_service.stores.redis_clients import api_redis
+
+logger = logging.getLogger(__name__)
+
+LIMITS_A_CALL = 500
+
+_REPLACE = Path(__file__).with_name("lua").joinpath("replace_limits.lua").read_text()
+_CHANGE = "UPDATE applications SET rate_limit = %s, rate_burst = %s WHERE access_token = %s"
+_ALL = """
+SELECT access_token::text, rate_limit, rate_burst FROM applications WHERE rate_limit IS NOT NULL
+"""
+_SOME = f"{_ALL} AND access_token = ANY(%s)"
+
+
+def change_limit(access_token: str, rate: int | None, burst: int | None) -> None:
+    """Give an application a limit of its own, or none: `rate` is None. Raises StoreUnavailable."""
+    run(lambda it: it.execute(_CHANGE, (rate, burst, access_token)))
+    copy_limits([access_token])
+
+
+def copy_limits(access_tokens: Sequence[str]) -> None:
+    """Copy the limits of some applications; if Redis is unavailable, the worker will do it."""
+    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
+    if not circuit.may_ask():
+        return
+    try:
+        values: list[Any] = api_redis().hmget(keys.LIMITS, list(access_tokens))
+        seen = {
+            token: value.decode()
+            for token, value in zip(access_tokens, values, strict=True)
+            if value is not None
+        }
+        replace(api_redis(), seen, limits_in_table(access_tokens))
+        circuit.succeeded()
+    except RedisError as error:
+        logger.warning("limits not copied: %s", error)
+        circuit.failed()
+
+
+def synchronise_limits(redis: Redis) -> int:
+    """Compare all limits with the table, unless a worker did so a moment ago; return the repairs.
+
+    Raises RedisError, or StoreUnavailable.
+    """
+    if redis.exists(keys.LIMITS_SYNCHRONISED):
+        return 0
+    seen = {
+        token.decode(): limit.decode()
+        for token, limit in redis.hscan_iter(keys.LIMITS, count=LIMITS_A_CALL)
+    }
+    replaced = replace(redis, seen, limits_in_table())
+    redis.set(keys.LIMITS_SYNCHRONISED, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
+    return replaced
+
+
+def limits_in_table(access_tokens: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the limits of all applications that have one, or of some, as Redis holds them."""
+
+    def read(connection: Connection) -> list[tuple[Any, ...]]:
+        if access_tokens is None:
+            return connection.execute(_ALL).fetchall()
+        return connection.execute(_SOME, (list(access_tokens),)).fetchall()
+
+    return {token.decode(): encode(rate, burst) for token, rate, burst in run(read)}
+
+
+def encode(rate: int, burst: int | None) -> str:
+    """Return a limit as Redis holds it; without a burst it is what the rate allows in a second."""
+    return f"{rate} {burst or max(rate, 1)}"
+
+
+def replace(redis: Redis, seen: Mapping[str, str], wanted: Mapping[str, str]) -> int:
+    """Write the limits that differ from those that were seen; return how many."""
+    differing = [
+        (token, seen.get(token, ""), wanted.get(token, ""))
+        for token in seen.keys() | wanted.keys()
+        if seen.get(token) != wanted.get(token)
+    ]
+    replaced = 0
+    for start in range(0, len(differing), LIMITS_A_CALL):
+        some = differing[start : start + LIMITS_A_CALL]
+        replaced += int(
+            redis.eval(_REPLACE, 1, keys.LIMITS, *[word for triple in some for word in triple])
+        )
+    return replaced
