@@ -56,3 +56,11 @@ INDEXER = parameters(
     "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s"
     " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
 )
+
+# An import commits small pieces; nobody waits for the rows that it locks.
+IMPORTER = parameters(
+    "import",
+    3,
+    10_000,
+    "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off",
+)

@@ -4,11 +4,10 @@ Each is one transaction that is applied exactly once, even if the connection die
 after its COMMIT was sent (see `transactions`).
 """
 
-import secrets
-import string
 from typing import Any, NamedTuple
 
 from crud_service.api.etags import Preconditions
+from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
 from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
@@ -18,8 +17,6 @@ from crud_service.stores.transactions import Written, change
 from web.problems import StoreUnavailable
 
 _TRANSACTION = "pg_current_xact_id()::text"
-ALPHABET = string.ascii_letters + string.digits
-TOKEN_LENGTH = 24
 
 # Keeps updated_at increasing: two changes within a millisecond, a clock that was set back.
 _NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 millisecond')"
@@ -50,11 +47,6 @@ WITH x AS (
     WHERE x.id = %s RETURNING *
 ) SELECT {MESSAGE_JSON}, {_TRANSACTION} FROM x
 """
-
-
-def new_access_token() -> str:
-    """Return an unguessable token: 24 characters, 142 bits."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(TOKEN_LENGTH))
 
 
 def create_application(name: str) -> tuple[str, bytes]:

@@ -51,7 +51,8 @@ APPLICATIONS = Collection(
     name="applications",
     table="applications",
     key="id",
-    owner="true",
+    # Those that are being imported have no token yet (`crud_service.transfer.unfinished`).
+    owner="x.access_token NOT LIKE '~%%'",
     json=APPLICATION_JSON,
     # Cursors are access tokens; the bound of an unknown one is null.
     parent="""

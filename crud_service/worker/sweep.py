@@ -22,6 +22,7 @@ from crud_service.duties.celery_app import send_task
 from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, may_wake, progress
 from crud_service.persist.drain import drain_accepted
 from crud_service.stores.redis_clients import connect_worker, sweep_name
+from crud_service.worker.chores import start_chores
 from crud_service.worker.heartbeat import start_beating
 from web.log_output import drain_all
 from web.problems import StoreUnavailable
@@ -61,6 +62,9 @@ class Sweep(bootsteps.StartStopStep):
         threading.Thread(
             target=self._run, args=(parent.hostname,), name="sweep", daemon=True
         ).start()
+        # Beside the indexer, so that nothing takes time from the persister.
+        if parent.hostname.startswith(f"{INDEXING.queue}@"):
+            start_chores(self._stopped)
 
     def stop(self, parent: Any) -> None:
         self._stopped.set()

@@ -12,7 +12,8 @@ EXPORT = (
     "followed by its messages (`message`), all by number, and last "
     '`{"type": "end", "chats": …, "messages": …}` with the numbers of lines of both kinds: an '
     "export without this line was cut short. Behind `type`, each line has what a GET of the "
-    "resource answers. It is streamed and no snapshot: chats "
+    "resource answers. Read it into another stack, or into the same, with "
+    "`python -m crud_service.manage import_application`. It is streamed and no snapshot: chats "
     "created after it began are not in it, nor are messages created after the line of their chat "
     "was read. A change made meanwhile may or may not be."
 )

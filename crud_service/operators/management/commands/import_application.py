@@ -1,0 +1,122 @@
+"""`python -m crud_service.manage import_application`"""
+
+import gzip
+import os
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, BinaryIO, cast
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from crud_service.transfer.importing import (
+    ImportFailedError,
+    OutcomeUnknownError,
+    connect,
+    import_application,
+)
+from crud_service.transfer.lines import Sequence
+from crud_service.transfer.unfinished import remove_left_behind
+
+GZIP = b"\x1f\x8b"
+REPORT_SECONDS = 10.0
+
+
+class Command(BaseCommand):
+    help = (
+        "Reads an export (`GET /applications/{access_token}/export`) into a new application, and "
+        "prints its access token. Numbers and times are kept. Can run on a live system: nobody "
+        "sees the application before it is complete, and after a bad line or an interruption "
+        "nothing of it stays."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", help="the export, as it is or gzipped; - for standard input")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, exit_on_signal)
+        try:
+            with opened(options["file"]) as raw, connect() as connection:
+                remove_left_behind(connection)
+                with Progress(raw) as progress:
+                    token = import_application(connection, unzipped(raw), progress.show)
+        except ImportFailedError as error:
+            raise CommandError(f"{error}; nothing was imported") from None
+        except OutcomeUnknownError as error:
+            raise CommandError(
+                "the connection to PostgreSQL was lost at the end: if the import succeeded, its "
+                f"access token is {error.access_token}"
+            ) from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise CommandError(f"the file cannot be decompressed: {error}") from error
+        except OSError as error:
+            raise CommandError(f"the file cannot be read: {error}") from error
+        except psycopg.Error as error:
+            first, *_ = str(error).splitlines() or [type(error).__name__]
+            raise CommandError(f"PostgreSQL failed, nothing was imported: {first}") from error
+        self.stdout.write(token)
+
+
+def exit_on_signal(number: int, _frame: FrameType | None) -> None:
+    """Exit as on Ctrl-C, so that what was stored is removed."""
+    sys.exit(128 + number)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(name).open("rb") as file:
+        yield file
+
+
+def unzipped(raw: BinaryIO) -> BinaryIO:
+    """Return the content of a file that may be gzipped."""
+    # Both a file and standard input are buffered, so they can be peeked at.
+    is_gzip = raw.peek(2)[:2] == GZIP  # type: ignore[attr-defined]
+    return cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
+
+
+class Progress:
+    """Shows how far an import is: a bar on a terminal, else a line every ten seconds."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        is_file = raw is not sys.stdin.buffer
+        self._size = os.fstat(raw.fileno()).st_size if is_file else None
+        self._shown_at = time.monotonic()
+        self._read = 0
+        self._bar = tqdm(
+            total=self._size,
+            unit="B",
+            unit_scale=True,
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, sequence: Sequence) -> None:
+        """Show progress; called after each piece."""
+        if self._size is not None:
+            read = self._raw.tell()
+            self._bar.update(read - self._read)
+            self._read = read
+        rows = f"{sequence.chats:,} chats, {sequence.messages:,} messages"
+        self._bar.set_postfix_str(rows, refresh=False)
+        if self._bar.disable and time.monotonic() - self._shown_at > REPORT_SECONDS:
+            self._shown_at = time.monotonic()
+            share = f"{100 * self._read // self._size} %, " if self._size else ""
+            print(f"{share}{rows}", file=sys.stderr, flush=True)  # noqa: T201 - a command

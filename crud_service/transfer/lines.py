@@ -1,0 +1,175 @@
+"""The lines of an import: what each kind holds, checked as the API checks its input.
+
+Producer: `crud_service.transfer.export`. A key that is not known is refused instead of dropped.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
+
+from contract.paths import MAX_NUMBER
+from web.fields import check_message_body, check_name, parse_json
+from web.problems import MalformedBody, ValidationFailed
+
+# The longest body in JSON's longest notation, and what surrounds it.
+MAX_LINE_BYTES = 1024 * 1024
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+
+Row = dict[str, Any]
+Check = Callable[[object], Any]
+
+
+class BadLineError(ValueError):
+    """A line that cannot be imported; the message says why."""
+
+
+class Line(NamedTuple):
+    """A line: its kind, and the values to be stored."""
+
+    kind: str
+    row: Row
+
+
+def check_number(value: object) -> int:
+    if type(value) is int and 1 <= value <= MAX_NUMBER:
+        return value
+    raise ValidationFailed("", f"Must be a whole number from 1 to {MAX_NUMBER}.")
+
+
+def check_count(value: object) -> int:
+    if type(value) is int and 0 <= value <= MAX_NUMBER:
+        return value
+    raise ValidationFailed("", "Must be a whole number.")
+
+
+def check_time(value: object) -> str:
+    """Check a time as the API writes it, for PostgreSQL to parse."""
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            pass
+        else:
+            return value
+    raise ValidationFailed("", "Must be a time such as 2022-08-09T22:17:52.599Z.")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What lines of a type hold: required keys, keys that may be missing, keys to ignore.
+
+    What is ignored is derived: a token is made anew, and rows are counted.
+    """
+
+    required: Mapping[str, Check]
+    optional: Mapping[str, Check] = field(default_factory=dict)
+    ignored: frozenset[str] = frozenset()
+
+
+_TIMES = {"created_at": check_time, "updated_at": check_time}
+KINDS = {
+    "application": Kind(
+        {"name": check_name, **_TIMES}, ignored=frozenset({"access_token", "chat_count"})
+    ),
+    "chat": Kind({"number": check_number, **_TIMES}, ignored=frozenset({"message_count"})),
+    "message": Kind({"number": check_number, "body": check_message_body, **_TIMES}),
+    "end": Kind({"chats": check_count, "messages": check_count}),
+}
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """Return the names of the values that lines of a kind may have."""
+    return (*KINDS[kind].required, *KINDS[kind].optional)
+
+
+def parse_line(text: bytes) -> Line:
+    """Parse a line; raise BadLineError."""
+    try:
+        fields = dict(parse_json(text, orjson.loads))
+    except MalformedBody:
+        raise BadLineError("it is not valid JSON in UTF-8") from None
+    except ValidationFailed:
+        raise BadLineError("it is not a JSON object") from None
+    name = fields.pop("type", None)
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise BadLineError(f"its type is none of {', '.join(KINDS)}")
+    return Line(str(name), check_fields(kind, fields))
+
+
+def check_fields(kind: Kind, fields: Row) -> Row:
+    row = {name: check_field(name, check, fields) for name, check in kind.required.items()}
+    for name, check in kind.optional.items():
+        if name in fields:
+            row[name] = check_field(name, check, fields)
+    unknown = fields.keys() - row.keys() - kind.ignored
+    if unknown:
+        raise BadLineError(f"{min(unknown)}: is not known")
+    return row
+
+
+def check_field(name: str, check: Check, fields: Row) -> Any:
+    if name not in fields:
+        raise BadLineError(f"{name}: is required")
+    try:
+        return check(fields[name])
+    except ValidationFailed as error:
+        raise BadLineError(f"{name}: {error.errors[0]['message']}") from None
+
+
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of a file, without their ends; raise BadLineError for one too long."""
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES:
+            raise BadLineError(f"it is longer than {MAX_LINE_BYTES} bytes")
+        yield line.rstrip(b"\r\n")
+
+
+class Sequence:
+    """Checks the order of lines: the application, chats and their messages by number, the end."""
+
+    def __init__(self) -> None:
+        self.chats = 0
+        self.messages = 0
+        self.is_complete = False
+        self._kind = ""
+        self._chat = 0
+        self._message = 0
+
+    def check(self, line: Line) -> None:
+        """Check the next line; raise BadLineError if it does not follow those before."""
+        kind, row = line
+        if self.is_complete:
+            raise BadLineError("it is behind the last line")
+        if (kind == "application") == bool(self._kind):
+            raise BadLineError("the first line, and no other, must be the application")
+        if kind == "chat":
+            self._chat = follow(self._chat, row["number"])
+            self._message = 0
+            self.chats += 1
+        elif kind == "message":
+            if not self._chat:
+                raise BadLineError("it is a message before the first chat")
+            self._message = follow(self._message, row["number"])
+            self.messages += 1
+        elif kind == "end":
+            self._check_counts(row)
+            self.is_complete = True
+        self._kind = kind
+
+    def _check_counts(self, row: Row) -> None:
+        if (row["chats"], row["messages"]) != (self.chats, self.messages):
+            raise BadLineError(
+                f"it tells of {row['chats']} chats and {row['messages']} messages, but there were "
+                f"{self.chats} and {self.messages}"
+            )
+
+
+def follow(before: int, number: int) -> int:
+    if number <= before:
+        raise BadLineError(f"number {number} does not follow {before}")
+    return number

@@ -1,0 +1,55 @@
+"""What the worker does now and then beside its duties, in threads of their own.
+
+Each chore finishes what a killed process has begun, in short transactions. It may be cut off at
+any moment, and several workers may do it at the same time.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+from redis import RedisError
+
+from crud_service.transfer.importing import connect
+from crud_service.transfer.unfinished import Connection, remove_left_behind
+
+logger = logging.getLogger(__name__)
+
+
+class Chore(NamedTuple):
+    """Work on a connection to PostgreSQL, and the seconds between two looks for some."""
+
+    name: str
+    interval: float
+    work: Callable[[Connection], object]
+
+
+CHORES = (Chore("unfinished imports", 30.0, remove_left_behind),)
+
+
+def start_chores(stopped: threading.Event) -> None:
+    """Do all chores, until `stopped` is set or the process ends."""
+    for chore in CHORES:
+        threading.Thread(
+            target=attend, args=(chore, stopped), name=f"chore-{chore.name}", daemon=True
+        ).start()
+
+
+def attend(chore: Chore, stopped: threading.Event) -> None:
+    """Do a chore at its interval."""
+    connection: Connection | None = None
+    while not stopped.wait(chore.interval):
+        try:
+            if connection is None or connection.closed:
+                connection = connect()
+            chore.work(connection)
+        except (psycopg.Error, RedisError) as error:
+            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            logger.warning(
+                "a chore waits for a store", extra={"chore": chore.name, "reason": reason}
+            )
+        except Exception:
+            # Nothing else does it: the thread must survive any error.
+            logger.exception("a chore failed", extra={"chore": chore.name})

@@ -1,0 +1,227 @@
+"""Imports: what was exported is there again, line by line, or nothing of it is."""
+
+import gzip
+import json
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.integration.crud_rows import Database, add_chats, add_messages
+from tests.integration.transfer.carried import (
+    TABLES,
+    export,
+    import_file,
+    rows,
+    without_token,
+    write,
+)
+
+TIME = "2022-08-09T22:17:52.599Z"
+ODD = '\u2028 "quoted" \\ \n\r\n\t 日本 🤦🏽‍♂️ e\u0301 \u202eabc \x01\x1f'
+TIMES = {"created_at": TIME, "updated_at": TIME}
+APPLICATION = {"type": "application", "name": "An import", "access_token": "x" * 24, **TIMES}
+CHAT = {"type": "chat", "number": 1, "message_count": 1, **TIMES}
+MESSAGE = {"type": "message", "number": 1, "body": "Hello", **TIMES}
+END = {"type": "end", "chats": 1, "messages": 1}
+WHOLE: list[dict[str, Any]] = [APPLICATION, CHAT, MESSAGE, END]
+
+
+def as_lines(*lines: dict[str, Any]) -> list[bytes]:
+    return [json.dumps(line).encode() for line in lines]
+
+
+@pytest.fixture
+def odd(database: Database, application: str) -> str:
+    """An application with everything odd in it."""
+    add_chats(database, application, 300)
+    add_messages(database, application, 3, ODD, chat=1)
+    add_messages(database, application, 20, "\x01" * 65_535 + "x", chat=2)
+    add_messages(database, application, 4500, chat=7)
+    add_messages(database, application, 1, chat=300)
+    database.execute("DELETE FROM messages WHERE number BETWEEN 17 AND 23")  # set aside
+    database.execute("UPDATE messages SET body = 'edited', version = 2 WHERE number = 3")
+    database.execute(
+        "UPDATE messages SET created_at = created_at - number * interval '1 day',"
+        " updated_at = created_at + interval '1.234567 seconds'"
+    )
+    database.execute(
+        "UPDATE chats SET message_count = (SELECT count(*) FROM messages WHERE chat_id = chats.id)"
+    )
+    return application
+
+
+def test_what_was_exported_is_there_again(http: httpx.Client, odd: str, tmp_path: Path) -> None:
+    exported = export(http, odd)
+    imported = import_file(write(tmp_path / "export.ndjson", exported))
+    assert imported != odd
+    assert without_token(export(http, imported)) == without_token(exported)
+    by_activity = "chats?sort=-last_message&include=last_message&limit=1000"
+    times = [
+        chat["last_message"]["created_at"]
+        for chat in http.get(f"{imported}/{by_activity}").json()
+        if chat["last_message"]
+    ]
+    assert len(times) == 4
+    assert times == sorted(times, reverse=True)
+    assert http.get(f"{imported}/chats/7/messages?limit=1").headers["X-Total-Count"] == "4493"
+
+
+def test_the_rows_know_what_they_must(
+    http: httpx.Client, database: Database, odd: str, tmp_path: Path
+) -> None:
+    import_file(write(tmp_path / "export.ndjson", export(http, odd)))
+    wrong = database.execute(
+        """
+        SELECT c.application_id, c.number FROM chats c LEFT JOIN LATERAL (
+            SELECT count(*) AS messages, coalesce(max(number), 0) AS highest,
+                coalesce((array_agg(id ORDER BY number DESC))[1], 0) AS last
+            FROM messages WHERE chat_id = c.id) m ON true
+        WHERE c.application_id = (SELECT max(id) FROM applications) AND (
+            c.message_count <> m.messages OR c.highest_number <> m.highest
+            OR c.last_message_id <> m.last)
+        """
+    ).fetchall()
+    assert wrong == []
+    ((mine, waiting),) = database.execute(
+        "SELECT (SELECT count(*) FROM messages), (SELECT count(DISTINCT message_id)"
+        " FROM search_outbox JOIN messages ON messages.id = message_id)"
+    ).fetchall()
+    assert waiting == mine  # all of them will be searchable
+    assert rows(database)["total"] == [(2,)]
+
+
+@pytest.mark.parametrize("source", ["-", "gzip"])
+def test_it_reads_standard_input_and_gzip(
+    clean_crud: dict[str, str], http: httpx.Client, tmp_path: Path, source: str
+) -> None:
+    content = b"\n".join(as_lines(*WHOLE))
+    path = tmp_path / "export.gz"
+    path.write_bytes(gzip.compress(content))
+    command = [sys.executable, "-m", "crud_service.manage", "import_application"]
+    done = subprocess.run(
+        [*command, "-" if source == "-" else str(path)],
+        input=content if source == "-" else b"",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    imported = f"/applications/{done.stdout.decode().strip()}"
+    assert http.get(f"{imported}/chats/1/messages").json() == [
+        {name: value for name, value in MESSAGE.items() if name != "type"}
+    ]
+
+
+def changed(position: int, **values: Any) -> list[bytes]:
+    lines = [dict(line) for line in WHOLE]
+    lines[position] |= values
+    return as_lines(*lines)
+
+
+def lacking(position: int, name: str) -> list[bytes]:
+    lines = [dict(line) for line in WHOLE]
+    del lines[position][name]
+    return as_lines(*lines)
+
+
+BAD = {
+    "cut short": (as_lines(*WHOLE[:3]), "the file is cut short"),
+    "empty": ([], "the file is cut short"),
+    "no JSON": ([*as_lines(*WHOLE[:2]), b"{"], "line 3: it is not valid JSON"),
+    "NaN": ([*as_lines(*WHOLE[:2]), b'{"type": NaN}'], "line 3: it is not valid JSON"),
+    "surrogate": ([b'{"type": "\\ud800"}'], "line 1: it is not valid JSON"),
+    "no object": ([b"[]"], "line 1: it is not a JSON object"),
+    "an empty line": ([*as_lines(*WHOLE[:2]), b""], "line 3: it is not valid JSON"),
+    "too long": ([b" " * 2_000_000], "line 1: it is longer than"),
+    "no type": (lacking(1, "type"), "line 2: its type is none of"),
+    "another type": (changed(1, type=["chat"]), "line 2: its type is none of"),
+    "no application": (as_lines(*WHOLE[1:]), "line 1: the first line"),
+    "two applications": (as_lines(APPLICATION, *WHOLE), "line 2: the first line"),
+    "a message without chat": (as_lines(APPLICATION, MESSAGE), "line 2: it is a message before"),
+    "a chat twice": (as_lines(APPLICATION, CHAT, CHAT), "line 3: number 1 does not follow 1"),
+    "a message twice": (as_lines(*WHOLE[:3], MESSAGE), "line 4: number 1 does not follow 1"),
+    "number 0": (changed(2, number=0), "line 3: number: Must be"),
+    "a number as text": (changed(1, number="1"), "line 2: number: Must be"),
+    "true as number": (changed(1, number=True), "line 2: number: Must be"),
+    "a huge number": (changed(1, number=2**63), "line 2: number: Must be"),
+    "a blank name": (changed(0, name=" "), "line 1: name: Must not be blank."),
+    "no body": (lacking(2, "body"), "line 3: body: is required"),
+    "a long body": (changed(2, body="x" * 65_537), "line 3: body: Must have at most"),
+    "U+0000": (changed(2, body="a\x00"), "line 3: body: Must not contain"),
+    "no time": (changed(2, created_at="2022-08-09"), "line 3: created_at: Must be a time"),
+    "31 June": (changed(2, created_at=TIME.replace("08-09", "06-31")), "line 3: created_at: "),
+    "an unknown key": (changed(2, colour="red"), "line 3: colour: is not known"),
+    "other counts": (changed(3, messages=2), "line 4: it tells of 1 chats and 2 messages"),
+    "more behind": (as_lines(*WHOLE, END), "line 5: it is behind the last line"),
+}
+
+
+@pytest.mark.parametrize(("lines", "reason"), BAD.values(), ids=BAD)
+def test_a_bad_line_is_named_and_nothing_stays(
+    database: Database, tmp_path: Path, lines: list[bytes], reason: str
+) -> None:
+    with pytest.raises(CommandError) as refusal:
+        import_file(write(tmp_path / "export.ndjson", lines))
+    assert str(refusal.value).startswith(reason)
+    assert str(refusal.value).endswith("; nothing was imported")
+    assert rows(database) == {name: [(0,)] for name in (*TABLES, "total")}
+
+
+def test_nothing_stays_of_many_pieces_either(
+    http: httpx.Client, database: Database, odd: str, tmp_path: Path
+) -> None:
+    before = rows(database)
+    lines = [*export(http, odd)[:-1], b"{}"]
+    with pytest.raises(CommandError, match=f"line {len(lines)}: its type is none of"):
+        import_file(write(tmp_path / "export.ndjson", lines))
+    assert rows(database) == before
+
+
+def test_nobody_sees_it_before_it_is_complete(
+    http: httpx.Client, database: Database, odd: str, tmp_path: Path
+) -> None:
+    from crud_service.transfer.importing import connect, import_application
+
+    path = write(tmp_path / "export.ndjson", export(http, odd))
+    seen = []
+
+    def look(_: object) -> None:
+        answer = http.get("/applications")
+        seen.append((len(answer.json()), answer.headers["X-Total-Count"]))
+        assert len(rows(database)["applications"]) == 1
+
+    with connect() as connection, path.open("rb") as file:
+        import_application(connection, file, look)
+    assert len(seen) > 2
+    assert set(seen) == {(1, "1")}
+    assert len(http.get("/applications").json()) == 2
+
+
+def test_a_file_that_cannot_be_read_is_named(clean_crud: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"the file cannot be read: .*missing"):
+        import_file(tmp_path / "missing")
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(b"\n".join(as_lines(*WHOLE)))[:-20])
+    with pytest.raises(CommandError, match="the file cannot be decompressed"):
+        import_file(cut)
+
+
+def test_it_says_how_far_it_is(
+    odd: str,
+    http: httpx.Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from crud_service.operators.management.commands import import_application
+
+    monkeypatch.setattr(import_application, "REPORT_SECONDS", 0.0)
+    path = write(tmp_path / "export.ndjson", export(http, odd))
+    call_command("import_application", str(path), stdout=StringIO())
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "100 %, 300 chats, 4,513 messages"

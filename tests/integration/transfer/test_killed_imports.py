@@ -1,0 +1,81 @@
+"""Imports killed at random instants: the application is there as a whole, or not at all."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from local_stack.applications import ROOT
+from tests.integration.crud_rows import Database, add_chats, add_messages
+from tests.integration.transfer.carried import export, import_file, rows, without_token, write
+
+KILLS = 30
+SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
+
+Killer = subprocess.Popen[str]
+
+
+@pytest.fixture
+def exported(
+    http: httpx.Client, database: Database, application: str, tmp_path: Path
+) -> tuple[Path, list[bytes]]:
+    add_chats(database, application, 40)
+    for chat in range(1, 41, 4):
+        add_messages(database, application, 50, f"message of {chat} ✓", chat=chat)
+    lines = export(http, application)
+    return write(tmp_path / "export.ndjson", lines), lines
+
+
+@pytest.fixture
+def killer(clean_crud: dict[str, str], exported: tuple[Path, list[bytes]]) -> Iterator[Killer]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.transfer.killed_imports", str(exported[0])],
+        cwd=ROOT,
+        env={**os.environ, **clean_crud},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def kill_after(killer: Killer, seconds: float) -> None:
+    assert killer.stdin is not None
+    assert killer.stdout is not None
+    killer.stdin.write(f"{seconds}\n")
+    killer.stdin.flush()
+    assert killer.stdout.readline() == "killed\n"
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_import_leaves_the_whole_application_or_nothing(
+    http: httpx.Client, database: Database, exported: tuple[Path, list[bytes]], killer: Killer
+) -> None:
+    path, lines = exported
+    chance = random.Random(SEED)
+    started = time.monotonic()
+    import_file(path)
+    seconds = time.monotonic() - started
+    complete = 2
+    for _ in range(KILLS):
+        kill_after(killer, chance.uniform(0, seconds * 1.2))
+        listed = len(http.get("/applications").json())
+        assert listed in {complete, complete + 1}, f"FAULT_SEED={SEED}"
+        complete = listed
+    # The next one removes what the killed ones left behind.
+    import_file(path)
+    complete += 1
+    found = rows(database)
+    assert found["applications"] == found["total"] == [(complete,)]
+    assert found["messages"] == [(complete * 500,)]
+    for application in http.get("/applications").json():
+        again = export(http, f"/applications/{application['access_token']}")
+        assert without_token(again) == without_token(lines), f"FAULT_SEED={SEED}"

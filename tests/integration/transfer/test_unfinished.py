@@ -1,0 +1,40 @@
+"""What a killed import has left behind is removed, and what another one is writing is not."""
+
+from pathlib import Path
+
+import httpx
+
+from tests.integration.crud_rows import Database
+from tests.integration.transfer.carried import rows
+
+
+def test_an_import_that_runs_is_left_alone(http: httpx.Client, database: Database) -> None:
+    from crud_service.transfer.importing import connect
+    from crud_service.transfer.unfinished import create_hidden, remove_left_behind
+
+    with connect() as other:
+        with connect() as importing:
+            hidden = create_hidden(importing)
+            importing.execute(
+                "INSERT INTO chats (application_id, number) VALUES (%s, 1)", (hidden,)
+            )
+            assert remove_left_behind(other) == 0
+            assert rows(database)["chats"] == [(1,)]
+        # The lock ends with the session.
+        assert remove_left_behind(other) == 1
+    assert set(map(str, rows(database).values())) == {"[(0,)]"}
+
+
+def test_the_worker_removes_what_was_left_behind(
+    http: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    from crud_service.transfer.importing import connect
+    from crud_service.transfer.unfinished import create_hidden, remove_left_behind
+    from crud_service.worker.chores import CHORES
+
+    with connect() as importing:
+        create_hidden(importing)
+    (chore,) = [chore for chore in CHORES if chore.work is remove_left_behind]
+    with connect() as connection:
+        chore.work(connection)
+    assert rows(database)["applications"] == [(0,)]
