@@ -12,9 +12,14 @@ from typing import NamedTuple
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# In the order in which numbers.lua writes them. Every entry has all of them, so
-# that the stream stores their names once per node and not once per entry.
+# In the order in which numbers.lua writes them. Every entry has all of them and most have no
+# others, so that the stream stores their names once per node and not once per entry.
 FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
+# Last, and only in the entry of a creation that has any of these: a JSON object of a message's
+# `sender`, `metadata` and `reply_to`, or of a chat's `name` and `metadata`.
+#     {"sender":"Ann","metadata":{"mood":"calm"},"reply_to":4}
+ATTRIBUTES = "attributes"
+_ATTRIBUTES = ATTRIBUTES.encode()
 
 
 # Milliseconds and counter: ids compare as the stream orders them.
@@ -34,7 +39,10 @@ class BadEntryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted creation: of a message, or of a chat when `chat_number` is None."""
+    """One accepted creation: of a message, or of a chat when `chat_number` is None.
+
+    `attributes` is empty if it has none.
+    """
 
     entry_id: str
     access_token: str
@@ -42,6 +50,7 @@ class Entry:
     number: int
     body: str
     request_id: str
+    attributes: str = ""
 
     @property
     def is_chat(self) -> bool:
@@ -72,15 +81,18 @@ def read_id(entry_id: bytes) -> EntryId:
 def encode(entry: Entry) -> dict[str, str]:
     chat_number = "" if entry.chat_number is None else str(entry.chat_number)
     values = (entry.access_token, chat_number, str(entry.number), entry.body, entry.request_id)
-    return dict(zip(FIELDS, values, strict=True))
+    fields = dict(zip(FIELDS, values, strict=True))
+    return fields | {ATTRIBUTES: entry.attributes} if entry.attributes else fields
 
 
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Build an entry from what Redis returns; raises BadEntryError on anything malformed."""
     try:
         token, chat, number, body, request_id = (fields[name.encode()].decode() for name in FIELDS)
+        attributes = fields[_ATTRIBUTES].decode() if _ATTRIBUTES in fields else ""
+        chat_number = int(chat) if chat else None
         return Entry(
-            entry_id.decode(), token, int(chat) if chat else None, int(number), body, request_id
+            entry_id.decode(), token, chat_number, int(number), body, request_id, attributes
         )
     except (KeyError, ValueError) as error:
         raise BadEntryError(f"{type(error).__name__}: {error}") from error

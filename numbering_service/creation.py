@@ -11,7 +11,8 @@ class Creation(NamedTuple):
     """One request to create, fully validated: none of its fields can be refused any more.
 
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
-    client's own, or empty.
+    client's own, or empty. `attributes` are the optional fields as JSON, empty if there are
+    none; `reply_to` is one of them, 0 if it is not set.
     """
 
     access_token: str
@@ -19,10 +20,14 @@ class Creation(NamedTuple):
     body: str
     request_id: str
     idempotency_key: str = ""
+    attributes: str = ""
+    reply_to: int = 0
 
     @property
     def body_size(self) -> int:
-        return len(self.body) if self.body.isascii() else len(self.body.encode())
+        """The bytes of what the client sent to be stored."""
+        size = len(self.body) if self.body.isascii() else len(self.body.encode())
+        return size + len(self.attributes.encode()) if self.attributes else size
 
     @property
     def sequence_key(self) -> str:
@@ -41,8 +46,12 @@ class Creation(NamedTuple):
         if self.chat_number is None:
             prefix = keys.message_sequences(self.access_token)
             return self.access_token, "", "", self.request_id, prefix
-        digest = payload_digest(self.body) if self.idempotency_key else ""
+        digest = payload_digest(self.body, self.attributes) if self.idempotency_key else ""
         return self.access_token, str(self.chat_number), self.body, self.request_id, digest
+
+    def script_attributes(self, position: int) -> tuple[int, str, str]:
+        """Return what the script takes of a creation with attributes, the n-th of its batch."""
+        return position, self.attributes, str(self.reply_to) if self.reply_to else ""
 
 
 class Created(NamedTuple):
@@ -56,5 +65,7 @@ class Created(NamedTuple):
     limit: Limit | None = None
 
 
-def payload_digest(body: str) -> str:
-    return blake2b(body.encode(), digest_size=16).hexdigest()
+def payload_digest(body: str, attributes: str = "") -> str:
+    # A body holds no U+0000, so no other message has the same payload.
+    payload = f"{body}\0{attributes}" if attributes else body
+    return blake2b(payload.encode(), digest_size=16).hexdigest()

@@ -7,19 +7,23 @@ no lone surrogate, bounded nesting) and raise ValueError; both services pass
 `orjson.loads`, whose import would not belong in this package.
 """
 
+import json
 import re
 from binascii import a2b_qp
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from contract.paths import MAX_NUMBER
 from web.characters import is_blank
 from web.media_types import is_utf8, split_content_type
+from web.metadata import exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_NAME_CHARACTERS = 255
+MAX_SENDER_CHARACTERS = 255
 MAX_BODY_BYTES = 65_536
 MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
@@ -40,20 +44,6 @@ class Missing:
 
 
 MISSING: Final = Missing()
-
-
-def find_field(
-    name: str, *, content_type: str | None, body: bytes, query: bytes, loads: Loads
-) -> object:
-    """Return the value sent for a field, or MISSING.
-
-    Raises MalformedBody (400) for what cannot be parsed, UnsupportedMediaType
-    (415) for a body of an unsupported type.
-    """
-    value = parse_body(content_type, body, loads).get(name, MISSING)
-    if value is MISSING and query:
-        return parse_urlencoded(query).get(name, MISSING)
-    return value
 
 
 def parse_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
@@ -108,7 +98,15 @@ def parse_json(body: bytes, loads: Loads) -> Fields:
         raise MalformedBody("The body is not valid JSON in UTF-8.") from error
     if not isinstance(value, dict):
         raise ValidationFailed("body", "The body must be a JSON object.")
-    return value
+    return exact_numbers(value, body, _parse_digits)
+
+
+def _parse_digits(body: bytes) -> Any:
+    """Parse valid JSON, with numbers as bytes; refused if it has so many that it takes long."""
+    if body.count(b",") > MAX_CONTAINERS:
+        raise MalformedBody(f"The body has more than {MAX_CONTAINERS} values.")
+    text = body.removeprefix(BOM_UTF8)
+    return json.loads(text, parse_int=str.encode, parse_float=str.encode)
 
 
 def parse_urlencoded(data: bytes) -> dict[str, object]:
@@ -146,6 +144,25 @@ def unquote(text: bytes) -> bytes:
 def check_name(value: object) -> str:
     """Check an application's name: 1 to 255 characters, not blank; raises 422."""
     return check_characters("name", value, MAX_NAME_CHARACTERS)
+
+
+def check_sender(value: object) -> str:
+    """Check a message's sender: 1 to 255 characters, not blank; raises 422."""
+    return check_characters("sender", value, MAX_SENDER_CHARACTERS)
+
+
+def check_reply_to(value: object) -> int:
+    """Check the number of the message that another one replies to; raises 422.
+
+    Whether there is such a message is not known here.
+    """
+    if type(value) is int and 1 <= value <= MAX_NUMBER:
+        return value
+    raise bad_reply_to()
+
+
+def bad_reply_to() -> ValidationFailed:
+    return ValidationFailed("reply_to", "Must be the number of an earlier message of this chat.")
 
 
 def check_keyword(value: object) -> str:

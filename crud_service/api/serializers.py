@@ -14,6 +14,7 @@ from web.fields import (
     check_message_body,
     check_name,
 )
+from web.metadata import MAX_METADATA_BYTES, MAX_NESTING, check_metadata
 from web.problems import ValidationFailed
 
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -92,6 +93,15 @@ class BodyField(Checked):
     )
 
 
+class MetadataField(Checked):
+    check = staticmethod(check_metadata)
+    schema: ClassVar = {
+        "type": "object",
+        "description": f"Any JSON object of at most {MAX_METADATA_BYTES} bytes as compact JSON, "
+        f"nested at most {MAX_NESTING} levels deep, without U+0000. Only in a JSON body.",
+    }
+
+
 class KeywordField(Checked):
     check = staticmethod(check_keyword)
     schema = text_schema(
@@ -135,8 +145,23 @@ class ApplicationFields(serializers.Serializer[Any]):
     name = NameField()
 
 
-class MessageFields(serializers.Serializer[Any]):
-    body = BodyField()
+class Changes(serializers.Serializer[Any]):
+    """Fields of which one at least has to be sent."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError({str(next(iter(self.fields))): ["Is required."]})
+        return attrs
+
+
+class MessageFields(Changes):
+    body = BodyField(required=False)
+    metadata = MetadataField(required=False, allow_null=True)
+
+
+class ChatFields(Changes):
+    name = NameField(required=False, allow_null=True)
+    metadata = MetadataField(required=False, allow_null=True)
 
 
 class SearchFields(serializers.Serializer[Any]):

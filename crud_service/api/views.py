@@ -6,8 +6,8 @@ from rest_framework.response import Response
 from crud_service.api.api_view import ApiView, preconditions
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
-from crud_service.api.serializers import ApplicationFields, MessageFields
-from crud_service.api.writing import edit_message, rename_application
+from crud_service.api.serializers import ApplicationFields, ChatFields, MessageFields
+from crud_service.api.writing import change_chat, edit_message, rename_application
 from crud_service.chat.reading import find_application, find_chat, find_message
 
 
@@ -37,6 +37,13 @@ class ChatView(ApiView):
             raise missing_chat(access_token, chat_number)
         return conditional(request, chat)
 
+    def put(self, request: Request, access_token: str, chat_number: int) -> Response:
+        changes = self.validated(ChatFields)
+        chat = change_chat(access_token, chat_number, changes, preconditions(request))
+        if chat is None:
+            raise missing_chat(access_token, chat_number)
+        return tagged(chat)
+
 
 class MessageView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages/{message_number}`"""
@@ -52,10 +59,10 @@ class MessageView(ApiView):
     def put(
         self, request: Request, access_token: str, chat_number: int, message_number: int
     ) -> Response:
-        body = self.validated(MessageFields)["body"]
+        changes = self.validated(MessageFields)
         request_id = getattr(request, "request_id", "")
         message = edit_message(
-            access_token, chat_number, message_number, body, preconditions(request), request_id
+            access_token, chat_number, message_number, changes, preconditions(request), request_id
         )
         if message is None:
             raise missing_message(access_token, chat_number, message_number)

@@ -1,15 +1,16 @@
-"""The API's writes: create an application, rename it, edit a message.
+"""The API's writes: create an application, rename it, change a chat, edit a message.
 
 Each is one transaction that is applied exactly once, even if the connection dies
 after its COMMIT was sent (see `transactions`).
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from crud_service.api.etags import Preconditions
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
-from crud_service.chat.reading import APPLICATION_JSON, MESSAGE_JSON
+from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.stores.database import Connection
@@ -26,27 +27,13 @@ WITH x AS (
     INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING *
 ) SELECT {APPLICATION_JSON}, {_TRANSACTION} FROM x
 """
-LOCK_APPLICATION = f"""
-SELECT x.id, x.name = %s, {APPLICATION_JSON} FROM applications x
-WHERE x.access_token = %s FOR NO KEY UPDATE
-"""
-CHANGE_APPLICATION = f"""
-WITH x AS (
-    UPDATE applications x SET name = %s, updated_at = {_NEXT_MOMENT} WHERE x.id = %s RETURNING *
-) SELECT {APPLICATION_JSON}, {_TRANSACTION} FROM x
-"""
-LOCK_MESSAGE = f"""
-SELECT x.id, x.body = %s, {MESSAGE_JSON} FROM applications a
-JOIN chats c ON c.application_id = a.id AND c.number = %s::bigint
-JOIN messages x ON x.chat_id = c.id AND x.number = %s::bigint
-WHERE a.access_token = %s FOR NO KEY UPDATE OF x
-"""
-CHANGE_MESSAGE = f"""
-WITH x AS (
-    UPDATE messages x SET body = %s, version = x.version + 1, updated_at = {_NEXT_MOMENT}
-    WHERE x.id = %s RETURNING *
-) SELECT {MESSAGE_JSON}, {_TRANSACTION} FROM x
-"""
+# Followers of the application learn of a changed chat by the number of its last change.
+COUNT_CHANGE = ", changes = x.changes + 1"
+# The index follows versions.
+NEXT_VERSION = ", version = x.version + (x.body <> %(body)s)::int"
+_TYPES = {"metadata": "json"}
+
+Changes = Mapping[str, str | None]
 
 
 def create_application(name: str) -> tuple[str, bytes]:
@@ -70,58 +57,126 @@ def create_application(name: str) -> tuple[str, bytes]:
 
 def rename_application(access_token: str, name: str, preconditions: Preconditions) -> bytes | None:
     """Rename an application; return its JSON, or None if it does not exist."""
-    lock = (LOCK_APPLICATION, (name, access_token))
-    renamed = change(lambda it: _replace(it, lock, CHANGE_APPLICATION, name, preconditions))
+    row = application_row(access_token)
+    renamed = change(lambda it: _set(it, row, {"name": name}, preconditions))
     return renamed and renamed.representation
+
+
+def change_chat(
+    access_token: str, number: int, changes: Changes, preconditions: Preconditions
+) -> bytes | None:
+    """Set a chat's name or metadata and announce it; return its JSON, or None if it is missing."""
+    row = chat_row(access_token, number)
+    changed = change(lambda it: _set(it, row, changes, preconditions))
+    if changed and changed.is_new:
+        announce(access_token, number)
+    return changed and changed.representation
 
 
 def edit_message(
     access_token: str,
     chat_number: int,
     number: int,
-    body: str,
+    changes: Changes,
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
-    """Replace a message's body and announce it; return its JSON, or None if it is missing."""
-    lock = (LOCK_MESSAGE, (body, str(chat_number), str(number), access_token))
-    edited = change(lambda it: _replace(it, lock, CHANGE_MESSAGE, body, preconditions))
-    if edited and edited.changed:
-        wake_indexer(request_id)
+    """Set a message's body or metadata and announce it; return its JSON, or None if missing."""
+    row = message_row(access_token, chat_number, number)
+    edited = change(lambda it: _set(it, row, changes, preconditions))
+    if edited and edited.is_new:
+        if "body" in changes:
+            wake_indexer(request_id)
         announce(access_token, chat_number)
     return edited and edited.representation
 
 
-class Replaced(NamedTuple):
-    """A row as JSON after an update, and whether it was changed."""
+class Row(NamedTuple):
+    """A row x to change: where it is, how it is represented, and what else a change of it sets."""
+
+    table: str
+    source: str
+    json: str
+    key: Mapping[str, str]
+    also: Callable[[Changes], str] = lambda changes: ""
+
+
+def application_row(access_token: str) -> Row:
+    source = "applications x WHERE x.access_token = %(access_token)s"
+    return Row("applications", source, APPLICATION_JSON, {"access_token": access_token})
+
+
+def chat_row(access_token: str, number: int) -> Row:
+    source = """applications a
+    JOIN chats x ON x.application_id = a.id AND x.number = %(chat_number)s::bigint
+    WHERE a.access_token = %(access_token)s"""
+    key = {"access_token": access_token, "chat_number": str(number)}
+    return Row("chats", source, CHAT_JSON, key, lambda changes: COUNT_CHANGE)
+
+
+def message_row(access_token: str, chat_number: int, number: int) -> Row:
+    source = """applications a
+    JOIN chats c ON c.application_id = a.id AND c.number = %(chat_number)s::bigint
+    JOIN messages x ON x.chat_id = c.id AND x.number = %(number)s::bigint
+    WHERE a.access_token = %(access_token)s"""
+    key = {"access_token": access_token, "chat_number": str(chat_number), "number": str(number)}
+    return Row(
+        "messages",
+        source,
+        MESSAGE_JSON,
+        key,
+        lambda changes: NEXT_VERSION if "body" in changes else "",
+    )
+
+
+def lock_statement(row: Row, changes: Changes) -> str:
+    """Return a statement that locks a row: its id, whether it is as wanted, and its JSON."""
+    same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
+    return f"""
+    SELECT x.id, {" AND ".join(same)}, {row.json} FROM {row.source} FOR NO KEY UPDATE OF x"""
+
+
+def change_statement(row: Row, changes: Changes) -> str:
+    """Return a statement that sets columns of a locked row: its JSON, and the transaction's id."""
+    columns = [f"{name} = %({name})s::{_TYPES.get(name, 'text')}" for name in changes]
+    return f"""
+    WITH x AS (
+        UPDATE {row.table} x
+        SET {", ".join(columns)}{row.also(changes)}, updated_at = {_NEXT_MOMENT}
+        WHERE x.id = %(id)s RETURNING *
+    ) SELECT {row.json}, {_TRANSACTION} FROM x"""
+
+
+class Changed(NamedTuple):
+    """A row as JSON after a change, and whether anything of it is new."""
 
     representation: bytes
-    changed: bool
+    is_new: bool
 
 
-def _replace(
-    connection: Connection,
-    lock: tuple[str, tuple[Any, ...]],
-    update: str,
-    text: str,
-    preconditions: Preconditions,
-) -> Written[Replaced | None]:
-    """Replace a row's text under a row lock; the result is None if there is no such row.
+def _set(
+    connection: Connection, row: Row, changes: Changes, preconditions: Preconditions
+) -> Written[Changed | None]:
+    """Set columns of a row under its lock; the result is None if there is no such row.
 
     Raises PreconditionFailed if the row's current state does not satisfy the preconditions.
     """
-    row = connection.execute(*lock).fetchone()
-    if row is None:
+    lock = lock_statement(row, changes)
+    found = connection.execute(lock, {**row.key, **changes}).fetchone()
+    if found is None:
         return Written(None, None)
-    row_id, same, current = row
+    row_id, is_same, current = found
     preconditions.check(current)
-    if same:
-        return Written(Replaced(current, changed=False), None)
-    changed, transaction_id = one_row(connection, update, (text, row_id))
-    return Written(Replaced(changed, changed=True), transaction_id)
+    if is_same:
+        return Written(Changed(current, is_new=False), None)
+    update, parameters = change_statement(row, changes), {**changes, "id": row_id}
+    representation, transaction_id = one_row(connection, update, parameters)
+    return Written(Changed(representation, is_new=True), transaction_id)
 
 
-def one_row(connection: Connection, sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
+def one_row(
+    connection: Connection, sql: str, parameters: tuple[Any, ...] | Mapping[str, Any]
+) -> tuple[Any, ...]:
     """Execute a statement that always returns a row, and return it."""
     row = connection.execute(sql, parameters).fetchone()
     assert row is not None, "a statement that returns what it wrote"  # noqa: S101 - for mypy

@@ -11,7 +11,9 @@ from contract.paths import MAX_NUMBER
 from crud_service.chat.reading import (
     APPLICATION_JSON,
     CHAT_AND_LAST_MESSAGE_JSON,
+    CHAT_BYTES,
     CHAT_JSON,
+    MESSAGE_BYTES,
     MESSAGE_JSON,
 )
 
@@ -26,6 +28,7 @@ PAGE_BYTES = 512 * 1024
 class Collection:
     """How a table is listed: its order, its rows as JSON, its parent (all of them SQL).
 
+    `size` is how many bytes clients chose of a row, by which pages are cut into pieces.
     `lowest` is the lowest key. `identity` tells its rows apart, and unlike `key` never changes.
     `changes` is the number of the last change in the parent, where changes are numbered.
     `separator` stands between two rows.
@@ -37,7 +40,7 @@ class Collection:
     owner: str
     json: str
     parent: str
-    text: str
+    size: str
     cursor: str = "i.{end}::text"
     changes: str = "NULL::bigint"
     identity: str = "number"
@@ -63,7 +66,7 @@ APPLICATIONS = Collection(
             CASE WHEN %(high)s::text IS NULL THEN 9223372036854775807 ELSE
                 (SELECT a.id - 1 FROM applications a WHERE a.access_token = %(high)s::text)
             END AS high""",
-    text="name",
+    size="octet_length(x.name)",
     identity="id",
     cursor="(SELECT a.access_token::text FROM applications a WHERE a.id = i.{end})",
 )
@@ -76,7 +79,7 @@ CHATS = Collection(
     parent=f"""
         SELECT a.id, a.chat_count AS total, {_BOUNDS}
         FROM applications a WHERE a.access_token = %(access_token)s""",
-    text="",
+    size=CHAT_BYTES,
 )
 MESSAGES = Collection(
     name="messages",
@@ -88,7 +91,7 @@ MESSAGES = Collection(
         SELECT c.id, c.message_count AS total, c.changes, {_BOUNDS}
         FROM applications a JOIN chats c ON c.application_id = a.id
         WHERE a.access_token = %(access_token)s AND c.number = %(chat_number)s::bigint""",
-    text="body",
+    size=MESSAGE_BYTES,
     changes="p.changes",
 )
 # The messages that were changed, by their last change; `low` is a change.
@@ -100,15 +103,17 @@ ACTIVITY = """
     CASE c.last_message_id WHEN 0 THEN c.number - 9223372036854775807 - 1
         ELSE c.last_message_id END"""
 _CHATS_AND_LAST_MESSAGES = f"""(
-    SELECT c.*, {ACTIVITY} AS activity, m.number AS message_number, m.body,
+    SELECT c.*, {ACTIVITY} AS activity, m.number AS message_number, m.body AS message_body,
         m.created_at AS message_created_at, m.updated_at AS message_updated_at,
-        coalesce(m.body, '') AS text
+        m.sender AS message_sender, m.metadata AS message_metadata,
+        m.reply_to AS message_reply_to
     FROM chats c LEFT JOIN messages m ON m.id = c.last_message_id)"""
 CHATS_AND_LAST_MESSAGES = replace(
     CHATS,
     table=_CHATS_AND_LAST_MESSAGES,
     json=CHAT_AND_LAST_MESSAGE_JSON,
-    text="text",
+    size=f"({CHAT_BYTES} + coalesce(octet_length(x.message_body), 0)"
+    " + coalesce(octet_length(x.message_metadata::text), 0))",
 )
 # The chat written to last has the highest key.
 ACTIVE_CHATS = replace(
@@ -148,27 +153,24 @@ def _rows(collection: Collection, walk: Walk) -> str:
 
 def _within_bytes(collection: Collection, rows: str) -> str:
     """Limit rows to CHUNK_BYTES, including the row that reaches it: a chunk is never empty."""
-    length = f"octet_length(x.{collection.text})"
+    size = collection.size
     return f"""
         SELECT * FROM (
-            SELECT x.*, sum({length}) OVER (ORDER BY x.{collection.key}) - {length} AS bytes_before
+            SELECT x.*, sum({size}) OVER (ORDER BY x.{collection.key}) - {size} AS bytes_before
             FROM ({rows}) x
         ) x WHERE x.bytes_before < {CHUNK_BYTES}"""
 
 
 def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
-    """Add to each row of a page the number of its piece; the first piece is 0.
-
-    octet_length() reads only the header of a long text.
-    """
-    length = f"octet_length(x.{collection.text})"
+    """Add to each row of a page the number of its piece; the first piece is 0."""
+    size = collection.size
     order = f"x.{collection.key} {direction}"
     return f"""
         SELECT x.*, CASE WHEN x.bytes_before < {PAGE_BYTES} THEN 0
             ELSE 1 + (x.bytes_before - {PAGE_BYTES}) / {CHUNK_BYTES} END AS piece
         FROM (
             SELECT x.*,
-                sum({length}) OVER (ORDER BY {order}) - {length} AS bytes_before
+                sum({size}) OVER (ORDER BY {order}) - {size} AS bytes_before
             FROM ({rows}) x
         ) x"""
 
@@ -185,9 +187,9 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
     order = f"{key} {direction}"
     sort = f"ORDER BY {order}" if walk.descending != walk.from_high else ""
     first_piece = pieces = ""
-    if chunked and collection.text:
+    if chunked:
         rows = _within_bytes(collection, rows)
-    elif collection.text:
+    else:
         rows = _in_pieces(collection, rows, direction)
         first_piece = "FILTER (WHERE x.piece = 0)"
         pieces = f""",

@@ -4,6 +4,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from crud_service.chat.json_text import JsonText
+
 
 class Application(models.Model):
     """A client product, known by its access token.
@@ -38,8 +40,9 @@ class Application(models.Model):
 class Chat(models.Model):
     """A chat of an application, numbered 1, 2, 3… in it.
 
-    `changes` counts the changes of its messages (a trigger does). `highest_number` and
-    `last_message_id` are those of its last message, 0 if there is none.
+    `changes` counts its own changes and those of its messages (a trigger does the latter).
+    `highest_number` and `last_message_id` are those of its last message, 0 if there is none.
+    `name` and `metadata` are null where they are not set.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -51,6 +54,8 @@ class Chat(models.Model):
     changes = models.BigIntegerField(db_default=0)
     highest_number = models.BigIntegerField(db_default=0)
     last_message_id = models.BigIntegerField(db_default=0)
+    name = models.CharField(max_length=255, null=True, blank=True)
+    metadata = JsonText(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -72,7 +77,8 @@ class Message(models.Model):
     orders the copies that the search index may receive out of order.
     `change` is the number of its last change among the changes of its chat, 0 if there
     was none; a trigger sets it. A message stored after one with a higher number counts
-    as changed, so that clients that have read further learn of it.
+    as changed, so that clients that have read further learn of it. `sender`, `metadata` and
+    `reply_to`, the number of another message, are null where they are not set.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -81,6 +87,9 @@ class Message(models.Model):
     body = models.TextField()
     version = models.IntegerField(db_default=1)
     change = models.BigIntegerField(db_default=0)
+    sender = models.CharField(max_length=255, null=True, blank=True)
+    metadata = JsonText(null=True, blank=True)
+    reply_to = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
 
@@ -94,6 +103,11 @@ class Message(models.Model):
             models.Index(
                 fields=("chat", "change"), condition=Q(change__gt=0), name="messages_change_idx"
             ),
+            models.Index(
+                fields=("chat", "sender", "number"),
+                condition=Q(sender__isnull=False),
+                name="messages_sender_idx",
+            ),
         )
 
     def __str__(self) -> str:
@@ -103,7 +117,8 @@ class Message(models.Model):
 class Conflict(models.Model):
     """A creation whose number was taken by another one: kept, never dropped.
 
-    `chat_number` is null, and `body` empty, where it was the creation of a chat.
+    `chat_number` is null, and `body` empty, where it was the creation of a chat. `attributes`
+    are its optional fields, as in an entry of the stream.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -112,6 +127,7 @@ class Conflict(models.Model):
     chat_number = models.BigIntegerField(null=True, blank=True)
     number = models.BigIntegerField()
     body = models.TextField(blank=True)
+    attributes = models.TextField(blank=True, db_default="")
     accepted_at = models.DateTimeField()
     recorded_at = models.DateTimeField(db_default=Now())
 

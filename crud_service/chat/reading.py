@@ -4,32 +4,74 @@ Rendering there costs about as much as building and dumping Python objects, but
 moves the work out of the process that is limited by the interpreter lock (GIL).
 """
 
+from collections.abc import Mapping
+
 from crud_service.stores.database import fetch_value
 
-TIMES = """
-    to_char(x.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
-    to_char(x.updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+
+def times(row: str = "x.") -> str:
+    """Return the columns of the times of a row; `row` is its alias, or what its columns begin with.
+
+    All expressions here are for the alias x unless they are told otherwise.
+    """
+    return f"""
+    to_char({row}created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
+    to_char({row}updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
 """
 
 
-def as_json(columns: str) -> str:
-    """Return an expression for a JSON object of these columns, as text."""
-    return f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
+TIMES = times()
 
 
-# Each requires the alias x for the table's row. The contract defines the order of the keys.
+def as_json(columns: str, optional: Mapping[str, str] | None = None) -> str:
+    """Return an expression for a JSON object of these columns, as text.
+
+    Its last members are `optional`: the JSON of each, which is left out if it is null. A row
+    without any of them costs little more than one that cannot have them.
+    """
+    whole = f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
+    if not optional:
+        return whole
+    unset = " AND ".join(f"{value} IS NULL" for value in optional.values())
+    members = ", ".join(f"""',"{name}":' || {value}""" for name, value in optional.items())
+    return f"""CASE WHEN {unset} THEN {whole}
+        ELSE concat(left({whole}, -1), {members}, '}}') END"""
+
+
+def message_attributes(row: str = "x.") -> dict[str, str]:
+    """Return the optional members of a message."""
+    return {
+        "sender": f"to_json({row}sender)",
+        "metadata": f"{row}metadata",
+        "reply_to": f"to_json({row}reply_to)",
+    }
+
+
+def chat_attributes() -> dict[str, str]:
+    """Return the optional members of a chat."""
+    return {"name": "to_json(x.name)", "metadata": "x.metadata"}
+
+
+def message_json(row: str = "x.", more: str = "") -> str:
+    """Return the JSON of a message; `more` are columns to add."""
+    columns = f"{row}number AS number, {row}body AS body, {times(row)}{more}"
+    return as_json(columns, message_attributes(row))
+
+
+# The contract defines the order of the keys.
 APPLICATION_JSON = as_json(f"x.name, x.access_token, {TIMES}, x.chat_count")
-CHAT_JSON = as_json(f"x.number, x.message_count, {TIMES}")
-MESSAGE_JSON = as_json(f"x.number, x.body, {TIMES}")
+_CHAT = f"x.number, x.message_count, {TIMES}"
+CHAT_JSON = as_json(_CHAT, chat_attributes())
+MESSAGE_JSON = message_json()
 # The columns of the chat's last message have the prefix `message_`, null if there is none.
-_LAST_MESSAGE = """(SELECT m FROM (
-    SELECT x.message_number AS number, x.body,
-        to_char(x.message_created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
-        to_char(x.message_updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
-    ) m WHERE x.message_number IS NOT NULL)"""
-CHAT_AND_LAST_MESSAGE_JSON = as_json(
-    f"x.number, x.message_count, {TIMES}, {_LAST_MESSAGE} AS last_message"
-)
+_LAST_MESSAGE = f"""CASE WHEN x.message_number IS NULL THEN 'null'
+    ELSE {message_json("x.message_")} END"""
+CHAT_AND_LAST_MESSAGE_JSON = as_json(_CHAT, chat_attributes() | {"last_message": _LAST_MESSAGE})
+
+# Bytes of what clients chose of a row. octet_length() reads only the header of a long text.
+MESSAGE_BYTES = """(octet_length(x.body) + coalesce(octet_length(x.sender), 0)
+    + coalesce(octet_length(x.metadata::text), 0))"""
+CHAT_BYTES = "(coalesce(octet_length(x.name), 0) + coalesce(octet_length(x.metadata::text), 0))"
 
 
 def batched(columns: str, find: str) -> str:

@@ -5,7 +5,7 @@ no raw line end, so an event's data is always one line.
 """
 
 from crud_service.chat.list_queries import ACTIVITY
-from crud_service.chat.reading import TIMES, as_json, batched
+from crud_service.chat.reading import MESSAGE_BYTES, as_json, batched, message_json
 
 # One read of a chat ends after this many messages, or once it holds this many bytes of text.
 EVENTS_A_READ = 200
@@ -13,7 +13,7 @@ BYTES_A_READ = 128 * 1024
 # How many chats of an application one read covers, with an event for each.
 CHATS_A_READ = 500
 
-_EVENT = as_json(f"x.number, x.body, {TIMES}, c.number AS chat_number")
+_EVENT = message_json(more=", c.number AS chat_number")
 _STATE = as_json(
     "x.number AS chat_number, x.highest_number, x.changes AS highest_change",
 )
@@ -46,7 +46,7 @@ def _events(name: str, event_id: str, order: str, which: str) -> str:
                 E'\\n\\n'), '' ORDER BY x.{order}) AS text
         FROM (
             SELECT x.*, count(*) OVER () AS found,
-                sum(octet_length(x.body)) OVER (ORDER BY x.{order}) - octet_length(x.body)
+                sum({MESSAGE_BYTES}) OVER (ORDER BY x.{order}) - {MESSAGE_BYTES}
                     AS bytes_before
             FROM (
                 SELECT x.* FROM messages x WHERE x.chat_id = c.id AND {which}

@@ -57,14 +57,14 @@ class ApplicationAdmin(CorrectableAdmin):
 
 @admin.register(Chat, site=site)
 class ChatAdmin(TableAdmin):
-    list_display = ("id", "application", "number", "message_count", "created_at")
+    list_display = ("id", "application", "number", "name", "message_count", "created_at")
     list_select_related = ("application",)
     path_lookups = ("application__access_token", "number")
 
 
 @admin.register(Message, site=site)
 class MessageAdmin(CorrectableAdmin):
-    list_display = ("id", "chat", "number", "shortened_body", "version", "created_at")
+    list_display = ("id", "chat", "number", "sender", "shortened_body", "version", "created_at")
     list_select_related = ("chat",)
     path_lookups = ("chat__application__access_token", "chat__number", "number")
     editable = ("body",)
@@ -79,7 +79,7 @@ class MessageAdmin(CorrectableAdmin):
     ) -> None:
         chat = obj.chat
         token = chat.application.access_token
-        edit_message(token, chat.number, obj.number, obj.body, state_of(form))
+        edit_message(token, chat.number, obj.number, {"body": obj.body}, state_of(form))
 
 
 @admin.register(Conflict, site=site)

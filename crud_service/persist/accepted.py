@@ -96,7 +96,7 @@ def check_storable(entry: Entry) -> Entry:
         raise BadEntryError(f"number {entry.number} is out of range")
     if entry.chat_number is not None and not 1 <= entry.chat_number <= MAX_NUMBER:
         raise BadEntryError(f"chat number {entry.chat_number} is out of range")
-    if "\x00" in entry.body or "\x00" in entry.access_token:
+    if "\x00" in entry.body or "\x00" in entry.access_token or "\x00" in entry.attributes:
         raise BadEntryError("contains U+0000, which PostgreSQL cannot store")
     return entry
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import psycopg
 from psycopg.types.json import Jsonb
 
-from contract.entries import FIELDS, Entry, decode, encode
+from contract.entries import ATTRIBUTES, FIELDS, Entry, decode, encode
 from contract.paths import MAX_NUMBER, mask_token
 from crud_service.persist.accepted import BadEntry
 
@@ -64,7 +64,8 @@ def to_payload(fields: Mapping[bytes, bytes]) -> dict[str, str]:
 
 def from_payload(entry_id: str, payload: Mapping[str, str]) -> Entry:
     """Return the entry of a payload; raise BadEntryError if it is unreadable."""
-    fields = {name.encode(): to_bytes(payload[name]) for name in FIELDS if name in payload}
+    names = (*FIELDS, ATTRIBUTES)
+    fields = {name.encode(): to_bytes(payload[name]) for name in names if name in payload}
     return decode(entry_id.encode(), fields)
 
 

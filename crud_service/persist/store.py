@@ -16,7 +16,10 @@ from crud_service.persist import store_sql
 
 @dataclass(slots=True)
 class Stored:
-    """The outcome of a batch: counts of rows and replays, and the entries not stored."""
+    """The outcome of a batch: counts of rows and replays, and the entries not stored.
+
+    `late_chats` are creations of chats that existed before, which may say more of them.
+    """
 
     messages: int = 0
     chats: int = 0
@@ -24,6 +27,7 @@ class Stored:
     conflicts: list[Entry] = field(default_factory=list)
     unknown: list[Entry] = field(default_factory=list)
     refused: list[Entry] = field(default_factory=list)
+    late_chats: list[Entry] = field(default_factory=list)
 
     @property
     def set_aside(self) -> int:
@@ -57,6 +61,8 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
         messages = [entry for entry in known if not entry.is_chat]
         if messages:
             store_messages(cursor, messages, ids, stored)
+        if stored.late_chats:
+            fill_chats(cursor, stored.late_chats, ids)
         if stored.conflicts:
             rows = [conflict_row(entry) for entry in stored.conflicts]
             cursor.executemany(store_sql.INSERT_CONFLICT, rows)
@@ -122,12 +128,26 @@ def judge_chats(
     }
     rows = cursor.execute(store_sql.FIND_CHAT_CONFLICTS, parameters)
     taken = {position for (position,) in rows}
+    replays = []
     for position, entry in enumerate(again, 1):
         if position in taken or chat_key(entry) in own:
             stored.conflicts.append(entry)
         else:
             own.add(chat_key(entry))
-            stored.replays += 1
+            replays.append(entry)
+    stored.replays += len(replays)
+    stored.late_chats = [entry for entry in replays if entry.attributes]
+
+
+def fill_chats(cursor: psycopg.Cursor, created: Sequence[Entry], ids: dict[ChatKey, int]) -> None:
+    """Give chats what their creations say of them, if their rows were made for messages."""
+    created = sorted(created, key=lambda entry: ids[chat_key(entry)])
+    parameters = {
+        "chats": [ids[chat_key(entry)] for entry in created],
+        "at": [created_ms(entry) for entry in created],
+        "attributes": [entry.attributes for entry in created],
+    }
+    cursor.execute(store_sql.FILL_CHATS, parameters)
 
 
 def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
@@ -152,6 +172,7 @@ def insert_chats(
         "applications": list(missing.values()),
         "numbers": [number for _, number in missing],
         "at": [created_ms(first[key]) for key in missing],
+        "attributes": [first[key].attributes if first[key].is_chat else "" for key in missing],
     }
     return fetch_number(cursor, store_sql.INSERT_CHATS, parameters)
 
@@ -160,18 +181,25 @@ def store_messages(
     cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
 ) -> None:
     """Insert messages, update their chats, and find conflicts and replays."""
-    parameters = {
+    parameters: dict[str, object] = {
         "chats": [ids[chat_key(entry)] for entry in entries],
         "numbers": [entry.number for entry in entries],
         "bodies": [entry.body for entry in entries],
         "at": [created_ms(entry) for entry in entries],
     }
-    inserted = cursor.execute(store_sql.INSERT_MESSAGES, parameters).fetchall()
+    attributes = [entry.attributes for entry in entries]
+    if any(attributes):
+        parameters["attributes"] = attributes
+        insert = store_sql.INSERT_MESSAGES_WITH_ATTRIBUTES
+    else:
+        insert = store_sql.INSERT_MESSAGES
+    inserted = cursor.execute(insert, parameters).fetchall()
     ((stored.messages, late),) = inserted
     if late:
         cursor.execute(store_sql.NUMBER_LATE, {"late": late})
     if stored.messages == len(entries):
         return
+    parameters["attributes"] = attributes
     rows = cursor.execute(store_sql.FIND_CONFLICTS, parameters).fetchall()
     conflicts = [entries[position - 1] for (position,) in rows]
     stored.conflicts += conflicts
@@ -185,6 +213,7 @@ def conflict_row(entry: Entry) -> dict[str, object]:
         "chat_number": entry.chat_number,
         "number": entry.number,
         "body": entry.body,
+        "attributes": entry.attributes,
         "accepted_at": entry.created_at,
     }
 

@@ -6,7 +6,8 @@ of messages, chats; within each by key), so that they cannot deadlock.
 
 Arrays are sent in PostgreSQL's binary format (the `b` of the placeholders), which
 psycopg encodes four times as fast as text. Times are sent as milliseconds and converted
-to timestamps here: exact, and cheap to send.
+to timestamps here: exact, and cheap to send. Attributes are JSON, taken apart here, which
+keeps the text of metadata; they are empty where there are none.
 """
 
 FIND_CHATS = """
@@ -20,11 +21,12 @@ LEFT JOIN chats AS chat
 
 INSERT_CHATS = """
 WITH inserted AS (
-    INSERT INTO chats (application_id, number, created_at, updated_at)
-    SELECT application_id, number, created_at, created_at
-    FROM unnest(%(applications)b::bigint[], %(numbers)b::bigint[], %(at)b::bigint[])
-         AS wanted (application_id, number, at),
-         LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
+    INSERT INTO chats (application_id, number, created_at, updated_at, name, metadata)
+    SELECT application_id, number, created_at, created_at, given ->> 'name', given -> 'metadata'
+    FROM unnest(%(applications)b::bigint[], %(numbers)b::bigint[], %(at)b::bigint[],
+                %(attributes)b::text[]) AS wanted (application_id, number, at, attributes),
+         LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at,
+                      nullif(attributes, '')::json AS given) AS t
     ORDER BY application_id, number
     ON CONFLICT (application_id, number) DO NOTHING
     RETURNING application_id
@@ -47,16 +49,16 @@ SELECT coalesce(sum(chats), 0)::bigint FROM moved
 #
 # `late` are the ids of messages that follow a stored one with a higher number, null if there
 # are none: a set-aside entry that was requeued, say. NUMBER_LATE makes them changes.
-INSERT_MESSAGES = """
+_INSERT_MESSAGES = """
 WITH inserted AS (
-    INSERT INTO messages (id, chat_id, number, body, created_at, updated_at)
-    SELECT id, chat_id, number, body, created_at, created_at
+    INSERT INTO messages (id, chat_id, number, body, created_at, updated_at{columns})
+    SELECT id, chat_id, number, body, created_at, created_at{values}
     FROM (
-        SELECT nextval('messages_id_seq') AS id, chat_id, number, body, at
+        SELECT nextval('messages_id_seq') AS id, entries.*
         FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[],
-                    %(at)b::bigint[]) AS entries (chat_id, number, body, at)
+                    %(at)b::bigint[]{array}) AS entries (chat_id, number, body, at{name})
     ) AS wanted,
-    LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at) AS t
+    LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at{given}) AS t
     ORDER BY chat_id, number
     ON CONFLICT (chat_id, number) DO NOTHING
     RETURNING id, chat_id, number
@@ -82,6 +84,15 @@ SELECT coalesce(sum(messages), 0)::bigint,
     ) END AS late
 FROM moved JOIN locked ON locked.id = moved.chat_id
 """
+INSERT_MESSAGES = _INSERT_MESSAGES.format(columns="", values="", array="", name="", given="")
+# For a batch in which there are attributes.
+INSERT_MESSAGES_WITH_ATTRIBUTES = _INSERT_MESSAGES.format(
+    columns=", sender, metadata, reply_to",
+    values=", given ->> 'sender', given -> 'metadata', (given ->> 'reply_to')::bigint",
+    array=", %(attributes)b::text[]",
+    name=", attributes",
+    given=", nullif(attributes, '')::json AS given",
+)
 
 # The chats are locked by the insert. The trigger that numbers changes ignores this update,
 # as it changes no text.
@@ -102,17 +113,22 @@ WHERE messages.id = late.id
 """
 
 # The entries of a batch whose number belongs to another message. A row is the entry's
-# own if it was created in the same millisecond and has the same body, or was edited
+# own if it was created in the same millisecond and has the same content, or was edited
 # since. Needs a snapshot taken after the insert: hence a separate statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
-FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[])
-     WITH ORDINALITY AS wanted (chat_id, number, body, at, position)
+FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[],
+            %(attributes)b::text[])
+     WITH ORDINALITY AS wanted (chat_id, number, body, at, attributes, position)
 JOIN messages AS message
-  ON message.chat_id = wanted.chat_id AND message.number = wanted.number
+  ON message.chat_id = wanted.chat_id AND message.number = wanted.number,
+     LATERAL (SELECT nullif(wanted.attributes, '')::json AS given) AS t
 WHERE NOT (
     message.created_at = timestamptz 'epoch' + wanted.at * interval '1 millisecond'
-    AND (message.version > 1 OR message.body = wanted.body)
+    AND (message.version > 1 OR message.updated_at > message.created_at
+        OR (message.body, message.sender, message.metadata::text, message.reply_to)
+            IS NOT DISTINCT FROM (wanted.body, given ->> 'sender', (given -> 'metadata')::text,
+                (given ->> 'reply_to')::bigint))
 )
 ORDER BY wanted.position
 """
@@ -132,8 +148,22 @@ WHERE chat.created_at < entry.created_at
 ORDER BY wanted.position
 """
 
+# The creations of chats whose rows were made for a message: they bring what the chat has of its
+# own, unless that was set by a PUT.
+FILL_CHATS = """
+UPDATE chats SET name = given ->> 'name', metadata = given -> 'metadata', changes = changes + 1
+FROM unnest(%(chats)b::bigint[], %(at)b::bigint[], %(attributes)b::text[])
+         AS wanted (id, at, attributes),
+     LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at,
+                  attributes::json AS given) AS entry
+WHERE chats.id = wanted.id AND chats.created_at >= entry.created_at
+  AND chats.updated_at = chats.created_at AND chats.name IS NULL AND chats.metadata IS NULL
+"""
+
 INSERT_CONFLICT = """
-INSERT INTO conflicts (entry_id, access_token, chat_number, number, body, accepted_at)
-VALUES (%(entry_id)s, %(access_token)s, %(chat_number)s, %(number)s, %(body)s, %(accepted_at)s)
+INSERT INTO conflicts
+       (entry_id, access_token, chat_number, number, body, attributes, accepted_at)
+VALUES (%(entry_id)s, %(access_token)s, %(chat_number)s, %(number)s, %(body)s, %(attributes)s,
+        %(accepted_at)s)
 ON CONFLICT (entry_id) DO NOTHING
 """

@@ -7,7 +7,8 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from web.fields import MAX_BODY_BYTES
+from web.fields import MAX_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_SENDER_CHARACTERS
+from web.metadata import MAX_METADATA_BYTES, MAX_NESTING
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -33,6 +34,12 @@ TAGS = [
 TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
 NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
+METADATA_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": f"Any JSON object of at most {MAX_METADATA_BYTES} bytes as compact JSON, nested "
+    f"at most {MAX_NESTING} levels deep, without U+0000. Only in a JSON body.",
+    "examples": [{"attachments": ["https://files.example/1.png"]}],
+}
 MESSAGE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["body"],
@@ -45,7 +52,37 @@ MESSAGE_SCHEMA: dict[str, Any] = {
             "description": f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; "
             "kept verbatim.",
             "examples": ["Hello!"],
-        }
+        },
+        "sender": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_SENDER_CHARACTERS,
+            "pattern": NOT_BLANK,
+            "description": "Who sent it, 1 to 255 characters; it is not verified.",
+            "examples": ["Ann"],
+        },
+        "metadata": METADATA_SCHEMA,
+        "reply_to": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_NUMBER,
+            "description": "The number of an earlier message of this chat.",
+            "examples": [1],
+        },
+    },
+}
+CHAT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_NAME_CHARACTERS,
+            "pattern": NOT_BLANK,
+            "description": "1 to 255 characters, not blank.",
+            "examples": ["Support"],
+        },
+        "metadata": METADATA_SCHEMA,
     },
 }
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -92,9 +129,19 @@ def add_routes(api: FastAPI) -> None:
         api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
 
 
-def request_body() -> dict[str, Any]:
-    types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-    return {"required": True, "content": {name: {"schema": MESSAGE_SCHEMA} for name in types}}
+def request_body(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe the body of a creation; forms have no metadata."""
+    properties = schema["properties"]
+    in_forms = {name: field for name, field in properties.items() if name != "metadata"}
+    form = {"schema": {**schema, "properties": in_forms}}
+    return {
+        "required": "required" in schema,
+        "content": {
+            "application/json": {"schema": schema},
+            "application/x-www-form-urlencoded": form,
+            "multipart/form-data": form,
+        },
+    }
 
 
 def created(*, chat_number: bool) -> dict[str, Any]:

@@ -12,7 +12,14 @@ from fastapi.responses import Response
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from numbering_service.api.asgi_request import respond
-from numbering_service.api.documentation import TOKEN_EXAMPLE, created, request_body, responses
+from numbering_service.api.documentation import (
+    CHAT_SCHEMA,
+    MESSAGE_SCHEMA,
+    TOKEN_EXAMPLE,
+    created,
+    request_body,
+    responses,
+)
 from numbering_service.creations.creating import Creations
 from numbering_service.creations.requests import read_target
 from numbering_service.running import Running, running_in
@@ -53,10 +60,9 @@ def add_routes(api: FastAPI) -> None:
     """Add both creations, each with and without a trailing slash."""
     chats = "/applications/{access_token}/chats"
     messages = f"{chats}/{{chat_number}}/messages"
-    body = {"requestBody": request_body()}
-    for path, create_one, summary, extra in (
-        (chats, create_chat, "Create a chat", None),
-        (messages, create_message, "Create a message", body),
+    for path, create_one, summary, schema in (
+        (chats, create_chat, "Create a chat", CHAT_SCHEMA),
+        (messages, create_message, "Create a message", MESSAGE_SCHEMA),
     ):
         answer = created(chat_number=path is messages)
         for suffix in ("", "/"):
@@ -70,7 +76,7 @@ def add_routes(api: FastAPI) -> None:
                 tags=["creations"],
                 response_class=Response,
                 responses=responses(answer, MalformedBody, UnsupportedMediaType),
-                openapi_extra=extra,
+                openapi_extra={"requestBody": request_body(schema)},
             )
 
 
@@ -98,8 +104,8 @@ async def create_message(
 ) -> Response:
     """Create a message; its number is the next one of the chat, 1, 2, 3… without gaps.
 
-    Answered when the message is on disk. A `body` that is not in the request's
-    body is looked for in the query string.
+    Answered when the message is on disk. A field that is not in the request's body
+    is looked for in the query string. The number in `reply_to` must have been assigned before.
     """
     return await create(request, service.creations)
 

@@ -21,6 +21,10 @@
 --       +4         request id
 --       +5         digest of the payload, compared when an idempotency key is repeated;
 --                  when a chat is created: prefix of the keys of its application's message sequences
+--       then, for each creation that has attributes, three arguments:
+--       +1         its position in the batch, 1 for the first
+--       +2         its attributes
+--       +3         number of the message that it replies to, '' if it is no reply
 --
 -- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake a persister,
 -- last the id of this batch's last entry ('' if it has none). Every entry before oldest is stored: it
@@ -33,6 +37,7 @@
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown')
+--       -5         it replies to a number that was not handed out; nothing was done
 --       -10        the application's limit does not allow it now; nothing was done
 --       {answer, rate, burst, microseconds until the limiter has forgotten all that was let
 --       through, microseconds until the same would be let through}
@@ -79,7 +84,7 @@ local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
-local REFUSED, UNKNOWN = -3, -4
+local REFUSED, UNKNOWN, BAD_REPLY = -3, -4, -5
 local LIMITED = -10
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
@@ -92,6 +97,12 @@ local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]
 local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
 local limits = {}
 local clock
+
+local attributes_at, reply_to_at = {}, {}
+for i = FIRST_ARGUMENT + 5 * (#KEYS - FIRST_KEY + 1) / 2, #ARGV, 3 do
+  local position = tonumber(ARGV[i])
+  attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
+end
 
 local function now()
   if not clock then
@@ -191,9 +202,11 @@ local function replay(idempotency_key, digest)
   return string.sub(first, space + 1)
 end
 
-local function create(sequence_key, idempotency_key, token, chat_number, body, request_id, extra)
+local function create(position, sequence_key, idempotency_key,
+                      token, chat_number, body, request_id, extra)
   local is_chat = chat_number == ''
-  local digest = is_chat and '-' or extra
+  local attributes, reply_to = attributes_at[position], reply_to_at[position]
+  local digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
   local before = replay(idempotency_key, digest)
   if before then
     return before
@@ -205,6 +218,9 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   if not last then
     return instead
   end
+  if reply_to and reply_to > last then
+    return BAD_REPLY
+  end
   local limit = limit_of(token)
   local ahead, wait
   if limit then
@@ -215,8 +231,15 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   end
   local number = last + 1
   local text = string.format('%.0f', number)
-  local added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                            'number', text, 'body', body, 'request_id', request_id)
+  local added
+  if attributes then
+    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                        'number', text, 'body', body, 'request_id', request_id,
+                        'attributes', attributes)
+  else
+    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                        'number', text, 'body', body, 'request_id', request_id)
+  end
   if failed(added) then
     refused_by_replica = is_readonly(added)
     return REFUSED
@@ -239,10 +262,10 @@ local function create(sequence_key, idempotency_key, token, chat_number, body, r
   return number
 end
 
-local k, a = FIRST_KEY, FIRST_ARGUMENT
+local k, a, position = FIRST_KEY, FIRST_ARGUMENT, 1
 while KEYS[k] do
-  answers[#answers + 1] = create(KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
-  k, a = k + 2, a + 5
+  answers[#answers + 1] = create(position, KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
+  k, a, position = k + 2, a + 5, position + 1
 end
 
 if accepted == 0 and (refused_by_replica or is_replica()) then

@@ -12,6 +12,7 @@ from contract.entries import EntryId, read_id
 from numbering_service.creation import Created, Creation
 from numbering_service.metrics import CREATED, RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
+from web.fields import bad_reply_to
 from web.problems import (
     KeyReused,
     NotFound,
@@ -22,7 +23,7 @@ from web.problems import (
 )
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
-_RATE_LIMITED = -10
+_BAD_REPLY, _RATE_LIMITED = -5, -10
 
 Answer = Created | Problem | None
 """The outcome of a creation; None when its sequence is missing and must be seeded."""
@@ -58,9 +59,13 @@ class NumbersScript:
             keys.LIMITS,
         ]
         arguments: list[Any] = [*self._settings, int(again), *self._limits]
-        for creation in creations:
+        attributes: list[Any] = []
+        for position, creation in enumerate(creations, 1):
             script_keys += creation.script_keys()
             arguments += creation.script_arguments()
+            if creation.attributes:
+                attributes += creation.script_attributes(position)
+        arguments += attributes
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
         packed: bytes = pack_command(command)
         return packed
@@ -106,6 +111,8 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
         return KeyReused()
     if answer == _UNKNOWN:
         return NotFound()
+    if answer == _BAD_REPLY:
+        return bad_reply_to()
     if answer == _STREAM_FULL:
         return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
     return StoreUnavailable("Redis rejected the entry; nothing was changed.")

@@ -4,11 +4,15 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-import orjson
-
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from numbering_service.creation import Creation
-from web.fields import MAX_REQUEST_BYTES, check_message_body, find_field, parse_optional_body
+from numbering_service.creations.attributes import (
+    chat_fields,
+    check_chat,
+    check_message,
+    message_fields,
+)
+from web.fields import MAX_REQUEST_BYTES
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from web.server.head import Headers
 from web.server.request import Request
@@ -99,16 +103,14 @@ def read_creation(target: Target, request: Request, known_request_id: str) -> Cr
     if len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
     if target.chat_number is None:
-        # A chat needs no field, but a malformed body is refused here as everywhere.
-        parse_optional_body(head.content_type, body, orjson.loads)
-        return Creation(target.access_token, None, "", known_request_id, head.idempotency_key)
-    text = check_message_body(
-        find_field(
-            "body",
-            content_type=head.content_type,
-            body=body,
-            query=request.query,
-            loads=orjson.loads,
-        )
+        attributes = check_chat(chat_fields(head.content_type, body, request.query))
+        return Creation(*target, "", known_request_id, head.idempotency_key, attributes)
+    fields = check_message(message_fields(head.content_type, body, request.query))
+    return Creation(
+        *target,
+        fields.body,
+        known_request_id,
+        head.idempotency_key,
+        fields.attributes,
+        fields.reply_to,
     )
-    return Creation(*target, text, known_request_id, head.idempotency_key)

@@ -38,10 +38,10 @@ local function count(sequence, number)
   end
 end
 
--- The token, the chat and the number of an entry, and the size of its body.
+-- The token, the chat and the number of an entry, and the size of its body and attributes.
 local function read(fields)
   if fields[1] == 'access_token' and fields[3] == 'chat_number' and fields[5] == 'number' then
-    return fields[2], fields[4], fields[6], #(fields[8] or '')
+    return fields[2], fields[4], fields[6], #(fields[8] or '') + #(fields[12] or '')
   end
   local named = {}
   for i = 1, #fields, 2 do

@@ -50,6 +50,8 @@ class Numbering:
         arguments: list[int | str] = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
         arguments += [*rate, keys.LIMITER]
         arguments += [word for creation in creations for word in creation.script_arguments()]
+        for position, creation in enumerate(creations, 1):
+            arguments += creation.script_attributes(position) if creation.attributes else ()
         wake, self.last, self.oldest, *answers = self.script(keys=names, args=arguments)
         return wake, answers
 

@@ -26,6 +26,7 @@ ENDPOINTS = {
         "GET /applications/{}/export",
         "GET /applications/{}/chats",
         "GET /applications/{}/chats/{}",
+        "PUT /applications/{}/chats/{}",
         "GET /applications/{}/chats/{}/messages",
         "GET /applications/{}/chats/{}/messages/{}",
         "PUT /applications/{}/chats/{}/messages/{}",

@@ -60,3 +60,16 @@ def add_chat_of(database: Database, application: str, count: int, body: str = "m
     """Store chat 1 with messages 1 to `count`; returns the chat's path."""
     add_chats(database, application, 1)
     return add_messages(database, application, count, body)
+
+
+def add_attributes(database: Database) -> None:
+    """Set every combination of attributes in messages 3 to 7 of each chat, and in chat 1."""
+    database.execute(
+        r"""
+        UPDATE messages SET
+            sender = CASE WHEN number IN (3, 4, 7) THEN 'Ann "é" \' END,
+            metadata = CASE WHEN number IN (3, 5) THEN '{"a":null,"b":[1.50,"\u2028"]}'::json END,
+            reply_to = CASE WHEN number IN (3, 6, 7) THEN 1 END
+        """
+    )
+    database.execute("""UPDATE chats SET name = 'A chat', metadata = '{"a":1}' WHERE number = 1""")

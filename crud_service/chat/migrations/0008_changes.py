@@ -11,22 +11,15 @@ number as a cursor. Creating a message changes nothing and takes no part in this
 
 Large tables stay readable and writable. Adding a column with a constant default rewrites
 nothing, so every statement here holds its lock for a moment; those that need an exclusive
-lock give up waiting for it after LOCK_TIMEOUT, lest everybody else queue behind them, and
-are retried. Migration 0009 fills the columns and indexes them. Each step can be repeated, in
-case of an interruption.
+lock do not wait long for it (`run_when_unlocked`). Migration 0009 fills the columns and indexes
+them. Each step can be repeated, in case of an interruption.
 """
 
-import time
-
-from django.db import OperationalError, migrations, models
+from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
-from django.db.transaction import atomic
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 
-LOCK_TIMEOUT = "200ms"
-TRIES = 600
-PAUSE_SECONDS = 0.3
+from crud_service.chat.unlocked import run_when_unlocked
 
 ADD_TO_CHATS = """
 ALTER TABLE chats ADD COLUMN IF NOT EXISTS changes bigint NOT NULL DEFAULT 0,
@@ -73,21 +66,6 @@ def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Drop the trigger and the columns."""
     for statements in (DROP_FROM_MESSAGES, DROP_FROM_CHATS):
         run_when_unlocked(editor, statements)
-
-
-def run_when_unlocked(editor: BaseDatabaseSchemaEditor, statements: str) -> None:
-    """Run statements in a transaction of their own, without a long wait for their lock."""
-    for tries_left in reversed(range(TRIES)):
-        try:
-            with atomic(editor.connection.alias), editor.connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-                cursor.execute(statements)
-                return
-        except OperationalError as error:
-            in_use = isinstance(error.__cause__, LockNotAvailable | DeadlockDetected)
-            if not in_use or not tries_left:
-                raise
-        time.sleep(PAUSE_SECONDS)
 
 
 def number(model: str, name: str) -> migrations.AddField:

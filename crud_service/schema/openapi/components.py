@@ -15,11 +15,15 @@ from crud_service.api.lists.requested_rows import (
 from crud_service.api.serializers import (
     ApplicationFields,
     BodyField,
+    ChatFields,
     MessageFields,
+    MetadataField,
     NameField,
     SearchFields,
+    text_schema,
 )
 from crud_service.schema.openapi import examples
+from web.fields import MAX_SENDER_CHARACTERS
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -51,6 +55,12 @@ COUNT = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 TOKEN = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "examples": [examples.TOKEN]}
 NAME = NameField.schema | {"examples": [examples.APPLICATION["name"]]}
 BODY = BodyField.schema | {"examples": [examples.MESSAGE["body"]]}
+METADATA = MetadataField.schema | {"examples": [examples.METADATA]}
+SENDER = text_schema(
+    MAX_SENDER_CHARACTERS,
+    "Who sent it, as the client that created it said: it is not verified.",
+) | {"examples": [examples.SENDER]}
+REPLY_TO = NUMBER | {"description": "The number of the message that it replies to."}
 HIGHLIGHT = {
     "type": "string",
     "description": "Only with `highlight=true`: the body, HTML-escaped, with `<em>` around each "
@@ -77,34 +87,58 @@ def schemas() -> Json:
     times = {"created_at": TIME, "updated_at": TIME}
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
     message = {"number": NUMBER, "body": BODY, **times}
+    message_attributes = {"sender": SENDER, "metadata": METADATA, "reply_to": REPLY_TO}
     chat = {"number": NUMBER, "message_count": COUNT, **times}
+    chat_attributes = {"name": NAME, "metadata": METADATA}
     last_message = {
         "description": "Only with `include=last_message`: null if the chat has no message.",
         "anyOf": [ref("schemas", "Message"), {"type": "null"}],
     }
     return {
         "Application": record(application, examples.APPLICATION),
-        "Chat": record(chat, examples.CHAT),
-        "ListedChat": record(chat, examples.CHAT, {"last_message": last_message}),
-        "Message": record(message, examples.MESSAGE),
-        "FoundMessage": record(message, examples.MESSAGE, {"highlight": HIGHLIGHT}),
-        "ApplicationFields": fields_schema(ApplicationFields, examples.APPLICATION),
-        "MessageFields": fields_schema(MessageFields, examples.MESSAGE),
+        "Chat": record(chat, examples.CHAT, chat_attributes),
+        "ListedChat": record(
+            chat, examples.CHAT, {**chat_attributes, "last_message": last_message}
+        ),
+        "Message": record(message, examples.MESSAGE, message_attributes),
+        "FoundMessage": record(
+            message, examples.MESSAGE, {**message_attributes, "highlight": HIGHLIGHT}
+        ),
+        **fields_schemas("ApplicationFields", ApplicationFields),
+        **fields_schemas("ChatFields", ChatFields),
+        **fields_schemas("MessageFields", MessageFields),
         "Problem": problem_schema(),
         "Health": health_schema(),
     }
 
 
-def fields_schema(serializer: type[Serializer[Any]], example: Json) -> Json:
-    """Return the schema of what a client sends; unknown fields are ignored."""
+def fields_schemas(name: str, serializer: type[Serializer[Any]]) -> Json:
+    """Return the schema of what a client sends as JSON, and that of a form.
+
+    Unknown fields are ignored. Forms have neither objects nor null.
+    """
     fields: Json = dict(serializer().fields)
+    in_json = {name: field_schema(field) for name, field in fields.items()}
+    in_forms = {
+        name: {**field.schema, "examples": [examples.FIELDS[name]]}
+        for name, field in fields.items()
+        if field.schema["type"] != "object"
+    }
+    required = [name for name, field in fields.items() if field.required]
+    one_of_these = {} if required else {"anyOf": [{"required": [name]} for name in fields]}
     return {
-        "type": "object",
-        "required": [name for name, field in fields.items() if field.required],
-        "properties": {
-            name: {**field.schema, "examples": [example[name]]} for name, field in fields.items()
+        name: {"type": "object", "required": required, "properties": in_json, **one_of_these},
+        f"{name}InForms": {
+            "type": "object",
+            "required": required or list(in_forms),
+            "properties": in_forms,
         },
     }
+
+
+def field_schema(field: Any) -> Json:
+    types = [field.schema["type"], "null"] if field.allow_null else field.schema["type"]
+    return {**field.schema, "type": types, "examples": [examples.FIELDS[field.field_name]]}
 
 
 def problem_schema() -> Json:

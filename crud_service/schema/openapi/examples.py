@@ -27,6 +27,13 @@ MESSAGE: dict[str, Any] = {
     "created_at": TIME,
     "updated_at": TIME,
 }
+SENDER = "Ann"
+METADATA = {"attachments": ["https://files.example/1.png"]}
+FIELDS: dict[str, Any] = {
+    "name": APPLICATION["name"],
+    "body": MESSAGE["body"],
+    "metadata": METADATA,
+}
 PROBLEM: dict[str, Any] = {
     "type": "about:blank",
     "title": "Not Found",

@@ -82,8 +82,14 @@ def not_modified() -> Json:
 
 def fields(schema: str, example: Json) -> Json:
     """Return a request body, in each of the accepted media types."""
-    types = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-    content = {name: {"schema": ref("schemas", schema), "example": example} for name in types}
+    form = {name: value for name, value in example.items() if isinstance(value, str)}
+    content = {
+        "application/json": {"schema": ref("schemas", schema), "example": example},
+        **{
+            name: {"schema": ref("schemas", f"{schema}InForms"), "example": form}
+            for name in ("application/x-www-form-urlencoded", "multipart/form-data")
+        },
+    }
     return {
         "required": True,
         "content": content,
@@ -113,7 +119,8 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
         parameters=(*parameters, "IfMatch", "UnlessMatch"),
         success=answer(ref("schemas", schema), {**READING[tag], **example}, "ETag"),
         problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed, StoreUnavailable),
-        description="Sending the current text changes nothing, `updated_at` included.",
+        description="Sending the current state changes nothing, `updated_at` included."
+        + ("" if tag == "applications" else " Fields that are not sent stay; null removes one."),
         requestBody=fields(f"{schema}Fields", example),
     )
 
@@ -217,6 +224,7 @@ def paths(*, admin_token: bool) -> Json:
     chat = ("AccessToken", "ChatNumber")
     message = (*chat, "MessageNumber")
     name, body = {"name": "Support, renamed"}, {"body": "Hello again, Rails!"}
+    metadata = {"metadata": examples.METADATA}
     applications = listing("Application", "List all applications", "applications", *token_pages)
     return {
         "/applications": {"get": guard(applications), "post": guard(create_application())},
@@ -237,7 +245,10 @@ def paths(*, admin_token: bool) -> Json:
                 items="ListedChat",
             )
         },
-        CHAT: {"get": read("Chat", "Get a chat", "chats", *chat)},
+        CHAT: {
+            "get": read("Chat", "Get a chat", "chats", *chat),
+            "put": update("Chat", "Name or describe a chat", "chats", {**name, **metadata}, *chat),
+        },
         f"{CHAT}/messages": {
             "get": listing(
                 "Message",
@@ -252,7 +263,7 @@ def paths(*, admin_token: bool) -> Json:
         f"{CHAT}/messages/search": {"get": search()},
         MESSAGE: {
             "get": read("Message", "Get a message", "messages", *message),
-            "put": update("Message", "Edit a message", "messages", body, *message),
+            "put": update("Message", "Edit a message", "messages", {**body, **metadata}, *message),
         },
         **operating(),
     }

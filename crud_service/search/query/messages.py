@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from crud_service.chat.list_queries import CHUNK_BYTES
-from crud_service.chat.reading import MESSAGE_JSON
+from crud_service.chat.reading import MESSAGE_BYTES, MESSAGE_JSON
 from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
 from crud_service.stores.database import Connection
 
@@ -24,14 +24,13 @@ WHERE application.access_token = %s
 
 # The messages found, up to and including the one at which their texts reach CHUNK_BYTES. Returns
 # the position of the last one, whether CHUNK_BYTES was reached, and the messages, one per line
-# (row_to_json writes no line breaks). octet_length() reads only the header of a long text.
+# (their JSON has no line breaks).
 FIND_PIECE = f"""
-SELECT max(x.position), sum(octet_length(x.body)) >= {CHUNK_BYTES},
+SELECT max(x.position), sum({MESSAGE_BYTES}) >= {CHUNK_BYTES},
     string_agg({MESSAGE_JSON}, E'\\n' ORDER BY x.position)
 FROM (
     SELECT x.*, hit.position,
-        sum(octet_length(x.body)) OVER (ORDER BY hit.position) - octet_length(x.body)
-            AS bytes_before
+        sum({MESSAGE_BYTES}) OVER (ORDER BY hit.position) - {MESSAGE_BYTES} AS bytes_before
     FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
     JOIN messages x ON x.chat_id = %s AND x.number = hit.number
 ) x WHERE x.bytes_before < {CHUNK_BYTES}

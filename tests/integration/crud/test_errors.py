@@ -89,7 +89,7 @@ def test_an_unrouted_path_is_404(http: httpx.Client, path: str) -> None:
         ("POST", f"/applications/{TOKEN}", "GET, HEAD, PUT"),
         ("DELETE", f"/applications/{TOKEN}/", "GET, HEAD, PUT"),
         ("POST", f"/applications/{TOKEN}/chats", "GET, HEAD"),
-        ("PATCH", f"/applications/{TOKEN}/chats/1", "GET, HEAD"),
+        ("PATCH", f"/applications/{TOKEN}/chats/1", "GET, HEAD, PUT"),
         ("POST", f"/applications/{TOKEN}/chats/1/messages/", "GET, HEAD"),
         ("OPTIONS", f"/applications/{TOKEN}/chats/1/messages/1", "GET, HEAD, PUT"),
         ("DELETE", f"/applications/{TOKEN}/chats/1/messages/search", "GET, HEAD"),

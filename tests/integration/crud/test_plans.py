@@ -8,10 +8,13 @@ import psycopg
 import pytest
 
 from crud_service.api.writing import (
-    CHANGE_APPLICATION,
-    CHANGE_MESSAGE,
-    LOCK_APPLICATION,
-    LOCK_MESSAGE,
+    Changes,
+    Row,
+    application_row,
+    change_statement,
+    chat_row,
+    lock_statement,
+    message_row,
 )
 from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
 from crud_service.chat.list_queries import (
@@ -41,18 +44,22 @@ WALKS = [
 ]
 LISTED: dict[str, str | int] = {"low": "1500", "high": "9223372036854775807", "limit": 100}
 OWNER = {"access_token": TOKEN, "chat_number": "1"}
-STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+STATEMENTS: dict[str, tuple[str, Any]] = {
     "application": (APPLICATION, (TOKEN,)),
     "chat": (CHAT, (TOKEN, "1")),
     "message": (MESSAGE, (TOKEN, "1", "1")),
     "many messages": (MESSAGE, (",".join([TOKEN] * 200), "1," * 199 + "1", "7," * 199 + "7")),
     "highest chat": (HIGHEST_CHAT, (TOKEN,)),
     "highest message": (HIGHEST_MESSAGE, (TOKEN, "1")),
-    "lock application": (LOCK_APPLICATION, ("x", TOKEN)),
-    "lock message": (LOCK_MESSAGE, ("x", "1", "1", TOKEN)),
-    "change application": (CHANGE_APPLICATION, ("x", 1)),
-    "change message": (CHANGE_MESSAGE, ("x", 1)),
 }
+ROWS: dict[str, tuple[Row, Changes]] = {
+    "application": (application_row(TOKEN), {"name": "x"}),
+    "chat": (chat_row(TOKEN, 1), {"name": None, "metadata": "{}"}),
+    "message": (message_row(TOKEN, 1, 1), {"body": "x", "metadata": None}),
+}
+for name, (row, changes) in ROWS.items():
+    STATEMENTS[f"lock {name}"] = (lock_statement(row, changes), {**row.key, **changes})
+    STATEMENTS[f"change {name}"] = (change_statement(row, changes), {**changes, "id": 1})
 # A handful of rows each, however much is stored.
 SMALL = {"application_totals", "conflicts", "set_aside_entries"}
 

@@ -5,10 +5,10 @@ import random
 from time import process_time
 from urllib.parse import unquote_to_bytes
 
-import orjson
 import pytest
 
-from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, URLENCODED, find_field, unquote
+from numbering_service.creations.attributes import message_fields
+from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, MISSING, URLENCODED, unquote
 from web.problems import MalformedBody, Problem, ValidationFailed
 
 MULTIPART = "multipart/form-data; boundary=x"
@@ -32,7 +32,7 @@ COSTLY = {
 
 
 def find_body(content_type: str, body: bytes) -> object:
-    return find_field("body", content_type=content_type, body=body, query=b"", loads=orjson.loads)
+    return message_fields(content_type, body, b"").get("body", MISSING)
 
 
 @pytest.mark.parametrize("kind", COSTLY)

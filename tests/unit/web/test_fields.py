@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numbering_service.creations.attributes import message_fields
 from web.fields import (
     MAX_PAIRS,
     MISSING,
     check_keyword,
     check_message_body,
     check_name,
-    find_field,
     parse_body,
     parse_optional_body,
     parse_urlencoded,
@@ -56,7 +56,7 @@ JSON_TYPES = (
 
 
 def find(body: bytes = b"", content_type: str | None = JSON, query: bytes = b"") -> object:
-    return find_field("body", content_type=content_type, body=body, query=query, loads=orjson.loads)
+    return message_fields(content_type, body, query).get("body", MISSING)
 
 
 @given(TEXTS, st.sampled_from(JSON_TYPES), st.booleans())

@@ -1,0 +1,98 @@
+"""The fields of what is created: the body of a message, and the optional ones of both kinds.
+
+Optional fields become attributes, a JSON object that travels with the creation as one text.
+"""
+
+import json
+import re
+from typing import NamedTuple
+
+import orjson
+
+from contract.paths import parse_number
+from web.fields import (
+    MISSING,
+    Fields,
+    check_message_body,
+    check_name,
+    check_reply_to,
+    check_sender,
+    is_json,
+    parse_body,
+    parse_optional_body,
+    parse_urlencoded,
+)
+from web.media_types import split_content_type
+from web.metadata import METADATA, check_metadata
+
+BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
+# A query without any of these is not parsed if the request's body has what is required.
+_OPTIONAL_IN_QUERY = re.compile(rb"(?:^|&)(?:sender|metadata|reply_to|name)=")
+
+
+class MessageFields(NamedTuple):
+    """The valid fields of a message; `reply_to` is one of the attributes, 0 if it is not set."""
+
+    body: str
+    attributes: str = ""
+    reply_to: int = 0
+
+
+def message_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
+    """Return the fields sent for a message; raises 400, 415 or 422."""
+    fields = parse_body(content_type, body, orjson.loads)
+    if REPLY_TO in fields:
+        fields = _with_number(fields, content_type, body)
+    if query and (BODY not in fields or _OPTIONAL_IN_QUERY.search(query)):
+        return {**_with_number(parse_urlencoded(query)), **fields}
+    return fields
+
+
+def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
+    """Return the fields sent for a chat, all of which are optional; raises 400, 415 or 422."""
+    fields = parse_optional_body(content_type, body, orjson.loads)
+    if query and _OPTIONAL_IN_QUERY.search(query):
+        return {**parse_urlencoded(query), **fields}
+    return fields
+
+
+def check_message(fields: Fields) -> MessageFields:
+    """Return the fields of a message if they are valid; raises 422."""
+    body = check_message_body(fields.get(BODY, MISSING))
+    members = []
+    reply_to = 0
+    if SENDER in fields:
+        members.append(f'"{SENDER}":{_string(check_sender(fields[SENDER]))}')
+    if METADATA in fields:
+        members.append(f'"{METADATA}":{check_metadata(fields[METADATA])}')
+    if REPLY_TO in fields:
+        reply_to = check_reply_to(fields[REPLY_TO])
+        members.append(f'"{REPLY_TO}":{reply_to}')
+    return MessageFields(body, _object(members), reply_to) if members else MessageFields(body)
+
+
+def check_chat(fields: Fields) -> str:
+    """Return the attributes of a chat if its fields are valid; raises 422."""
+    members = []
+    if NAME in fields:
+        members.append(f'"{NAME}":{_string(check_name(fields[NAME]))}')
+    if METADATA in fields:
+        members.append(f'"{METADATA}":{check_metadata(fields[METADATA])}')
+    return _object(members) if members else ""
+
+
+def _with_number(fields: Fields, content_type: str | None = "form", body: bytes = b"") -> Fields:
+    """Parse the number that a form or a query string has as text; JSON has numbers."""
+    text = fields.get(REPLY_TO)
+    if not isinstance(text, str) or is_json(split_content_type(content_type or "")[0], body):
+        return fields
+    number = parse_number(text)
+    return fields if number is None else {**fields, REPLY_TO: number}
+
+
+def _object(members: list[str]) -> str:
+    return f"{{{','.join(members)}}}"
+
+
+def _string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,119 @@
+"""Metadata: what is accepted, and that it comes back as JSON that means the same."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numbering_service.creations.attributes import check_message, message_fields
+from web.metadata import check_metadata
+from web.problems import MalformedBody, ValidationFailed
+
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x00")
+TEXTS = st.text(CHARACTERS, max_size=20)
+NUMBERS = (
+    st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.decimals(-1000, 1000, places=30).map(float)
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(TEXTS, values, max_size=4),
+    max_leaves=10,
+)
+OBJECTS = st.dictionaries(TEXTS, VALUES, max_size=4)
+
+
+def nested(levels: int, innermost: object = 1) -> dict[str, Any]:
+    value: Any = innermost
+    for _ in range(levels):
+        value = {"a": value}
+    assert isinstance(value, dict)
+    return value
+
+
+def send(metadata: str | bytes) -> str:
+    """Return the metadata of a message as it is kept."""
+    sent = metadata.encode() if isinstance(metadata, str) else metadata
+    fields = message_fields("application/json", b'{"body":"x","metadata":%s}' % sent, b"")
+    attributes = check_message(fields).attributes
+    return attributes.removeprefix('{"metadata":').removesuffix("}")
+
+
+@given(OBJECTS, st.booleans())
+def test_metadata_means_the_same_when_it_comes_back(metadata: Any, escaped: bool) -> None:
+    try:
+        kept = send(json.dumps(metadata, ensure_ascii=escaped, indent=1))
+    except ValidationFailed:
+        return  # too deep or too large
+    assert json.loads(kept) == metadata
+    assert "\n" not in kept
+
+
+NUMBERS_OF_MANY_DIGITS = """
+    12345678901234567890123 -9223372036854775809 18446744073709551616 0.12345678901234567890 1E4
+    1.0 -0.0 1e-400 3.141592653589793238462643383279
+"""
+
+
+@pytest.mark.parametrize("number", NUMBERS_OF_MANY_DIGITS.split())
+def test_a_number_keeps_its_digits(number: str) -> None:
+    assert send(f'{{"n": {number}, "more": [{number} ]}}') == f'{{"more":[{number}],"n":{number}}}'
+
+
+def test_equal_metadata_is_equal_text() -> None:
+    assert send('{"b": [1, "\\u00e9"], "a": null}') == send(' {"a":null ,"b":[ 1,"é"]}')
+
+
+@pytest.mark.parametrize(
+    "metadata", ["1", '"text"', "null", "[]", "[{}]", "true", '{"a":"\\u0000"}', '{"\\u0000":1}']
+)
+def test_anything_but_a_storable_object_is_refused(metadata: str) -> None:
+    with pytest.raises(ValidationFailed, match="metadata"):
+        send(metadata)
+
+
+def test_a_form_or_a_query_holds_no_metadata() -> None:
+    form = "application/x-www-form-urlencoded"
+    for content_type, body, query in (
+        (form, b"body=x&metadata=%7B%7D", b""),
+        (form, b"body=x", b"metadata=%7B%7D"),
+        ("application/json", b'{"body":"x"}', b"a=1&metadata={}"),
+    ):
+        with pytest.raises(ValidationFailed, match="metadata"):
+            check_message(message_fields(content_type, body, query))
+
+
+def test_nesting_has_a_limit_of_eight_levels() -> None:
+    assert check_metadata(nested(8)) == json.dumps(nested(8), separators=(",", ":"))
+    assert check_metadata(nested(7, [])).endswith("[]" + "}" * 7)
+    for deep in (nested(9), nested(8, [1]), nested(500)):
+        with pytest.raises(ValidationFailed, match="nested"):
+            check_metadata(deep)
+
+
+@pytest.mark.parametrize("character", ["a", "é", "漢", "😀"])
+def test_the_limit_is_4096_bytes_as_compact_utf_8(character: str) -> None:
+    size = len(character.encode())
+    room = 4096 - len('{"a":""}')
+    fits = {"a": character * (room // size)}
+    assert send(json.dumps(fits)) == json.dumps(fits, ensure_ascii=False, separators=(",", ":"))
+    with pytest.raises(ValidationFailed, match="4096"):
+        send(json.dumps({"a": character * (room // size + 1)}))
+
+
+def test_metadata_of_very_many_values_is_refused() -> None:
+    for value in ([1.5] * 100_000, {str(i): 1.5 for i in range(60_000)}, "x" * 500_000):
+        with pytest.raises(ValidationFailed, match="4096"):
+            send(orjson.dumps({"a": value}))
+
+
+def test_a_body_of_very_many_values_is_not_parsed_twice() -> None:
+    junk = b",".join([b"1.5"] * 200_000)
+    with pytest.raises(MalformedBody):
+        message_fields("application/json", b'{"metadata":{"a":1.5},"x":[%s]}' % junk, b"")
+    fields = message_fields("application/json", b'{"metadata":{"a":1},"x":[%s]}' % junk, b"")
+    assert fields["metadata"] == {"a": 1}
