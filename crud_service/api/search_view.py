@@ -9,6 +9,7 @@ from crud_service.api.api_view import ApiView
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.serializers import SearchFields
+from crud_service.chat.filters import FILTERS
 from crud_service.search.query.search import SearchQuery, search_messages
 from web.problems import NotFound
 
@@ -17,7 +18,9 @@ class SearchView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages/search`"""
 
     def get(self, request: Request, access_token: str, chat_number: int) -> Response:
-        query = SearchQuery(**self.validated(SearchFields))
+        fields = self.validated(SearchFields)
+        filters = {name: value for name in FILTERS if (value := fields.pop(name)) is not None}
+        query = SearchQuery(**fields, filters=filters)
         try:
             page = search_messages(access_token, chat_number, query)
         except NotFound as problem:
@@ -36,4 +39,4 @@ def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:
         parameters["sort"] = query.sort
     if query.highlight:
         parameters["highlight"] = "true"
-    return parameters | {"cursor": cursor}
+    return {**parameters, **query.filters, "cursor": cursor}

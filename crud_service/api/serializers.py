@@ -5,14 +5,17 @@ from typing import Any, ClassVar, get_args
 from rest_framework import serializers
 
 from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, parse_limit
+from crud_service.chat.filters import check_created_after, check_created_before
 from crud_service.search.query.search import Sort
 from web.fields import (
     MAX_BODY_BYTES,
     MAX_KEYWORD_CHARACTERS,
     MAX_NAME_CHARACTERS,
+    MAX_SENDER_CHARACTERS,
     check_keyword,
     check_message_body,
     check_name,
+    check_sender,
 )
 from web.metadata import MAX_METADATA_BYTES, MAX_NESTING, check_metadata
 from web.problems import ValidationFailed
@@ -141,6 +144,29 @@ class CursorField(Checked):
     schema: ClassVar = {"type": "string", "description": "Where to continue: from a `next` link."}
 
 
+class SenderField(Checked):
+    check = staticmethod(check_sender)
+    schema = text_schema(MAX_SENDER_CHARACTERS, "Only messages of this sender.")
+
+
+class CreatedAfterField(Checked):
+    check = staticmethod(check_created_after)
+    schema: ClassVar = {
+        "type": "string",
+        "format": "date-time",
+        "description": "Only messages created after this time (RFC 3339 with a zone).",
+    }
+
+
+class CreatedBeforeField(Checked):
+    check = staticmethod(check_created_before)
+    schema: ClassVar = {
+        "type": "string",
+        "format": "date-time",
+        "description": "Only messages created before this time (RFC 3339 with a zone).",
+    }
+
+
 class ApplicationFields(serializers.Serializer[Any]):
     name = NameField()
 
@@ -170,3 +196,6 @@ class SearchFields(serializers.Serializer[Any]):
     sort = SortField(default="relevance")
     highlight = HighlightField(default=False)
     cursor = CursorField(default=None, allow_null=True)
+    sender = SenderField(default=None, allow_null=True)
+    created_after = CreatedAfterField(default=None, allow_null=True)
+    created_before = CreatedBeforeField(default=None, allow_null=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from contract.paths import MAX_NUMBER
+from crud_service.chat.filters import conditions
 from crud_service.chat.reading import (
     APPLICATION_JSON,
     CHAT_AND_LAST_MESSAGE_JSON,
@@ -46,6 +47,8 @@ class Collection:
     identity: str = "number"
     lowest: int = 1
     separator: str = ","
+    condition: str = ""
+    total: str = "p.total"
 
 
 _BOUNDS = "%(low)s::bigint AS low, %(high)s::bigint AS high"
@@ -127,6 +130,22 @@ ACTIVE_CHATS_AND_LAST_MESSAGES = replace(
 )
 
 
+@cache
+def filtered(collection: Collection, filters: tuple[str, ...]) -> Collection:
+    """Return a collection of messages limited by filters, whose values are parameters."""
+    if not filters:
+        return collection
+    condition = conditions(filters)
+    counted = f"FROM {collection.table} x WHERE {collection.owner}{condition}"
+    return replace(collection, condition=condition, total=f"(SELECT count(*) {counted})")
+
+
+@cache
+def uncounted(collection: Collection) -> Collection:
+    """Return a collection without the cost of counting what filters let through."""
+    return replace(collection, total="p.total")
+
+
 # Applications by their key, for the chunks that follow the first.
 APPLICATIONS_BY_KEY = replace(APPLICATIONS, parent=f"SELECT 0::bigint AS total, {_BOUNDS}")
 
@@ -148,6 +167,7 @@ def _rows(collection: Collection, walk: Walk) -> str:
     return f"""
         SELECT x.* FROM {collection.table} x
         WHERE {collection.owner} AND x.{collection.key} >= p.low AND x.{collection.key} <= p.high
+            {collection.condition}
         ORDER BY x.{collection.key} {direction} LIMIT %(limit)s"""
 
 
@@ -198,12 +218,12 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
     floor = "p.low" if walk.bounded and walk.descending else str(collection.lowest)
     ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
     return f"""
-    SELECT p.low, p.high, p.total, i.items, i.last,
+    SELECT p.low, p.high, {collection.total}, i.items, i.last,
         {collection.cursor.format(end="first")}, {collection.cursor.format(end="last")},
         EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
-            AND {key} < i.first AND {key} >= {floor}),
+            AND {key} < i.first AND {key} >= {floor}{collection.condition}),
         EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
-            AND {key} > i.last AND {key} <= {ceiling}),
+            AND {key} > i.last AND {key} <= {ceiling}{collection.condition}),
         {"i.rest, i.pieces" if pieces else "NULL, NULL"}, {collection.changes}
     FROM ({collection.parent}) p
     CROSS JOIN LATERAL (

@@ -5,12 +5,13 @@ cursor, a chat that does not exist) is left to the views, which answer it as the
 """
 
 import asyncio
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import NamedTuple
 
 from django.conf import settings
 
 from contract.paths import mask_path
+from crud_service.api.lists.list_rows import has_rows
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
@@ -38,6 +39,7 @@ from web.server.request import Request
 
 # Between looks for a chat whose number was handed out: seconds, some three in all.
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+FILTERED_PAUSE = 0.05
 HEADERS = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
 
 
@@ -121,23 +123,47 @@ class Live:
         request.drop_body()
         if request.head_bytes > stream_limits.HEAD_BYTES_OF_A_WAIT:
             raise HeadersTooLarge
+        ends_at = monotonic() + want.seconds
+        behind = await self._wait_behind(request, want, ends_at)
+        while behind is not None and want.filters:
+            # A chat may have many messages a second, and none that the filters let through.
+            await asyncio.sleep(FILTERED_PAUSE)
+            behind = await self._wait_behind(request, want._replace(after=behind), ends_at)
+
+    async def _wait_behind(self, request: Request, want: WaitingList, ends_at: float) -> int | None:
+        """Wait until something is stored behind the number.
+
+        Returns the number behind which to look then, None if there is nothing to wait for.
+        """
         key = (want.access_token, want.chat_number)
         found = await self._find(self._chats, *key)
-        if found is None or request.is_disconnected:
-            return
+        seconds = ends_at - monotonic()
+        if found is None or request.is_disconnected or seconds <= 0:
+            return None
         chat_id, highest_number, change = map(int, found.split())
-        if highest_number > want.after or request.is_ending:
-            return
+        is_behind = highest_number > want.after
+        if request.is_ending or (is_behind and await self._has_messages(want)):
+            return None
+        behind = max(want.after, highest_number)
         feed = self._feeds.chat(key, chat_id)
-        waiter = Waiter(Cursor(want.after, change))
+        waiter = Waiter(Cursor(behind, change))
         request.on_disconnect = request.on_shutdown = waiter.stop
         feed.add(waiter)
         try:
-            await waiter.wait(want.seconds)
+            await waiter.wait(seconds)
         finally:
             feed.remove(waiter)
             self._feeds.drop(feed)
             request.on_disconnect = request.on_shutdown = None
+        return behind
+
+    async def _has_messages(self, want: WaitingList) -> bool:
+        """Whether any of the messages behind the number passes the filters."""
+        if not want.filters:
+            return True
+        token, chat = want.access_token, str(want.chat_number)
+        values = {"access_token": token, "chat_number": chat, **want.filters}
+        return await self._threads.run(token, has_rows, want.messages, values, want.after)
 
     async def _find_chat(self, want: ChatStream) -> Beginning | None:
         """Return how a stream of a chat begins; None if there is no such chat."""

@@ -1,12 +1,14 @@
 """What a request wants: to follow a chat, to follow an application, or a list that waits."""
 
 import re
+from types import MappingProxyType
 from typing import NamedTuple
 
 from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
 from crud_service.api.lists.pages import NUMBER_CURSOR
 from crud_service.api.lists.requested_rows import requested_rows
-from crud_service.chat.list_queries import MESSAGES
+from crud_service.chat.filters import Filters
+from crud_service.chat.list_queries import MESSAGES, Collection
 from crud_service.live.cursor import Start, requested_start
 from web.fields import parse_urlencoded
 from web.problems import Problem
@@ -33,12 +35,17 @@ class ChatStream(NamedTuple):
 
 
 class WaitingList(NamedTuple):
-    """The messages behind a number, as soon as there is one, at most after some seconds."""
+    """The messages behind a number, as soon as there is one, at most after some seconds.
+
+    `filters` limit the messages, `messages` are those of the chat that are so limited.
+    """
 
     access_token: str
     chat_number: int
     after: int
     seconds: int
+    messages: Collection = MESSAGES
+    filters: Filters = MappingProxyType({})
 
 
 StreamWanted = ApplicationStream | ChatStream
@@ -70,4 +77,6 @@ def wanted(request: Request) -> Wanted | None:
     except Problem:
         return None
     after = rows.page.after if rows.page is not None else None
-    return WaitingList(token, number, int(after or 0), rows.wait) if rows.wait else None
+    if not rows.wait:
+        return None
+    return WaitingList(token, number, int(after or 0), rows.wait, rows.collection, rows.filters)

@@ -29,7 +29,7 @@ class ListOf(NamedTuple):
 
 
 class FoundList(NamedTuple):
-    """A page, or the first chunk of a complete list."""
+    """A page, or the first chunk of a complete list; `owner` has the values of filters too."""
 
     owner: Mapping[str, str]
     requested: RequestedRows
@@ -49,8 +49,9 @@ def read_list(listed: ListOf, query: str, cursor_pattern: str) -> FoundList | No
     Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
     """
     requested = requested_rows(listed.collection, query, cursor_pattern)
-    rows = fetch_rows(requested.collection, listed.owner, requested.page, requested.after)
-    return None if rows is None else FoundList(listed.owner, requested, rows)
+    owner = {**listed.owner, **requested.filters}
+    rows = fetch_rows(requested.collection, owner, requested.page, requested.after)
+    return None if rows is None else FoundList(owner, requested, rows)
 
 
 def answer_list(found: FoundList, url: str) -> ListAnswer:

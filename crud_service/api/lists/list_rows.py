@@ -14,6 +14,7 @@ from crud_service.chat.list_queries import (
     Walk,
     list_query,
     piece_query,
+    uncounted,
 )
 from crud_service.stores.database import fetch_one, fetch_value
 from web.problems import NotFound, ValidationFailed
@@ -95,7 +96,7 @@ def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[by
 
 def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows:
     """Fetch the chunk after a key; raise NotFound if its parent was deleted, which we never do."""
-    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
+    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     low, high = str(last_key + 1), str(MAX_NUMBER)
     row = fetch_one(
         list_query(by_key, Walk(), chunked=True),
@@ -104,3 +105,10 @@ def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows
     if row is None:
         raise NotFound
     return Rows(*row[2:])
+
+
+def has_rows(collection: Collection, owner: Owner, after: int) -> bool:
+    """Whether a collection of numbered rows has one after a number."""
+    page = Page(1, str(after), None, descending=False)
+    rows = fetch_rows(uncounted(collection), owner, page)
+    return rows is not None and rows.last_key is not None

@@ -4,7 +4,7 @@ import base64
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from crud_service.api.lists.pages import (
@@ -17,6 +17,7 @@ from crud_service.api.lists.pages import (
     parse_limit,
     parse_page,
 )
+from crud_service.chat.filters import FILTERS, Filters, parse_filters
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,
@@ -25,6 +26,7 @@ from crud_service.chat.list_queries import (
     CHATS_AND_LAST_MESSAGES,
     MESSAGES,
     Collection,
+    filtered,
 )
 from web.fields import parse_urlencoded
 from web.problems import ValidationFailed
@@ -35,7 +37,7 @@ MAX_WAIT_SECONDS = 60
 BY_LAST_MESSAGE = "-last_message"
 LAST_MESSAGE = "last_message"
 # What only a list of messages, or only one of chats, knows.
-MESSAGES_PARAMETERS = ("changed_after", "wait")
+MESSAGES_PARAMETERS = ("changed_after", "wait", *FILTERS)
 CHATS_PARAMETERS = ("sort", "include", "cursor")
 _OTHER_ORDERS = ("after", "before", "order")
 _ACTIVITY = struct.Struct(">q")
@@ -48,7 +50,8 @@ class RequestedRows:
     """The rows that a request asks for: a page of a collection, or all of it if there is none.
 
     `after` is where a list without pages begins, `wait` how many seconds to wait for a first
-    row, and `parameters` what the links to other pages repeat.
+    row, `filters` the parameters by which the collection is limited, and `parameters` what else
+    the links to other pages repeat.
     """
 
     collection: Collection
@@ -56,6 +59,12 @@ class RequestedRows:
     after: str | None = None
     wait: int = 0
     parameters: tuple[tuple[str, str], ...] = ()
+    filters: Filters = field(default_factory=dict)
+
+    @property
+    def lists_changes(self) -> bool:
+        """Whether the rows are messages in the order of their changes."""
+        return self.collection.key == CHANGED_MESSAGES.key
 
 
 def requested_rows(collection: Collection, query: str, cursor_pattern: str) -> RequestedRows:
@@ -71,13 +80,16 @@ def requested_rows(collection: Collection, query: str, cursor_pattern: str) -> R
 def _requested_messages(fields: Fields) -> RequestedRows:
     wait = _parse_wait(fields)
     change = parse_cursor("changed_after", fields.get("changed_after"), NUMBER_CURSOR)
+    filters = parse_filters(fields)
+    names = tuple(filters)
     if change is None:
-        return RequestedRows(MESSAGES, parse_page(fields, NUMBER_CURSOR), wait=wait)
+        page = parse_page(fields, NUMBER_CURSOR)
+        return RequestedRows(filtered(MESSAGES, names), page, wait=wait, filters=filters)
     _refuse_other_orders(fields, "changed_after")
     page = None
     if "limit" in fields:
         page = Page(parse_limit(fields["limit"]), change, None, descending=False)
-    return RequestedRows(CHANGED_MESSAGES, page, after=change)
+    return RequestedRows(filtered(CHANGED_MESSAGES, names), page, after=change, filters=filters)
 
 
 def _parse_wait(fields: Fields) -> int:
@@ -145,7 +157,7 @@ def _parse_activity(cursor: object) -> int | None:
 def last_change(requested: RequestedRows, rows: Rows) -> int | None:
     """Return up to which change a client knows its messages that has seen these rows."""
     cut_short = requested.page is not None and rows.more
-    if requested.collection is CHANGED_MESSAGES and cut_short:
+    if requested.lists_changes and cut_short:
         return rows.last_key
     return rows.changes
 
@@ -155,10 +167,10 @@ def page_links(url: str, requested: RequestedRows, rows: Rows) -> str:
     page = requested.page
     if page is None:
         return ""
-    if requested.collection is CHANGED_MESSAGES:
-        cursor: dict[str, object] = {"changed_after": rows.last_key}
-        return _next(url, {"limit": page.limit, **cursor}) if rows.more else ""
-    parameters = dict(requested.parameters)
+    parameters = {**requested.filters, **dict(requested.parameters)}
+    if requested.lists_changes:
+        cursor: dict[str, object] = {"limit": page.limit, "changed_after": rows.last_key}
+        return _next(url, {**parameters, **cursor}) if rows.more else ""
     if "sort" not in parameters:
         return links(url, page, rows, parameters)
     if not rows.fewer or rows.lowest is None:

@@ -242,7 +242,10 @@ def list_parameters() -> Json:
 
 def search_parameters() -> Json:
     """Return the fields of a search as parameters; `limit` is the one of lists as well."""
-    return {name.capitalize(): field_parameter(f) for name, f in SearchFields().fields.items()}
+    return {
+        name.title().replace("_", ""): field_parameter(field)
+        for name, field in SearchFields().fields.items()
+    }
 
 
 def field_parameter(field: Any) -> Json:

@@ -256,7 +256,7 @@ def paths(*, admin_token: bool) -> Json:
                 "messages",
                 *chat,
                 *PAGE_PARAMETERS,
-                *("ChangedAfter", "Wait"),
+                *("ChangedAfter", "Wait", "Sender", "CreatedAfter", "CreatedBefore"),
                 headers=("X-Last-Change",),
             )
         },

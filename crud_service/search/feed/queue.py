@@ -61,9 +61,12 @@ READ = (
     + """
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.application_id,
        picked.changed_at, picked.attempts, picked.changed_at < now() - interval '1 second',
-       text.version, text.marked,
-       EXISTS (SELECT FROM messages WHERE messages.id = picked.message_id)
+       text.version, text.marked, message.id IS NOT NULL, message.sender,
+       (extract(epoch FROM message.created_at) * 1000)::bigint
 FROM picked LEFT JOIN LATERAL (
+    SELECT id, sender, created_at FROM messages WHERE messages.id = picked.message_id OFFSET 0
+) AS message ON true
+LEFT JOIN LATERAL (
     SELECT version, marked FROM search_texts
     WHERE search_texts.chat_id = picked.chat_id AND search_texts.number = picked.number
       AND search_texts.message_id = picked.message_id OFFSET 0
@@ -124,6 +127,8 @@ class Queued(NamedTuple):
     version: int | None
     marked: str | None
     exists: bool
+    sender: str | None
+    created_ms: int | None
 
 
 def index_queued(
@@ -168,7 +173,15 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued], refreshes: Int
     """
     gone = [entry.message_id for entry in queued if not entry.exists]
     texts = [
-        Text(entry.chat_id, entry.number, entry.message_id, entry.version, entry.marked)
+        Text(
+            entry.chat_id,
+            entry.number,
+            entry.message_id,
+            entry.version,
+            entry.marked,
+            entry.sender,
+            entry.created_ms,
+        )
         for entry in queued
         if entry.exists and entry.version is not None and entry.marked is not None
     ]

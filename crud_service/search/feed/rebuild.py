@@ -47,11 +47,15 @@ WITH page AS MATERIALIZED (
     ) AS sized
 )
 SELECT text.chat_id, text.number, text.message_id, text.version, text.marked,
+       message.sender, (extract(epoch FROM message.created_at) * 1000)::bigint,
        (SELECT count(*) FROM page)
 FROM page CROSS JOIN LATERAL (
     SELECT * FROM search_texts
     WHERE search_texts.chat_id = page.chat_id AND search_texts.number = page.number OFFSET 0
 ) AS text
+LEFT JOIN LATERAL (
+    SELECT sender, created_at FROM messages WHERE messages.id = text.message_id OFFSET 0
+) AS message ON true
 WHERE before < %s ORDER BY text.chat_id, text.number
 """
 BEGIN = "UPDATE search_state SET building = %s"
@@ -133,8 +137,8 @@ def read_pages(connection: Connection, page_bytes: int = PAGE_BYTES) -> Iterator
     position = (0, 0)
     while True:
         rows = connection.execute(READ_PAGE, (*position, PAGE, page_bytes)).fetchall()
-        yield [Text(*row[:5]) for row in rows]
-        if not rows or (rows[0][5] < PAGE and len(rows) == rows[0][5]):
+        yield [Text(*row[:-1]) for row in rows]
+        if not rows or (rows[0][-1] < PAGE and len(rows) == rows[0][-1]):
             return
         position = (rows[-1][0], rows[-1][1])
 

@@ -22,6 +22,7 @@ def make_document(text: Text) -> bytes:
     runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
     letters = {gram[:2] for gram in set(grams)}.union(*runs)
+    more = {"sender": text.sender, "created_at": text.created_ms}
     return orjson.dumps(
         {
             "chat": str(text.chat_id),
@@ -32,6 +33,7 @@ def make_document(text: Text) -> bytes:
             "digest": digest(text.marked),
             "grams": " ".join(grams),
             "letters": " ".join(letters),
+            **{name: value for name, value in more.items() if value is not None},
         }
     )
 

@@ -26,7 +26,7 @@ NAME_SUFFIX = re.compile(r"-\d{14}-[0-9a-f]{4}")
 
 # Raise it with every change to the mapping or to the documents: the index is
 # then started over automatically.
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 
 SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
@@ -44,6 +44,9 @@ MAPPING: dict[str, Any] = {
         "message_id": {"type": "long"},
         "version": {"type": "long", "index": False, "doc_values": False},
         "digest": {"type": "keyword", "index": False, "doc_values": False},
+        "sender": {"type": "keyword", "doc_values": False},
+        # Filters a search that has found something: values of the documents will do.
+        "created_at": {"type": "long", "index": False},
         # In order, with positions: consecutive grams are a part of three letters or more.
         "grams": {"type": "text", "analyzer": "whitespace", "norms": False},
         # Grams of one or two letters, where only their presence counts.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
+from crud_service.chat.filters import Filters
 from crud_service.search.query.plan import Hit
 from crud_service.search.text.folding import Part
 from web.problems import ValidationFailed
@@ -38,10 +39,11 @@ def decode_cursor(cursor: str, scope: bytes) -> Hit:
     raise ValidationFailed("cursor", "Must be a cursor from a page of the same search.")
 
 
-def search_scope(chat_id: int, parts: Sequence[Part], sort: str) -> bytes:
-    """Return what a cursor is bound to: the chat, the keyword and the order."""
+def search_scope(chat_id: int, parts: Sequence[Part], sort: str, filters: Filters) -> bytes:
+    """Return what a cursor is bound to: the chat, the keyword, the order and the filters."""
     forms = (reading.inside for part in parts for reading in part.readings)
-    return "\n".join([str(chat_id), sort, *forms]).encode()
+    limits = (f"\0{name}={value}" for name, value in sorted(filters.items()))
+    return "\n".join([str(chat_id), sort, *forms, *limits]).encode()
 
 
 def sign(position: bytes, scope: bytes) -> bytes:

@@ -6,9 +6,10 @@ So `rank >= r` means "at least r of these conditions hold", and each rank is a t
 that can be read separately, newest first, until the page is full.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
+from crud_service.chat.filters import Filters
 from crud_service.search.text.folding import Part
 
 
@@ -48,6 +49,7 @@ class Plan:
     ranked: bool
     ascending: bool = False
     after: Hit | None = None
+    filters: Filters = field(default_factory=dict)
 
     @property
     def max_rank(self) -> int:

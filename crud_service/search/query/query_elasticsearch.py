@@ -15,6 +15,7 @@ from elasticsearch import ApiError, NotFoundError, TransportError
 from elasticsearch.dsl import Q
 from elasticsearch.dsl.query import Query
 
+from crud_service.chat.filters import CREATED_AFTER, CREATED_BEFORE, SENDER, milliseconds
 from crud_service.search.index.documents import form_query
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.elasticsearch_index import SEARCH_TIMEOUT_SECONDS, alias, client
@@ -138,7 +139,7 @@ def rank_query(plan: Plan) -> Query:
     edges = plan.edges if plan.ranked else []
     return Q(
         "bool",
-        filter=[of_chat(plan), *(any_form(forms(part, Level.INSIDE)) for part in plan.parts)],
+        filter=[*limits(plan), *(any_form(forms(part, Level.INSIDE)) for part in plan.parts)],
         should=[Q("constant_score", filter=any_form(edge)) for edge in edges],
     )
 
@@ -149,7 +150,7 @@ def tier_query(plan: Plan, rank: int) -> Query:
     levels = [any_form(forms(part, level)) for level in Level]
     return Q(
         "bool",
-        filter=[of_chat(plan), levels[rank]],
+        filter=[*limits(plan), levels[rank]],
         must_not=levels[rank + 1 : rank + 2],
     )
 
@@ -159,8 +160,16 @@ def any_form(alternatives: tuple[str, ...]) -> Query:
     return queries[0] if len(queries) == 1 else Q("bool", should=queries)
 
 
-def of_chat(plan: Plan) -> Query:
-    return Q("term", chat=str(plan.chat_id))
+def limits(plan: Plan) -> list[Query]:
+    """Limit a search to the chat, and to what passes the filters."""
+    queries = [Q("term", chat=str(plan.chat_id))]
+    if SENDER in plan.filters:
+        queries.append(Q("term", sender=plan.filters[SENDER]))
+    if CREATED_AFTER in plan.filters:
+        queries.append(Q("range", created_at={"gt": milliseconds(plan.filters[CREATED_AFTER])}))
+    if CREATED_BEFORE in plan.filters:
+        queries.append(Q("range", created_at={"lt": milliseconds(plan.filters[CREATED_BEFORE])}))
+    return queries
 
 
 def describe(error: ApiError | TransportError) -> str:

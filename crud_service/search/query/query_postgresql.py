@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import islice, product
 from typing import Any
 
+from crud_service.chat.filters import conditions
 from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
@@ -71,6 +72,12 @@ WHERE {after} ORDER BY hit.rank DESC, hit.number {order} LIMIT %(limit)s
 """
 
 
+# OFFSET keeps the planner from joining all messages of a chat: only matches are looked up.
+PASSES = """EXISTS (
+    SELECT FROM messages x WHERE x.id = search_texts.message_id{} OFFSET 0
+)"""
+
+
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     """Return the first hits of a plan; `blocks` is the number of covered blocks of the chat."""
 
@@ -105,6 +112,8 @@ def combinations(plan: Plan) -> list[tuple[Part, ...]]:
 def write(statement: str, plan: Plan) -> str:
     """Insert the conditions of a plan into a statement; every value stays a parameter."""
     inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
+    if plan.filters:
+        inside.append(PASSES.format(conditions(plan.filters)))
     # A whole word is also a start, so it is only looked for where there is a start.
     edges = [
         f"CASE WHEN NOT {contains(Level.START, i, part)} THEN 0"
@@ -156,6 +165,7 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
             for level in Level
             for i, form in enumerate(forms(part, level))
         },
+        **plan.filters,
     }
 
 

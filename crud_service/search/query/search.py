@@ -1,12 +1,13 @@
 """One search: by Elasticsearch if it answers, else by PostgreSQL, with the same semantics."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Literal, NamedTuple
 
 import orjson
 
+from crud_service.chat.filters import Filters
 from crud_service.search.query import query_elasticsearch, query_postgresql
 from crud_service.search.query.cursors import decode_cursor, encode_cursor, search_scope
 from crud_service.search.query.messages import (
@@ -39,6 +40,7 @@ class SearchQuery:
     sort: Sort = "relevance"
     highlight: bool = False
     cursor: str | None = None
+    filters: Filters = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def search(
     if chat is None:
         raise NotFound
     parts = split_parts(query.keyword)
-    scope = search_scope(chat.chat_id, parts, query.sort)
+    scope = search_scope(chat.chat_id, parts, query.sort, query.filters)
     found = find_hits(connection, chat, make_plan(chat, parts, query, scope))
     page = found.hits[: query.limit]
     pieces = each_piece(connection, chat.chat_id, [hit.number for hit in page])
@@ -87,6 +89,7 @@ def make_plan(
         ranked=query.sort == "relevance",
         ascending=query.sort == "number",
         after=decode_cursor(query.cursor, scope) if query.cursor is not None else None,
+        filters=query.filters,
     )
 
 

@@ -11,6 +11,9 @@ class Text:
     message_id: int
     version: int
     marked: str
+    # Of the message, for Elasticsearch: PostgreSQL looks these up.
+    sender: str | None = None
+    created_ms: int | None = None
 
 
 def columns(rows: Sequence[tuple[object, ...]], width: int) -> list[list[object]]:
