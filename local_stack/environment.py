@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,8 +53,10 @@ def build(lock: Path) -> None:
     if not can_run(PYTHON):
         make()
     say(f"installing {lock.relative_to(ROOT)} into .venv, once …")
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)], "pip install failed")
+    pip = [str(PYTHON), "-m", "pip", "install", "--progress-bar=off", "--disable-pip-version-check"]
+    options = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+    packages = sum("==" in line for line in lock.read_text().splitlines())
+    run([*pip, *options], "pip install failed", packages)
     stamp.write_text(digest)
 
 
@@ -76,23 +79,53 @@ def can_run(python: Path) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def run(command: list[str], failure: str) -> None:
-    """Run a command and print progress now and then; exit with its error if it fails."""
+def run(command: list[str], failure: str, packages: int = 0) -> None:
+    """Run a command and say how many packages are there; exit with its error if it fails."""
+    output: list[str] = []
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    for passed in range(SAY_EVERY_SECONDS, 3600, SAY_EVERY_SECONDS):
-        try:
-            output, _ = process.communicate(timeout=SAY_EVERY_SECONDS)
-            break
-        except subprocess.TimeoutExpired:
-            say(f"… {passed} s")
+    progress = Progress(packages)
+    with process:
+        for line in process.stdout or ():
+            output.append(line.strip())
+            progress.note(line)
+    progress.end()
     if process.returncode != 0:
-        sys.exit(f"{failure}: {find_reason(output.strip().splitlines() or ['no output'])}")
+        sys.exit(f"{failure}: {find_reason(output or ['no output'])}")
+
+
+class Progress:
+    """How far pip is: one line that is renewed on a terminal, elsewhere one now and then."""
+
+    def __init__(self, packages: int) -> None:
+        self.packages = packages
+        self.collected = 0
+        self.began = self.said_at = time.monotonic()
+        self.is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+    def note(self, line: str) -> None:
+        self.collected += line.startswith("Collecting ")
+        what = f"{self.collected} of {self.packages} packages are there"
+        if line.startswith("Installing collected packages"):
+            what = f"unpacking {self.packages} packages"
+        now = time.monotonic()
+        text = f"  {what}  {now - self.began:.0f} s"
+        if self.is_terminal:
+            sys.stdout.write(f"\r\x1b[2K{text}")
+            sys.stdout.flush()
+        elif now - self.said_at > SAY_EVERY_SECONDS:
+            self.said_at = now
+            say(text)
+
+    def end(self) -> None:
+        if self.is_terminal:
+            sys.stdout.write("\r\x1b[2K")
+            sys.stdout.flush()
 
 
 def find_reason(lines: list[str]) -> str:
     """Return the line that says what went wrong: a full disk, else pip's last error."""
     full = [line for line in lines if "No space left" in line]
-    errors = [line for line in lines if "ERROR" in line.upper()]
+    errors = [line for line in lines if "ERROR" in line]
     return (full or errors[-1:] or lines)[-1].strip()
 
 
