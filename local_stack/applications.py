@@ -9,27 +9,41 @@ from pathlib import Path
 import httpx
 import redis
 
+from local_stack.console import Waiting, done
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, last_line
 
 ROOT = Path(__file__).resolve().parent.parent
+LOOK_EVERY_SECONDS = 0.1
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
+    """Create or update the tables; raises StackError when that fails."""
+    waiting = Waiting()
     with layout.open_log("migrate") as log:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
             cwd=ROOT,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            check=False,
         )
-    if done.returncode != 0:
+    while process.poll() is None:
+        waiting.tell("creating the tables")
+        try:
+            process.wait(LOOK_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+    if process.returncode != 0:
         path = layout.logs / "migrate.log"
         raise StackError(f"the tables can't be created: {last_line(path)} [{path}]")
+    done("tables", waiting.seconds)
 
 
 def applications(environment: Mapping[str, str]) -> list[Part]:

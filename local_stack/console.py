@@ -1,20 +1,79 @@
-"""The supervisor's output to the terminal."""
+"""Output to the terminal: lines, colours, and one line that says what is being waited for."""
 
+import os
+import shutil
 import sys
+import time
+from typing import TextIO
+
+COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34}
+COLOURS |= {"magenta": 35, "cyan": 36}
+CLEAR_LINE = "\r\x1b[2K"
+# Where lines can't be replaced, one that says the same again must be worth its place.
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that understands escape sequences."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def paint(text: str, *colours: str, stream: TextIO | None = None) -> str:
+    """Colour a text for a terminal; elsewhere, and with NO_COLOR, return it as it is."""
+    if not is_terminal(stream or sys.stdout) or os.environ.get("NO_COLOR"):
+        return text
+    codes = ";".join(str(COLOURS[colour]) for colour in colours)
+    return f"\x1b[{codes}m{text}\x1b[0m"
 
 
 def say(line: str = "") -> None:
     """Print one line at once; a closed terminal must not stop the stack."""
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except OSError:
-        pass
+    write(sys.stdout, f"{clear_line()}{line}\n")
 
 
 def complain(line: str) -> None:
+    write(sys.stdout, clear_line())
+    write(sys.stderr, f"{paint('local_stack:', 'red', stream=sys.stderr)} {line}\n")
+
+
+def done(what: str, seconds: float, remark: str = "") -> None:
+    """Print that something is done, and how long it took."""
+    say(f"{paint('✓', 'green')} {what:<14} {paint(f'{seconds:5.1f} s', 'dim')}{remark}")
+
+
+class Waiting:
+    """Says what is being waited for, and for how long already.
+
+    A terminal shows one line, which whatever is printed next replaces. Elsewhere
+    only what takes long gets lines, one every few seconds.
+    """
+
+    def __init__(self) -> None:
+        self.began = self.said_at = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def tell(self, what: str) -> None:
+        line = f"  {what}  {self.seconds:.0f} s"
+        if is_terminal(sys.stdout):
+            columns = shutil.get_terminal_size().columns
+            write(sys.stdout, clear_line() + paint(line[: columns - 1], "dim"))
+        elif time.monotonic() - self.said_at >= SECONDS_BETWEEN_LINES:
+            self.said_at = time.monotonic()
+            say(line)
+
+
+def clear_line() -> str:
+    return CLEAR_LINE if is_terminal(sys.stdout) else ""
+
+
+def write(stream: TextIO, text: str) -> None:
     try:
-        sys.stderr.write(f"local_stack: {line}\n")
-        sys.stderr.flush()
+        stream.write(text)
+        stream.flush()
+    except UnicodeEncodeError:  # LANG=C: better question marks than no stack
+        write(stream, text.encode("ascii", "replace").decode())
     except OSError:
         pass

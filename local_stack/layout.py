@@ -19,6 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from local_stack.failure import StackError
 
 NEEDED_FREE_BYTES = 400 * 1024 * 1024
@@ -53,12 +55,27 @@ class Layout:
                 handle.seek(0)
                 holder = handle.read().strip()
             raise StackError(
-                f"a stack is already running in {self.directory} (supervisor {holder})"
+                f"a stack is already running in {self.directory} (supervisor {holder}):"
+                " `make status` shows it, `make stop` ends it"
             ) from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
         return handle
+
+    def supervisor(self) -> int:
+        """Return the process id of the supervisor that runs here, 0 when none does.
+
+        Looks without a lock, which a supervisor that starts just now would stumble over: what
+        counts is that the process named in the file has the file open.
+        """
+        path = self.directory / "supervisor.lock"
+        try:
+            process = psutil.Process(int(path.read_text()))
+            is_open = any(file.path == str(path) for file in process.open_files())
+        except (OSError, ValueError, psutil.Error):
+            return 0
+        return int(process.pid) if is_open else 0
 
     def secrets(self) -> dict[str, str]:
         path = self.directory / "secrets.json"

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import shlex
 import socket
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (32768 and up), where an outgoing connection might
 # by chance use a port kept from the last run.
 CHOSEN_FROM = range(20000, 32000)
+SHOWN_OF_A_COMMAND = 70
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -88,21 +90,27 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
     return ports
 
 
-def require_free(variable: str, port: int, host: str) -> None:
-    """Raise StackError if a port is taken, naming the process that holds it if visible."""
-    if not is_free(port, host):
-        raise StackError(
-            f"port {port} is taken{holder(port)}: free it, or choose another one with {variable}="
-        )
+def next_free(port: int, host: str, without: set[int]) -> int:
+    """Return the first free port above a taken one."""
+    candidates = (port + step for step in range(1, 1000) if port + step < 65536)
+    free = (each for each in candidates if each not in without and is_free(each, host))
+    return next(free, 0) or choose_port(without)
 
 
 def holder(port: int) -> str:
-    """Return the process listening on a port as ` by NAME (pid N)`, empty if not visible."""
+    """Describe the process that listens on a port: its name, pid and command line."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                process = psutil.Process(connection.pid)
-                return f" by {process.name()} (pid {connection.pid})"
+                return describe(psutil.Process(connection.pid))
     except (psutil.Error, OSError, TypeError):
-        return ""
-    return ""
+        pass  # it belongs to somebody else, or has just ended
+    return "a process that you may not see"
+
+
+def describe(process: psutil.Process) -> str:
+    name = f"{process.name()} (pid {process.pid})"
+    command = shlex.join(process.cmdline())
+    if len(command) > SHOWN_OF_A_COMMAND:
+        command = command[: SHOWN_OF_A_COMMAND - 1] + "…"
+    return f"{name} running {command}" if command else name

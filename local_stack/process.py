@@ -74,7 +74,7 @@ class Running:
             return False
         if self.part.find_pid is None or self.pid != self.process.pid:
             return True
-        return time.monotonic() - self.started_at > self.part.ready_seconds
+        return self.seconds() > self.part.ready_seconds
 
     def died(self) -> bool:
         return self.process.poll() is not None
@@ -85,15 +85,22 @@ class Running:
 
     def wait_ready(self) -> None:
         """Wait until the part is ready; raises StackError when it dies or takes too long."""
-        deadline = time.monotonic() + self.part.ready_seconds
-        while not self.part.is_ready():
-            self.note_pid()
-            if self.died():
-                raise StackError(f"{self.part.name} {self.failure(self.how_it_died())}")
-            if time.monotonic() > deadline:
-                raise StackError(f"{self.part.name} {self.failure('is not ready')}")
+        while not self.is_ready():
             time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Check once; raises StackError when the part died or has taken too long."""
+        ready = self.part.is_ready()
         self.note_pid()
+        if not ready and self.died():
+            raise StackError(f"{self.part.name} {self.failure(self.how_it_died())}")
+        if not ready and self.seconds() > self.part.ready_seconds:
+            raise StackError(f"{self.part.name} {self.failure('is not ready')}")
+        return ready
+
+    def seconds(self) -> float:
+        """For how long it has been running."""
+        return time.monotonic() - self.started_at
 
     def failure(self, how: str) -> str:
         return f"does not start ({how}): {last_line(self.log_path)} [{self.log_path}]"

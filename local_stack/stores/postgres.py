@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import psycopg.sql
 
+from local_stack.console import Waiting
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import LOOPBACK
@@ -58,6 +59,7 @@ def postgres(layout: Layout, port: int, password: str) -> Part:
     user = store_user(program("postgres"), layout.directory)
     home = user.own(layout.directory / "postgres")
     if not (home / "data" / "PG_VERSION").exists():
+        Waiting().tell("creating the database")
         initialise(home, user, password)
     settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
     command = (str(program("postgres")), "-D", str(home / "data"), f"--port={port}")

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from local_stack import console
 from local_stack.applications import ROOT
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
 from local_stack.stack import Settings
+from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 
 
@@ -95,3 +97,57 @@ def test_settings_come_from_the_environment_and_have_defaults() -> None:
     assert Settings.from_environment({}) == Settings(Path(".local"), 3000, 8080)
     given = {"LOCAL_DIR": "/x", "CRUD_PORT": "3100", "NUMBERING_PORT": "8180"}
     assert Settings.from_environment(given) == Settings(Path("/x"), 3100, 8180)
+
+
+def test_the_command_to_run_names_what_differs_from_the_defaults() -> None:
+    assert Settings(Path(".local")).command_to_run() == "make run"
+    other = Settings(Path("my dir"), 3100, host="127.0.0.2", with_elasticsearch=False)
+    assert other.command_to_run() == (
+        "make run 'LOCAL_DIR=my dir' CRUD_PORT=3100 HOST=127.0.0.2 WITHOUT_ELASTICSEARCH=1"
+    )
+    assert other.command("stop") == "make stop 'LOCAL_DIR=my dir'"
+
+
+MAVEN = """#!/bin/sh
+for argument; do case "$argument" in -DoutputDirectory=*) out="${argument#*=}";; esac; done
+printf "Downloading: x.pom\nProgress (1): 1.2 kB\rProgress (1): 2 kB\n"
+printf 'Progress (1): 0.3/98 MB\rProgress (1): 49/98 MB\r'
+sleep 1
+"$PYTHON" -c '
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + "/elasticsearch.zip", "w") as bundle:
+    bundle.writestr(sys.argv[2] + "/bin/elasticsearch", "")
+' "$out" elasticsearch-VERSION
+"""
+
+
+def test_a_download_says_how_many_megabytes_have_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maven = tmp_path / "mvn"
+    maven.write_text(MAVEN.replace("VERSION", VERSION))
+    maven.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PYTHON", sys.executable)
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.1)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    home = cache / f"elasticsearch-{VERSION}"
+    fetch(cache, home)
+    assert (home / "bin" / "elasticsearch").exists()
+    output = capsys.readouterr().out
+    assert f"downloading Elasticsearch {VERSION}, once: 49/98 MB" in output
+    assert "kB" not in output
+    assert output.splitlines()[-1].startswith("✓ download")
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (b"Downloading from central", ""),
+        (b"Progress (1): 3.1 MB\rProgress (1): 3.4 MB\r", ": 3.4 MB"),
+        (b"Progress (1): 97/98 MB\rProgress (1): 98/98 MB\r", ": 98/98 MB"),
+    ],
+)
+def test_progress_is_what_maven_said_last(output: bytes, expected: str) -> None:
+    assert progress(output) == expected

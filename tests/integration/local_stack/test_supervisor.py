@@ -244,6 +244,18 @@ def test_a_process_that_does_not_start_is_named_with_its_last_line(supervisor: S
         supervisor.wait_ready(started)
 
 
+def test_parts_are_waited_for_at_once_and_each_is_timed(
+    supervisor: Supervisor, layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = layout.directory / "late"
+    script = f"sleep 1; touch {late}; sleep 600"
+    parts = [part("slow", ("/bin/sh", "-c", script), late.exists), part("quick")]
+    supervisor.wait_ready(supervisor.start(parts))
+    quick, slow = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert (quick[1], slow[1]) == ("quick", "slow")
+    assert float(quick[2]) < 1 <= float(slow[2])
+
+
 def test_processes_stop_in_the_given_order_and_the_others_after_them(
     supervisor: Supervisor, layout: Layout
 ) -> None:
