@@ -8,15 +8,35 @@ FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-fault coverage lint format hooks lock demo bench clean environment environment-dev
+.PHONY: help run demo status logs stop reset test test-quick test-fault coverage lint format hooks lock bench clean environment environment-dev
 
+# Groups are lines that begin with ##@.
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sort | while IFS='	' read -r name text; do \
-		printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then bold='\033[1m' end='\033[0m'; fi; \
+	awk -v bold="$$bold" -v end="$$end" -F ':[^#]*## ' \
+		'/^##@ / { printf "\n%s%s%s\n", bold, substr($$0, 5), end } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: environment ## start everything, until Ctrl-C (CRUD_PORT= NUMBERING_PORT= LOCAL_DIR=)
+##@ Run it (another copy: add LOCAL_DIR=.local-2 CRUD_PORT=3100 NUMBERING_PORT=8180)
+run: environment ## start everything, until Ctrl-C (WITHOUT_ELASTICSEARCH=1: without it)
 	@exec $(BIN)/python -m local_stack run
 
+demo: environment ## walk through the API of a running stack, printing every exchange
+	@$(BIN)/python -m local_stack demo
+
+status: environment ## what runs, where, and whether it is ready
+	@$(BIN)/python -m local_stack status
+
+logs: environment ## follow the logs of all parts (PART=worker, N=50 lines first)
+	@exec $(BIN)/python -m local_stack logs
+
+stop: environment ## end what `make run` started, from another terminal
+	@$(BIN)/python -m local_stack stop
+
+reset: environment ## stop it and remove its data; asks first (FORCE=1: does not)
+	@$(BIN)/python -m local_stack reset
+
+##@ Test it
 # Tests wait more than they compute, so two processes share them; a file stays in one.
 JOBS ?= 2
 
@@ -44,6 +64,7 @@ lint: environment-dev ## style, types and import boundaries
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+##@ Change it
 format: environment-dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -60,9 +81,7 @@ lock: ## pin all dependencies again, with hashes (needs uv)
 
 LOCK := -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
 
-demo: environment ## walk through the API of a running stack, printing every exchange
-	@$(BIN)/python -m local_stack demo
-
+##@ Measure it, clean up
 bench: environment-dev ## run the benchmarks (half an hour; needs wrk and redis-tools)
 	@$(BIN)/python -m bench
 

@@ -1,7 +1,11 @@
-"""The whole system on this machine, without containers: python -m local_stack run|demo
+"""The whole system on this machine, without containers: python -m local_stack COMMAND
 
-  run    the stack in the foreground, until Ctrl-C
-  demo   a walk through the API of a running stack, every exchange printed
+  run     the stack in the foreground, until Ctrl-C
+  stop    ends the stack of LOCAL_DIR, from another terminal
+  reset   the same, and removes its data; asks first (FORCE=1: does not)
+  status  what runs, where, and whether it is ready; exit code 1 when nothing does
+  logs    the logs of all parts, followed (PART=worker,crud: of these alone; N=50: so many before)
+  demo    a walk through the API of a running stack, every exchange printed
 
 Settings come from the environment; all others reach our processes as they are.
 
@@ -10,41 +14,59 @@ Settings come from the environment; all others reach our processes as they are.
   NUMBERING_PORT          of numbering_service (8080)
   HOST                    the address to listen on (127.0.0.1)
   WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
+  NO_COLOR                1: no colours on a terminal
 """
 
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
-from local_stack.console import complain, say
+from local_stack.console import complain, paint, say
 from local_stack.demo import demo
 from local_stack.failure import StackError, explain
+from local_stack.log_reading import logs
 from local_stack.stack import Settings, Stack
+from local_stack.status import status
+from local_stack.teardown import reset, stop
 from web.death_signal import signal_when_parent_dies
 
 
 def main() -> int:
-    commands = {"run": run, "demo": demo}
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name in {"-h", "--help"}:
         say(str(__doc__).strip())
         return 0
-    if name not in commands:
-        complain("usage: python -m local_stack run|demo (--help says more)")
+    if name not in COMMANDS:
+        complain(f"usage: python -m local_stack {'|'.join(COMMANDS)} (--help says more)")
         return 2
+    settings = None
     try:
-        commands[name]()
+        settings = Settings.from_environment()
+        COMMANDS[name](settings)
     except StackError as error:
         complain(str(error))
         return 1
     except OSError as error:
-        complain(str(explain(error, Settings.from_environment().directory)))
+        complain(str(explain(error, settings.directory if settings else Path())))
         return 1
     return 0
 
 
-def run() -> None:
-    run_stack(Stack(Settings.from_environment()))
+def run(settings: Settings) -> None:
+    run_stack(Stack(settings))
+
+
+COMMANDS: Mapping[str, Callable[[Settings], None]] = {
+    "run": run,
+    "stop": stop,
+    "reset": reset,
+    "status": status,
+    "logs": logs,
+    "demo": demo,
+}
 
 
 def run_stack(stack: Stack) -> None:
@@ -58,8 +80,10 @@ def run_stack(stack: Stack) -> None:
         say()
     finally:
         say("stopping …")
+        began = time.monotonic()
         stack.supervisor.ask_to_stop()
         stack.stop()
+        say(f"stopped after {time.monotonic() - began:.1f} s")
 
 
 def stop_on_signals(stack: Stack) -> None:
@@ -86,18 +110,30 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
     search = "PostgreSQL"
     if environment["ELASTICSEARCH_URL"]:
         search = "Elasticsearch (still starting; PostgreSQL until then)"
-    say(f"""
-crud_service       {crud}   docs {crud}/docs
-numbering_service  {numbering}   docs {numbering}/docs
-admin site         {crud}/admin/   user admin, ADMIN_PASSWORD in stack.env
-search             {search}
-addresses, secrets {stack.layout.stack_env}
-logs               {stack.layout.logs}
+    settings, env = stack.settings, stack.layout.stack_env
+    lines = {
+        "crud_service": f"{paint(crud, 'bold', 'cyan')}   docs {crud}/docs",
+        "numbering_service": f"{paint(numbering, 'bold', 'cyan')}   docs {numbering}/docs",
+        "admin site": f"{crud}/admin/   user admin, password: grep ADMIN_PASSWORD {env}",
+        "search": search,
+        "data, logs": f"{stack.layout.directory}   addresses and secrets in stack.env",
+        "try": f'curl -X POST {crud}/applications -d \'{{"name": "my app"}}\'',
+        "": "\n".ljust(21).join(
+            f"{settings.command(target)}   {what}" for target, what in FURTHER.items()
+        ),
+    }
+    say()
+    for label, text in lines.items():
+        say(f"{paint(f'{label:<18}', 'dim')}  {text}")
+    say(f"\nCtrl-C stops everything; the data stays in {stack.layout.directory}\n")
 
-try   curl -X POST {crud}/applications -d '{{"name": "my app"}}'
-      make demo
-Ctrl-C stops everything; the data stays in {stack.layout.directory}
-""")
+
+FURTHER = {
+    "demo": "walks through the API",
+    "logs": "follows the logs",
+    "status": "tells what runs",
+    "stop": "ends it from another terminal",
+}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`make demo`: a walk through the API of a running stack, every exchange printed."""
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +9,14 @@ from typing import Any
 
 import httpx
 
-from local_stack.console import say
+from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stack import Settings
 
 SEARCHABLE_WITHIN_SECONDS = 30.0
+# The names in printed JSON; a quote inside a value is escaped.
+FIELD = re.compile(r'^ *"\w+"(?=:)', re.MULTILINE)
 BODIES = (
     "Hello, is anybody in the Café?",
     "Ruby on Rails, or Django?",
@@ -21,15 +24,16 @@ BODIES = (
 )
 
 
-def demo() -> None:
+def demo(settings: Settings) -> None:
     """Create an application, a chat and messages; list, search, update, search again."""
-    environment = read_addresses()
+    environment = read_addresses(settings)
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     headers = (
         {"Authorization": f"Bearer {token}"} if (token := environment.get("ADMIN_TOKEN")) else {}
     )
     with httpx.Client(timeout=10, trust_env=False, headers=headers) as client:
         walk = Walk(client)
+        title("Create an application, a chat in it, and messages")
         application = walk.send("POST", f"{crud}/applications", {"name": "Demo"})
         path = f"/applications/{application['access_token']}"
         chat = walk.send("POST", f"{numbering}{path}/chats")
@@ -37,29 +41,51 @@ def demo() -> None:
         for body in BODIES:
             walk.send("POST", f"{numbering}{path}/messages", {"body": body})
         search_and_update(walk, f"{crud}{path}", crud)
+    say_what_to_do_next(settings, f"{crud}{path}", f"{numbering}{path}")
 
 
 def search_and_update(walk: "Walk", chat: str, crud: str) -> None:
     messages = f"{chat}/messages"
+    title("Read them")
     walk.until(f"{messages}/{len(BODIES)}", lambda answer: "body" in answer)
     walk.send("GET", messages)
+    title("Search: inside words, ignoring case and accents")
     walk.until(f"{messages}/search?keyword=cafe", lambda answer: len(answer) == 2)
+    title("Update a message; the search follows")
     walk.send("PUT", f"{messages}/1", {"body": "Hello, is anybody in the library?"})
     walk.until(f"{messages}/search?keyword=librar", lambda answer: len(answer) == 1)
     walk.send("GET", f"{messages}/search?keyword=cafe")
+    title("Counts, and pages of a list")
     walk.send("GET", chat)
     walk.send("GET", f"{crud}/applications?limit=3&order=desc")
 
 
-def read_addresses() -> dict[str, str]:
+def say_what_to_do_next(settings: Settings, chat: str, chat_on_numbering: str) -> None:
+    """Print commands that go on in the chat of the demo, to copy."""
+    crud = chat.partition("/applications/")[0]
+    data = shlex.quote(json.dumps({"body": "Anybody there?"}))
+    title("What next")
+    say(f"  follow this chat    curl -N {chat}/messages/stream")
+    say(f"  and write to it     curl {chat_on_numbering}/messages -d {data}")
+    say(f"  all of the API      {crud}/docs")
+    say(f"  what is stored      {crud}/admin/")
+    say(f"  what happens        {settings.command('logs')}")
+
+
+def read_addresses(settings: Settings) -> dict[str, str]:
     """Return the addresses of the running stack; raises StackError when there is none."""
-    layout = Layout(Settings.from_environment().directory)
+    layout = Layout(settings.directory)
     try:
         return layout.read_env()
     except FileNotFoundError:
+        pass
+    if layout.supervisor():
         raise StackError(
-            f"no stack is running in {layout.directory}: start one with `make run`"
-        ) from None
+            f"the stack in {layout.directory} is still starting: wait until it is ready"
+        )
+    raise StackError(
+        f"no stack is running in {layout.directory}: start one with `{settings.command('run')}`"
+    )
 
 
 class Walk:
@@ -103,6 +129,12 @@ def show(
     """Print a request as curl would send it, and its answer."""
     verb = "" if method == "GET" else f"-X {method} "
     data = f" -d {shlex.quote(json.dumps(body, ensure_ascii=False))}" if body else ""
-    say(f"$ curl {verb}{shlex.quote(url)}{data}{remark}")
+    say(f"{paint('$', 'dim')} {paint(f'curl {verb}{shlex.quote(url)}{data}', 'bold')}{remark}")
+    colour = "red" if response.is_error else "green"
+    say(paint(f"{response.status_code} {response.reason_phrase}", colour))
     answer = json.dumps(response.json(), ensure_ascii=False, indent=2)
-    say(f"{response.status_code} {response.reason_phrase}\n{answer}\n")
+    say(FIELD.sub(lambda name: paint(name[0], "cyan"), answer) + "\n")
+
+
+def title(text: str) -> None:
+    say(paint(f"── {text} ", "bold", "yellow") + "\n")

@@ -60,7 +60,7 @@ def test_an_invalid_port_is_named_in_one_line(tmp_path: Path, port: str) -> None
 def test_a_demo_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
     done = run(tmp_path, "demo")
     assert done.returncode == 1
-    assert done.stderr.endswith("start one with `make run`\n")
+    assert done.stderr.endswith(f"start one with `make run LOCAL_DIR={tmp_path}`\n")
 
 
 def test_a_running_stack_is_not_started_twice(tmp_path: Path) -> None:

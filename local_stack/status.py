@@ -1,0 +1,59 @@
+"""`make status`: what runs in a directory, where, and how it is."""
+
+import time
+
+import httpx
+import psutil
+
+from local_stack.console import paint, say
+from local_stack.failure import StackError
+from local_stack.layout import Layout
+from local_stack.stack import Settings
+from local_stack.teardown import running_parts
+
+ADDRESSES = {
+    "crud": "CRUD_URL",
+    "numbering": "NUMBERING_URL",
+    "elasticsearch": "ELASTICSEARCH_URL",
+}
+
+
+def status(settings: Settings) -> None:
+    """Print the parts and the readiness of a running stack; raises StackError when none runs."""
+    layout = Layout(settings.directory)
+    supervisor = layout.supervisor()
+    if not supervisor:
+        raise StackError(
+            f"no stack is running in {layout.directory}: start one with `{settings.command('run')}`"
+        )
+    try:
+        environment = layout.read_env()
+    except FileNotFoundError:
+        environment = {}
+    say(f"stack in {layout.directory}, supervisor {supervisor}: {readiness(environment)}")
+    for name, process in running_parts(layout).items():
+        address = environment.get(ADDRESSES.get(name, ""), "")
+        say(f"  {name:<14} pid {process.pid:<8} {measure(process)}   {address}".rstrip())
+
+
+def readiness(environment: dict[str, str]) -> str:
+    """Return what the readiness check of crud_service says, in words."""
+    if not environment:
+        return paint("starting", "yellow")
+    try:
+        url = f"{environment['CRUD_URL']}/health/ready"
+        answer = httpx.get(url, timeout=10, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return paint("crud does not answer", "red")
+    state = str(answer.get("status", "not ready"))
+    return paint(state, "green" if state == "ok" else "yellow")
+
+
+def measure(process: psutil.Process) -> str:
+    """Return a process's memory and age."""
+    try:
+        megabytes = process.memory_info().rss / 1e6
+        minutes, seconds = divmod(int(time.time() - process.create_time()), 60)
+    except psutil.Error:
+        return "has just ended"
+    return f"{megabytes:5.0f} MB  up {minutes:3} min {seconds:2} s"
