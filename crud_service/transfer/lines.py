@@ -12,7 +12,14 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from contract.paths import MAX_NUMBER
-from web.fields import check_message_body, check_name, parse_json
+from web.fields import (
+    check_message_body,
+    check_name,
+    check_reply_to,
+    check_sender,
+    parse_json,
+)
+from web.metadata import check_metadata
 from web.problems import MalformedBody, ValidationFailed
 
 # The longest body in JSON's longest notation, and what surrounds it.
@@ -75,8 +82,15 @@ KINDS = {
     "application": Kind(
         {"name": check_name, **_TIMES}, ignored=frozenset({"access_token", "chat_count"})
     ),
-    "chat": Kind({"number": check_number, **_TIMES}, ignored=frozenset({"message_count"})),
-    "message": Kind({"number": check_number, "body": check_message_body, **_TIMES}),
+    "chat": Kind(
+        {"number": check_number, **_TIMES},
+        {"name": check_name, "metadata": check_metadata},
+        frozenset({"message_count"}),
+    ),
+    "message": Kind(
+        {"number": check_number, "body": check_message_body, **_TIMES},
+        {"sender": check_sender, "metadata": check_metadata, "reply_to": check_reply_to},
+    ),
     "end": Kind({"chats": check_count, "messages": check_count}),
 }
 
