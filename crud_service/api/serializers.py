@@ -149,22 +149,24 @@ class SenderField(Checked):
     schema = text_schema(MAX_SENDER_CHARACTERS, "Only messages of this sender.")
 
 
-class CreatedAfterField(Checked):
-    check = staticmethod(check_created_after)
-    schema: ClassVar = {
+def time_schema(description: str) -> dict[str, Any]:
+    date, time = "[0-9]{4}(-[0-9]{2}){2}", "[0-9]{2}(:[0-9]{2}){2}([.][0-9]+)?"
+    return {
         "type": "string",
         "format": "date-time",
-        "description": "Only messages created after this time (RFC 3339 with a zone).",
+        "pattern": f"^{date}[Tt ]{time}([Zz]|[+ -][0-9]{{2}}:[0-9]{{2}})$",
+        "description": description,
     }
+
+
+class CreatedAfterField(Checked):
+    check = staticmethod(check_created_after)
+    schema = time_schema("Only messages created after this time (RFC 3339 with a zone).")
 
 
 class CreatedBeforeField(Checked):
     check = staticmethod(check_created_before)
-    schema: ClassVar = {
-        "type": "string",
-        "format": "date-time",
-        "description": "Only messages created before this time (RFC 3339 with a zone).",
-    }
+    schema = time_schema("Only messages created before this time (RFC 3339 with a zone).")
 
 
 class ApplicationFields(serializers.Serializer[Any]):

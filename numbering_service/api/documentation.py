@@ -134,10 +134,13 @@ def request_body(schema: dict[str, Any]) -> dict[str, Any]:
     properties = schema["properties"]
     in_forms = {name: field for name, field in properties.items() if name != "metadata"}
     form = {"schema": {**schema, "properties": in_forms}}
+    is_required = "required" in schema
+    # Where no field is needed, null and "" will do as well.
+    nothing = {} if is_required else {"type": ["object", "null", "string"], "maxLength": 0}
     return {
-        "required": "required" in schema,
+        "required": is_required,
         "content": {
-            "application/json": {"schema": schema},
+            "application/json": {"schema": {**schema, **nothing}},
             "application/x-www-form-urlencoded": form,
             "multipart/form-data": form,
         },

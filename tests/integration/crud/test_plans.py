@@ -16,6 +16,7 @@ from crud_service.api.writing import (
     lock_statement,
     message_row,
 )
+from crud_service.chat.filters import FILTERS
 from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
@@ -28,6 +29,7 @@ from crud_service.chat.list_queries import (
     MESSAGES,
     Collection,
     Walk,
+    filtered,
     list_query,
     piece_query,
 )
@@ -43,7 +45,13 @@ WALKS = [
     for bounded in (False, True)
 ]
 LISTED: dict[str, str | int] = {"low": "1500", "high": "9223372036854775807", "limit": 100}
-OWNER = {"access_token": TOKEN, "chat_number": "1"}
+OWNER = {
+    "access_token": TOKEN,
+    "chat_number": "1",
+    "sender": "Ann",
+    "created_after": "2022-08-09T22:17:52.599+00:00",
+    "created_before": "2922-08-09T22:17:52.599+00:00",
+}
 STATEMENTS: dict[str, tuple[str, Any]] = {
     "application": (APPLICATION, (TOKEN,)),
     "chat": (CHAT, (TOKEN, "1")),
@@ -101,6 +109,8 @@ def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
 LISTS = [
     *(APPLICATIONS, CHATS, MESSAGES, APPLICATIONS_BY_KEY, CHANGED_MESSAGES),
     *(CHATS_AND_LAST_MESSAGES, ACTIVE_CHATS, ACTIVE_CHATS_AND_LAST_MESSAGES),
+    *(filtered(MESSAGES, (name,)) for name in FILTERS),
+    *(filtered(MESSAGES, FILTERS), filtered(CHANGED_MESSAGES, FILTERS)),
 ]
 
 

@@ -32,6 +32,7 @@ VALUES: list[object] = [
     *("", " ", "a", "\n a\n", "\x00", "a\x00", "\u3164", "é" * 200, "é" * (MAX_BODY_BYTES // 2)),
     *("a" * (length + more) for length in LENGTHS for more in (0, 1)),
     *("relevance", "number", "-number", "-relevance"),
+    *("2022-08-09T22:17:52.599Z", "2022-08-09T22:17:52+02:00", "2022-08-09T22:17:52"),
     *(0, 1, 1000, 1001, -1, 1.5, True, False, None, [], {}),
 ]
 
