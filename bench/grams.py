@@ -169,7 +169,7 @@ def write_batch(connection: psycopg.Connection, batch: Sequence[Row], *, with_bl
         covered = lock_chats(connection, list(chats)) if late_keys else {}
         connection.execute(INSERT, columns(batch, 3))
         if late_keys:
-            late_keys.add(connection, covered)
+            late_keys.add(connection, covered, {(text.chat_id, text.number) for text in texts})
     if with_blocks:
         highest = {chat_id: number for chat_id, number, _marked in batch}
         cover_long_chats(connection, highest, covered)

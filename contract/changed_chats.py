@@ -1,8 +1,9 @@
 """What is published when a commit has changed chats: which, so that their followers look.
 
 A message on the channel `keys.CHANGED_CHATS` is a line of words: the time of the commit in
-milliseconds since 1970, then `<access_token>/<chat_number>` for each chat. It only saves
-waiting, as followers look once a second anyway: one that gets lost does no harm.
+milliseconds since 1970, then `<access_token>/<chat_number>` for each chat; number 0 means that
+the application was deleted with all of its chats. It only saves waiting, as followers look once
+a second anyway: one that gets lost does no harm.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,9 @@ from typing import NamedTuple
 
 # Bounds a message to some 40 KB.
 CHATS_A_MESSAGE = 1000
+
+# Stands for every chat of an application.
+WHOLE_APPLICATION = 0
 
 ChatKey = tuple[str, int]
 

@@ -7,6 +7,9 @@ sequence:chats:<token>           highest chat number handed out; started by crud
 sequence:messages:<token>:<chat> highest message number; started and advanced by numbers.lua, seeded
                                  likewise; both live for a week after the last use, or hold
                                  "unknown", for a second, when there is no such application or chat
+                                 "deleting", for seconds, while crud_service commits its deletion
+                                 "deleted", for a week, once that is committed. On the chats of an
+                                 application, both apply to the messages of all of its chats as well
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
 limits                           hash: "<creations a second> <burst>" of each application that has a
@@ -17,7 +20,8 @@ limiter:<token>                  when the application will have paid off what it
 batch:<id>                       the script's answer, for a retry of the same batch;
                                  written by numbers.lua, a minute
 lock:<sequence key>              token of that sequence's seeding; numbering service, 5 seconds,
-                                 deleted by the process that starts the sequence of something new
+                                 deleted by the process that starts the sequence of something new,
+                                 or marks the sequence of something deleted
 wake_up:persist, wake_up:index   a task is on its way; the sender of the task, a second. After an
                                  outage the worker sets it too, so that retries are a second apart
 lease:persist, lease:index       name of the worker that is persisting or indexing; 2.5 seconds,
@@ -45,12 +49,15 @@ LIMITS_SYNCHRONISED = "limits:synchronised"
 LIMITER = "limiter:"
 
 UNKNOWN = "unknown"
+DELETING = "deleting"
+DELETED = "deleted"
 
 SEQUENCE_TTL_SECONDS = 7 * 24 * 3600
 IDEMPOTENCY_TTL_SECONDS = 24 * 3600
 BATCH_TTL_SECONDS = 60
 SEED_LOCK_TTL_SECONDS = 5
 UNKNOWN_TTL_MS = 1000
+DELETING_TTL_MS = 5000
 WAKE_UP_TTL_MS = 1000
 LEASE_TTL_MS = 2500
 LIMITS_SYNCHRONISED_TTL_SECONDS = 30

@@ -7,12 +7,14 @@ Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.intern
     Authorization: Bearer <INTERNAL_TOKEN>
 
     200 {"highest_number": 41, "exists": true}
+    200 {"highest_number": 41, "exists": true, "deleted": true}     the chat was deleted
+    200 {"highest_number": 0, "exists": false, "deleted": true}     its application was deleted
     401    no token, or a wrong one
     404    no such application, or no such chat, and no number of it was ever taken
 
 A number is taken when it is stored, set aside or in conflict; 0 means that none is.
 `exists` is false for numbers whose application does not exist; they count
-nevertheless once it does.
+nevertheless once it does. Of what was deleted no number must be handed out again.
 
     GET /internal/applications?access_tokens=AAAA…,BBBB…    which of these exist
 
@@ -23,6 +25,7 @@ from collections.abc import Iterable
 
 HIGHEST_NUMBER = "highest_number"
 EXISTS = "exists"
+DELETED = "deleted"
 ACCESS_TOKENS = "access_tokens"
 
 APPLICATIONS_PATH = "/internal/applications"

@@ -8,6 +8,8 @@ Problem
 │   └── NotStoredYet       404  not_stored_yet          Retry-After
 ├── MethodNotAllowed       405  method_not_allowed      Allow
 ├── RequestTimeout         408  request_timeout
+├── MessageDeleted         409  message_deleted
+├── ChatDeleted            410  chat_deleted
 ├── PreconditionFailed     412  precondition_failed
 ├── BodyTooLarge           413  body_too_large
 ├── UnsupportedMediaType   415  unsupported_media_type
@@ -100,6 +102,16 @@ class MethodNotAllowed(Problem):
 class RequestTimeout(Problem):
     status, code = 408, "request_timeout"
     default_detail = "The request took too long to arrive."
+
+
+class MessageDeleted(Problem):
+    status, code = 409, "message_deleted"
+    default_detail = "This message was deleted; it cannot be changed."
+
+
+class ChatDeleted(Problem):
+    status, code = 410, "chat_deleted"
+    default_detail = "This chat was deleted, with all of its messages."
 
 
 class PreconditionFailed(Problem):

@@ -50,6 +50,13 @@ class AdminOrOpen(IsAuthenticated):
         return not settings.ADMIN_TOKEN or super().has_permission(request, view)
 
 
+class AdminToDelete(AdminOrOpen):
+    """Demands the same for DELETE alone."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method != "DELETE" or super().has_permission(request, view)
+
+
 class InternalOnly(IsAuthenticated):
     """Demands authentication; raises NotFound if no INTERNAL_TOKEN is set."""
 

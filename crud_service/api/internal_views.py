@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from contract.paths import TOKEN_PATTERN
-from contract.sequences import ACCESS_TOKENS, EXISTS, HIGHEST_NUMBER, MAX_ACCESS_TOKENS
+from contract.sequences import ACCESS_TOKENS, DELETED, EXISTS, HIGHEST_NUMBER, MAX_ACCESS_TOKENS
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import InternalOnly, InternalToken
 from crud_service.chat.highest_numbers import existing_applications, highest_number
@@ -22,10 +22,11 @@ class SequenceView(InternalView):
     """`/internal/sequences/{access_token}` and `…/{chat_number}`"""
 
     def get(self, request: Request, access_token: str, chat_number: int | None = None) -> Response:
-        highest, exists = highest_number(access_token, chat_number)
-        if not exists and not highest:
+        highest, exists, deleted = highest_number(access_token, chat_number)
+        if not exists and not highest and not deleted:
             raise NotFound("There is no such application or chat.")
-        return Response({HIGHEST_NUMBER: highest, EXISTS: exists})
+        answer = {HIGHEST_NUMBER: highest, EXISTS: exists}
+        return Response({**answer, DELETED: True} if deleted else answer)
 
 
 class ExistingApplicationsView(InternalView):

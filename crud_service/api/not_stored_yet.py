@@ -1,6 +1,7 @@
-"""Why a resource is missing: its number was never handed out, or it is not stored yet.
+"""Why a resource is missing: its number was never handed out, or is not stored yet, or its chat
+was deleted.
 
-Only looked up on the way to a 404. Without Redis the answer is merely less exact.
+Only looked up on the way to a 404 or a 410. Without Redis the answer is merely less exact.
 """
 
 import logging
@@ -10,26 +11,44 @@ from django.conf import settings
 
 from contract import keys
 from crud_service.stores.circuit import circuit_of
+from crud_service.stores.database import fetch_value
 from crud_service.stores.redis_clients import api_redis
-from web.problems import NotFound, NotStoredYet
+from web.problems import ChatDeleted, NotFound, NotStoredYet, Problem
 
 logger = logging.getLogger(__name__)
+
+IS_DELETED = """
+SELECT EXISTS (
+    SELECT FROM applications a JOIN chats c ON c.application_id = a.id AND c.number = %s::bigint
+    WHERE a.access_token = %s AND c.deleted_at IS NOT NULL
+)
+"""
 
 
 def missing_application(access_token: str) -> NotFound:
     return NotFound("There is no such application.")
 
 
-def missing_chat(access_token: str, number: int) -> NotFound:
+def missing_chat(access_token: str, number: int) -> Problem:
+    """Return why a chat, or its messages, cannot be read."""
+    if is_deleted(access_token, number):
+        return ChatDeleted()
     if was_handed_out(keys.chat_sequence(access_token), number):
         return NotStoredYet()
     return NotFound("There is no such chat.")
 
 
-def missing_message(access_token: str, chat_number: int, number: int) -> NotFound:
+def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
+    if is_deleted(access_token, chat_number):
+        return ChatDeleted()
     if was_handed_out(keys.message_sequence(access_token, chat_number), number):
         return NotStoredYet()
     return NotFound("There is no such message.")
+
+
+def is_deleted(access_token: str, chat_number: int) -> bool:
+    """Return whether a chat was deleted; raises StoreUnavailable without PostgreSQL."""
+    return bool(fetch_value(IS_DELETED, (str(chat_number), access_token)))
 
 
 def was_handed_out(sequence_key: str, number: int) -> bool:

@@ -4,6 +4,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView, preconditions
+from crud_service.api.authentication import AdminToDelete, AdminToken
+from crud_service.api.deleting import delete_application, delete_chat, delete_message
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
 from crud_service.api.serializers import ApplicationFields, ChatFields, MessageFields
@@ -13,6 +15,9 @@ from crud_service.chat.reading import find_application, find_chat, find_message
 
 class ApplicationView(ApiView):
     """`/applications/{access_token}`"""
+
+    authentication_classes = [AdminToken]
+    permission_classes = [AdminToDelete]
 
     def get(self, request: Request, access_token: str) -> Response:
         application = find_application(access_token)
@@ -27,9 +32,17 @@ class ApplicationView(ApiView):
             raise missing_application(access_token)
         return tagged(application)
 
+    def delete(self, request: Request, access_token: str) -> Response:
+        if not delete_application(access_token, preconditions(request)):
+            raise missing_application(access_token)
+        return Response(status=202)
+
 
 class ChatView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}`"""
+
+    authentication_classes = [AdminToken]
+    permission_classes = [AdminToDelete]
 
     def get(self, request: Request, access_token: str, chat_number: int) -> Response:
         chat = find_chat(access_token, chat_number)
@@ -43,6 +56,11 @@ class ChatView(ApiView):
         if chat is None:
             raise missing_chat(access_token, chat_number)
         return tagged(chat)
+
+    def delete(self, request: Request, access_token: str, chat_number: int) -> Response:
+        if not delete_chat(access_token, chat_number, preconditions(request)):
+            raise missing_chat(access_token, chat_number)
+        return Response(status=204)
 
 
 class MessageView(ApiView):
@@ -67,6 +85,16 @@ class MessageView(ApiView):
         if message is None:
             raise missing_message(access_token, chat_number, message_number)
         return tagged(message)
+
+    def delete(
+        self, request: Request, access_token: str, chat_number: int, message_number: int
+    ) -> Response:
+        request_id = getattr(request, "request_id", "")
+        if not delete_message(
+            access_token, chat_number, message_number, preconditions(request), request_id
+        ):
+            raise missing_message(access_token, chat_number, message_number)
+        return Response(status=204)
 
 
 def conditional(request: Request, representation: bytes) -> Response:

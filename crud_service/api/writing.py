@@ -7,6 +7,8 @@ after its COMMIT was sent (see `transactions`).
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from psycopg.abc import Params
+
 from crud_service.api.etags import Preconditions
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
@@ -15,7 +17,7 @@ from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.stores.database import Connection
 from crud_service.stores.transactions import Written, change
-from web.problems import StoreUnavailable
+from web.problems import MessageDeleted, StoreUnavailable
 
 _TRANSACTION = "pg_current_xact_id()::text"
 
@@ -81,7 +83,10 @@ def edit_message(
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
-    """Set a message's body or metadata and announce it; return its JSON, or None if missing."""
+    """Set a message's body or metadata and announce it; return its JSON, or None if missing.
+
+    Raises MessageDeleted for a tombstone.
+    """
     row = message_row(access_token, chat_number, number)
     edited = change(lambda it: _set(it, row, changes, preconditions))
     if edited and edited.is_new:
@@ -98,6 +103,7 @@ class Row(NamedTuple):
     source: str
     json: str
     key: Mapping[str, str]
+    is_tombstone: str = "false"
     also: Callable[[Changes], str] = lambda changes: ""
 
 
@@ -109,14 +115,16 @@ def application_row(access_token: str) -> Row:
 def chat_row(access_token: str, number: int) -> Row:
     source = """applications a
     JOIN chats x ON x.application_id = a.id AND x.number = %(chat_number)s::bigint
+        AND x.deleted_at IS NULL
     WHERE a.access_token = %(access_token)s"""
     key = {"access_token": access_token, "chat_number": str(number)}
-    return Row("chats", source, CHAT_JSON, key, lambda changes: COUNT_CHANGE)
+    return Row("chats", source, CHAT_JSON, key, also=lambda changes: COUNT_CHANGE)
 
 
 def message_row(access_token: str, chat_number: int, number: int) -> Row:
     source = """applications a
     JOIN chats c ON c.application_id = a.id AND c.number = %(chat_number)s::bigint
+        AND c.deleted_at IS NULL
     JOIN messages x ON x.chat_id = c.id AND x.number = %(number)s::bigint
     WHERE a.access_token = %(access_token)s"""
     key = {"access_token": access_token, "chat_number": str(chat_number), "number": str(number)}
@@ -125,15 +133,19 @@ def message_row(access_token: str, chat_number: int, number: int) -> Row:
         source,
         MESSAGE_JSON,
         key,
+        "x.deleted_at IS NOT NULL",
         lambda changes: NEXT_VERSION if "body" in changes else "",
     )
 
 
 def lock_statement(row: Row, changes: Changes) -> str:
-    """Return a statement that locks a row: its id, whether it is as wanted, and its JSON."""
+    """Return a statement that locks a row: its id, whether it is as wanted, its JSON, and whether
+    it is a tombstone.
+    """
     same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
     return f"""
-    SELECT x.id, {" AND ".join(same)}, {row.json} FROM {row.source} FOR NO KEY UPDATE OF x"""
+    SELECT x.id, {" AND ".join(same)}, {row.json}, {row.is_tombstone}
+    FROM {row.source} FOR NO KEY UPDATE OF x"""
 
 
 def change_statement(row: Row, changes: Changes) -> str:
@@ -159,13 +171,16 @@ def _set(
 ) -> Written[Changed | None]:
     """Set columns of a row under its lock; the result is None if there is no such row.
 
-    Raises PreconditionFailed if the row's current state does not satisfy the preconditions.
+    Raises PreconditionFailed if the row's current state does not satisfy the preconditions, and
+    MessageDeleted if it is a tombstone.
     """
     lock = lock_statement(row, changes)
     found = connection.execute(lock, {**row.key, **changes}).fetchone()
     if found is None:
         return Written(None, None)
-    row_id, is_same, current = found
+    row_id, is_same, current, is_tombstone = found
+    if is_tombstone:
+        raise MessageDeleted
     preconditions.check(current)
     if is_same:
         return Written(Changed(current, is_new=False), None)
@@ -174,9 +189,7 @@ def _set(
     return Written(Changed(representation, is_new=True), transaction_id)
 
 
-def one_row(
-    connection: Connection, sql: str, parameters: tuple[Any, ...] | Mapping[str, Any]
-) -> tuple[Any, ...]:
+def one_row(connection: Connection, sql: str, parameters: Params) -> tuple[Any, ...]:
     """Execute a statement that always returns a row, and return it."""
     row = connection.execute(sql, parameters).fetchone()
     assert row is not None, "a statement that returns what it wrote"  # noqa: S101 - for mypy

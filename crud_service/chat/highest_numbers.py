@@ -10,7 +10,7 @@ from crud_service.stores.database import fetch_one, fetch_value
 # restored from a backup. A chat whose number is taken exists, because its creation or one of
 # its messages was confirmed to a client.
 HIGHEST_CHAT = """
-SELECT a.id IS NOT NULL, greatest(
+SELECT a.id IS NOT NULL, is_erased(wanted.access_token, NULL, NULL), greatest(
     (SELECT max(c.number) FROM chats c WHERE c.application_id = a.id),
     (SELECT max(s.number) FROM set_aside_entries s
      WHERE s.access_token = wanted.access_token AND s.chat_number IS NULL),
@@ -24,6 +24,7 @@ HIGHEST_MESSAGE = """
 SELECT a.id IS NOT NULL AND (c.id IS NOT NULL OR set_aside.number IS NOT NULL OR EXISTS (
         SELECT FROM set_aside_entries s WHERE s.access_token = wanted.access_token
         AND s.chat_number IS NULL AND s.number = wanted.chat_number)),
+    is_erased(wanted.access_token, wanted.chat_number, NULL),
     greatest(
     (SELECT max(m.number) FROM messages m WHERE m.chat_id = c.id),
     (SELECT max(f.number) FROM conflicts f
@@ -43,10 +44,14 @@ SELECT array_agg(a.access_token) FROM applications a WHERE a.access_token = ANY(
 
 
 class Taken(NamedTuple):
-    """The highest number taken, and whether the parent (application or chat) exists."""
+    """The highest number taken, and whether the parent (application or chat) exists.
+
+    A `deleted` chat exists, a deleted application does not, and neither do its chats.
+    """
 
     highest: int
     exists: bool
+    deleted: bool = False
 
 
 def highest_number(access_token: str, chat_number: int | None) -> Taken:
@@ -55,8 +60,8 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
         row = fetch_one(HIGHEST_CHAT, (access_token,))
     else:
         row = fetch_one(HIGHEST_MESSAGE, (access_token, str(chat_number)))
-    exists, highest = row or (False, 0)
-    return Taken(highest, exists)
+    exists, deleted, highest = row or (False, False, 0)
+    return Taken(highest, exists, deleted)
 
 
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:

@@ -58,7 +58,7 @@ APPLICATIONS = Collection(
     table="applications",
     key="id",
     # Those that are being imported have no token yet (`crud_service.transfer.unfinished`).
-    owner="x.access_token NOT LIKE '~%%'",
+    owner="x.deleted_at IS NULL AND x.access_token NOT LIKE '~%%'",
     json=APPLICATION_JSON,
     # Cursors are access tokens; the bound of an unknown one is null.
     parent="""
@@ -93,7 +93,8 @@ MESSAGES = Collection(
     parent=f"""
         SELECT c.id, c.message_count AS total, c.changes, {_BOUNDS}
         FROM applications a JOIN chats c ON c.application_id = a.id
-        WHERE a.access_token = %(access_token)s AND c.number = %(chat_number)s::bigint""",
+        WHERE a.access_token = %(access_token)s AND c.number = %(chat_number)s::bigint
+            AND c.deleted_at IS NULL""",
     size=MESSAGE_BYTES,
     changes="p.changes",
 )
@@ -109,8 +110,8 @@ _CHATS_AND_LAST_MESSAGES = f"""(
     SELECT c.*, {ACTIVITY} AS activity, m.number AS message_number, m.body AS message_body,
         m.created_at AS message_created_at, m.updated_at AS message_updated_at,
         m.sender AS message_sender, m.metadata AS message_metadata,
-        m.reply_to AS message_reply_to
-    FROM chats c LEFT JOIN messages m ON m.id = c.last_message_id)"""
+        m.reply_to AS message_reply_to, m.deleted_at AS message_deleted_at
+    FROM chats c LEFT JOIN messages m ON m.id = c.last_message_id AND c.deleted_at IS NULL)"""
 CHATS_AND_LAST_MESSAGES = replace(
     CHATS,
     table=_CHATS_AND_LAST_MESSAGES,

@@ -11,7 +11,8 @@ class Application(models.Model):
     """A client product, known by its access token.
 
     `rate_limit` and `rate_burst` are null where the limit of numbering_service's settings applies
-    (see `own_limits`).
+    (see `own_limits`). A deleted application has `deleted_at` and no token of its own any more,
+    until its row is erased.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -22,6 +23,7 @@ class Application(models.Model):
     rate_burst = models.IntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "applications"
@@ -58,6 +60,7 @@ class Chat(models.Model):
     metadata = JsonText(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "chats"
@@ -78,7 +81,8 @@ class Message(models.Model):
     `change` is the number of its last change among the changes of its chat, 0 if there
     was none; a trigger sets it. A message stored after one with a higher number counts
     as changed, so that clients that have read further learn of it. `sender`, `metadata` and
-    `reply_to`, the number of another message, are null where they are not set.
+    `reply_to`, the number of another message, are null where they are not set. A message
+    with `deleted_at` is a tombstone, whose text is gone.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -92,6 +96,7 @@ class Message(models.Model):
     reply_to = models.BigIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     updated_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         db_table = "messages"
@@ -133,6 +138,11 @@ class Conflict(models.Model):
 
     class Meta:
         db_table = "conflicts"
+        indexes = (
+            models.Index(
+                fields=("access_token", "chat_number", "number"), name="conflicts_sequence_idx"
+            ),
+        )
 
     def __str__(self) -> str:
         if self.chat_number is None:
@@ -167,3 +177,34 @@ class SetAsideEntry(models.Model):
 
     def __str__(self) -> str:
         return f"entry {self.entry_id}"
+
+
+class Deletion(models.Model):
+    """A deleted chat, or without `chat_id` a deleted application, that is still being erased."""
+
+    id = models.BigAutoField(primary_key=True)
+    application_id = models.BigIntegerField()
+    chat_id = models.BigIntegerField(null=True, blank=True)
+    access_token = models.CharField(max_length=24)
+    chat_number = models.BigIntegerField(null=True, blank=True)
+    erased = models.BigIntegerField(db_default=0)
+    requested_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "deletions"
+
+    def __str__(self) -> str:
+        return "application" if self.chat_id is None else f"chat {self.chat_number}"
+
+
+class DeletedApplication(models.Model):
+    """The SHA-256 of the token of a deleted application, kept without limit."""
+
+    digest = models.BinaryField(primary_key=True)
+    deleted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "deleted_applications"
+
+    def __str__(self) -> str:
+        return self.digest.hex()

@@ -38,18 +38,24 @@ def as_json(columns: str, optional: Mapping[str, str] | None = None) -> str:
         ELSE concat(left({whole}, -1), {members}, '}}') END"""
 
 
+def deleted_at(row: str = "x.") -> str:
+    """Return the JSON of when a row was deleted, null if it was not."""
+    return f"""to_json(to_char({row}deleted_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))"""
+
+
 def message_attributes(row: str = "x.") -> dict[str, str]:
     """Return the optional members of a message."""
     return {
         "sender": f"to_json({row}sender)",
         "metadata": f"{row}metadata",
         "reply_to": f"to_json({row}reply_to)",
+        "deleted_at": deleted_at(row),
     }
 
 
 def chat_attributes() -> dict[str, str]:
     """Return the optional members of a chat."""
-    return {"name": "to_json(x.name)", "metadata": "x.metadata"}
+    return {"name": "to_json(x.name)", "metadata": "x.metadata", "deleted_at": deleted_at()}
 
 
 def message_json(row: str = "x.", more: str = "") -> str:
@@ -105,7 +111,7 @@ MESSAGE = batched(
     "token, chat, number",
     f"""
     SELECT {MESSAGE_JSON} FROM applications a
-    JOIN chats c ON c.application_id = a.id AND c.number = q.chat
+    JOIN chats c ON c.application_id = a.id AND c.number = q.chat AND c.deleted_at IS NULL
     JOIN messages x ON x.chat_id = c.id AND x.number = q.number
     WHERE a.access_token = q.token""",
 )

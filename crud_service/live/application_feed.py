@@ -85,6 +85,11 @@ class ApplicationFeed:
             del self._changed[chat]
         self._reads.find(ApplicationRead(self, chats), self.key)
 
+    def end(self) -> None:
+        """End those with room: the application was deleted. The others end once they have room."""
+        for stream in list(self._with_room):
+            stream.end()
+
     def failed(self, chats: list[int]) -> None:
         """Note that a read has failed: the next wake-up or look repeats it."""
         self._is_reading = False
@@ -131,5 +136,7 @@ class ApplicationRead:
     def settle(self, found: bytes | Problem | None) -> None:
         if isinstance(found, bytes):
             self._feed.deliver(found)
-        else:
-            self._feed.failed(self._chats)
+            return
+        self._feed.failed(self._chats)
+        if found is None:
+            self._feed.end()

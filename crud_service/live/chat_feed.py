@@ -87,6 +87,12 @@ class ChatFeed:
         self._again.discard(cursor)  # this read finds what those woken during a rest would find
         self._reads.find(ChatRead(self, cursor), self.key[0])
 
+    def end(self) -> None:
+        """End those with room: the chat was deleted. The others end once they have room."""
+        for group in list(self._groups.values()):
+            for follower in list(group):
+                follower.end()
+
     def failed(self, cursor: Cursor) -> None:
         """Note that a read has failed: if it would have found something, the next look will."""
         self._reading.discard(cursor)
@@ -144,5 +150,7 @@ class ChatRead:
     def settle(self, found: bytes | Problem | None) -> None:
         if isinstance(found, bytes):
             self._feed.deliver(self._cursor, found)
-        else:
-            self._feed.failed(self._cursor)
+            return
+        self._feed.failed(self._cursor)
+        if found is None:
+            self._feed.end()

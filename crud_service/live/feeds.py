@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 
 import psycopg
 
-from contract.changed_chats import ChangedChats, ChatKey
+from contract.changed_chats import WHOLE_APPLICATION, ChangedChats, ChatKey
 from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
@@ -101,12 +101,19 @@ class Feeds:
     def _wake(self, changed: ChangedChats) -> None:
         """Wake the feeds of chats that were announced."""
         for key in changed.chats:
+            if key[1] == WHOLE_APPLICATION:
+                self._wake_chats_of(key[0])
             feed = self._chats.get(key)
             if feed is not None:
                 feed.wake(changed.at_ms / 1000)
             application = self._applications.get(key[0])
             if application is not None:
                 application.wake(key[1])
+
+    def _wake_chats_of(self, access_token: str) -> None:
+        for key, feed in list(self._chats.items()):
+            if key[0] == access_token:
+                feed.wake()
 
     def _start_anew(self) -> None:
         """Announcements may have been missed: looks find what they told of chats, not of edits."""
@@ -141,7 +148,10 @@ class Feeds:
         feeds = {feed.id: feed for feed in self._applications.values()}
         at = [(feed.id, feed.seen) for feed in feeds.values()]
         for application_id, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
-            feeds[application_id].look(chat_number, last_message_id)
+            if chat_number is None:
+                feeds[application_id].end()
+            else:
+                feeds[application_id].look(chat_number, last_message_id)
         for feed in feeds.values():
             feed.retry()
 

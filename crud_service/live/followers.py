@@ -21,6 +21,9 @@ class Follower(Protocol):
         """
         ...
 
+    def end(self) -> None:
+        """Follow no longer: there is nothing left to follow."""
+
 
 class Feed(Protocol):
     """What a stream needs of its feed."""
@@ -100,6 +103,8 @@ class Waiter:
     def stop(self) -> None:
         """Wait no longer."""
         self._is_over.set()
+
+    end = stop
 
     async def wait(self, seconds: float) -> None:
         """Wait for a message, at most this long."""

@@ -24,7 +24,7 @@ OPEN_CHAT = batched(
     """
     SELECT concat_ws(' ', c.id, c.highest_number, c.changes)
     FROM applications a JOIN chats c ON c.application_id = a.id AND c.number = q.chat
-    WHERE a.access_token = q.token""",
+    WHERE a.access_token = q.token AND c.deleted_at IS NULL""",
 )
 
 # id of an application, and the highest id of a message that was the last of its chat
@@ -38,11 +38,14 @@ OPEN_APPLICATION = batched(
 
 
 def _events(name: str, event_id: str, order: str, which: str) -> str:
-    """Return a query of the events of some messages: their text, the last, whether more follow."""
+    """Return a query of the events of some messages: their text, the last, whether more follow.
+
+    `name` is SQL for the name of an event.
+    """
     return f"""
         SELECT coalesce(count(*) < max(x.found), false) OR count(*) = {EVENTS_A_READ} AS more,
             max(x.{order}) AS last,
-            string_agg(concat(E'event: {name}\\nid: ', {event_id}, E'\\ndata: ', {_EVENT},
+            string_agg(concat('event: ', {name}, E'\\nid: ', {event_id}, E'\\ndata: ', {_EVENT},
                 E'\\n\\n'), '' ORDER BY x.{order}) AS text
         FROM (
             SELECT x.*, count(*) OVER () AS found,
@@ -59,7 +62,9 @@ def _events(name: str, event_id: str, order: str, which: str) -> str:
 # Changes of messages up to the cursor come first. Only once there are no more of them do the
 # messages after it follow, with their latest texts, so that every change has been sent by then
 # and the cursor moves to the chat's last change. `x.change > 0` is the condition of the partial
-# index, which the planner cannot infer from a parameter.
+# index, which the planner cannot infer from a parameter. A message after the cursor that was
+# deleted already is created as the tombstone that it is, so that no number is skipped. NULL if
+# the chat or its application was deleted.
 FOLLOW = batched(
     "chat, number, change",
     f"""
@@ -70,7 +75,7 @@ FOLLOW = batched(
     FROM chats c
     CROSS JOIN LATERAL ({
         _events(
-            "message.updated",
+            "CASE WHEN x.deleted_at IS NULL THEN 'message.updated' ELSE 'message.deleted' END",
             "concat(q.number, '.', x.change)",
             "change",
             "x.change > q.change AND x.change > 0 AND x.number <= q.number",
@@ -78,48 +83,60 @@ FOLLOW = batched(
     }) u
     LEFT JOIN LATERAL ({
         _events(
-            "message.created",
+            "'message.created'",
             "concat(x.number, '.', greatest(c.changes, q.change))",
             "number",
             "x.number > q.number",
         )
     }) n ON NOT u.more
-    WHERE c.id = q.chat""",
+    WHERE c.id = q.chat AND c.deleted_at IS NULL AND EXISTS (
+        SELECT FROM applications a WHERE a.id = c.application_id AND a.deleted_at IS NULL)""",
 )
 
 # Of the chats with these numbers (joined by spaces) of an application: a line with a word for
 # each, `<number>:<id of its last message>:<last change>`, then an event with the state of each.
+# NULL if the application was deleted.
 CHATS = batched(
     "application, numbers",
     f"""
-    SELECT concat(
+    SELECT CASE WHEN EXISTS (
+            SELECT FROM applications a WHERE a.id = q.application AND a.deleted_at IS NULL)
+        THEN concat(
         string_agg(concat_ws(':', x.number, x.last_message_id, x.changes), ' ' ORDER BY x.number),
         E'\\n',
         string_agg(concat(E'event: chat.changed\\ndata: ', {_STATE}, E'\\n\\n'), ''
-            ORDER BY x.number))
+            ORDER BY x.number)) END
     FROM chats x
     WHERE x.application_id = q.application
         AND x.number = ANY(string_to_array(q.numbers, ' ')::bigint[])""",
 )
 
-# Ids of those chats that have more than their cursors say; parameters as those of `FOLLOW`.
+# Ids of those chats that have more than their cursors say, or that were deleted, themselves or
+# with their application; parameters as those of `FOLLOW`.
 CHANGED_CHATS = """
-SELECT c.id
+SELECT q.chat
 FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[],
     string_to_array(%s, ',')::bigint[]) AS q (chat, number, change)
-JOIN chats c ON c.id = q.chat
-WHERE c.highest_number > q.number OR c.changes > q.change
+LEFT JOIN chats c ON c.id = q.chat AND c.deleted_at IS NULL
+LEFT JOIN applications a ON a.id = c.application_id AND a.deleted_at IS NULL
+WHERE a.id IS NULL OR c.highest_number > q.number OR c.changes > q.change
 """
 
-# Chats written to since a message with the given id was the last of each application.
+# Chats written to since a message with the given id was the last of each application. Of a deleted
+# application: no chat.
 WRITTEN_CHATS = f"""
+WITH q AS (
+    SELECT * FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])
+        AS q (application, seen)
+)
 SELECT q.application, x.number, x.last_message_id
-FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])
-    AS q (application, seen)
-CROSS JOIN LATERAL (
+FROM q CROSS JOIN LATERAL (
     SELECT c.number, c.last_message_id FROM chats c
     WHERE c.application_id = q.application AND {ACTIVITY} > q.seen
     ORDER BY {ACTIVITY} LIMIT {CHATS_A_READ}
 ) x
-ORDER BY x.last_message_id
+UNION ALL
+SELECT q.application, NULL, NULL FROM q
+WHERE NOT EXISTS (SELECT FROM applications a WHERE a.id = q.application AND a.deleted_at IS NULL)
+ORDER BY last_message_id
 """

@@ -5,7 +5,7 @@ from typing import NoReturn
 from rest_framework.request import Request
 
 from crud_service.api.api_view import ApiView
-from crud_service.api.not_stored_yet import missing_application, missing_chat
+from crud_service.api.not_stored_yet import is_deleted, missing_application, missing_chat
 from crud_service.chat.reading import find_application, find_chat
 from crud_service.live.cursor import requested_start
 from web.fields import parse_urlencoded
@@ -18,7 +18,7 @@ class ChatStreamView(ApiView):
     def get(self, request: Request, access_token: str, chat_number: int) -> NoReturn:
         query = parse_urlencoded(request.META["QUERY_STRING"].encode("latin-1"))
         requested_start(request.META.get("HTTP_LAST_EVENT_ID"), query)
-        if find_chat(access_token, chat_number) is None:
+        if find_chat(access_token, chat_number) is None or is_deleted(access_token, chat_number):
             raise missing_chat(access_token, chat_number)
         raise not_at_this_moment()
 

@@ -39,6 +39,10 @@ GAUGES = {
         "Entries that could not be stored and await an operator.",
         _count("set_aside_entries"),
     ),
+    "chat_deletions_pending": (
+        "Deleted chats and applications that are still being erased.",
+        _count("deletions"),
+    ),
     "chat_index_outbox_entries": ("Changes not yet folded for search.", _count("search_outbox")),
     "chat_index_queue_entries": (
         "Changes not yet sent to Elasticsearch.",

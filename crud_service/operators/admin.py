@@ -1,6 +1,6 @@
-"""Admin pages for operators: read everything, correct texts, requeue set-aside entries.
+"""Admin pages for operators: read everything, correct and delete, requeue set-aside entries.
 
-Nothing can be added or deleted here: that would leave numbers without an owner.
+Nothing can be added here: that would leave numbers without an owner.
 """
 
 from typing import Any
@@ -10,18 +10,27 @@ from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 
+from crud_service.api.deleting import delete_application, delete_chat, delete_message
 from crud_service.api.etags import Preconditions
 from crud_service.api.writing import edit_message, rename_application
-from crud_service.chat.models import Application, Chat, Conflict, Message, SetAsideEntry
+from crud_service.chat.models import (
+    Application,
+    Chat,
+    Conflict,
+    Deletion,
+    Message,
+    SetAsideEntry,
+)
 from crud_service.chat.own_limits import change_limit
 
 # Registers the pages of search: Django imports only modules named `admin` by itself.
 from crud_service.operators import search_admin as search_admin
+from crud_service.operators.deletable_admin import DeletableAdmin
 from crud_service.operators.forms import ApplicationForm, MessageForm
 from crud_service.operators.site import site
 from crud_service.operators.table_admin import TableAdmin
 from crud_service.persist.requeue import requeue
-from web.problems import PreconditionFailed
+from web.problems import MessageDeleted, PreconditionFailed
 
 
 class CorrectableAdmin(TableAdmin):
@@ -32,7 +41,7 @@ class CorrectableAdmin(TableAdmin):
         """Show the form again if the row was changed after the form itself checked it."""
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except PreconditionFailed:
+        except (PreconditionFailed, MessageDeleted):
             return super().changeform_view(request, *args, **kwargs)
 
 
@@ -42,7 +51,7 @@ def state_of(form: "ModelForm[Any]") -> Preconditions:
 
 
 @admin.register(Application, site=site)
-class ApplicationAdmin(CorrectableAdmin):
+class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
     list_display = ("access_token", "name", "chat_count", "rate_limit", "created_at", "updated_at")
     editable = ("name", "rate_limit", "rate_burst", "limit_state")
     form = ApplicationForm
@@ -54,16 +63,27 @@ class ApplicationAdmin(CorrectableAdmin):
         if {"rate_limit", "rate_burst"} & set(form.changed_data):
             change_limit(obj.access_token, obj.rate_limit, obj.rate_burst)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
+        """Leave out those that are being erased: nobody else can see them either."""
+        found: QuerySet[Application] = super().get_queryset(request)
+        return found.filter(deleted_at=None)
+
+    def delete_model(self, request: HttpRequest, obj: Application) -> None:
+        delete_application(obj.access_token, Preconditions())
+
 
 @admin.register(Chat, site=site)
-class ChatAdmin(TableAdmin):
+class ChatAdmin(DeletableAdmin):
     list_display = ("id", "application", "number", "name", "message_count", "created_at")
     list_select_related = ("application",)
     path_lookups = ("application__access_token", "number")
 
+    def delete_model(self, request: HttpRequest, obj: Chat) -> None:
+        delete_chat(obj.application.access_token, obj.number, Preconditions())
+
 
 @admin.register(Message, site=site)
-class MessageAdmin(CorrectableAdmin):
+class MessageAdmin(DeletableAdmin, CorrectableAdmin):
     list_display = ("id", "chat", "number", "sender", "shortened_body", "version", "created_at")
     list_select_related = ("chat",)
     path_lookups = ("chat__application__access_token", "chat__number", "number")
@@ -80,6 +100,16 @@ class MessageAdmin(CorrectableAdmin):
         chat = obj.chat
         token = chat.application.access_token
         edit_message(token, chat.number, obj.number, {"body": obj.body}, state_of(form))
+
+    def delete_model(self, request: HttpRequest, obj: Message) -> None:
+        chat = obj.chat
+        delete_message(chat.application.access_token, chat.number, obj.number, Preconditions())
+
+
+@admin.register(Deletion, site=site)
+class DeletionAdmin(TableAdmin):
+    list_display = ("id", "access_token", "chat_number", "erased", "requested_at")
+    path_lookups = ("access_token", "chat_number")
 
 
 @admin.register(Conflict, site=site)

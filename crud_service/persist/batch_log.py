@@ -38,6 +38,7 @@ def outcome(batch: Batch, stored: Stored) -> dict[str, int]:
         "messages": stored.messages,
         "chats": stored.chats,
         "replays": stored.replays,
+        "dropped": stored.dropped,
         "conflicts": len(stored.conflicts),
         "set_aside": len(batch.bad) + stored.set_aside,
     }

@@ -40,6 +40,11 @@ def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) 
         if not is_refusal(error):
             raise
         return store_in_halves(connection, entries, error)
+    return set_unknown_aside(connection, stored)
+
+
+def set_unknown_aside(connection: psycopg.Connection, stored: Stored) -> Stored:
+    """Set aside the entries of a stored batch that belong to no application."""
     if stored.unknown:
         set_aside(connection, [as_bad(entry, UNKNOWN_APPLICATION) for entry in stored.unknown])
     return stored
@@ -61,7 +66,7 @@ def store_in_halves(
 def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Error) -> Stored:
     for _ in range(TRIES - 1):
         try:
-            return store(connection, [entry])
+            return set_unknown_aside(connection, store(connection, [entry]))
         except psycopg.Error as again:
             if not is_refusal(again):
                 raise

@@ -42,6 +42,7 @@ class Requeued:
         return (
             f"{done.messages} messages and {done.chats} chats stored, "
             f"{done.replays} were already stored, "
+            f"{done.dropped} were of what was deleted, "
             f"{len(done.conflicts)} moved to conflicts, {len(self.left)} still set aside"
         )
 

@@ -19,13 +19,18 @@ BASE64 = "base64:"
 _INSERT = """
 INSERT INTO set_aside_entries
        (entry_id, access_token, chat_number, number, payload, reason)
-VALUES (%(entry_id)s, %(access_token)s, %(chat_number)s, %(number)s, %(payload)s, %(reason)s)
+SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
+       %(payload)s, %(reason)s
+WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
 ON CONFLICT (entry_id) DO NOTHING
 """
 
 
 def set_aside(connection: psycopg.Connection, bad: Sequence[BadEntry]) -> None:
-    """Insert entries with their reasons; one that is already in the table stays as it is."""
+    """Insert entries with their reasons; one that is already in the table stays as it is.
+
+    Those of what was deleted are dropped.
+    """
     rows = [set_aside_row(entry) for entry in bad]
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         cursor.executemany(_INSERT, rows)

@@ -6,6 +6,7 @@ be stored again after a crash, or by two concurrent persisters.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import psycopg
 
@@ -19,11 +20,13 @@ class Stored:
     """The outcome of a batch: counts of rows and replays, and the entries not stored.
 
     `late_chats` are creations of chats that existed before, which may say more of them.
+    Those `dropped` are of a chat or an application that was deleted.
     """
 
     messages: int = 0
     chats: int = 0
     replays: int = 0
+    dropped: int = 0
     conflicts: list[Entry] = field(default_factory=list)
     unknown: list[Entry] = field(default_factory=list)
     refused: list[Entry] = field(default_factory=list)
@@ -37,27 +40,44 @@ class Stored:
         self.messages += other.messages
         self.chats += other.chats
         self.replays += other.replays
+        self.dropped += other.dropped
         self.conflicts += other.conflicts
         self.unknown += other.unknown
         self.refused += other.refused
 
 
-@dataclass(frozen=True, slots=True)
-class Chats:
-    """The chats that a batch needs: ids of the existing ones, application ids of the missing."""
+class Chats(NamedTuple):
+    """The chats that a batch needs: ids of the existing ones, application ids of the missing,
+    and those that were deleted.
+    """
 
     ids: dict[ChatKey, int]
     missing: dict[ChatKey, int]
+    deleted: set[ChatKey]
+
+
+class OvertakenError(Exception):
+    """A chat was deleted between two statements of a transaction, which is rolled back."""
 
 
 def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
     """Store a batch in one transaction; on psycopg.Error nothing of it is stored."""
+    while True:
+        try:
+            return store_once(connection, entries)
+        except OvertakenError:
+            continue  # the next transaction finds the chat deleted
+
+
+def store_once(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+    """Store a batch; raise OvertakenError if a chat of it is deleted meanwhile."""
     stored = Stored()
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
-        ids = store_chats(cursor, entries, stored)
+        ids, _missing, deleted = store_chats(cursor, entries, stored)
         known = [entry for entry in entries if chat_key(entry) in ids]
         if len(known) < len(entries):
-            stored.unknown = [entry for entry in entries if chat_key(entry) not in ids]
+            others = [entry for entry in entries if chat_key(entry) not in ids]
+            drop_deleted(cursor, others, deleted, stored)
         messages = [entry for entry in known if not entry.is_chat]
         if messages:
             store_messages(cursor, messages, ids, stored)
@@ -67,6 +87,20 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
             rows = [conflict_row(entry) for entry in stored.conflicts]
             cursor.executemany(store_sql.INSERT_CONFLICT, rows)
     return stored
+
+
+def drop_deleted(
+    cursor: psycopg.Cursor, entries: Sequence[Entry], deleted: set[ChatKey], stored: Stored
+) -> None:
+    """Sort entries of no chat that can be stored into: of deleted ones, and of no application."""
+    unknown = [entry for entry in entries if chat_key(entry) not in deleted]
+    tokens = list({entry.access_token for entry in unknown})
+    if tokens:
+        rows = cursor.execute(store_sql.FIND_DELETED, {"tokens": tokens})
+        erased = {token for (token,) in rows}
+        unknown = [entry for entry in unknown if entry.access_token not in erased]
+    stored.unknown = unknown
+    stored.dropped = len(entries) - len(unknown)
 
 
 def chat_key(entry: Entry) -> ChatKey:
@@ -79,10 +113,8 @@ def created_ms(entry: Entry) -> int:
     return int(entry.entry_id.partition("-")[0])
 
 
-def store_chats(
-    cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored
-) -> dict[ChatKey, int]:
-    """Insert the missing chats; return the ids of all chats whose application exists.
+def store_chats(cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored) -> Chats:
+    """Insert the missing chats; return all chats whose application exists.
 
     A message whose chat is missing creates that chat: the message got a number, so the
     creation of the chat was confirmed to a client, whatever happened to its own entry.
@@ -95,14 +127,16 @@ def store_chats(
     ids, missing = chats.ids, chats.missing
     if missing:
         stored.chats = insert_chats(cursor, missing, first)
-        ids.update(find_chats(cursor, list(missing)).ids)
+        inserted = find_chats(cursor, list(missing))
+        ids.update(inserted.ids)
+        chats.deleted.update(inserted.deleted)
     created = [entry for entry in entries if entry.is_chat and chat_key(entry) in ids]
     if stored.chats == len(missing):  # no other persister inserted any of them
         made = [entry for key in missing if (entry := first[key]).is_chat]
     else:
         made = []
     judge_chats(cursor, created, made, ids, stored)
-    return ids
+    return chats
 
 
 def judge_chats(
@@ -155,9 +189,12 @@ def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
         "tokens": [token for token, _ in keys],
         "numbers": [number for _, number in keys],
     }
-    chats = Chats({}, {})
-    for position, application_id, chat_id in cursor.execute(store_sql.FIND_CHATS, parameters):
-        if chat_id is not None:
+    chats = Chats({}, {}, set())
+    rows = cursor.execute(store_sql.FIND_CHATS, parameters)
+    for position, application_id, chat_id, is_deleted in rows:
+        if is_deleted:
+            chats.deleted.add(keys[position - 1])
+        elif chat_id is not None:
             chats.ids[keys[position - 1]] = chat_id
         elif application_id is not None:
             chats.missing[keys[position - 1]] = application_id
@@ -194,7 +231,9 @@ def store_messages(
     else:
         insert = store_sql.INSERT_MESSAGES
     inserted = cursor.execute(insert, parameters).fetchall()
-    ((stored.messages, late),) = inserted
+    ((stored.messages, late, is_overtaken),) = inserted
+    if is_overtaken:
+        raise OvertakenError
     if late:
         cursor.execute(store_sql.NUMBER_LATE, {"late": late})
     if stored.messages == len(entries):

@@ -11,12 +11,18 @@ keeps the text of metadata; they are empty where there are none.
 """
 
 FIND_CHATS = """
-SELECT wanted.position, application.id, chat.id
+SELECT wanted.position, application.id, chat.id, chat.deleted_at IS NOT NULL
 FROM unnest(%(tokens)b::text[], %(numbers)b::bigint[])
      WITH ORDINALITY AS wanted (access_token, number, position)
 LEFT JOIN applications AS application ON application.access_token = wanted.access_token
 LEFT JOIN chats AS chat
        ON chat.application_id = application.id AND chat.number = wanted.number
+"""
+
+# Which of the tokens, of no application, are those of deleted ones.
+FIND_DELETED = """
+SELECT wanted.access_token FROM unnest(%(tokens)b::text[]) AS wanted (access_token)
+WHERE is_erased(wanted.access_token, NULL, NULL)
 """
 
 INSERT_CHATS = """
@@ -49,6 +55,9 @@ SELECT coalesce(sum(chats), 0)::bigint FROM moved
 #
 # `late` are the ids of messages that follow a stored one with a higher number, null if there
 # are none: a set-aside entry that was requeued, say. NUMBER_LATE makes them changes.
+#
+# The lock reads the chats as they are now, not as they were when the statement began: a chat
+# that was deleted since it was found is noticed here, and one that is deleted later waits.
 _INSERT_MESSAGES = """
 WITH inserted AS (
     INSERT INTO messages (id, chat_id, number, body, created_at, updated_at{columns})
@@ -66,7 +75,7 @@ WITH inserted AS (
     SELECT chat_id, count(*) AS messages, min(number) AS lowest, max(ARRAY[number, id]) AS last
     FROM inserted GROUP BY chat_id
 ), locked AS (
-    SELECT id, highest_number FROM chats WHERE id IN (SELECT chat_id FROM moved)
+    SELECT id, highest_number, deleted_at FROM chats WHERE id IN (SELECT chat_id FROM moved)
     ORDER BY id FOR NO KEY UPDATE
 ), counted AS (
     UPDATE chats SET message_count = message_count + moved.messages,
@@ -81,7 +90,8 @@ SELECT coalesce(sum(messages), 0)::bigint,
         SELECT array_agg(inserted.id)
         FROM inserted JOIN locked ON locked.id = inserted.chat_id
         WHERE inserted.number < locked.highest_number
-    ) END AS late
+    ) END AS late,
+    coalesce(bool_or(locked.deleted_at IS NOT NULL), false) AS overtaken
 FROM moved JOIN locked ON locked.id = moved.chat_id
 """
 INSERT_MESSAGES = _INSERT_MESSAGES.format(columns="", values="", array="", name="", given="")
@@ -114,7 +124,8 @@ WHERE messages.id = late.id
 
 # The entries of a batch whose number belongs to another message. A row is the entry's
 # own if it was created in the same millisecond and has the same content, or was edited
-# since. Needs a snapshot taken after the insert: hence a separate statement.
+# since. A tombstone was deleted whatever it was: nothing is kept beside it. Needs a snapshot taken
+# after the insert: hence a separate statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[],
@@ -123,7 +134,7 @@ FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at
 JOIN messages AS message
   ON message.chat_id = wanted.chat_id AND message.number = wanted.number,
      LATERAL (SELECT nullif(wanted.attributes, '')::json AS given) AS t
-WHERE NOT (
+WHERE message.deleted_at IS NULL AND NOT (
     message.created_at = timestamptz 'epoch' + wanted.at * interval '1 millisecond'
     AND (message.version > 1 OR message.updated_at > message.created_at
         OR (message.body, message.sender, message.metadata::text, message.reply_to)
@@ -163,7 +174,8 @@ WHERE chats.id = wanted.id AND chats.created_at >= entry.created_at
 INSERT_CONFLICT = """
 INSERT INTO conflicts
        (entry_id, access_token, chat_number, number, body, attributes, accepted_at)
-VALUES (%(entry_id)s, %(access_token)s, %(chat_number)s, %(number)s, %(body)s, %(attributes)s,
-        %(accepted_at)s)
+SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
+       %(body)s, %(attributes)s, %(accepted_at)s
+WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
 ON CONFLICT (entry_id) DO NOTHING
 """

@@ -27,10 +27,12 @@ COUNTERS = {
     "persist_messages": "Messages stored.",
     "persist_chats": "Chats stored.",
     "persist_replays": "Entries that were already stored.",
+    "persist_dropped": "Entries of chats and applications that were deleted.",
     "persist_conflicts": "Entries whose number was taken by another creation.",
     "persist_set_aside": "Entries that can never be stored.",
     "persist_busy_ms": "Milliseconds spent storing batches.",
     "worker_log_lines_dropped": "Log lines of the worker that could not be written.",
+    "erase_messages": "Messages erased with their chat or their application.",
     "persist_outages": "Times that a store was unavailable while there was something to store.",
 }
 

@@ -21,7 +21,7 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.list_reads import read_messages
 from crud_service.reads.threads import Threads, chunks
-from web.problems import CONTENT_TYPE, InternalError, NotFound, Problem
+from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
 from web.server.request import Request
 
@@ -49,7 +49,7 @@ class Resource(NamedTuple):
 
     name: str
     statement: str
-    missing: Callable[..., NotFound]
+    missing: Callable[..., Problem]
 
 
 # Keyed by the number of identifiers in the path.

@@ -116,7 +116,10 @@ def message_chunks(access_token: str, chat: Chat) -> Iterator[Chunk]:
 
 
 def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
-    """Return the next messages; raise NotFound if the chat has disappeared."""
+    """Return the next messages, none of a deleted chat.
+
+    Raises NotFound if the application has disappeared.
+    """
     row = fetch_one(
         list_query(MESSAGE_LINES, Walk(), chunked=True),
         {
@@ -128,7 +131,9 @@ def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
         },
     )
     if row is None:
-        raise NotFound
+        if fetch_one(EXISTS, (access_token,)) is None:
+            raise NotFound
+        return Chunk(b"", 0, None)
     _, _, _, lines, last, *_ = row
     if lines is None:
         return Chunk(b"", 0, None)

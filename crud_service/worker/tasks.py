@@ -4,6 +4,7 @@ from celery import Task, shared_task
 
 from contract.tasks import INDEX_PENDING, PERSIST_ACCEPTED, REQUEST_ID_HEADER
 from crud_service.duties.lease import INDEXING, PERSISTING, Lease
+from crud_service.erase.eraser import erasing
 from crud_service.persist.drain import persist_accepted as persist
 from crud_service.search.feed import indexer
 from crud_service.stores.redis_clients import lease_redis, worker_redis
@@ -19,4 +20,5 @@ def persist_accepted(self: "Task[[], None]") -> None:
 def index_pending(self: "Task[[], None]") -> None:
     lease = Lease(lease_redis(), INDEXING, self.request.hostname or "")
     woken_by = self.request.get(REQUEST_ID_HEADER) or ""
-    indexer.keep_indexed(worker_redis(), lease, woken_by)
+    redis = worker_redis()
+    indexer.keep_indexed(redis, lease, woken_by, beside=lambda: erasing(redis))

@@ -23,7 +23,7 @@ from numbering_service.api.documentation import (
 from numbering_service.creations.creating import Creations
 from numbering_service.creations.requests import read_target
 from numbering_service.running import Running, running_in
-from web.problems import MalformedBody, NotFound, UnsupportedMediaType
+from web.problems import ChatDeleted, MalformedBody, NotFound, UnsupportedMediaType
 
 # Set in the scope of a request that is logged already and whose answer has all its headers.
 IS_COMPLETE = "numbering.is_complete"
@@ -64,6 +64,7 @@ def add_routes(api: FastAPI) -> None:
         (chats, create_chat, "Create a chat", CHAT_SCHEMA),
         (messages, create_message, "Create a message", MESSAGE_SCHEMA),
     ):
+        gone = (ChatDeleted,) if path is messages else ()
         answer = created(chat_number=path is messages)
         for suffix in ("", "/"):
             api.add_api_route(
@@ -75,7 +76,7 @@ def add_routes(api: FastAPI) -> None:
                 summary=summary,
                 tags=["creations"],
                 response_class=Response,
-                responses=responses(answer, MalformedBody, UnsupportedMediaType),
+                responses=responses(answer, MalformedBody, *gone, UnsupportedMediaType),
                 openapi_extra={"requestBody": request_body(schema)},
             )
 

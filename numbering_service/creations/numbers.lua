@@ -36,8 +36,11 @@
 --       -1         the idempotency key was used with another payload
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
---       -4         crud_service has no such application or chat (the sequence is 'unknown')
+--       -4         crud_service has no such application or chat (the sequence is 'unknown', or the
+--                  application was deleted)
 --       -5         it replies to a number that was not handed out; nothing was done
+--       -6         the chat was deleted
+--       -7         the application or the chat is being deleted: this will be known in a moment
 --       -10        the application's limit does not allow it now; nothing was done
 --       {answer, rate, burst, microseconds until the limiter has forgotten all that was let
 --       through, microseconds until the same would be let through}
@@ -84,7 +87,7 @@ local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
-local REFUSED, UNKNOWN, BAD_REPLY = -3, -4, -5
+local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
 local LIMITED = -10
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
@@ -154,6 +157,25 @@ local function with_limit(answer, limit, wait)
   return {answer, limit.rate, limit.burst, math.ceil(limit.ahead), math.ceil(wait)}
 end
 
+-- The answer to every creation of an application that was deleted or is being deleted, else nil.
+-- The sequence of its chats says so (keys.py).
+local refused_applications = {}
+local function refuse_application(token)
+  local answer = refused_applications[token]
+  if answer == nil then
+    local state = redis.pcall('GET', 'sequence:chats:' .. token)
+    answer = state == 'deleted' and UNKNOWN or state == 'deleting' and DELETING
+    refused_applications[token] = answer
+  end
+  return answer or nil
+end
+
+-- The answer to every creation of a message in a chat that was deleted or is being deleted.
+local function refuse_chat(key)
+  local state = redis.pcall('GET', key)
+  return state == 'deleted' and CHAT_DELETED or state == 'deleting' and DELETING or nil
+end
+
 -- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4.
 local function read_sequence(key)
   local known = highest[key]
@@ -165,6 +187,10 @@ local function read_sequence(key)
     return nil, 0
   elseif stored == 'unknown' then
     return nil, UNKNOWN
+  elseif stored == 'deleted' then
+    return nil, CHAT_DELETED
+  elseif stored == 'deleting' then
+    return nil, DELETING
   end
   known = not failed(stored) and tonumber(stored)
   if not known then
@@ -207,6 +233,14 @@ local function create(position, sequence_key, idempotency_key,
   local is_chat = chat_number == ''
   local attributes, reply_to = attributes_at[position], reply_to_at[position]
   local digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
+  local refusal = refuse_application(token)
+  -- Without an idempotency key, the sequence is read below anyway.
+  if not refusal and not is_chat and idempotency_key ~= '' then
+    refusal = refuse_chat(sequence_key)
+  end
+  if refusal then
+    return refusal
+  end
   local before = replay(idempotency_key, digest)
   if before then
     return before

@@ -14,6 +14,7 @@ from numbering_service.metrics import CREATED, RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
 from web.fields import bad_reply_to
 from web.problems import (
+    ChatDeleted,
     KeyReused,
     NotFound,
     Overloaded,
@@ -23,7 +24,7 @@ from web.problems import (
 )
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
-_BAD_REPLY, _RATE_LIMITED = -5, -10
+_BAD_REPLY, _CHAT_DELETED, _DELETING, _RATE_LIMITED = -5, -6, -7, -10
 
 Answer = Created | Problem | None
 """The outcome of a creation; None when its sequence is missing and must be seeded."""
@@ -113,6 +114,10 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
         return NotFound()
     if answer == _BAD_REPLY:
         return bad_reply_to()
+    if answer == _CHAT_DELETED:
+        return ChatDeleted()
+    if answer == _DELETING:
+        return StoreUnavailable("This is being deleted; nothing was changed.")
     if answer == _STREAM_FULL:
         return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
     return StoreUnavailable("Redis rejected the entry; nothing was changed.")

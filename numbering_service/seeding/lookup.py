@@ -9,6 +9,7 @@ import httpx
 
 from contract.sequences import (
     ACCESS_TOKENS,
+    DELETED,
     EXISTS,
     HIGHEST_NUMBER,
     MAX_ACCESS_TOKENS,
@@ -27,6 +28,7 @@ class Taken(NamedTuple):
 
     highest: int
     exists: bool
+    deleted: bool = False
 
 
 async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
@@ -37,7 +39,11 @@ async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
         if response.status_code == httpx.codes.NOT_FOUND:
             return Taken(0, exists=False)
         answer = response.raise_for_status().json()
-        return Taken(int(answer[HIGHEST_NUMBER]), exists=bool(answer.get(EXISTS, True)))
+        return Taken(
+            int(answer[HIGHEST_NUMBER]),
+            exists=bool(answer.get(EXISTS, True)),
+            deleted=bool(answer.get(DELETED, False)),
+        )
     except (httpx.HTTPError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise _no_answer() from error
 

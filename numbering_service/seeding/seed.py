@@ -16,7 +16,7 @@ from numbering_service.seeding.backlog import LIMITS, Backlog, Limits
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from numbering_service.seeding.lookup import Applications, look_up
 from numbering_service.seeding.places import Places
-from web.problems import NotFound, Overloaded, StoreUnavailable
+from web.problems import ChatDeleted, NotFound, Overloaded, StoreUnavailable
 
 REDIS_PAUSE_SECONDS = 0.1
 MAX_SEEDING_AT_ONCE = 16
@@ -53,9 +53,9 @@ class Seeding:
     async def seed_sequence(self, creation: Creation) -> None:
         """Make sure that a creation's sequence exists.
 
-        Raises NotFound when there is no such application or chat, Overloaded when
-        too many seedings wait, StoreUnavailable when crud_service or Redis is
-        unavailable for too long.
+        Raises NotFound when there is no such application or chat, ChatDeleted when the chat was
+        deleted, Overloaded when too many seedings wait, StoreUnavailable when crud_service or
+        Redis is unavailable for too long.
         """
         key = creation.sequence_key
         task = self._running.get(key)
@@ -132,6 +132,9 @@ class Seeding:
         try:
             waiting = await lock.keep_during(self._find(creation))
             number = await lock.keep_during(self._highest(creation, waiting))
+        except ChatDeleted:
+            await lock.write(keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000)
+            raise
         except BaseException:
             await lock.release()
             raise
@@ -147,8 +150,8 @@ class Seeding:
     async def _highest(self, creation: Creation, waiting: int | None) -> int | None:
         """Return the number to continue from; None when there is no such application or chat.
 
-        Raises StoreUnavailable when crud_service does not answer and the backlog has no
-        number.
+        Raises ChatDeleted, and StoreUnavailable when crud_service does not answer and the
+        backlog has no number.
         """
         try:
             taken = await look_up(self._crud, creation)
@@ -156,9 +159,11 @@ class Seeding:
             if waiting is None:
                 raise
             return waiting
-        if taken.exists or waiting is not None:
+        if taken.deleted and taken.exists:
+            raise ChatDeleted
+        if not taken.deleted and (taken.exists or waiting is not None):
             return max(taken.highest, waiting or 0)
-        if creation.chat_number is None:
+        if creation.chat_number is None or taken.deleted:
             self._applications.forget(creation.access_token)
         return None
 

@@ -28,7 +28,7 @@ from numbering_service.seeding import Seeding
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.accepting import make_application, query
 from tests.integration.numbering.surroundings import A, B, Process
-from web.problems import NotFound, StoreUnavailable
+from web.problems import ChatDeleted, NotFound, StoreUnavailable
 
 ROWS = """
 WITH a AS (SELECT id FROM applications WHERE access_token = %s),
@@ -155,3 +155,32 @@ def test_set_aside_numbers_count_as_taken_without_their_chat(
         ):
             reply = client.get(path, headers=allowed).json()
             assert reply == {HIGHEST_NUMBER: highest, EXISTS: exists}
+
+
+def test_creations_in_a_deleted_chat_are_refused_whatever_redis_has_lost(
+    running_crud: Crud,
+) -> None:
+    path = f"{running_crud.url}/applications/{A}/chats/5"
+    assert httpx.delete(path, trust_env=False).status_code == 204
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        assert client.getdel(message(5).sequence_key) == keys.DELETED.encode()
+        [outcome] = asyncio.run(seed(running_crud, INTERNAL_TOKEN, message(5)))
+        assert isinstance(outcome, ChatDeleted)
+        assert client.get(message(5).sequence_key) == keys.DELETED.encode()
+        assert client.ttl(message(5).sequence_key) > keys.SEQUENCE_TTL_SECONDS - 60
+
+
+def test_creations_in_a_deleted_application_are_refused_whatever_redis_has_lost(
+    running_crud: Crud,
+) -> None:
+    """Even if entries of it are still in the backlog."""
+    accepted = {"access_token": A, "chat_number": "5", "number": "8", "body": "", "request_id": ""}
+    path = f"{running_crud.url}/applications/{A}"
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        client.xadd(keys.ACCEPTED, accepted)
+        assert httpx.delete(path, trust_env=False).status_code == 202
+        assert client.get(keys.chat_sequence(A)) == keys.DELETED.encode()
+        client.delete(keys.chat_sequence(A))
+        creations = [message(5), Creation(A, None, "", "r")]
+        outcomes = asyncio.run(seed(running_crud, INTERNAL_TOKEN, *creations))
+        assert [type(outcome) for outcome in outcomes] == [NotFound] * 2

@@ -16,7 +16,7 @@ from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24
-MISSING, REUSED, FULL, REFUSED, UNKNOWN = 0, -1, -2, -3, -4
+MISSING, REUSED, FULL, REFUSED, UNKNOWN, CHAT_DELETED, BEING_DELETED = 0, -1, -2, -3, -4, -6, -7
 SCRIPT = files("numbering_service.creations").joinpath("numbers.lua").read_text()
 
 
@@ -316,3 +316,25 @@ def test_a_replica_answers_readonly_to_any_request(
                     replica.answers(*batch)
             with pytest.raises(redis.ReadOnlyError):
                 replica.answers(post(1, "a", "k"), batch="done")
+
+
+@pytest.mark.parametrize("key", ["", "k"])
+def test_nothing_is_created_in_what_was_deleted(numbering: Numbering, key: str) -> None:
+    """Not even a repeat of what was created before is answered."""
+    assert numbering.answers(post(1, key=key), chat(key)) == [1, 3]
+    numbering.redis.set(message(1), keys.DELETED)
+    numbering.redis.set(message(2), keys.DELETING)
+    assert numbering.answers(post(1, key=key), post(2, key=key), chat("other")) == [
+        CHAT_DELETED, BEING_DELETED, 4
+    ]  # fmt: skip
+    numbering.redis.set(keys.chat_sequence(A), keys.DELETING)
+    batch = [post(1, key=key), post(2, key=key), post(3), chat(key)]
+    assert numbering.answers(*batch) == [BEING_DELETED] * 4
+    numbering.redis.set(keys.chat_sequence(A), keys.DELETED)
+    assert numbering.answers(*batch) == [UNKNOWN] * 4
+    assert len(numbering.entries()) == 3
+
+
+def test_a_deleted_application_is_no_concern_of_another(numbering: Numbering) -> None:
+    numbering.redis.mset({keys.chat_sequence(A): keys.DELETED, keys.chat_sequence(B): 0})
+    assert numbering.answers(post(1), chat(token=B), post(1, token=B)) == [UNKNOWN, 1, 1]

@@ -4,8 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import psycopg
 import pytest
 
@@ -113,6 +116,48 @@ def test_every_change_of_a_message_is_sent(
 def test_a_put_that_changes_nothing_sends_nothing(api: Api, chat: str, stream: Listener) -> None:
     edit(api, f"{chat}/messages/2", "message 2")
     assert stream.quiet(QUIET_SECONDS)
+
+
+def test_a_deletion_is_an_event_with_the_tombstone(
+    stack: RunningStack, api: Api, chat: str, stream: Listener
+) -> None:
+    assert api.client.delete(f"{api.crud}{chat}/messages/2").status_code == 204
+    deleted = stream.next()
+    assert (deleted.type, deleted.id) == ("message.deleted", "3.1")
+    assert deleted.data == {"chat_number": 1, **api.get(f"{chat}/messages/2")}
+    assert (deleted.data["body"], "deleted_at" in deleted.data) == ("", True)
+    # No number is skipped for a client that has not seen the message before.
+    with Listener(stack.crud_url, f"{chat}/messages/stream?after=1") as late:
+        assert late.next().type == "ready"
+        created = [event for event in late.take(2) if event.type == "message.created"]
+    assert [event.data["number"] for event in created] == [2, 3]
+
+
+@pytest.mark.parametrize(("path", "code"), [("/chats/1", "chat_deleted"), ("", "not_found")])
+def test_a_stream_ends_with_its_chat_or_its_application(
+    api: Api, chat: str, stream: Listener, path: str, code: str
+) -> None:
+    application = chat.removesuffix("/chats/1")
+    with Listener(api.crud, f"{application}/stream") as inbox:
+        assert inbox.next().type == "ready"
+        answer = api.client.delete(f"{api.crud}{application}{path}")
+        assert answer.status_code in {202, 204}
+        assert stream.rest() == []
+        again = api.client.get(f"{api.crud}{chat}/messages/stream")
+        assert again.json()["code"] == code
+        if path:
+            assert inbox.next().data["chat_number"] == 1
+        else:
+            assert inbox.rest() == []
+
+
+def test_a_list_that_waits_is_answered_when_its_chat_is_deleted(api: Api, chat: str) -> None:
+    url = f"{api.crud}{chat}/messages?after=3&wait=30"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(httpx.get, url, timeout=40, trust_env=False)
+        time.sleep(0.5)
+        assert api.client.delete(f"{api.crud}{chat}").status_code == 204
+        assert waiting.result(timeout=15).status_code == 410
 
 
 @pytest.mark.parametrize("body", AWKWARD)

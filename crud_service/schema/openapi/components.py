@@ -27,7 +27,9 @@ from web.fields import MAX_SENDER_CHARACTERS
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
+    ChatDeleted,
     MalformedBody,
+    MessageDeleted,
     MethodNotAllowed,
     NotFound,
     Overloaded,
@@ -86,10 +88,18 @@ def record(properties: Json, example: Json | None = None, optional: Json | None 
 def schemas() -> Json:
     times = {"created_at": TIME, "updated_at": TIME}
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
-    message = {"number": NUMBER, "body": BODY, **times}
-    message_attributes = {"sender": SENDER, "metadata": METADATA, "reply_to": REPLY_TO}
+    # Empty if the message was deleted.
+    text = {name: value for name, value in BODY.items() if name not in {"minLength", "pattern"}}
+    message = {"number": NUMBER, "body": text, **times}
+    deleted = {"deleted_at": {**TIME, "description": "Only if it was deleted."}}
+    message_attributes = {
+        "sender": SENDER,
+        "metadata": METADATA,
+        "reply_to": REPLY_TO,
+        **deleted,
+    }
     chat = {"number": NUMBER, "message_count": COUNT, **times}
-    chat_attributes = {"name": NAME, "metadata": METADATA}
+    chat_attributes = {"name": NAME, "metadata": METADATA, **deleted}
     last_message = {
         "description": "Only with `include=last_message`: null if the chat has no message.",
         "anyOf": [ref("schemas", "Message"), {"type": "null"}],
@@ -286,6 +296,8 @@ PROBLEMS: dict[type[Problem], tuple[str, ...]] = {
     MalformedBody: (),
     Unauthorized: ("WWW-Authenticate",),
     NotFound: ("Retry-After",),
+    MessageDeleted: (),
+    ChatDeleted: (),
     MethodNotAllowed: ("Allow",),
     PreconditionFailed: (),
     BodyTooLarge: (),

@@ -6,7 +6,9 @@ from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.components import Json, ref, search_parameters
 from web.problems import (
     BodyTooLarge,
+    ChatDeleted,
     MalformedBody,
+    MessageDeleted,
     NotFound,
     PreconditionFailed,
     Problem,
@@ -106,8 +108,18 @@ def read(schema: str, summary: str, tag: str, *parameters: str) -> Json:
         tag,
         parameters=(*parameters, "IfNoneMatch"),
         success={**answer(ref("schemas", schema), READING[tag], "ETag"), **not_modified()},
-        problems=(NotFound, StoreUnavailable),
+        problems=(NotFound, *gone(schema), StoreUnavailable),
     )
+
+
+def gone(schema: str) -> tuple[type[Problem], ...]:
+    """Return the problem of messages whose chat was deleted."""
+    return (ChatDeleted,) if schema == "Message" else ()
+
+
+def changed_too_late(schema: str) -> tuple[type[Problem], ...]:
+    """Return the problems of changes of what was deleted."""
+    return {"Message": (MessageDeleted, ChatDeleted), "Chat": (ChatDeleted,)}.get(schema, ())
 
 
 def update(schema: str, summary: str, tag: str, example: Json, *parameters: str) -> Json:
@@ -118,10 +130,31 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
         tag,
         parameters=(*parameters, "IfMatch", "UnlessMatch"),
         success=answer(ref("schemas", schema), {**READING[tag], **example}, "ETag"),
-        problems=(*INPUT_PROBLEMS, NotFound, PreconditionFailed, StoreUnavailable),
+        problems=(
+            *INPUT_PROBLEMS,
+            NotFound,
+            *changed_too_late(schema),
+            PreconditionFailed,
+            StoreUnavailable,
+        ),
         description="Sending the current state changes nothing, `updated_at` included."
         + ("" if tag == "applications" else " Fields that are not sent stay; null removes one."),
         requestBody=fields(f"{schema}Fields", example),
+    )
+
+
+def deletion(schema: str, summary: str, tag: str, description: str, *parameters: str) -> Json:
+    """DELETE of a single resource: 202 where it goes on in the background, else 204."""
+    status = "202" if schema == "Application" else "204"
+    head = {"X-Request-ID": ref("headers", "X-Request-ID")}
+    return operation(
+        f"delete{schema}",
+        summary,
+        tag,
+        parameters=(*parameters, "IfMatch", "UnlessMatch"),
+        success={status: {"description": "Deleted.", "headers": head}},
+        problems=(NotFound, *gone(schema), PreconditionFailed, StoreUnavailable),
+        description=description,
     )
 
 
@@ -142,7 +175,7 @@ def listing(
         tag,
         parameters=parameters,
         success=answer(schema_of_list, [READING[tag]], "X-Total-Count", *headers, "Link"),
-        problems=(MalformedBody, *missing, ValidationFailed, StoreUnavailable),
+        problems=(MalformedBody, *missing, *gone(schema), ValidationFailed, StoreUnavailable),
         description=PAGES,
     )
 
@@ -156,7 +189,7 @@ def search() -> Json:
         "messages",
         parameters=names,
         success=answer(found, [examples.MESSAGE], "X-Search-Backend", "Link"),
-        problems=(*INPUT_PROBLEMS, NotFound, StoreUnavailable),
+        problems=(*INPUT_PROBLEMS, NotFound, ChatDeleted, StoreUnavailable),
         description="Matches of whole words come first, then those at the start of a word, then "
         "those inside a word; among equals, the newest first. A page ends before `limit` once its "
         "messages reach 8 MB; `Link` leads to the next one.",
@@ -233,6 +266,16 @@ def paths(*, admin_token: bool) -> Json:
             "put": update(
                 "Application", "Rename an application", "applications", name, "AccessToken"
             ),
+            "delete": guard(
+                deletion(
+                    "Application",
+                    "Delete an application",
+                    "applications",
+                    "From now on its token is answered 404 by both services. What it had is "
+                    "erased in the background.",
+                    "AccessToken",
+                )
+            ),
         },
         f"{APPLICATION}/chats": {
             "get": listing(
@@ -248,6 +291,16 @@ def paths(*, admin_token: bool) -> Json:
         CHAT: {
             "get": read("Chat", "Get a chat", "chats", *chat),
             "put": update("Chat", "Name or describe a chat", "chats", {**name, **metadata}, *chat),
+            "delete": guard(
+                deletion(
+                    "Chat",
+                    "Delete a chat with all of its messages",
+                    "chats",
+                    "From now on it has `deleted_at`, and its messages are answered 410. They are "
+                    "erased in the background. Deleting it again changes nothing.",
+                    *chat,
+                )
+            ),
         },
         f"{CHAT}/messages": {
             "get": listing(
@@ -264,6 +317,14 @@ def paths(*, admin_token: bool) -> Json:
         MESSAGE: {
             "get": read("Message", "Get a message", "messages", *message),
             "put": update("Message", "Edit a message", "messages", {**body, **metadata}, *message),
+            "delete": deletion(
+                "Message",
+                "Delete a message",
+                "messages",
+                "Its text is erased. The message keeps its number and stays in lists, with an "
+                "empty `body` and `deleted_at`. Deleting it again changes nothing.",
+                *message,
+            ),
         },
         **operating(),
     }

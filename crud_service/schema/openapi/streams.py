@@ -3,11 +3,20 @@
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.components import TEXT, Json, ref
 from crud_service.schema.openapi.operations import APPLICATION, CHAT, operation
-from web.problems import MalformedBody, NotFound, StoreUnavailable, TooManyStreams, ValidationFailed
+from web.problems import (
+    ChatDeleted,
+    MalformedBody,
+    NotFound,
+    StoreUnavailable,
+    TooManyStreams,
+    ValidationFailed,
+)
 
 MESSAGE_EVENTS = (
     "The first event is `ready`. `message.created` follows for every new message, in ascending "
-    "order of numbers without gaps, and `message.updated` for changes of older ones. "
+    "order of numbers without gaps, `message.updated` for changes of older ones and "
+    "`message.deleted` for their deletions. "
+    "A message that was deleted before it is sent is created as it is now. "
     "`data` is the message as JSON, with its `chat_number`. The `id` of an event is "
     "`<number>.<change>`: a client that connects again with it as `Last-Event-ID`, as a browser's "
     "`EventSource` does by itself, gets everything after it, however long ago that was. A cursor "
@@ -39,7 +48,7 @@ def stream(operation_id: str, summary: str, tag: str, description: str, *names: 
             "content": event_stream,
         }
     }
-    malformed = (MalformedBody, ValidationFailed) if len(names) > 1 else ()
+    malformed = (MalformedBody, ValidationFailed, ChatDeleted) if len(names) > 1 else ()
     problems = (*malformed, NotFound, TooManyStreams, StoreUnavailable)
     return operation(
         operation_id,

@@ -37,7 +37,9 @@ SELECT max(id), count(*) FROM (
 """
 IN_SLICE = "messages.id > %(low)s AND messages.id <= %(high)s"
 IN_IDS = "messages.id = ANY (%(ids)s)"
-READ_MESSAGES = "SELECT id, chat_id, number, version, body FROM messages WHERE {where}"
+READ_MESSAGES = """
+SELECT id, chat_id, number, version, body FROM messages WHERE {where} AND deleted_at IS NULL
+"""
 READ_TEXTS = """
 SELECT text.message_id, text.chat_id, text.number, text.version, text.marked
 FROM messages JOIN search_texts AS text

@@ -26,9 +26,10 @@ PAGE = 500
 
 # The chats that have blocks, with how many are covered and how many their messages fill.
 READ_CHATS = """
-SELECT chat_id, blocks, coalesce(
-    (SELECT (max(number) + 63) / 64 FROM search_texts AS text WHERE text.chat_id = chat.chat_id), 0
-) FROM search_chats AS chat WHERE {where} AND blocks <> 0 ORDER BY chat_id LIMIT %s
+SELECT chat_id, blocks, (63 + greatest(
+    (SELECT max(number) FROM search_texts AS text WHERE text.chat_id = chat.chat_id),
+    (SELECT highest_number FROM chats WHERE chats.id = chat.chat_id), 0
+)) / 64 FROM search_chats AS chat WHERE {where} AND blocks <> 0 ORDER BY chat_id LIMIT %s
 """
 COUNT_MISSING = """
 SELECT count(*) FROM (

@@ -7,8 +7,8 @@ even while Elasticsearch is slow or unavailable.
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -50,18 +50,25 @@ WHERE c.id = ANY (%s)
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
 
-def keep_indexed(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
+def keep_indexed(
+    redis: Redis,
+    lease: Lease,
+    woken_by: str = "",
+    *,
+    stay: bool = True,
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
     """Index changes for as long as we hold the lease and the worker runs.
 
-    Returns in an outage of PostgreSQL or Redis instead of waiting: the sweep sends the
-    next task within a second.
+    `beside` is entered for as long as we hold it. Returns in an outage of PostgreSQL or Redis
+    instead of waiting: the sweep sends the next task within a second.
     """
     try:
         with connect() as connection:
 
             def work() -> None:
                 stop_ringing(redis)
-                with feeding(woken_by) as feeder:
+                with beside(), feeding(woken_by) as feeder:
                     index(redis, connection, lease, feeder, woken_by, stay=stay)
 
             while work_under(lease, work) and not stopping.is_set():

@@ -13,9 +13,10 @@ wherever each of them is stopped:
 3. It deletes exactly the rows that were read, by their ids, and moves to `search_queue`
    only those that it deleted itself: a change is handed on once.
 4. A text only replaces one that is not newer, by (message id, version), and is only written
-   while its message exists; it is only removed if its message does not exist. A process that
+   while its message exists and is no tombstone; it is only removed otherwise. A process that
    was delayed for long can therefore write nothing that stays outdated: if the message is
-   deleted after this check, the row of that deletion is still in the outbox.
+   deleted after this check, the row of that deletion is still in the outbox. Whoever makes a
+   tombstone holds the chat's lock and removes the text, so an erased text is not written at all.
 5. No change can make a batch fail repeatedly: a refused batch is halved, and a single
    change that is refused goes to `search_failures` with its reason.
 """
@@ -33,8 +34,10 @@ from crud_service.search.index.blocks import (
     UNCOVERED,
     LateKeys,
     Uncovered,
+    block_of,
     cover_long_chats,
     lock_chats,
+    rebuild_block,
 )
 from crud_service.search.text.folding import mark
 from crud_service.search.text.texts import Text, columns
@@ -55,7 +58,8 @@ READ = (
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body,
     message.change
 FROM picked LEFT JOIN LATERAL (
-    SELECT version, body, change FROM messages WHERE messages.id = picked.message_id OFFSET 0
+    SELECT CASE WHEN deleted_at IS NULL THEN version END AS version, body, change
+    FROM messages WHERE messages.id = picked.message_id OFFSET 0
 ) AS message ON true
 ORDER BY picked.chat_id, picked.number
 """
@@ -65,10 +69,13 @@ STORE = """
 INSERT INTO search_texts (chat_id, number, message_id, version, marked)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
     AS given (chat_id, number, message_id, version, marked)
-WHERE EXISTS (SELECT FROM messages WHERE messages.id = given.message_id)
+WHERE EXISTS (
+    SELECT FROM messages WHERE messages.id = given.message_id AND messages.deleted_at IS NULL
+)
 ON CONFLICT (chat_id, number) DO UPDATE
 SET message_id = excluded.message_id, version = excluded.version, marked = excluded.marked
 WHERE (search_texts.message_id, search_texts.version) <= (excluded.message_id, excluded.version)
+RETURNING chat_id, number
 """
 
 REMOVE = """
@@ -76,7 +83,9 @@ DELETE FROM search_texts USING unnest(%s::bigint[], %s::bigint[], %s::bigint[])
     AS gone (chat_id, number, message_id)
 WHERE search_texts.chat_id = gone.chat_id AND search_texts.number = gone.number
   AND search_texts.message_id = gone.message_id
-  AND NOT EXISTS (SELECT FROM messages WHERE messages.id = gone.message_id)
+  AND NOT EXISTS (
+      SELECT FROM messages WHERE messages.id = gone.message_id AND messages.deleted_at IS NULL
+  )
 """
 
 FINISH = "DELETE FROM search_outbox WHERE id = ANY (%s)"
@@ -109,7 +118,8 @@ Mark = Callable[[str], str]
 
 
 class Change(NamedTuple):
-    """A changed message with the ids of its outbox rows; version None means it was deleted.
+    """A changed message with the ids of its outbox rows; version None means it was deleted,
+    with or without a tombstone.
 
     `edit` is the number of its last change, 0 for a new message.
     """
@@ -189,14 +199,16 @@ class Indexing:
             if not self.hand_on:
                 connection.execute(FORGET_INDEX)
             covered = lock_chats(connection, list({change.chat_id for change in changes}))
-            store_texts(connection, texts)
-            late_keys.add(connection, covered)
+            late_keys.add(connection, covered, store_texts(connection, texts))
             remove_texts(connection, deleted)
             ids = [id for change in changes for id in change.ids]
             connection.execute(HAND_ON if self.hand_on else FINISH, (ids,))
             connection.execute(FORGET, ([change.message_id for change in changes],))
         highest = {text.chat_id: text.number for text in texts}
         cover_long_chats(connection, highest, covered, self.uncovered)
+        for chat_id, block in sorted({(each.chat_id, block_of(each.number)) for each in deleted}):
+            if block < covered.get(chat_id, 0):
+                rebuild_block(connection, chat_id, block)
 
     def fold(self, change: Change) -> Text | None:
         if change.version is None or change.body is None:
@@ -205,11 +217,12 @@ class Indexing:
         return Text(change.chat_id, change.number, change.message_id, change.version, marked)
 
 
-def store_texts(connection: Connection, texts: Sequence[Text]) -> None:
-    """Write texts; their chats must be locked."""
-    if texts:
-        rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
-        connection.execute(STORE, columns(rows, 5))
+def store_texts(connection: Connection, texts: Sequence[Text]) -> set[tuple[int, int]]:
+    """Write texts, whose chats must be locked; return the chats and numbers of those written."""
+    if not texts:
+        return set()
+    rows = [(t.chat_id, t.number, t.message_id, t.version, t.marked) for t in texts]
+    return set(connection.execute(STORE, columns(rows, 5)).fetchall())
 
 
 def remove_texts(connection: Connection, deleted: Sequence[Change]) -> None:

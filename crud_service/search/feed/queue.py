@@ -64,7 +64,8 @@ SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.appl
        text.version, text.marked, message.id IS NOT NULL, message.sender,
        (extract(epoch FROM message.created_at) * 1000)::bigint
 FROM picked LEFT JOIN LATERAL (
-    SELECT id, sender, created_at FROM messages WHERE messages.id = picked.message_id OFFSET 0
+    SELECT id, sender, created_at FROM messages
+    WHERE messages.id = picked.message_id AND messages.deleted_at IS NULL OFFSET 0
 ) AS message ON true
 LEFT JOIN LATERAL (
     SELECT version, marked FROM search_texts

@@ -164,7 +164,8 @@ def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bo
             connection.execute(FORGET_INDEX)
         covered = lock_chats(connection, list({text.chat_id for text in texts}))
         changed = connection.execute(UPDATE_TEXTS, columns(texts, 5)).fetchall()
-        late_keys.add(connection, covered)
+        written = {(chat_id, number) for _message_id, chat_id, number in changed}
+        late_keys.add(connection, covered, written)
         if hand_on:
             connection.execute(HAND_ON, columns(changed, 3))
     return True

@@ -31,9 +31,10 @@ PIECE_BYTES = 1_000_000
 # Limited, so that a chat with many blocks to cover does not delay the others.
 PIECES_AT_ONCE = 4
 
+# A chat that was erased keeps no row.
 INSERT_CHATS = """
 INSERT INTO search_chats (chat_id, blocks)
-SELECT chat_id, 0 FROM unnest(%s::bigint[]) AS chat_id ORDER BY chat_id
+SELECT id, 0 FROM chats WHERE id = ANY (%s::bigint[]) ORDER BY id
 ON CONFLICT DO NOTHING
 """
 FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%s)"
@@ -115,10 +116,18 @@ class LateKeys:
             for text in late(texts, covered)
         }
 
-    def add(self, connection: Connection, covered: dict[int, int]) -> None:
-        """Add the keys to the blocks. The chats must be locked; `covered` is from `lock_chats`."""
+    def add(
+        self, connection: Connection, covered: dict[int, int], written: set[tuple[int, int]]
+    ) -> None:
+        """Add the keys of the texts that were written to the blocks.
+
+        The chats must be locked; `covered` is from `lock_chats`, `written` has chats and numbers.
+        A text that was not written may be that of a message deleted meanwhile.
+        """
         rows = []
         for text in late(self._texts, covered):
+            if (text.chat_id, text.number) not in written:
+                continue
             keys = self._keys.get((text.chat_id, text.number))
             keys = keys or keys_of(text.chat_id, text.marked)
             rows.append(BlockRow(text.chat_id, block_of(text.number), keys))
@@ -153,7 +162,7 @@ def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> i
     """Cover a piece of blocks from `start` on; return the block to go on with."""
     piece = read_piece(connection, chat_id, start, end)
     with connection.transaction():
-        blocks = lock_chats(connection, [chat_id])[chat_id]
+        blocks = lock_chats(connection, [chat_id]).get(chat_id, end)
         if blocks != start:
             return max(blocks, start + 1)  # another indexer has done it
         write_piece(connection, piece)
@@ -161,14 +170,27 @@ def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> i
     return piece.end
 
 
+def rebuild_block(connection: Connection, chat_id: int, block: int) -> None:
+    """Rebuild one block from its texts."""
+    for _end in rebuild_pieces(connection, chat_id, block, block + 1):
+        pass
+
+
+def forget_block(connection: Connection, chat_id: int, block: int) -> None:
+    """Forget the grams of a block, which is then always scanned; its chat must be locked."""
+    connection.execute(DELETE_BLOCKS, (chat_id, block, block + 1))
+    insert_blocks(connection, [BlockRow(chat_id, block, join_keys(chat_id, {ANY_GRAM}))])
+
+
 def rebuild_pieces(connection: Connection, chat_id: int, start: int, end: int) -> Iterator[int]:
     """Rebuild the blocks from `start` to before `end`; yield the end of each piece."""
     while start < end:
         piece = read_piece(connection, chat_id, start, end)
         with connection.transaction():
-            lock_chats(connection, [chat_id])
-            connection.execute(DELETE_BLOCKS, (chat_id, piece.start, piece.end))
-            write_piece(connection, piece)
+            # A chat that was erased meanwhile gets no blocks.
+            if lock_chats(connection, [chat_id]):
+                connection.execute(DELETE_BLOCKS, (chat_id, piece.start, piece.end))
+                write_piece(connection, piece)
         start = piece.end
         yield start
 
@@ -221,10 +243,22 @@ def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Pi
 
 
 def write_piece(connection: Connection, piece: Piece) -> None:
-    """Write a piece's blocks, and the keys of texts changed since it was read, under the lock."""
+    """Write a piece's blocks, and the keys of texts changed since it was read, under the lock.
+
+    A block that has lost a text since gets no grams of it: it is always scanned, until the
+    indexer comes to that change and rebuilds it.
+    """
     chat_id = piece.chat_id
-    insert_blocks(connection, [BlockRow(chat_id, *item) for item in piece.keys.items()])
     stamps: dict[int, str] = dict(connection.execute(READ_STAMPS, piece.bounds).fetchall())
+    shrunk = {block_of(number) for number in piece.stamps if number not in stamps}
+    any_gram = join_keys(chat_id, {ANY_GRAM})
+    insert_blocks(
+        connection,
+        [
+            BlockRow(chat_id, block, any_gram if block in shrunk else keys)
+            for block, keys in piece.keys.items()
+        ],
+    )
     changed = [number for number, stamp in stamps.items() if piece.stamps.get(number) != stamp]
     for start in range(0, len(changed), BLOCK):
         numbers = changed[start : start + BLOCK]

@@ -17,7 +17,8 @@ SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
     WHERE waiting.chat_id = chat.id AND waiting.changed_at < now() - interval '1500 milliseconds'
 ) AND EXISTS (SELECT FROM search_state WHERE index_format = %s)
 FROM applications AS application
-JOIN chats AS chat ON chat.application_id = application.id AND chat.number = %s
+JOIN chats AS chat
+  ON chat.application_id = application.id AND chat.number = %s AND chat.deleted_at IS NULL
 LEFT JOIN search_chats AS covered ON covered.chat_id = chat.id
 WHERE application.access_token = %s
 """
@@ -32,7 +33,7 @@ FROM (
     SELECT x.*, hit.position,
         sum({MESSAGE_BYTES}) OVER (ORDER BY hit.position) - {MESSAGE_BYTES} AS bytes_before
     FROM unnest(%s::bigint[]) WITH ORDINALITY AS hit (number, position)
-    JOIN messages x ON x.chat_id = %s AND x.number = hit.number
+    JOIN messages x ON x.chat_id = %s AND x.number = hit.number AND x.deleted_at IS NULL
 ) x WHERE x.bytes_before < {CHUNK_BYTES}
 """
 

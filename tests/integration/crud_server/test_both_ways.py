@@ -210,9 +210,36 @@ def test_changes_are_answered_alike(servers: Servers, chat: str) -> None:
                 answer = assert_same(servers, "PUT", path, header, body=body)
                 seen.add(status(answer))
     assert seen == {400, 404, 412, 422}
-    for method in ("POST", "DELETE", "OPTIONS", "ODD"):
+    for method in ("POST", "OPTIONS", "ODD"):
         for path in paths(chat).values():
             assert status(assert_same(servers, method, path)) in {404, 405}
+
+
+def test_what_was_deleted_is_answered_alike(servers: Servers, chat: str) -> None:
+    application = chat.removesuffix("/chats/1")
+    long_chat = f"{application}/chats/2"
+    for path in (f"{chat}/messages/3", long_chat):
+        assert [status(ask(server, "DELETE", path)) for server in servers[:2]] == [204, 204]
+    for path, expected in (
+        (f"{chat}/messages/3", 200),
+        (f"{chat}/messages", 200),
+        (f"{application}/chats?include=last_message", 200),
+        (long_chat, 200),
+        (f"{long_chat}/messages", 410),
+        (f"{long_chat}/messages?limit=2", 410),
+        (f"{long_chat}/messages/1", 410),
+        (f"{long_chat}/messages/search?keyword=x", 410),
+        (f"{long_chat}/messages/stream", 410),
+    ):
+        for method in METHODS:
+            assert status(assert_same(servers, method, path)) == expected, path
+    body = '{"body": "y"}'
+    for path, expected in ((f"{chat}/messages/3", 409), (f"{long_chat}/messages/1", 410)):
+        assert status(assert_same(servers, "PUT", path, body=body)) == expected
+    assert status(ask(servers.fast, "DELETE", application)) == 202
+    for path in paths(chat).values():
+        if path.startswith(application):
+            assert status(assert_same(servers, "GET", path)) in {400, 404, 422}
 
 
 def test_postgresql_unavailable_is_answered_alike(servers: Servers, chat: str) -> None:

@@ -68,16 +68,17 @@ def test_the_start_page_shows_the_state(operator: httpx.Client) -> None:
     assert "Age of the oldest change that is not searchable everywhere yet" in page
 
 
-def test_everything_is_listed_and_nothing_can_be_added_or_deleted(
+def test_everything_is_listed_and_nothing_can_be_added(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
     add_chat_of(database, application, 2)
-    for table in ("application", "chat", "message", "conflict", "setasideentry"):
-        assert operator.get(f"/admin/chat/{table}/").status_code == 200
+    for table in ("application", "chat", "message", "conflict", "setasideentry", "deletion"):
+        page = operator.get(f"/admin/chat/{table}/")
+        assert page.status_code == 200
+        assert "delete_selected" not in page.text
         assert operator.get(f"/admin/chat/{table}/add/").status_code == 403
     for table in ("application", "chat", "message"):
         assert operator.get(f"/admin/chat/{table}/1/change/").status_code == 200
-        assert operator.get(f"/admin/chat/{table}/1/delete/").status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -265,3 +266,47 @@ def test_a_password_changed_by_an_operator_is_kept(clean_crud: dict[str, str]) -
         call_command("ensure_admin", "--reset-password", verbosity=0)
         user.refresh_from_db()
         assert user.check_password("of the environment")
+
+
+@pytest.mark.parametrize(
+    ("table", "path", "code"),
+    [
+        ("message", "/chats/1/messages/1", 200),
+        ("chat", "/chats/1/messages", 410),
+        ("application", "", 404),
+    ],
+)
+def test_a_message_a_chat_and_an_application_can_be_deleted_with_a_history_entry(
+    operator: httpx.Client,
+    database: Database,
+    application: str,
+    table: str,
+    path: str,
+    code: int,
+) -> None:
+    add_chat_of(database, application, 2)
+    (row_id,) = database.execute(f"SELECT min(id) FROM {table}s").fetchone() or ()
+    page = operator.get(f"/admin/chat/{table}/{row_id}/delete/")
+    assert page.status_code == 200
+    fields = {"csrfmiddlewaretoken": csrf(page), "post": "yes"}
+    assert operator.post(f"/admin/chat/{table}/{row_id}/delete/", data=fields).status_code == 302
+    answer = operator.get(f"{application}{path}")
+    assert answer.status_code == code
+    if table == "message":
+        assert answer.json()["body"] == ""
+    history = "SELECT action_flag FROM django_admin_log ORDER BY id DESC LIMIT 1"
+    assert database.execute(history).fetchone() == (3,)
+    again = operator.get(f"/admin/chat/{table}/{row_id}/delete/")
+    assert again.status_code in {302, 403}
+    assert operator.get(f"/admin/chat/{table}/").status_code == 200
+
+
+def test_a_tombstone_cannot_be_corrected(
+    operator: httpx.Client, database: Database, application: str
+) -> None:
+    path = add_chat_of(database, application, 1)
+    page = operator.get("/admin/chat/message/1/change/")
+    assert operator.delete(f"{path}/messages/1").status_code == 204
+    fields = {**form_of(page), "body": "again"}
+    assert operator.post("/admin/chat/message/1/change/", data=fields).status_code in {200, 403}
+    assert operator.get(f"{path}/messages/1").json()["body"] == ""

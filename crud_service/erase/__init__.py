@@ -1,0 +1,1 @@
+"""Erases what deleted chats and applications leave: rows, search, and keys in Redis."""

@@ -1,0 +1,175 @@
+"""Erases the rows of deleted chats and applications, a bounded batch at a time.
+
+Each batch is a short transaction under the lock of its row in `deletions`, which goes last: a
+process that is killed anywhere leaves the rest to the next one. Two that erase the same do no
+harm. Messages leave search in the transaction in which they leave their table; Elasticsearch
+hears of them through its queue.
+
+A batch that the persister is storing meanwhile is not lost track of: it has either locked its
+chats before they are deleted here, which then fails and is repeated, or it finds that they are
+gone. What it keeps besides, conflicts and set-aside entries, is looked for once more at the
+end, while nobody can write there.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import psycopg
+
+from crud_service.search.feed.indexer import has_elasticsearch
+from crud_service.search.feed.outbox import FORGET_INDEX
+from crud_service.search.index.blocks import lock_chats
+from crud_service.search.index.erasing import erase_failures
+from crud_service.search.text.texts import columns
+from crud_service.stores.database import Connection
+
+# A batch ends at this many rows, or once it has this many bytes of bodies.
+BATCH_ROWS = 1000
+BATCH_BYTES = 2_000_000
+CHATS_AT_ONCE = 100
+# Of a transaction that holds up others that want to write the same tables.
+LOCK_TIMEOUT = "200ms"
+
+FIND_PENDING = """
+SELECT id, application_id, chat_id, access_token, chat_number,
+    extract(epoch FROM clock_timestamp() - requested_at)::float8
+FROM deletions ORDER BY id LIMIT 100
+"""
+CLAIM = "SELECT FROM deletions WHERE id = %s FOR UPDATE SKIP LOCKED"
+FIND_CHATS = "SELECT id FROM chats WHERE application_id = %s ORDER BY number LIMIT %s"
+# A nested loop that ends with its limit, whatever the chats hold.
+ERASE_MESSAGES = """
+WITH page AS MATERIALIZED (
+    SELECT message.* FROM unnest(%s::bigint[]) AS chat (id)
+    CROSS JOIN LATERAL (
+        SELECT id, octet_length(body) AS size FROM messages
+        WHERE chat_id = chat.id ORDER BY number LIMIT %s
+    ) AS message
+    LIMIT %s
+), picked AS (
+    SELECT id FROM (
+        SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before FROM page
+    ) AS sized WHERE before < %s
+)
+DELETE FROM messages USING picked WHERE messages.id = picked.id
+RETURNING messages.id, messages.chat_id, messages.number
+"""
+ERASE_TEXTS = """
+DELETE FROM search_texts USING unnest(%s::bigint[], %s::bigint[]) AS erased (chat_id, number)
+WHERE search_texts.chat_id = erased.chat_id AND search_texts.number = erased.number
+"""
+HAND_ON = """
+INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)
+SELECT %s, id, chat_id, number, now()
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS erased (id, chat_id, number)
+"""
+COUNT = "UPDATE deletions SET erased = erased + %s WHERE id = %s"
+UNCOVER = "UPDATE search_chats SET blocks = 0 WHERE chat_id = ANY (%s) AND blocks <> 0"
+ERASE_BLOCKS = """
+DELETE FROM search_blocks WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM search_blocks WHERE chat_id = ANY (%s) LIMIT %s
+))
+"""
+ERASE_COVERAGE = "DELETE FROM search_chats WHERE chat_id = ANY (%s)"
+ERASE_CHATS = "DELETE FROM chats WHERE id = ANY (%s)"
+ERASE_APPLICATION = "DELETE FROM applications WHERE id = %s AND deleted_at IS NOT NULL"
+LOCK_KEPT = "LOCK TABLE conflicts, set_aside_entries IN SHARE ROW EXCLUSIVE MODE"
+ERASE_KEPT = """
+DELETE FROM {table} WHERE id = ANY (ARRAY(
+    SELECT id FROM {table}
+    WHERE access_token = %s AND (%s::bigint IS NULL OR chat_number = %s::bigint) LIMIT %s
+))
+"""
+KEPT = ("conflicts", "set_aside_entries")
+FINISH = "DELETE FROM deletions WHERE id = %s"
+
+
+class Deletion(NamedTuple):
+    """A row of `deletions`; `chat_id` and `chat_number` are None for an application."""
+
+    id: int
+    application_id: int
+    chat_id: int | None
+    access_token: str
+    chat_number: int | None
+    age_seconds: float
+
+
+def find_pending(connection: Connection) -> list[Deletion]:
+    return [Deletion(*row) for row in connection.execute(FIND_PENDING)]
+
+
+def erase_rows(connection: Connection, deletion: Deletion) -> int | None:
+    """Erase one batch; return how many messages it had, None if no row is left."""
+    if erase_kept(connection, deletion):
+        return 0
+    if deletion.chat_id is not None:
+        return erase_chats(connection, deletion, [deletion.chat_id])
+    rows = connection.execute(FIND_CHATS, (deletion.application_id, CHATS_AT_ONCE))
+    chats = [chat_id for (chat_id,) in rows]
+    try:
+        if chats:
+            return erase_chats(connection, deletion, chats) or 0
+        connection.execute(ERASE_APPLICATION, (deletion.application_id,))
+    except psycopg.errors.ForeignKeyViolation:
+        return 0  # the persister has just stored something
+    return None
+
+
+def erase_kept(connection: Connection, deletion: Deletion) -> int:
+    """Erase a batch of the conflicts and the set-aside entries; return how many."""
+    chat = deletion.chat_number
+    parameters = (deletion.access_token, chat, chat, BATCH_ROWS)
+    return sum(
+        connection.execute(ERASE_KEPT.format(table=table), parameters).rowcount for table in KEPT
+    )
+
+
+def erase_chats(connection: Connection, deletion: Deletion, chats: Sequence[int]) -> int | None:
+    """Erase a batch of what some chats hold; then, of an application, the chats themselves.
+
+    Returns how many messages were erased, None if nothing was left.
+    """
+    with connection.transaction():
+        if not connection.execute(CLAIM, (deletion.id,)).fetchall():
+            return 0
+        lock_chats(connection, chats)
+        connection.execute(UNCOVER, (chats,))
+        if connection.execute(ERASE_BLOCKS, (chats, BATCH_ROWS)).rowcount:
+            return 0
+        if erased := erase_messages(connection, deletion, chats):
+            return erased
+        connection.execute(ERASE_COVERAGE, (chats,))
+        if deletion.chat_id is None:
+            connection.execute(ERASE_CHATS, (chats,))
+    return None
+
+
+def erase_messages(connection: Connection, deletion: Deletion, chats: Sequence[int]) -> int:
+    """Erase a batch of messages, with their texts; the chats must be locked."""
+    connection.execute("SET LOCAL chat.erasing = 'on'")
+    parameters = (chats, BATCH_ROWS, BATCH_ROWS, BATCH_BYTES)
+    erased = connection.execute(ERASE_MESSAGES, parameters).fetchall()
+    if not erased:
+        return 0
+    ids, *keys = columns(erased, 3)
+    connection.execute(ERASE_TEXTS, keys)
+    erase_failures(connection, [message_id for message_id, *_ in erased])
+    if has_elasticsearch():
+        connection.execute(HAND_ON, (deletion.application_id, ids, *keys))
+    else:
+        connection.execute(FORGET_INDEX)
+    connection.execute(COUNT, (len(erased), deletion.id))
+    return len(erased)
+
+
+def finish(connection: Connection, deletion: Deletion) -> None:
+    """Erase what was kept meanwhile, and that there was something to erase.
+
+    Raises psycopg's LockNotAvailable if others are writing where it looks.
+    """
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        connection.execute(LOCK_KEPT)
+        if not erase_kept(connection, deletion):
+            connection.execute(FINISH, (deletion.id,))

@@ -1,0 +1,37 @@
+"""The base of the admin pages of what operators may delete, one at a time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from crud_service.operators.table_admin import TableAdmin
+
+
+class DeletableAdmin(TableAdmin):
+    """Deletes as the API does, and notes it in the history, as the admin does.
+
+    There is no action for many: deleting is final, and the confirmation names one.
+    """
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_deleted = obj is not None and obj.deleted_at is not None
+        return not is_deleted and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_deleted = obj is not None and obj.deleted_at is not None
+        allowed: bool = super(TableAdmin, self).has_delete_permission(request, obj)
+        return allowed and not is_deleted
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def get_deleted_objects(
+        self, objs: "Sequence[Any] | QuerySet[Any]", request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Name what is deleted; what belongs to it is erased, and not listed row by row."""
+        names = [str(each) for each in objs]
+        return names, {str(self.opts.verbose_name_plural): len(names)}, set(), []

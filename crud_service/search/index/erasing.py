@@ -1,0 +1,28 @@
+"""Takes texts out of PostgreSQL's search, in the transaction that erases them from `messages`."""
+
+from collections.abc import Sequence
+
+from crud_service.search.index.blocks import block_of, forget_block
+from crud_service.stores.database import Connection
+
+ERASE_TEXT = "DELETE FROM search_texts WHERE chat_id = %s AND number = %s"
+# The reason of a failure may quote the text.
+ERASE_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
+
+
+def erase_text(
+    connection: Connection, chat_id: int, number: int, message_id: int, blocks: int
+) -> None:
+    """Erase a message's text, and the grams of its block, which the indexer then rebuilds.
+
+    The chat must be locked (`lock_chats`); `blocks` of it are covered.
+    """
+    connection.execute(ERASE_TEXT, (chat_id, number))
+    if block_of(number) < blocks:
+        forget_block(connection, chat_id, block_of(number))
+    erase_failures(connection, [message_id])
+
+
+def erase_failures(connection: Connection, message_ids: Sequence[int]) -> None:
+    """Erase what is kept of messages that could not be indexed."""
+    connection.execute(ERASE_FAILURES, (list(message_ids),))

@@ -1,0 +1,278 @@
+"""DELETE of a chat, and of an application: the mark, and what the eraser leaves behind it."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from contract import keys
+from contract.entries import Entry
+from tests.integration.accepting import accept
+from tests.integration.crud.test_deleted_messages import SECRET, dump
+from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
+
+COUNT = 70
+
+
+@pytest.fixture
+def valkey(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
+        yield client
+
+
+@pytest.fixture
+def chat(database: Database, application: str) -> str:
+    """A chat that is folded and covered by blocks, next to another one."""
+    from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.index.blocks import Uncovered
+
+    add_chats(database, application, 2)
+    add_messages(database, application, 1, "somebody else's", chat=2)
+    path = add_messages(database, application, COUNT, SECRET)
+    while index_batch(database, hand_on=False, uncovered=Uncovered(1, 0)):
+        pass
+    return path
+
+
+@pytest.fixture
+def erase(database: Database, valkey: redis.Redis) -> Callable[[], None]:
+    """Run the eraser until there is nothing left to do."""
+
+    def run() -> None:
+        from crud_service.erase.eraser import Eraser
+
+        eraser = Eraser(valkey, grace_seconds=0)
+        while eraser.erase_some(database):
+            pass
+
+    return run
+
+
+def count(database: Database, table: str) -> int:
+    row = database.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_deleted_chat_keeps_its_place_and_its_counts(http: httpx.Client, chat: str) -> None:
+    http.put(chat, json={"name": "with a name"})
+    before = http.get(chat).json()
+    assert http.delete(chat).status_code == 204
+    after = http.get(chat).json()
+    assert list(after) == ["number", "message_count", "created_at", "updated_at", "deleted_at"]
+    assert after["message_count"] == before["message_count"] == COUNT
+    assert after["deleted_at"] == after["updated_at"] > before["updated_at"]
+    application = chat.removesuffix("/chats/1")
+    assert [each["number"] for each in http.get(f"{application}/chats").json()] == [1, 2]
+    assert http.get(application).json()["chat_count"] == 2
+    deleted = http.get(f"{application}/chats?include=last_message").json()[0]
+    assert deleted == {**after, "last_message": None}
+
+
+def test_messages_of_a_deleted_chat_are_410_from_the_first_moment(
+    http: httpx.Client, chat: str
+) -> None:
+    http.delete(chat)
+    answers = [
+        http.get(f"{chat}/messages"),
+        http.get(f"{chat}/messages?limit=1"),
+        http.get(f"{chat}/messages?changed_after=0"),
+        http.get(f"{chat}/messages/1"),
+        http.get(f"{chat}/messages/{COUNT + 1}"),
+        http.get(f"{chat}/messages/search?keyword={SECRET}"),
+        http.get(f"{chat}/messages/stream"),
+        http.put(f"{chat}/messages/1", json={"body": "again"}),
+        http.delete(f"{chat}/messages/1"),
+        http.put(chat, json={"name": "again"}),
+    ]
+    assert [(each.status_code, each.json()["code"]) for each in answers] == [
+        (410, "chat_deleted")
+    ] * 10
+    assert http.get(f"{chat.removesuffix('1')}2/messages").status_code == 200
+
+
+def test_a_chat_is_deleted_once(http: httpx.Client, database: Database, chat: str) -> None:
+    stale = {"If-Match": '"stale"'}
+    assert http.delete(chat, headers=stale).status_code == 412
+    assert http.get(f"{chat}/messages/1").status_code == 200
+    assert http.delete(chat).status_code == 204
+    rows = dump(database)
+    assert http.delete(chat).status_code == 204
+    assert dump(database) == rows
+    assert http.delete(f"{chat.removesuffix('1')}3").status_code == 404
+
+
+def test_a_chat_that_is_not_deleted_after_all_gets_creations_again(
+    http: httpx.Client, chat: str, valkey: redis.Redis
+) -> None:
+    """Its sequence is missing, and seeded from the tables."""
+    sequence = keys.message_sequence(token_of(chat.removesuffix("/chats/1")), 1)
+    valkey.set(sequence, COUNT)
+    http.delete(chat, headers={"If-Match": '"stale"'})
+    assert valkey.get(sequence) is None
+    http.delete(chat)
+    assert valkey.get(sequence) == keys.DELETED.encode()
+
+
+def test_nothing_of_a_chat_but_its_row_outlives_the_eraser(
+    http: httpx.Client, database: Database, chat: str, erase: Callable[[], None]
+) -> None:
+    token = token_of(chat.removesuffix("/chats/1"))
+    database.execute(
+        "INSERT INTO conflicts (entry_id, access_token, chat_number, number, body, accepted_at)"
+        " VALUES ('1-1', %s, 1, 2, %s, now())",
+        (token, SECRET),
+    )
+    assert SECRET[:3] in str(database.execute("SELECT keys FROM search_blocks").fetchall())
+    http.delete(chat)
+    erase()
+    assert SECRET not in dump(database)
+    assert [count(database, table) for table in ("messages", "search_texts")] == [1, 1]
+    assert [count(database, table) for table in ("search_blocks", "deletions")] == [0, 0]
+    assert http.get(chat).json()["message_count"] == COUNT
+
+
+def test_entries_of_a_deleted_chat_are_not_stored(
+    http: httpx.Client,
+    database: Database,
+    chat: str,
+    valkey: redis.Redis,
+    erase: Callable[[], None],
+) -> None:
+    from crud_service.persist.drain import drain_accepted
+
+    token = token_of(chat.removesuffix("/chats/1"))
+    http.delete(chat)
+    accept(valkey, COUNT + 1, SECRET, token=token)
+    accept(valkey, COUNT + 2, f"{SECRET} \x00", token=token)
+    accept(valkey, 1, "", chat="", token=token)
+    drain_accepted(valkey)
+    erase()
+    assert SECRET not in dump(database)
+    assert valkey.xlen(keys.ACCEPTED) == 0
+    assert count(database, "set_aside_entries") == count(database, "conflicts") == 0
+
+
+def test_a_chat_deleted_while_a_batch_is_stored_gets_nothing_of_it(
+    http: httpx.Client,
+    database: Database,
+    chat: str,
+    clean_crud: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The deletion is committed after the persister has found the chat."""
+    from crud_service.persist import store as storing
+
+    find = storing.find_chats
+    deleted: list[httpx.Response] = []
+
+    def find_then_delete(*arguments: object) -> object:
+        found = find(*arguments)
+        if not deleted:
+            deleted.append(http.delete(chat))
+        return found
+
+    monkeypatch.setattr(storing, "find_chats", find_then_delete)
+    token = token_of(chat.removesuffix("/chats/1"))
+    with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
+        stored = storing.store(connection, [Entry("1-0", token, 1, COUNT + 1, SECRET, "r")])
+    assert (deleted[0].status_code, stored.dropped, stored.messages) == (204, 1, 0)
+    assert count(database, f"messages WHERE number > {COUNT}") == 0
+
+
+def test_a_deleted_application_does_not_exist_any_more(
+    http: httpx.Client, application: str, chat: str
+) -> None:
+    assert http.delete(application).status_code == 202
+    for path in ("", "/chats", "/chats/1", "/chats/1/messages", "/stream"):
+        answer = http.get(f"{application}{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
+    listed = http.get("/applications?limit=9")
+    assert (listed.json(), listed.headers["X-Total-Count"]) == ([], "0")
+    assert http.put(application, json={"name": "x"}).status_code == 404
+    assert http.delete(application).status_code == 404
+
+
+def test_nothing_of_an_application_outlives_the_eraser(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    chat: str,
+    valkey: redis.Redis,
+    erase: Callable[[], None],
+) -> None:
+    from crud_service.persist.drain import drain_accepted
+
+    token = token_of(application)
+    valkey.set(keys.message_sequence(token, 1), COUNT)
+    valkey.set(keys.idempotency(token, 1, "k"), "x")
+    accept(valkey, 1, "poison \x00", chat=2, token=token)
+    drain_accepted(valkey)
+    http.delete(f"{application}/chats/2")
+    http.delete(application)
+    assert valkey.get(keys.chat_sequence(token)) == keys.DELETED.encode()
+    erase()
+    accept(valkey, 1, SECRET, chat=3, token=token)
+    accept(valkey, 1, "poison \x00", chat=3, token=token)
+    drain_accepted(valkey)
+    assert SECRET not in dump(database)
+    assert token not in dump(database)
+    assert "An application" not in dump(database)
+    tables = ("applications", "chats", "messages", "search_texts", "search_chats", "deletions")
+    assert [count(database, table) for table in tables] == [0] * 6
+    assert valkey.keys(f"*{token}*") == []
+    assert http.get("/applications?limit=9").headers["X-Total-Count"] == "0"
+
+
+def test_an_eraser_that_stops_after_any_batch_is_continued_by_another(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    chat: str,
+    valkey: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.erase import rows
+    from crud_service.erase.eraser import Eraser
+
+    monkeypatch.setattr(rows, "BATCH_ROWS", 10)
+    http.delete(application)
+    batches = 0
+    while Eraser(valkey, grace_seconds=0).erase_some(database):
+        batches += 1
+    assert batches > COUNT / 10
+    assert count(database, "messages") == count(database, "applications") == 0
+
+
+def test_without_redis_nothing_is_deleted(
+    http: httpx.Client, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.chat import deleted_sequences
+
+    unreachable = redis.Redis(port=1)
+    monkeypatch.setattr(deleted_sequences, "api_redis", lambda: unreachable)
+    answer = http.delete(chat)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert "nothing was changed" in answer.json()["detail"]
+    assert http.get(f"{chat}/messages/1").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "/chats/1"])
+def test_deleting_needs_the_admin_token_where_one_is_set(
+    http: httpx.Client,
+    application: str,
+    chat: str,
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "ADMIN_TOKEN", "admin")
+    url = f"{application}{path}"
+    assert http.delete(url).status_code == 401
+    assert http.delete(url, headers={"Authorization": "Bearer other"}).status_code == 401
+    assert http.get(url).status_code == 200
+    assert http.delete(f"{chat}/messages/1").status_code == 204
+    assert http.delete(url, headers={"Authorization": "Bearer admin"}).status_code in {202, 204}

@@ -1,0 +1,123 @@
+"""Deleted messages in both indexes, also beside an indexer that has read them before."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.search.search_stores import TOKEN, SearchStores
+from tests.integration.search.test_two_at_once import (
+    fold_all,
+    index_all,
+    prepare,
+    schedules,
+    wrong,
+)
+from tests.integration.search.turns import take_turns
+
+SECRET = "quixotic"
+STEPS = (1, 2, 3, 4, 5, 6, 8, 10)
+
+
+def delete(number: int, chat: int = 1) -> None:
+    from crud_service.api.deleting import delete_message
+    from crud_service.api.etags import Preconditions
+
+    assert delete_message(TOKEN, chat, number, Preconditions())
+
+
+def grams(stores: SearchStores) -> str:
+    return str(stores.database.execute("SELECT keys FROM search_blocks").fetchall())
+
+
+def test_a_deleted_message_is_found_by_nothing(any_backend: SearchStores) -> None:
+    stores = any_backend
+    stores.add("before", SECRET, "behind")
+    stores.index_all()
+    assert stores.find("quix") == [2]
+    delete(2)
+    assert stores.find("quix") == []
+    stores.index_all()
+    assert stores.find("quix") == []
+    assert stores.find("b") == [3, 1]
+    # A keyword of which nothing shows matches every message.
+    assert stores.find("\u00ad") == [3, 1]
+
+
+def test_its_document_is_gone_and_no_rebuild_brings_it_back(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.feed.rebuild import rebuild
+    from crud_service.search.index.elasticsearch_index import alias, client
+
+    def documents() -> int:
+        client().indices.refresh(index=alias())
+        return int(client().count(index=alias())["count"])
+
+    search_stores.add("before", SECRET)
+    search_stores.index_all()
+    assert documents() == 2
+    delete(2)
+    search_stores.index_all()
+    assert documents() == 1
+    rebuild(search_stores.database, lambda _count: None)
+    assert documents() == 1
+    assert wrong(search_stores) == []
+
+
+def test_the_grams_of_its_block_are_gone_at_once_and_the_others_are_built_again(
+    search_stores: SearchStores,
+) -> None:
+    search_stores.database.execute("TRUNCATE messages")
+    search_stores.add(*[f"early number {i}" for i in range(70)], SECRET, *["late"] * 80)
+    fold_all(search_stores.database)
+    assert "uix" in grams(search_stores)
+    delete(71)
+    assert "uix" not in grams(search_stores)
+    assert search_stores.find("late", limit=3) == [151, 150, 149]
+    fold_all(search_stores.database)
+    assert "uix" not in grams(search_stores)
+    assert wrong(search_stores) == []
+    assert search_stores.count("search_blocks WHERE array_length(keys, 1) = 1") == 0
+
+
+def fold(connection: Any) -> None:
+    fold_all(connection)
+
+
+def refold(connection: Any) -> None:
+    from crud_service.search.feed.refold import refold_some
+
+    while refold_some(connection, hand_on=False, rows=40):
+        pass
+
+
+@pytest.mark.parametrize("work", [fold, refold])
+def test_a_deletion_beside_an_indexer_leaves_neither_text_nor_grams(
+    search_stores: SearchStores, clean_crud: dict[str, str], work: Any
+) -> None:
+    """Wherever the indexer is stopped between its reads and its writes."""
+
+    from crud_service.api.deleting import _erase_message
+    from crud_service.api.etags import Preconditions
+
+    class Anything(Preconditions):
+        def check(self, representation: bytes) -> None:
+            """Take any state."""
+
+    def delete_two(connection: Any) -> None:
+        for number in (3, 150):
+            with connection.transaction():
+                _erase_message(connection, ("1", str(number), TOKEN), Anything())
+
+    for turns in schedules(STEPS, (1,)):
+        prepare(search_stores)
+        for number in (3, 150):
+            search_stores.update(number, f"{SECRET} text")
+        search_stores.database.execute("UPDATE search_refold SET done_format = 0, format = 0")
+        errors = take_turns(clean_crud["DATABASE_URL"], [work, delete_two], turns, lambda: None)
+        assert errors == []
+        texts = search_stores.database.execute("SELECT marked FROM search_texts").fetchall()
+        assert SECRET not in str(texts), turns
+        assert wrong(search_stores) == [], turns
+        assert "uix" not in grams(search_stores), turns
+    index_all(search_stores)
