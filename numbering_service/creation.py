@@ -1,4 +1,4 @@
-"""The creation of one chat or one message, and its result."""
+"""The creation of a chat, of a message, or of several messages at once, and its result."""
 
 from hashlib import blake2b
 from typing import NamedTuple
@@ -24,6 +24,15 @@ class Creation(NamedTuple):
     reply_to: int = 0
 
     @property
+    def first(self) -> "Creation":
+        return self
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it takes."""
+        return 1
+
+    @property
     def body_size(self) -> int:
         """The bytes of what the client sent to be stored."""
         size = len(self.body) if self.body.isascii() else len(self.body.encode())
@@ -35,27 +44,102 @@ class Creation(NamedTuple):
             return keys.chat_sequence(self.access_token)
         return keys.message_sequence(self.access_token, self.chat_number)
 
-    def script_keys(self) -> tuple[str, str]:
+    def script_keys(self) -> tuple[str, ...]:
         if not self.idempotency_key:
             return self.sequence_key, ""
         return self.sequence_key, keys.idempotency(
             self.access_token, self.chat_number, self.idempotency_key
         )
 
-    def script_arguments(self) -> tuple[str, str, str, str, str]:
+    def script_arguments(self) -> tuple[str, ...]:
         if self.chat_number is None:
             prefix = keys.message_sequences(self.access_token)
             return self.access_token, "", "", self.request_id, prefix
         digest = payload_digest(self.body, self.attributes) if self.idempotency_key else ""
         return self.access_token, str(self.chat_number), self.body, self.request_id, digest
 
-    def script_attributes(self, position: int) -> tuple[int, str, str]:
+    def script_attributes(self, position: int) -> tuple[int | str, ...]:
         """Return what the script takes of a creation with attributes, the n-th of its batch."""
         return position, self.attributes, str(self.reply_to) if self.reply_to else ""
 
 
+class Bulk(NamedTuple):
+    """The creation of several messages of a chat: all of them or none, numbered consecutively.
+
+    The messages have the same chat and request id, and no idempotency keys of their own.
+    """
+
+    messages: tuple[Creation, ...]
+    idempotency_key: str = ""
+
+    @property
+    def first(self) -> Creation:
+        return self.messages[0]
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it takes."""
+        return len(self.messages)
+
+    @property
+    def access_token(self) -> str:
+        return self.first.access_token
+
+    @property
+    def chat_number(self) -> int | None:
+        return self.first.chat_number
+
+    @property
+    def request_id(self) -> str:
+        return self.first.request_id
+
+    @property
+    def sequence_key(self) -> str:
+        return self.first.sequence_key
+
+    @property
+    def body_size(self) -> int:
+        return sum(message.body_size for message in self.messages)
+
+    @property
+    def attributes(self) -> bool:
+        """Whether any of the messages has some."""
+        return any(message.attributes for message in self.messages)
+
+    def script_attributes(self, position: int) -> tuple[int | str, ...]:
+        """Return what the script takes of each message with attributes."""
+        words: list[int | str] = []
+        for place, message in enumerate(self.messages, position):
+            if message.attributes:
+                words += message.script_attributes(place)
+        return tuple(words)
+
+    def script_keys(self) -> tuple[str, ...]:
+        """Return the keys of the first message; the others have none, which ties them to it."""
+        keys_of_first = self.first._replace(idempotency_key=self.idempotency_key).script_keys()
+        return keys_of_first + ("", "") * (self.numbers - 1)
+
+    def script_arguments(self) -> tuple[str, ...]:
+        first, *others = self.messages
+        digest = self.payload_digest() if self.idempotency_key else ""
+        arguments: list[str] = [*first.script_arguments()[:-1], digest]
+        for message in others:
+            arguments += ("", "", message.body, "", "")
+        return tuple(arguments)
+
+    def payload_digest(self) -> str:
+        """Return a digest that no single message has, not even that of a bulk of one."""
+        payload = blake2b(b"bulk", digest_size=16)
+        for message in self.messages:
+            payload.update(payload_digest(message.body, message.attributes).encode())
+        return payload.hexdigest()
+
+
+AnyCreation = Creation | Bulk
+
+
 class Created(NamedTuple):
-    """The number handed out; `replayed` when an earlier request already received it.
+    """The number handed out, of a bulk the first; `replayed` when it was handed out before.
 
     `limit` is the state of the application's rate limit, None if it has none or was not asked.
     """

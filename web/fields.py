@@ -98,10 +98,10 @@ def parse_json(body: bytes, loads: Loads) -> Fields:
         raise MalformedBody("The body is not valid JSON in UTF-8.") from error
     if not isinstance(value, dict):
         raise ValidationFailed("body", "The body must be a JSON object.")
-    return exact_numbers(value, body, _parse_digits)
+    return exact_numbers(value, body, parse_digits)
 
 
-def _parse_digits(body: bytes) -> Any:
+def parse_digits(body: bytes) -> Any:
     """Parse valid JSON, with numbers as bytes; refused if it has so many that it takes long."""
     if body.count(b",") > MAX_CONTAINERS:
         raise MalformedBody(f"The body has more than {MAX_CONTAINERS} values.")
@@ -161,8 +161,8 @@ def check_reply_to(value: object) -> int:
     raise bad_reply_to()
 
 
-def bad_reply_to() -> ValidationFailed:
-    return ValidationFailed("reply_to", "Must be the number of an earlier message of this chat.")
+def bad_reply_to(field: str = "reply_to") -> ValidationFailed:
+    return ValidationFailed(field, "Must be the number of an earlier message of this chat.")
 
 
 def check_keyword(value: object) -> str:

@@ -52,6 +52,23 @@ def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str
     return {**fields, METADATA: loads(body)[METADATA]}
 
 
+def exact_numbers_in_items(
+    fields: dict[str, Any], name: str, body: bytes, loads: Loads
+) -> dict[str, Any]:
+    """Do the same for the metadata of each object in an array of objects."""
+    items = fields.get(name)
+    if not isinstance(items, list):
+        return fields
+    found = [item.get(METADATA) if isinstance(item, dict) else None for item in items]
+    if not any(isinstance(metadata, dict) and _has_floats(metadata) for metadata in found):
+        return fields
+    exact = [
+        {**item, METADATA: again[METADATA]} if isinstance(metadata, dict) else item
+        for item, metadata, again in zip(items, found, loads(body)[name], strict=True)
+    ]
+    return {**fields, name: exact}
+
+
 def _has_floats(metadata: dict[str, Any]) -> bool:
     """Whether there is a float among the values; those of metadata that is too large may be
     overlooked, as it will be refused."""

@@ -1,4 +1,4 @@
-"""The OpenAPI document: descriptions of the two creations, and the page that shows it."""
+"""The OpenAPI document: descriptions of the creations, and the page that shows it."""
 
 from importlib.resources import files
 from typing import Any
@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from numbering_service.creations.bulks import MAX_MESSAGES
 from web.fields import MAX_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_SENDER_CHARACTERS
 from web.metadata import MAX_METADATA_BYTES, MAX_NESTING
 from web.problems import (
@@ -85,6 +86,19 @@ CHAT_SCHEMA: dict[str, Any] = {
         "metadata": METADATA_SCHEMA,
     },
 }
+BULK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_MESSAGES,
+            "items": MESSAGE_SCHEMA,
+            "description": "The messages, in the order of their numbers.",
+        }
+    },
+}
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
@@ -145,6 +159,34 @@ def request_body(schema: dict[str, Any]) -> dict[str, Any]:
             "multipart/form-data": form,
         },
     }
+
+
+def bulk_body() -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": BULK_SCHEMA}}}
+
+
+def created_bulk() -> dict[str, Any]:
+    """Return the description of the answer to a bulk."""
+    answer = created(chat_number=True)
+    content = answer["content"]["application/json"]
+    token = content["schema"]["properties"]["access_token"]
+    properties = {
+        "first_number": NUMBER,
+        "last_number": NUMBER,
+        "chat_number": NUMBER,
+        "access_token": token,
+    }
+    content["schema"] |= {"required": list(properties), "properties": properties}
+    content["example"] = {
+        "first_number": 5,
+        "last_number": 9,
+        "chat_number": 1,
+        "access_token": TOKEN_EXAMPLE,
+    }
+    answer["headers"]["Location"]["description"] = (
+        "The list of these messages on crud_service, complete once they are stored."
+    )
+    return answer
 
 
 def created(*, chat_number: bool) -> dict[str, Any]:

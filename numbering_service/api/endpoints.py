@@ -1,7 +1,7 @@
-"""The two creations as endpoints of the framework.
+"""The creations as endpoints of the framework.
 
 The service's own HTTP server bypasses them and calls `creations` directly; they
-serve any other ASGI server, and describe both creations in the OpenAPI document.
+serve any other ASGI server, and describe the creations in the OpenAPI document.
 Parameters are declared for that document: `requests` reads the requests.
 """
 
@@ -16,7 +16,9 @@ from numbering_service.api.documentation import (
     CHAT_SCHEMA,
     MESSAGE_SCHEMA,
     TOKEN_EXAMPLE,
+    bulk_body,
     created,
+    created_bulk,
     request_body,
     responses,
 )
@@ -57,15 +59,16 @@ Service = Annotated[Running, Depends(running_in)]
 
 
 def add_routes(api: FastAPI) -> None:
-    """Add both creations, each with and without a trailing slash."""
+    """Add the creations, each with and without a trailing slash."""
     chats = "/applications/{access_token}/chats"
     messages = f"{chats}/{{chat_number}}/messages"
-    for path, create_one, summary, schema in (
-        (chats, create_chat, "Create a chat", CHAT_SCHEMA),
-        (messages, create_message, "Create a message", MESSAGE_SCHEMA),
+    chat, message = request_body(CHAT_SCHEMA), request_body(MESSAGE_SCHEMA)
+    for path, create_one, summary, answer, body in (
+        (chats, create_chat, "Create a chat", created(chat_number=False), chat),
+        (messages, create_message, "Create a message", created(chat_number=True), message),
+        (f"{messages}/bulk", create_messages, "Create messages", created_bulk(), bulk_body()),
     ):
-        gone = (ChatDeleted,) if path is messages else ()
-        answer = created(chat_number=path is messages)
+        gone = () if path is chats else (ChatDeleted,)
         for suffix in ("", "/"):
             api.add_api_route(
                 path + suffix,
@@ -77,7 +80,7 @@ def add_routes(api: FastAPI) -> None:
                 tags=["creations"],
                 response_class=Response,
                 responses=responses(answer, MalformedBody, *gone, UnsupportedMediaType),
-                openapi_extra={"requestBody": request_body(schema)},
+                openapi_extra={"requestBody": body},
             )
 
 
@@ -107,6 +110,22 @@ async def create_message(
 
     Answered when the message is on disk. A field that is not in the request's body
     is looked for in the query string. The number in `reply_to` must have been assigned before.
+    """
+    return await create(request, service.creations)
+
+
+async def create_messages(
+    request: Request,
+    service: Service,
+    access_token: AccessToken,
+    chat_number: ChatNumber,
+    idempotency_key: IdempotencyKey = None,
+    x_request_id: RequestId = None,
+) -> Response:
+    """Create up to 500 messages of a chat with consecutive numbers: all of them, or none.
+
+    Answered when all of them are on disk. A field that is not valid is named with its position,
+    as `messages[3].body`. A rate limit counts each message.
     """
     return await create(request, service.creations)
 

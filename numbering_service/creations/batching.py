@@ -16,7 +16,7 @@ from itertools import count
 from secrets import token_hex
 from typing import Any, Protocol
 
-from numbering_service.creation import Created, Creation
+from numbering_service.creation import AnyCreation, Created
 from numbering_service.creations.numbers import (
     Answer,
     NumbersScript,
@@ -28,12 +28,12 @@ from numbering_service.creations.numbers import (
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
-from numbering_service.metrics import BATCH_SIZE
+from numbering_service.metrics import BATCH_SIZE, CREATED
 from numbering_service.rate_limits import NO_LIMIT, Rate
 from numbering_service.redis_address import Address
 from web.problems import InternalError, Overloaded, Problem
 
-MAX_BATCH = 512
+MAX_BATCH = 512  # numbers, so a bulk fills one
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 # Together with the creations that wait for their sequence, this stays below the server's
 # budget for bodies (`web.server.limits.ARRIVING_BYTES`), so that it has room for the next one.
@@ -46,7 +46,7 @@ class Pending(Protocol):
     """A creation whose request waits for its answer, and holds `size` bytes meanwhile."""
 
     @property
-    def creation(self) -> Creation: ...
+    def creation(self) -> AnyCreation: ...
     @property
     def size(self) -> int: ...
     @property
@@ -106,7 +106,7 @@ class Batcher:
         creation = pending.creation
         self._window.take(creation)
         try:
-            self._shares.take(creation.access_token, pending.size)
+            self._shares.take(creation.access_token, pending.size, creation.numbers)
         except Overloaded:
             self._window.give_back(creation)
             raise
@@ -150,10 +150,11 @@ class Batcher:
     def _take_batch(self) -> list[Pending]:
         """Take the next batch, skipping creations whose clients have disconnected."""
         batch: list[Pending] = []
-        waiting, size = self._waiting, 0
-        while waiting and len(batch) < MAX_BATCH:
+        waiting, size, numbers = self._waiting, 0, 0
+        while waiting:
             size += waiting[0].size
-            if size > MAX_BATCH_BYTES and batch:
+            numbers += waiting[0].creation.numbers
+            if batch and (size > MAX_BATCH_BYTES or numbers > MAX_BATCH):
                 break
             pending = self._dequeue()
             if pending.is_disconnected:
@@ -179,12 +180,13 @@ class Batcher:
         self._send_next()
 
     def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
-        accepted = []
+        accepted: list[AnyCreation] = []
         for pending, answer in zip(batch, reply.answers, strict=True):
             if isinstance(answer, Created) and not answer.replayed:
                 accepted.append(pending.creation)
             else:
                 self._window.give_back(pending.creation)
+        CREATED.inc(sum(creation.numbers for creation in accepted))
         if reply.last is not None:
             self._window.accept(reply.last, accepted)
         self._window.stored_before(reply.oldest)
@@ -195,7 +197,8 @@ class Batcher:
 
     def _dequeue(self) -> Pending:
         pending = self._waiting.popleft()
-        self._shares.give_back(pending.creation.access_token, pending.size)
+        creation = pending.creation
+        self._shares.give_back(creation.access_token, pending.size, creation.numbers)
         return pending
 
     def _refuse_waiting(self) -> None:

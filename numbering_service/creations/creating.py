@@ -10,9 +10,10 @@ import logging
 from dataclasses import dataclass
 from time import perf_counter
 
-from numbering_service.creation import Created, Creation
+from numbering_service.creation import AnyCreation, Bulk, Created, Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher, settle
+from numbering_service.creations.bulks import bulk_created, read_bulk
 from numbering_service.creations.numbers import Answer
 from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.shares import Shares
@@ -25,6 +26,8 @@ MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
 # Memory that a waiting creation takes in addition to its body.
 OVERHEAD_BYTES = 1024
+# And each further message of a bulk.
+MESSAGE_BYTES = 128
 CLIENT_CLOSED = 499
 
 _CREATED = (
@@ -39,7 +42,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True, eq=False)
 class Pending:
     creations: "Creations"
-    creation: Creation
+    creation: AnyCreation
     request: Request
     target: Target
     size: int
@@ -90,8 +93,9 @@ class Creations:
     def create(self, request: Request, target: Target) -> None:
         request_id = id_of(request.headers)
         try:
-            creation = read_creation(target, request, request_id)
-            size = len(request.body) + OVERHEAD_BYTES
+            read = read_bulk if target.is_bulk else read_creation
+            creation = read(target, request, request_id)
+            size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
             self._batcher.submit(Pending(self, creation, request, target, size))
         except Problem as problem:
             self._refuse(request, target, request_id, problem)
@@ -102,7 +106,7 @@ class Creations:
     def settle(self, pending: Pending, answer: Answer) -> None:
         """Answer a creation that its batch has settled, or have its sequence seeded."""
         if isinstance(answer, Created):
-            headers, body = created(pending.creation, answer, self._public_url)
+            headers, body = created_answer(pending.creation, answer, self._public_url)
             pending.request.answer(201, headers, body)
             self.note(pending, 201)
         elif answer is None:
@@ -139,14 +143,15 @@ class Creations:
             )
             return
         try:
-            self._shares.take(pending.creation.access_token, pending.size)
+            creation = pending.creation
+            self._shares.take(creation.access_token, pending.size, creation.numbers)
         except Problem as problem:
             pending.settle(problem)
             return
-        waiting = self._unseeded.setdefault(pending.creation.sequence_key, [])
+        waiting = self._unseeded.setdefault(creation.sequence_key, [])
         waiting.append(pending)
         if len(waiting) == 1:
-            task = asyncio.get_running_loop().create_task(self._seed_for(pending.creation, seconds))
+            task = asyncio.get_running_loop().create_task(self._seed_for(creation.first, seconds))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -172,7 +177,8 @@ class Creations:
             problem = InternalError()
         finally:
             for pending in self._unseeded.pop(creation.sequence_key):
-                self._shares.give_back(pending.creation.access_token, pending.size)
+                numbers = pending.creation.numbers
+                self._shares.give_back(creation.access_token, pending.size, numbers)
                 self._number_again(pending, problem)
 
     def _number_again(self, pending: Pending, problem: Problem | None) -> None:
@@ -185,8 +191,25 @@ class Creations:
             settle(pending, problem)
 
 
-def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes, bytes]:
+def created_answer(creation: AnyCreation, answer: Created, public_url: str) -> tuple[bytes, bytes]:
     """Header lines and body of a 201."""
+    body, path = (
+        bulk_created(creation, answer)
+        if isinstance(creation, Bulk)
+        else (one_created(creation, answer))
+    )
+    more = "idempotent-replayed: true\r\n" if answer.replayed else ""
+    if answer.limit is not None:
+        more += "".join(f"{name}: {value}\r\n" for name, value in answer.limit.fields().items())
+    headers = (
+        f"{_CREATED}location: {public_url}{path}\r\n"
+        f"x-request-id: {creation.request_id}\r\n{more}content-length: {len(body)}\r\n"
+    )
+    return headers.encode(), body.encode()
+
+
+def one_created(creation: Creation, answer: Created) -> tuple[str, str]:
+    """Return the body of a 201, and the path of what was created."""
     token, number = creation.access_token, answer.number
     # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
     if creation.chat_number is None:
@@ -196,11 +219,4 @@ def created(creation: Creation, answer: Created, public_url: str) -> tuple[bytes
         chat = creation.chat_number
         body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
         path = f"/applications/{token}/chats/{chat}/messages/{number}"
-    more = "idempotent-replayed: true\r\n" if answer.replayed else ""
-    if answer.limit is not None:
-        more += "".join(f"{name}: {value}\r\n" for name, value in answer.limit.fields().items())
-    headers = (
-        f"{_CREATED}location: {public_url}{path}\r\n"
-        f"x-request-id: {creation.request_id}\r\n{more}content-length: {len(body)}\r\n"
-    )
-    return headers.encode(), body.encode()
+    return body, path

@@ -8,6 +8,7 @@
 --       then, for each creation, two keys:
 --       +1         the sequence: highest number handed out
 --       +2         the idempotency key, or '' for none
+--       Further messages that are created with one, all or none, have '' for both.
 -- ARGV  1          maximum number of entries in the stream
 --       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
 --       5          time to live, in milliseconds, of the wake-up flag
@@ -21,7 +22,8 @@
 --       +4         request id
 --       +5         digest of the payload, compared when an idempotency key is repeated;
 --                  when a chat is created: prefix of the keys of its application's message sequences
---       then, for each creation that has attributes, three arguments:
+--       A further message has its body alone.
+--       then, for each chat or message that has attributes, three arguments:
 --       +1         its position in the batch, 1 for the first
 --       +2         its attributes
 --       +3         number of the message that it replies to, '' if it is no reply
@@ -30,7 +32,7 @@
 -- last the id of this batch's last entry ('' if it has none). Every entry before oldest is stored: it
 -- is the oldest one in the stream, or the highest possible id if that is empty ('' when no persister
 -- is running, or when this batch was answered before). An answer:
---       n > 0      the number handed out
+--       n > 0      the number handed out, of several messages the first of theirs
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
 --       -1         the idempotency key was used with another payload
@@ -41,6 +43,7 @@
 --       -5         it replies to a number that was not handed out; nothing was done
 --       -6         the chat was deleted
 --       -7         the application or the chat is being deleted: this will be known in a moment
+--       -1000 - i  a bulk's message at i, from 0, replies to a number that was not handed out before it
 --       -10        the application's limit does not allow it now; nothing was done
 --       {answer, rate, burst, microseconds until the limiter has forgotten all that was let
 --       through, microseconds until the same would be let through}
@@ -50,7 +53,8 @@
 -- A script that fails halfway keeps its writes. So the commands that can fail, GET and XADD, run
 -- through pcall, before anything else of their creation is written; sequences advance once, after
 -- all entries. The server decides whether it is out of memory before the script starts, so the
--- commands that follow a successful XADD cannot be refused for lack of memory.
+-- commands that follow a successful XADD cannot be refused for lack of memory, nor for the stream's
+-- type: of several messages, either the first is refused or all of them are added.
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err ~= nil
@@ -86,6 +90,7 @@ local answers = {0, '', ''}
 local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
+local BAD_REPLY_IN_BULK = -1000
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
 local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
 local LIMITED = -10
@@ -97,6 +102,7 @@ local LIMITED = -10
 -- is let through once everything is paid off. All times are microseconds; calculated with is how far
 -- ahead of now it is, as a sum of times since 1970 would be rounded to quarters of a microsecond.
 local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local LARGEST_BULK = 500
 local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
 local limits = {}
 local clock
@@ -130,22 +136,23 @@ local function limit_of(token)
     rate, burst = string.match(own, '^(%d+) (%d+)$')
     rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
   end
-  known = rate > 0 and {rate = rate, burst = burst, key = LIMITER .. token}
+  known = rate > 0 and {rate = rate, burst = burst, interval = 1000000 / rate, key = LIMITER .. token}
   limits[token] = known
   if known then
     local stored = redis.pcall('GET', known.key)
     known.ahead = math.max(0, (type(stored) == 'string' and tonumber(stored) or 0) - now())
+    -- Further than creations can bring it: the clock was set back, or the limit was raised.
+    if known.ahead > (burst + LARGEST_BULK) * known.interval then
+      known.ahead, known.moved = burst * known.interval, true
+    end
   end
   return known
 end
 
 -- How far ahead the limiter is after a creation; or nil, and how long to wait for it.
 local function admit(limit, cost)
-  local interval = 1000000 / limit.rate
-  local most = math.max(limit.burst, cost) * interval
-  -- After the limit was raised, or the clock set back, it may be further ahead than it can get.
-  limit.ahead = math.min(limit.ahead, most)
-  local ahead = limit.ahead + cost * interval
+  local most = math.max(limit.burst, cost) * limit.interval
+  local ahead = limit.ahead + cost * limit.interval
   -- Less than a microsecond is what rounding made of nothing.
   if ahead - most >= 1 then
     return nil, ahead - most
@@ -228,8 +235,31 @@ local function replay(idempotency_key, digest)
   return string.sub(first, space + 1)
 end
 
-local function create(position, sequence_key, idempotency_key,
-                      token, chat_number, body, request_id, extra)
+-- Adds an entry; returns its id, or an error.
+local function add(token, chat_number, number, body, request_id, attributes)
+  local added
+  if attributes then
+    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                        'number', number, 'body', body, 'request_id', request_id,
+                        'attributes', attributes)
+  else
+    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                        'number', number, 'body', body, 'request_id', request_id)
+  end
+  if failed(added) then
+    refused_by_replica = is_readonly(added)
+    return added
+  end
+  accepted = accepted + 1
+  answers[LAST] = added
+  first_accepted = first_accepted or added
+  return added
+end
+
+-- Creates a chat, a message or `count` messages, the first of them at a position in the batch, with
+-- its arguments at `a`.
+local function create(position, sequence_key, idempotency_key, count, a)
+  local token, chat_number, body, request_id, extra = unpack(ARGV, a, a + 4)
   local is_chat = chat_number == ''
   local attributes, reply_to = attributes_at[position], reply_to_at[position]
   local digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
@@ -245,7 +275,7 @@ local function create(position, sequence_key, idempotency_key,
   if before then
     return before
   end
-  if room <= accepted then
+  if room < accepted + count then
     return -2
   end
   local last, instead = read_sequence(sequence_key)
@@ -253,36 +283,33 @@ local function create(position, sequence_key, idempotency_key,
     return instead
   end
   if reply_to and reply_to > last then
-    return BAD_REPLY
+    return count == 1 and BAD_REPLY or BAD_REPLY_IN_BULK
+  end
+  for i = 1, count - 1 do
+    local earlier = reply_to_at[position + i]
+    if earlier and earlier > last + i then
+      return BAD_REPLY_IN_BULK - i
+    end
   end
   local limit = limit_of(token)
   local ahead, wait
   if limit then
-    ahead, wait = admit(limit, 1)
+    ahead, wait = admit(limit, count)
     if not ahead then
       return with_limit(LIMITED, limit, wait)
     end
   end
   local number = last + 1
   local text = string.format('%.0f', number)
-  local added
-  if attributes then
-    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                        'number', text, 'body', body, 'request_id', request_id,
-                        'attributes', attributes)
-  else
-    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                        'number', text, 'body', body, 'request_id', request_id)
-  end
-  if failed(added) then
-    refused_by_replica = is_readonly(added)
+  if failed(add(token, chat_number, text, body, request_id, attributes)) then
     return REFUSED
   end
-  accepted = accepted + 1
-  answers[LAST] = added
-  first_accepted = first_accepted or added
-  highest[sequence_key] = number
-  moved[sequence_key] = text
+  for i = 1, count - 1 do
+    add(token, chat_number, string.format('%.0f', number + i), ARGV[a + 5 * i + 2], request_id,
+        attributes_at[position + i])
+  end
+  highest[sequence_key] = last + count
+  moved[sequence_key] = string.format('%.0f', last + count)
   if is_chat then
     start_messages(extra .. text)
   end
@@ -298,8 +325,12 @@ end
 
 local k, a, position = FIRST_KEY, FIRST_ARGUMENT, 1
 while KEYS[k] do
-  answers[#answers + 1] = create(position, KEYS[k], KEYS[k + 1], unpack(ARGV, a, a + 4))
-  k, a, position = k + 2, a + 5, position + 1
+  local count = 1
+  while KEYS[k + 2 * count] == '' do
+    count = count + 1
+  end
+  answers[#answers + 1] = create(position, KEYS[k], KEYS[k + 1], count, a)
+  k, a, position = k + 2 * count, a + 5 * count, position + count
 end
 
 if accepted == 0 and (refused_by_replica or is_replica()) then
@@ -313,7 +344,7 @@ end
 for _, limit in pairs(limits) do
   if limit and limit.moved then
     local ttl = math.max(1, math.ceil(limit.ahead / 1000))
-    redis.call('SET', limit.key, string.format('%.2f', now() + limit.ahead), 'PX', ttl)
+    redis.pcall('SET', limit.key, string.format('%.2f', now() + limit.ahead), 'PX', ttl)
   end
 end
 

@@ -9,8 +9,8 @@ from hiredis import pack_command
 
 from contract import keys
 from contract.entries import EntryId, read_id
-from numbering_service.creation import Created, Creation
-from numbering_service.metrics import CREATED, RATE_LIMITED, REPLAYED
+from numbering_service.creation import AnyCreation, Created
+from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
 from web.fields import bad_reply_to
 from web.problems import (
@@ -25,6 +25,7 @@ from web.problems import (
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
 _BAD_REPLY, _CHAT_DELETED, _DELETING, _RATE_LIMITED = -5, -6, -7, -10
+_BAD_REPLY_IN_BULK = -1000
 
 Answer = Created | Problem | None
 """The outcome of a creation; None when its sequence is missing and must be seeded."""
@@ -46,7 +47,7 @@ class NumbersScript:
         )
         self._limits = (*default_rate, keys.LIMITER)
 
-    def pack(self, creations: Iterable[Creation], batch_id: str, *, again: bool) -> bytes:
+    def pack(self, creations: Iterable[AnyCreation], batch_id: str, *, again: bool) -> bytes:
         """Pack the call for a batch into bytes for the wire.
 
         The script stores its answer under the batch's id: a call that is sent `again`
@@ -61,11 +62,13 @@ class NumbersScript:
         ]
         arguments: list[Any] = [*self._settings, int(again), *self._limits]
         attributes: list[Any] = []
-        for position, creation in enumerate(creations, 1):
+        position = 1
+        for creation in creations:
             script_keys += creation.script_keys()
             arguments += creation.script_arguments()
             if creation.attributes:
                 attributes += creation.script_attributes(position)
+            position += creation.numbers
         arguments += attributes
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
         packed: bytes = pack_command(command)
@@ -92,7 +95,6 @@ def read_reply(reply: Sequence[Any]) -> Reply:
         raise TypeError("no ids of entries")
     read = [read_answer(answer) for answer in answers]
     REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
-    CREATED.inc(sum(type(answer) is Created and not answer.replayed for answer in read))
     RATE_LIMITED.inc(sum(type(answer) is RateLimited for answer in read))
     return Reply(
         wake == 1, read_id(last) if last else None, read_id(oldest) if oldest else None, read
@@ -112,6 +114,8 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
         return KeyReused()
     if answer == _UNKNOWN:
         return NotFound()
+    if answer <= _BAD_REPLY_IN_BULK:
+        return bad_reply_to(f"messages[{_BAD_REPLY_IN_BULK - answer}].reply_to")
     if answer == _BAD_REPLY:
         return bad_reply_to()
     if answer == _CHAT_DELETED:

@@ -18,29 +18,37 @@ from web.server.head import Headers
 from web.server.request import Request
 
 CREATION_PATH = re.compile(
-    rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages)?/?", re.ASCII
+    rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages(/bulk)?)?/?", re.ASCII
 )
-LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/")
+LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/bulk/")
 _CLOSE = {"Connection": "close"}
 _PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 
 
 class Target(NamedTuple):
-    """The collection that a path names: an application's chats, or a chat's messages."""
+    """The collection that a path names: an application's chats, or a chat's messages.
+
+    With `is_bulk` several messages are added to it.
+    """
 
     access_token: str
     chat_number: int | None
+    is_bulk: bool = False
 
     @property
     def route(self) -> str:
         """The path as the OpenAPI document names it."""
         chats = "/applications/{access_token}/chats"
-        return chats if self.chat_number is None else f"{chats}/{{chat_number}}/messages"
+        return chats if self.chat_number is None else f"{chats}/{{chat_number}}/{self._last}"
 
     @property
     def masked_path(self) -> str:
         chats = f"/applications/{mask_token(self.access_token)}/chats"
-        return chats if self.chat_number is None else f"{chats}/{self.chat_number}/messages"
+        return chats if self.chat_number is None else f"{chats}/{self.chat_number}/{self._last}"
+
+    @property
+    def _last(self) -> str:
+        return "messages/bulk" if self.is_bulk else "messages"
 
 
 class Head(NamedTuple):
@@ -61,15 +69,15 @@ def match_target(path: str) -> Target | None:
     match = CREATION_PATH.fullmatch(path)
     if match is None:
         return None
-    token, chat_number = match.groups()
+    token, chat_number, bulk = match.groups()
     if chat_number is None:
         return Target(token, None)
     number = int(chat_number)
-    return Target(token, number) if number <= MAX_NUMBER else None
+    return Target(token, number, bulk is not None) if number <= MAX_NUMBER else None
 
 
-def read_head(headers: Headers) -> Head:
-    """Read the headers that matter; raises 413, 415 or 422 for an invalid one."""
+def read_head(headers: Headers, body: bytes) -> Head:
+    """Read the headers that matter; raises 413, 415 or 422 for an invalid one, or a long body."""
     content_type: str | None = None
     content_length = 0
     key: str | None = None
@@ -82,7 +90,7 @@ def read_head(headers: Headers) -> Head:
             key = check_idempotency_key(value, first=key is None)
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
             raise UnsupportedMediaType
-    if content_length > MAX_REQUEST_BYTES:
+    if content_length > MAX_REQUEST_BYTES or len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
     return Head(content_type, key or "")
 
@@ -98,16 +106,17 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
 
 def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
     """Return the creation that a request asks for; raises 400, 413, 415 or 422."""
-    head = read_head(request.headers)
     body = request.body
-    if len(body) > MAX_REQUEST_BYTES:
-        raise BodyTooLarge(headers=_CLOSE)
+    head = read_head(request.headers, body)
     if target.chat_number is None:
         attributes = check_chat(chat_fields(head.content_type, body, request.query))
-        return Creation(*target, "", known_request_id, head.idempotency_key, attributes)
+        return Creation(
+            target.access_token, None, "", known_request_id, head.idempotency_key, attributes
+        )
     fields = check_message(message_fields(head.content_type, body, request.query))
     return Creation(
-        *target,
+        target.access_token,
+        target.chat_number,
         fields.body,
         known_request_id,
         head.idempotency_key,

@@ -17,7 +17,7 @@ from typing import Any
 
 from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
 
-from numbering_service.creation import Creation
+from numbering_service.creation import AnyCreation
 from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
 from numbering_service.creations.script_connection import ScriptConnection, open_connection
 from numbering_service.metrics import BATCH_RETRIES
@@ -38,7 +38,7 @@ class Call:
     """A batch in flight: its id, what is sent, since when and how often."""
 
     batch_id: str
-    creations: list[Creation]
+    creations: list[AnyCreation]
     packed: bytes
     sent_at: float = field(default_factory=monotonic)
     times_sent: int = 0
@@ -74,7 +74,7 @@ class Sender:
     def is_unavailable(self) -> bool:
         return self._failing_since is not None
 
-    def send(self, batch_id: str, creations: list[Creation]) -> None:
+    def send(self, batch_id: str, creations: list[AnyCreation]) -> None:
         """Send a batch; its outcome goes to `on_done` after those of earlier ones.
 
         Errors in the batch itself are raised here, before it has a place in the order.

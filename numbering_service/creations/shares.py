@@ -22,24 +22,27 @@ class Shares:
         self._free = Held(places, size)
         self._held: dict[str, Held] = {}
 
-    def take(self, access_token: str, size: int) -> None:
-        """Take one place and `size` bytes; raises Overloaded when there is no room."""
+    def take(self, access_token: str, size: int, places: int = 1) -> None:
+        """Take places and `size` bytes; raises Overloaded when there is no room.
+
+        Any free place will do for several, so that a few places are enough for a bulk.
+        """
         free, held = self._free, self._held.get(access_token)
         if held is None:
             held = Held()
         if held.places >= free.places or held.size + size > free.size:
             raise Overloaded
         self._held[access_token] = held
-        held.places += 1
+        held.places += places
         held.size += size
-        free.places -= 1
+        free.places -= places
         free.size -= size
 
-    def give_back(self, access_token: str, size: int) -> None:
+    def give_back(self, access_token: str, size: int, places: int = 1) -> None:
         held = self._held[access_token]
-        held.places -= 1
+        held.places -= places
         held.size -= size
         if not held.places:
             del self._held[access_token]
-        self._free.places += 1
+        self._free.places += places
         self._free.size += size

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from contract.entries import EntryId
-from numbering_service.creation import Creation
+from numbering_service.creation import AnyCreation
 from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -53,7 +53,7 @@ class Window:
         self._oldest: EntryId | None = None
         self._progress_at = 0.0
 
-    def take(self, creation: Creation) -> None:
+    def take(self, creation: AnyCreation) -> None:
         """Count a creation in; raise Overloaded if its application has too much on its way."""
         size = creation.body_size
         if not size:
@@ -66,10 +66,10 @@ class Window:
             )
         self._held[access_token] = held + size
 
-    def give_back(self, creation: Creation) -> None:
+    def give_back(self, creation: AnyCreation) -> None:
         self._release(creation.access_token, creation.body_size)
 
-    def accept(self, last: EntryId, accepted: Iterable[Creation]) -> None:
+    def accept(self, last: EntryId, accepted: Iterable[AnyCreation]) -> None:
         sizes = self._batches.pop().sizes if len(self._batches) >= self._max_batches else {}
         for creation in accepted:
             if size := creation.body_size:

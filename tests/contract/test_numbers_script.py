@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from contract import keys
-from numbering_service.creation import Creation
+from numbering_service.creation import AnyCreation, Creation
 from numbering_service.rate_limits import NO_LIMIT, Rate
 from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
@@ -34,7 +34,7 @@ class Numbering:
 
     def run(
         self,
-        *creations: Creation,
+        *creations: AnyCreation,
         batch: str | None = None,
         again: bool = False,
         room: int = 1000,
@@ -56,7 +56,7 @@ class Numbering:
         return wake, answers
 
     def answers(
-        self, *creations: Creation, batch: str | None = None, room: int = 1000
+        self, *creations: AnyCreation, batch: str | None = None, room: int = 1000
     ) -> list[Any]:
         return self.run(*creations, batch=batch, room=room)[1]
 

@@ -172,12 +172,16 @@ def test_a_clock_that_was_set_back_locks_nobody_out(numbering: Numbering) -> Non
     numbering.redis.set(LIMITER_A, str(ahead), px=3_600_000)
     _, answers = numbering.run(post(1), rate=Rate(10, 5))
     assert answers == [[LIMITED, 10, 5, 500_000, 100_000]]
+    time.sleep(0.11)
+    assert numbers(numbering.run(post(1), rate=Rate(10, 5))[1]) == [1]
 
 
 def test_a_raised_limit_helps_at_once(numbering: Numbering) -> None:
     numbering.run(*[post(1)] * 100, rate=Rate(1, 100))
     _, answers = numbering.run(post(1), rate=Rate(100, 100))
     assert answers[0] == [LIMITED, 100, 100, 1_000_000, 10_000]
+    time.sleep(0.02)
+    assert numbers(numbering.run(post(1), rate=Rate(100, 100))[1]) == [101]
 
 
 def test_answers_become_header_fields() -> None:

@@ -42,6 +42,7 @@ ENDPOINTS = {
     "numbering": {
         "POST /applications/{}/chats",
         "POST /applications/{}/chats/{}/messages",
+        "POST /applications/{}/chats/{}/messages/bulk",
         "GET /health/live",
         "GET /health/ready",
         "GET /metrics",

@@ -178,9 +178,10 @@ class Reply(NamedTuple):
 
     @property
     def number(self) -> int:
+        """The number of what was created, the first of several."""
         assert self.status == 201, (self.status, self.body)
-        number: int = json.loads(self.body)["number"]
-        return number
+        document: dict[str, int] = json.loads(self.body)
+        return document.get("number") or document["first_number"]
 
     @property
     def code(self) -> str:
@@ -201,6 +202,13 @@ class Client:
     async def post(self, path: str, body: str | None = None, key: str = "") -> Reply:
         sent = b"" if body is None else json.dumps({"body": body}).encode()
         headers = {"Content-Type": "application/json"} if sent else {}
+        if key:
+            headers["Idempotency-Key"] = key
+        return await self.request("POST", path, sent, headers)
+
+    async def post_bulk(self, path: str, bodies: Iterable[str], key: str = "") -> Reply:
+        sent = json.dumps({"messages": [{"body": body} for body in bodies]}).encode()
+        headers = {"Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
         return await self.request("POST", path, sent, headers)

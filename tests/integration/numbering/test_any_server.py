@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-MAX_BACKLOG = 9
+MAX_BACKLOG = 10
 MIB = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -56,6 +56,8 @@ CASES = [
     post(422, b'{"body": "twice"}', Idempotency_Key="k"),
     post(422, b'{"body": "x"}', Idempotency_Key="é" * 256),
     post(422, b'{"body": " "}'),
+    post(201, b'{"messages": [{"body": "a"}]}', f"{MESSAGES}/bulk"),
+    post(422, b'{"messages": [{"body": "a"}, {}]}', f"{MESSAGES}/bulk/"),
     post(422, b"[]"),
     post(422, b"[]", CHATS),
     post(400, b"{"),

@@ -33,7 +33,8 @@ from tests.integration.numbering.surroundings import (
 from web.server.protocol import Protocol
 
 UNIQUE = itertools.count(1)
-CHAT = st.integers(1, 4)
+# The chats from 5 on stand for the first four, to which several messages are posted at once.
+CHAT = st.integers(1, 8)
 KEY = st.sampled_from(["", "", "", "k1", "k2", "k3"])
 POSTS = st.lists(st.tuples(CHAT, KEY, st.integers(0, 30)), min_size=1, max_size=40)
 
@@ -43,9 +44,22 @@ class Outcome:
 
     def __init__(self, path: str, body: str, key: str) -> None:
         self.path, self.body, self.key = path, body, key
+        # Of a keyed bulk always the same, as it is part of its payload.
+        self.size = 0 if not path.endswith("/bulk") else 3 if key else 1 + next(UNIQUE) % 6
         self.status: int | None = None
         self.number = 0
         self.replayed = False
+
+    @property
+    def bodies(self) -> list[str]:
+        """The body of each message."""
+        return [f"{self.body}, {position}" for position in range(self.size)] or [self.body]
+
+    @property
+    def numbered(self) -> list[tuple[int | None, int]]:
+        """The chat and number of each message, or of the chat, if it was answered."""
+        chat = chat_of(self.path)
+        return [(chat, self.number + position) for position in range(len(self.bodies))]
 
 
 class Service:
@@ -94,7 +108,10 @@ class Service:
     async def post(self, outcome: Outcome) -> None:
         """Send a request on its own connection, which is closed if the call is cancelled."""
         async with Client(self.port) as client:
-            reply = await client.post(outcome.path, outcome.body, outcome.key)
+            if outcome.size:
+                reply = await client.post_bulk(outcome.path, outcome.bodies, outcome.key)
+            else:
+                reply = await client.post(outcome.path, outcome.body, outcome.key)
         outcome.status = reply.status
         if reply.status == 201:
             outcome.number = reply.number
@@ -205,35 +222,49 @@ class Machine(RuleBasedStateMachine):
             assert sorted(of_sequence) == list(range(1, len(of_sequence) + 1)), chat
         answered = [outcome for outcome in self.outcomes if outcome.status == 201]
         for outcome in answered:
-            stored = store.stored[A, chat_of(outcome.path)][outcome.number]
-            assert stored == ("" if outcome.path == CHATS else outcome.body)
-        fresh = Counter((each.path, each.number) for each in answered if not each.replayed)
+            for (chat, number), body in zip(outcome.numbered, outcome.bodies, strict=True):
+                assert store.stored[A, chat][number] == ("" if outcome.path == CHATS else body)
+        fresh = Counter(
+            numbered for each in answered if not each.replayed for numbered in each.numbered
+        )
         assert all(times == 1 for times in fresh.values())
         self.check_bodies(store)
+        self.check_bulks(store)
         self.check_keys(answered)
 
     def check_bodies(self, store: Storage) -> None:
         """Check that each request created at most one entry, and that there are no others."""
-        sent = {outcome.body for outcome in self.outcomes}
+        sent = {body for outcome in self.outcomes for body in outcome.bodies}
         bodies = Counter(entry.body for entry in store.entries if not entry.is_chat)
         assert set(bodies) <= sent
         assert all(times == 1 for body, times in bodies.items() if body.startswith("body"))
         refused = {
-            each.body for each in self.outcomes if each.status in {404, 422} and not each.key
+            body
+            for each in self.outcomes
+            if each.status in {404, 422} and not each.key
+            for body in each.bodies
         }
         assert not refused & set(bodies)
 
+    def check_bulks(self, store: Storage) -> None:
+        """Check that each bulk has consecutive numbers in its order, or none at all."""
+        numbers = {entry.body: entry.number for entry in store.entries if not entry.is_chat}
+        for outcome in self.outcomes:
+            if outcome.size and not outcome.key:
+                found = [numbers.get(body, 0) for body in outcome.bodies]
+                assert not any(found) or found == list(range(found[0], found[0] + outcome.size))
+
     def check_keys(self, answered: list[Outcome]) -> None:
         """Check that each key has one number per collection."""
-        numbers: dict[tuple[str, str], set[int]] = {}
+        numbers: dict[tuple[int | None, str], set[int]] = {}
         for outcome in answered:
             if outcome.key:
-                numbers.setdefault((outcome.path, outcome.key), set()).add(outcome.number)
+                numbers.setdefault((chat_of(outcome.path), outcome.key), set()).add(outcome.number)
         assert all(len(each) == 1 for each in numbers.values())
 
 
 def path_of(chat: int) -> str:
-    return f"{CHATS}/{chat}/messages"
+    return f"{CHATS}/{chat}/messages" if chat <= 4 else f"{CHATS}/{chat - 4}/messages/bulk"
 
 
 def chat_of(path: str) -> int | None:
