@@ -1,0 +1,79 @@
+"""What can go wrong.
+
+ChatBackendError
+├── Problem       a service answered with an error
+├── NoAnswer      no service answered while the request was repeated
+└── StreamReset   a stream can't be resumed
+"""
+
+from typing import Self
+
+import httpx
+
+from chat_backend_client.resources import FieldError
+
+
+class ChatBackendError(Exception):
+    """Base of all errors of this package; `attempts` is how often the request was sent."""
+
+    attempts = 1
+
+
+class Problem(ChatBackendError):
+    """An error response: a problem document (RFC 9457), or what a proxy sent instead of one.
+
+    `code` is stable and documented; `unknown` if the response was no problem document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str = "unknown",
+        detail: str = "",
+        *,
+        title: str = "",
+        errors: list[FieldError] | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {detail or title}")
+        self.status, self.code, self.detail, self.title = status, code, detail, title
+        self.errors = errors or []
+        self.request_id, self.retry_after = request_id, retry_after
+
+    @classmethod
+    def from_response(cls, response: httpx.Response) -> Self:
+        """Return the problem of an error response that was read."""
+        try:
+            document = response.json()
+        except ValueError:
+            document = {}
+        document = document if isinstance(document, dict) else {}
+        retry_after = response.headers.get("Retry-After", "")
+        return cls(
+            response.status_code,
+            document.get("code", "unknown"),
+            document.get("detail", ""),
+            title=document.get("title", response.reason_phrase),
+            errors=document.get("errors"),
+            request_id=document.get("request_id", response.headers.get("X-Request-ID")),
+            retry_after=float(retry_after) if retry_after.isdecimal() else None,
+        )
+
+
+class NoAnswer(ChatBackendError):
+    """The connection failed. Without retries left, the outcome of a change is not known.
+
+    `__cause__` is the error of the last attempt.
+    """
+
+
+class StreamReset(ChatBackendError):
+    """The service does not know the position: what it stored was reset, maybe to a backup.
+
+    Read the list again, then follow with `last_event_id=error.last_event_id`.
+    """
+
+    def __init__(self, last_event_id: str) -> None:
+        super().__init__("the stream's position is ahead of what is stored: read the list again")
+        self.last_event_id = last_event_id

@@ -1,0 +1,181 @@
+"""Sends requests, repeats them, and keeps streams open."""
+
+import random
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+import httpx
+
+from chat_backend_client.errors import ChatBackendError, NoAnswer, Problem, StreamReset
+from chat_backend_client.event_stream import Event, EventStream
+from chat_backend_client.retries import CONNECTION_ERRORS, Retries, may_succeed
+from chat_backend_client.transport import Transport
+
+T = TypeVar("T")
+
+# A stream sends a comment every 15 seconds: longer silence means a dead connection.
+SILENCE_SECONDS = 40.0
+# Until a stream names another time.
+RECONNECT_SECONDS = 2.0
+
+
+class Versioned(NamedTuple, Generic[T]):
+    """A resource and the entity tag of its state, for `if_match`."""
+
+    value: T
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A request as it is repeated; what `repeatable` and `until_stored` mean, `retries` says."""
+
+    method: str
+    url: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    json: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    repeatable: bool = True
+    until_stored: bool = False
+
+
+class Session:
+    def __init__(
+        self,
+        transport: Transport,
+        crud_url: str,
+        numbering_url: str,
+        admin_token: str | None,
+        retries: Retries | None,
+    ) -> None:
+        self.crud_url, self.numbering_url = crud_url.rstrip("/"), numbering_url.rstrip("/")
+        self.admin = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
+        self._transport, self._retries = transport, retries or Retries()
+
+    async def send(self, call: Call) -> httpx.Response:
+        """Return a successful response, read; raise Problem or NoAnswer out of retries."""
+        began, attempts = time.monotonic(), 0
+        while True:
+            attempts += 1
+            try:
+                response = await self._open(call)
+                await self._read(response)
+                return response
+            except (ChatBackendError, *CONNECTION_ERRORS) as raised:
+                error = as_ours(raised)
+                error.attempts = attempts
+                pause = self._retries.pause(attempts, error)
+                late = time.monotonic() - began + pause > self._retries.seconds
+                hopeless = not may_succeed(
+                    error, repeatable=call.repeatable, until_stored=call.until_stored
+                )
+                if late or hopeless:
+                    raise error from error.__cause__
+            await self._transport.sleep(pause)
+
+    async def json(self, call: Call) -> Any:
+        return (await self.send(call)).json()
+
+    async def versioned(self, call: Call) -> Versioned[Any]:
+        response = await self.send(call)
+        return Versioned(response.json(), response.headers["ETag"])
+
+    async def put(self, url: str, changes: Mapping[str, Any], if_match: str | None) -> Any:
+        """Update a resource; return its state.
+
+        An update whose response was lost does not match its own change when it is repeated.
+        """
+        headers = {"If-Match": if_match} if if_match else {}
+        try:
+            return await self.json(Call(method="PUT", url=url, json=changes, headers=headers))
+        except Problem as problem:
+            if problem.code != "precondition_failed" or problem.attempts == 1:
+                raise
+            state: dict[str, Any] = await self.json(Call(method="GET", url=url))
+            if any(state.get(name) != value for name, value in changes.items()):
+                raise
+            return state
+
+    async def delete(self, url: str, if_match: str | None = None, *, admin: bool = False) -> None:
+        headers = {"If-Match": if_match} if if_match else {}
+        headers |= self.admin if admin else {}
+        await self.send(Call(method="DELETE", url=url, headers=headers))
+
+    async def events(
+        self, url: str, after: int | None = None, last_event_id: str | None = None
+    ) -> AsyncGenerator[Event]:
+        """Yield the events of a stream, resumed whenever its connection ends."""
+        began, failures, reconnect = time.monotonic(), 0, RECONNECT_SECONDS
+        params = {} if after is None else {"after": after}
+        call = Call(method="GET", url=url, params=params)
+        while True:
+            start = last_event_id
+            headers = {"Last-Event-ID": start} if start else {}
+            try:
+                async with aclosing(self._events(replace(call, headers=headers))) as events:
+                    async for event in events:
+                        failures, last_event_id = 0, event.id or last_event_id
+                        reconnect = reconnect if event.retry is None else event.retry
+                        yield event
+                # A service that stops ends all its streams at once.
+                pause = random.uniform(0, reconnect)
+            except (ChatBackendError, *CONNECTION_ERRORS) as raised:
+                error, failures = as_ours(raised), failures + 1
+                # What `after` names may have been numbered and not be stored yet.
+                is_early = isinstance(error, StreamReset) and start is None
+                if is_early and time.monotonic() - began < self._retries.seconds:
+                    error, last_event_id = Problem(404, "not_stored_yet"), None
+                if not may_succeed(error, repeatable=True, until_stored=True):
+                    raise error from error.__cause__
+                pause = self._retries.pause(failures, error)
+            await self._transport.sleep(pause)
+
+    async def _events(self, call: Call) -> AsyncGenerator[Event]:
+        """Yield the events of one connection; raise StreamReset if it can't be resumed."""
+        response = await self._open(call, SILENCE_SECONDS)
+        try:
+            stream = EventStream()
+            async for chunk in self._transport.chunks(response):
+                for event in stream.feed(chunk):
+                    if event.name == "reset":
+                        raise StreamReset(event.id)
+                    yield event
+        finally:
+            await self._transport.close(response)
+
+    async def _open(self, call: Call, silence: float | None = None) -> httpx.Response:
+        """Return a response whose body is not read yet; raise Problem if it is an error."""
+        timeout = self._transport.http.timeout
+        if silence is not None:
+            timeout = httpx.Timeout(**{**timeout.as_dict(), "read": silence})
+        request = self._transport.http.build_request(
+            call.method,
+            call.url,
+            params=call.params,
+            json=call.json,
+            headers=call.headers,
+            timeout=timeout,
+        )
+        response = await self._transport.send(request)
+        if response.is_success:
+            return response
+        await self._read(response)
+        raise Problem.from_response(response)
+
+    async def _read(self, response: httpx.Response) -> None:
+        try:
+            await self._transport.read(response)
+        finally:
+            await self._transport.close(response)
+
+
+def as_ours(error: Exception) -> ChatBackendError:
+    """Return an error of this package for one of the connection."""
+    if isinstance(error, ChatBackendError):
+        return error
+    ours = NoAnswer(str(error) or type(error).__name__)
+    ours.__cause__ = error
+    return cast(ChatBackendError, ours)
