@@ -1,0 +1,271 @@
+/** Sends requests, repeats them, and keeps streams open. */
+
+import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
+import { EventStream, type StreamEvent } from "./event-stream.js";
+import { maySucceed, Retries, type RetryOptions } from "./retries.js";
+
+// Longer than the services wait for a store that restarts.
+const TIMEOUT_SECONDS = 15;
+// A stream sends a comment every 15 seconds: longer silence means a dead connection.
+const SILENCE_SECONDS = 40;
+// Until a stream names another time.
+const RECONNECT_SECONDS = 2;
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** A request as it is repeated; what `repeatable` and `untilStored` mean, `maySucceed` says. */
+export interface Call {
+  method: "GET" | "POST" | "PUT" | "DELETE";
+  url: string;
+  query?: Query;
+  json?: unknown;
+  headers?: Record<string, string>;
+  repeatable?: boolean;
+  untilStored?: boolean;
+}
+
+/** A resource and the entity tag of its state, for `ifMatch`. */
+export interface Versioned<T> {
+  value: T;
+  etag: string;
+}
+
+export interface ClientOptions {
+  crudUrl: string;
+  numberingUrl: string;
+  /** The services' `ADMIN_TOKEN`, if they have one. Not for a browser. */
+  adminToken?: string;
+  retries?: RetryOptions;
+  /** Seconds for one attempt. */
+  timeout?: number;
+  /** Replaces the global `fetch`. */
+  fetch?: typeof globalThis.fetch;
+}
+
+export interface FollowOptions {
+  /** Ends the iteration. */
+  signal?: AbortSignal;
+  /** Called whenever the stream is connected, and when it no longer is. */
+  onConnection?: (connected: boolean) => void;
+}
+
+export interface StreamStart {
+  after?: number;
+  lastEventId?: string;
+}
+
+export class Session {
+  readonly crudUrl: string;
+  readonly numberingUrl: string;
+  readonly admin: Record<string, string>;
+  private readonly retries: Retries;
+  private readonly timeout: number;
+  private readonly fetch: typeof globalThis.fetch;
+
+  constructor(options: ClientOptions) {
+    this.crudUrl = options.crudUrl.replace(/\/+$/, "");
+    this.numberingUrl = options.numberingUrl.replace(/\/+$/, "");
+    this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
+    this.retries = new Retries(options.retries);
+    this.timeout = options.timeout ?? TIMEOUT_SECONDS;
+    this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
+  }
+
+  /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
+  async send(call: Call): Promise<{ headers: Headers; text: string }> {
+    const began = performance.now();
+    for (let attempts = 1; ; attempts++) {
+      const lifetime = new Lifetime(this.timeout);
+      try {
+        const response = await this.open(call, lifetime);
+        return { headers: response.headers, text: await response.text().catch(noAnswer) };
+      } catch (error) {
+        if (!(error instanceof ChatBackendError)) throw error;
+        error.attempts = attempts;
+        const pause = this.retries.pause(attempts, error);
+        const late = (performance.now() - began) / 1000 + pause > this.retries.seconds;
+        if (late || !maySucceed(error, call)) throw error;
+        await sleep(pause);
+      } finally {
+        lifetime.end();
+      }
+    }
+  }
+
+  async json<T>(call: Call): Promise<T> {
+    return JSON.parse((await this.send(call)).text) as T;
+  }
+
+  async versioned<T>(call: Call): Promise<Versioned<T>> {
+    const { headers, text } = await this.send(call);
+    return { value: JSON.parse(text) as T, etag: headers.get("ETag") ?? "" };
+  }
+
+  /**
+   * Update a resource; return its state.
+   *
+   * An update whose response was lost does not match its own change when it is repeated.
+   */
+  async put<T extends object>(url: string, changes: object, ifMatch?: string): Promise<T> {
+    try {
+      return await this.json<T>({ method: "PUT", url, json: changes, headers: matching(ifMatch) });
+    } catch (error) {
+      const overtaken = error instanceof Problem && error.code === "precondition_failed";
+      if (!overtaken || error.attempts === 1) throw error;
+      const state = await this.json<T>({ method: "GET", url });
+      if (!contains(state, changes)) throw error;
+      return state;
+    }
+  }
+
+  async delete(url: string, ifMatch?: string, headers: Record<string, string> = {}): Promise<void> {
+    await this.send({ method: "DELETE", url, headers: { ...headers, ...matching(ifMatch) } });
+  }
+
+  /** Yield the events of a stream, resumed whenever its connection ends. */
+  async *events(
+    url: string,
+    { after, lastEventId }: StreamStart,
+    { signal, onConnection }: FollowOptions,
+  ): AsyncGenerator<StreamEvent> {
+    const began = performance.now();
+    let [failures, reconnect] = [0, RECONNECT_SECONDS];
+    while (!signal?.aborted) {
+      const start = lastEventId;
+      let pause: number;
+      try {
+        const headers = start ? { "Last-Event-ID": start } : {};
+        for await (const event of this.connection({ method: "GET", url, query: { after }, headers }, signal)) {
+          if (event.name === "ready") onConnection?.(true);
+          failures = 0;
+          lastEventId = event.id || lastEventId;
+          reconnect = event.retry ?? reconnect;
+          yield event;
+        }
+        // A service that stops ends all its streams at once.
+        pause = Math.random() * reconnect;
+      } catch (raised) {
+        if (signal?.aborted) return;
+        let error = raised;
+        // What `after` names may have been numbered and not be stored yet.
+        const isEarly = error instanceof StreamReset && start === undefined;
+        if (isEarly && performance.now() - began < this.retries.seconds * 1000) {
+          error = new Problem(404, { code: "not_stored_yet" });
+          lastEventId = undefined;
+        }
+        if (!(error instanceof ChatBackendError)) throw error;
+        if (!maySucceed(error, { untilStored: true })) throw error;
+        pause = this.retries.pause(++failures, error);
+      } finally {
+        onConnection?.(false);
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  /** Yield the events of one connection; throw StreamReset if it can't be resumed. */
+  private async *connection(call: Call, signal?: AbortSignal): AsyncGenerator<StreamEvent> {
+    const lifetime = new Lifetime(SILENCE_SECONDS, signal);
+    try {
+      const reader = (await this.open(call, lifetime)).body?.getReader();
+      const stream = new EventStream();
+      for (;;) {
+        const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
+        if (done || !value) return;
+        lifetime.extend();
+        for (const event of stream.feed(value)) {
+          if (event.name === "reset") throw new StreamReset(event.id);
+          yield event;
+        }
+      }
+    } finally {
+      lifetime.end();
+    }
+  }
+
+  /** Return a response whose body is not read yet; throw Problem if it is an error. */
+  private async open(call: Call, { signal }: Lifetime): Promise<Response> {
+    const headers = new Headers(call.headers);
+    if (call.json !== undefined) headers.set("Content-Type", "application/json");
+    // A mistake, such as a malformed URL, is thrown here, and is no error of the connection.
+    const request = new Request(withQuery(call.url, call.query ?? {}), {
+      method: call.method,
+      headers,
+      body: call.json === undefined ? null : JSON.stringify(call.json),
+      cache: "no-store",
+      // The services never redirect; a redirected POST would lose its body.
+      redirect: "manual",
+      signal,
+    });
+    const response = await this.fetch(request).catch(noAnswer);
+    if (response.ok) return response;
+    throw await Problem.from(response).catch(noAnswer);
+  }
+}
+
+/** Aborts a request after a time, or when its caller does. */
+class Lifetime {
+  private readonly controller = new AbortController();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly abort = () => this.controller.abort();
+
+  constructor(
+    private readonly seconds: number,
+    private readonly caller?: AbortSignal,
+  ) {
+    caller?.addEventListener("abort", this.abort);
+    if (caller?.aborted) this.abort();
+    this.extend();
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** Let the time begin again. */
+  extend(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.abort, this.seconds * 1000);
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.caller?.removeEventListener("abort", this.abort);
+    // Closes the connection of a response that was not read to its end.
+    this.abort();
+  }
+}
+
+export function matching(etag?: string): Record<string, string> {
+  return etag === undefined ? {} : { "If-Match": etag };
+}
+
+function withQuery(url: string, query: Query): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, String(value)]],
+  );
+  return pairs.length > 0 ? `${url}?${new URLSearchParams(pairs)}` : url;
+}
+
+function contains(state: object, changes: object): boolean {
+  const values = new Map(Object.entries(state));
+  const asText = (value: unknown) => JSON.stringify(value ?? null);
+  return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+}
+
+function noAnswer(error: unknown): never {
+  throw new NoAnswer(error);
+}
+
+function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      done();
+    };
+    const timer = setTimeout(end, seconds * 1000);
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted) end();
+  });
+}
