@@ -51,7 +51,17 @@ from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database
 from tests.api_client import Api
 
-KINDS = ("unit", "contract", "integration", "end_to_end", "live", "tenants", "fault", "hostile")
+KINDS = (
+    "unit",
+    "contract",
+    "integration",
+    "end_to_end",
+    "clients",
+    "live",
+    "tenants",
+    "fault",
+    "hostile",
+)
 DATA = ROOT / ".local-test"
 SESSION = DATA / str(os.getpid())
 # One for all processes that run the session's tests.

@@ -1,0 +1,113 @@
+"""Every call of the clients, on a real stack."""
+
+import pytest
+
+from tests.clients.callers import Caller, Failed
+from tests.polling import eventually
+
+pytestmark = pytest.mark.timeout(400)
+
+Chat = tuple[str, int]
+
+
+def write(caller: Caller, chat: Chat, *bodies: str) -> None:
+    """Create messages and wait until they are stored."""
+    for body in bodies:
+        number = caller.call(chat, "create_message", body)["number"]
+    caller.call(chat, "message", number, until_stored=True)
+
+
+def test_applications_are_created_renamed_and_listed(caller: Caller) -> None:
+    created = caller.call((), "create_application", "Mine")
+    target = (created["access_token"],)
+    assert caller.call(target, "read") == created
+    renamed = caller.call(target, "update", "Ours")
+    assert renamed["name"] == "Ours"
+    assert renamed in caller.call((), "applications")
+
+
+def test_chats_are_created_and_listed(caller: Caller, token: str) -> None:
+    numbers = [caller.call((token,), "create_chat")["number"] for _ in range(3)]
+    assert numbers == [1, 2, 3]
+    assert caller.call((token, 3), "read", until_stored=True)["message_count"] == 0
+    listed = caller.call((token,), "chats", page_size=2)
+    assert [chat["number"] for chat in listed] == [1, 2, 3]
+    write(caller, (token, 2), "hi")
+    active = caller.call((token,), "chats", sort="-last_message", include="last_message", take=1)
+    assert (active[0]["number"], active[0]["last_message"]["body"]) == (2, "hi")
+
+
+def test_messages_are_listed_page_by_page(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, *(f"message {number}" for number in range(1, 8)))
+    upwards = caller.call(chat, "messages", page_size=3)
+    assert [message["number"] for message in upwards] == [*range(1, 8)]
+    downwards = caller.call(chat, "messages", page_size=2, order="desc", before=7, take=3)
+    assert [message["number"] for message in downwards] == [6, 5, 4]
+
+
+def test_changes_are_listed(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "one", "two")
+    caller.call(chat, "update_message", 2, body="zwei")
+    assert [message["body"] for message in caller.call(chat, "changes", 0)] == ["zwei"]
+
+
+def test_the_faster_of_two_updates_wins(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "draft")
+    read = caller.call(chat, "message_versioned", 1)
+    updated = caller.call(chat, "update_message", 1, body="mine", if_match=read["etag"])
+    assert updated["body"] == "mine"
+    with pytest.raises(Failed) as caught:
+        caller.call(chat, "update_message", 1, body="theirs", if_match=read["etag"])
+    assert caught.value.fields["code"] == "precondition_failed"
+
+
+def test_searches_find_and_highlight(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "Ruby on Rails", "a Café & <b>", "the end")
+    found = eventually(
+        lambda: caller.call(chat, "search", "CAFE", highlight=True), lambda it: it != [], 30
+    )
+    assert found[0]["highlight"] == "a <em>Café</em> &amp; &lt;b&gt;"
+    assert [it["body"] for it in caller.call(chat, "search", "ails")] == ["Ruby on Rails"]
+    everything = caller.call(chat, "search", "e", sort="number", page_size=1)
+    assert [it["number"] for it in everything] == [2, 3]
+
+
+def test_a_key_of_ones_own_creates_once(caller: Caller, chat: Chat) -> None:
+    keys = [caller.call(chat, "create_message", "hi", idempotency_key="k") for _ in range(2)]
+    assert [created["number"] for created in keys] == [1, 1]
+    with pytest.raises(Failed) as caught:
+        caller.call(chat, "create_message", "another", idempotency_key="k")
+    assert caught.value.fields["code"] == "idempotency_key_reused"
+
+
+def test_errors_say_what_is_wrong(caller: Caller, chat: Chat) -> None:
+    with pytest.raises(Failed) as caught:
+        caller.call(chat, "create_message", "")
+    fields = caught.value.fields
+    assert (caught.value.kind, fields["status"]) == ("Problem", 422)
+    assert fields["errors"][0]["field"] == "body"
+    assert fields["request_id"]
+
+
+def test_a_message_is_followed_from_its_creation_to_its_changes(caller: Caller, chat: Chat) -> None:
+    body = "line\u2028paragraph\u2029next\u0085é🤦🏽 \\u2028 \r\n\t end"
+    write(caller, chat, body)
+    first = caller.call(chat, "follow", after=0, take=1)[0]
+    assert (first["type"], first["message"]["body"]) == ("message.created", body)
+    caller.call(chat, "update_message", 1, body="changed")
+    second = caller.call(chat, "follow", last_event_id=first["id"], take=1)[0]
+    assert (second["type"], second["message"]["body"]) == ("message.updated", "changed")
+    assert second["message"]["chat_number"] == chat[1]
+
+
+def test_what_was_just_created_can_be_followed(caller: Caller, token: str) -> None:
+    """Neither the chat nor the message need to be stored yet."""
+    chat = (token, caller.call((token,), "create_chat")["number"])
+    number = caller.call(chat, "create_message", "one")["number"]
+    caller.call(chat, "create_message", "two")
+    followed = caller.call(chat, "follow", after=number, take=1)
+    assert followed[0]["message"]["body"] == "two"
+
+
+def test_an_inbox_is_followed(caller: Caller, chat: Chat) -> None:
+    assert caller.call(chat[:1], "follow", take=1) == [{"type": "ready"}]

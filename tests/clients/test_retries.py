@@ -1,0 +1,167 @@
+"""What clients repeat, how, and when they give up: against a server with a script."""
+
+import json
+import time
+
+import pytest
+
+from tests.clients.callers import Caller, Failed
+from tests.clients.scripted_server import LOST, Answer, ScriptedServer, json_answer, problem
+
+TOKEN = "A" * 24
+CHAT = (TOKEN, 1)
+CREATED = json_answer({"number": 1, "chat_number": 1, "access_token": TOKEN}, 201)
+MESSAGE = {"number": 1, "body": "mine"}
+
+
+@pytest.fixture
+def caller(caller_of_scripted: Caller) -> Caller:
+    return caller_of_scripted
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        LOST,
+        Answer(201, b'{"number": ', promised=400),
+        problem(503, "store_unavailable", Retry_After="0"),
+        problem(503, "overloaded", Retry_After="0"),
+        problem(429, "rate_limited", Retry_After="0"),
+        Answer(502, b"<html>no problem document"),
+    ],
+    ids=["lost", "cut", "unavailable", "overloaded", "rate limited", "gateway"],
+)
+def test_a_creation_is_repeated_with_its_key(
+    caller: Caller, scripted: ScriptedServer, failure: Answer
+) -> None:
+    scripted.script = [failure, failure, CREATED]
+    assert caller.call(CHAT, "create_message", "hi", sender="Ada")["number"] == 1
+    keys = {received.headers["Idempotency-Key"] for received in scripted.received}
+    bodies = [json.loads(received.body) for received in scripted.received]
+    assert (len(scripted.received), len(keys)) == (3, 1)
+    assert bodies == [{"body": "hi", "sender": "Ada"}] * 3
+
+
+def test_each_creation_has_a_key_of_its_own(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [CREATED]
+    caller.call(CHAT, "create_message", "hi")
+    caller.call(CHAT, "create_message", "hi")
+    caller.call((TOKEN,), "create_chat")
+    caller.call(CHAT, "create_message", "hi", idempotency_key="mine")
+    keys = [received.headers["Idempotency-Key"] for received in scripted.received]
+    assert len(set(keys)) == 4
+    assert keys[3] == "mine"
+
+
+def test_retry_after_is_waited_for(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [problem(429, "rate_limited", Retry_After="1"), CREATED]
+    began = time.monotonic()
+    caller.call(CHAT, "create_message", "hi")
+    assert time.monotonic() - began >= 1
+
+
+def test_an_outage_ends_the_retries(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [problem(503, "store_unavailable")]
+    began = time.monotonic()
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi")
+    assert caught.value.kind == "Problem"
+    assert caught.value.fields["attempts"] == len(scripted.received) > 2
+    assert time.monotonic() - began < 10
+
+
+def test_lost_connections_end_the_retries(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [LOST]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi")
+    assert (caught.value.kind, len(scripted.received) > 2) == ("NoAnswer", True)
+
+
+def test_a_wait_beyond_the_time_for_retries_is_not_begun(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [problem(503, "overloaded", Retry_After="60")]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi")
+    assert (caught.value.fields["retry_after"], len(scripted.received)) == (60, 1)
+
+
+@pytest.mark.parametrize("failure", [LOST, problem(503, "store_unavailable", Retry_After="0")])
+def test_an_application_is_not_created_twice(
+    caller: Caller, scripted: ScriptedServer, failure: Answer
+) -> None:
+    """Without a key, it may have been created already."""
+    scripted.script = [failure, CREATED]
+    with pytest.raises(Failed):
+        caller.call((), "create_application", "Mine")
+    assert len(scripted.received) == 1
+
+
+def test_an_application_that_was_refused_is_tried_again(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [problem(503, "overloaded", Retry_After="0"), CREATED]
+    caller.call((), "create_application", "Mine")
+    assert len(scripted.received) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 410, 412, 413, 422, 500])
+def test_an_error_that_would_recur_is_raised_at_once(
+    caller: Caller, scripted: ScriptedServer, status: int
+) -> None:
+    scripted.script = [problem(status, "some_code")]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "update_message", 1, body="hi")
+    fields = caught.value.fields
+    assert (fields["status"], fields["code"], fields["request_id"]) == (status, "some_code", "r")
+    assert len(scripted.received) == 1
+
+
+def test_what_is_not_stored_yet_is_waited_for_on_request(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    early = problem(404, "not_stored_yet", Retry_After="0")
+    found = json_answer(MESSAGE, ETag='"1"')
+    scripted.script = [early, early, found]
+    assert caller.call(CHAT, "message", 1, until_stored=True) == MESSAGE
+    scripted.script = [early, found]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "message", 1)
+    assert caught.value.fields["code"] == "not_stored_yet"
+
+
+def test_an_update_meets_its_own_change(caller: Caller, scripted: ScriptedServer) -> None:
+    """The response to the first attempt was lost, after the change was made."""
+    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(MESSAGE)]
+    assert caller.call(CHAT, "update_message", 1, body="mine", if_match='"1"') == MESSAGE
+    assert [received.method for received in scripted.received] == ["PUT", "PUT", "GET"]
+
+
+def test_an_update_that_was_overtaken_fails(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(MESSAGE)]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "update_message", 1, body="another", if_match='"1"')
+    assert caught.value.fields["code"] == "precondition_failed"
+
+
+def test_the_link_of_a_page_is_followed_at_our_own_address(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    link = '<https://elsewhere.example/x?limit=1&cursor=a%2Bb>; rel="next", <y?z=1>; rel="prev"'
+    scripted.script = [json_answer([MESSAGE], Link=link), json_answer([MESSAGE])]
+    assert caller.call(CHAT, "messages", page_size=1) == [MESSAGE] * 2
+    path = f"/applications/{TOKEN}/chats/1/messages"
+    assert [r.target for r in scripted.received] == [
+        f"{path}?limit=1",
+        f"{path}?limit=1&cursor=a%2Bb",
+    ]
+
+
+def test_the_operators_token_goes_where_it_is_needed(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [CREATED]
+    caller.call((), "create_application", "Mine")
+    caller.call(CHAT, "create_message", "hi")
+    headers = [received.headers.get("Authorization") for received in scripted.received]
+    assert headers == ["Bearer the-admin-token", None]
