@@ -20,7 +20,8 @@ from chat_backend_client.resources import (
     Application,
     ApplicationQuery,
     Chat,
-    ChatFields,
+    ChatAttributes,
+    ChatChanges,
     ChatQuery,
     CreatedChat,
     CreatedMessage,
@@ -61,7 +62,7 @@ class AsyncChatClient:
         call = Call(method="GET", url=self._url, until_stored=until_stored)
         return await self._session.versioned(call)
 
-    async def update(self, *, if_match: str | None = None, **changes: Unpack[ChatFields]) -> Chat:
+    async def update(self, *, if_match: str | None = None, **changes: Unpack[ChatChanges]) -> Chat:
         """Change name, metadata or both; with `if_match` only if the state has that entity tag."""
         return cast(Chat, await self._session.put(self._url, changes, if_match))
 
@@ -178,11 +179,11 @@ class AsyncApplicationClient:
         await self._session.delete(self._url, admin=True)
 
     async def create_chat(
-        self, *, idempotency_key: str | None = None, **fields: Unpack[ChatFields]
+        self, *, idempotency_key: str | None = None, **attributes: Unpack[ChatAttributes]
     ) -> CreatedChat:
         """Create a chat, once, however often it has to be sent; return its number."""
         url = f"{self._session.numbering_url}/applications/{self.access_token}/chats"
-        created = await self._session.json(creation(url, fields, idempotency_key))
+        created = await self._session.json(creation(url, attributes, idempotency_key))
         return cast(CreatedChat, created)
 
     def chats(

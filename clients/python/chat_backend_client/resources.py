@@ -75,8 +75,15 @@ class FieldError(TypedDict):
     message: str
 
 
-class ChatFields(TypedDict, total=False):
-    """Optional fields of a new chat, and what an update of a chat changes; None removes."""
+class ChatAttributes(TypedDict, total=False):
+    """Optional fields of a new chat."""
+
+    name: str
+    metadata: Metadata
+
+
+class ChatChanges(TypedDict, total=False):
+    """What an update of a chat changes; None removes."""
 
     name: str | None
     metadata: Metadata | None

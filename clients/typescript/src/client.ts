@@ -3,7 +3,8 @@ import type {
   Application,
   ApplicationQuery,
   Chat,
-  ChatFields,
+  ChatAttributes,
+  ChatChanges,
   ChatQuery,
   CreatedChat,
   CreatedMessage,
@@ -124,9 +125,12 @@ export class ApplicationClient {
   }
 
   /** Create a chat, once, however often it has to be sent; return its number. */
-  createChat({ idempotencyKey, ...fields }: ChatFields & IdempotencyKey = {}): Promise<CreatedChat> {
+  createChat({
+    idempotencyKey,
+    ...attributes
+  }: ChatAttributes & IdempotencyKey = {}): Promise<CreatedChat> {
     const url = `${this.session.numberingUrl}/applications/${this.accessToken}/chats`;
-    return this.session.json(creation(url, fields, idempotencyKey));
+    return this.session.json(creation(url, attributes, idempotencyKey));
   }
 
   /** List chats by number, or those written to last first (`sort: "-last_message"`). */
@@ -171,7 +175,7 @@ export class ChatClient {
   }
 
   /** Change name, metadata or both. */
-  update({ ifMatch, ...changes }: ChatFields & IfMatch): Promise<Chat> {
+  update({ ifMatch, ...changes }: ChatChanges & IfMatch): Promise<Chat> {
     return this.session.put(this.url, changes, ifMatch);
   }
 

@@ -69,8 +69,14 @@ export interface FieldError {
   message: string;
 }
 
-/** Optional fields of a new chat, and what an update of a chat changes; null removes. */
-export interface ChatFields {
+/** Optional fields of a new chat. */
+export interface ChatAttributes {
+  name?: string;
+  metadata?: Metadata;
+}
+
+/** What an update of a chat changes; null removes. */
+export interface ChatChanges {
   name?: string | null;
   metadata?: Metadata | null;
 }
