@@ -57,16 +57,16 @@ def follow(client: httpx.Client, url: str, last_event_id: str) -> Iterator[dict[
             # A comment comes every 15 seconds, so 30 without anything mean a dead connection.
             with client.stream("GET", url, headers=headers, timeout=30) as response:
                 response.raise_for_status()
-                event = ""
-                for line in response.iter_lines():
-                    field, _, value = line.partition(": ")
-                    if field == "event":
-                        event = value
-                    elif field == "id":
-                        last_event_id = value
-                    elif field == "data" and event.startswith("message."):
-                        message: dict[str, object] = json.loads(value)
-                        yield message
+                text = ""
+                for chunk in response.iter_text():
+                    *events, text = (text + chunk).split("\n\n")
+                    for event in events:
+                        # Not splitlines: that splits at characters within messages as well.
+                        fields = dict(line.partition(": ")[::2] for line in event.split("\n"))
+                        last_event_id = fields.get("id", last_event_id)
+                        if fields.get("event", "").startswith("message."):
+                            message: dict[str, object] = json.loads(fields["data"])
+                            yield message
         except httpx.TransportError:
             pass
         time.sleep(2)
