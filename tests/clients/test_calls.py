@@ -45,6 +45,22 @@ def test_messages_are_listed_page_by_page(caller: Caller, chat: Chat) -> None:
     assert [message["number"] for message in downwards] == [6, 5, 4]
 
 
+def test_attributes_are_kept_and_removed(caller: Caller, token: str) -> None:
+    number = caller.call((token,), "create_chat", name="Support", metadata={"a": [1]})["number"]
+    chat = (token, number)
+    read = caller.call(chat, "read", until_stored=True)
+    assert (read["name"], read["metadata"]) == ("Support", {"a": [1]})
+    assert "name" not in caller.call(chat, "update", name=None)
+    write(caller, chat, "a question")
+    answer = {"sender": "Ada", "reply_to": 1, "metadata": {"snake_case": {"camelCase": None}}}
+    caller.call(chat, "create_message", "an answer", **answer)
+    read = caller.call(chat, "message", 2, until_stored=True)
+    assert {name: read[name] for name in answer} == answer
+    from_ada = caller.call(chat, "messages", sender="Ada", created_after="2020-01-01T00:00:00Z")
+    assert [message["number"] for message in from_ada] == [2]
+    assert "metadata" not in caller.call(chat, "update_message", 2, metadata=None)
+
+
 def test_changes_are_listed(caller: Caller, chat: Chat) -> None:
     write(caller, chat, "one", "two")
     caller.call(chat, "update_message", 2, body="zwei")

@@ -24,10 +24,7 @@ MESSAGES = CHATS + "/{chat_number}/messages"
 NAMES = {int: "number", str: "string", bool: "boolean", NoneType: "null"}
 JSON_NAMES = {"integer": "number", "object": "Metadata"}
 # Of the API's next version: optional, and in the clients already.
-ANNOUNCED = {
-    *("name?", "metadata?", "sender?", "reply_to?", "deleted_at?"),
-    *("created_after?", "created_before?"),
-}
+ANNOUNCED = {"deleted_at?"}
 # Parameters of lists that are arguments of their own in the clients.
 ARGUMENTS = {"limit?", "wait?", "changed_after?", "cursor?", "keyword"}
 
@@ -80,9 +77,10 @@ def documented_types() -> dict[str, Fields]:
     found = {name: schema_fields(schemas[name]) for name in names}
     # Each may be missing, as long as one is there.
     changes = schema_fields(schemas["MessageFields"])
+    found["ChatChanges"] = schema_fields(schemas["ChatFields"])
     found["MessageChanges"] = {f"{name.rstrip('?')}?": it for name, it in changes.items()}
     for path, created, new in (
-        (CHATS, "CreatedChat", "ChatFields"),
+        (CHATS, "CreatedChat", "ChatAttributes"),
         (MESSAGES, "CreatedMessage", "NewMessage"),
         (f"{MESSAGES}/bulk", "CreatedMessages", None),
     ):
