@@ -1,5 +1,6 @@
 """Streams that break, against a server with a script."""
 
+import json
 import runpy
 from contextlib import closing
 
@@ -8,6 +9,7 @@ import pytest
 
 from local_stack.applications import ROOT
 from tests.clients.callers import Caller, Failed
+from tests.clients.packages import compiled_typescript, run
 from tests.clients.scripted_server import LOST, Answer, ScriptedServer, problem
 
 TOKEN = "A" * 24
@@ -131,3 +133,9 @@ def test_an_inbox_is_told_to_read_the_list_again(caller: Caller, scripted: Scrip
     followed = caller.call((TOKEN,), "follow", take=3)
     assert [event["type"] for event in followed] == ["ready", "ready", "chat.changed"]
     assert (followed[2]["chat_number"], followed[2]["highest_number"]) == (1, 2)
+
+
+def test_a_stream_in_javascript_is_ended_by_a_signal() -> None:
+    """Also while it waits for an event; the connection is closed."""
+    program = ROOT / "tests" / "clients" / "abort.mjs"
+    assert json.loads(run("node", program, compiled_typescript())) == [True, False]
