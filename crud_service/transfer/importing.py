@@ -179,11 +179,11 @@ class Importer:
     def _begin_chat(self, row: Row) -> None:
         self._end_chat()
         self._chat = {
+            "message_count": 0,
+            "highest_number": 0,
             **row,
             "id": next(self._ids),
             "application_id": self._application_id,
-            "message_count": 0,
-            "highest_number": 0,
         }
         self._chats.append(self._chat)
 

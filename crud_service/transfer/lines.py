@@ -69,15 +69,28 @@ def check_time(value: object) -> str:
 class Kind:
     """What lines of a type hold: required keys, keys that may be missing, keys to ignore.
 
-    What is ignored is derived: a token is made anew, and rows are counted.
+    What is ignored is derived: a token is made anew, and rows are counted. `deleted` is what lines
+    of something deleted hold, which are those with `deleted_at`.
     """
 
     required: Mapping[str, Check]
     optional: Mapping[str, Check] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
+    deleted: "Kind | None" = None
+
+    def of(self, fields: Row) -> "Kind":
+        """Return the kind of a line with these fields: this one, or `deleted`."""
+        return self.deleted if self.deleted is not None and "deleted_at" in fields else self
+
+
+def check_empty(value: object) -> str:
+    if value == "":
+        return ""
+    raise ValidationFailed("", "Must be empty in a deleted message.")
 
 
 _TIMES = {"created_at": check_time, "updated_at": check_time}
+_DELETED = {"number": check_number, **_TIMES, "deleted_at": check_time}
 KINDS = {
     "application": Kind(
         {"name": check_name, **_TIMES}, ignored=frozenset({"access_token", "chat_count"})
@@ -86,10 +99,13 @@ KINDS = {
         {"number": check_number, **_TIMES},
         {"name": check_name, "metadata": check_metadata},
         frozenset({"message_count"}),
+        # Its messages are gone, so they cannot be counted.
+        Kind({**_DELETED, "message_count": check_count}),
     ),
     "message": Kind(
         {"number": check_number, "body": check_message_body, **_TIMES},
         {"sender": check_sender, "metadata": check_metadata, "reply_to": check_reply_to},
+        deleted=Kind({**_DELETED, "body": check_empty}),
     ),
     "end": Kind({"chats": check_count, "messages": check_count}),
 }
@@ -97,7 +113,7 @@ KINDS = {
 
 def columns(kind: str) -> tuple[str, ...]:
     """Return the names of the values that lines of a kind may have."""
-    return (*KINDS[kind].required, *KINDS[kind].optional)
+    return (*KINDS[kind].required, *KINDS[kind].optional, "deleted_at")
 
 
 def parse_line(text: bytes) -> Line:
@@ -112,7 +128,7 @@ def parse_line(text: bytes) -> Line:
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise BadLineError(f"its type is none of {', '.join(KINDS)}")
-    return Line(str(name), check_fields(kind, fields))
+    return Line(str(name), check_fields(kind.of(fields), fields))
 
 
 def check_fields(kind: Kind, fields: Row) -> Row:
@@ -152,6 +168,7 @@ class Sequence:
         self.is_complete = False
         self._kind = ""
         self._chat = 0
+        self._is_deleted = False
         self._message = 0
 
     def check(self, line: Line) -> None:
@@ -163,11 +180,14 @@ class Sequence:
             raise BadLineError("the first line, and no other, must be the application")
         if kind == "chat":
             self._chat = follow(self._chat, row["number"])
+            self._is_deleted = "deleted_at" in row
             self._message = 0
             self.chats += 1
         elif kind == "message":
             if not self._chat:
                 raise BadLineError("it is a message before the first chat")
+            if self._is_deleted:
+                raise BadLineError("it is a message of a deleted chat")
             self._message = follow(self._message, row["number"])
             self.messages += 1
         elif kind == "end":

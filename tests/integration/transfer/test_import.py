@@ -96,6 +96,26 @@ def test_the_rows_know_what_they_must(
     assert rows(database)["total"] == [(2,)]
 
 
+def test_what_was_deleted_stays_deleted(
+    http: httpx.Client, database: Database, application: str, tmp_path: Path
+) -> None:
+    add_chats(database, application, 2)
+    add_messages(database, application, 3, chat=1)
+    add_messages(database, application, 3, chat=2)
+    assert http.delete(f"{application}/chats/1/messages/2").status_code == 204
+    assert http.delete(f"{application}/chats/1/messages/3").status_code == 204
+    assert http.delete(f"{application}/chats/2").status_code == 204
+    exported = export(http, application)
+    imported = import_file(write(tmp_path / "export.ndjson", exported))
+    assert without_token(export(http, imported)) == without_token(exported)
+    assert http.get(f"{imported}/chats").content == http.get(f"{application}/chats").content
+    tombstone = http.get(f"{imported}/chats/1/messages/3").json()
+    assert tombstone == http.get(f"{application}/chats/1/messages/3").json()
+    put = http.put(f"{imported}/chats/1/messages/3", json={"body": "again"})
+    assert (put.status_code, put.json()["code"]) == (409, "message_deleted")
+    assert http.get(f"{imported}/chats/2/messages").status_code == 410
+
+
 @pytest.mark.parametrize("source", ["-", "gzip"])
 def test_it_reads_standard_input_and_gzip(
     clean_crud: dict[str, str], http: httpx.Client, tmp_path: Path, source: str
@@ -153,6 +173,13 @@ BAD = {
     "no body": (lacking(2, "body"), "line 3: body: is required"),
     "a long body": (changed(2, body="x" * 65_537), "line 3: body: Must have at most"),
     "U+0000": (changed(2, body="a\x00"), "line 3: body: Must not contain"),
+    "an empty body": (changed(2, body=""), "line 3: body: Must not be blank."),
+    "a deleted body": (changed(2, deleted_at=TIME), "line 3: body: Must be empty in a deleted"),
+    "a deleted sender": (
+        changed(2, body="", deleted_at=TIME, sender="Ann"),
+        "line 3: sender: is not known",
+    ),
+    "a message of a deleted chat": (changed(1, deleted_at=TIME), "line 3: it is a message of a"),
     "no time": (changed(2, created_at="2022-08-09"), "line 3: created_at: Must be a time"),
     "31 June": (changed(2, created_at=TIME.replace("08-09", "06-31")), "line 3: created_at: "),
     "an unknown key": (changed(2, colour="red"), "line 3: colour: is not known"),
