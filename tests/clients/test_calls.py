@@ -61,6 +61,24 @@ def test_attributes_are_kept_and_removed(caller: Caller, token: str) -> None:
     assert "metadata" not in caller.call(chat, "update_message", 2, metadata=None)
 
 
+def test_messages_are_created_together(caller: Caller, chat: Chat) -> None:
+    created = caller.call(chat, "create_messages", [{"body": "one"}, {"body": "two"}])
+    assert (created["first_number"], created["last_number"]) == (1, 2)
+    assert caller.call(chat, "message", 2, until_stored=True)["body"] == "two"
+
+
+def test_messages_chats_and_applications_are_deleted(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "secret")
+    assert caller.call(chat, "delete_message", 1) is None
+    deleted = caller.call(chat, "message", 1)
+    assert (deleted["body"], "deleted_at" in deleted) == ("", True)
+    assert caller.call(chat, "delete") is None
+    assert caller.call(chat[:1], "delete") is None
+    with pytest.raises(Failed) as caught:
+        caller.call(chat[:1], "read")
+    assert caught.value.fields["code"] == "not_found"
+
+
 def test_changes_are_listed(caller: Caller, chat: Chat) -> None:
     write(caller, chat, "one", "two")
     caller.call(chat, "update_message", 2, body="zwei")
