@@ -106,7 +106,10 @@ def parse_digits(body: bytes) -> Any:
     if body.count(b",") > MAX_CONTAINERS:
         raise MalformedBody(f"The body has more than {MAX_CONTAINERS} values.")
     text = body.removeprefix(BOM_UTF8)
-    return json.loads(text, parse_int=str.encode, parse_float=str.encode)
+    try:
+        return json.loads(text, parse_int=str.encode, parse_float=str.encode)
+    except RecursionError as error:  # the caller's parser may allow deeper nesting
+        raise MalformedBody("The body is nested too deeply.") from error
 
 
 def parse_urlencoded(data: bytes) -> dict[str, object]:

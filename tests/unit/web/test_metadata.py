@@ -117,3 +117,14 @@ def test_a_body_of_very_many_values_is_not_parsed_twice() -> None:
         message_fields("application/json", b'{"metadata":{"a":1.5},"x":[%s]}' % junk, b"")
     fields = message_fields("application/json", b'{"metadata":{"a":1},"x":[%s]}' % junk, b"")
     assert fields["metadata"] == {"a": 1}
+
+
+@pytest.mark.parametrize("levels", [950, 1000, 1020])
+def test_nesting_that_only_the_first_parser_allows_is_refused(levels: int) -> None:
+    """The metadata has a float, so the body is parsed again, by a parser with another limit."""
+    junk = b"[" * levels + b"]" * levels
+    try:
+        fields = message_fields("application/json", b'{"metadata":{"a":1.5},"x":%s}' % junk, b"")
+    except MalformedBody:
+        return
+    assert fields["metadata"] == {"a": b"1.5"}
