@@ -15,12 +15,16 @@ _CONDITIONS = {
     CREATED_AFTER: "x.created_at > %(created_after)s::timestamptz",
     CREATED_BEFORE: "x.created_at < %(created_before)s::timestamptz",
 }
-# In a query string a plus sign is a space, unless it is escaped.
+# In a query string a plus sign is a space, unless it is escaped. A leap second is :60.
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:([Zz])|([+ -]\d\d:\d\d))", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)([0-5]\d|60)(?:\.(\d+))?"
+    r"(?:([Zz])|([+ -](?:[01]\d|2[0-3]):[0-5]\d))",
+    re.ASCII,
 )
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime.min.replace(tzinfo=UTC) - _EPOCH
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC) - _EPOCH
 
 Filters = Mapping[str, str]
 
@@ -50,16 +54,26 @@ def check_created_before(value: object) -> str:
 def _check_time(field: str, value: object, *, up: bool) -> str:
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is not None:
-        date, time, fraction, utc, offset = match.groups(default="")
         try:
-            moment = datetime.fromisoformat(
-                f"{date}T{time}{'+00:00' if utc else offset.replace(' ', '+')}"
-            )
-            in_fraction = int(f"{fraction}000"[:3]) + (up and bool(fraction[3:].strip("0")))
-            return (moment + in_fraction * _MILLISECOND).isoformat(timespec="milliseconds")
-        except (ValueError, OverflowError):
+            return _in_utc(match, up=up).isoformat(timespec="milliseconds")
+        except ValueError:
             pass
     raise ValidationFailed(field, "Must be a time with a zone, as in 2022-08-09T22:17:52.599Z.")
+
+
+def _in_utc(match: re.Match[str], *, up: bool) -> datetime:
+    """Return a time in UTC, as PostgreSQL knows fewer zones than RFC 3339; raises ValueError.
+
+    A time outside the years 1 to 9999 in UTC becomes the first or the last one in them: there is
+    no message between the two.
+    """
+    date, time, seconds, fraction, utc, offset = match.groups(default="")
+    is_leap = seconds == "60"
+    zone = "+00:00" if utc else offset.replace(" ", "+")
+    local = datetime.fromisoformat(f"{date}T{time}{'59' if is_leap else seconds}{zone}")
+    in_fraction = int(f"{fraction}000"[:3]) + (up and bool(fraction[3:].strip("0")))
+    since_epoch = local - _EPOCH + (in_fraction + 1000 * is_leap) * _MILLISECOND
+    return _EPOCH + max(_FIRST, min(since_epoch, _LAST))
 
 
 def conditions(names: Iterable[str]) -> str:

@@ -106,3 +106,21 @@ def test_a_bad_filter_is_422(http: httpx.Client, messages: str, query: str) -> N
         answer = http.get(f"{path}?keyword=x&{query}")
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["field"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("created_after=2022-08-10T21:59:28%2B23:59", [29, 30]),
+        ("created_before=2022-08-08T22:00:03-23:59", []),
+        ("created_after=0001-01-01T00:00:00%2B23:59&limit=1", [1]),
+        ("created_before=9999-12-31T23:59:59-23:59&limit=1", [1]),
+        ("created_before=9999-12-31T23:59:60.999999999Z&limit=1", [1]),
+    ],
+)
+def test_every_zone_of_rfc_3339_is_known(
+    http: httpx.Client, messages: str, query: str, found: list[int]
+) -> None:
+    """PostgreSQL itself knows none beyond 15:59:59."""
+    assert numbers(http.get(f"{messages}?{query}")) == found
+    assert http.get(f"{messages}/search?keyword=message&{query}").status_code == 200

@@ -18,14 +18,27 @@ GOOD = {
     "2022-08-10T00:17:52.599 02:00": 1660083472599,
     "2022-08-09T12:17:52.599-10:00": 1660083472599,
     "1969-12-31T23:59:59.999Z": -1,
-    "0001-01-01T00:00:00+14:00": -62135596800000 - 14 * 3600 * 1000,
+    "2022-08-09T22:17:52.599-00:00": 1660083472599,
+    "2022-08-10T22:16:52+23:59": 1660083472000,
+    "2022-08-08T22:18:52-23:59": 1660083472000,
+    "2016-12-31T23:59:60Z": 1483228800000,
+    "2016-12-31T18:59:60.250-05:00": 1483228800250,
+}
+# Times that are out of range in UTC, or as whole milliseconds, and the nearest that are not.
+EXTREMES = {
+    "0001-01-01T00:00:00+14:00": -62135596800000,
+    "0001-01-01T00:00:00+23:59": -62135596800000,
+    "9999-12-31T23:59:59.9999Z": 253402300799999,
+    "9999-12-31T23:59:60Z": 253402300799999,
+    "9999-12-31T23:59:59-23:59": 253402300799999,
 }
 BAD = [
     *(None, 5, "", "yesterday", "2022-08-09", "2022-08-09T22:17:52", "1660083472"),
     *("2022-08-09T22:17Z", "2022-13-09T22:17:52Z", "2022-08-09T25:17:52Z", "2022-8-9T1:1:1Z"),
     *("2022-08-09T22:17:52+0200", "2022-08-09T22:17:52+25:00", "0000-01-01T00:00:00Z"),
     *("2022-08-09T22:17:52Z\n", "\uff12022-08-09T22:17:52Z", "2022-08-09T22:17:52.Z"),
-    "9999-12-31T23:59:59.9999Z",
+    *("2022-08-09T22:17:52+01:60", "2022-08-09T22:17:52+24:00", "2022-08-09T24:00:00Z"),
+    "2022-08-09T22:17:61Z",
 ]
 
 
@@ -35,13 +48,18 @@ def test_a_time_with_a_zone_is_accepted(time: str) -> None:
         assert milliseconds(check(time)) == GOOD[time]
 
 
+@pytest.mark.parametrize("time", EXTREMES)
+def test_a_time_before_or_after_all_messages_is_brought_into_range(time: str) -> None:
+    assert milliseconds(check_created_before(time)) == EXTREMES[time]
+    assert milliseconds(check_created_after(time)) == EXTREMES[time]
+
+
 @pytest.mark.parametrize("time", BAD)
 def test_anything_else_is_refused(time: object) -> None:
     with pytest.raises(ValidationFailed, match="created_before"):
         parse_filters({"created_before": time})
-    if time != BAD[-1]:
-        with pytest.raises(ValidationFailed, match="created_after"):
-            parse_filters({"created_after": time})
+    with pytest.raises(ValidationFailed, match="created_after"):
+        parse_filters({"created_after": time})
 
 
 @pytest.mark.parametrize("digits", ["0001", "5", "999999999999"])
