@@ -1,7 +1,8 @@
 """The eraser: a thread beside the indexer, under the same lease.
 
-Deletions take turns, batch by batch, and after each batch it rests for as long as that took, so
-that it never takes more than half of what PostgreSQL could do for others.
+Applications take turns, batch by batch, and after each batch it rests for as long as that took, so
+that it never takes more than half of what PostgreSQL could do for others. Within an application,
+deletions are erased one after the other.
 """
 
 import logging
@@ -31,21 +32,56 @@ GRACE_SECONDS = 10.0
 
 
 class Eraser:
-    """Erases deletion after deletion; `erase_some` does one batch of each."""
+    """Erases deletion after deletion; `erase_some` does one batch for each application.
 
-    def __init__(self, redis: Redis, grace_seconds: float = GRACE_SECONDS) -> None:
+    Once `over` is set, it ends after the batch in progress.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        over: threading.Event | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
         self._redis = redis
+        self._over = over or threading.Event()
         self._grace_seconds = grace_seconds
         self._refused: set[int] = set()
+        # When the last rows may be looked for of deletions that are as good as finished.
+        self._due: dict[int, float] = {}
         self._erased: dict[int, int] = {}
         self._progress = Interval(LOG_EVERY_SECONDS)
 
     def erase_some(self, connection: Connection) -> bool:
-        """Erase one batch of each deletion; return whether there may be more at once."""
-        pending = find_pending(connection)
-        self._refused &= {deletion.id for deletion in pending}
-        is_more = [self._erase(connection, deletion) for deletion in pending]
-        return any(is_more)
+        """Erase one batch for each application; return whether there may be more at once."""
+        is_more = False
+        seen = set()
+        for deletion in find_pending(connection):
+            if self._over.is_set():
+                return False
+            seen.add(deletion.id)
+            if self._due.get(deletion.id, 0) <= time.monotonic():
+                is_more |= self._try_to_erase(connection, deletion)
+        self._forget_all_but(seen)
+        return is_more
+
+    def _forget_all_but(self, seen: set[int]) -> None:
+        """Forget deletions that are finished, whoever finished them."""
+        self._refused &= seen
+        for known in (self._due, self._erased):
+            for finished in known.keys() - seen:
+                del known[finished]
+
+    def _try_to_erase(self, connection: Connection, deletion: Deletion) -> bool:
+        """Erase one batch; an error of this deletion must not hold up those of others."""
+        try:
+            return self._erase(connection, deletion)
+        except psycopg.Error:
+            if connection.broken:
+                raise
+            logger.exception("erasing failed", extra=described(deletion))
+            self._due[deletion.id] = time.monotonic() + LOOK_SECONDS
+            return False
 
     def _erase(self, connection: Connection, deletion: Deletion) -> bool:
         if deletion.id not in self._refused:
@@ -58,19 +94,20 @@ class Eraser:
             return self._finish(connection, deletion)
         if erased:
             self._note(deletion, erased)
-        time.sleep(max(LEAST_REST_SECONDS, time.monotonic() - started))
+        self._over.wait(max(LEAST_REST_SECONDS, time.monotonic() - started))
         return True
 
     def _finish(self, connection: Connection, deletion: Deletion) -> bool:
         if deletion.chat_id is None:
-            if deletion.age_seconds < self._grace_seconds:
+            if (remaining := self._grace_seconds - deletion.age_seconds) > 0:
+                self._due[deletion.id] = time.monotonic() + remaining
                 return False
             forget_keys(self._redis, deletion.access_token)
         try:
             finish(connection, deletion)
         except psycopg.errors.LockNotAvailable:
             return False
-        count = self._erased.pop(deletion.id, 0)
+        count = self._erased.get(deletion.id, 0)
         logger.info("erased", extra={**described(deletion), "messages": count})
         return True
 
@@ -103,7 +140,7 @@ def erase_until(redis: Redis, over: threading.Event) -> None:
     while not over.is_set():
         try:
             with connect() as connection:
-                eraser = Eraser(redis)
+                eraser = Eraser(redis, over)
                 while not over.is_set():
                     if not eraser.erase_some(connection):
                         over.wait(LOOK_SECONDS)

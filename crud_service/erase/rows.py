@@ -11,7 +11,7 @@ gone. What it keeps besides, conflicts and set-aside entries, is looked for once
 end, while nobody can write there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -30,10 +30,11 @@ CHATS_AT_ONCE = 100
 # Of a transaction that holds up others that want to write the same tables.
 LOCK_TIMEOUT = "200ms"
 
+# The oldest of each application, as they take turns.
 FIND_PENDING = """
-SELECT id, application_id, chat_id, access_token, chat_number,
+SELECT DISTINCT ON (application_id) id, application_id, chat_id, access_token, chat_number,
     extract(epoch FROM clock_timestamp() - requested_at)::float8
-FROM deletions ORDER BY id LIMIT 100
+FROM deletions WHERE application_id > %s ORDER BY application_id, id LIMIT 100
 """
 CLAIM = "SELECT FROM deletions WHERE id = %s FOR UPDATE SKIP LOCKED"
 FIND_CHATS = "SELECT id FROM chats WHERE application_id = %s ORDER BY number LIMIT %s"
@@ -95,8 +96,14 @@ class Deletion(NamedTuple):
     age_seconds: float
 
 
-def find_pending(connection: Connection) -> list[Deletion]:
-    return [Deletion(*row) for row in connection.execute(FIND_PENDING)]
+def find_pending(connection: Connection) -> Iterator[Deletion]:
+    """Yield the oldest deletion of each application."""
+    last = 0
+    while rows := connection.execute(FIND_PENDING, (last,)).fetchall():
+        for row in rows:
+            deletion = Deletion(*row)
+            yield deletion
+            last = deletion.application_id
 
 
 def erase_rows(connection: Connection, deletion: Deletion) -> int | None:

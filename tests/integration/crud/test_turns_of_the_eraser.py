@@ -1,0 +1,111 @@
+"""The eraser: whose turn it is, where much was deleted at once, and when it ends."""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from tests.integration.crud_rows import Database, add_chat_of, add_chats
+
+MANY = 130
+
+
+@pytest.fixture
+def valkey(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
+        yield client
+
+
+def new_application(http: httpx.Client) -> str:
+    token = http.post("/applications", json={"name": "another"}).json()["access_token"]
+    return f"/applications/{token}"
+
+
+def bodies(database: Database) -> list[str]:
+    rows = database.execute("SELECT DISTINCT body FROM messages ORDER BY body").fetchall()
+    return [body for (body,) in rows]
+
+
+def test_applications_that_wait_for_their_end_hold_up_nobody(
+    http: httpx.Client, database: Database, application: str, valkey: redis.Redis
+) -> None:
+    from crud_service.erase.eraser import Eraser
+
+    chat = add_chat_of(database, application, 3)
+    for _ in range(MANY):
+        http.delete(new_application(http))
+    http.delete(chat)
+    Eraser(valkey, grace_seconds=60).erase_some(database)
+    assert bodies(database) == []
+
+
+def test_one_application_s_deleted_chats_do_not_hold_up_another_s(
+    http: httpx.Client, database: Database, application: str, valkey: redis.Redis
+) -> None:
+    from crud_service.erase.eraser import Eraser
+
+    add_chats(database, application, MANY)
+    for number in range(1, MANY + 1):
+        http.delete(f"{application}/chats/{number}")
+    chat = add_chat_of(database, new_application(http), 3)
+    http.delete(chat)
+    eraser = Eraser(valkey)
+    eraser.erase_some(database)
+    assert bodies(database) == []
+    while eraser.erase_some(database):
+        pass
+    assert database.execute("SELECT id FROM deletions").fetchall() == []
+
+
+def test_a_deletion_that_fails_does_not_hold_up_others(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    valkey: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.erase import eraser as module
+    from crud_service.erase.rows import Deletion, erase_rows
+
+    failing = add_chat_of(database, application, 3, "failing")
+    other = add_chat_of(database, new_application(http), 3, "other")
+    http.delete(failing)
+    http.delete(other)
+
+    def fail_for_one(connection: Database, deletion: Deletion) -> int | None:
+        if deletion.access_token in application:
+            raise psycopg.errors.QueryCanceled
+        return erase_rows(connection, deletion)
+
+    monkeypatch.setattr(module, "erase_rows", fail_for_one)
+    module.Eraser(valkey).erase_some(database)
+    assert bodies(database) == ["failing"]
+    monkeypatch.undo()
+    module.Eraser(valkey).erase_some(database)
+    assert bodies(database) == []
+
+
+def test_it_ends_after_the_batch_in_progress(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    valkey: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.erase import eraser as module
+    from crud_service.erase.rows import Deletion, erase_rows
+
+    for path in (application, new_application(http), new_application(http)):
+        http.delete(add_chat_of(database, path, 3))
+    over = threading.Event()
+
+    def erase_and_end(connection: Database, deletion: Deletion) -> int | None:
+        over.set()
+        return erase_rows(connection, deletion)
+
+    monkeypatch.setattr(module, "erase_rows", erase_and_end)
+    assert module.Eraser(valkey, over).erase_some(database) is False
+    assert database.execute("SELECT count(*) FROM messages").fetchone() == (6,)
