@@ -19,8 +19,6 @@ MAX_ERRORS = 20
 def read_bulk(target: Target, request: Request, request_id: str) -> Bulk:
     """Return the creation of the messages in a request; raises 400, 413, 415 or 422."""
     head = read_head(request.headers, request.body)
-    fields = dict(parse_body(head.content_type, request.body, orjson.loads))
-    fields = exact_numbers_in_items(fields, MESSAGES, request.body, parse_digits)
     messages = tuple(
         Creation(
             target.access_token,
@@ -30,9 +28,16 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Bulk:
             attributes=message.attributes,
             reply_to=message.reply_to,
         )
-        for message in check_messages(fields.get(MESSAGES, MISSING))
+        for message in read_messages(head.content_type, request.body)
     )
     return Bulk(messages, head.idempotency_key)
+
+
+def read_messages(content_type: str | None, body: bytes) -> list[MessageFields]:
+    """Return the fields of the messages in a body; raises 400, 415 or 422."""
+    fields = dict(parse_body(content_type, body, orjson.loads))
+    fields = exact_numbers_in_items(fields, MESSAGES, body, parse_digits)
+    return check_messages(fields.get(MESSAGES, MISSING))
 
 
 def check_messages(value: object) -> list[MessageFields]:
