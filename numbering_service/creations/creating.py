@@ -7,6 +7,7 @@ by the same code.
 
 import asyncio
 import logging
+from collections import deque
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -29,6 +30,9 @@ OVERHEAD_BYTES = 1024
 # And each further message of a bulk.
 MESSAGE_BYTES = 128
 CLIENT_CLOSED = 499
+# Reading a larger request can take tens of milliseconds: the event loop does something else before
+# the next one.
+LARGE_BYTES = 64 * 1024
 
 _CREATED = (
     "content-type: application/json\r\n"
@@ -79,6 +83,7 @@ class Creations:
         self._unseeded: dict[str, list[Pending]] = {}
         self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._large: deque[tuple[Request, Target]] = deque()
 
     def handle(self, request: Request) -> bool:
         """Answer a POST to one of the two paths, now or later; False for any other request."""
@@ -91,6 +96,23 @@ class Creations:
         return True
 
     def create(self, request: Request, target: Target) -> None:
+        if len(request.body) <= LARGE_BYTES:
+            self._create(request, target)
+            return
+        self._large.append((request, target))
+        if len(self._large) == 1:
+            asyncio.get_running_loop().call_soon(self._create_large)
+
+    def _create_large(self) -> None:
+        """Read the next large request; those behind it wait for the loop's next iteration."""
+        if not self._large:
+            return
+        request, target = self._large.popleft()
+        if self._large:
+            asyncio.get_running_loop().call_soon(self._create_large)
+        self._create(request, target)
+
+    def _create(self, request: Request, target: Target) -> None:
         request_id = id_of(request.headers)
         try:
             read = read_bulk if target.is_bulk else read_creation
@@ -122,6 +144,8 @@ class Creations:
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the creations in progress, then refuse the rest."""
         deadline = perf_counter() + seconds
+        while self._large:
+            self._create_large()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         await self._batcher.drain(max(0, deadline - perf_counter()))
