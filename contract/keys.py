@@ -10,6 +10,7 @@ sequence:messages:<token>:<chat> highest message number; started and advanced by
                                  "deleting", for seconds, while crud_service commits its deletion
                                  "deleted", for a week, once that is committed. On the chats of an
                                  application, both apply to the messages of all of its chats as well
+                                 and "deleted", for eight days, also stands for a rotated token
 idempotency:<token>:<chat>:<key> "<digest> <number>" of the first request with that key;
                                  written by numbers.lua, 24 hours
 limits                           hash: "<creations a second> <burst>" of each application that has a

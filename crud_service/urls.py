@@ -13,6 +13,7 @@ from crud_service.api.converters import register
 from crud_service.api.export_view import ExportView
 from crud_service.api.internal_views import ExistingApplicationsView, SequenceView
 from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView
+from crud_service.api.rotation.rotation_view import RotationView
 from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
 from crud_service.live.stream_views import ApplicationStreamView, ChatStreamView
@@ -42,6 +43,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint(f"{APPLICATION}/chats", ChatsView.as_view(), "chats"),
     *endpoint(f"{APPLICATION}/stream", ApplicationStreamView.as_view(), "application_stream"),
     *endpoint(f"{APPLICATION}/export", ExportView.as_view(), "export"),
+    *endpoint(f"{APPLICATION}/rotate", RotationView.as_view(), "rotate"),
     *endpoint(APPLICATION, ApplicationView.as_view(), "application"),
     *endpoint("applications", ApplicationsView.as_view(), "applications"),
     *endpoint("internal/applications", ExistingApplicationsView.as_view(), "existing_applications"),

@@ -10,7 +10,8 @@ from contract.sequences import ACCESS_TOKENS, DELETED, EXISTS, HIGHEST_NUMBER, M
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import InternalOnly, InternalToken
 from crud_service.chat.highest_numbers import existing_applications, highest_number
-from web.problems import NotFound, ValidationFailed
+from crud_service.chat.rotations import is_rotating
+from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 
 class InternalView(ApiView):
@@ -22,6 +23,10 @@ class SequenceView(InternalView):
     """`/internal/sequences/{access_token}` and `…/{chat_number}`"""
 
     def get(self, request: Request, access_token: str, chat_number: int | None = None) -> Response:
+        # Asked first: a number that is stored after this is of a rotation that begins later, and
+        # then the token is not valid any more.
+        if is_rotating(access_token):
+            raise StoreUnavailable("Numbers accepted under the former token are not stored yet.")
         highest, exists, deleted = highest_number(access_token, chat_number)
         if not exists and not highest and not deleted:
             raise NotFound("There is no such application or chat.")

@@ -33,7 +33,7 @@ def missing_chat(access_token: str, number: int) -> Problem:
     """Return why a chat, or its messages, cannot be read."""
     if is_deleted(access_token, number):
         return ChatDeleted()
-    if was_handed_out(keys.chat_sequence(access_token), number):
+    if was_handed_out(access_token, keys.chat_sequence(access_token), number):
         return NotStoredYet()
     return NotFound("There is no such chat.")
 
@@ -41,7 +41,7 @@ def missing_chat(access_token: str, number: int) -> Problem:
 def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
     if is_deleted(access_token, chat_number):
         return ChatDeleted()
-    if was_handed_out(keys.message_sequence(access_token, chat_number), number):
+    if was_handed_out(access_token, keys.message_sequence(access_token, chat_number), number):
         return NotStoredYet()
     return NotFound("There is no such message.")
 
@@ -51,15 +51,20 @@ def is_deleted(access_token: str, chat_number: int) -> bool:
     return bool(fetch_value(IS_DELETED, (str(chat_number), access_token)))
 
 
-def was_handed_out(sequence_key: str, number: int) -> bool:
-    """Return whether a sequence has reached a number; False if Redis cannot tell."""
+def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
+    """Return whether a sequence has reached a number; False if Redis cannot tell.
+
+    Of an application whose token is not valid any more, no number will be stored under it.
+    """
     # Opens when Redis times out: a 404 must not hold a thread.
     circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return False
     try:
-        highest = api_redis().get(sequence_key)
+        highest, chats = api_redis().mget(sequence_key, keys.chat_sequence(access_token))
         circuit.succeeded()
+        if chats == keys.DELETED.encode():
+            return False
         return highest is not None and int(highest) >= number
     except (redis.RedisError, ValueError) as error:
         logger.warning("sequence not read: %s", error)

@@ -19,15 +19,15 @@ from crud_service.stores.database import Connection
 from crud_service.stores.transactions import Written, change
 from web.problems import MessageDeleted, StoreUnavailable
 
-_TRANSACTION = "pg_current_xact_id()::text"
+TRANSACTION = "pg_current_xact_id()::text"
 
 # Keeps updated_at increasing: two changes within a millisecond, a clock that was set back.
-_NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 millisecond')"
+NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 millisecond')"
 
 CREATE = f"""
 WITH x AS (
     INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING *
-) SELECT {APPLICATION_JSON}, {_TRANSACTION} FROM x
+) SELECT {APPLICATION_JSON}, {TRANSACTION} FROM x
 """
 # Followers of the application learn of a changed chat by the number of its last change.
 COUNT_CHANGE = ", changes = x.changes + 1"
@@ -154,9 +154,9 @@ def change_statement(row: Row, changes: Changes) -> str:
     return f"""
     WITH x AS (
         UPDATE {row.table} x
-        SET {", ".join(columns)}{row.also(changes)}, updated_at = {_NEXT_MOMENT}
+        SET {", ".join(columns)}{row.also(changes)}, updated_at = {NEXT_MOMENT}
         WHERE x.id = %(id)s RETURNING *
-    ) SELECT {row.json}, {_TRANSACTION} FROM x"""
+    ) SELECT {row.json}, {TRANSACTION} FROM x"""
 
 
 class Changed(NamedTuple):

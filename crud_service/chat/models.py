@@ -208,3 +208,33 @@ class DeletedApplication(models.Model):
 
     def __str__(self) -> str:
         return self.digest.hex()
+
+
+class Rotation(models.Model):
+    """A change of an application's access token, kept without limit.
+
+    Entries accepted under the former token are stored into the same application, also when they
+    were set aside and are requeued later. The answer is repeated for the same idempotency key.
+    `fence` is the last entry of the stream that may have the former token, once that is refused;
+    `finished` says that all up to it have been stored.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    application_id = models.BigIntegerField(db_index=True)
+    former_token = models.CharField(max_length=24, unique=True)
+    idempotency_key = models.CharField(max_length=255)
+    answer = models.TextField()
+    fence = models.CharField(max_length=64, db_default="")
+    finished = models.BooleanField(db_default=False)
+    rotated_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "rotations"
+        indexes = (
+            models.Index(
+                fields=("id",), condition=Q(finished=False), name="rotations_unfinished_idx"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"rotation {self.id}"

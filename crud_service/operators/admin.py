@@ -3,15 +3,19 @@
 Nothing can be added here: that would leave numbers without an owner.
 """
 
+import json
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 
+from contract.paths import mask_token
 from crud_service.api.deleting import delete_application, delete_chat, delete_message
 from crud_service.api.etags import Preconditions
+from crud_service.api.rotation.rotating import rotate
 from crud_service.api.writing import edit_message, rename_application
 from crud_service.chat.models import (
     Application,
@@ -30,7 +34,7 @@ from crud_service.operators.forms import ApplicationForm, MessageForm
 from crud_service.operators.site import site
 from crud_service.operators.table_admin import TableAdmin
 from crud_service.persist.requeue import requeue
-from web.problems import MessageDeleted, PreconditionFailed
+from web.problems import MessageDeleted, PreconditionFailed, Problem
 
 
 class CorrectableAdmin(TableAdmin):
@@ -55,6 +59,24 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
     list_display = ("access_token", "name", "chat_count", "rate_limit", "created_at", "updated_at")
     editable = ("name", "rate_limit", "rate_burst", "limit_state")
     form = ApplicationForm
+    actions = ("rotate_tokens",)
+
+    @admin.action(description="Give them new access tokens", permissions=["change"])
+    def rotate_tokens(self, request: HttpRequest, queryset: QuerySet[Application]) -> None:
+        """Rotate the tokens of the selected applications; the history says of which."""
+        for application in queryset:
+            former = application.access_token
+            try:
+                rotated = rotate(former, f"admin {uuid4()}")
+            except Problem as problem:
+                text = f"{mask_token(former)}: {problem.detail}"
+                self.message_user(request, text, messages.ERROR)
+                continue
+            token = json.loads(rotated.application)["access_token"]
+            change = f"Access token {mask_token(former)} rotated to {mask_token(token)}."
+            self.log_change(request, application, change)
+            text = f"{application.name}: the new access token is {token}"
+            self.message_user(request, text, messages.SUCCESS)
 
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool

@@ -7,8 +7,9 @@ import psycopg
 
 from contract.entries import Entry
 from crud_service.duties.lease import PERSISTING, record_progress
+from crud_service.persist.former_tokens import store_by_any_token
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, as_bad, set_aside
-from crud_service.persist.store import Stored, store
+from crud_service.persist.store import Stored
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) 
     """
     record_progress(PERSISTING)  # a batch full of refused entries is thousands of transactions
     try:
-        stored = store(connection, entries)
+        stored = store_by_any_token(connection, entries)
     except psycopg.Error as error:
         if not is_refusal(error):
             raise
@@ -66,7 +67,7 @@ def store_in_halves(
 def store_alone(connection: psycopg.Connection, entry: Entry, error: psycopg.Error) -> Stored:
     for _ in range(TRIES - 1):
         try:
-            return set_unknown_aside(connection, store(connection, [entry]))
+            return set_unknown_aside(connection, store_by_any_token(connection, [entry]))
         except psycopg.Error as again:
             if not is_refusal(again):
                 raise

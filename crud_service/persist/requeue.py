@@ -16,9 +16,10 @@ from contract.entries import BadEntryError, read_id
 from crud_service.chat.announcements import publish
 from crud_service.chat.models import SetAsideEntry
 from crud_service.persist.accepted import check_storable
+from crud_service.persist.former_tokens import store_by_any_token
 from crud_service.persist.poison import is_refusal, reason
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, from_payload
-from crud_service.persist.store import Stored, chat_key, store
+from crud_service.persist.store import Stored, chat_key
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.stores.redis_clients import hint_redis
 
@@ -87,7 +88,7 @@ def try_to_store(
     """Store an entry; return None if it is stored, else the obstacle."""
     try:
         entry = check_storable(from_payload(entry_id, payload))
-        outcome = store(connection, [entry])
+        outcome = store_by_any_token(connection, [entry])
     except BadEntryError as error:
         return str(error)
     except psycopg.Error as error:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import psycopg
 from redis import RedisError
 
+from crud_service.chat.rotations import finish_rotations
+from crud_service.stores.redis_clients import api_redis
 from crud_service.transfer.importing import connect
 from crud_service.transfer.unfinished import Connection, remove_left_behind
 
@@ -26,7 +28,14 @@ class Chore(NamedTuple):
     work: Callable[[Connection], object]
 
 
-CHORES = (Chore("unfinished imports", 30.0, remove_left_behind),)
+def finish_rotations_left(connection: Connection) -> None:
+    finish_rotations(connection, api_redis())
+
+
+CHORES = (
+    Chore("unfinished imports", 30.0, remove_left_behind),
+    Chore("unfinished rotations", 1.0, finish_rotations_left),
+)
 
 
 def start_chores(stopped: threading.Event) -> None:

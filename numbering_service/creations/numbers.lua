@@ -39,7 +39,7 @@
 --       -2         the stream is full; nothing was done
 --       -3         the entry was refused (out of memory, or a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown', or the
---                  application was deleted)
+--                  application was deleted, or its token rotated)
 --       -5         it replies to a number that was not handed out; nothing was done
 --       -6         the chat was deleted
 --       -7         the application or the chat is being deleted: this will be known in a moment
@@ -164,8 +164,8 @@ local function with_limit(answer, limit, wait)
   return {answer, limit.rate, limit.burst, math.ceil(limit.ahead), math.ceil(wait)}
 end
 
--- The answer to every creation of an application that was deleted or is being deleted, else nil.
--- The sequence of its chats says so (keys.py).
+-- The answer to every creation under a token that is not valid any more, or of an application that
+-- is being deleted, else nil. The sequence of the application's chats says so (keys.py).
 local refused_applications = {}
 local function refuse_application(token)
   local answer = refused_applications[token]

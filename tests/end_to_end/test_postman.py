@@ -25,6 +25,7 @@ ENDPOINTS = {
         "PUT /applications/{}",
         "DELETE /applications/{}",
         "GET /applications/{}/export",
+        "POST /applications/{}/rotate",
         "GET /applications/{}/chats",
         "GET /applications/{}/chats/{}",
         "PUT /applications/{}/chats/{}",

@@ -42,6 +42,8 @@ def openapi_document(*, admin_token: bool) -> dict[str, Any]:
         },
         "servers": [{"url": "/", "description": "This service"}],
         "tags": TAGS,
-        "paths": paths(admin_token=admin_token) | stream_paths() | transfer_paths(),
+        "paths": paths(admin_token=admin_token)
+        | stream_paths()
+        | transfer_paths(admin_token=admin_token),
         "components": components(admin_token=admin_token),
     }

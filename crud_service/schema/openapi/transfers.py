@@ -1,11 +1,11 @@
-"""The operations that carry a whole application from one place to another."""
+"""The operations on a whole application: its export, and its new access token."""
 
 import json
 
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.components import Json, ref
-from crud_service.schema.openapi.operations import APPLICATION, operation
-from web.problems import NotFound, StoreUnavailable
+from crud_service.schema.openapi.operations import APPLICATION, answer, needs_admin_token, operation
+from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 EXPORT = (
     "One JSON object per line: the application (`type` is `application`), then each chat (`chat`) "
@@ -17,6 +17,24 @@ EXPORT = (
     "created after it began are not in it, nor are messages created after the line of their chat "
     "was read. A change made meanwhile may or may not be."
 )
+ROTATION = (
+    "From the answer on, the former token is 404 on both services, and its streams end; numbers "
+    "continue without repeats or gaps. Only a repeat with the same `Idempotency-Key`, within 24 "
+    "hours, still gets this answer under the former token. 503 says whether nothing was changed; "
+    "where it does not, repeat the request. Idempotency keys of creations do not carry over: one "
+    "that was not answered before the rotation has to be looked for before it is sent again."
+)
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x20-\x7e]+$"},
+    "description": "1 to 255 printable ASCII characters, chosen by the client.",
+}
+REPLAYED = {
+    "description": "Only if this is the repeated answer to an earlier request.",
+    "schema": {"const": "true"},
+}
 LINES = [
     {"type": "application", **examples.APPLICATION},
     {"type": "chat", **examples.CHAT},
@@ -46,5 +64,26 @@ def export_operation() -> Json:
     )
 
 
-def transfer_paths() -> Json:
-    return {f"{APPLICATION}/export": {"get": export_operation()}}
+def rotation() -> Json:
+    """POST of a rotation."""
+    success = answer(ref("schemas", "Application"), examples.APPLICATION, "ETag")
+    success["200"]["headers"]["Idempotent-Replayed"] = REPLAYED
+    described = operation(
+        "rotateToken",
+        "Give an application a new access token",
+        "applications",
+        parameters=("AccessToken",),
+        success=success,
+        problems=(NotFound, ValidationFailed, StoreUnavailable),
+        description=ROTATION,
+    )
+    described["parameters"].append(IDEMPOTENCY_KEY)
+    return described
+
+
+def transfer_paths(*, admin_token: bool) -> Json:
+    guard = needs_admin_token if admin_token else dict
+    return {
+        f"{APPLICATION}/export": {"get": export_operation()},
+        f"{APPLICATION}/rotate": {"post": guard(rotation())},
+    }

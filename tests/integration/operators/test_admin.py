@@ -310,3 +310,24 @@ def test_a_tombstone_cannot_be_corrected(
     fields = {**form_of(page), "body": "again"}
     assert operator.post("/admin/chat/message/1/change/", data=fields).status_code in {200, 403}
     assert operator.get(f"{path}/messages/1").json()["body"] == ""
+
+
+def test_an_operator_rotates_a_token_and_the_history_says_so(
+    operator: httpx.Client, application: str, database: Database
+) -> None:
+    ((row_id,),) = database.execute("SELECT id FROM applications").fetchall()
+    page = "/admin/chat/application/"
+    fields = {
+        "action": "rotate_tokens",
+        "_selected_action": str(row_id),
+        "csrfmiddlewaretoken": csrf(operator.get(page)),
+    }
+    answer = operator.post(page, data=fields, follow_redirects=True)
+    found = re.search(r"the new access token is ([A-Za-z0-9]{24})", answer.text)
+    assert found, answer.text
+    assert operator.get(application).status_code == 404
+    assert operator.get(f"/applications/{found[1]}").status_code == 200
+    former = token_of(application)
+    history = operator.get(f"{page}{row_id}/history/").text
+    assert f"Access token {former[:4]}… rotated to {found[1][:4]}…" in html.unescape(history)
+    assert former not in history

@@ -188,7 +188,7 @@ def test_the_schema_of_errors_has_their_members() -> None:
 def test_only_what_needs_the_admin_token_says_so() -> None:
     secured = {name for name, operation in OPERATIONS.items() if "security" in operation}
     deleting = {"deleteApplication", "deleteChat"}
-    assert secured == {"listApplications", "createApplication", *deleting}
+    assert secured == {"listApplications", "createApplication", "rotateToken", *deleting}
     assert all("401" in OPERATIONS[name]["responses"] for name in secured)
     assert "security" not in str(openapi_document(admin_token=False))
 

@@ -1,0 +1,1 @@
+"""Rotation of access tokens: the request, and the first of its steps."""

@@ -1,0 +1,157 @@
+"""Rotation of an access token: the application gets a new one, once for each idempotency key.
+
+`chat.rotations` has the steps that follow the commit, and says why no number is repeated.
+"""
+
+import re
+from threading import BoundedSemaphore
+from typing import NamedTuple
+
+from redis import RedisError
+from rest_framework.request import Request
+
+from contract.changed_chats import WHOLE_APPLICATION
+from crud_service.api.not_stored_yet import missing_application
+from crud_service.api.writing import NEXT_MOMENT, TRANSACTION
+from crud_service.chat.access_tokens import new_access_token
+from crud_service.chat.announcements import announce
+from crud_service.chat.own_limits import copy_limits
+from crud_service.chat.reading import APPLICATION_JSON, find_application
+from crud_service.chat.rotations import finish_within, last_entry, wait_until_stored
+from crud_service.stores.database import Connection, fetch_one, run
+from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.transactions import Written, change
+from web.problems import Overloaded, StoreUnavailable, ValidationFailed
+
+# How long a rotation waits for the backlog before it changes anything, and afterwards.
+PATIENCE_SECONDS = 3.0
+# A rotation holds a thread while it waits: others need the rest of them.
+CONCURRENT = 2
+REPEATED_WITHIN = "24 hours"
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+_places = BoundedSemaphore(CONCURRENT)
+
+FIND = f"""
+SELECT r.id, r.idempotency_key::text, r.answer::text,
+    r.rotated_at > now() - interval '{REPEATED_WITHIN}'
+FROM rotations r JOIN applications a ON a.id = r.application_id AND a.deleted_at IS NULL
+WHERE r.former_token = %s
+"""
+ROTATE = f"""
+WITH x AS (
+    UPDATE applications x SET access_token = %s, updated_at = {NEXT_MOMENT}
+    WHERE access_token = %s RETURNING *
+)
+INSERT INTO rotations (application_id, former_token, idempotency_key, answer)
+SELECT x.id, %s, %s, {APPLICATION_JSON} FROM x
+RETURNING id, answer::text, {TRANSACTION}
+"""
+NOT_FINISHED = (
+    "The token was changed, but it is not known to all parts yet. Repeat the request with the same "
+    "Idempotency-Key to get the new one."
+)
+
+
+class Rotated(NamedTuple):
+    """The application with its new token, as JSON; `replayed` if this was answered before."""
+
+    application: bytes
+    replayed: bool
+
+
+class Done(NamedTuple):
+    """A row of `rotations`."""
+
+    id: int
+    application: bytes
+
+
+def idempotency_key(request: Request) -> str:
+    """Return the request's idempotency key; raise ValidationFailed without a valid one."""
+    key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        raise ValidationFailed("Idempotency-Key", "Is required.")
+    if not _KEY.fullmatch(key):
+        raise ValidationFailed("Idempotency-Key", "Must be 1 to 255 printable ASCII characters.")
+    return key
+
+
+def rotate(access_token: str, key: str) -> Rotated:
+    """Give an application a new access token; a repeat with the same key gets the same answer.
+
+    Raises NotFound for a token that is not valid, also because it was rotated under another key
+    or too long ago.
+    """
+    if not _places.acquire(blocking=False):
+        raise Overloaded
+    try:
+        done = find_done(access_token, key)
+        replayed = done is not None
+        if done is None:
+            done = begin(access_token, key)
+        if done is None:  # it was rotated by a concurrent request
+            done, replayed = find_done(access_token, key), True
+        if done is None:
+            raise missing_application(access_token)
+        finish(done)
+        return Rotated(done.application, replayed)
+    finally:
+        _places.release()
+
+
+def find_done(access_token: str, key: str) -> Done | None:
+    """Return what a request with this key has done before; None if the token was never rotated."""
+    row = fetch_one(FIND, (access_token,))
+    if row is None:
+        return None
+    rotation_id, former_key, answer, is_recent = row
+    if former_key.decode() != key or not is_recent:
+        raise missing_application(access_token)
+    return Done(rotation_id, answer)
+
+
+def begin(access_token: str, key: str) -> Done | None:
+    """Change the token in PostgreSQL; return None if the application has another one by now."""
+    if find_application(access_token) is None:
+        raise missing_application(access_token)
+    wait_for_backlog()
+    token = new_access_token()
+
+    def write(connection: Connection) -> Written[Done | None]:
+        row = connection.execute(ROTATE, (token, access_token, access_token, key)).fetchone()
+        return Written(None, None) if row is None else Written(Done(row[0], row[1]), row[2])
+
+    done = change(write)
+    if done is not None:
+        copy_limits([access_token, token])
+        announce(access_token, WHOLE_APPLICATION)
+    return done
+
+
+def wait_for_backlog() -> None:
+    """Wait until what was accepted so far is stored, so that little is left to do afterwards.
+
+    Raises StoreUnavailable if it takes too long: the new token would be of no use for creations.
+    """
+    try:
+        redis = api_redis()
+        is_short = wait_until_stored(redis, last_entry(redis), PATIENCE_SECONDS)
+    except RedisError as error:
+        raise StoreUnavailable.nothing_changed() from error
+    if not is_short:
+        raise StoreUnavailable(
+            "Too many creations wait to be stored; nothing was changed.", retry_after=5
+        )
+
+
+def finish(done: Done) -> None:
+    """Have the former token refused everywhere, and wait a while for its last entries.
+
+    Where they take longer, the new token can be used already, but not for creations.
+    """
+    try:
+        redis = api_redis()
+        run(lambda connection: finish_within(connection, redis, done.id, PATIENCE_SECONDS))
+    except (RedisError, StoreUnavailable) as error:
+        raise StoreUnavailable(NOT_FINISHED) from error

@@ -1,0 +1,139 @@
+"""Rotated access tokens: what is left to do once PostgreSQL knows an application by a new one.
+
+Until a rotation is finished, entries that were accepted under the former token may still wait in
+the stream. The persister stores them into the same application, whatever its token is by then
+(`persist.former_tokens`). But no sequence of the new token may be seeded before, as the tables do
+not have all numbers yet. So a rotation has these steps, each of which may be repeated:
+
+1. PostgreSQL: the new token, and a row in `rotations`, in one transaction (`api.rotation`). From
+   here on crud_service answers 404 for the former token, and no sequence of either is seeded.
+2. Redis: numbers.lua refuses the former token. The stream's last id is noted as the fence, in the
+   same step: no entry of the former token will follow it.
+3. Every entry up to the fence has left the stream, so it is stored or set aside. The row is marked
+   `finished`, and sequences of the new token are seeded from the tables.
+
+A process that is killed leaves steps 2 and 3 to the worker.
+"""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis import Redis
+
+from contract import keys
+from contract.entries import read_id
+from crud_service.stores.database import Connection, fetch_value
+
+# As long as any sequence of the former token, and a day.
+RETIRED_TTL_SECONDS = keys.SEQUENCE_TTL_SECONDS + 24 * 3600
+LOOK_SECONDS = 0.01
+
+_RETIRE = Path(__file__).with_name("lua").joinpath("retire_token.lua").read_text()
+
+# A deleted application's tokens are left to the eraser.
+UNFINISHED = """
+SELECT r.id, r.former_token::text, r.fence::text
+FROM rotations r JOIN applications a ON a.id = r.application_id AND a.deleted_at IS NULL
+WHERE NOT r.finished ORDER BY r.id LIMIT 100
+"""
+OF_ID = "SELECT id, former_token::text, fence::text FROM rotations WHERE id = %s AND NOT finished"
+SET_FENCE = "UPDATE rotations SET fence = %s WHERE id = %s"
+FINISH = "UPDATE rotations SET finished = true WHERE id = %s"
+IS_ROTATING = """
+SELECT EXISTS (
+    SELECT FROM applications a JOIN rotations r ON r.application_id = a.id
+    WHERE a.access_token = %s AND NOT r.finished)
+"""
+
+
+class Rotation(NamedTuple):
+    """A rotation that is not finished; without a `fence` its token is still accepted."""
+
+    id: int
+    former_token: str
+    fence: str
+
+
+def tokens_of(application_id: str, access_token: str) -> str:
+    """Return what an application's entries have for a token, in SQL: this one, or a former one.
+
+    They keep the token under which they were accepted. Both arguments are SQL.
+    """
+    return f"""ANY (ARRAY(
+        SELECT {access_token} UNION ALL
+        SELECT r.former_token FROM rotations r WHERE r.application_id = {application_id}))"""
+
+
+def is_rotating(access_token: str) -> bool:
+    """Return whether numbers of an application may still be on their way under a former token."""
+    return bool(fetch_value(IS_ROTATING, (access_token,)))
+
+
+def finish_rotations(connection: Connection, redis: Redis) -> int:
+    """Take all unfinished rotations as far as possible; return how many were finished."""
+    rows = connection.execute(UNFINISHED).fetchall()
+    return sum(advance(connection, redis, as_rotation(row)) for row in rows)
+
+
+def finish_within(connection: Connection, redis: Redis, rotation_id: int, seconds: float) -> bool:
+    """Finish a rotation; return False if entries of the former token still wait at the end."""
+    deadline = time.monotonic() + seconds
+    while row := connection.execute(OF_ID, (rotation_id,)).fetchone():
+        if advance(connection, redis, as_rotation(row)):
+            break
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def as_rotation(row: tuple[Any, ...]) -> Rotation:
+    """Return a row as a rotation; a connection loads text as strings, or as bytes."""
+    rotation_id, *texts = row
+    token, fence = (text.decode() if isinstance(text, bytes) else text for text in texts)
+    return Rotation(rotation_id, token, fence)
+
+
+def advance(connection: Connection, redis: Redis, rotation: Rotation) -> bool:
+    """Do the next steps of a rotation; return whether it is finished."""
+    fence = rotation.fence
+    is_new, last = retire(redis, rotation.former_token)
+    # A Redis that was lost or restored may have accepted more since the fence was noted.
+    if is_new or not fence:
+        fence = last
+        connection.execute(SET_FENCE, (fence, rotation.id))
+    if not is_stored(redis, fence):
+        return False
+    connection.execute(FINISH, (rotation.id,))
+    return True
+
+
+def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
+    """Have creations under a token refused; return whether they were not, and the last entry."""
+    sequence = keys.chat_sequence(former_token)
+    names = (sequence, keys.seed_lock(sequence), keys.ACCEPTED)
+    reply: Any = redis.eval(_RETIRE, len(names), *names, RETIRED_TTL_SECONDS)
+    return bool(reply[0]), reply[1].decode()
+
+
+def last_entry(redis: Redis) -> str:
+    """Return the id of the newest entry in the stream, the lowest possible one if it is empty."""
+    page: Any = redis.xrevrange(keys.ACCEPTED, count=1)
+    return page[0][0].decode() if page else "0-0"
+
+
+def is_stored(redis: Redis, entry_id: str) -> bool:
+    """Return whether an entry and all before it have left the stream."""
+    page: Any = redis.xrange(keys.ACCEPTED, count=1)
+    return not page or read_id(page[0][0]) > read_id(entry_id.encode())
+
+
+def wait_until_stored(redis: Redis, entry_id: str, seconds: float) -> bool:
+    """Wait until an entry and all before it are stored; return False if they are not in time."""
+    deadline = time.monotonic() + seconds
+    while not is_stored(redis, entry_id):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True

@@ -1,0 +1,246 @@
+"""Rotation: a new access token, once for each idempotency key, and no number twice."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+
+from contract import keys
+from contract.entries import FIELDS
+from tests.conftest import INTERNAL_TOKEN
+from tests.integration.conftest import CrudServer
+from tests.integration.crud_rows import Database, add_chat_of, token_of
+
+KEY = {"Idempotency-Key": "once"}
+
+
+@pytest.fixture
+def valkey_client(clean_crud: dict[str, str]) -> Any:
+    with redis.Redis.from_url(clean_crud["REDIS_URL"]) as client:
+        yield client
+
+
+def rotate(http: httpx.Client, application: str, key: str = "once") -> httpx.Response:
+    return http.post(f"{application}/rotate", headers={"Idempotency-Key": key})
+
+
+def new_path(answer: httpx.Response) -> str:
+    assert answer.status_code == 200, answer.text
+    return f"/applications/{answer.json()['access_token']}"
+
+
+def seeded(http: httpx.Client, application: str, chat: str = "") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    return http.get(f"/internal/sequences/{token_of(application)}{chat}", headers=headers)
+
+
+def accept(client: Any, token: str, chat: str, number: int, body: str = "") -> str:
+    """Put an entry into the stream as numbers.lua does."""
+    values = (token, chat, str(number), body, "request")
+    entry_id: bytes = client.xadd(keys.ACCEPTED, dict(zip(FIELDS, values, strict=True)))
+    return entry_id.decode()
+
+
+def drain(client: Any) -> None:
+    from crud_service.persist.drain import drain_accepted
+
+    drain_accepted(client)
+
+
+def test_the_application_is_the_same_under_a_new_token(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    chat = add_chat_of(database, application, 3)
+    before = http.get(application).json()
+    messages = http.get(f"{chat}/messages").json()
+    answer = rotate(http, application)
+    renamed = new_path(answer)
+    assert renamed != application
+    assert answer.json() == http.get(renamed).json()
+    assert answer.headers["ETag"] == http.get(renamed).headers["ETag"]
+    same = {"name", "created_at", "chat_count"}
+    assert {name: answer.json()[name] for name in same} == {name: before[name] for name in same}
+    assert http.get(f"{renamed}/chats/1/messages").json() == messages
+    assert [it["access_token"] for it in http.get("/applications").json()] == [token_of(renamed)]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/chats", "/chats/1", "/chats/1/messages", "/chats/1/messages/1", "/export"]
+)
+def test_the_former_token_is_404(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str, path: str
+) -> None:
+    add_chat_of(database, application, 1)
+    valkey_client.set(keys.message_sequence(token_of(application), 1), "1")
+    new_path(rotate(http, application))
+    answer = http.get(f"{application}{path}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_repeat_gets_the_same_answer_for_a_day(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    first = rotate(http, application)
+    again = rotate(http, application)
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    another = rotate(http, application, "another")
+    assert (another.status_code, another.json()["code"]) == (404, "not_found")
+    database.execute("UPDATE rotations SET rotated_at = rotated_at - interval '25 hours'")
+    assert rotate(http, application).status_code == 404
+
+
+def test_the_same_key_rotates_another_token(http: httpx.Client, application: str) -> None:
+    second = new_path(rotate(http, application))
+    third = new_path(rotate(http, second))
+    assert len({application, second, third}) == 3
+    assert http.get(second).status_code == 404
+    assert http.get(third).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": ""}, {"Idempotency-Key": "x" * 256}])
+def test_without_a_valid_key_it_is_422(
+    http: httpx.Client, application: str, headers: dict[str, str]
+) -> None:
+    answer = http.post(f"{application}/rotate", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert answer.json()["errors"][0]["field"] == "Idempotency-Key"
+    assert http.get(application).status_code == 200
+
+
+def test_an_unknown_token_is_404(http: httpx.Client) -> None:
+    assert rotate(http, f"/applications/{'x' * 24}").status_code == 404
+
+
+def test_it_needs_the_admin_token_where_one_is_set(
+    crud_server: Callable[..., CrudServer], application: str
+) -> None:
+    url = f"{crud_server(ADMIN_TOKEN='of the admin').url}{application}/rotate"
+    with httpx.Client(trust_env=False, headers=KEY) as client:
+        assert client.post(url).status_code == 401
+        admin = {"Authorization": "Bearer of the admin"}
+        assert client.post(url, headers=admin).status_code == 200
+
+
+def test_what_was_accepted_under_the_former_token_is_stored_and_never_numbered_again(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str
+) -> None:
+    """A creation that is numbered between the swap and its refusal, the worst moment."""
+    from crud_service.api.rotation import rotating
+
+    former = token_of(application)
+    add_chat_of(database, application, 2)
+    rotating_only = rotating.begin(former, "once")
+    assert rotating_only is not None
+    accept(valkey_client, former, "", 2)
+    accept(valkey_client, former, "1", 3, "late")
+    accept(valkey_client, former, "2", 1, "the first")
+    renamed = new_path(httpx.Response(200, content=rotating_only.application))
+    # Until it is stored, nobody learns from which number to go on.
+    assert seeded(http, renamed).status_code == 503
+    assert seeded(http, renamed, "/1").status_code == 503
+    finish_one_step(valkey_client)
+    assert seeded(http, renamed, "/1").status_code == 503
+    drain(valkey_client)
+    finish_one_step(valkey_client)
+    assert seeded(http, renamed).json()["highest_number"] == 2
+    assert seeded(http, renamed, "/1").json()["highest_number"] == 3
+    bodies = [it["body"] for it in http.get(f"{renamed}/chats/1/messages").json()]
+    assert bodies == ["message", "message", "late"]
+    assert http.get(f"{renamed}/chats/2").json()["message_count"] == 1
+    assert http.get(renamed).json()["chat_count"] == 2
+
+
+def finish_one_step(client: Any) -> None:
+    """What the worker does each second."""
+    from crud_service.chat.rotations import finish_rotations
+    from crud_service.transfer.importing import connect
+
+    with connect() as connection:
+        finish_rotations(connection, client)
+
+
+def test_the_worker_finishes_what_a_killed_process_has_begun(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str
+) -> None:
+    from crud_service.api.rotation import rotating
+
+    former = token_of(application)
+    rotating.begin(former, "once")
+    assert valkey_client.get(keys.chat_sequence(former)) != keys.DELETED.encode()
+    finish_one_step(valkey_client)
+    assert valkey_client.get(keys.chat_sequence(former)) == keys.DELETED.encode()
+    assert database.execute("SELECT finished FROM rotations").fetchall() == [(True,)]
+
+
+def test_a_repeat_finishes_it_as_well(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    from crud_service.api.rotation import rotating
+
+    begun = rotating.begin(token_of(application), "once")
+    assert begun is not None
+    assert rotate(http, application).content == begun.application
+    assert database.execute("SELECT finished FROM rotations").fetchall() == [(True,)]
+
+
+def test_numbers_set_aside_under_a_former_token_stay_taken(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str
+) -> None:
+    add_chat_of(database, application, 1)
+    accept(valkey_client, token_of(application), "1", 2, "poison \x00")
+    drain(valkey_client)
+    renamed = new_path(rotate(http, application))
+    assert seeded(http, renamed, "/1").json()["highest_number"] == 2
+
+
+def test_an_entry_set_aside_before_is_requeued_into_the_same_application(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str
+) -> None:
+    from crud_service.persist.requeue import requeue
+
+    add_chat_of(database, application, 1)
+    accept(valkey_client, token_of(application), "1", 2, "refused")
+    database.execute("ALTER TABLE messages ADD CONSTRAINT refusal CHECK (body <> 'refused')")
+    try:
+        drain(valkey_client)
+    finally:
+        database.execute("ALTER TABLE messages DROP CONSTRAINT refusal")
+    renamed = new_path(rotate(http, application))
+    assert requeue().stored.messages == 1
+    assert http.get(f"{renamed}/chats/1/messages/2").json()["body"] == "refused"
+
+
+def test_a_backlog_that_is_not_stored_changes_nothing(
+    http: httpx.Client, valkey_client: Any, application: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.api.rotation import rotating
+
+    monkeypatch.setattr(rotating, "PATIENCE_SECONDS", 0.2)
+    accept(valkey_client, token_of(application), "", 1)
+    answer = rotate(http, application)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert "nothing was changed" in answer.json()["detail"]
+    assert http.get(application).status_code == 200
+
+
+def test_two_at_once_with_different_keys_rotate_once(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    from crud_service.api.rotation.rotating import ROTATE
+
+    former = token_of(application)
+    with psycopg.connect(database.info.dsn, password=database.info.password) as other:
+        other.execute(ROTATE, ("n" * 24, former, former, "other"))
+        database.execute("SET lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            database.execute(ROTATE, ("m" * 24, former, former, "once"))
+        other.commit()
+    database.execute("SET lock_timeout = 0")
+    assert database.execute(ROTATE, ("m" * 24, former, former, "once")).fetchall() == []
+    assert rotate(http, application).status_code == 404
+    assert http.get(f"/applications/{'n' * 24}").status_code == 200
