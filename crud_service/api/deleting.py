@@ -13,10 +13,11 @@ import redis
 from contract import keys
 from contract.changed_chats import WHOLE_APPLICATION
 from crud_service.api.etags import Preconditions
-from crud_service.api.writing import one_row
+from crud_service.api.writing import TRANSACTION, one_row
 from crud_service.chat.announcements import announce
 from crud_service.chat.deleted_sequences import hold, refuse, release
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
+from crud_service.chat.rotations import tokens_of
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.erasing import erase_text
@@ -26,8 +27,6 @@ from crud_service.stores.transactions import Written, change
 from web.problems import StoreUnavailable
 
 logger = logging.getLogger(__name__)
-
-_TRANSACTION = "pg_current_xact_id()::text"
 
 FIND_MESSAGE = """
 SELECT c.id, x.id, x.deleted_at IS NOT NULL FROM applications a
@@ -48,16 +47,15 @@ FROM (
     SELECT greatest(clock_timestamp(), updated_at + interval '1 millisecond') AS moment
     FROM messages WHERE id = %s
 ) AS now
-WHERE x.id = %s RETURNING {_TRANSACTION}
+WHERE x.id = %s RETURNING {TRANSACTION}
 """
 # Another message of the same number, and an entry with it that could not be stored.
-ERASE_CONFLICTS = """
-DELETE FROM conflicts WHERE access_token = %s AND chat_number = %s::bigint AND number = %s::bigint
+_ITS_NUMBER = f"""
+WHERE access_token = {tokens_of("(SELECT application_id FROM chats WHERE id = %s)", "%s::text")}
+    AND chat_number = %s::bigint AND number = %s::bigint
 """
-ERASE_SET_ASIDE = """
-DELETE FROM set_aside_entries
-WHERE access_token = %s AND chat_number = %s::bigint AND number = %s::bigint
-"""
+ERASE_CONFLICTS = f"DELETE FROM conflicts {_ITS_NUMBER}"
+ERASE_SET_ASIDE = f"DELETE FROM set_aside_entries {_ITS_NUMBER}"
 
 LOCK_CHAT = f"""
 SELECT x.id, x.deleted_at IS NOT NULL, {CHAT_JSON} FROM applications a
@@ -76,7 +74,7 @@ WITH marked AS (
     WHERE x.id = %(id)s RETURNING x.*
 )
 INSERT INTO deletions (application_id, chat_id, access_token, chat_number)
-SELECT application_id, id, %(token)s::text, number FROM marked RETURNING {_TRANSACTION}
+SELECT application_id, id, %(token)s::text, number FROM marked RETURNING {TRANSACTION}
 """
 
 LOCK_APPLICATION = f"""
@@ -90,12 +88,17 @@ WITH marked AS (
     WHERE id = %(id)s RETURNING id
 ), replaced AS (
     DELETE FROM deletions USING marked WHERE application_id = marked.id
+), former AS (
+    UPDATE rotations SET answer = '' FROM marked WHERE application_id = marked.id
+    RETURNING former_token
 ), remembered AS (
-    INSERT INTO deleted_applications (digest) VALUES (sha256(convert_to(%(token)s::text, 'UTF8')))
+    INSERT INTO deleted_applications (digest)
+    SELECT sha256(convert_to(token, 'UTF8'))
+    FROM (SELECT %(token)s::text AS token UNION ALL SELECT former_token FROM former) AS tokens
     ON CONFLICT DO NOTHING
 )
 INSERT INTO deletions (application_id, access_token)
-SELECT id, %(token)s::text FROM marked RETURNING {_TRANSACTION}
+SELECT id, %(token)s::text FROM marked RETURNING {TRANSACTION}
 """
 
 
@@ -143,8 +146,9 @@ def _erase_message(
     (transaction_id,) = one_row(connection, ERASE_MESSAGE, (message_id, message_id))
     chat_number, number, access_token = path
     erase_text(connection, chat_id, int(number), message_id, blocks.get(chat_id, 0))
-    connection.execute(ERASE_CONFLICTS, (access_token, chat_number, number))
-    connection.execute(ERASE_SET_ASIDE, (access_token, chat_number, number))
+    kept = (access_token, chat_id, chat_number, number)
+    connection.execute(ERASE_CONFLICTS, kept)
+    connection.execute(ERASE_SET_ASIDE, kept)
     return Written(True, transaction_id)
 
 

@@ -102,7 +102,8 @@ class Eraser:
             if (remaining := self._grace_seconds - deletion.age_seconds) > 0:
                 self._due[deletion.id] = time.monotonic() + remaining
                 return False
-            forget_keys(self._redis, deletion.access_token)
+            for token in deletion.access_tokens:
+                forget_keys(self._redis, token)
         try:
             finish(connection, deletion)
         except psycopg.errors.LockNotAvailable:

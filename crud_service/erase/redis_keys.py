@@ -14,9 +14,12 @@ KEYS_AT_ONCE = 500
 
 def refuse_creations(redis: Redis, deletion: Deletion) -> None:
     """Have creations refused, where the process that deleted was killed before it did so."""
-    token, chat = deletion.access_token, deletion.chat_number
-    sequence = keys.chat_sequence(token) if chat is None else keys.message_sequence(token, chat)
-    refuse(redis, sequence)
+    chat = deletion.chat_number
+    if chat is not None:
+        refuse(redis, keys.message_sequence(deletion.access_token, chat))
+        return
+    for token in deletion.access_tokens:
+        refuse(redis, keys.chat_sequence(token))
 
 
 def forget_keys(redis: Redis, access_token: str) -> None:

@@ -33,8 +33,9 @@ LOCK_TIMEOUT = "200ms"
 # The oldest of each application, as they take turns.
 FIND_PENDING = """
 SELECT DISTINCT ON (application_id) id, application_id, chat_id, access_token, chat_number,
-    extract(epoch FROM clock_timestamp() - requested_at)::float8
-FROM deletions WHERE application_id > %s ORDER BY application_id, id LIMIT 100
+    extract(epoch FROM clock_timestamp() - requested_at)::float8,
+    ARRAY(SELECT former_token FROM rotations r WHERE r.application_id = d.application_id)
+FROM deletions d WHERE application_id > %s ORDER BY application_id, id LIMIT 100
 """
 CLAIM = "SELECT FROM deletions WHERE id = %s FOR UPDATE SKIP LOCKED"
 FIND_CHATS = "SELECT id FROM chats WHERE application_id = %s ORDER BY number LIMIT %s"
@@ -78,15 +79,21 @@ LOCK_KEPT = "LOCK TABLE conflicts, set_aside_entries IN SHARE ROW EXCLUSIVE MODE
 ERASE_KEPT = """
 DELETE FROM {table} WHERE id = ANY (ARRAY(
     SELECT id FROM {table}
-    WHERE access_token = %s AND (%s::bigint IS NULL OR chat_number = %s::bigint) LIMIT %s
+    WHERE access_token = ANY (%s::text[]) AND (%s::bigint IS NULL OR chat_number = %s::bigint)
+    LIMIT %s
 ))
 """
 KEPT = ("conflicts", "set_aside_entries")
+FORGET_ROTATIONS = "DELETE FROM rotations WHERE application_id = %s"
 FINISH = "DELETE FROM deletions WHERE id = %s"
 
 
 class Deletion(NamedTuple):
-    """A row of `deletions`; `chat_id` and `chat_number` are None for an application."""
+    """A row of `deletions`; `chat_id` and `chat_number` are None for an application.
+
+    `former_tokens` are all tokens of the application that were rotated, so among them that of the
+    row, if that was rotated since.
+    """
 
     id: int
     application_id: int
@@ -94,6 +101,12 @@ class Deletion(NamedTuple):
     access_token: str
     chat_number: int | None
     age_seconds: float
+    former_tokens: list[str]
+
+    @property
+    def access_tokens(self) -> list[str]:
+        """The tokens under which entries of what was deleted may have been accepted."""
+        return [self.access_token, *self.former_tokens]
 
 
 def find_pending(connection: Connection) -> Iterator[Deletion]:
@@ -126,7 +139,7 @@ def erase_rows(connection: Connection, deletion: Deletion) -> int | None:
 def erase_kept(connection: Connection, deletion: Deletion) -> int:
     """Erase a batch of the conflicts and the set-aside entries; return how many."""
     chat = deletion.chat_number
-    parameters = (deletion.access_token, chat, chat, BATCH_ROWS)
+    parameters = (deletion.access_tokens, chat, chat, BATCH_ROWS)
     return sum(
         connection.execute(ERASE_KEPT.format(table=table), parameters).rowcount for table in KEPT
     )
@@ -178,5 +191,8 @@ def finish(connection: Connection, deletion: Deletion) -> None:
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(LOCK_KEPT)
-        if not erase_kept(connection, deletion):
-            connection.execute(FINISH, (deletion.id,))
+        if erase_kept(connection, deletion):
+            return
+        if deletion.chat_id is None:
+            connection.execute(FORGET_ROTATIONS, (deletion.application_id,))
+        connection.execute(FINISH, (deletion.id,))
