@@ -2,8 +2,8 @@
 
 A message on the channel `keys.CHANGED_CHATS` is a line of words: the time of the commit in
 milliseconds since 1970, then `<access_token>/<chat_number>` for each chat; number 0 means that
-the application was deleted with all of its chats. It only saves waiting, as followers look once
-a second anyway: one that gets lost does no harm.
+the token is not valid any more: the application was deleted, or has another one. It only saves
+waiting, as followers look once a second anyway: one that gets lost does no harm.
 """
 
 from collections.abc import Iterable, Iterator

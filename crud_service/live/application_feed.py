@@ -86,7 +86,7 @@ class ApplicationFeed:
         self._reads.find(ApplicationRead(self, chats), self.key)
 
     def end(self) -> None:
-        """End those with room: the application was deleted. The others end once they have room."""
+        """End those with room, as the token is not valid any more; the others once they have it."""
         for stream in list(self._with_room):
             stream.end()
 
@@ -130,8 +130,8 @@ class ApplicationRead:
         self._chats = chats
 
     @property
-    def key(self) -> tuple[str, str]:
-        return str(self._feed.id), " ".join(map(str, self._chats))
+    def key(self) -> tuple[str, str, str]:
+        return self._feed.key, str(self._feed.id), " ".join(map(str, self._chats))
 
     def settle(self, found: bytes | Problem | None) -> None:
         if isinstance(found, bytes):

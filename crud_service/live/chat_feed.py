@@ -88,7 +88,7 @@ class ChatFeed:
         self._reads.find(ChatRead(self, cursor), self.key[0])
 
     def end(self) -> None:
-        """End those with room: the chat was deleted. The others end once they have room."""
+        """End those with room, as the chat can no longer be read; the others once they have it."""
         for group in list(self._groups.values()):
             for follower in list(group):
                 follower.end()
@@ -144,8 +144,9 @@ class ChatRead:
         self._cursor = cursor
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return str(self._feed.id), str(self._cursor.number), str(self._cursor.change)
+    def key(self) -> tuple[str, str, str, str]:
+        feed, cursor = self._feed, self._cursor
+        return feed.key[0], str(feed.id), str(cursor.number), str(cursor.change)
 
     def settle(self, found: bytes | Problem | None) -> None:
         if isinstance(found, bytes):

@@ -35,7 +35,6 @@ class Feeds:
         self._read_chats = GatheredReads(FOLLOW, self._reads, READS_AT_ONCE)
         self._read_applications = GatheredReads(CHATS, self._reads, READS_AT_ONCE)
         self._chats: dict[ChatKey, ChatFeed] = {}
-        self._chats_by_id: dict[int, ChatFeed] = {}
         self._applications: dict[str, ApplicationFeed] = {}
         self._paces: WeakValueDictionary[str, Pace] = WeakValueDictionary()  # kept by the feeds
         self._subscription = Subscription(self._wake, self._start_anew)
@@ -46,7 +45,6 @@ class Feeds:
         feed = self._chats.get(key)
         if feed is None:
             feed = self._chats[key] = ChatFeed(key, chat_id, self._read_chats, self._pace(key[0]))
-            self._chats_by_id[chat_id] = feed
             self._look()
         return feed
 
@@ -70,7 +68,6 @@ class Feeds:
             return
         if isinstance(feed, ChatFeed):
             self._chats.pop(feed.key, None)
-            self._chats_by_id.pop(feed.id, None)
         else:
             self._applications.pop(feed.key, None)
 
@@ -137,26 +134,27 @@ class Feeds:
         feeds = list(self._chats.values())
         for first in range(0, len(feeds), LOOKED_AT_ONCE):
             part = feeds[first : first + LOOKED_AT_ONCE]
-            at = [(feed.id, *oldest) for feed in part if (oldest := feed.oldest) is not None]
-            for (chat_id,) in await self._ask(CHANGED_CHATS, at):
-                feed = self._chats_by_id.get(chat_id)
-                if feed is not None:
-                    feed.wake()
+            followed = [(feed, oldest) for feed in part if (oldest := feed.oldest) is not None]
+            at = [(feed.key[0], feed.id, *oldest) for feed, oldest in followed]
+            for (position,) in await self._ask(CHANGED_CHATS, at):
+                feed, _ = followed[position - 1]
+                feed.wake()
 
     async def _look_at_applications(self) -> None:
         """Send the states of chats written to since the last look, if they were not sent before."""
-        feeds = {feed.id: feed for feed in self._applications.values()}
-        at = [(feed.id, feed.seen) for feed in feeds.values()]
-        for application_id, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
+        feeds = list(self._applications.values())
+        at = [(feed.key, feed.id, feed.seen) for feed in feeds]
+        for position, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
+            feed = feeds[position - 1]
             if chat_number is None:
-                feeds[application_id].end()
+                feed.end()
             else:
-                feeds[application_id].look(chat_number, last_message_id)
-        for feed in feeds.values():
+                feed.look(chat_number, last_message_id)
+        for feed in feeds:
             feed.retry()
 
     async def _ask(
-        self, statement: str, rows: Sequence[tuple[int, ...]]
+        self, statement: str, rows: Sequence[tuple[str | int, ...]]
     ) -> Sequence[tuple[Any, ...]]:
         """Execute a statement whose parameters are the columns of some rows."""
         if not rows:

@@ -64,9 +64,9 @@ def _events(name: str, event_id: str, order: str, which: str) -> str:
 # and the cursor moves to the chat's last change. `x.change > 0` is the condition of the partial
 # index, which the planner cannot infer from a parameter. A message after the cursor that was
 # deleted already is created as the tombstone that it is, so that no number is skipped. NULL if
-# the chat or its application was deleted.
+# the chat or its application was deleted, or if the application has another token by now.
 FOLLOW = batched(
-    "chat, number, change",
+    "token, chat, number, change",
     f"""
     SELECT concat(
         CASE WHEN u.more THEN concat(q.number, '.', u.last)
@@ -90,17 +90,17 @@ FOLLOW = batched(
         )
     }) n ON NOT u.more
     WHERE c.id = q.chat AND c.deleted_at IS NULL AND EXISTS (
-        SELECT FROM applications a WHERE a.id = c.application_id AND a.deleted_at IS NULL)""",
+        SELECT FROM applications a WHERE a.id = c.application_id AND a.access_token = q.token)""",
 )
 
 # Of the chats with these numbers (joined by spaces) of an application: a line with a word for
 # each, `<number>:<id of its last message>:<last change>`, then an event with the state of each.
-# NULL if the application was deleted.
+# NULL if the application was deleted, or has another token by now.
 CHATS = batched(
-    "application, numbers",
+    "token, application, numbers",
     f"""
     SELECT CASE WHEN EXISTS (
-            SELECT FROM applications a WHERE a.id = q.application AND a.deleted_at IS NULL)
+            SELECT FROM applications a WHERE a.id = q.application AND a.access_token = q.token)
         THEN concat(
         string_agg(concat_ws(':', x.number, x.last_message_id, x.changes), ' ' ORDER BY x.number),
         E'\\n',
@@ -111,32 +111,35 @@ CHATS = batched(
         AND x.number = ANY(string_to_array(q.numbers, ' ')::bigint[])""",
 )
 
-# Ids of those chats that have more than their cursors say, or that were deleted, themselves or
-# with their application; parameters as those of `FOLLOW`.
+# Which of those chats, by their positions, have more than their cursors say, or have to end:
+# `FOLLOW`, whose parameters these are, finds nothing.
 CHANGED_CHATS = """
-SELECT q.chat
-FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[],
-    string_to_array(%s, ',')::bigint[]) AS q (chat, number, change)
+SELECT q.position
+FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[],
+    string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])
+    WITH ORDINALITY AS q (token, chat, number, change, position)
 LEFT JOIN chats c ON c.id = q.chat AND c.deleted_at IS NULL
-LEFT JOIN applications a ON a.id = c.application_id AND a.deleted_at IS NULL
+LEFT JOIN applications a ON a.id = c.application_id AND a.access_token = q.token
 WHERE a.id IS NULL OR c.highest_number > q.number OR c.changes > q.change
 """
 
-# Chats written to since a message with the given id was the last of each application. Of a deleted
-# application: no chat.
+# Chats written to since a message with the given id was the last of each application, which is
+# given by its position. If it was deleted, or has another token by now: no chat.
 WRITTEN_CHATS = f"""
 WITH q AS (
-    SELECT * FROM unnest(string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])
-        AS q (application, seen)
+    SELECT * FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[],
+        string_to_array(%s, ',')::bigint[])
+        WITH ORDINALITY AS q (token, application, seen, position)
 )
-SELECT q.application, x.number, x.last_message_id
+SELECT q.position, x.number, x.last_message_id
 FROM q CROSS JOIN LATERAL (
     SELECT c.number, c.last_message_id FROM chats c
     WHERE c.application_id = q.application AND {ACTIVITY} > q.seen
     ORDER BY {ACTIVITY} LIMIT {CHATS_A_READ}
 ) x
 UNION ALL
-SELECT q.application, NULL, NULL FROM q
-WHERE NOT EXISTS (SELECT FROM applications a WHERE a.id = q.application AND a.deleted_at IS NULL)
+SELECT q.position, NULL, NULL FROM q
+WHERE NOT EXISTS (
+    SELECT FROM applications a WHERE a.id = q.application AND a.access_token = q.token)
 ORDER BY last_message_id
 """

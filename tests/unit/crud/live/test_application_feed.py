@@ -35,7 +35,7 @@ def test_a_follower_is_ready_and_is_told_of_what_changes(
     feed.add(follower)
     assert (follower.taken, reads.keys) == ([ready(100)], [])
     feed.wake(3)
-    assert reads.keys == [("7", "3")]
+    assert reads.keys == [("token", "7", "3")]
     reads.settle(found((3, 101, 0)))
     assert follower.taken[1:] == [state(3, "101.0")]
 
@@ -47,9 +47,9 @@ def test_chats_that_change_during_a_read_share_the_next(
     feed.add(follower)
     for chat in (3, 4, 3, 5, 4):
         feed.wake(chat)
-    assert reads.keys == [("7", "3")]
+    assert reads.keys == [("token", "7", "3")]
     reads.settle(found((3, 101, 0)))
-    assert reads.keys == [("7", "4 3 5")]
+    assert reads.keys == [("token", "7", "4 3 5")]
     reads.settle(found((3, 103, 0), (4, 104, 0), (5, 102, 0)))
     assert reads.keys == []
     assert follower.taken[2:] == [state(3, "103.0") + state(4, "104.0") + state(5, "102.0")]
@@ -73,7 +73,7 @@ def test_a_look_tells_of_what_no_wake_up_told(feed: ApplicationFeed, reads: Read
     feed.look(3, 101)
     assert reads.keys == []
     feed.look(4, 102)
-    assert reads.keys == [("7", "4")]
+    assert reads.keys == [("token", "7", "4")]
     assert feed.seen == 102
 
 
@@ -83,7 +83,7 @@ def test_a_chat_that_does_not_exist_is_not_told_of(feed: ApplicationFeed, reads:
     feed.wake(3)
     reads.settle(b"\n")
     feed.wake(4)
-    assert reads.keys == [("7", "4")]
+    assert reads.keys == [("token", "7", "4")]
     assert follower.taken == [ready(100)]
 
 
@@ -97,7 +97,7 @@ def test_a_failed_read_is_repeated_by_the_next_look_though_that_finds_nothing(
     reads.settle(StoreUnavailable())
     assert reads.keys == []
     feed.retry()
-    assert reads.keys == [("7", "3")]
+    assert reads.keys == [("token", "7", "3")]
     reads.settle(found((3, 101, 0)))
     assert follower.taken[1:] == [state(3, "101.0")]
     feed.retry()

@@ -24,8 +24,8 @@ def found(cursor: Cursor, *events: bytes, more: bool = False) -> bytes:
     return f"{cursor} {more:d}\n".encode() + b"".join(events)
 
 
-def key(cursor: Cursor) -> tuple[str, str, str]:
-    return "7", str(cursor.number), str(cursor.change)
+def key(cursor: Cursor) -> tuple[str, str, str, str]:
+    return "token", "7", str(cursor.number), str(cursor.change)
 
 
 def follow(feed: ChatFeed, reads: Reads, cursor: Cursor = START) -> Listener:
