@@ -50,6 +50,14 @@ def odd(database: Database, application: str) -> str:
         "UPDATE messages SET created_at = created_at - number * interval '1 day',"
         " updated_at = created_at + interval '1.234567 seconds'"
     )
+    metadata = '{"big":12345678901234567890.10,"é":["\u2028",null,true]}'
+    database.execute(
+        "UPDATE messages SET sender = %s, metadata = %s, reply_to = 1 WHERE number %% 3 = 2",
+        ("ann\n", metadata),
+    )
+    database.execute(
+        "UPDATE chats SET name = 'a name', metadata = %s WHERE number = 7", (metadata,)
+    )
     database.execute(
         "UPDATE chats SET message_count = (SELECT count(*) FROM messages WHERE chat_id = chats.id)"
     )
@@ -182,6 +190,9 @@ BAD = {
     "a message of a deleted chat": (changed(1, deleted_at=TIME), "line 3: it is a message of a"),
     "no time": (changed(2, created_at="2022-08-09"), "line 3: created_at: Must be a time"),
     "31 June": (changed(2, created_at=TIME.replace("08-09", "06-31")), "line 3: created_at: "),
+    "a blank sender": (changed(2, sender=""), "line 3: sender: Must not be blank."),
+    "metadata as text": (changed(1, metadata="{}"), "line 2: metadata: Must be a JSON object."),
+    "a reply to 0": (changed(2, reply_to=0), "line 3: reply_to: Must be"),
     "an unknown key": (changed(2, colour="red"), "line 3: colour: is not known"),
     "other counts": (changed(3, messages=2), "line 4: it tells of 1 chats and 2 messages"),
     "more behind": (as_lines(*WHOLE, END), "line 5: it is behind the last line"),
