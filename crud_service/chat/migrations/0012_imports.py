@@ -16,7 +16,7 @@ WHERE access_token LIKE '~%'
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = (("chat", "0014_rate_limits"),)
+    dependencies = (("chat", "0011_rate_limits"),)
     operations = (
         migrations.RunSQL(DROP, migrations.RunSQL.noop),
         migrations.RunSQL(CREATE, DROP),

@@ -65,7 +65,7 @@ def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = (("chat", "0015_imports"),)
+    dependencies = (("chat", "0012_imports"),)
     operations = (
         migrations.SeparateDatabaseAndState(
             [migrations.RunPython(add, drop)],

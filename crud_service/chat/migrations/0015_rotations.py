@@ -32,7 +32,7 @@ BY_ITS_TOKEN = IS_ERASED.format(condition="a.access_token = token")
 
 
 class Migration(migrations.Migration):
-    dependencies = (("chat", "0012_deleting"),)
+    dependencies = (("chat", "0014_deleting"),)
     operations = (
         migrations.CreateModel(
             name="Rotation",

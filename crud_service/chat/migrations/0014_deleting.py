@@ -132,7 +132,7 @@ def mark(model: str) -> migrations.AddField:
 
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = (("chat", "0011_attributes"),)
+    dependencies = (("chat", "0013_attributes"),)
     operations = (
         migrations.SeparateDatabaseAndState(
             [migrations.RunPython(add_columns, drop_columns)],
