@@ -41,4 +41,4 @@ def test_schemathesis_finds_no_fault(
         cwd=tmp_path,
     )
     assert run.returncode == 0, run.stdout[-5000:]
-    assert "15 selected / 18 total" in run.stdout
+    assert "16 selected / 21 total" in run.stdout
