@@ -1,4 +1,4 @@
-"""The migrations that number changes: on tables with rows, while others read and write."""
+"""Migrations on tables with rows, while others read and write, above all that of changes."""
 
 import os
 import subprocess
@@ -137,6 +137,7 @@ class Traffic:
     def once(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
         started = time.monotonic()
         with connection.transaction():
+            connection.execute("SELECT count(*) FROM applications")
             connection.execute("SELECT count(*) FROM messages WHERE chat_id = 4")
             connection.execute("UPDATE messages SET body = body || '.' WHERE chat_id = 4")
             connection.execute("UPDATE chats SET message_count = message_count + 1 WHERE id = 4")
@@ -157,24 +158,36 @@ def traffic(url: str) -> Iterator[Traffic]:
         thread.join()
 
 
-@pytest.mark.parametrize("table", ["chats", "messages"])
-def test_nobody_waits_for_the_migration_while_it_waits_for_a_long_query(
+@pytest.mark.parametrize(
+    ("before", "version", "table"),
+    [
+        (BEFORE, NOW, "chats"),
+        (BEFORE, NOW, "messages"),
+        (NOW, "0011_rate_limits", "applications"),
+        ("0012_imports", "0013_attributes", "messages"),
+        ("0013_attributes", "0014_deleting", "applications"),
+    ],
+)
+def test_nobody_waits_for_a_migration_while_it_waits_for_a_long_query(
     migrate: Migrate,
     old: psycopg.Connection[tuple[object, ...]],
     database_url: str,
+    before: str,
+    version: str,
     table: str,
 ) -> None:
     """An exclusive lock that waits lets nobody pass: so it must not wait for long."""
+    migrate(before)
     attempts = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
     with traffic(database_url) as seen, psycopg.connect(database_url) as query:
         query.execute(f"SELECT count(*) FROM {table}")  # and its transaction goes on
-        migrating = threading.Thread(target=migrate, args=(NOW,))
+        migrating = threading.Thread(target=migrate, args=(version,))
         migrating.start()
         for _ in range(3):
             wait_until(lambda: column(old, attempts) == [1], 30, pause=0.002)
             wait_until(lambda: column(old, attempts) == [0], 30, pause=0.002)
-        before = seen.rounds
-        wait_until(lambda: seen.rounds > before + 20, 30)
+        rounds = seen.rounds
+        wait_until(lambda: seen.rounds > rounds + 20, 30)
         assert migrating.is_alive()
         query.rollback()
         migrating.join()
@@ -182,6 +195,8 @@ def test_nobody_waits_for_the_migration_while_it_waits_for_a_long_query(
     assert seen.slowest < PATIENCE_SECONDS
     assert column(old, "SELECT highest_number FROM chats WHERE id = 4") == [8]
     assert set(column(old, INDEXES)) >= OURS
+    applied = "SELECT max(name) FROM django_migrations WHERE app = 'chat'"
+    assert column(old, applied) == [version]
 
 
 def test_exclusive_locks_are_held_for_moments_whatever_the_size_of_the_tables(
