@@ -26,8 +26,9 @@ from web.media_types import split_content_type
 from web.metadata import METADATA, check_metadata
 
 BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
-# A query without any of these is not parsed if the request's body has what is required.
-_OPTIONAL_IN_QUERY = re.compile(rb"(?:^|&)(?:sender|metadata|reply_to|name)=")
+# A query without any of these is not parsed if the request's body has what is required. Letters of
+# a name may be escaped.
+_OPTIONAL_IN_QUERY = re.compile(rb"(?:^|&)(?:sender|metadata|reply_to|name|[a-z_]*%[^&=]*)=")
 
 
 class MessageFields(NamedTuple):

@@ -85,3 +85,10 @@ def test_attributes_are_part_of_the_payload() -> None:
 def test_the_size_of_a_creation_includes_its_attributes() -> None:
     assert Creation(TOKEN, 1, "é", "r").body_size == 2
     assert Creation(TOKEN, 1, "é", "r", attributes='{"sender":"é"}').body_size == 2 + 15
+
+
+def test_an_escaped_name_in_a_query_is_the_same_name() -> None:
+    fields = message_fields("application/json", b'{"body":"x"}', b"a=%41&s%65nder=Ann")
+    assert fields == {"a": "A", "sender": "Ann", "body": "x"}
+    assert chat_fields(None, b"", b"%6eame=A%20chat") == {"name": "A chat"}
+    assert message_fields("application/json", b'{"body":"x"}', b"a=%41&b") == {"body": "x"}
