@@ -197,7 +197,7 @@ def test_no_content_type_causes_a_500(
     url, headers = f"{server.url}{chat}/messages/1", {"Content-Type": content_type}
     for method in ("PUT", "GET", "HEAD", "DELETE"):
         answer = client.request(method, url, content=b'{"body":"x"}', headers=headers)
-        assert answer.status_code in {200, 405, 415}, method
+        assert answer.status_code in {200, 204, 415}, method
 
 
 def test_a_client_that_pipelines_without_reading_is_waited_for(

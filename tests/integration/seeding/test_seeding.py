@@ -7,6 +7,7 @@ import string
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -354,8 +355,9 @@ def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     valkey.client.set(chat.sequence_key, 6)
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
-    names = [keys.ACCEPTED, keys.batch("b"), keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
-    script([*names, *chat.script_keys()], [9, 9, 9, 9, 9, 0, *chat.script_arguments()])
+    names = [keys.ACCEPTED, keys.batch("b"), keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST, keys.LIMITS]
+    settings: list[Any] = [9, 9, 9, 9, 9, 0, 0, 1, keys.LIMITER]
+    script([*names, *chat.script_keys()], [*settings, *chat.script_arguments()])
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
