@@ -34,6 +34,7 @@ from crud_service.operators.forms import ApplicationForm, MessageForm
 from crud_service.operators.site import site
 from crud_service.operators.table_admin import TableAdmin
 from crud_service.persist.requeue import requeue
+from crud_service.transfer.unfinished import HIDDEN
 from web.problems import MessageDeleted, PreconditionFailed, Problem
 
 
@@ -86,9 +87,9 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
             change_limit(obj.access_token, obj.rate_limit, obj.rate_burst)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
-        """Leave out those that are being erased: nobody else can see them either."""
+        """Leave out those that are being imported or erased: nobody else can see them either."""
         found: QuerySet[Application] = super().get_queryset(request)
-        return found.filter(deleted_at=None)
+        return found.filter(deleted_at=None).exclude(access_token__startswith=HIDDEN)
 
     def delete_model(self, request: HttpRequest, obj: Application) -> None:
         delete_application(obj.access_token, Preconditions())

@@ -331,3 +331,12 @@ def test_an_operator_rotates_a_token_and_the_history_says_so(
     history = operator.get(f"{page}{row_id}/history/").text
     assert f"Access token {former[:4]}… rotated to {found[1][:4]}…" in html.unescape(history)
     assert former not in history
+
+
+def test_an_application_that_is_being_imported_is_not_shown(
+    operator: httpx.Client, database: Database, application: str
+) -> None:
+    database.execute("INSERT INTO applications (access_token, name) VALUES ('~a', 'half of it')")
+    page = operator.get("/admin/chat/application/").text
+    assert "half of it" not in page
+    assert "1 application" in page
