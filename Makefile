@@ -44,7 +44,7 @@ test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: 
 	@$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile
 
 test-quick: lint ## lint, unit and contract tests, and the main paths end to end
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py -n $(JOBS) --dist loadfile
 
 test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
