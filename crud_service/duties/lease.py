@@ -8,14 +8,15 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from redis import Redis, RedisError
 
 from contract import keys, tasks
+from crud_service.duties.background import running
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
     try:
         if not lease.take():
             return False
-        with renewed(lease):
+        with running("renew-lease", partial(renew, lease)):
             work()
     except Exception:
         lease.give_back(PAUSE_MS)
@@ -158,18 +159,6 @@ def work_under(lease: Lease, work: Callable[[], None]) -> bool:
     finally:
         attended.discard(lease.duty)
     return lease.give_back()
-
-
-@contextmanager
-def renewed(lease: Lease) -> Iterator[None]:
-    over = threading.Event()
-    thread = threading.Thread(target=renew, args=(lease, over), name="renew-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def renew(lease: Lease, over: threading.Event) -> None:

@@ -8,13 +8,14 @@ deletions are erased one after the other.
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 
 import psycopg
 from redis import Redis, RedisError
 
 from contract.keys import WORKER_METRICS
+from crud_service.duties.background import running
 from crud_service.erase.redis_keys import forget_keys, refuse_creations
 from crud_service.erase.rows import Deletion, erase_rows, find_pending, finish
 from crud_service.search.feed.indexer import connect
@@ -124,17 +125,9 @@ def described(deletion: Deletion) -> dict[str, object]:
     return {"deletion": deletion.id, "chat_number": deletion.chat_number}
 
 
-@contextmanager
-def erasing(redis: Redis) -> Iterator[None]:
+def erasing(redis: Redis) -> AbstractContextManager[None]:
     """Erase in a thread, until the end of the block."""
-    over = threading.Event()
-    thread = threading.Thread(target=erase_until, args=(redis, over), name="eraser", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return running("eraser", partial(erase_until, redis))
 
 
 def erase_until(redis: Redis, over: threading.Event) -> None:
