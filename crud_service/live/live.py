@@ -172,15 +172,14 @@ class Live:
         for pause in PAUSES:
             # A browser's EventSource gives up on anything but 200, and asks for a chat as soon as
             # its creation is answered.
-            if found is not None or not await self._is_being_stored(*key):
+            if found is not None:
                 break
+            if not await self._is_being_stored(*key):
+                return None
             await asyncio.sleep(pause)
             found = await self._find(self._chats, *key)
-        else:
-            if found is None:
-                raise NotStoredYet
         if found is None:
-            return None
+            raise NotStoredYet
         chat_id, *position = map(int, found.split())
         end = Cursor(*position)
         cursor = want.start.resolve(end)
