@@ -13,7 +13,7 @@ import redis
 from contract import keys
 from contract.changed_chats import WHOLE_APPLICATION
 from crud_service.api.etags import Preconditions
-from crud_service.api.writing import TRANSACTION, one_row
+from crud_service.api.writing import NEXT_MOMENT, TRANSACTION, one_row
 from crud_service.chat.announcements import announce
 from crud_service.chat.deleted_sequences import hold, refuse, release
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
@@ -44,8 +44,7 @@ UPDATE messages x
 SET body = '', sender = NULL, metadata = NULL, reply_to = NULL, version = x.version + 1,
     updated_at = now.moment, deleted_at = now.moment
 FROM (
-    SELECT greatest(clock_timestamp(), updated_at + interval '1 millisecond') AS moment
-    FROM messages WHERE id = %s
+    SELECT {NEXT_MOMENT} AS moment FROM messages x WHERE x.id = %s
 ) AS now
 WHERE x.id = %s RETURNING {TRANSACTION}
 """
@@ -68,8 +67,7 @@ WITH marked AS (
     SET name = NULL, metadata = NULL, changes = x.changes + 1,
         updated_at = now.moment, deleted_at = now.moment
     FROM (
-        SELECT greatest(clock_timestamp(), updated_at + interval '1 millisecond') AS moment
-        FROM chats WHERE id = %(id)s
+        SELECT {NEXT_MOMENT} AS moment FROM chats x WHERE x.id = %(id)s
     ) AS now
     WHERE x.id = %(id)s RETURNING x.*
 )
