@@ -33,6 +33,7 @@ MAX_CONTAINERS = MAX_ESCAPES = MAX_BODY_BYTES + 1000
 URLENCODED = "application/x-www-form-urlencoded"
 PLAIN = "text/plain"
 JSON_SPACE = b" \t\r\n"
+_IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,255}")
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 Loads = Callable[[bytes], Any]
@@ -70,6 +71,11 @@ def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> 
     if nothing and (media_type == PLAIN or is_json(media_type, body)):
         return {}
     return parse_body(content_type, body, loads)
+
+
+def is_idempotency_key(value: bytes) -> bool:
+    """Whether the value of an Idempotency-Key is 1 to 255 printable ASCII characters."""
+    return _IDEMPOTENCY_KEY.fullmatch(value) is not None
 
 
 def is_json(media_type: str, body: bytes) -> bool:

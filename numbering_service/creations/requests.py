@@ -12,7 +12,7 @@ from numbering_service.creations.attributes import (
     check_message,
     message_fields,
 )
-from web.fields import MAX_REQUEST_BYTES
+from web.fields import MAX_REQUEST_BYTES, is_idempotency_key
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from web.server.head import Headers
 from web.server.request import Request
@@ -22,7 +22,6 @@ CREATION_PATH = re.compile(
 )
 LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/bulk/")
 _CLOSE = {"Connection": "close"}
-_PRINTABLE = re.compile(rb"[\x20-\x7e]{1,255}")
 
 
 class Target(NamedTuple):
@@ -97,7 +96,7 @@ def read_head(headers: Headers, body: bytes) -> Head:
 
 def check_idempotency_key(value: bytes, *, first: bool) -> str:
     """Return the only idempotency key, 1 to 255 printable ASCII characters; raises 422."""
-    if not first or _PRINTABLE.fullmatch(value) is None:
+    if not first or not is_idempotency_key(value):
         raise ValidationFailed(
             "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
         )

@@ -3,7 +3,6 @@
 `chat.rotations` has the steps that follow the commit, and says why no number is repeated.
 """
 
-import re
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from crud_service.chat.rotations import finish_within, last_entry, wait_until_st
 from crud_service.stores.database import Connection, fetch_one, run
 from crud_service.stores.redis_clients import api_redis
 from crud_service.stores.transactions import Written, change
+from web.fields import is_idempotency_key
 from web.problems import Overloaded, StoreUnavailable, ValidationFailed
 
 # How long a rotation waits for the backlog before it changes anything, and afterwards.
@@ -28,7 +28,6 @@ PATIENCE_SECONDS = 3.0
 # A rotation holds a thread while it waits: others need the rest of them.
 CONCURRENT = 2
 REPEATED_WITHIN = "24 hours"
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 _places = BoundedSemaphore(CONCURRENT)
 
@@ -72,7 +71,7 @@ def idempotency_key(request: Request) -> str:
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         raise ValidationFailed("Idempotency-Key", "Is required.")
-    if not _KEY.fullmatch(key):
+    if not is_idempotency_key(key.encode("latin-1")):
         raise ValidationFailed("Idempotency-Key", "Must be 1 to 255 printable ASCII characters.")
     return key
 
