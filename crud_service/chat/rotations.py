@@ -16,6 +16,7 @@ A process that is killed leaves steps 2 and 3 to the worker.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,14 +79,12 @@ def finish_rotations(connection: Connection, redis: Redis) -> int:
 
 def finish_within(connection: Connection, redis: Redis, rotation_id: int, seconds: float) -> bool:
     """Finish a rotation; return False if entries of the former token still wait at the end."""
-    deadline = time.monotonic() + seconds
-    while row := connection.execute(OF_ID, (rotation_id,)).fetchone():
-        if advance(connection, redis, as_rotation(row)):
-            break
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(LOOK_SECONDS)
-    return True
+
+    def is_finished() -> bool:
+        row = connection.execute(OF_ID, (rotation_id,)).fetchone()
+        return row is None or advance(connection, redis, as_rotation(row))
+
+    return wait_until(is_finished, seconds)
 
 
 def as_rotation(row: tuple[Any, ...]) -> Rotation:
@@ -131,8 +130,13 @@ def is_stored(redis: Redis, entry_id: str) -> bool:
 
 def wait_until_stored(redis: Redis, entry_id: str, seconds: float) -> bool:
     """Wait until an entry and all before it are stored; return False if they are not in time."""
+    return wait_until(lambda: is_stored(redis, entry_id), seconds)
+
+
+def wait_until(is_done: Callable[[], bool], seconds: float) -> bool:
+    """Look again and again; return False if it is not done in time."""
     deadline = time.monotonic() + seconds
-    while not is_stored(redis, entry_id):
+    while not is_done():
         if time.monotonic() > deadline:
             return False
         time.sleep(LOOK_SECONDS)
