@@ -16,7 +16,7 @@ from redis import Redis, RedisError
 
 from contract import keys
 from crud_service.stores.circuit import circuit_of
-from crud_service.stores.database import Connection, run
+from crud_service.stores.database import Connection, as_text, run
 from crud_service.stores.redis_clients import api_redis
 
 logger = logging.getLogger(__name__)
@@ -49,17 +49,18 @@ def copy_limits(access_tokens: Sequence[str]) -> None:
             for token, value in zip(access_tokens, values, strict=True)
             if value is not None
         }
-        replace(api_redis(), seen, limits_in_table(access_tokens))
+        wanted = run(lambda connection: limits_in_table(connection, _SOME, list(access_tokens)))
+        replace(api_redis(), seen, wanted)
         circuit.succeeded()
     except RedisError as error:
         logger.warning("limits not copied: %s", error)
         circuit.failed()
 
 
-def synchronise_limits(redis: Redis) -> int:
+def synchronise_limits(connection: Connection, redis: Redis) -> int:
     """Compare all limits with the table, unless a worker did so a moment ago; return the repairs.
 
-    Raises RedisError, or StoreUnavailable.
+    Raises RedisError, or psycopg.Error.
     """
     if redis.exists(keys.LIMITS_SYNCHRONISED):
         return 0
@@ -67,20 +68,15 @@ def synchronise_limits(redis: Redis) -> int:
         token.decode(): limit.decode()
         for token, limit in redis.hscan_iter(keys.LIMITS, count=LIMITS_A_CALL)
     }
-    replaced = replace(redis, seen, limits_in_table())
+    replaced = replace(redis, seen, limits_in_table(connection, _ALL))
     redis.set(keys.LIMITS_SYNCHRONISED, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
     return replaced
 
 
-def limits_in_table(access_tokens: Sequence[str] | None = None) -> dict[str, str]:
-    """Return the limits of all applications that have one, or of some, as Redis holds them."""
-
-    def read(connection: Connection) -> list[tuple[Any, ...]]:
-        if access_tokens is None:
-            return connection.execute(_ALL).fetchall()
-        return connection.execute(_SOME, (list(access_tokens),)).fetchall()
-
-    return {token.decode(): encode(rate, burst) for token, rate, burst in run(read)}
+def limits_in_table(connection: Connection, query: str, *parameters: object) -> dict[str, str]:
+    """Return the limits that a query finds, by access token, as Redis holds them."""
+    rows = connection.execute(query, parameters)
+    return {as_text(token): encode(rate, burst) for token, rate, burst in rows}
 
 
 def encode(rate: int, burst: int | None) -> str:

@@ -24,7 +24,7 @@ from redis import Redis
 
 from contract import keys
 from contract.entries import read_id
-from crud_service.stores.database import Connection, fetch_value
+from crud_service.stores.database import Connection, as_text, fetch_value
 
 # As long as any sequence of the former token, and a day.
 RETIRED_TTL_SECONDS = keys.SEQUENCE_TTL_SECONDS + 24 * 3600
@@ -88,10 +88,8 @@ def finish_within(connection: Connection, redis: Redis, rotation_id: int, second
 
 
 def as_rotation(row: tuple[Any, ...]) -> Rotation:
-    """Return a row as a rotation; a connection loads text as strings, or as bytes."""
-    rotation_id, *texts = row
-    token, fence = (text.decode() if isinstance(text, bytes) else text for text in texts)
-    return Rotation(rotation_id, token, fence)
+    rotation_id, token, fence = row
+    return Rotation(rotation_id, as_text(token), as_text(fence))
 
 
 def advance(connection: Connection, redis: Redis, rotation: Rotation) -> bool:

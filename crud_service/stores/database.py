@@ -130,3 +130,8 @@ def fetch_value(sql: str, parameters: Params = ()) -> Any:
     """Return what a statement finds in one column of one row, None if it finds nothing."""
     (value,) = fetch_one(sql, parameters) or (None,)
     return value
+
+
+def as_text(value: bytes | str) -> str:
+    """Return a text as a string, which connections of the API load as bytes."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import psycopg
 from redis import RedisError
 
+from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
 from crud_service.stores.redis_clients import api_redis
 from crud_service.transfer.importing import connect
@@ -32,9 +33,17 @@ def finish_rotations_left(connection: Connection) -> None:
     finish_rotations(connection, api_redis())
 
 
+def repair_limits(connection: Connection) -> None:
+    repaired = synchronise_limits(connection, api_redis())
+    if repaired:
+        logger.info("limits copied to Redis", extra={"limits": repaired})
+
+
 CHORES = (
     Chore("unfinished imports", 30.0, remove_left_behind),
     Chore("unfinished rotations", 1.0, finish_rotations_left),
+    # Redis may have lost all limits; if it has not, they are compared less often.
+    Chore("rate limits", 4.0, repair_limits),
 )
 
 

@@ -11,13 +11,11 @@ import threading
 import time
 from typing import Any
 
-import psycopg
 from celery import bootsteps, signals
 from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
-from crud_service.chat.own_limits import synchronise_limits
 from crud_service.duties.celery_app import send_task
 from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, may_wake, progress
 from crud_service.persist.drain import drain_accepted
@@ -25,7 +23,6 @@ from crud_service.stores.redis_clients import connect_worker, sweep_name
 from crud_service.worker.chores import start_chores
 from crud_service.worker.heartbeat import start_beating
 from web.log_output import drain_all
-from web.problems import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -127,8 +124,6 @@ def sweep(redis: Redis, duty: Duty, name: str) -> bool:
     Returns whether no worker has the duty; False if Redis is unavailable or out of memory.
     """
     try:
-        if duty is PERSISTING:
-            repair_limits(redis)
         free = is_free(redis.get(duty.lease), duty, name)
         if free and may_wake(redis, duty):
             send_task(duty)
@@ -140,18 +135,6 @@ def sweep(redis: Redis, duty: Duty, name: str) -> bool:
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("the sweep waits for Redis", extra={"reason": str(error)})
     return False
-
-
-def repair_limits(redis: Redis) -> None:
-    """Compare the rate limits in Redis with the table, now and then."""
-    try:
-        repaired = synchronise_limits(redis)
-    except (StoreUnavailable, psycopg.Error, RedisError) as error:
-        # The rest of the sweep must not depend on it; the next one tries again.
-        logger.warning("limits not compared", extra={"reason": str(error)})
-    else:
-        if repaired:
-            logger.info("limits copied to Redis", extra={"limits": repaired})
 
 
 def is_free(holder: Any, duty: Duty, name: str) -> bool:

@@ -122,9 +122,9 @@ def test_more_limits_than_fit_into_one_call_are_compared(
         " SELECT lpad(i::text, 24, '0'), 'x', i FROM generate_series(1, 1201) i"
     )
     valkey_client.hset(keys.LIMITS, "left over", "1 1")
-    assert synchronise_limits(valkey_client) == 1202
+    assert synchronise_limits(database, valkey_client) == 1202
     assert valkey_client.hlen(keys.LIMITS) == 1201
-    assert synchronise_limits(valkey_client) == 0
+    assert synchronise_limits(database, valkey_client) == 0
 
 
 def test_the_worker_repairs_what_redis_lost(
