@@ -12,7 +12,7 @@ from crud_service.stores.database import fetch_value
 def times(row: str = "x.") -> str:
     """Return the columns of the times of a row; `row` is its alias, or what its columns begin with.
 
-    All expressions here are for the alias x unless they are told otherwise.
+    All expressions here use the alias x unless another one is given.
     """
     return f"""
     to_char({row}created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,

@@ -67,7 +67,7 @@ class Eraser:
         return is_more
 
     def _forget_all_but(self, seen: set[int]) -> None:
-        """Forget deletions that are finished, whoever finished them."""
+        """Forget deletions that are finished, by this process or another."""
         self._refused &= seen
         for known in (self._due, self._erased):
             for finished in known.keys() - seen:

@@ -99,8 +99,8 @@ local LIMITED = -10
 -- number for each application, the theoretical arrival time at which it will have paid off all that
 -- was let through. Each creation moves it on by 1 / rate; one that would move it further than
 -- burst / rate ahead of now is refused, and moves nothing. What costs more than the burst by itself
--- is let through once everything is paid off. All times are microseconds; calculated with is how far
--- ahead of now it is, as a sum of times since 1970 would be rounded to quarters of a microsecond.
+-- is let through once everything is paid off. All times are microseconds. Calculations use the
+-- distance from now, as sums of times since 1970 would be rounded to quarters of a microsecond.
 local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local LARGEST_BULK = 500
 local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1

@@ -29,7 +29,7 @@ class Sent(NamedTuple):
 
 
 class Sender:
-    """Sends bulks to a chat until it is told to stop."""
+    """Sends bulks to a chat until `stop` is called."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -66,7 +66,7 @@ def kill(stack: LinkedStack, part: str, chance: random.Random) -> None:
 
 
 def delete(stack: LinkedStack, path: str) -> None:
-    """Send a deletion once; whoever kills what it needs decides whether it is answered."""
+    """Send a deletion once; a process that is killed meanwhile may leave it without an answer."""
     with suppress(httpx.TransportError):
         httpx.delete(f"{stack.crud_url}{path}", timeout=15, trust_env=False)
 

@@ -2,8 +2,8 @@
 -- Marks the sequence of something that is being deleted, or was deleted: no number of it is handed out.
 -- KEYS[1] the sequence     ARGV[1] 'deleting' or 'deleted'
 -- KEYS[2] its lock         ARGV[2] time to live of the mark in milliseconds
--- Whoever is seeding the sequence loses the lock: what they look up may be out of date. What is deleted
--- stays so. The number that is overwritten is in the stream or the tables, from which it is seeded.
+-- A concurrent seeding loses its lock, as its lookup may be out of date. A deletion is final. The
+-- number that is overwritten is in the stream or the tables, from which it can be seeded again.
 if ARGV[1] == 'deleting' and redis.call('GET', KEYS[1]) == 'deleted' then
   return 0
 end

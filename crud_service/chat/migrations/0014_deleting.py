@@ -7,9 +7,9 @@ deletions              chats and applications whose rows are still being erased
 deleted_applications   digests of the tokens of deleted applications: entries accepted for them
                        are dropped, whenever they are found
 
-An erased text must not come back in the tables of what could not be stored: `is_erased` says of
-an entry whether what it is about was deleted. Whoever erases many rows of `messages` removes
-them from search in the same transaction, and says so with `SET LOCAL chat.erasing = 'on'`.
+An erased text must not come back in the tables of what could not be stored: `is_erased` returns
+whether the message, chat or application of an entry was deleted. A transaction that erases many
+rows of `messages` removes them from search itself, and sets `SET LOCAL chat.erasing = 'on'`.
 
 Columns that are null rewrite no table (see `run_when_unlocked` for their locks).
 """

@@ -15,8 +15,8 @@ wherever each of them is stopped:
 4. A text only replaces one that is not newer, by (message id, version), and is only written
    while its message exists and is no tombstone; it is only removed otherwise. A process that
    was delayed for long can therefore write nothing that stays outdated: if the message is
-   deleted after this check, the row of that deletion is still in the outbox. Whoever makes a
-   tombstone holds the chat's lock and removes the text, so an erased text is not written at all.
+   deleted after this check, the row of that deletion is still in the outbox. A deletion that
+   leaves a tombstone removes the text under the chat's lock, so erased text is never written.
 5. No change can make a batch fail repeatedly: a refused batch is halved, and a single
    change that is refused goes to `search_failures` with its reason.
 """
