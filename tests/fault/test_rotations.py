@@ -1,20 +1,18 @@
 """Rotations under load and killed at random instants: no number is repeated or skipped."""
 
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from local_stack.applications import ROOT
 from tests.fault.conftest import application
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.rotated_load import RotatedLoad
 from tests.fault.rig.verify import wait_until_stored
+from tests.killing import kill_after
+from tests.line_program import LineProgram
 
 ROTATIONS = 30
 # Longer than a rotation takes, so that some are killed at its end, or too late.
@@ -22,36 +20,19 @@ LONGEST_SECONDS = 0.4
 
 pytestmark = pytest.mark.timeout(240)
 
-Killer = subprocess.Popen[str]
-
 
 @pytest.fixture
-def killer(linked: LinkedStack) -> Iterator[Killer]:
+def killer(linked: LinkedStack) -> Iterator[LineProgram]:
     settings = {"DJANGO_SETTINGS_MODULE": "crud_service.settings", "LOCAL_STACK": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.fault.rig.killed_rotations"],
-        cwd=ROOT,
-        env={**os.environ, **linked.environment, **settings},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
+    module = "tests.fault.rig.killed_rotations"
+    with LineProgram(module, {**linked.environment, **settings}) as program:
+        yield program
 
 
 @pytest.fixture
 def crud(linked: LinkedStack) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=linked.crud_url, timeout=20, trust_env=False) as client:
         yield client
-
-
-def begin_and_kill(killer: Killer, token: str, key: str, seconds: float) -> None:
-    assert killer.stdin is not None
-    assert killer.stdout is not None
-    killer.stdin.write(f"{token} {key} {seconds}\n")
-    killer.stdin.flush()
-    assert killer.stdout.readline() == "killed\n"
 
 
 def rotate(crud: httpx.Client, token: str, key: str) -> str:
@@ -68,7 +49,7 @@ def rotate(crud: httpx.Client, token: str, key: str) -> str:
 
 
 def test_killed_rotations_repeat_and_skip_no_number(
-    linked: LinkedStack, crud: httpx.Client, killer: Killer, chance: random.Random
+    linked: LinkedStack, crud: httpx.Client, killer: LineProgram, chance: random.Random
 ) -> None:
     token = application(linked).rpartition("/")[2]
     numbering = httpx.Client(base_url=linked.numbering_url, timeout=20, trust_env=False)
@@ -81,7 +62,7 @@ def test_killed_rotations_repeat_and_skip_no_number(
             assert created.status_code == 201, created.text
             load.messages.append(created.json()["number"])
             key = f"rotation-{round_number}"
-            begin_and_kill(killer, token, key, chance.uniform(0, LONGEST_SECONDS))
+            kill_after(chance.uniform(0, LONGEST_SECONDS), killer, token, key)
             renamed = rotate(crud, token, key)
             load.rotated(renamed)
             assert renamed != token

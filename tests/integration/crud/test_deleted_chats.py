@@ -1,6 +1,6 @@
 """DELETE of a chat, and of an application: the mark, and what the eraser leaves behind it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import psycopg
@@ -17,12 +17,6 @@ COUNT = 70
 
 
 @pytest.fixture
-def valkey(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
 def chat(database: Database, application: str) -> str:
     """A chat that is folded and covered by blocks, next to another one."""
     from crud_service.search.feed.outbox import index_batch
@@ -34,20 +28,6 @@ def chat(database: Database, application: str) -> str:
     while index_batch(database, hand_on=False, uncovered=Uncovered(1, 0)):
         pass
     return path
-
-
-@pytest.fixture
-def erase(database: Database, valkey: redis.Redis) -> Callable[[], None]:
-    """Run the eraser until there is nothing left to do."""
-
-    def run() -> None:
-        from crud_service.erase.eraser import Eraser
-
-        eraser = Eraser(valkey, grace_seconds=0)
-        while eraser.erase_some(database):
-            pass
-
-    return run
 
 
 def count(database: Database, table: str) -> int:

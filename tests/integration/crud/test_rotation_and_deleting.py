@@ -1,6 +1,6 @@
 """What is deleted is erased under every access token that its application has had."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import psycopg
@@ -17,30 +17,10 @@ TABLES = ("messages", "conflicts", "set_aside_entries", "rotations")
 
 
 @pytest.fixture
-def valkey(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
-
-
-@pytest.fixture
 def drain(valkey: redis.Redis) -> Callable[[], None]:
     from crud_service.persist.drain import drain_accepted
 
     return lambda: drain_accepted(valkey)
-
-
-@pytest.fixture
-def erase(database: Database, valkey: redis.Redis) -> Callable[[], None]:
-    """Run the eraser until there is nothing left to do."""
-
-    def run() -> None:
-        from crud_service.erase.eraser import Eraser
-
-        eraser = Eraser(valkey, grace_seconds=0)
-        while eraser.erase_some(database):
-            pass
-
-    return run
 
 
 @pytest.fixture

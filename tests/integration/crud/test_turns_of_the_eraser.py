@@ -1,7 +1,6 @@
 """The eraser: whose turn it is, where much was deleted at once, and when it ends."""
 
 import threading
-from collections.abc import Iterator
 
 import httpx
 import psycopg
@@ -11,12 +10,6 @@ import redis
 from tests.integration.crud_rows import Database, add_chat_of, add_chats
 
 MANY = 130
-
-
-@pytest.fixture
-def valkey(clean_crud: dict[str, str]) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as client:
-        yield client
 
 
 def new_application(http: httpx.Client) -> str:

@@ -3,7 +3,6 @@
 import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from local_stack.applications import ROOT
 from tests.integration.crud_rows import Database, add_chats, add_messages
 from tests.integration.transfer.carried import export, import_file, rows, without_token, write
+from tests.killing import kill_after
+from tests.line_program import LineProgram
 
 KILLS = 30
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
-
-Killer = subprocess.Popen[str]
 
 
 @pytest.fixture
@@ -33,31 +31,15 @@ def exported(
 
 
 @pytest.fixture
-def killer(clean_crud: dict[str, str], exported: tuple[Path, list[bytes]]) -> Iterator[Killer]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.transfer.killed_imports", str(exported[0])],
-        cwd=ROOT,
-        env={**os.environ, **clean_crud},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
-
-
-def kill_after(killer: Killer, seconds: float) -> None:
-    assert killer.stdin is not None
-    assert killer.stdout is not None
-    killer.stdin.write(f"{seconds}\n")
-    killer.stdin.flush()
-    assert killer.stdout.readline() == "killed\n"
+def killer(clean_crud: dict[str, str]) -> Iterator[LineProgram]:
+    module = "tests.integration.transfer.killed_imports"
+    with LineProgram(module, clean_crud, stderr=subprocess.DEVNULL) as program:
+        yield program
 
 
 @pytest.mark.timeout(240)
 def test_a_killed_import_leaves_the_whole_application_or_nothing(
-    http: httpx.Client, database: Database, exported: tuple[Path, list[bytes]], killer: Killer
+    http: httpx.Client, database: Database, exported: tuple[Path, list[bytes]], killer: LineProgram
 ) -> None:
     path, lines = exported
     chance = random.Random(SEED)
@@ -66,7 +48,7 @@ def test_a_killed_import_leaves_the_whole_application_or_nothing(
     seconds = time.monotonic() - started
     complete = 2
     for _ in range(KILLS):
-        kill_after(killer, chance.uniform(0, seconds * 1.2))
+        kill_after(chance.uniform(0, seconds * 1.2), killer, path)
         listed = len(http.get("/applications").json())
         assert listed in {complete, complete + 1}, f"FAULT_SEED={SEED}"
         complete = listed
