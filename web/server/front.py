@@ -9,6 +9,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from web.cors import Cors
+from web.request_id import HEADER
 from web.server import limits
 from web.server.answers import header_lines
 from web.server.budget import Budget
@@ -75,6 +76,17 @@ class Front:
             self._default_headers = self.state.default_headers
             self._default_lines = header_lines(self._default_headers)
         return self._default_lines
+
+    def answer_preflight(self, request: Request) -> bool:
+        """Answer a browser that asks what it may send to a path; False for anything else."""
+        lines = None if self.cors is None else self.cors.preflight(request.path, request.headers)
+        if lines is None:
+            return False
+        request_id = request.id
+        request.answer(204, lines + f"{HEADER.lower()}: {request_id}\r\n".encode(), b"")
+        if self.note_answered is not None:
+            self.note_answered(request_id, request.method, 204)
+        return True
 
 
 _fronts: WeakKeyDictionary[ServerState, Front] = WeakKeyDictionary()

@@ -14,7 +14,6 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from web.problems import InternalError, Overloaded, Problem, RequestTimeout
-from web.request_id import HEADER
 from web.server import asgi, limits
 from web.server.answers import CONTINUE, problem_answer
 from web.server.arrival import Arrival
@@ -214,7 +213,7 @@ class Protocol(Writer):
         if self._arrival.buffer and not front.arriving.hold(self, self._arrival.size):
             self.drop_upload()
         try:
-            if request.method == "OPTIONS" and front.cors is not None and self._preflight(request):
+            if request.method == "OPTIONS" and front.answer_preflight(request):
                 return
             if front.handle is not None and front.handle(request):
                 return
@@ -223,18 +222,6 @@ class Protocol(Writer):
             request.answer(500, *problem_answer(InternalError(), request.path, request.id))
             return
         self._run_application(request)
-
-    def _preflight(self, request: Request) -> bool:
-        """Answer a browser that asks what it may send to a path; False for anything else."""
-        front = self._front
-        lines = None if front.cors is None else front.cors.preflight(request.path, request.headers)
-        if lines is None:
-            return False
-        request_id = request.id
-        request.answer(204, lines + f"{HEADER.lower()}: {request_id}\r\n".encode(), b"")
-        if front.note_answered is not None:
-            front.note_answered(request_id, request.method, 204)
-        return True
 
     def _run_application(self, request: Request) -> None:
         """Have the application answer a request, in a task."""
