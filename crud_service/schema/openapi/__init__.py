@@ -9,7 +9,7 @@ from typing import Any
 
 from contract.version import VERSION
 from crud_service.schema.openapi.components import components
-from crud_service.schema.openapi.operations import paths
+from crud_service.schema.openapi.resources import resource_paths
 from crud_service.schema.openapi.streams import stream_paths
 from crud_service.schema.openapi.transfers import transfer_paths
 
@@ -42,7 +42,7 @@ def openapi_document(*, admin_token: bool) -> dict[str, Any]:
         },
         "servers": [{"url": "/", "description": "This service"}],
         "tags": TAGS,
-        "paths": paths(admin_token=admin_token)
+        "paths": resource_paths(admin_token=admin_token)
         | stream_paths()
         | transfer_paths(admin_token=admin_token),
         "components": components(admin_token=admin_token),

@@ -1,9 +1,9 @@
-"""The operations: the parameters, body and responses of each path and method."""
+"""What operations are made of: their parameters, bodies and responses."""
 
 from typing import Any
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.components import Json, ref, search_parameters
+from crud_service.schema.openapi.values import Json, ref
 from web.problems import (
     BodyTooLarge,
     ChatDeleted,
@@ -180,151 +180,7 @@ def listing(
     )
 
 
-def search() -> Json:
-    names = ("AccessToken", "ChatNumber", *search_parameters())
-    found = {"type": "array", "items": ref("schemas", "FoundMessage")}
-    return operation(
-        "searchMessages",
-        "Search the messages of a chat",
-        "messages",
-        parameters=names,
-        success=answer(found, [examples.MESSAGE], "X-Search-Backend", "Link"),
-        problems=(*INPUT_PROBLEMS, NotFound, ChatDeleted, StoreUnavailable),
-        description="Matches of whole words come first, then those at the start of a word, then "
-        "those inside a word; among equals, the newest first. A page ends before `limit` once its "
-        "messages reach 8 MB; `Link` leads to the next one.",
-    )
-
-
-def create_application() -> Json:
-    """POST of an application, with links to what can be done with it."""
-    token = {"access_token": "$response.body#/access_token"}
-    operations = ("readApplication", "updateApplication", "listChats")
-    success = answer(
-        ref("schemas", "Application"),
-        {**examples.APPLICATION, "chat_count": 0},
-        "Location",
-        "ETag",
-        description="Created",
-        status=201,
-    )
-    success["201"]["links"] = {
-        name: {"operationId": name, "parameters": token} for name in operations
-    }
-    return operation(
-        "createApplication",
-        "Create an application",
-        "applications",
-        success=success,
-        problems=(*INPUT_PROBLEMS, StoreUnavailable),
-        requestBody=fields("ApplicationFields", {"name": examples.APPLICATION["name"]}),
-    )
-
-
 def needs_admin_token(described: Json) -> Json:
     problem = {str(Unauthorized.status): ref("responses", Unauthorized.__name__)}
     responses = {**described["responses"], **problem}
     return {**described, "responses": responses, "security": [{"adminToken": []}]}
-
-
-def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json:
-    return operation(operation_id, summary, "operations", success=answer(schema, example))
-
-
-def operating() -> Json:
-    ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
-    schema = ref("schemas", "Health")
-    ready = health(
-        "ready", "Readiness check, with the state of each store", schema, examples.HEALTH
-    )
-    ready["responses"] |= answer(
-        schema, examples.UNAVAILABLE, description="PostgreSQL or Redis is unavailable.", status=503
-    )
-    metrics = health("metrics", "Metrics in the Prometheus text format", {"type": "string"}, {})
-    metrics["responses"]["200"]["content"] = {
-        "text/plain": {"schema": {"type": "string"}, "example": "chat_backlog_entries 0.0\n"}
-    }
-    return {
-        "/health/live": {"get": health("live", "Liveness check", ok, {"status": "ok"})},
-        "/health/ready": {"get": ready},
-        "/metrics": {"get": metrics},
-    }
-
-
-def paths(*, admin_token: bool) -> Json:
-    guard = needs_admin_token if admin_token else dict
-    token_pages = ("Limit", "AfterToken", "BeforeToken", "Order")
-    chat = ("AccessToken", "ChatNumber")
-    message = (*chat, "MessageNumber")
-    name, body = {"name": "Support, renamed"}, {"body": "Hello again, Rails!"}
-    metadata = {"metadata": examples.METADATA}
-    applications = listing("Application", "List all applications", "applications", *token_pages)
-    return {
-        "/applications": {"get": guard(applications), "post": guard(create_application())},
-        APPLICATION: {
-            "get": read("Application", "Get an application", "applications", "AccessToken"),
-            "put": update(
-                "Application", "Rename an application", "applications", name, "AccessToken"
-            ),
-            "delete": guard(
-                deletion(
-                    "Application",
-                    "Delete an application",
-                    "applications",
-                    "From now on its token is answered 404 by both services. What it had is "
-                    "erased in the background.",
-                    "AccessToken",
-                )
-            ),
-        },
-        f"{APPLICATION}/chats": {
-            "get": listing(
-                "Chat",
-                "List the chats of an application",
-                "chats",
-                "AccessToken",
-                *PAGE_PARAMETERS,
-                *("ChatSort", "Include", "ChatCursor"),
-                items="ListedChat",
-            )
-        },
-        CHAT: {
-            "get": read("Chat", "Get a chat", "chats", *chat),
-            "put": update("Chat", "Name or describe a chat", "chats", {**name, **metadata}, *chat),
-            "delete": guard(
-                deletion(
-                    "Chat",
-                    "Delete a chat with all of its messages",
-                    "chats",
-                    "From now on it has `deleted_at`, and its messages are answered 410. They are "
-                    "erased in the background. Deleting it again changes nothing.",
-                    *chat,
-                )
-            ),
-        },
-        f"{CHAT}/messages": {
-            "get": listing(
-                "Message",
-                "List the messages of a chat",
-                "messages",
-                *chat,
-                *PAGE_PARAMETERS,
-                *("ChangedAfter", "Wait", "Sender", "CreatedAfter", "CreatedBefore"),
-                headers=("X-Last-Change",),
-            )
-        },
-        f"{CHAT}/messages/search": {"get": search()},
-        MESSAGE: {
-            "get": read("Message", "Get a message", "messages", *message),
-            "put": update("Message", "Edit a message", "messages", {**body, **metadata}, *message),
-            "delete": deletion(
-                "Message",
-                "Delete a message",
-                "messages",
-                "Its text is erased. The message keeps its number and stays in lists, with an "
-                "empty `body` and `deleted_at`. Deleting it again changes nothing.",
-                *message,
-            ),
-        },
-        **operating(),
-    }

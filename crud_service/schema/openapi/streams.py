@@ -1,8 +1,8 @@
 """The operations that stream events."""
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.components import TEXT, Json, ref
 from crud_service.schema.openapi.operations import APPLICATION, CHAT, operation
+from crud_service.schema.openapi.values import TEXT, Json, ref
 from web.problems import (
     ChatDeleted,
     MalformedBody,

@@ -3,8 +3,8 @@
 import json
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.components import Json, ref
 from crud_service.schema.openapi.operations import APPLICATION, answer, needs_admin_token, operation
+from crud_service.schema.openapi.values import Json, ref
 from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 EXPORT = (

@@ -1,0 +1,24 @@
+"""Schemas of values, and references, that several parts of the document use."""
+
+from typing import Any
+
+from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from crud_service.schema.openapi import examples
+
+Json = dict[str, Any]
+
+TEXT = {"type": "string"}
+TIME = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+    "description": "UTC with milliseconds.",
+    "examples": [examples.TIME],
+}
+NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
+COUNT = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+TOKEN = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "examples": [examples.TOKEN]}
+
+
+def ref(kind: str, name: str) -> Json:
+    return {"$ref": f"#/components/{kind}/{name}"}
