@@ -71,11 +71,17 @@ local function is_replica()
   return is_readonly(redis.pcall('PERSIST', KEYS[1]))
 end
 
-local REPLICA = redis.error_reply('READONLY This server is a replica.')
+local READONLY = 'READONLY This server is a replica.'
 
-local answered = redis.call('GET', KEYS[2])
+-- What every batch reads, and the two sequences of its first creation: one command costs less than
+-- four. MGET does not tell a key of another type from a missing one, so these are read again by GET.
+local FIRST_KEY, FIRST_ARGUMENT = 6, 10
+local APPLICATION = 'sequence:chats:'
+local first_application, first_sequence = APPLICATION .. ARGV[FIRST_ARGUMENT], KEYS[FIRST_KEY]
+local known = redis.call('MGET', KEYS[2], KEYS[3], first_application, first_sequence)
+local answered, is_persisting = known[1], known[2]
 if answered then
-  return is_replica() and REPLICA or cmsgpack.unpack(answered)
+  return is_replica() and redis.error_reply(READONLY) or cmsgpack.unpack(answered)
 end
 
 local waiting = redis.call('XLEN', KEYS[1])
@@ -91,9 +97,13 @@ local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 
 local BAD_REPLY_IN_BULK = -1000
-local FIRST_KEY, FIRST_ARGUMENT = 6, 10
 local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
 local LIMITED = -10
+
+local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local LARGEST_BULK = 500
+local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
+local limits, limit_of, admit, with_limit
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
 -- number for each application, the theoretical arrival time at which it will have paid off all that
@@ -101,116 +111,91 @@ local LIMITED = -10
 -- burst / rate ahead of now is refused, and moves nothing. What costs more than the burst by itself
 -- is let through once everything is paid off. All times are microseconds. Calculations use the
 -- distance from now, as sums of times since 1970 would be rounded to quarters of a microsecond.
-local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
-local LARGEST_BULK = 500
-local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
-local limits = {}
-local clock
+if DEFAULT_RATE > 0 or HAS_OWN then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000000 + time[2]
+  limits = {}
 
-local attributes_at, reply_to_at = {}, {}
-for i = FIRST_ARGUMENT + 5 * (#KEYS - FIRST_KEY + 1) / 2, #ARGV, 3 do
-  local position = tonumber(ARGV[i])
-  attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
-end
-
-local function now()
-  if not clock then
-    local time = redis.call('TIME')
-    clock = time[1] * 1000000 + time[2]
-  end
-  return clock
-end
-
--- The limit of an application, or false.
-local function limit_of(token)
-  if DEFAULT_RATE == 0 and not HAS_OWN then
-    return false
-  end
-  local known = limits[token]
-  if known ~= nil then
-    return known
-  end
-  local rate, burst = DEFAULT_RATE, DEFAULT_BURST
-  local own = HAS_OWN and redis.pcall('HGET', KEYS[5], token)
-  if type(own) == 'string' then
-    rate, burst = string.match(own, '^(%d+) (%d+)$')
-    rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
-  end
-  known = rate > 0 and {rate = rate, burst = burst, interval = 1000000 / rate, key = LIMITER .. token}
-  limits[token] = known
-  if known then
-    local stored = redis.pcall('GET', known.key)
-    known.ahead = math.max(0, (type(stored) == 'string' and tonumber(stored) or 0) - now())
-    -- Further than creations can bring it: the clock was set back, or the limit was raised.
-    if known.ahead > (burst + LARGEST_BULK) * known.interval then
-      known.ahead, known.moved = burst * known.interval, true
+  -- The limit of an application, or false.
+  limit_of = function(token)
+    local limit = limits[token]
+    if limit ~= nil then
+      return limit
     end
+    local rate, burst = DEFAULT_RATE, DEFAULT_BURST
+    local own = HAS_OWN and redis.pcall('HGET', KEYS[5], token)
+    if type(own) == 'string' then
+      rate, burst = string.match(own, '^(%d+) (%d+)$')
+      rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
+    end
+    limit = rate > 0 and {rate = rate, burst = burst, interval = 1000000 / rate, key = LIMITER .. token}
+    limits[token] = limit
+    if limit then
+      local stored = redis.pcall('GET', limit.key)
+      limit.now = now
+      limit.ahead = math.max(0, (type(stored) == 'string' and tonumber(stored) or 0) - now)
+      -- Further than creations can bring it: the clock was set back, or the limit was raised.
+      if limit.ahead > (burst + LARGEST_BULK) * limit.interval then
+        limit.ahead, limit.moved = burst * limit.interval, true
+      end
+    end
+    return limit
   end
-  return known
-end
 
--- How far ahead the limiter is after a creation; or nil, and how long to wait for it.
-local function admit(limit, cost)
-  local most = math.max(limit.burst, cost) * limit.interval
-  local ahead = limit.ahead + cost * limit.interval
-  -- Less than a microsecond is what rounding made of nothing.
-  if ahead - most >= 1 then
-    return nil, ahead - most
+  -- How far ahead the limiter is after a creation; or nil, and how long to wait for it.
+  admit = function(limit, cost)
+    local most = math.max(limit.burst, cost) * limit.interval
+    local ahead = limit.ahead + cost * limit.interval
+    -- Less than a microsecond is what rounding made of nothing.
+    if ahead - most >= 1 then
+      return nil, ahead - most
+    end
+    return ahead
   end
-  return ahead
-end
 
-local function with_limit(answer, limit, wait)
-  return {answer, limit.rate, limit.burst, math.ceil(limit.ahead), math.ceil(wait)}
+  with_limit = function(answer, limit, wait)
+    return {answer, limit.rate, limit.burst, math.ceil(limit.ahead), math.ceil(wait)}
+  end
 end
 
 -- The answer to every creation under a token that is not valid any more, or of an application that
--- is being deleted, else nil. The sequence of the application's chats says so (keys.py).
+-- is being deleted, else false. The sequence of the application's chats says so (keys.py).
 local refused_applications = {}
 local function refuse_application(token)
-  local answer = refused_applications[token]
-  if answer == nil then
-    local state = redis.pcall('GET', 'sequence:chats:' .. token)
-    answer = state == 'deleted' and UNKNOWN or state == 'deleting' and DELETING
-    refused_applications[token] = answer
-  end
-  return answer or nil
+  local key = APPLICATION .. token
+  local state = key == first_application and known[3] or redis.pcall('GET', key)
+  local answer = state == 'deleted' and UNKNOWN or state == 'deleting' and DELETING
+  refused_applications[token] = answer
+  return answer
 end
 
--- The answer to every creation of a message in a chat that was deleted or is being deleted.
-local function refuse_chat(key)
-  local state = redis.pcall('GET', key)
-  return state == 'deleted' and CHAT_DELETED or state == 'deleting' and DELETING or nil
-end
-
--- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4.
+-- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4, -6, -7.
 local function read_sequence(key)
-  local known = highest[key]
-  if known then
-    return known
-  end
-  local stored = redis.pcall('GET', key)
-  if not stored then
+  local state = key == first_sequence and known[4] or redis.pcall('GET', key)
+  if not state then
     return nil, 0
-  elseif stored == 'unknown' then
+  elseif state == 'unknown' then
     return nil, UNKNOWN
-  elseif stored == 'deleted' then
+  elseif state == 'deleted' then
     return nil, CHAT_DELETED
-  elseif stored == 'deleting' then
+  elseif state == 'deleting' then
     return nil, DELETING
   end
-  known = not failed(stored) and tonumber(stored)
-  if not known then
+  local last = not failed(state) and tonumber(state)
+  if not last then
     return nil, REFUSED
   end
-  highest[key] = known
-  return known
+  highest[key] = last
+  return last
 end
 
 -- Starts a new chat's message sequence, so that messages can follow at once, even if the chat was
 -- requested just before it existed. A process that is seeding this sequence has not seen the chat,
 -- and loses the lock (keys.seed_lock).
 local function start_messages(key)
+  if key == first_sequence then
+    first_sequence = nil -- what was read of it is out of date
+  end
   if redis.pcall('GET', key) == 'unknown' then
     redis.call('DEL', key)
   end
@@ -221,7 +206,7 @@ end
 
 -- The answer to a request with a repeated idempotency key, nil for the first request.
 local function replay(idempotency_key, digest)
-  local first = idempotency_key ~= '' and redis.pcall('GET', idempotency_key)
+  local first = redis.pcall('GET', idempotency_key)
   if not first then
     return nil
   end
@@ -235,85 +220,108 @@ local function replay(idempotency_key, digest)
   return string.sub(first, space + 1)
 end
 
--- Adds an entry; returns its id, or an error.
-local function add(token, chat_number, number, body, request_id, attributes)
-  local added
-  if attributes then
-    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                        'number', number, 'body', body, 'request_id', request_id,
-                        'attributes', attributes)
-  else
-    added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                        'number', number, 'body', body, 'request_id', request_id)
+-- By position in the batch; nil when none of it has any, as is usual.
+local attributes_at, reply_to_at
+local FIRST_ATTRIBUTES = FIRST_ARGUMENT + 5 * (#KEYS - FIRST_KEY + 1) / 2
+if ARGV[FIRST_ATTRIBUTES] then
+  attributes_at, reply_to_at = {}, {}
+  for i = FIRST_ATTRIBUTES, #ARGV, 3 do
+    local position = tonumber(ARGV[i])
+    attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
   end
-  if failed(added) then
-    refused_by_replica = is_readonly(added)
-    return added
-  end
-  accepted = accepted + 1
-  answers[LAST] = added
-  first_accepted = first_accepted or added
-  return added
 end
 
 -- Creates a chat, a message or `count` messages, the first of them at a position in the batch, with
--- its arguments at `a`.
+-- its arguments at `a`. What only some creations have is behind a test: most have none of it.
 local function create(position, sequence_key, idempotency_key, count, a)
   local token, chat_number, body, request_id, extra = unpack(ARGV, a, a + 4)
   local is_chat = chat_number == ''
-  local attributes, reply_to = attributes_at[position], reply_to_at[position]
-  local digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
-  local refusal = refuse_application(token)
-  -- Without an idempotency key, the sequence is read below anyway.
-  if not refusal and not is_chat and idempotency_key ~= '' then
-    refusal = refuse_chat(sequence_key)
+  local attributes, reply_to, digest, limit, ahead
+  if attributes_at then
+    attributes, reply_to = attributes_at[position], reply_to_at[position]
+  end
+  local refusal = refused_applications[token]
+  if refusal == nil then
+    refusal = refuse_application(token)
   end
   if refusal then
     return refusal
   end
-  local before = replay(idempotency_key, digest)
-  if before then
-    return before
+  if idempotency_key ~= '' then
+    -- A deleted chat repeats no answers. Without an idempotency key, its sequence is read below.
+    local state = not is_chat and redis.pcall('GET', sequence_key)
+    if state == 'deleted' then
+      return CHAT_DELETED
+    elseif state == 'deleting' then
+      return DELETING
+    end
+    digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
+    local before = replay(idempotency_key, digest)
+    if before then
+      return before
+    end
   end
   if room < accepted + count then
     return -2
   end
-  local last, instead = read_sequence(sequence_key)
+  local last, instead = highest[sequence_key], nil
   if not last then
-    return instead
-  end
-  if reply_to and reply_to > last then
-    return count == 1 and BAD_REPLY or BAD_REPLY_IN_BULK
-  end
-  for i = 1, count - 1 do
-    local earlier = reply_to_at[position + i]
-    if earlier and earlier > last + i then
-      return BAD_REPLY_IN_BULK - i
+    last, instead = read_sequence(sequence_key)
+    if not last then
+      return instead
     end
   end
-  local limit = limit_of(token)
-  local ahead, wait
-  if limit then
-    ahead, wait = admit(limit, count)
-    if not ahead then
-      return with_limit(LIMITED, limit, wait)
+  if attributes_at then
+    if reply_to and reply_to > last then
+      return count == 1 and BAD_REPLY or BAD_REPLY_IN_BULK
+    end
+    for i = 1, count - 1 do
+      local earlier = reply_to_at[position + i]
+      if earlier and earlier > last + i then
+        return BAD_REPLY_IN_BULK - i
+      end
+    end
+  end
+  if limit_of then
+    limit = limit_of(token)
+    if limit then
+      local wait
+      ahead, wait = admit(limit, count)
+      if not ahead then
+        return with_limit(LIMITED, limit, wait)
+      end
     end
   end
   local number = last + 1
   local text = string.format('%.0f', number)
-  if failed(add(token, chat_number, text, body, request_id, attributes)) then
-    return REFUSED
+  local newest = text
+  for i = 0, count - 1 do
+    local added
+    if i > 0 then
+      newest, body = string.format('%.0f', number + i), ARGV[a + 5 * i + 2]
+      attributes = attributes_at and attributes_at[position + i]
+    end
+    if attributes then
+      added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                          'number', newest, 'body', body, 'request_id', request_id,
+                          'attributes', attributes)
+    else
+      added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
+                          'number', newest, 'body', body, 'request_id', request_id)
+    end
+    if i == 0 and failed(added) then
+      refused_by_replica = is_readonly(added)
+      return REFUSED
+    end
+    answers[LAST] = added
+    first_accepted = first_accepted or added
   end
-  for i = 1, count - 1 do
-    add(token, chat_number, string.format('%.0f', number + i), ARGV[a + 5 * i + 2], request_id,
-        attributes_at[position + i])
-  end
-  highest[sequence_key] = last + count
-  moved[sequence_key] = string.format('%.0f', last + count)
+  accepted = accepted + count
+  highest[sequence_key], moved[sequence_key] = last + count, newest
   if is_chat then
     start_messages(extra .. text)
   end
-  if idempotency_key ~= '' then
+  if digest then
     redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', idempotency_ttl)
   end
   if limit then
@@ -334,17 +342,17 @@ while KEYS[k] do
 end
 
 if accepted == 0 and (refused_by_replica or is_replica()) then
-  return REPLICA
+  return redis.error_reply(READONLY)
 end
 
 for key, text in pairs(moved) do
   redis.call('SET', key, text, 'EX', sequence_ttl)
 end
 
-for _, limit in pairs(limits) do
+for _, limit in pairs(limits or {}) do
   if limit and limit.moved then
     local ttl = math.max(1, math.ceil(limit.ahead / 1000))
-    redis.pcall('SET', limit.key, string.format('%.2f', now() + limit.ahead), 'PX', ttl)
+    redis.pcall('SET', limit.key, string.format('%.2f', limit.now + limit.ahead), 'PX', ttl)
   end
 end
 
@@ -355,7 +363,7 @@ if accepted > 0 or ARGV[6] == '1' then
 end
 -- The rest is set after the answer is stored: a retry must not wake a persister again; for a lost
 -- wake-up there is the worker's sweep.
-if redis.call('EXISTS', KEYS[3]) == 1 then
+if is_persisting then
   if waiting == 0 then
     answers[OLDEST] = first_accepted or BEYOND_ALL
   else
