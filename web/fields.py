@@ -17,7 +17,7 @@ from typing import Any, Final
 from contract.paths import MAX_NUMBER
 from web.characters import is_blank
 from web.media_types import is_utf8, split_content_type
-from web.metadata import exact_numbers
+from web.metadata import METADATA, exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
@@ -104,7 +104,7 @@ def parse_json(body: bytes, loads: Loads) -> Fields:
         raise MalformedBody("The body is not valid JSON in UTF-8.") from error
     if not isinstance(value, dict):
         raise ValidationFailed("body", "The body must be a JSON object.")
-    return exact_numbers(value, body, parse_digits)
+    return exact_numbers(value, body, parse_digits) if METADATA in value else value
 
 
 def parse_digits(body: bytes) -> Any:

@@ -60,6 +60,8 @@ def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
 def check_message(fields: Fields) -> MessageFields:
     """Return the fields of a message if they are valid; raises 422."""
     body = check_message_body(fields.get(BODY, MISSING))
+    if len(fields) == 1:
+        return MessageFields(body)
     members = []
     reply_to = 0
     if SENDER in fields:

@@ -181,12 +181,15 @@ class Batcher:
 
     def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
         accepted: list[AnyCreation] = []
+        numbers = 0
         for pending, answer in zip(batch, reply.answers, strict=True):
+            creation = pending.creation
             if isinstance(answer, Created) and not answer.replayed:
-                accepted.append(pending.creation)
+                accepted.append(creation)
+                numbers += creation.numbers
             else:
-                self._window.give_back(pending.creation)
-        CREATED.inc(sum(creation.numbers for creation in accepted))
+                self._window.give_back(creation)
+        CREATED.inc(numbers)
         if reply.last is not None:
             self._window.accept(reply.last, accepted)
         self._window.stored_before(reply.oldest)

@@ -2,7 +2,7 @@
 
 import orjson
 
-from numbering_service.creation import Bulk, Created, Creation
+from numbering_service.creation import Bulk, Creation
 from numbering_service.creations.attributes import MessageFields, check_message
 from numbering_service.creations.requests import Target, read_head
 from web.fields import MISSING, parse_body, parse_digits
@@ -62,13 +62,7 @@ def check_messages(value: object) -> list[MessageFields]:
     return messages
 
 
-def bulk_created(bulk: Bulk, answer: Created) -> tuple[str, str]:
-    """Return the body of a 201, and the path of the list that shows what was created."""
-    token, chat, first = bulk.access_token, bulk.chat_number, answer.number
-    last = first + bulk.numbers - 1
-    body = (
-        f'{{"first_number":{first},"last_number":{last},'
-        f'"chat_number":{chat},"access_token":"{token}"}}'
-    )
-    messages = f"/applications/{token}/chats/{chat}/messages"
-    return body, f"{messages}?after={first - 1}&limit={bulk.numbers}"
+def bulk_created(first: int, count: int) -> tuple[str, str]:
+    """Return the JSON members with the numbers of new messages, and the query that lists these."""
+    numbers = f'"first_number":{first},"last_number":{first + count - 1}'
+    return numbers, f"?after={first - 1}&limit={count}"

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from time import perf_counter
 
-from numbering_service.creation import AnyCreation, Bulk, Created, Creation
+from numbering_service.creation import AnyCreation, Created, Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher, settle
 from numbering_service.creations.bulks import bulk_created, read_bulk
@@ -128,7 +128,7 @@ class Creations:
     def settle(self, pending: Pending, answer: Answer) -> None:
         """Answer a creation that its batch has settled, or have its sequence seeded."""
         if isinstance(answer, Created):
-            headers, body = created_answer(pending.creation, answer, self._public_url)
+            headers, body = created_answer(pending, answer, self._public_url)
             pending.request.answer(201, headers, body)
             self.note(pending, 201)
         elif answer is None:
@@ -215,32 +215,20 @@ class Creations:
             settle(pending, problem)
 
 
-def created_answer(creation: AnyCreation, answer: Created, public_url: str) -> tuple[bytes, bytes]:
+def created_answer(pending: Pending, answer: Created, public_url: str) -> tuple[bytes, bytes]:
     """Header lines and body of a 201."""
-    body, path = (
-        bulk_created(creation, answer)
-        if isinstance(creation, Bulk)
-        else (one_created(creation, answer))
-    )
+    creation, target, number = pending.creation, pending.target, answer.number
+    if target.is_bulk:
+        numbers, query = bulk_created(number, creation.numbers)
+        location = target.path + query
+    else:
+        numbers, location = f'"number":{number}', f"{target.path}/{number}"
+    body = f"{{{numbers},{target.parents}}}"
     more = "idempotent-replayed: true\r\n" if answer.replayed else ""
     if answer.limit is not None:
         more += "".join(f"{name}: {value}\r\n" for name, value in answer.limit.fields().items())
     headers = (
-        f"{_CREATED}location: {public_url}{path}\r\n"
+        f"{_CREATED}location: {public_url}{location}\r\n"
         f"x-request-id: {creation.request_id}\r\n{more}content-length: {len(body)}\r\n"
     )
     return headers.encode(), body.encode()
-
-
-def one_created(creation: Creation, answer: Created) -> tuple[str, str]:
-    """Return the body of a 201, and the path of what was created."""
-    token, number = creation.access_token, answer.number
-    # Tokens, numbers and request ids were matched by patterns: nothing needs escaping.
-    if creation.chat_number is None:
-        body = f'{{"number":{number},"access_token":"{token}"}}'
-        path = f"/applications/{token}/chats/{number}"
-    else:
-        chat = creation.chat_number
-        body = f'{{"number":{number},"chat_number":{chat},"access_token":"{token}"}}'
-        path = f"/applications/{token}/chats/{chat}/messages/{number}"
-    return body, path

@@ -93,16 +93,18 @@ def read_reply(reply: Sequence[Any]) -> Reply:
     wake, last, oldest, *answers = reply
     if not isinstance(last, bytes) or not isinstance(oldest, bytes):
         raise TypeError("no ids of entries")
-    read = [read_answer(answer) for answer in answers]
-    REPLAYED.inc(sum(type(answer) is bytes for answer in answers))
-    RATE_LIMITED.inc(sum(type(answer) is RateLimited for answer in read))
     return Reply(
-        wake == 1, read_id(last) if last else None, read_id(oldest) if oldest else None, read
+        wake == 1,
+        read_id(last) if last else None,
+        read_id(oldest) if oldest else None,
+        [read_answer(answer) for answer in answers],
     )
 
 
 def read_answer(answer: int | bytes | list[int]) -> Answer:
+    """Read the script's answer to a creation, and count replays and refusals by a limit."""
     if isinstance(answer, bytes):
+        REPLAYED.inc()
         return Created(int(answer), replayed=True)
     if isinstance(answer, list):
         return read_limited(*answer)
@@ -131,6 +133,7 @@ def read_limited(answer: int, *state: int) -> Answer:
     """Read an answer for which the limiter was asked."""
     limit = Limit(*state)
     if answer == _RATE_LIMITED:
+        RATE_LIMITED.inc()
         return RateLimited(headers=limit.fields())
     return Created(answer, limit=limit)
 

@@ -27,27 +27,39 @@ _CLOSE = {"Connection": "close"}
 class Target(NamedTuple):
     """The collection that a path names: an application's chats, or a chat's messages.
 
-    With `is_bulk` several messages are added to it.
+    With `is_bulk` several messages are added to it. The texts that each of its answers needs are
+    part of it: `route` is the path as the OpenAPI document names it, `masked_path` the one to
+    log, and `parents` the JSON members that name what a new chat or message belongs to.
     """
 
     access_token: str
     chat_number: int | None
-    is_bulk: bool = False
+    is_bulk: bool
+    route: str
+    path: str
+    masked_path: str
+    parents: str
 
-    @property
-    def route(self) -> str:
-        """The path as the OpenAPI document names it."""
-        chats = "/applications/{access_token}/chats"
-        return chats if self.chat_number is None else f"{chats}/{{chat_number}}/{self._last}"
 
-    @property
-    def masked_path(self) -> str:
-        chats = f"/applications/{mask_token(self.access_token)}/chats"
-        return chats if self.chat_number is None else f"{chats}/{self.chat_number}/{self._last}"
-
-    @property
-    def _last(self) -> str:
-        return "messages/bulk" if self.is_bulk else "messages"
+def target_of(access_token: str, chat_number: int | None, *, is_bulk: bool = False) -> Target:
+    """Return the collection of an application's chats, or of a chat's messages."""
+    # Tokens and numbers were matched by patterns: nothing needs escaping.
+    parents = f'"access_token":"{access_token}"'
+    route = path = masked_path = "/chats"
+    if chat_number is not None:
+        parents = f'"chat_number":{chat_number},{parents}'
+        route = "/chats/{chat_number}/messages"
+        path = masked_path = f"/chats/{chat_number}/messages"
+    posted = "/bulk" if is_bulk else ""
+    return Target(
+        access_token,
+        chat_number,
+        is_bulk,
+        route=f"/applications/{{access_token}}{route}{posted}",
+        path=f"/applications/{access_token}{path}",
+        masked_path=f"/applications/{mask_token(access_token)}{masked_path}{posted}",
+        parents=parents,
+    )
 
 
 class Head(NamedTuple):
@@ -70,9 +82,9 @@ def match_target(path: str) -> Target | None:
         return None
     token, chat_number, bulk = match.groups()
     if chat_number is None:
-        return Target(token, None)
+        return target_of(token, None)
     number = int(chat_number)
-    return Target(token, number, bulk is not None) if number <= MAX_NUMBER else None
+    return target_of(token, number, is_bulk=bulk is not None) if number <= MAX_NUMBER else None
 
 
 def read_head(headers: Headers, body: bytes) -> Head:
