@@ -1,5 +1,7 @@
 """The benchmarks: `python -m bench [SCENARIO...]`, all of them when none is named.
 
+`python -m bench plots` draws the pictures of docs/performance.md from its tables instead.
+
 Each scenario runs on real stores of its own, on free ports, and ends them
 itself. Ratios are taken against figures of the same run.
 """
@@ -22,6 +24,7 @@ from bench.idle import idle
 from bench.live import live
 from bench.pace import pace
 from bench.pipeline import pipeline
+from bench.plots import write_plots
 from bench.reads import reads
 from bench.results import Results, say
 from bench.scenario import Run
@@ -44,6 +47,8 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
 INTERRUPTED = 130
+# Not a scenario: it measures nothing.
+PLOTS = "plots"
 
 
 def main() -> int:
@@ -52,6 +57,9 @@ def main() -> int:
     if arguments.list:
         for name, (_, meaning) in SCENARIOS.items():
             say(f"{name:<10} {meaning}")
+        return 0
+    if arguments.scenarios == [PLOTS]:
+        say("\n".join(f"written: {path}" for path in write_plots()))
         return 0
     output = arguments.output.resolve()
     prepare()
@@ -84,7 +92,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     arguments = parser.parse_args(words)
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
-    if unknown:
+    if unknown and arguments.scenarios != [PLOTS]:
         parser.error(f"unknown scenario {unknown[0]}: see --list")
     return arguments
 

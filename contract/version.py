@@ -1,3 +1,3 @@
 """The version of both services, the same as in `pyproject.toml`, which is in no image."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"

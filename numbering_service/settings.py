@@ -17,7 +17,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The service's settings; README has a row for each variable."""
+    """The service's settings; docs/settings.md has a row for each variable."""
 
     redis_url: str
     crud_url: str

@@ -121,4 +121,4 @@ def answer_to(stack: Addresses, example: Example, token: str) -> str:
 
 
 def changes_something(command: str) -> bool:
-    return " -X " in command or " -d " in command
+    return re.search(r" -X (?!GET\b)", command) is not None

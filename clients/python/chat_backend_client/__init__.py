@@ -25,7 +25,7 @@ from chat_backend_client.resources import (
 from chat_backend_client.retries import Retries
 from chat_backend_client.session import Versioned
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "Application",

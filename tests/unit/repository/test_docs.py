@@ -9,8 +9,6 @@ import pytest
 import yaml
 from fastapi.routing import APIRoute
 
-from contract.version import VERSION
-
 # Registers the metrics of streams.
 from crud_service.live import stream_metrics as stream_metrics
 from crud_service.monitoring import request_metrics
@@ -25,7 +23,7 @@ from web import problems
 
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
-README, OPERATIONS = TEXTS["README.md"], TEXTS["docs/operations.md"]
+OPERATIONS, API = TEXTS["docs/operations.md"], TEXTS["docs/api.md"]
 EVERYTHING = "\n".join(TEXTS.values())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = {
@@ -78,9 +76,9 @@ def settings_read() -> dict[str, str]:
 
 
 def settings_documented() -> dict[str, str]:
-    """Return the variables of the README's table, with their defaults."""
+    """Return the variables of the table of settings, with their defaults."""
     found: dict[str, str] = {}
-    for row in table(section(README, "Settings")):
+    for row in table(TEXTS["docs/settings.md"]):
         names, defaults = code_in(row[0]), code_in(row[1])
         found |= dict(zip(names, defaults or [""] * len(names), strict=True))
     return found
@@ -150,7 +148,7 @@ def kinds(of: type[problems.Problem]) -> Iterator[type[problems.Problem]]:
 
 
 def test_every_error_code_is_listed_with_its_status() -> None:
-    rows = table(section(README, "Errors"))
+    rows = table(section(API, "Errors"))
     documented = {(code_in(row[0])[0], row[1]) for row in rows if code_in(row[0])}
     assert documented == {(kind.code, str(kind.status)) for kind in kinds(problems.Problem)}
 
@@ -195,7 +193,7 @@ def operations() -> set[str]:
 
 
 def test_every_endpoint_is_shown_with_curl_or_named() -> None:
-    documents = README + TEXTS["docs/clients.md"]
+    documents = API + TEXTS["docs/clients.md"]
     curls = re.findall(
         r'^curl (?:-X (\w+))?.*?http://127\.0\.0\.1:\d+(/[^\s"?]*)', documents, re.MULTILINE
     )
@@ -253,7 +251,7 @@ def requirement_names(*extras: str) -> set[str]:
 
 
 def test_each_dependency_has_its_reason_and_no_other_is_named() -> None:
-    rows = table(section(README, "Dependencies"))
+    rows = table(section(TEXTS["CONTRIBUTING.md"], "Dependencies"))
     named = {name for row in rows if row[0] != "package" for name in row[0].split(", ")}
     # It comes as an extra of redis.
     assert named - {"hiredis"} == requirement_names("crud", "numbering", "local")
@@ -291,9 +289,3 @@ def test_every_dependency_is_used() -> None:
         module = modules.get(name, name.replace("-", "_"))
         loaded = LOADED_BY_NAME.get(module)
         assert module in used or (loaded and any(loaded in text for text in OUR_SOURCES)), name
-
-
-def test_both_services_report_the_version_of_the_project() -> None:
-    assert PROJECT["project"]["version"] == VERSION
-    assert openapi_document(admin_token=False)["info"]["version"] == VERSION
-    assert NumberingService(Settings.from_env({})).api.version == VERSION
