@@ -17,7 +17,7 @@ _CONDITIONS = {
 }
 # In a query string a plus sign is a space, unless it is escaped. A leap second is :60.
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:)([0-5]\d|60)(?:\.(\d+))?"
+    r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:)([0-5]\d|60)(?:\.(\d+))?"
     r"(?:([Zz])|([+ -](?:[01]\d|2[0-3]):[0-5]\d))",
     re.ASCII,
 )

@@ -24,7 +24,7 @@ from web.problems import MalformedBody, ValidationFailed
 
 # The longest body in JSON's longest notation, and what surrounds it.
 MAX_LINE_BYTES = 1024 * 1024
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 Row = dict[str, Any]
 Check = Callable[[object], Any]

@@ -82,8 +82,10 @@ def _is_non_starter(character: str) -> bool:
 def _is_joiner(character: str) -> bool:
     """Return whether a character may compose with the one before it, or folds to nothing.
 
-    These are marks and Hangul's conjoining letters, either unfolded or folded.
+    These are marks, Hangul's conjoining letters and vowels that compose, unfolded or folded.
     """
+    if character in _COMPOSING:
+        return True
     forms = unicodedata.normalize("NFD", character), FOLDED.get(ord(character), character)
     return unicodedata.category(character)[0] == "M" or any(
         not form or unicodedata.combining(form[0]) or "\u1160" <= form[0] <= "\u11ff"
@@ -103,6 +105,7 @@ def _class_of(characters: Iterable[str]) -> str:
 
 
 _CHARACTERS = [chr(code) for code in _SCANNED]
+_COMPOSING = {part for c in _CHARACTERS for part in unicodedata.normalize("NFD", c)[1:]}
 _INTERESTING = [c for c in _CHARACTERS if ord(c) < _ALWAYS_LISTED or _changes(c)]
 
 FOLDED: dict[int, str] = {ord(c): fold_character(c) for c in _INTERESTING}

@@ -27,9 +27,12 @@ from typing import NamedTuple
 
 from crud_service.search.text.character_table import FOLDED, JOINERS, MARKS, NON_STARTERS
 
-# Raise it with every change to what `mark` returns, including a newer Unicode version:
-# stored texts are then folded again in the background (see `refold`).
-TEXT_FORMAT = 2
+# Raise it with every change to what `mark` returns.
+_RULES = 2
+# Stored texts of another format are folded again in the background (see `refold`). Python's
+# Unicode version is part of it: a newer Python folds some characters differently.
+_UNICODE = unicodedata.unidata_version.split(".")
+TEXT_FORMAT = _RULES * 10_000 + int(_UNICODE[0]) * 100 + int(_UNICODE[1])
 
 EDGE = " "
 RUN_SEPARATOR = "\n"

@@ -14,6 +14,7 @@ from crud_service.search.text.character_table import FOLDED, JOINERS
 from crud_service.search.text.folding import (
     EDGE,
     RUN_SEPARATOR,
+    TEXT_FORMAT,
     Part,
     compose,
     fold,
@@ -267,6 +268,12 @@ def test_characters_outside_the_table_fold_to_themselves() -> None:
         if code not in FOLDED:
             character = chr(code)
             assert unicodedata.normalize("NFKC", character).casefold() == character, hex(code)
+
+
+def test_another_version_of_unicode_is_another_format_of_texts() -> None:
+    major, minor, _ = map(int, unicodedata.unidata_version.split("."))
+    assert major * 100 + minor == TEXT_FORMAT % 10_000
+    assert TEXT_FORMAT > 10_000
 
 
 def test_characters_compose_with_the_one_before_only_when_they_are_joiners() -> None:
