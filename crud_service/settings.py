@@ -42,6 +42,10 @@ FAST_READS = os.environ.get("FAST_READS", "1") != "0"
 # The origins whose scripts may read answers, or *; checked in `crud_service.startup`.
 CORS_ORIGINS = os.environ.get("CORS_ORIGINS", "")
 
+# The address of numbering_service as browsers reach it. If it is set, crud_service serves the chat
+# page at /demo; only a local stack may, as `crud_service.startup` checks.
+DEMO_NUMBERING_URL = os.environ.get("DEMO_NUMBERING_URL", "").rstrip("/")
+
 # How many streams, and lists that wait for something new, this process may have open.
 MAX_STREAMS = int(os.environ.get("MAX_STREAMS", "10000"))
 
@@ -57,6 +61,7 @@ INSTALLED_APPS = [
     "crud_service.chat",
     "crud_service.search",
     "crud_service.operators",
+    *(["crud_service.demo_page"] if DEMO_NUMBERING_URL else []),
 ]
 ROOT_URLCONF = "crud_service.urls"
 # CommonMiddleware is left out: on every path it refuses a Host with an underscore, as Docker

@@ -1,6 +1,7 @@
 """Checks and warnings at the start of each process."""
 
 import logging
+import re
 import sys
 
 from psycopg.conninfo import conninfo_to_dict
@@ -22,7 +23,7 @@ SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 def refusals() -> list[str]:
     """Return why this process must not start."""
-    return [*invalid_settings(), *weak_secrets()]
+    return [*invalid_settings(), *weak_secrets(), *misplaced_demo()]
 
 
 def invalid_settings() -> list[str]:
@@ -30,6 +31,19 @@ def invalid_settings() -> list[str]:
         parse_origins(settings.CORS_ORIGINS)
     except OriginError as error:
         return [str(error)]
+    return []
+
+
+def misplaced_demo() -> list[str]:
+    """Return why the chat page must not be served, if it is switched on."""
+    url = settings.DEMO_NUMBERING_URL
+    if not url:
+        return []
+    if not settings.LOCAL_STACK:
+        return ["DEMO_NUMBERING_URL is for a local stack: unset it, or set LOCAL_STACK=1"]
+    # It becomes part of the page's Content-Security-Policy.
+    if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]+)?|https?://\[[0-9a-f:]+\](:[0-9]+)?", url):
+        return [f"DEMO_NUMBERING_URL is {url!r}: it takes an address such as http://127.0.0.1:8080"]
     return []
 
 

@@ -6,6 +6,7 @@ Each path of the API works with and without a trailing slash, without a redirect
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
@@ -16,6 +17,7 @@ from crud_service.api.lists.list_views import ApplicationsView, ChatsView, Messa
 from crud_service.api.rotation.rotation_view import RotationView
 from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
+from crud_service.demo_page.page_view import DemoPageView
 from crud_service.live.stream_views import ApplicationStreamView, ChatStreamView
 from crud_service.monitoring import health, prometheus
 from crud_service.operators.site import site
@@ -54,6 +56,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint("metrics", prometheus.MetricsView.as_view(), "metrics"),
     *endpoint("openapi.json", documentation.OpenApiView.as_view(), "openapi"),
     *endpoint("docs", documentation.DocsView.as_view(), "docs"),
+    *(endpoint("demo", DemoPageView.as_view(), "demo") if settings.DEMO_NUMBERING_URL else []),
     path("static/<path:path>", static_files.MissingFileView.as_view(), name="static"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", site.urls),

@@ -112,6 +112,7 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
         search = "Elasticsearch (still starting; PostgreSQL until then)"
     settings, env = stack.settings, stack.layout.stack_env
     lines = {
+        "chat page": f"{paint(f'{crud}/demo', 'bold', 'cyan')}   open it in two windows",
         "crud_service": f"{paint(crud, 'bold', 'cyan')}   docs {crud}/docs",
         "numbering_service": f"{paint(numbering, 'bold', 'cyan')}   docs {numbering}/docs",
         "admin site": f"{crud}/admin/   user admin, password: grep ADMIN_PASSWORD {env}",

@@ -67,9 +67,17 @@ def say_what_to_do_next(settings: Settings, chat: str, chat_on_numbering: str) -
     title("What next")
     say(f"  follow this chat    curl -N {chat}/messages/stream")
     say(f"  and write to it     curl {chat_on_numbering}/messages -d {data}")
+    say(f"  chat in a browser   {address_of_chat_page(chat)}")
     say(f"  all of the API      {crud}/docs")
     say(f"  what is stored      {crud}/admin/")
     say(f"  what happens        {settings.command('logs')}")
+
+
+def address_of_chat_page(chat: str) -> str:
+    """Return the address of the chat page that shows a chat, given the chat's own."""
+    crud, _, path = chat.partition("/applications/")
+    token, _, number = path.partition("/chats/")
+    return f"{crud}/demo#/{token}/{number}"
 
 
 def read_addresses(settings: Settings) -> dict[str, str]:

@@ -175,6 +175,7 @@ class Stack(Stores):
         """
         self.began = time.monotonic()
         self.environment = {**super().start(), **self.application_environment()}
+        self.environment |= chat_page(self.environment)
         migrate(self.layout, self.environment)
         needed = self.supervisor.start(self.applications())
         self.supervisor.wait_ready(needed)
@@ -220,3 +221,18 @@ class Stack(Stores):
             "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD") or secrets["ADMIN_PASSWORD"],
             "LOCAL_STACK": "1",
         }
+
+
+def chat_page(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what switches the chat page on, and lets its scripts call numbering_service."""
+    origins = allowed_origins(os.environ.get("CORS_ORIGINS", ""), environment["CRUD_URL"])
+    return {"DEMO_NUMBERING_URL": environment["NUMBERING_URL"], "CORS_ORIGINS": origins}
+
+
+def allowed_origins(chosen: str, crud: str) -> str:
+    """Add crud_service's own origins to a list of CORS_ORIGINS, unless it allows all."""
+    if chosen.strip() == "*":
+        return chosen
+    own = [crud, crud.replace(f"//{LOOPBACK}:", "//localhost:")]
+    # Both services refuse a list that is malformed, and say why.
+    return ",".join(dict.fromkeys([*chosen.replace(",", " ").split(), *own]))

@@ -1,4 +1,6 @@
-"""Static files of the admin and the documentation, served from the installed packages."""
+"""Static files of the admin, the documentation and the chat page."""
+
+from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -7,6 +9,9 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from crud_service.api.api_view import ApiView
 from web.problems import NotFound
+
+# Modules of two versions would not fit together, so browsers ask each time; the answer is a 304.
+REVALIDATED = "/static/demo/"
 
 
 class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
@@ -18,6 +23,11 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no type
         else:
             response = self.get_response(request)
         return response
+
+    def add_cache_headers(self, headers: Any, path: str, url: str) -> None:
+        super().add_cache_headers(headers, path, url)
+        if url.startswith(REVALIDATED):
+            headers["Cache-Control"] = "no-cache"
 
 
 class MissingFileView(ApiView):

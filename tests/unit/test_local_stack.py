@@ -11,10 +11,11 @@ import pytest
 
 from local_stack import console
 from local_stack.applications import ROOT
+from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
-from local_stack.stack import Settings
+from local_stack.stack import Settings, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 
@@ -151,3 +152,23 @@ def test_a_download_says_how_many_megabytes_have_arrived(
 )
 def test_progress_is_what_maven_said_last(output: bytes, expected: str) -> None:
     assert progress(output) == expected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ("", "http://127.0.0.1:3000,http://localhost:3000"),
+        (
+            "https://a.example, http://localhost:3000",
+            "https://a.example,http://localhost:3000,http://127.0.0.1:3000",
+        ),
+        ("*", "*"),
+    ],
+)
+def test_the_chat_page_may_call_both_services(chosen: str, expected: str) -> None:
+    assert allowed_origins(chosen, "http://127.0.0.1:3000") == expected
+
+
+def test_the_demo_links_to_the_address_of_chat_page() -> None:
+    chat = f"http://127.0.0.1:3000/applications/{'A' * 24}/chats/7"
+    assert address_of_chat_page(chat) == f"http://127.0.0.1:3000/demo#/{'A' * 24}/7"

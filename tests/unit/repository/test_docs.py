@@ -212,7 +212,13 @@ def test_every_endpoint_is_shown_with_curl_or_named() -> None:
 def test_paths_that_are_named_are_served() -> None:
     own = NumberingService(Settings.from_env({})).api.routes
     served = {route.path for route in own if isinstance(route, APIRoute)}
-    served |= {"/admin/", "/openapi.json", "/health", *openapi_document(admin_token=False)["paths"]}
+    served |= {
+        "/admin/",
+        "/demo",
+        "/openapi.json",
+        "/health",
+        *openapi_document(admin_token=False)["paths"],
+    }
     for path in re.findall(r"`(?:[A-Z]+ )?(/[a-z][^`\s]*)`", EVERYTHING):
         assert path in served, path
 

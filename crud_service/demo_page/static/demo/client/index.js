@@ -1,0 +1,3 @@
+export * from "./client.js";
+export { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
+export { Pages } from "./lists.js";

@@ -1,0 +1,221 @@
+/** Sends requests, repeats them, and keeps streams open. */
+import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
+import { EventStream } from "./event-stream.js";
+import { maySucceed, Retries } from "./retries.js";
+// Longer than the services wait for a store that restarts.
+const TIMEOUT_SECONDS = 15;
+// A stream sends a comment every 15 seconds: longer silence means a dead connection.
+const SILENCE_SECONDS = 40;
+// Until a stream names another time.
+const RECONNECT_SECONDS = 2;
+export class Session {
+    crudUrl;
+    numberingUrl;
+    admin;
+    retries;
+    timeout;
+    fetch;
+    constructor(options) {
+        this.crudUrl = options.crudUrl.replace(/\/+$/, "");
+        this.numberingUrl = options.numberingUrl.replace(/\/+$/, "");
+        this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
+        this.retries = new Retries(options.retries);
+        this.timeout = options.timeout ?? TIMEOUT_SECONDS;
+        this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
+    }
+    /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
+    async send(call) {
+        const began = performance.now();
+        for (let attempts = 1;; attempts++) {
+            const lifetime = new Lifetime(this.timeout);
+            try {
+                const response = await this.open(call, lifetime);
+                return { headers: response.headers, text: await response.text().catch(noAnswer) };
+            }
+            catch (error) {
+                if (!(error instanceof ChatBackendError))
+                    throw error;
+                error.attempts = attempts;
+                const pause = this.retries.pause(attempts, error);
+                const late = (performance.now() - began) / 1000 + pause > this.retries.seconds;
+                if (late || !maySucceed(error, call))
+                    throw error;
+                await sleep(pause);
+            }
+            finally {
+                lifetime.end();
+            }
+        }
+    }
+    async json(call) {
+        return JSON.parse((await this.send(call)).text);
+    }
+    async versioned(call) {
+        const { headers, text } = await this.send(call);
+        return { value: JSON.parse(text), etag: headers.get("ETag") ?? "" };
+    }
+    /**
+     * Update a resource; return its state.
+     *
+     * An update whose response was lost does not match its own change when it is repeated.
+     */
+    async put(url, changes, ifMatch) {
+        try {
+            return await this.json({ method: "PUT", url, json: changes, headers: matching(ifMatch) });
+        }
+        catch (error) {
+            const overtaken = error instanceof Problem && error.code === "precondition_failed";
+            if (!overtaken || error.attempts === 1)
+                throw error;
+            const state = await this.json({ method: "GET", url });
+            if (!contains(state, changes))
+                throw error;
+            return state;
+        }
+    }
+    async delete(url, ifMatch, headers = {}) {
+        await this.send({ method: "DELETE", url, headers: { ...headers, ...matching(ifMatch) } });
+    }
+    /** Yield the events of a stream, resumed whenever its connection ends. */
+    async *events(url, { after, lastEventId }, { signal, onConnection }) {
+        const began = performance.now();
+        let [failures, reconnect] = [0, RECONNECT_SECONDS];
+        while (!signal?.aborted) {
+            const start = lastEventId;
+            let pause;
+            try {
+                const headers = start ? { "Last-Event-ID": start } : {};
+                for await (const event of this.connection({ method: "GET", url, query: { after }, headers }, signal)) {
+                    if (event.name === "ready")
+                        onConnection?.(true);
+                    failures = 0;
+                    lastEventId = event.id || lastEventId;
+                    reconnect = event.retry ?? reconnect;
+                    yield event;
+                }
+                // A service that stops ends all its streams at once.
+                pause = Math.random() * reconnect;
+            }
+            catch (raised) {
+                if (signal?.aborted)
+                    return;
+                let error = raised;
+                // What `after` names may have been numbered and not be stored yet.
+                const isEarly = error instanceof StreamReset && start === undefined;
+                if (isEarly && performance.now() - began < this.retries.seconds * 1000) {
+                    error = new Problem(404, { code: "not_stored_yet" });
+                    lastEventId = undefined;
+                }
+                if (!(error instanceof ChatBackendError))
+                    throw error;
+                if (!maySucceed(error, { untilStored: true }))
+                    throw error;
+                pause = this.retries.pause(++failures, error);
+            }
+            finally {
+                onConnection?.(false);
+            }
+            await sleep(pause, signal);
+        }
+    }
+    /** Yield the events of one connection; throw StreamReset if it can't be resumed. */
+    async *connection(call, signal) {
+        const lifetime = new Lifetime(SILENCE_SECONDS, signal);
+        try {
+            const reader = (await this.open(call, lifetime)).body?.getReader();
+            const stream = new EventStream();
+            for (;;) {
+                const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
+                if (done || !value)
+                    return;
+                lifetime.extend();
+                for (const event of stream.feed(value)) {
+                    if (event.name === "reset")
+                        throw new StreamReset(event.id);
+                    yield event;
+                }
+            }
+        }
+        finally {
+            lifetime.end();
+        }
+    }
+    /** Return a response whose body is not read yet; throw Problem if it is an error. */
+    async open(call, { signal }) {
+        const headers = new Headers(call.headers);
+        if (call.json !== undefined)
+            headers.set("Content-Type", "application/json");
+        // A mistake, such as a malformed URL, is thrown here, and is no error of the connection.
+        const request = new Request(withQuery(call.url, call.query ?? {}), {
+            method: call.method,
+            headers,
+            body: call.json === undefined ? null : JSON.stringify(call.json),
+            cache: "no-store",
+            // The services never redirect; a redirected POST would lose its body.
+            redirect: "manual",
+            signal,
+        });
+        const response = await this.fetch(request).catch(noAnswer);
+        if (response.ok)
+            return response;
+        throw await Problem.from(response).catch(noAnswer);
+    }
+}
+/** Aborts a request after a time, or when its caller does. */
+class Lifetime {
+    seconds;
+    caller;
+    controller = new AbortController();
+    timer;
+    abort = () => this.controller.abort();
+    constructor(seconds, caller) {
+        this.seconds = seconds;
+        this.caller = caller;
+        caller?.addEventListener("abort", this.abort);
+        if (caller?.aborted)
+            this.abort();
+        this.extend();
+    }
+    get signal() {
+        return this.controller.signal;
+    }
+    /** Let the time begin again. */
+    extend() {
+        clearTimeout(this.timer);
+        this.timer = setTimeout(this.abort, this.seconds * 1000);
+    }
+    end() {
+        clearTimeout(this.timer);
+        this.caller?.removeEventListener("abort", this.abort);
+        // Closes the connection of a response that was not read to its end.
+        this.abort();
+    }
+}
+export function matching(etag) {
+    return etag === undefined ? {} : { "If-Match": etag };
+}
+function withQuery(url, query) {
+    const pairs = Object.entries(query).flatMap(([name, value]) => value === undefined ? [] : [[name, String(value)]]);
+    return pairs.length > 0 ? `${url}?${new URLSearchParams(pairs)}` : url;
+}
+function contains(state, changes) {
+    const values = new Map(Object.entries(state));
+    const asText = (value) => JSON.stringify(value ?? null);
+    return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+}
+function noAnswer(error) {
+    throw new NoAnswer(error);
+}
+function sleep(seconds, signal) {
+    return new Promise((done) => {
+        const end = () => {
+            clearTimeout(timer);
+            signal?.removeEventListener("abort", end);
+            done();
+        };
+        const timer = setTimeout(end, seconds * 1000);
+        signal?.addEventListener("abort", end);
+        if (signal?.aborted)
+            end();
+    });
+}

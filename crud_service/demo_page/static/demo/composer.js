@@ -1,0 +1,103 @@
+// The field at the bottom: new messages, and changes of earlier ones.
+import { Problem } from "./client/index.js";
+import { byId } from "./dom.js";
+import { tell } from "./services.js";
+import { inWords } from "./words.js";
+
+export class Composer {
+  edited = null;
+  draft = "";
+
+  constructor({ onSend }) {
+    this.onSend = onSend;
+    this.form = byId("composer");
+    this.field = byId("body");
+    this.form.addEventListener("submit", (event) => this.#submitted(event));
+    this.form.addEventListener("keydown", (event) => this.#key(event));
+    byId("stop-editing").addEventListener("click", () => this.stopEditing());
+  }
+
+  open(chat) {
+    this.chat = chat;
+    this.stopEditing();
+    this.field.value = "";
+  }
+
+  focus() {
+    this.field.focus();
+  }
+
+  /** Put back the text of a message that could not be sent. */
+  takeBack(body) {
+    this.field.value = body;
+    this.focus();
+  }
+
+  #key(event) {
+    // Enter also ends the composition of a character, in many scripts.
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === this.field) {
+      event.preventDefault();
+      this.form.requestSubmit();
+    } else if (event.key === "Escape" && this.edited !== null) {
+      event.preventDefault();
+      this.stopEditing();
+    }
+  }
+
+  async #submitted(event) {
+    event.preventDefault();
+    const body = this.field.value;
+    if (body.trim() === "") return;
+    if (this.edited !== null) return this.#save(body);
+    this.field.value = "";
+    this.onSend(body);
+  }
+
+  /** Read a message as it is now: its entity tag makes sure that nobody's change is overwritten. */
+  async edit(number, words = `Editing message ${number}`) {
+    const { value, etag } = await this.chat.messageVersioned(number);
+    if (value.deleted_at) return tell("This message was deleted.");
+    if (this.edited === null) this.draft = this.field.value;
+    this.edited = { number, etag };
+    this.field.value = value.body;
+    this.#show(words);
+    this.focus();
+  }
+
+  async #save(body) {
+    const { number, etag } = this.edited;
+    try {
+      await this.chat.updateMessage(number, { body, ifMatch: etag });
+      this.stopEditing();
+    } catch (error) {
+      if (error instanceof Problem && error.code === "precondition_failed") return this.#overtaken(number, body);
+      if (error instanceof Problem && error.code === "message_deleted") this.stopEditing();
+      tell(inWords(error));
+    }
+  }
+
+  /** Somebody was faster. The person decides: what they wrote stays, saving again replaces the other. */
+  async #overtaken(number, body) {
+    const { value, etag } = await this.chat.messageVersioned(number);
+    if (value.deleted_at) {
+      this.stopEditing();
+      return tell("This message was deleted in the meantime.");
+    }
+    this.edited = { number, etag };
+    this.field.value = body;
+    this.#show(`Message ${number} was changed in the meantime, to “${value.body}”. Save again to replace it.`);
+  }
+
+  stopEditing() {
+    if (this.edited !== null) this.field.value = this.draft;
+    this.edited = null;
+    this.draft = "";
+    this.#show("");
+  }
+
+  #show(words) {
+    byId("editing").hidden = words === "";
+    byId("editing-what").textContent = words;
+    byId("send").textContent = words === "" ? "Send" : "Save";
+  }
+}

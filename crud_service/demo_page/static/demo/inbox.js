@@ -1,0 +1,111 @@
+// The chats of an application, the one written to last first, kept up to date by its stream.
+import { addressOf } from "./address.js";
+import { arrowKeys, byId, element, timeOf } from "./dom.js";
+
+const PAGE = 50;
+// Changes within this time cost one request.
+const PAUSE_MILLISECONDS = 200;
+
+export class Inbox {
+  // How many messages of each chat were seen; the others are unread.
+  seen = new Map();
+  chats = [];
+  wanted = PAGE;
+  openChat = null;
+
+  constructor({ onError, onChats }) {
+    Object.assign(this, { onError, onChats });
+    this.list = byId("chats");
+    arrowKeys(this.list, () => [...this.list.querySelectorAll("a")]);
+    byId("more-chats").addEventListener("click", () => this.#more());
+  }
+
+  open(application) {
+    Object.assign(this, { application, chats: [], wanted: PAGE });
+    this.seen.clear();
+    this.#show();
+  }
+
+  /** Follow the application: what happened before `ready` is not announced, hence the list then. */
+  async follow(signal, onConnection) {
+    const { application } = this;
+    for await (const event of application.follow({ signal, onConnection })) {
+      if (event.type === "ready") await this.refresh();
+      else this.#refreshSoon();
+    }
+  }
+
+  #refreshSoon() {
+    this.timer ??= setTimeout(() => this.refresh(), PAUSE_MILLISECONDS);
+  }
+
+  /** Read the first chats again. */
+  async refresh() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const { application } = this;
+    try {
+      const query = { sort: "-last_message", include: "last_message", pageSize: this.wanted };
+      const { items, total } = (await application.chats(query).pages().next()).value;
+      if (application === this.application) this.#take(items, total);
+    } catch (error) {
+      this.onError(error);
+    }
+  }
+
+  #take(items, total) {
+    this.hasMore = items.length < total;
+    this.chats = items.filter((chat) => !chat.deleted_at);
+    for (const { number, message_count: count } of this.chats) {
+      if (!this.seen.has(number) || number === this.openChat) this.seen.set(number, count);
+    }
+    this.#show();
+    this.onChats();
+  }
+
+  #more() {
+    this.wanted = Math.min(this.wanted + PAGE, 1000);
+    this.refresh();
+  }
+
+  /** Mark a chat as the open one; it has been read. */
+  choose(number) {
+    this.openChat = number;
+    const chat = this.find(number);
+    if (chat) this.seen.set(number, chat.message_count);
+    this.#show();
+  }
+
+  find(number) {
+    return this.chats.find((chat) => chat.number === number);
+  }
+
+  #show() {
+    const focused = document.activeElement?.closest("#chats a")?.getAttribute("href");
+    this.list.replaceChildren(...this.chats.map((chat) => this.#item(chat)));
+    if (focused) this.list.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    byId("more-chats").hidden = !this.hasMore;
+  }
+
+  #item(chat) {
+    const { number, last_message: last } = chat;
+    const unread = chat.message_count - (this.seen.get(number) ?? 0);
+    const link = element(
+      "a",
+      { href: addressOf(this.application.accessToken, number), "aria-current": number === this.openChat && "true" },
+      element("b", { dir: "auto" }, titleOf(chat)),
+      last ? timeOf(last.created_at) : "",
+      element("span", { class: "last", dir: "auto" }, summary(last)),
+    );
+    if (unread > 0) link.append(element("span", { class: "unread", "aria-label": `${unread} unread` }, String(unread)));
+    return element("li", {}, link);
+  }
+}
+
+export const titleOf = ({ name, number }) => name ?? `Chat ${number}`;
+
+function summary(last) {
+  if (!last) return "No messages yet";
+  const text = last.deleted_at ? "deleted" : last.body.slice(0, 120);
+  return last.sender ? `${last.sender}: ${text}` : text;
+}

@@ -1,0 +1,79 @@
+// Streams that are open while the page is visible and online, and the state of the connection.
+//
+// A browser has six connections to an origin over HTTP/1.1, shared by all of its windows: a page
+// that nobody sees gives its own back, and goes on behind the last event when it is seen again.
+
+const HIDDEN_SECONDS = 20;
+const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
+
+const open = new Set();
+let hideTimer;
+
+/** Keep `follow(signal, onConnection)` running, whatever happens; returns a function that ends it. */
+export function keepOpen(follow) {
+  const stream = { follow, controller: null, isConnected: false };
+  open.add(stream);
+  start(stream);
+  show();
+  return () => {
+    open.delete(stream);
+    stop(stream);
+    show();
+  };
+}
+
+function start(stream) {
+  if (stream.controller !== null || !navigator.onLine || document.hidden) return;
+  const controller = new AbortController();
+  stream.controller = controller;
+  const onConnection = (isConnected) => {
+    if (stream.controller !== controller) return;
+    stream.isConnected = isConnected;
+    show();
+  };
+  // What a stream cannot recover from, its owner has told, and there is nothing to repeat.
+  stream.follow(controller.signal, onConnection).finally(() => onConnection(false));
+}
+
+function stop(stream) {
+  stream.controller?.abort();
+  stream.controller = null;
+  stream.isConnected = false;
+}
+
+function connectionState() {
+  if (!navigator.onLine) return "offline";
+  const areConnected = open.size > 0 && [...open].every((stream) => stream.isConnected);
+  return areConnected ? "connected" : "reconnecting";
+}
+
+/** A phone shows one of two places that tell the state. */
+function show() {
+  const state = connectionState();
+  for (const place of document.querySelectorAll(".connection")) {
+    if (place.dataset.state === state) continue;
+    place.dataset.state = state;
+    place.textContent = WORDS[state];
+  }
+}
+
+function startAll() {
+  clearTimeout(hideTimer);
+  open.forEach(start);
+  show();
+}
+
+function stopAll() {
+  open.forEach(stop);
+  show();
+}
+
+addEventListener("online", startAll);
+addEventListener("offline", stopAll);
+// A page that is kept for the back button has lost its connections.
+addEventListener("pagehide", stopAll);
+addEventListener("pageshow", startAll);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) hideTimer = setTimeout(stopAll, HIDDEN_SECONDS * 1000);
+  else startAll();
+});

@@ -1,0 +1,35 @@
+// The client package, as this page uses it: `client/` is clients/typescript compiled, unchanged
+// (a test compares them), so that there is nothing to build and the page shows what the package is
+// like to use. It repeats failed requests by itself; what it waits for is shown in the meantime.
+import { Client } from "./client/index.js";
+import { byId } from "./dom.js";
+import { waitInWords } from "./words.js";
+
+// crud_service serves this page; numbering_service is another origin, and allows this one.
+const CRUD_URL = location.origin;
+const NUMBERING_URL = document.documentElement.dataset.numberingUrl;
+
+export function connect(adminToken) {
+  const urls = { crudUrl: CRUD_URL, numberingUrl: NUMBERING_URL };
+  return new Client({ ...urls, ...(adminToken && { adminToken }), fetch: fetchAndTell });
+}
+
+// Which service the banner is about; only an answer of the same service takes it away.
+let toldAbout = null;
+
+async function fetchAndTell(request) {
+  const response = await fetch(request);
+  const { origin } = new URL(request.url);
+  const words = await waitInWords(response.clone());
+  if (words !== null) tell(words, origin);
+  else if (toldAbout === origin) tell("");
+  return response;
+}
+
+/** Show a sentence above everything, until there is another one; none hides it. */
+export function tell(words, about = null) {
+  toldAbout = about;
+  const banner = byId("banner");
+  banner.textContent = words;
+  banner.hidden = words === "";
+}

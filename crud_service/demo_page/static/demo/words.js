@@ -1,0 +1,37 @@
+// Errors, as sentences for people. Programs decide by `code`; an unknown one shows its `detail`.
+import { NoAnswer, Problem } from "./client/index.js";
+
+const SENTENCES = {
+  not_found: "This does not exist, or not any more.",
+  not_stored_yet: "This is not stored yet. Try again in a moment.",
+  message_deleted: "This message was deleted.",
+  chat_deleted: "This chat was deleted.",
+  precondition_failed: "Somebody else changed this message in the meantime.",
+  unauthorized: "The ADMIN_TOKEN is missing or wrong.",
+  rate_limited: "This application sends faster than its limit allows.",
+  too_many_streams: "Too many windows follow this application.",
+  overloaded: "The service is busy.",
+  store_unavailable: "A store that the service needs is unavailable.",
+};
+
+export function inWords(error) {
+  if (error instanceof NoAnswer) return "The service cannot be reached.";
+  if (!(error instanceof Problem)) throw error;
+  const [field] = error.errors;
+  if (field) return `${field.field}: ${field.message}`;
+  return SENTENCES[error.code] ?? (error.detail || error.title || `Error ${error.status}.`);
+}
+
+/** Whether the same request may succeed later. */
+export function isTemporary(error) {
+  return error instanceof NoAnswer || [429, 502, 503, 504].includes(error.status);
+}
+
+/** What a response means that the client is going to repeat; null for any other. */
+export async function waitInWords(response) {
+  if (![429, 502, 503, 504].includes(response.status)) return null;
+  const problem = await Problem.from(response);
+  const seconds = problem.retryAfter;
+  const when = seconds === null ? "Trying again." : `Trying again in ${seconds} s.`;
+  return `${inWords(problem)} ${when}`;
+}

@@ -1,0 +1,202 @@
+"""The chat page for everybody: keyboard only, screen readers, a phone, both themes."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from bench.running_stack import RunningStack
+from local_stack.applications import ROOT
+from tests.api_client import Api
+from tests.end_to_end.demo_page.conftest import Chat, sit_down
+from tests.end_to_end.demo_page.windows import Browser, Viewport, Window
+
+PHONE = Viewport(360, 700)
+SCREENSHOTS = ROOT / ".local-test" / "screenshots"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def screenshot(window: Window, name: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    window.call("@page", "screenshot", {"path": str(SCREENSHOTS / f"{name}.png")})
+
+
+def focused(window: Window) -> str:
+    return str(window.evaluate("document.activeElement.id || document.activeElement.className"))
+
+
+def tab_until(window: Window, wanted: str) -> None:
+    """Press Tab until an element has the focus; fails if it cannot be reached."""
+    reached = []
+    for _ in range(40):
+        window.press("Tab")
+        reached.append(focused(window))
+        if reached[-1] == wanted:
+            return
+    raise AssertionError(f"{wanted} is not among {reached}")
+
+
+def test_everything_is_done_with_the_keyboard_alone(
+    browser: Browser, demo_stack: RunningStack
+) -> None:
+    ann = browser.window("Ann", f"{demo_stack.crud_url}/demo")
+    ann.until(lambda: focused(ann), "application-name")
+    ann.type("By keyboard")
+    ann.press("Enter")
+    ann.until_connected()
+    ann.until(lambda: focused(ann), "body")
+    ann.type("one")
+    ann.press("Shift+Enter")
+    ann.type("two")
+    ann.press("Enter")
+    ann.until(ann.bodies, ["one\ntwo"])
+    ann.type("three")
+    ann.press("Enter")
+    ann.until(lambda: ann.bodies(), ["one\ntwo", "three"])
+    ann.press("Shift+Tab", "Shift+Tab", "Shift+Tab")
+    ann.until(lambda: ann.evaluate("document.activeElement.dataset.number"), "2")
+    ann.press("ArrowUp", "Tab", "Enter")
+    ann.until(lambda: ann.text("#editing-what"), "Editing message 1")
+    ann.press("Escape")
+    assert ann.count("#editing:visible") == 0
+    tab_until(ann, "chat-name")
+    ann.type("Second chat")
+    ann.press("Enter")
+    # It has no message yet.
+    ann.until_texts("#chats b", ["General", "Second chat"])
+    ann.until(lambda: ann.text("#chat-title"), "Second chat")
+    ann.call("#chats a >> nth=0", "focus")
+    ann.press("ArrowDown", "ArrowUp", "Enter")
+    ann.until(lambda: ann.text("#chat-title"), "General")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [Viewport(1100, 760), PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_wrong(
+    browser: Browser, chat: Chat, api: Api, theme: str, viewport: Viewport
+) -> None:
+    api.message(chat.path, "first")
+    api.wait_for_numbers(f"{chat.path}/messages/search?keyword=first", [1])
+    page, _, _ = chat.page.partition("#")
+    start = browser.window("start", page, viewport, colorScheme=theme)
+    start.see("#applications a >> nth=0")
+    assert start.violations() == []
+    screenshot(start, f"demo-start-{theme}-{viewport.width}")
+    options = {"viewport": viewport, "colorScheme": theme, "reducedMotion": "reduce"}
+    ann = browser.window("Ann", chat.page, **options)
+    ann.until(ann.bodies, ["first"])
+    ann.send_message("second")
+    ann.until(ann.bodies, ["first", "second"])
+    ann.call('[data-number="2"]', "hover")
+    assert ann.violations() == []
+    screenshot(ann, f"demo-chat-{theme}-{viewport.width}")
+    ann.fill("#keyword", "first")
+    ann.until_texts("#found mark", ["first"])
+    assert ann.violations() == []
+    ann.press("Escape")
+    ann.call('[data-number="2"]', "hover")
+    ann.click('[data-number="2"] [data-action="delete"]')
+    ann.see("#confirm")
+    assert ann.violations() == []
+    screenshot(ann, f"demo-confirm-{theme}-{viewport.width}")
+
+
+def test_a_phone_shows_chats_or_messages_and_never_scrolls_sideways(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    api.message(chat.path, "a" * 500 + " https://example.com/" + "b" * 500)
+    put = api.client.put(f"{api.crud}{chat.path}", json={"name": "N" * 255})
+    assert put.status_code == 200
+    ann = browser.window("Ann", chat.page, PHONE, hasTouch=True, isMobile=True)
+    ann.until(lambda: len(ann.bodies()), 1)
+    assert ann.count("#chats:visible") == 0
+    assert is_as_wide_as_its_window(ann)
+    ann.call("#back", "tap")
+    ann.see("#chats a")
+    assert ann.count("#body:visible") == 0
+    assert is_as_wide_as_its_window(ann)
+    ann.call("#chats a", "tap")
+    ann.see("#body")
+
+
+def is_as_wide_as_its_window(window: Window) -> bool:
+    return bool(
+        window.evaluate(
+            "['html', '#scroller', '#chats'].every((name) => {"
+            " const it = document.querySelector(name); return it.scrollWidth <= it.clientWidth; })"
+        )
+    )
+
+
+def test_a_screen_reader_hears_what_others_write(browser: Browser, chat: Chat, api: Api) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("mine")
+    ann.until(ann.bodies, ["mine"])
+    assert ann.call("#announcer", "textContent") == ""
+    answer = api.client.post(
+        f"{api.numbering}{chat.path}/messages", json={"body": "hello", "sender": "Ben"}
+    )
+    assert answer.status_code == 201
+    ann.until(lambda: ann.call("#announcer", "textContent"), "Ben: hello")
+    assert ann.call("#announcer", "getAttribute", "aria-live") == "polite"
+
+
+def test_the_inbox_shows_what_happens_in_other_chats(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    application = chat.path.rpartition("/chats/")[0]
+    other = api.chat(application)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.count("#chats a"), 2)
+    api.message(other, "over here")
+    ann.until(lambda: ann.texts("#chats .last")[:1], ["over here"])
+    assert ann.texts("#chats b") == ["Chat 2", "Chat 1"]
+    assert ann.texts("#chats .unread") == ["1"]
+    ann.click("#chats a >> nth=0")
+    ann.until(ann.bodies, ["over here"])
+    ann.until(lambda: ann.count("#chats .unread"), 0)
+
+
+def test_a_link_opens_the_same_chat_in_a_second_window(
+    browser: Browser, demo_stack: RunningStack
+) -> None:
+    ann = browser.window("Ann", f"{demo_stack.crud_url}/demo")
+    ann.fill("#application-name", "Shared")
+    ann.press("Enter")
+    ann.until_connected()
+    ann.send_message("by link")
+    ann.until(ann.bodies, ["by link"])
+    ann.click("#share")
+    ann.until(lambda: ann.text("#banner").startswith("Copied."), True)
+    link = ann.evaluate("navigator.clipboard.readText()")
+    ben = browser.window("Ben", link)
+    ben.until(ben.bodies, ["by link"])
+    assert ben.text("#application-title") == "Shared"
+    assert ben.text("#chat-title") == "General"
+
+
+def test_a_stack_with_an_admin_token_asks_for_it(
+    browser: Browser, make_stack: Callable[..., RunningStack]
+) -> None:
+    stack = make_stack(WITHOUT_ELASTICSEARCH="1", ADMIN_TOKEN="a-token-of-the-tests")
+    ann = browser.window("Ann", f"{stack.crud_url}/demo")
+    ann.see("#admin")
+    ann.fill("#admin-token", "a-token-of-the-tests")
+    ann.press("Enter")
+    ann.until(lambda: ann.count("#admin:visible"), 0)
+    ann.fill("#application-name", "Guarded")
+    ann.press("Enter")
+    ann.until_connected()
+    assert ann.text("#application-title") == "Guarded"
+
+
+def test_the_page_and_its_files_are_revalidated(demo_stack: RunningStack) -> None:
+    with httpx.Client(base_url=demo_stack.crud_url, trust_env=False) as client:
+        page, script = client.get("/demo"), client.get("/static/demo/main.js")
+        assert page.status_code == script.status_code == client.get("/demo/").status_code == 200
+        assert script.headers["cache-control"] == "no-cache"
+        assert script.headers["content-type"].startswith("text/javascript")
+        policy = page.headers["content-security-policy"]
+        assert demo_stack.numbering_url in policy
+        assert "unsafe" not in policy

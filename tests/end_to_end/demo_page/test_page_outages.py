@@ -1,0 +1,116 @@
+"""The chat page without a network, and with services that restart or refuse."""
+
+from collections.abc import Callable
+
+import pytest
+
+from bench.running_stack import RunningStack
+from tests.api_client import Api
+from tests.end_to_end.demo_page.conftest import Chat, page_of, sit_down
+from tests.end_to_end.demo_page.windows import Browser
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def test_what_is_written_offline_is_sent_once_when_the_network_is_back(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann, ben = sit_down(browser, "Ann", chat.page), sit_down(browser, "Ben", chat.page)
+    ann.offline(True)
+    ann.until(ann.state, "offline")
+    assert ann.text("#connection") == "Offline"
+    ann.send_message("written offline")
+    ann.until(lambda: "not sent" in ann.text("#pending"), True)
+    ben.send_message("meanwhile")
+    ben.until(ben.bodies, ["meanwhile"])
+    assert ann.bodies() == []
+    ann.offline(False)
+    ann.until_connected()
+    ben.until(ben.bodies, ["meanwhile", "written offline"])
+    ann.until(ann.bodies, ["meanwhile", "written offline"])
+    ann.until(lambda: ann.count("#pending li"), 0)
+    assert api.numbers(f"{chat.path}/messages") == [1, 2]
+
+
+def test_a_message_whose_answer_was_lost_is_created_once(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    # The first answer is dropped behind the service, as a network does it.
+    ann.evaluate(
+        "(() => { const real = fetch; let lost = false; window.fetch = async (request) => {"
+        " const answer = await real(request);"
+        " if (request.method === 'POST' && !lost) { lost = true; throw new TypeError('lost'); }"
+        " return answer; }; })()"
+    )
+    ann.send_message("only once")
+    ann.until(ann.bodies, ["only once"])
+    ann.until(lambda: ann.count("#pending li"), 0)
+    posts = [each for each in ann.requests() if each["method"] == "POST"]
+    assert len(posts) == 2
+    assert len({each["headers"]["idempotency-key"] for each in posts}) == 1
+    assert api.numbers(f"{chat.path}/messages") == [1]
+
+
+def test_a_reload_keeps_a_message_that_is_not_sent(browser: Browser, chat: Chat, api: Api) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.offline(True)
+    ann.send_message("survives")
+    ann.until(lambda: ann.count("#pending li"), 1)
+    ann.offline(False)
+    ann.call("@page", "reload")
+    ann.until(ann.bodies, ["survives"])
+    assert api.numbers(f"{chat.path}/messages") == [1]
+
+
+def test_restarts_of_both_services_lose_and_repeat_nothing(
+    browser: Browser, chat: Chat, api: Api, demo_stack: RunningStack
+) -> None:
+    ann, ben = sit_down(browser, "Ann", chat.page), sit_down(browser, "Ben", chat.page)
+    ann.send_message("before")
+    ben.until(ben.bodies, ["before"])
+    demo_stack.kill("crud")
+    ann.send_message("while crud restarts")
+    ben.until(ben.bodies, ["before", "while crud restarts"])
+    demo_stack.kill("numbering")
+    ann.send_message("while numbering restarts")
+    everything = ["before", "while crud restarts", "while numbering restarts"]
+    ben.until(ben.bodies, everything)
+    ann.until(ann.bodies, everything)
+    ann.until_connected()
+    ann.until(lambda: ann.count("#pending li"), 0)
+    assert api.numbers(f"{chat.path}/messages") == [1, 2, 3]
+
+
+def test_a_limit_is_told_in_words_and_waited_for(
+    browser: Browser, make_stack: Callable[..., RunningStack], client: object
+) -> None:
+    stack = make_stack(WITHOUT_ELASTICSEARCH="1", RATE_LIMIT="1", RATE_BURST="2")
+    api = Api(client, stack.crud_url, stack.numbering_url)
+    path = api.chat(api.application())
+    ann = sit_down(browser, "Ann", page_of(stack, path))
+    for number in range(1, 6):
+        ann.send_message(f"message {number}")
+    ann.until(
+        lambda: "sends faster than its limit allows. Trying again in" in ann.text("#banner"), True
+    )
+    ann.until(ann.bodies, [f"message {number}" for number in range(1, 6)])
+    ann.until(lambda: ann.count("#banner:visible"), 0)
+
+
+def test_a_text_that_is_refused_comes_back_with_the_reason(browser: Browser, chat: Chat) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("x" * 65_537)
+    ann.until(lambda: "not sent: body:" in ann.text("#pending .meta"), True)
+    ann.send_message("the next one is sent")
+    ann.until(ann.bodies, ["the next one is sent"])
+    ann.click('#pending [data-action="take-back"]')
+    assert ann.call("#body", "inputValue") == "x" * 65_537
+    assert ann.count("#pending li") == 0
+
+
+def test_an_application_that_does_not_exist_is_told_in_words(
+    browser: Browser, demo_stack: RunningStack
+) -> None:
+    window = browser.window("Ann", f"{demo_stack.crud_url}/demo#/{'A' * 24}/1")
+    window.until(lambda: window.text("#banner"), "This does not exist, or not any more.")

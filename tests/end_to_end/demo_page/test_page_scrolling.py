@@ -1,0 +1,138 @@
+"""Long chats on the page: every message once and in order, in a document that does not grow."""
+
+import pytest
+
+from tests.api_client import Api
+from tests.end_to_end.demo_page.conftest import Chat, sit_down
+from tests.end_to_end.demo_page.windows import Browser, Window
+
+MANY = 10_000
+IN_ONE_BULK = 500
+# As `MOST` in timeline.js.
+MOST = 200
+
+SCROLL_TO_BEGINNING = """(async () => {
+    const [scroller, list] = ['scroller', 'messages'].map((id) => document.getElementById(id));
+    const [known, first] = [new Set(), []];
+    const seen = (window.seen = { first, elements: 0, messages: 0, broken: null });
+    const look = () => {
+        const now = [...list.children].map((item) => +item.dataset.number);
+        seen.elements = Math.max(seen.elements, document.getElementsByTagName('*').length);
+        seen.messages = Math.max(seen.messages, now.length);
+        if (now.some((number, at) => at > 0 && number !== now[at - 1] + 1)) seen.broken = now;
+        first.push(...now.reverse().filter((number) => !known.has(number)));
+        first.slice(known.size).forEach((number) => known.add(number));
+    };
+    new MutationObserver(look).observe(list, { childList: true });
+    look();
+    const isDone = () => scroller.scrollTop === 0 && document.getElementById('older').hidden;
+    for (const end = performance.now() + 120000; !isDone() && performance.now() < end; ) {
+        scroller.scrollTop -= scroller.clientHeight * 0.9;
+        await new Promise((done) => setTimeout(done, 0));
+    }
+    return true;
+})()"""
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def fill(api: Api, chat: str, count: int) -> None:
+    """Create messages of one to four lines, each with its number as its first word."""
+    for first in range(1, count + 1, IN_ONE_BULK):
+        numbers = range(first, min(first + IN_ONE_BULK, count + 1))
+        bodies = [{"body": f"{number}" + "\nanother line" * (number % 4)} for number in numbers]
+        answer = api.client.post(
+            f"{api.numbering}{chat}/messages/bulk", json={"messages": bodies}, timeout=60
+        )
+        assert answer.status_code == 201, answer.text
+    api.wait_for_numbers(f"{chat}/messages?after={count - 1}", [count], seconds=90)
+
+
+def scroll_to_beginning(window: Window) -> None:
+    """Scroll up as a person does, a screen at a time, until there is nothing older.
+
+    `window.seen` then has the numbers in the order in which they came into the document, and the
+    most elements and messages that were in it at a time.
+    """
+    window.evaluate(SCROLL_TO_BEGINNING)
+
+
+def test_ten_thousand_messages_are_scrolled_in_a_document_that_stays_small(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    fill(api, chat.path, MANY)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [MANY])
+    scroll_to_beginning(ann)
+    assert ann.evaluate("window.seen.first") == list(range(MANY, 0, -1))
+    assert ann.evaluate("window.seen.broken") is None
+    assert ann.evaluate("window.seen.messages") <= MOST
+    # Some elements for each message, and those of the page.
+    assert ann.evaluate("window.seen.elements") < MOST * 10 + 200
+    assert ann.numbers()[0] == 1
+    ann.click("#newest")
+    ann.until(lambda: ann.numbers()[-1:], [MANY])
+    assert ann.count("#newest:visible") == 0
+
+
+def test_what_is_read_stays_in_its_place_while_messages_come(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    fill(api, chat.path, 150)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [150])
+    scroll_to_beginning(ann)
+    assert ann.numbers() == list(range(1, 151))
+    place = "document.querySelector('[data-number=\"101\"]').getBoundingClientRect().top"
+    ann.call('[data-number="101"]', "scrollIntoViewIfNeeded")
+    before = ann.evaluate(place)
+    for number in range(151, 251):
+        api.message(chat.path, f"{number}")
+    ann.until(lambda: ann.count("#newest:visible"), 1)
+    assert abs(ann.evaluate(place) - before) < 2
+    ann.click("#newest")
+    ann.until(lambda: ann.numbers()[-1:], [250])
+    api.message(chat.path, "live again")
+    ann.until(lambda: ann.numbers()[-1:], [251])
+    assert "live again" in ann.bodies()[-1]
+
+
+def test_scrolling_back_down_loads_what_was_dropped(browser: Browser, chat: Chat, api: Api) -> None:
+    fill(api, chat.path, 600)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [600])
+    scroll_to_beginning(ann)
+    assert ann.numbers()[-1] == MOST
+    ann.evaluate("""(async () => {
+        const scroller = document.getElementById('scroller');
+        const deadline = performance.now() + 60000;
+        while (!document.getElementById('newest').hidden && performance.now() < deadline) {
+            scroller.scrollTop += scroller.clientHeight;
+            await new Promise((done) => setTimeout(done, 0));
+        }
+        return true;
+    })()""")
+    assert ann.numbers() == list(range(600 - MOST + 1, 601))
+
+
+def test_a_change_made_while_its_page_is_read_is_shown(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    fill(api, chat.path, 120)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [120])
+    # The page with message 60 is read, then the message changes, then the page arrives.
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = async (request) => {"
+        " const answer = await real(request);"
+        " if (!request.url.includes('before=')) return answer;"
+        " window.isRead = true; await new Promise((go) => (window.go = go));"
+        " return answer; }; document.getElementById('scroller').scrollTop = 0; })()"
+    )
+    ann.until(lambda: ann.evaluate("window.isRead === true"), True)
+    put = api.client.put(f"{api.crud}{chat.path}/messages/60", json={"body": "changed"})
+    assert put.status_code == 200
+    api.message(chat.path, "behind the change")
+    ann.until(lambda: ann.numbers()[-1:], [121])
+    ann.evaluate("window.go()")
+    ann.until(lambda: ann.texts('[data-number="60"] .body'), ["changed"])
