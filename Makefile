@@ -8,7 +8,7 @@ FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-client status logs stop reset test test-quick test-fault coverage lint format hooks lock bench clean environment environment-dev
+.PHONY: help run demo demo-client screenshots status logs stop reset test test-quick test-fault coverage lint format hooks lock bench clean environment environment-dev
 
 # Groups are lines that begin with ##@.
 help: ## show this list
@@ -75,6 +75,9 @@ hooks: ## install a git hook that formats and lints before each commit
 demo-client: ## compile the JavaScript client for the chat page, after a change to it (needs Node.js)
 	cd clients/typescript && npm ci --ignore-scripts --silent && npm run --silent build
 	cp clients/typescript/dist/*.js crud_service/demo_page/static/demo/client/
+
+screenshots: environment-dev ## take the pictures of the chat page in README again (needs Chromium)
+	@$(BIN)/python -m tests.end_to_end.demo_page.pictures
 
 lock: ## pin all dependencies again, with hashes (needs uv)
 	@command -v $(UV) > /dev/null || { echo 'uv is not installed: pip install uv'; exit 1; }
