@@ -2,27 +2,22 @@
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from http import HTTPStatus
-from threading import Lock
-from typing import Any
 
 from django.conf import settings
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
+from crud_service.monitoring.shared_checks import Checks, Dependency
 from crud_service.search.index.elasticsearch_index import client
 from crud_service.stores.database import fetch_one
 from crud_service.stores.redis_clients import api_redis
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
-READY_SECONDS = 2.5
 
 # The answer to a liveness probe.
 ALIVE = b'{"status":"ok"}'
-
-Dependency = dict[str, Any]
 
 
 class LiveView(ApiView):
@@ -53,29 +48,6 @@ def overall(dependencies: Mapping[str, Dependency]) -> str:
     if any(dependencies[name]["status"] != "ok" for name in ("postgresql", "redis")):
         return "unavailable"
     return "degraded" if dependencies["elasticsearch"]["status"] == "unavailable" else "ok"
-
-
-class Checks:
-    """Run checks concurrently, at most one of each kind, and wait up to READY_SECONDS.
-
-    A check that hangs holds a thread of its own; later callers wait for the same check.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="health")
-        self._running: dict[str, Future[Dependency]] = {}
-        self._lock = Lock()
-
-    def run(self, checks: Mapping[str, Callable[[], Dependency]]) -> dict[str, Dependency]:
-        """Return the result of each check; `unavailable` for one that timed out."""
-        with self._lock:
-            for name, ask in checks.items():
-                if name not in self._running or self._running[name].done():
-                    self._running[name] = self._threads.submit(ask)
-            running = {name: self._running[name] for name in checks}
-        wait(running.values(), READY_SECONDS)
-        late = {"status": "unavailable", "latency_ms": READY_SECONDS * 1000}
-        return {name: it.result() if it.done() else late for name, it in running.items()}
 
 
 _checks = Checks()

@@ -19,9 +19,9 @@ ADMIN = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
 LOGINS = Bounds(threads=1, share=1, waiting=40, share_of_waiting=8)
 # Monitoring is answered even while all other pools are busy or blocked.
 OPERATING = Bounds(threads=2, share=2, waiting=20, share_of_waiting=20)
-# Readiness needs no token, and a refused probe takes the process out of service. Its threads
-# wait for one shared check, so having many of them costs little.
-READINESS = Bounds(threads=16, share=16, waiting=2000, share_of_waiting=2000)
+# Readiness needs no token, and a refused probe takes the process out of service. All wait for
+# one shared check; more threads would only contend for the interpreter lock.
+READINESS = Bounds(threads=2, share=2, waiting=2000, share_of_waiting=2000)
 
 _TOKEN = re.compile(f"/(?:applications|internal/sequences)/({TOKEN_PATTERN})", re.ASCII)
 
