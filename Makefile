@@ -37,11 +37,13 @@ reset: environment ## stop it and remove its data; asks first (FORCE=1: does not
 	@$(BIN)/python -m local_stack reset
 
 ##@ Test it
-# Tests wait more than they compute, so two processes share them; a file stays in one.
-JOBS ?= 2
+# Tests wait more than they compute, so more processes than cores share them. Which files go
+# to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its record.
+JOBS ?= 3
+RECORD :=
 
 test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)
-	@$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile $(RECORD)
 
 test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/end_to_end/test_chain.py -n $(JOBS) --dist loadfile

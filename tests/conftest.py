@@ -43,6 +43,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+from xdist.remote import Producer
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT, migrate
@@ -50,6 +51,7 @@ from local_stack.stack import Settings, Stores
 from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database
 from tests.api_client import Api
+from tests.scheduling import LongestFirst, Recorder, recorded_seconds
 
 KINDS = (
     "unit",
@@ -79,6 +81,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kind_of(item: pytest.Item) -> str:
     parts = item.path.parts
     return next((part for part in parts[::-1] if part in KINDS), "")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "write how long each file takes to tests/seconds.json, for the order of the next run"
+    parser.addoption("--record-seconds", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("record_seconds") and not is_worker(config):
+        config.pluginmanager.register(Recorder())
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Tell the processes that run tests for another one from that other one."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst:
+    return LongestFirst(config, log, recorded_seconds())
 
 
 def pytest_sessionstart() -> None:
