@@ -3,33 +3,37 @@
 import os
 import socket
 import sys
+from functools import partial
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from crud_service import settings
+from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.monitoring.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refuse_to_start, warnings
 from web.json_logs import configure
+from web.server.limits import LIMITS, Limits
 from web.server.serving import serve
 
 
-def main() -> int:
+def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -> int:
     """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
     if refuse_to_start("crud_service") or not port_is_free():
         return 1
     warnings()
-    serve("crud_service.__main__:application", settings.HOST, settings.CRUD_PORT)
+    factory = partial(application, stream_limits)
+    serve(factory, settings.HOST, settings.CRUD_PORT, limits)
     return 0
 
 
-def application() -> object:
+def application(stream_limits: StreamLimits) -> object:
     """Return what answers requests, as `web.server` runs it."""
     from crud_service import wsgi  # sets Django up, and sorts before every module below it
     from crud_service.monitoring.request_log import request_log
     from crud_service.server.bridge import Server
 
-    return Server(wsgi.application, request_log())
+    return Server(wsgi.application, request_log(), stream_limits)
 
 
 def port_is_free() -> bool:

@@ -11,13 +11,13 @@ from uvicorn.supervisors import Multiprocess
 
 from numbering_service.settings import Settings, SettingsError
 from web.death_signal import signal_when_parent_dies
-from web.server.limits import raise_descriptor_limit
+from web.server.limits import LIMITS, Limits, raise_descriptor_limit
 from web.server.serving import exit_after_sigterm, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
 
 
-def main() -> int:
+def main(limits: Limits = LIMITS) -> int:
     """Serve until SIGTERM; return the exit code, 2 for an invalid environment."""
     try:
         settings = Settings.from_env()
@@ -25,21 +25,20 @@ def main() -> int:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
     if settings.processes == 1:
-        serve(APPLICATION, settings.host, settings.port)
+        serve(APPLICATION, settings.host, settings.port, limits)
     else:
-        serve_in_several(settings)
+        serve_in_several(settings, limits)
     return 0
 
 
-def serve_in_several(settings: Settings) -> None:
+def serve_in_several(settings: Settings, limits: Limits) -> None:
     """Supervise several serving processes until SIGTERM."""
     # Where the processes share their metrics; prometheus_client reads it when imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
-    raise_descriptor_limit()
+    raise_descriptor_limit(limits)
     exit_after_sigterm()
-    config = uvicorn.Config(
-        APPLICATION, workers=settings.processes, **options(settings.host, settings.port)
-    )
+    chosen = options(settings.host, settings.port, limits)
+    config = uvicorn.Config(APPLICATION, workers=settings.processes, **chosen)
     Processes(config, [config.bind_socket()]).run()
 
 

@@ -13,7 +13,6 @@ from django.conf import settings
 from contract.paths import mask_path
 from crud_service.api.lists.list_rows import has_rows
 from crud_service.api.not_stored_yet import missing_chat
-from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.cursor import Cursor
@@ -22,6 +21,7 @@ from crud_service.live.feeds import Feeds
 from crud_service.live.followers import Stream, Waiter
 from crud_service.live.open_streams import OpenStreams
 from crud_service.live.statements import OPEN_APPLICATION, OPEN_CHAT
+from crud_service.live.stream_limits import HEAD_BYTES_OF_A_WAIT, StreamLimits
 from crud_service.live.wanted import (
     ApplicationStream,
     ChatStream,
@@ -66,14 +66,14 @@ class Beginning(NamedTuple):
 class Live:
     """The streams of this process; create and use it on a single event loop."""
 
-    def __init__(self, log: RequestLog, threads: Threads) -> None:
+    def __init__(self, log: RequestLog, threads: Threads, limits: StreamLimits) -> None:
         self._log = log
         self._threads = threads
         self._connection = ReadConnection()
         self._chats = GatheredReads(OPEN_CHAT, self._connection)
         self._applications = GatheredReads(OPEN_APPLICATION, self._connection)
         self._feeds = Feeds()
-        self._streams = OpenStreams(settings.MAX_STREAMS)
+        self._streams = OpenStreams(settings.MAX_STREAMS, limits)
 
     def start(self) -> None:
         """Listen to what changes."""
@@ -121,7 +121,7 @@ class Live:
     async def _wait(self, request: Request, want: WaitingList) -> None:
         """Return once there is a message behind the number, or the time is over."""
         request.drop_body()
-        if request.head_bytes > stream_limits.HEAD_BYTES_OF_A_WAIT:
+        if request.head_bytes > HEAD_BYTES_OF_A_WAIT:
             raise HeadersTooLarge
         ends_at = monotonic() + want.seconds
         behind = await self._wait_behind(request, want, ends_at)

@@ -5,9 +5,9 @@ import random
 from collections import Counter
 from itertools import cycle
 
-from crud_service.live import stream_limits
 from crud_service.live.events import HEARTBEAT
 from crud_service.live.followers import Stream
+from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.live.stream_metrics import OPEN
 from web.problems import Overloaded, TooManyStreams
 
@@ -20,8 +20,9 @@ SHARES = 61
 class OpenStreams:
     """Counts streams and waiting lists, and calls on each stream; use it on one event loop."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, limits: StreamLimits = STREAM_LIMITS) -> None:
         self._most = most
+        self._limits = limits
         self._count = 0
         self._by_application: Counter[str] = Counter()
         # By stream: when it ends, in loop time.
@@ -33,7 +34,7 @@ class OpenStreams:
         """Count one more; raise Overloaded (503) or TooManyStreams (429) at a limit."""
         if self._count >= self._most:
             raise Overloaded("This process has as many streams as it may have. Try again later.")
-        if self._by_application[access_token] >= stream_limits.STREAMS_OF_AN_APPLICATION:
+        if self._by_application[access_token] >= self._limits.of_an_application:
             raise TooManyStreams
         self._count += 1
         self._by_application[access_token] += 1
@@ -50,7 +51,7 @@ class OpenStreams:
     def add(self, stream: Stream) -> None:
         """Call on a stream from now on."""
         # Streams that were opened together need not end, and reconnect, together.
-        lifetime = stream_limits.LIFETIME_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        lifetime = self._limits.lifetime_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
         share = self._shares[hash(stream) % SHARES]
         share[stream] = asyncio.get_running_loop().time() + lifetime
         if self._timer is None:
@@ -67,7 +68,7 @@ class OpenStreams:
             self._timer = None
 
     def _wait(self) -> None:
-        pause = stream_limits.HEARTBEAT_SECONDS / SHARES
+        pause = self._limits.heartbeat_seconds / SHARES
         self._timer = asyncio.get_running_loop().call_later(pause, self._call_on_next)
 
     def _call_on_next(self) -> None:

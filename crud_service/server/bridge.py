@@ -24,6 +24,7 @@ from django.conf import settings
 from crud_service.api.parsers import CONTENT_TYPE
 from crud_service.api.responses import safe_path
 from crud_service.live.live import Live
+from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
@@ -62,12 +63,17 @@ class Answer(NamedTuple):
 class Server:
     """Answers whole requests: on the event loop by `reads`, in threads by a WSGI application."""
 
-    def __init__(self, application: WsgiApplication, log: RequestLog) -> None:
+    def __init__(
+        self,
+        application: WsgiApplication,
+        log: RequestLog,
+        stream_limits: StreamLimits = STREAM_LIMITS,
+    ) -> None:
         self._application = application
         self._log = log
         self._pools = Pools()
         self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
-        self._live = Live(log, self._pools.requests)
+        self._live = Live(log, self._pools.requests, stream_limits)
         origins = parse_origins(settings.CORS_ORIGINS)
         self.cors = Cors(origins, methods_of) if origins else None
 

@@ -36,7 +36,7 @@ from web.problems import InternalError, Overloaded, Problem
 MAX_BATCH = 512  # numbers, so a bulk fills one
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 # Together with the creations that wait for their sequence, this stays below the server's
-# budget for bodies (`web.server.limits.ARRIVING_BYTES`), so that it has room for the next one.
+# budget for bodies (`web.server.limits.Limits`), so that it has room for the next one.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 
 _log = logging.getLogger(__name__)

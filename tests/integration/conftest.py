@@ -25,8 +25,8 @@ from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
 IMPATIENT = (
-    "from web.server import limits; from crud_service import __main__;"
-    " limits.WRITE_SECONDS = {}; __main__.main()"
+    "from web.server.limits import Limits; from crud_service import __main__;"
+    " __main__.main(Limits(write_seconds={}))"
 )
 
 

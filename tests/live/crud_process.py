@@ -10,7 +10,13 @@ from bench.running_stack import RunningStack
 from local_stack.ports import choose_port
 from tests.integration.conftest import CrudServer, wait_until_live
 
-RUN = "from crud_service import __main__; {limits}; __main__.main()"
+RUN = """
+import sys
+from crud_service import __main__
+from crud_service.live.stream_limits import StreamLimits
+from web.server.limits import MIB, Limits
+sys.exit(__main__.main({limits}))
+"""
 
 StartCrud = Callable[..., CrudServer]
 
@@ -19,12 +25,12 @@ StartCrud = Callable[..., CrudServer]
 def crud_processes(stack: RunningStack) -> Iterator[StartCrud]:
     """A function that starts one; they are killed at the end.
 
-    Its first argument is Python that sets limits before the server starts, its keywords are
+    Its first argument is Python: the arguments of `crud_service.__main__.main`. Its keywords are
     environment variables.
     """
     started: list[CrudServer] = []
 
-    def start(limits: str = "pass", **environment: str) -> CrudServer:
+    def start(limits: str = "", **environment: str) -> CrudServer:
         port = choose_port()
         process = subprocess.Popen(
             [sys.executable, "-c", RUN.format(limits=limits)],

@@ -164,7 +164,7 @@ def test_waiting_lists_are_answered_when_the_process_ends(
 def test_bodies_of_requests_that_last_leave_room_for_those_of_others(
     start_crud: StartCrud, api: Api, application: str, path: str
 ) -> None:
-    crud = start_crud("from web.server import limits; limits.ARRIVING_BYTES = 3 * limits.MIB")
+    crud = start_crud("Limits(arriving_bytes=3 * MIB)")
     body, streams = b"x" * (1024 * 1024), list[Listener]()
     try:
         for _ in range(5):
@@ -213,6 +213,5 @@ def test_a_list_does_not_wait_with_a_long_head(start_crud: StartCrud, applicatio
         refusal(waiting, 431, "headers_too_large")
 
 
-LIMITS = "from crud_service.live import stream_limits as limits"
-HEARTBEAT_IN_A_SECOND = f"{LIMITS}; limits.HEARTBEAT_SECONDS = 1.0"
-LIFETIME_OF_TWO_SECONDS = f"{LIMITS}; limits.LIFETIME_SECONDS = 2.0; limits.HEARTBEAT_SECONDS = 1.0"
+HEARTBEAT_IN_A_SECOND = "stream_limits=StreamLimits(heartbeat_seconds=1.0)"
+LIFETIME_OF_TWO_SECONDS = "stream_limits=StreamLimits(lifetime_seconds=2.0, heartbeat_seconds=1.0)"

@@ -112,7 +112,7 @@ def test_a_reader_that_takes_nothing_is_disconnected(
     stack: RunningStack, api: Api, chat: str
 ) -> None:
     with crud_processes(stack) as start:
-        crud = start("from web.server import limits; limits.WRITE_SECONDS = 2.0")
+        crud = start("Limits(write_seconds=2.0)")
         path = f"{chat}/messages/stream"
         with Listener(crud.url, path, buffer_bytes=SMALL_BUFFER) as stalled:
             assert stalled.next().type == "ready"
@@ -133,7 +133,7 @@ def test_an_idle_reader_is_not_disconnected_for_reading_nothing(
 ) -> None:
     """There is nothing to read between two events: that is no reason to close."""
     with crud_processes(stack) as start:
-        crud = start("from web.server import limits; limits.WRITE_SECONDS = 1.0")
+        crud = start("Limits(write_seconds=1.0)")
         with Listener(crud.url, f"{chat}/messages/stream") as stream:
             stream.next()
             assert stream.quiet(4)

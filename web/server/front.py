@@ -10,9 +10,9 @@ from uvicorn.server import ServerState
 
 from web.cors import Cors
 from web.request_id import HEADER
-from web.server import limits
 from web.server.answers import header_lines
 from web.server.budget import Budget
+from web.server.limits import Limits
 from web.server.request import Request
 from web.server.turns import Turns
 
@@ -40,6 +40,7 @@ class Front:
         state: ServerState,
         app_state: dict[str, Any],
         loop: asyncio.AbstractEventLoop,
+        limits: Limits,
     ) -> None:
         self.app = config.loaded_app
         # An application may take whole requests directly, without ASGI.
@@ -58,13 +59,13 @@ class Front:
         self.cors: Cors | None = getattr(self.app, "cors", None)
         self.state = state
         self.app_state = app_state
-        self.keep_alive_seconds = config.timeout_keep_alive
+        self.limits = limits
         self.ceiling = limits.connection_ceiling()
         self.arriving: Budget[Upload] = Budget(
-            limits.ARRIVING_BYTES, lambda upload: upload.drop_upload()
+            limits.arriving_bytes, lambda upload: upload.drop_upload()
         )
         self.unread: Budget[Reader] = Budget(
-            limits.UNREAD_BYTES, lambda reader: reader.drop_reader()
+            limits.unread_bytes, lambda reader: reader.drop_reader()
         )
         self.turns = Turns(loop)
         self._default_headers: list[tuple[bytes, bytes]] = []
@@ -97,9 +98,10 @@ def front_of(
     state: ServerState,
     app_state: dict[str, Any],
     loop: asyncio.AbstractEventLoop,
+    limits: Limits,
 ) -> Front:
     """Return the front of a running server, created on its first connection."""
     front = _fronts.get(state)
     if front is None:
-        front = _fronts[state] = Front(config, state, app_state, loop)
+        front = _fronts[state] = Front(config, state, app_state, loop, limits)
     return front

@@ -1,10 +1,7 @@
-"""All limits of the server: how much one process holds, and how long it waits.
-
-Other modules read these as `limits.NAME` when they need them, so that a test
-can start a process with shorter timeouts.
-"""
+"""All limits of the server: what a request may be, how much a process holds, how long it waits."""
 
 import resource
+from dataclasses import dataclass
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -19,26 +16,16 @@ CHUNK_LINE_BYTES = 256
 CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
-# A process.
-CONNECTIONS = 12_000
+# A process: see also `Limits`.
 # Beyond these, connections are answered 503; beyond that many more, closed without an answer.
 REFUSED_CONNECTIONS = 64
-# Requests that are arriving, and the bodies of those not answered yet. When more is
-# needed, the upload that has made no progress for longest gives way.
-ARRIVING_BYTES = 64 * MIB
-# Answers that clients have not read yet. When more is needed, the client that has
-# read nothing for longest is disconnected.
-UNREAD_BYTES = 64 * MIB
-# Of these, how much one connection may have before its producer is paused.
+# How much of an answer a client may leave unread before its producer is paused.
 UNREAD_BYTES_A_CONNECTION = 64 * KIB
 # What the kernel keeps for the client of a stream beyond that (it doubles the number); without
 # a limit it keeps up to 4 MB.
 UNSENT_BYTES_A_STREAM = 64 * KIB
 
-# Time, in seconds.
-READ_SECONDS = 30.0  # for a request from its first byte; before, for that byte to arrive
-KEEP_ALIVE_SECONDS = 75.0  # between two requests
-WRITE_SECONDS = 20.0  # without a byte read by the client
+# Time, in seconds: see also `Limits`.
 # A refused client may still be sending. Its data is read and dropped for a while,
 # since closing at once would reset the connection before it reads the answer.
 LINGER_SECONDS = 2.0
@@ -51,18 +38,43 @@ GRACE_SECONDS = 8
 _OTHER_DESCRIPTORS = 256
 
 
-def connection_ceiling() -> int:
-    """Return how many connections this process may accept."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return CONNECTIONS
-    return max(1, min(CONNECTIONS, soft - _OTHER_DESCRIPTORS))
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits that are chosen when a process starts.
+
+    Attributes:
+        connections: how many clients may be connected.
+        arriving_bytes: for requests that are arriving, and the bodies of those not answered yet.
+            When more is needed, the upload that has made no progress for longest gives way.
+        unread_bytes: for answers that clients have not read yet. When more is needed, the client
+            that has read nothing for longest is disconnected.
+        read_seconds: for a request from its first byte; before, for that byte to arrive.
+        keep_alive_seconds: between two requests.
+        write_seconds: without a byte read by the client.
+    """
+
+    connections: int = 12_000
+    arriving_bytes: int = 64 * MIB
+    unread_bytes: int = 64 * MIB
+    read_seconds: float = 30.0
+    keep_alive_seconds: float = 75.0
+    write_seconds: float = 20.0
+
+    def connection_ceiling(self) -> int:
+        """Return how many connections this process may accept, given its open files."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return self.connections
+        return max(1, min(self.connections, soft - _OTHER_DESCRIPTORS))
 
 
-def raise_descriptor_limit() -> None:
+LIMITS = Limits()
+
+
+def raise_descriptor_limit(limits: Limits = LIMITS) -> None:
     """Raise the soft limit of open files to what the ceiling needs, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS + _OTHER_DESCRIPTORS
+    wanted = limits.connections + _OTHER_DESCRIPTORS
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -19,6 +19,7 @@ from web.server.answers import CONTINUE, problem_answer
 from web.server.arrival import Arrival
 from web.server.front import front_of
 from web.server.head import Head
+from web.server.limits import LIMITS, Limits
 from web.server.reader_watch import ReaderWatch
 from web.server.request import Request
 from web.server.writer import Writer
@@ -35,9 +36,10 @@ class Protocol(Writer):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        limits: Limits = LIMITS,
     ) -> None:
         loop = _loop or asyncio.get_running_loop()
-        super().__init__(front_of(config, server_state, app_state, loop), loop)
+        super().__init__(front_of(config, server_state, app_state, loop, limits), loop)
         self._arrival = Arrival()
         self._is_advancing = self._is_paused = False
         self._is_draining = False
@@ -49,7 +51,8 @@ class Protocol(Writer):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=limits.UNREAD_BYTES_A_CONNECTION)
-        self._watch = ReaderWatch(self._loop, self._transport)
+        seconds = self._front.limits.write_seconds
+        self._watch = ReaderWatch(self._loop, self._transport, seconds)
         connections: set[Any] = self._front.state.connections
         connections.add(self)
         beyond = len(connections) - self._front.ceiling
@@ -58,7 +61,7 @@ class Protocol(Writer):
         elif beyond > 0:
             self._refuse(Overloaded())
         else:
-            self._deadline.set(limits.READ_SECONDS)
+            self._deadline.set(self._front.limits.read_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         connections: set[Any] = self._front.state.connections
@@ -163,10 +166,10 @@ class Protocol(Writer):
             self._refuse(problem)
 
     def _expect_rest(self) -> None:
-        """Wait for the rest of a request, for READ_SECONDS from its first piece."""
+        """Wait for the rest of a request, for `read_seconds` from its first piece."""
         if not self._is_arriving:
             self._is_arriving = True
-            self._deadline.set(limits.READ_SECONDS)
+            self._deadline.set(self._front.limits.read_seconds)
         if not self._front.arriving.hold(self, self._arrival.size):
             raise Overloaded
         if self._arrival.wants_continue:
@@ -269,7 +272,7 @@ class Protocol(Writer):
             else:
                 self._close()
         elif not has_more:
-            self._deadline.set(self._front.keep_alive_seconds)
+            self._deadline.set(self._front.limits.keep_alive_seconds)
         elif not self._is_advancing:
             self._is_advancing = True
             self._loop.call_soon(self._advance)

@@ -5,18 +5,19 @@ import fcntl
 import struct
 import termios
 
-from web.server import limits
-
 _INT = struct.Struct("i")
 
 
 class ReaderWatch:
-    """Aborts a connection whose client reads nothing of an answer for WRITE_SECONDS."""
+    """Aborts a connection whose client reads nothing of an answer for some seconds."""
 
-    __slots__ = ("_loop", "_timer", "_transport")
+    __slots__ = ("_loop", "_seconds", "_timer", "_transport")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, seconds: float
+    ) -> None:
         self._loop = loop
+        self._seconds = seconds
         self._transport = transport
         self._timer: asyncio.TimerHandle | None = None
 
@@ -32,7 +33,7 @@ class ReaderWatch:
             self._timer = None
 
     def _wait(self, unread: int) -> None:
-        self._timer = self._loop.call_later(limits.WRITE_SECONDS, self._check, unread)
+        self._timer = self._loop.call_later(self._seconds, self._check, unread)
 
     def _check(self, unread: int) -> None:
         still_unread = self._unread_bytes()

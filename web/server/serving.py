@@ -4,13 +4,15 @@ import asyncio
 import ctypes
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
-from web.server import limits
+from web.server.limits import GRACE_SECONDS, LIMITS, Limits, raise_descriptor_limit
 from web.server.protocol import Protocol
 
 START_FAILED = 3
@@ -24,13 +26,13 @@ HEAPS = 2
 _M_ARENA_MAX = -8  # malloc.h
 
 
-def options(host: str, port: int) -> dict[str, Any]:
-    """Return the options for uvicorn."""
+def options(host: str, port: int, limits: Limits = LIMITS) -> dict[str, Any]:
+    """Return the options for uvicorn: its keyword arguments."""
     return {
         "factory": True,
         "host": host,
         "port": port,
-        "http": Protocol,
+        "http": partial(Protocol, limits=limits),
         "ws": "none",
         "loop": "uvloop",
         "access_log": False,
@@ -38,8 +40,7 @@ def options(host: str, port: int) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": False,
         "backlog": 4096,
-        "timeout_keep_alive": int(limits.KEEP_ALIVE_SECONDS),
-        "timeout_graceful_shutdown": limits.GRACE_SECONDS,
+        "timeout_graceful_shutdown": GRACE_SECONDS,
     }
 
 
@@ -79,15 +80,24 @@ def limit_heaps() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
 
 
-def serve(factory: str, host: str, port: int) -> None:
-    """Serve the application of `factory` (`module:function`) in this process until SIGTERM."""
-    limits.raise_descriptor_limit()
+def serve(
+    factory: str | Callable[[], object], host: str, port: int, limits: Limits = LIMITS
+) -> None:
+    """Serve an application in this process until SIGTERM; exit with START_FAILED if that fails.
+
+    Args:
+        factory: makes the application; a function, or its name as `module:function`.
+        host: the address to listen on.
+        port: the TCP port.
+        limits: what the process holds, and how long it waits.
+    """
+    raise_descriptor_limit(limits)
     limit_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)
     exit_after_sigterm()
     # On SIGHUP a single process shuts down gracefully, to be started again.
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    server = QuietServer(uvicorn.Config(factory, **options(host, port)))
+    server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:

@@ -36,8 +36,8 @@ from web.server.limits import HEAD_BYTES
 
 # The service as `python -m numbering_service` starts it, with less patience for slow clients.
 IMPATIENT = (
-    "from web.server import limits; from numbering_service import __main__;"
-    " limits.READ_SECONDS = 1; __main__.main()"
+    "from web.server.limits import Limits; from numbering_service import __main__;"
+    " __main__.main(Limits(read_seconds=1))"
 )
 JSON = {"Content-Type": "application/json"}
 

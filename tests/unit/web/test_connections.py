@@ -14,12 +14,13 @@ import pytest
 from tests.polling import wait_until
 from tests.unit.web.web_corpus import ACCEPTED, post
 from tests.unit.web.web_server import serving, statuses
-from web.server import limits
+from web.server.limits import MIB, Limits
 from web.server.request import Request
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 PAUSE_SECONDS = 0.002
+IMPATIENT = Limits(read_seconds=0.4, write_seconds=0.5)
 
 
 class Later:
@@ -94,13 +95,6 @@ def test_a_request_that_arrives_in_pieces_while_another_runs_is_answered(later: 
         assert statuses(exchange(later, post(b"x"), LAST[:cut], LAST[cut:])) == [200, 200], cut
 
 
-@pytest.fixture
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the timeouts."""
-    monkeypatch.setattr(limits, "READ_SECONDS", 0.4)
-    monkeypatch.setattr(limits, "WRITE_SECONDS", 0.5)
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_head_is_answered_without_the_body(method: str) -> None:
     def answer(request: Request) -> None:
@@ -141,21 +135,21 @@ def test_a_stream_is_produced_no_faster_than_it_is_read() -> None:
         assert exchange(port, LAST.replace(b"/last", b"/short")).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_reads_nothing_is_disconnected(patience: None) -> None:
+def test_a_client_that_reads_nothing_is_disconnected() -> None:
     app = Streams(pieces=[b"x" * 65536] * 2000)
-    with serving(app) as port, connected(port, GET):
+    with serving(app, IMPATIENT) as port, connected(port, GET):
         wait_until(lambda: app.finished == 1, 10)
     assert app.made < 2000
 
 
 @pytest.mark.parametrize("part", [b"", GET[:9], GET[:-2], post(b"hello")[:-2]])
-def test_a_request_that_takes_too_long_is_408(patience: None, part: bytes) -> None:
-    with serving(Later()) as port:
+def test_a_request_that_takes_too_long_is_408(part: bytes) -> None:
+    with serving(Later(), IMPATIENT) as port:
         assert exchange(port, part).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_slow_but_steady_body_times_out_too(patience: None) -> None:
-    with serving(Later()) as port, connected(port, post(b"x" * 100)[:-100]) as client:
+def test_a_slow_but_steady_body_times_out_too() -> None:
+    with serving(Later(), IMPATIENT) as port, connected(port, post(b"x" * 100)[:-100]) as client:
         with suppress(ConnectionError):
             for _ in range(20):
                 client.sendall(b"x")
@@ -163,9 +157,9 @@ def test_a_slow_but_steady_body_times_out_too(patience: None) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_that_was_opened_early_gives_its_request_all_the_time(patience: None) -> None:
+def test_a_connection_that_was_opened_early_gives_its_request_all_the_time() -> None:
     raw = post(b"hello", b"Connection: close")
-    with serving(Later()) as port, connected(port) as client:
+    with serving(Later(), IMPATIENT) as port, connected(port) as client:
         time.sleep(0.3)
         client.sendall(raw[:-1])
         time.sleep(0.3)
@@ -173,9 +167,8 @@ def test_a_connection_that_was_opened_early_gives_its_request_all_the_time(patie
         assert statuses(read_to_end(client)) == [200]
 
 
-def test_an_idle_connection_is_closed_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "KEEP_ALIVE_SECONDS", 1)
-    with serving(Later()) as port:
+def test_an_idle_connection_is_closed_without_an_answer() -> None:
+    with serving(Later(), Limits(keep_alive_seconds=0.5)) as port:
         assert statuses(exchange(port, GET)) == [200]
 
 
@@ -186,11 +179,8 @@ def test_a_refused_upload_gets_its_answer_while_it_is_sent() -> None:
         assert exchange(port, raw).startswith(b"HTTP/1.1 413 ")
 
 
-def test_connections_beyond_the_limit_are_503_and_others_continue(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "CONNECTIONS", 5)
-    with serving(Later()) as port, ExitStack() as opened:
+def test_connections_beyond_the_limit_are_503_and_others_continue() -> None:
+    with serving(Later(), Limits(connections=5)) as port, ExitStack() as opened:
         first = [opened.enter_context(connected(port)) for _ in range(5)]
         for _ in range(100):
             with connected(port) as client, suppress(ConnectionResetError):
@@ -201,13 +191,10 @@ def test_connections_beyond_the_limit_are_503_and_others_continue(
         assert statuses(exchange(port, LAST)) == [200]
 
 
-def test_uploads_beyond_the_budget_give_way_and_others_continue(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_uploads_beyond_the_budget_give_way_and_others_continue() -> None:
     """The upload that has been stalled for longest is answered 503, with `Retry-After`."""
-    monkeypatch.setattr(limits, "ARRIVING_BYTES", 4 * limits.MIB)
     head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
-    with serving(Later()) as port, ExitStack() as opened:
+    with serving(Later(), Limits(arriving_bytes=4 * MIB)) as port, ExitStack() as opened:
         uploads = []
         for _ in range(10):
             uploads.append(opened.enter_context(connected(port, head + b"x" * 900_000)))
@@ -219,16 +206,15 @@ def test_uploads_beyond_the_budget_give_way_and_others_continue(
         assert uploads[-1].recv(13) == b"HTTP/1.1 200 "
 
 
-def test_unread_answers_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "UNREAD_BYTES", 40 * limits.MIB)
-    large = b"x" * 12 * limits.MIB
+def test_unread_answers_give_way() -> None:
+    large = b"x" * 12 * MIB
 
     def answer(request: Request) -> None:
         body = large if request.path == "/a" else b""
         request.answer(200, b"content-length: %d\r\n" % len(body), body)
 
     app = Later(answer)
-    with serving(app) as port, ExitStack() as opened:
+    with serving(app, Limits(unread_bytes=40 * MIB)) as port, ExitStack() as opened:
         readers = []
         for _ in range(8):
             readers.append(opened.enter_context(connected(port, GET)))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.server import ServerState
 
+from web.server.limits import LIMITS, Limits
 from web.server.protocol import Protocol
 from web.server.request import Request
 from web.server.serving import options
@@ -147,9 +148,9 @@ def statuses(written: bytes) -> list[int]:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[int]:
+def serving(app: Any, limits: Limits = LIMITS) -> Iterator[int]:
     """Serve an application in a thread, on a port of its own: the port."""
-    settings: dict[str, Any] = options("127.0.0.1", 0) | {"factory": False, "lifespan": "off"}
+    settings = options("127.0.0.1", 0, limits) | {"factory": False, "lifespan": "off"}
     server = uvicorn.Server(uvicorn.Config(app, **settings))
     thread = threading.Thread(target=server.run)
     thread.start()

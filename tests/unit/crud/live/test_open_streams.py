@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from crud_service.live import stream_limits
 from crud_service.live.cursor import Cursor
 from crud_service.live.events import HEARTBEAT
 from crud_service.live.followers import Stream
 from crud_service.live.open_streams import SHARES, OpenStreams
+from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from tests.unit.crud.live.fake_feeds import Clock
 from tests.unit.crud.live.test_followers import Connection, Feed
 from web.problems import Overloaded, TooManyStreams
@@ -43,9 +43,8 @@ def test_a_process_has_no_more_than_it_may() -> None:
     streams.admit("c")
 
 
-def test_an_application_has_no_more_than_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_limits, "STREAMS_OF_AN_APPLICATION", 1)
-    streams = OpenStreams(10)
+def test_an_application_has_no_more_than_its_part() -> None:
+    streams = OpenStreams(10, StreamLimits(of_an_application=1))
     streams.admit("a")
     with pytest.raises(TooManyStreams):
         streams.admit("a")
@@ -59,7 +58,7 @@ def test_each_stream_gets_a_heartbeat_in_time(clock: Clock) -> None:
     connections = [Clocked(clock, at) for _ in range(300)]
     for connection in connections:
         streams.add(stream_on(connection))
-    clock.pass_seconds(3 * stream_limits.HEARTBEAT_SECONDS + 0.1)
+    clock.pass_seconds(3 * STREAM_LIMITS.heartbeat_seconds + 0.1)
     assert {connection.written for connection in connections} == {3 * HEARTBEAT}
 
 
@@ -68,7 +67,7 @@ def test_no_moment_has_many_heartbeats(clock: Clock) -> None:
     streams, at = OpenStreams(10_000), Counter[float]()
     for _ in range(100 * SHARES):
         streams.add(stream_on(Clocked(clock, at)))
-    clock.pass_seconds(stream_limits.HEARTBEAT_SECONDS + 0.1)
+    clock.pass_seconds(STREAM_LIMITS.heartbeat_seconds + 0.1)
     assert max(at.values()) < 300
 
 
@@ -84,11 +83,11 @@ def test_streams_end_after_their_lifetime_at_different_times(clock: Clock) -> No
     streams, connections = OpenStreams(100), [Connection() for _ in range(100)]
     for connection in connections:
         streams.add(stream_on(connection))
-    clock.pass_seconds(0.9 * stream_limits.LIFETIME_SECONDS - 1)
+    clock.pass_seconds(0.9 * STREAM_LIMITS.lifetime_seconds - 1)
     assert not any(connection.is_ended for connection in connections)
-    clock.pass_seconds(0.1 * stream_limits.LIFETIME_SECONDS)
+    clock.pass_seconds(0.1 * STREAM_LIMITS.lifetime_seconds)
     assert 10 < sum(connection.is_ended for connection in connections) < 90
-    clock.pass_seconds(0.1 * stream_limits.LIFETIME_SECONDS + 20)
+    clock.pass_seconds(0.1 * STREAM_LIMITS.lifetime_seconds + 20)
     assert all(connection.is_ended for connection in connections)
 
 
