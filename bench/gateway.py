@@ -41,9 +41,12 @@ class Server(NamedTuple):
     redis_url: str
 
 
-def beside_the_gateway(run: Run, stack: BenchStack) -> None:
-    """Both servers at each number of clients, in turns; the table shows both and the ratios."""
-    binary_path = build(run.directory)
+def beside_the_gateway(run: Run, stack: BenchStack, go: Sequence[str] = GO) -> None:
+    """Both servers at each number of clients, in turns; the table shows both and the ratios.
+
+    `go` are the places where Go's program may be.
+    """
+    binary_path = build(run.directory, go)
     if binary_path is None:
         say("   NO GO: the gateway in bench/fiber is not built, and nothing is compared with it")
         return
@@ -57,14 +60,14 @@ def beside_the_gateway(run: Run, stack: BenchStack) -> None:
             report(run, clients, pairs, yardstick)
 
 
-def build(directory: Path) -> Path | None:
+def build(directory: Path, go: Sequence[str]) -> Path | None:
     """Build the gateway; None where Go is not installed."""
-    go = next((found for each in GO if (found := shutil.which(each))), None)
-    if go is None:
+    program = next((found for place in go if (found := shutil.which(place))), None)
+    if program is None:
         return None
     directory.mkdir(exist_ok=True)
     target = directory / "fiber-gateway"
-    run_program([go, "build", "-C", str(SOURCE), "-o", str(target), "."])
+    run_program([program, "build", "-C", str(SOURCE), "-o", str(target), "."])
     return target
 
 

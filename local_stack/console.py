@@ -48,7 +48,8 @@ class Waiting:
     only what takes long gets lines, one every few seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_between_lines: float = SECONDS_BETWEEN_LINES) -> None:
+        self.seconds_between_lines = seconds_between_lines
         self.began = self.said_at = time.monotonic()
 
     @property
@@ -60,7 +61,7 @@ class Waiting:
         if is_terminal(sys.stdout):
             columns = shutil.get_terminal_size().columns
             write(sys.stdout, clear_line() + paint(line[: columns - 1], "dim"))
-        elif time.monotonic() - self.said_at >= SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self.said_at >= self.seconds_between_lines:
             self.said_at = time.monotonic()
             say(line)
 

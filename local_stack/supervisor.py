@@ -20,17 +20,18 @@ FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
 
 
-def pause_before_restart(deaths_in_a_row: int) -> float:
-    """Exponential back-off: none after a first death, then doubling, up to ten seconds."""
+def pause_before_restart(deaths_in_a_row: int, longest: float = LONGEST_PAUSE_SECONDS) -> float:
+    """Return the exponential back-off: none after a first death, then doubling, up to `longest`."""
     if deaths_in_a_row <= 1:
         return 0.0
-    return float(min(FIRST_PAUSE_SECONDS * 2 ** (deaths_in_a_row - 2), LONGEST_PAUSE_SECONDS))
+    return float(min(FIRST_PAUSE_SECONDS * 2 ** (deaths_in_a_row - 2), longest))
 
 
 class Watched:
-    def __init__(self, part: Part, layout: Layout):
+    def __init__(self, part: Part, layout: Layout, longest_pause: float):
         self.part = part
         self.layout = layout
+        self.longest_pause = longest_pause
         self.running = Running(part, layout)
         self.deaths_in_a_row = 0
         self.start_again_at: float | None = None
@@ -49,7 +50,7 @@ class Watched:
                 return pause
             self.start_again()
             if self.start_again_at is not None:
-                return LONGEST_PAUSE_SECONDS
+                return self.longest_pause
         self.running.note_pid()
         return None if self.running.is_settled() else SETTLING_SECONDS
 
@@ -58,7 +59,7 @@ class Watched:
         kill_group(self.running.process.pid)
         was_well = self.running.seconds() > WELL_AFTER_SECONDS
         self.deaths_in_a_row = 1 if was_well else self.deaths_in_a_row + 1
-        pause = pause_before_restart(self.deaths_in_a_row)
+        pause = pause_before_restart(self.deaths_in_a_row, self.longest_pause)
         self.start_again_at = time.monotonic() + pause
         when = f" in {pause:g} s" if pause else ""
         how = self.running.how_it_died()
@@ -72,15 +73,16 @@ class Watched:
         except OSError as error:
             # No room for its log, no memory for a process: this may be transient.
             say(f"{self.part.name} can't be started now: {explain(error, self.layout.directory)}")
-            self.start_again_at = time.monotonic() + LONGEST_PAUSE_SECONDS
+            self.start_again_at = time.monotonic() + self.longest_pause
 
 
 class Supervisor:
     """All parts of one stack. Single-threaded on purpose: a part's death signal is
     tied to the thread that started it, so that thread has to live as long as the parts."""
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout, longest_pause: float = LONGEST_PAUSE_SECONDS):
         self.layout = layout
+        self.longest_pause = longest_pause
         self.watched: list[Watched] = []
         self.stopping = False
 
@@ -89,7 +91,7 @@ class Supervisor:
         self.stopping = True
 
     def start(self, parts: Sequence[Part]) -> list[Running]:
-        started = [Watched(part, self.layout) for part in parts]
+        started = [Watched(part, self.layout, self.longest_pause) for part in parts]
         self.watched += started
         return [watched.running for watched in started]
 

@@ -8,6 +8,7 @@ deletions are erased one after the other.
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -35,7 +36,11 @@ GRACE_SECONDS = 10.0
 class Eraser:
     """Erases deletion after deletion; `erase_some` does one batch for each application.
 
-    Once `over` is set, it ends after the batch in progress.
+    Args:
+        redis: where creations in what is deleted are refused.
+        over: once it is set, the eraser ends after the batch in progress.
+        grace_seconds: the least age of a deletion of an application that is finished.
+        erase: erases one batch; see `erase_rows`.
     """
 
     def __init__(
@@ -43,7 +48,9 @@ class Eraser:
         redis: Redis,
         over: threading.Event | None = None,
         grace_seconds: float = GRACE_SECONDS,
+        erase: Callable[[Connection, Deletion], int | None] = erase_rows,
     ) -> None:
+        self._erase_batch = erase
         self._redis = redis
         self._over = over or threading.Event()
         self._grace_seconds = grace_seconds
@@ -90,7 +97,7 @@ class Eraser:
             self._refused.add(deletion.id)
             logger.info("erasing", extra=described(deletion))
         started = time.monotonic()
-        erased = erase_rows(connection, deletion)
+        erased = self._erase_batch(connection, deletion)
         if erased is None:
             return self._finish(connection, deletion)
         if erased:

@@ -119,33 +119,46 @@ def find_pending(connection: Connection) -> Iterator[Deletion]:
             last = deletion.application_id
 
 
-def erase_rows(connection: Connection, deletion: Deletion) -> int | None:
-    """Erase one batch; return how many messages it had, None if no row is left."""
-    if erase_kept(connection, deletion):
+def erase_rows(
+    connection: Connection, deletion: Deletion, batch_rows: int = BATCH_ROWS
+) -> int | None:
+    """Erase one batch of a deletion.
+
+    Args:
+        connection: a connection in autocommit mode.
+        deletion: what to erase.
+        batch_rows: how many rows of a table a batch has at most.
+
+    Returns:
+        How many messages the batch had, None if no row is left.
+    """
+    if erase_kept(connection, deletion, batch_rows):
         return 0
     if deletion.chat_id is not None:
-        return erase_chats(connection, deletion, [deletion.chat_id])
+        return erase_chats(connection, deletion, [deletion.chat_id], batch_rows)
     rows = connection.execute(FIND_CHATS, (deletion.application_id, CHATS_AT_ONCE))
     chats = [chat_id for (chat_id,) in rows]
     try:
         if chats:
-            return erase_chats(connection, deletion, chats) or 0
+            return erase_chats(connection, deletion, chats, batch_rows) or 0
         connection.execute(ERASE_APPLICATION, (deletion.application_id,))
     except psycopg.errors.ForeignKeyViolation:
         return 0  # the persister has just stored something
     return None
 
 
-def erase_kept(connection: Connection, deletion: Deletion) -> int:
+def erase_kept(connection: Connection, deletion: Deletion, batch_rows: int) -> int:
     """Erase a batch of the conflicts and the set-aside entries; return how many."""
     chat = deletion.chat_number
-    parameters = (deletion.access_tokens, chat, chat, BATCH_ROWS)
+    parameters = (deletion.access_tokens, chat, chat, batch_rows)
     return sum(
         connection.execute(ERASE_KEPT.format(table=table), parameters).rowcount for table in KEPT
     )
 
 
-def erase_chats(connection: Connection, deletion: Deletion, chats: Sequence[int]) -> int | None:
+def erase_chats(
+    connection: Connection, deletion: Deletion, chats: Sequence[int], batch_rows: int
+) -> int | None:
     """Erase a batch of what some chats hold; then, of an application, the chats themselves.
 
     Returns how many messages were erased, None if nothing was left.
@@ -155,9 +168,9 @@ def erase_chats(connection: Connection, deletion: Deletion, chats: Sequence[int]
             return 0
         lock_chats(connection, chats)
         connection.execute(UNCOVER, (chats,))
-        if connection.execute(ERASE_BLOCKS, (chats, BATCH_ROWS)).rowcount:
+        if connection.execute(ERASE_BLOCKS, (chats, batch_rows)).rowcount:
             return 0
-        if erased := erase_messages(connection, deletion, chats):
+        if erased := erase_messages(connection, deletion, chats, batch_rows):
             return erased
         connection.execute(ERASE_COVERAGE, (chats,))
         if deletion.chat_id is None:
@@ -165,10 +178,12 @@ def erase_chats(connection: Connection, deletion: Deletion, chats: Sequence[int]
     return None
 
 
-def erase_messages(connection: Connection, deletion: Deletion, chats: Sequence[int]) -> int:
+def erase_messages(
+    connection: Connection, deletion: Deletion, chats: Sequence[int], batch_rows: int
+) -> int:
     """Erase a batch of messages, with their texts; the chats must be locked."""
     connection.execute("SET LOCAL chat.erasing = 'on'")
-    parameters = (chats, BATCH_ROWS, BATCH_ROWS, BATCH_BYTES)
+    parameters = (chats, batch_rows, batch_rows, BATCH_BYTES)
     erased = connection.execute(ERASE_MESSAGES, parameters).fetchall()
     if not erased:
         return 0
@@ -191,7 +206,7 @@ def finish(connection: Connection, deletion: Deletion) -> None:
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(LOCK_KEPT)
-        if erase_kept(connection, deletion):
+        if erase_kept(connection, deletion, BATCH_ROWS):
             return
         if deletion.chat_id is None:
             connection.execute(FORGET_ROTATIONS, (deletion.application_id,))

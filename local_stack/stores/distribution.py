@@ -60,11 +60,11 @@ def cache_directory(layout: Layout) -> Path:
     raise UnavailableError(f"neither {base} nor {layout.directory} is writable")
 
 
-def fetch(cache: Path, home: Path) -> None:
+def fetch(cache: Path, home: Path, waiting: Waiting | None = None) -> None:
     """Download and unpack to a temporary directory, then rename: clones may race here."""
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as name:
         work = Path(name)
-        waiting = Waiting()
+        waiting = waiting or Waiting()
         download(work, waiting)
         waiting.tell("unpacking Elasticsearch")
         try:

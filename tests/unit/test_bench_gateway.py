@@ -18,11 +18,10 @@ def load_of(rate: int, p99_ms: float) -> Load:
 
 
 def test_without_go_it_is_not_built_and_nothing_is_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gateway, "GO", ("no-such-go",))
     run = Run(QUICK, tmp_path)
-    gateway.beside_the_gateway(run, None)
+    gateway.beside_the_gateway(run, None, go=["no-such-go"])
     assert capsys.readouterr().out.count("\n") == 1
     assert run.results.failures == []
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from local_stack import console
 from local_stack.applications import ROOT
+from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
@@ -130,11 +130,10 @@ def test_a_download_says_how_many_megabytes_have_arrived(
     maven.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("PYTHON", sys.executable)
-    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.1)
     cache = tmp_path / "cache"
     cache.mkdir()
     home = cache / f"elasticsearch-{VERSION}"
-    fetch(cache, home)
+    fetch(cache, home, Waiting(seconds_between_lines=0.1))
     assert (home / "bin" / "elasticsearch").exists()
     output = capsys.readouterr().out
     assert f"downloading Elasticsearch {VERSION}, once: 49/98 MB" in output

@@ -76,11 +76,19 @@ def idempotency_key(request: Request) -> str:
     return key
 
 
-def rotate(access_token: str, key: str) -> Rotated:
+def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Rotated:
     """Give an application a new access token; a repeat with the same key gets the same answer.
 
-    Raises NotFound for a token that is not valid, also because it was rotated under another key
-    or too long ago.
+    Args:
+        access_token: the current token, or the former one for a repeat.
+        key: the idempotency key, 1 to 255 printable ASCII characters.
+        patience_seconds: how long to wait for the backlog before anything is changed, and for
+            the last entries of the former token afterwards.
+
+    Returns:
+        The application with its new token. Raises NotFound for a token that is not valid, also
+        because it was rotated under another key or too long ago; Overloaded while others rotate;
+        StoreUnavailable if a store is unavailable or too much waits to be stored.
     """
     if not _places.acquire(blocking=False):
         raise Overloaded
@@ -88,12 +96,12 @@ def rotate(access_token: str, key: str) -> Rotated:
         done = find_done(access_token, key)
         replayed = done is not None
         if done is None:
-            done = begin(access_token, key)
+            done = begin(access_token, key, patience_seconds)
         if done is None:  # it was rotated by a concurrent request
             done, replayed = find_done(access_token, key), True
         if done is None:
             raise missing_application(access_token)
-        finish(done)
+        finish(done, patience_seconds)
         return Rotated(done.application, replayed)
     finally:
         _places.release()
@@ -110,11 +118,11 @@ def find_done(access_token: str, key: str) -> Done | None:
     return Done(rotation_id, answer)
 
 
-def begin(access_token: str, key: str) -> Done | None:
+def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:
     """Change the token in PostgreSQL; return None if the application has another one by now."""
     if find_application(access_token) is None:
         raise missing_application(access_token)
-    wait_for_backlog()
+    wait_for_backlog(patience_seconds)
     token = new_access_token()
 
     def write(connection: Connection) -> Written[Done | None]:
@@ -128,14 +136,14 @@ def begin(access_token: str, key: str) -> Done | None:
     return done
 
 
-def wait_for_backlog() -> None:
+def wait_for_backlog(patience_seconds: float) -> None:
     """Wait until what was accepted so far is stored, so that little is left to do afterwards.
 
     Raises StoreUnavailable if it takes too long: the new token would be of no use for creations.
     """
     try:
         redis = api_redis()
-        is_short = wait_until_stored(redis, last_entry(redis), PATIENCE_SECONDS)
+        is_short = wait_until_stored(redis, last_entry(redis), patience_seconds)
     except RedisError as error:
         raise StoreUnavailable.nothing_changed() from error
     if not is_short:
@@ -144,13 +152,13 @@ def wait_for_backlog() -> None:
         )
 
 
-def finish(done: Done) -> None:
+def finish(done: Done, patience_seconds: float) -> None:
     """Have the former token refused everywhere, and wait a while for its last entries.
 
     Where they take longer, the new token can be used already, but not for creations.
     """
     try:
         redis = api_redis()
-        run(lambda connection: finish_within(connection, redis, done.id, PATIENCE_SECONDS))
+        run(lambda connection: finish_within(connection, redis, done.id, patience_seconds))
     except (RedisError, StoreUnavailable) as error:
         raise StoreUnavailable(NOT_FINISHED) from error

@@ -6,7 +6,7 @@ is sent again in halves, so that one document cannot block the others.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 from elasticsearch import ApiError
@@ -47,6 +47,12 @@ class Operation(NamedTuple):
 
     message_id: int
     lines: bytes
+
+
+class Post(Protocol):
+    """Sends a bulk as one request."""
+
+    def __call__(self, operations: Sequence[Operation], *, refresh: bool) -> Outcome: ...
 
 
 def write_documents(
@@ -101,19 +107,30 @@ def send(
     divisions: Iterator[int] | None = None,
     *,
     refresh: bool = False,
+    post: Post | None = None,
 ) -> Outcome:
-    """Send a bulk; if it is refused as a whole, send its halves."""
+    """Send a bulk; if it is refused as a whole, send its halves.
+
+    Args:
+        operations: the parts of the bulk, at least one.
+        divisions: yields once for each division that is still allowed; None: MAX_DIVISIONS.
+        refresh: whether the changes are to be searchable when this returns.
+        post: sends a bulk as one request; None: to Elasticsearch.
+
+    Returns:
+        What became of each message. Raises ApiError for a refusal that no division can mend.
+    """
     divisions = iter(range(MAX_DIVISIONS)) if divisions is None else divisions
     try:
-        return send_once(operations, refresh=refresh)
+        return (post or send_once)(operations, refresh=refresh)
     except ApiError as error:
         if error.status_code not in DIVIDED:
             raise
         if len(operations) == 1 or next(divisions, None) is None:
             return blame(operations, error)
     middle = len(operations) // 2
-    outcome = send(operations[:middle], divisions, refresh=refresh)
-    outcome.add(send(operations[middle:], divisions, refresh=refresh))
+    outcome = send(operations[:middle], divisions, refresh=refresh, post=post)
+    outcome.add(send(operations[middle:], divisions, refresh=refresh, post=post))
     return outcome
 
 

@@ -47,6 +47,8 @@ CHATS_BY_ID = """
 SELECT a.access_token, c.number FROM chats c JOIN applications a ON a.id = c.application_id
 WHERE c.id = ANY (%s)
 """
+Fold = Callable[..., int]
+
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
 
@@ -57,19 +59,31 @@ def keep_indexed(
     *,
     stay: bool = True,
     beside: Callable[[], AbstractContextManager[object]] = nullcontext,
+    fold: Fold = index_batch,
+    look_seconds: float = LOOK_SECONDS,
 ) -> None:
     """Index changes for as long as we hold the lease and the worker runs.
 
-    `beside` is entered for as long as we hold it. Returns in an outage of PostgreSQL or Redis
-    instead of waiting: the sweep sends the next task within a second.
+    Returns in an outage of PostgreSQL or Redis instead of waiting: the sweep sends the next task
+    within a second.
+
+    Args:
+        redis: where the doorbell rings and the lease is kept.
+        lease: the lease on indexing; returns once another worker has it.
+        woken_by: the id of the request that led to this, for the log.
+        stay: wait for more changes, instead of returning when none is left.
+        beside: entered for as long as we hold the lease.
+        fold: folds one batch and returns how many changes it had.
+        look_seconds: how often to look for changes for which the doorbell did not ring.
     """
     try:
         with connect() as connection:
 
             def work() -> None:
                 stop_ringing(redis)
-                with beside(), feeding(woken_by) as feeder:
-                    index(redis, connection, lease, feeder, woken_by, stay=stay)
+                with beside(), feeding(woken_by, look_seconds) as feeder:
+                    indexing = Indexing(redis, connection, lease, feeder, fold, look_seconds)
+                    indexing.run(woken_by, stay=stay)
 
             while work_under(lease, work) and not stopping.is_set():
                 pass
@@ -90,54 +104,62 @@ def has_elasticsearch() -> bool:
     return bool(settings.ELASTICSEARCH_URL)
 
 
-def index(
-    redis: Redis,
-    connection: Connection,
-    lease: Lease,
-    feeder: "Feeder",
-    woken_by: str,
-    *,
-    stay: bool,
-) -> None:
-    """Fold batch after batch; then wait for more, or return once `feeder` is idle (not `stay`)."""
-    changed, refold_by, is_refolding = True, 0.0, True
+@dataclass(frozen=True, slots=True)
+class Indexing:
+    """Folds batch after batch while we hold the lease; see `keep_indexed` for the attributes."""
 
-    def announce_edits(chat_ids: list[int]) -> None:
-        # The process that edits a message announces it, unless it is killed right after the
-        # commit. Nothing announces an edit made with SQL. The outbox has them all.
-        publish(redis, connection.execute(CHATS_BY_ID, (chat_ids,)))
+    redis: Redis
+    connection: Connection
+    lease: Lease
+    feeder: "Feeder"
+    fold: Fold
+    look_seconds: float
 
-    while not stopping.is_set() and lease.hold():
-        folded = 0
-        if changed:
-            folded = index_batch(connection, hand_on=has_elasticsearch(), edited=announce_edits)
-        if folded:
-            feeder.wake(woken_by)
-            log_batch("changes folded for search", folded, woken_by)
-        refolded = 0
-        # Refold a piece after each small batch, but only once a second under heavy load.
-        # Fresh changes wait no longer than one piece takes.
-        if is_refolding and (folded < SMALL_BATCH or time.monotonic() >= refold_by):
-            refolded = refold_some(connection, hand_on=has_elasticsearch())
-            refold_by = time.monotonic() + LOOK_SECONDS
-        if refolded:
-            feeder.wake(woken_by)
-            changed = True
-        elif folded:
-            if folded < SMALL_BATCH:
-                time.sleep(PAUSE_SECONDS)
-        elif stay:
-            rung = wait_for_ring(redis, LOOK_SECONDS)
-            if rung is not None:
-                woken_by = rung
-                feeder.wake(rung)
+    def run(self, woken_by: str, *, stay: bool) -> None:
+        """Fold batches; then wait for more, or return once the feeder is idle (not `stay`)."""
+        changed, refold_by, is_refolding = True, 0.0, True
+        while not stopping.is_set() and self.lease.hold():
+            folded = self.fold_changes(woken_by) if changed else 0
+            refolded = 0
+            # Refold a piece after each small batch, but only once a second under heavy load.
+            # Fresh changes wait no longer than one piece takes.
+            if is_refolding and (folded < SMALL_BATCH or time.monotonic() >= refold_by):
+                refolded = refold_some(self.connection, hand_on=has_elasticsearch())
+                refold_by = time.monotonic() + self.look_seconds
+            if refolded:
+                self.feeder.wake(woken_by)
                 changed = True
+            elif folded:
+                if folded < SMALL_BATCH:
+                    time.sleep(PAUSE_SECONDS)
+            elif stay:
+                rung = wait_for_ring(self.redis, self.look_seconds)
+                if rung is not None:
+                    woken_by = rung
+                    self.feeder.wake(rung)
+                    changed = True
+                else:
+                    changed, is_refolding = look(self.connection)
+            elif self.feeder.is_idle():
+                return
             else:
-                changed, is_refolding = look(connection)
-        elif feeder.is_idle():
-            return
-        else:
-            time.sleep(PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
+
+    def fold_changes(self, woken_by: str) -> int:
+        """Fold one batch, and have it sent; return how many changes it had."""
+        folded = self.fold(self.connection, hand_on=has_elasticsearch(), edited=self.announce_edits)
+        if folded:
+            self.feeder.wake(woken_by)
+            log_batch("changes folded for search", folded, woken_by)
+        return folded
+
+    def announce_edits(self, chat_ids: list[int]) -> None:
+        """Announce the edits of chats, by their ids.
+
+        The process that edits a message announces it, unless it is killed right after the
+        commit. Nothing announces an edit made with SQL. The outbox has them all.
+        """
+        publish(self.redis, self.connection.execute(CHATS_BY_ID, (chat_ids,)))
 
 
 def has_something_to_send(connection: Connection) -> bool:
@@ -189,8 +211,9 @@ def back_off_of(server: str) -> BackOff:
 class Feeder:
     """Feeds Elasticsearch in a thread: when the indexer wakes it, and once a second."""
 
-    def __init__(self, woken_by: str) -> None:
+    def __init__(self, woken_by: str, look_seconds: float = LOOK_SECONDS) -> None:
         self._woken_by = woken_by
+        self._look_seconds = look_seconds
         self._over = threading.Event()
         self._idle = threading.Event()
         # A ring without changes means that the index may be missing: the first look checks it too.
@@ -227,7 +250,7 @@ class Feeder:
                 # Nothing else feeds Elasticsearch: the thread must survive any error.
                 logger.exception("feeding Elasticsearch failed")
             self._idle.set()
-            self._over.wait(LOOK_SECONDS)
+            self._over.wait(self._look_seconds)
 
     def _feed(self, connection: Connection) -> None:
         look_at_index_from = 0.0
@@ -236,17 +259,18 @@ class Feeder:
             look_at_index = self._rung.is_set() and time.monotonic() >= look_at_index_from
             self._rung.clear()
             if look_at_index or has_something_to_send(connection):
-                look_at_index_from = time.monotonic() + LOOK_SECONDS
+                look_at_index_from = time.monotonic() + self._look_seconds
                 while feed_once(connection, self._woken_by) and not self._over.is_set():
                     pass
             self._idle.set()
             pause = back_off_of(settings.ELASTICSEARCH_URL).remaining()
-            self._rung.wait(pause or LOOK_SECONDS)
+            self._rung.wait(pause or self._look_seconds)
 
 
 @contextmanager
-def feeding(woken_by: str) -> Iterator[Feeder]:
-    feeder = Feeder(woken_by)
+def feeding(woken_by: str, look_seconds: float) -> Iterator[Feeder]:
+    """Feed Elasticsearch until the end of the block, where there is one."""
+    feeder = Feeder(woken_by, look_seconds)
     if has_elasticsearch():
         feeder.start()
     try:

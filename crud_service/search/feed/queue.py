@@ -23,7 +23,7 @@ concurrent processes, wherever each of them is stopped:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from crud_service.search.feed.bulk import Outcome, write_documents
@@ -132,21 +132,33 @@ class Queued(NamedTuple):
     created_ms: int | None
 
 
+Write = Callable[[Sequence[str], Sequence[Queued], Interval], Outcome]
+
+
 def index_queued(
     connection: Connection,
     limit: int = BATCH,
     size: int = BATCH_BYTES,
     refreshes: Interval = refreshes,
+    write: Write | None = None,
 ) -> int:
     """Send one batch to Elasticsearch, and queue the next page of an index being filled.
 
-    Returns the number of changes sent and texts queued, 0 if there were none. Raises
-    Throttled, IndexGone, or the client's error if Elasticsearch is unavailable.
+    Args:
+        connection: a connection in autocommit mode.
+        limit: how many changes a batch has at most.
+        size: how many bytes of marked texts it has at most, its last text aside.
+        refreshes: when a small batch is made searchable at once.
+        write: writes a batch to the indexes of the given names; None: `write_batch`.
+
+    Returns:
+        The number of changes sent and texts queued, 0 if there were none. Raises Throttled,
+        IndexGone, or the client's error if Elasticsearch is unavailable.
     """
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
     targets = find_targets(connection)
     if queued:
-        settle(connection, queued, write_batch(targets, queued, refreshes))
+        settle(connection, queued, (write or write_batch)(targets, queued, refreshes))
     filled = fill_queue(connection)
     return sum(len(entry.ids) for entry in queued) + filled
 

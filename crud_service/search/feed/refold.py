@@ -89,10 +89,12 @@ class Walk(NamedTuple):
     chat_id: int
     number: int
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """Where to continue: at the beginning, if the walk was for another format."""
-        return (self.chat_id, self.number) if self.format == TEXT_FORMAT else (0, 0)
+    def position(self, text_format: int) -> tuple[int, int]:
+        """Return the chat and number behind which a walk for a format continues.
+
+        That is the beginning, if the walk so far was for another format.
+        """
+        return (self.chat_id, self.number) if self.format == text_format else (0, 0)
 
 
 class Stored(NamedTuple):
@@ -118,26 +120,40 @@ class Changed(NamedTuple):
 
 
 def refold_some(
-    connection: Connection, *, hand_on: bool, rows: int = PIECE_ROWS, max_queued: int = MAX_QUEUED
+    connection: Connection,
+    *,
+    hand_on: bool,
+    rows: int = PIECE_ROWS,
+    max_queued: int = MAX_QUEUED,
+    text_format: int = TEXT_FORMAT,
 ) -> int:
-    """Fold one piece of the stored texts again; return how many texts were processed.
+    """Fold one piece of the stored texts again.
 
-    Returns 0 when all are done, or during a rebuild. With `hand_on` changed texts are queued
-    for Elasticsearch, and 0 is also returned while it lags behind.
+    Args:
+        connection: a connection in autocommit mode.
+        hand_on: whether changed texts are queued for Elasticsearch.
+        rows: how many texts a piece has at most.
+        max_queued: while more wait for Elasticsearch, none are folded.
+        text_format: the format in which all texts are to be.
+
+    Returns:
+        How many texts were processed: 0 when all are done, during a rebuild, and while
+        Elasticsearch lags behind.
     """
-    found = connection.execute(FIND_WALK, (TEXT_FORMAT, hand_on, max_queued)).fetchone()
+    found = connection.execute(FIND_WALK, (text_format, hand_on, max_queued)).fetchone()
     if found is None:
         return 0
     walk = Walk(*found)
-    parameters = (*walk.position, rows, PIECE_BYTES)
+    position = walk.position(text_format)
+    parameters = (*position, rows, PIECE_BYTES)
     piece = [Stored(*row) for row in connection.execute(READ_PIECE, parameters)]
     if not write_piece(connection, fold(piece), hand_on=hand_on):
         return 0
     if piece:
-        join_blocks(connection, {walk.position, *((row.chat_id, row.number) for row in piece)})
-        after = Walk(walk.done_format, TEXT_FORMAT, piece[-1].chat_id, piece[-1].number)
+        join_blocks(connection, {position, *((row.chat_id, row.number) for row in piece)})
+        after = Walk(walk.done_format, text_format, piece[-1].chat_id, piece[-1].number)
     else:
-        after = Walk(TEXT_FORMAT, TEXT_FORMAT, *walk.position)
+        after = Walk(text_format, text_format, *position)
     connection.execute(MOVE_WALK, (*after, *walk))
     progress.log(len(piece), is_done=not piece)
     return len(piece)

@@ -34,10 +34,17 @@ ORDER BY messages.id
 FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
 
 
-def repair(connection: Connection, found: Found) -> None:
+def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECONDS) -> None:
+    """Remove what is wrong, and queue its messages to be indexed again.
+
+    Args:
+        connection: a connection in autocommit mode.
+        found: the wrong texts and documents.
+        tick_seconds: longer than a tick of Elasticsearch's clock.
+    """
     ids = sorted(found.texts.keys() | found.documents.keys())
     if found.documents:
-        forget_documents(sorted(found.documents))
+        forget_documents(sorted(found.documents), tick_seconds)
     chats, numbers, stray_ids = columns(found.stray_texts, 3)
     with connection.transaction():
         # Every writer of a chat's texts must hold the chat's lock (see `outbox`).
@@ -49,7 +56,7 @@ def repair(connection: Connection, found: Found) -> None:
         connection.execute(ENQUEUE, (ids, chats, numbers))
 
 
-def forget_documents(message_ids: list[int]) -> None:
+def forget_documents(message_ids: list[int], tick_seconds: float) -> None:
     """Delete documents so that any version of them can be indexed again."""
     index = alias()
     client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
@@ -58,7 +65,7 @@ def forget_documents(message_ids: list[int]) -> None:
         # The version of a deleted document is kept until a refresh drops it. Elasticsearch uses
         # a clock that ticks five times a second, and does not drop what was deleted within
         # the tick of the refresh.
-        time.sleep(TICK_SECONDS)
+        time.sleep(tick_seconds)
         client().indices.refresh(index=index)
     finally:
         client().indices.put_settings(index=index, settings={"gc_deletes": GC_DELETES})

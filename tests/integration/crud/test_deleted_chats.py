@@ -1,6 +1,7 @@
 """DELETE of a chat, and of an application: the mark, and what the eraser leaves behind it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import psycopg
@@ -212,15 +213,13 @@ def test_an_eraser_that_stops_after_any_batch_is_continued_by_another(
     application: str,
     chat: str,
     valkey: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.erase import rows
     from crud_service.erase.eraser import Eraser
+    from crud_service.erase.rows import erase_rows
 
-    monkeypatch.setattr(rows, "BATCH_ROWS", 10)
     http.delete(application)
-    batches = 0
-    while Eraser(valkey, grace_seconds=0).erase_some(database):
+    batches, erase = 0, partial(erase_rows, batch_rows=10)
+    while Eraser(valkey, grace_seconds=0, erase=erase).erase_some(database):
         batches += 1
     assert batches > COUNT / 10
     assert count(database, "messages") == count(database, "applications") == 0

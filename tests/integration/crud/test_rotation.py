@@ -13,6 +13,7 @@ from contract.entries import FIELDS
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
+from web.problems import StoreUnavailable
 
 KEY = {"Idempotency-Key": "once"}
 
@@ -216,15 +217,13 @@ def test_an_entry_set_aside_before_is_requeued_into_the_same_application(
 
 
 def test_a_backlog_that_is_not_stored_changes_nothing(
-    http: httpx.Client, valkey_client: Any, application: str, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, valkey_client: Any, application: str
 ) -> None:
     from crud_service.api.rotation import rotating
 
-    monkeypatch.setattr(rotating, "PATIENCE_SECONDS", 0.2)
     accept(valkey_client, token_of(application), "", 1)
-    answer = rotate(http, application)
-    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
-    assert "nothing was changed" in answer.json()["detail"]
+    with pytest.raises(StoreUnavailable, match="nothing was changed"):
+        rotating.rotate(token_of(application), "once", patience_seconds=0.2)
     assert http.get(application).status_code == 200
 
 

@@ -4,7 +4,6 @@ import threading
 
 import httpx
 import psycopg
-import pytest
 import redis
 
 from tests.integration.crud_rows import Database, add_chat_of, add_chats
@@ -58,9 +57,8 @@ def test_a_deletion_that_fails_does_not_hold_up_others(
     database: Database,
     application: str,
     valkey: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.erase import eraser as module
+    from crud_service.erase.eraser import Eraser
     from crud_service.erase.rows import Deletion, erase_rows
 
     failing = add_chat_of(database, application, 3, "failing")
@@ -73,11 +71,9 @@ def test_a_deletion_that_fails_does_not_hold_up_others(
             raise psycopg.errors.QueryCanceled
         return erase_rows(connection, deletion)
 
-    monkeypatch.setattr(module, "erase_rows", fail_for_one)
-    module.Eraser(valkey).erase_some(database)
+    Eraser(valkey, erase=fail_for_one).erase_some(database)
     assert bodies(database) == ["failing"]
-    monkeypatch.undo()
-    module.Eraser(valkey).erase_some(database)
+    Eraser(valkey).erase_some(database)
     assert bodies(database) == []
 
 
@@ -86,9 +82,8 @@ def test_it_ends_after_the_batch_in_progress(
     database: Database,
     application: str,
     valkey: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.erase import eraser as module
+    from crud_service.erase.eraser import Eraser
     from crud_service.erase.rows import Deletion, erase_rows
 
     for path in (application, new_application(http), new_application(http)):
@@ -99,6 +94,5 @@ def test_it_ends_after_the_batch_in_progress(
         over.set()
         return erase_rows(connection, deletion)
 
-    monkeypatch.setattr(module, "erase_rows", erase_and_end)
-    assert module.Eraser(valkey, over).erase_some(database) is False
+    assert Eraser(valkey, over, erase=erase_and_end).erase_some(database) is False
     assert database.execute("SELECT count(*) FROM messages").fetchone() == (6,)

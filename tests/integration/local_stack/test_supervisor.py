@@ -90,13 +90,10 @@ class FullDisk(Layout):
 
 
 @pytest.mark.parametrize("name", ["pid", "log"])
-def test_a_full_disk_does_not_end_the_supervisor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    monkeypatch.setattr("local_stack.supervisor.LONGEST_PAUSE_SECONDS", 0.5)
+def test_a_full_disk_does_not_end_the_supervisor(tmp_path: Path, name: str) -> None:
     layout = FullDisk(tmp_path)
     layout.create()
-    supervisor = Supervisor(layout)
+    supervisor = Supervisor(layout, longest_pause=0.5)
     supervisor.start([part(name)])
     dead = read_pid(layout, name)
     layout.is_full = True

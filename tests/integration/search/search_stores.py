@@ -48,26 +48,26 @@ class SearchStores:
             (body, self.chat_id(chat), number),
         )
 
-    def run_indexer(self) -> None:
-        """Run the task's own function until nothing waits."""
+    def run_indexer(self, **options: Any) -> None:
+        """Run the task's own function until nothing waits, with options of `keep_indexed`."""
         from crud_service.duties.lease import INDEXING, Lease
         from crud_service.search.feed.indexer import keep_indexed
 
-        keep_indexed(self.redis, Lease(self.redis, INDEXING), stay=False)
+        keep_indexed(self.redis, Lease(self.redis, INDEXING), stay=False, **options)
 
-    def index(self) -> None:
+    def index(self, **options: Any) -> None:
         """Run the indexer, and have Elasticsearch show what it got."""
         from django.conf import settings
 
         from crud_service.search.feed import indexer
         from crud_service.search.index import elasticsearch_index
 
-        self.run_indexer()
+        self.run_indexer(**options)
         url = settings.ELASTICSEARCH_URL
         if url and not indexer.back_off_of(url).is_waiting():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
 
-    def index_all(self) -> None:
+    def index_all(self, **options: Any) -> None:
         """`index` until nothing waits any more.
 
         The task may leave sooner: when its thread for Elasticsearch did not get to run for
@@ -76,7 +76,7 @@ class SearchStores:
         from crud_service.search.feed import indexer
 
         def index() -> bool:
-            self.index()
+            self.index(**options)
             return not self.is_waiting(with_queue=indexer.has_elasticsearch())
 
         wait_until(index, 60, lambda: "changes were not indexed", pause=0.05)

@@ -1,7 +1,7 @@
 """Waiting changes are read in bounded batches, with a fair share for each application."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -299,27 +299,26 @@ def step(stores: SearchStores, refreshes: Interval) -> None:
 
 @pytest.mark.parametrize(("status", "fate"), [(413, "refused"), (400, "refused"), (429, "retry")])
 def test_a_bulk_rejected_as_a_whole_is_bisected_until_the_rest_passes(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch, status: int, fate: str
+    search_stores: SearchStores, status: int, fate: str
 ) -> None:
     from crud_service.search.feed import bulk
     from crud_service.search.feed.bulk import Operation, Outcome
 
     passed: set[int] = set()
 
-    def send_once(operations: list[Operation], *, refresh: bool) -> Outcome:
+    def post(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
         if any(operation.message_id == 77 for operation in operations):
             raise api_error(status)
         passed.update(operation.message_id for operation in operations)
         return Outcome()
 
-    monkeypatch.setattr(bulk, "send_once", send_once)
-    outcome = bulk.send([Operation(i, b"") for i in range(1000)])
+    outcome = bulk.send([Operation(i, b"") for i in range(1000)], post=post)
     assert passed == set(range(1000)) - {77}
     assert set(getattr(outcome, fate)) == {77}
 
 
 def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
-    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, elasticsearch: None
 ) -> None:
     from crud_service.search.feed import queue
     from crud_service.search.feed.bulk import Outcome
@@ -331,8 +330,11 @@ def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
         search_stores.database.execute("SELECT message_id, changed_at FROM search_queue").fetchall()
     )
     first = min(before)
-    monkeypatch.setattr(queue, "write_batch", lambda *_: Outcome(retry={first}))
-    queue.index_queued(search_stores.database)
+
+    def fail_for_first(*_: object) -> Outcome:
+        return Outcome(retry={first})
+
+    queue.index_queued(search_stores.database, write=fail_for_first)
     rows = search_stores.database.execute(
         "SELECT message_id, changed_at, attempts, not_before > now() FROM search_queue"
         " WHERE attempts > 0"
@@ -342,6 +344,6 @@ def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
         search_stores.add("another")
         index_batch(search_stores.database, hand_on=True)
         search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
-        queue.index_queued(search_stores.database)
+        queue.index_queued(search_stores.database, write=fail_for_first)
     row = search_stores.database.execute("SELECT message_id, reason FROM search_failures")
     assert row.fetchone() == (first, f"given up after {queue.MAX_ATTEMPTS} attempts")

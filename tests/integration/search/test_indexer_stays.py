@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -10,7 +11,7 @@ from contract.keys import DOORBELL_INDEX, LEASE_INDEX
 from tests.integration.search.search_stores import SearchStores
 from tests.polling import wait_until
 
-StartIndexer = Callable[[], threading.Thread]
+StartIndexer = Callable[..., threading.Thread]
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
 
     threads = []
 
-    def start() -> threading.Thread:
+    def start(**options: float) -> threading.Thread:
+        run = partial(indexer.keep_indexed, search_stores.redis, **options)
         lease = Lease(search_stores.redis, INDEXING)
-        arguments = (search_stores.redis, lease)
-        threads.append(threading.Thread(target=indexer.keep_indexed, args=arguments))
+        threads.append(threading.Thread(target=run, args=(lease,)))
         threads[-1].start()
         wait_until(lambda: bool(search_stores.redis.exists(LEASE_INDEX)), 5)
         return threads[-1]
@@ -36,13 +37,11 @@ def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
 
 
 def test_the_doorbell_wakes_an_indexer_that_waits(
-    search_stores: SearchStores, start_indexer: StartIndexer, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, start_indexer: StartIndexer
 ) -> None:
-    from crud_service.search.feed import indexer
     from crud_service.search.index.doorbell import ring
 
-    monkeypatch.setattr(indexer, "LOOK_SECONDS", 4.0)
-    start_indexer()
+    start_indexer(look_seconds=4.0)
     for number in range(1, 4):
         time.sleep(0.2)
         search_stores.add(f"message {number}")

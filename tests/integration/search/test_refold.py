@@ -5,9 +5,8 @@ import signal
 import subprocess
 import sys
 import unicodedata
+from functools import partial
 from typing import Any
-
-import pytest
 
 from crud_service.search.feed.check_report import Report
 from crud_service.search.index.blocks import UNCOVERED, Uncovered
@@ -114,9 +113,9 @@ def test_a_killed_walk_continues_where_it_was(
 
 
 def test_old_texts_are_folded_while_changes_keep_coming(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores,
 ) -> None:
-    from crud_service.search.feed import indexer, refold
+    from crud_service.search.feed import refold
     from crud_service.search.feed.outbox import index_batch
 
     index_as_before(search_stores, *["ㅠㅠ"] * 3 * refold.PIECE_ROWS)
@@ -128,8 +127,7 @@ def test_old_texts_are_folded_while_changes_keep_coming(
             search_stores.add("fresh", chat=2)
         return index_batch(*arguments, **options)
 
-    monkeypatch.setattr(indexer, "index_batch", index_another)
-    search_stores.index_all()
+    search_stores.index_all(fold=index_another)
     assert left[0] == 3 * refold.PIECE_ROWS
     assert left[-1] == 0
 
@@ -208,16 +206,16 @@ def test_a_piece_is_bounded_in_bytes(search_stores: SearchStores) -> None:
     assert refold_some(search_stores.database, hand_on=False) == PIECE_BYTES // 63_000 + 1
 
 
-def test_another_format_restarts_the_walk(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_format_restarts_the_walk(search_stores: SearchStores) -> None:
     from crud_service.search.feed import refold
 
     index_as_before(search_stores, *["ㅠㅠ"] * 30)
     assert refold.refold_some(search_stores.database, hand_on=False, rows=10) == 10
-    monkeypatch.setattr(refold, "TEXT_FORMAT", folding.TEXT_FORMAT + 1)
+    refold_again = partial(
+        refold.refold_some, hand_on=False, rows=10, text_format=folding.TEXT_FORMAT + 1
+    )
     for looked_at in (10, 10, 10, 0, 0):
-        assert refold.refold_some(search_stores.database, hand_on=False, rows=10) == looked_at
+        assert refold_again(search_stores.database) == looked_at
     search_stores.database.execute("UPDATE search_refold SET done_format = 1")
 
 

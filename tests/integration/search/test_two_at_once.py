@@ -12,10 +12,9 @@ MESSAGES = 150
 
 
 @pytest.fixture(autouse=True)
-def small_and_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    from crud_service.search.feed import bulk, queue, repair
+def stops_before_elasticsearch(monkeypatch: pytest.MonkeyPatch) -> None:
+    from crud_service.search.feed import bulk, queue
 
-    monkeypatch.setattr(repair, "TICK_SECONDS", 0.25)
     for module, name in ((bulk, "send_once"), (queue, "find_indices")):
         monkeypatch.setattr(module, name, pausing(getattr(module, name)))
 
@@ -208,9 +207,8 @@ def test_an_indexer_and_a_repair_leave_everything_equal_to_the_table(
         stores.database.execute("UPDATE search_blocks SET keys = keys[2:]")
 
     def mend(connection: Any) -> None:
-        check = Check(
-            connection, with_index=True, mend=partial(repair, connection), settle_seconds=0
-        )
+        repairing = partial(repair, connection, tick_seconds=0.25)
+        check = Check(connection, with_index=True, mend=repairing, settle_seconds=0)
         report = check.run(lambda _count: None)
         check_blocks(connection, report, mend=True, settle_seconds=0)
 

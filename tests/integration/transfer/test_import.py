@@ -253,13 +253,11 @@ def test_it_says_how_far_it_is(
     odd: str,
     http: httpx.Client,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from crud_service.operators.management.commands import import_application
+    from crud_service.operators.management.commands.import_application import Command
 
-    monkeypatch.setattr(import_application, "REPORT_SECONDS", 0.0)
     path = write(tmp_path / "export.ndjson", export(http, odd))
-    call_command("import_application", str(path), stdout=StringIO())
+    call_command(Command(report_seconds=0.0), str(path), stdout=StringIO())
     *_, last = capsys.readouterr().err.splitlines()
     assert last == "100 %, 300 chats, 4,513 messages"

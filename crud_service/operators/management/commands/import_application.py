@@ -37,6 +37,10 @@ class Command(BaseCommand):
         "nothing of it stays."
     )
 
+    def __init__(self, *arguments: Any, report_seconds: float = REPORT_SECONDS, **options: Any):
+        super().__init__(*arguments, **options)
+        self._report_seconds = report_seconds
+
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the export, as it is or gzipped; - for standard input")
 
@@ -45,7 +49,7 @@ class Command(BaseCommand):
         try:
             with opened(options["file"]) as raw, connect() as connection:
                 remove_left_behind(connection)
-                with Progress(raw) as progress:
+                with Progress(raw, self._report_seconds) as progress:
                     token = import_application(connection, unzipped(raw), progress.show)
         except ImportFailedError as error:
             raise CommandError(f"{error}; nothing was imported") from None
@@ -86,10 +90,11 @@ def unzipped(raw: BinaryIO) -> BinaryIO:
 
 
 class Progress:
-    """Shows how far an import is: a bar on a terminal, else a line every ten seconds."""
+    """Shows how far an import is: a bar on a terminal, else a line every few seconds."""
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, report_seconds: float) -> None:
         self._raw = raw
+        self._report_seconds = report_seconds
         is_file = raw is not sys.stdin.buffer
         self._size = os.fstat(raw.fileno()).st_size if is_file else None
         self._shown_at = time.monotonic()
@@ -116,7 +121,7 @@ class Progress:
             self._read = read
         rows = f"{sequence.chats:,} chats, {sequence.messages:,} messages"
         self._bar.set_postfix_str(rows, refresh=False)
-        if self._bar.disable and time.monotonic() - self._shown_at > REPORT_SECONDS:
+        if self._bar.disable and time.monotonic() - self._shown_at > self._report_seconds:
             self._shown_at = time.monotonic()
             share = f"{100 * self._read // self._size} %, " if self._size else ""
             print(f"{share}{rows}", file=sys.stderr, flush=True)  # noqa: T201 - a command
