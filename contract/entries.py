@@ -79,6 +79,7 @@ def read_id(entry_id: bytes) -> EntryId:
 
 
 def encode(entry: Entry) -> dict[str, str]:
+    """Return the fields of an entry as they are appended to the stream: text by name."""
     chat_number = "" if entry.chat_number is None else str(entry.chat_number)
     values = (entry.access_token, chat_number, str(entry.number), entry.body, entry.request_id)
     fields = dict(zip(FIELDS, values, strict=True))

@@ -65,10 +65,12 @@ LIMITS_SYNCHRONISED_TTL_SECONDS = 30
 
 
 def chat_sequence(access_token: str) -> str:
+    """Return the key of the sequence of an application's chats."""
     return f"sequence:chats:{access_token}"
 
 
 def message_sequence(access_token: str, chat_number: int) -> str:
+    """Return the key of the sequence of a chat's messages."""
     return f"{message_sequences(access_token)}{chat_number}"
 
 
@@ -78,12 +80,21 @@ def message_sequences(access_token: str) -> str:
 
 
 def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
+    """Return the key that remembers an answered creation.
+
+    Args:
+        access_token: the application.
+        chat_number: the chat of a message; None if a chat was created.
+        key: the client's `Idempotency-Key`.
+    """
     return f"idempotency:{access_token}:{chat_number or ''}:{key}"
 
 
 def batch(batch_id: str) -> str:
+    """Return the key under which a batch is known to have been accepted, by its id."""
     return f"batch:{batch_id}"
 
 
 def seed_lock(sequence_key: str) -> str:
+    """Return the key of the lock that is held while a sequence is seeded."""
     return f"lock:{sequence_key}"

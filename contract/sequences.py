@@ -34,9 +34,11 @@ MAX_ACCESS_TOKENS = 100
 
 
 def sequence_path(access_token: str, chat_number: int | None) -> str:
+    """Return the internal path of a chat's sequence; for None, of the application's chats."""
     path = f"/internal/sequences/{access_token}"
     return path if chat_number is None else f"{path}/{chat_number}"
 
 
 def applications_path(access_tokens: Iterable[str]) -> str:
+    """Return the internal path that tells which of these access tokens are valid."""
     return f"{APPLICATIONS_PATH}?{ACCESS_TOKENS}={','.join(access_tokens)}"

@@ -76,6 +76,7 @@ def refuse_to_start(what: str) -> bool:
 
 
 def warnings() -> None:
+    """Log which doors are open, or closed, for want of a setting."""
     if not settings.ADMIN_TOKEN:
         logger.warning("ADMIN_TOKEN is not set: anyone may list and create applications")
     if not settings.INTERNAL_TOKEN:

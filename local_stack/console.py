@@ -32,6 +32,7 @@ def say(line: str = "") -> None:
 
 
 def complain(line: str) -> None:
+    """Print an error to stderr, in a line of its own."""
     write(sys.stdout, clear_line())
     write(sys.stderr, f"{paint('local_stack:', 'red', stream=sys.stderr)} {line}\n")
 

@@ -22,6 +22,7 @@ SHOWN_OF_A_COMMAND = 70
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Return whether a TCP port can be listened on at an address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -137,6 +137,7 @@ def launch_command(part: Part) -> list[str]:
 
 
 def kill_group(pid: int) -> None:
+    """Kill a process and all of its group; a group that is gone is fine."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -144,6 +145,7 @@ def kill_group(pid: int) -> None:
 
 
 def last_line(path: Path) -> str:
+    """Return the last line of a log, or say why there is none."""
     try:
         lines = path.read_text(errors="replace")[-4000:].strip().splitlines()
     except OSError:

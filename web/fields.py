@@ -171,6 +171,7 @@ def check_reply_to(value: object) -> int:
 
 
 def bad_reply_to(field: str = "reply_to") -> ValidationFailed:
+    """Return the problem of a `reply_to` that is no number of an earlier message."""
     return ValidationFailed(field, "Must be the number of an earlier message of this chat.")
 
 

@@ -20,6 +20,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 def timestamp(milliseconds: int) -> str:
+    """Return milliseconds since 1970 as a UTC time of RFC 3339."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
@@ -88,6 +89,7 @@ _standard_output: list[LogOutput] = []
 
 
 def standard_output() -> LogOutput:
+    """Return the process's output of log lines to stdout, always the same one."""
     if not _standard_output:
         _standard_output.append(LogOutput(sys.stdout.fileno()))
     return _standard_output[0]

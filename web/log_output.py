@@ -142,6 +142,7 @@ def start_all_over() -> None:
 
 
 def drain_all() -> None:
+    """Write what all outputs still hold; called at the end of the process."""
     for output in _outputs:
         output.drain()
 

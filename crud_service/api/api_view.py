@@ -37,4 +37,5 @@ def sent_fields(request: Request, names: tuple[str, ...]) -> dict[str, object]:
 
 
 def preconditions(request: Request) -> Preconditions:
+    """Return the entity tags that a request's conditions name."""
     return Preconditions(request.META.get("HTTP_IF_MATCH"), request.META.get("HTTP_IF_NONE_MATCH"))

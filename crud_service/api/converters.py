@@ -29,5 +29,6 @@ class NumberConverter:
 
 
 def register() -> None:
+    """Register the converters of paths, `<token:…>` and `<number:…>`, with Django."""
     register_converter(AccessTokenConverter, "token")
     register_converter(NumberConverter, "number")

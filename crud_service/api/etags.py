@@ -10,6 +10,7 @@ _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
 def etag(representation: bytes) -> str:
+    """Return the strong entity tag of a representation: a quoted digest of its bytes."""
     return f'"{blake2b(representation, digest_size=12).hexdigest()}"'
 
 

@@ -26,6 +26,7 @@ SELECT EXISTS (
 
 
 def missing_application(access_token: str) -> NotFound:
+    """Return the problem of an application that is not in the table."""
     return NotFound("There is no such application.")
 
 
@@ -39,6 +40,7 @@ def missing_chat(access_token: str, number: int) -> Problem:
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
+    """Return the problem of a message that is not in the table: not stored yet, or unknown."""
     if is_deleted(access_token, chat_number):
         return ChatDeleted()
     if was_handed_out(access_token, keys.message_sequence(access_token, chat_number), number):

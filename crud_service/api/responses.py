@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def problem_response(problem: Problem, request: HttpRequest | Request) -> HttpResponse:
+    """Return a problem as an answer of Django, with the path and the id of its request."""
     return HttpResponse(
         problem.render(request.path, getattr(request, "request_id", "")),
         status=problem.status,

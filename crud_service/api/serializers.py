@@ -74,6 +74,7 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
 
 
 def text_schema(max_length: int, description: str) -> dict[str, Any]:
+    """Return the JSON Schema of a text that is not blank; `max_length` is in characters."""
     return {
         "type": "string",
         "minLength": 1,

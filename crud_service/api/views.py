@@ -104,4 +104,5 @@ def conditional(request: Request, representation: bytes) -> Response:
 
 
 def tagged(representation: bytes) -> Response:
+    """Return an answer with the JSON of one resource and its entity tag."""
     return Response(representation, headers={"ETag": etag(representation)})

@@ -68,5 +68,6 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
 
 
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:
+    """Return those of the access tokens that are valid, in any order."""
     found = fetch_value(EXISTING, (list(access_tokens),)) or []
     return [token.decode() if isinstance(token, bytes) else token for token in found]

@@ -118,14 +118,17 @@ MESSAGE = batched(
 
 
 def find_application(access_token: str) -> bytes | None:
+    """Return the JSON of an application; None if there is none."""
     return _find(APPLICATION, access_token)
 
 
 def find_chat(access_token: str, number: int) -> bytes | None:
+    """Return the JSON of a chat by its number; None if it is not stored or deleted."""
     return _find(CHAT, access_token, str(number))
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
+    """Return the JSON of a message by its number; None if it is not stored."""
     return _find(MESSAGE, access_token, str(chat_number), str(number))
 
 

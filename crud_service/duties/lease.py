@@ -77,6 +77,7 @@ def may_wake(redis: Redis, duty: Duty) -> bool:
 
 
 def record_progress(duty: Duty) -> None:
+    """Note that a duty makes progress now: a sweep looks for those that have stopped."""
     progress[duty] = time.monotonic()
 
 

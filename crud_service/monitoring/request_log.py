@@ -36,4 +36,5 @@ class RequestLog(BatchedRequestLog):
 
 @cache
 def request_log() -> RequestLog:
+    """Return the process's log of requests."""
     return RequestLog(shown=settings.LOG_LEVEL in {"DEBUG", "INFO"})

@@ -88,6 +88,7 @@ class Gauge(NamedTuple):
 
 
 def read_gauges() -> list[Gauge]:
+    """Return the gauges that PostgreSQL knows. Raises StoreUnavailable if it is unavailable."""
     values = fetch_one(POSTGRESQL) or ()
     return [
         Gauge(name, text, value)
@@ -114,6 +115,7 @@ def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
 
 
 def backlog(connection: "redis.Redis") -> Backlog:
+    """Return how many accepted entries wait to be stored, and the age of the oldest in seconds."""
     length = int(connection.xlen(ACCEPTED))
     oldest = connection.xrange(ACCEPTED, count=1)
     return Backlog(length, age_seconds(oldest[0][0], time.time()) if oldest else 0.0)

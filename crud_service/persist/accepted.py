@@ -108,4 +108,5 @@ def after(entry_id: str) -> str:
 
 
 def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
+    """Wait until an entry is in the stream; return False if none is when the time is over."""
     return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))

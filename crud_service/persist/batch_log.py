@@ -10,6 +10,13 @@ logger = logging.getLogger(__name__)
 
 
 def log_batch(batch: Batch, stored: Stored, seconds: float) -> None:
+    """Log a stored batch in one line, and each of its conflicts in another.
+
+    Args:
+        batch: what was read from the stream.
+        stored: what became of it.
+        seconds: how long storing it took.
+    """
     logger.info(
         "batch stored",
         extra={

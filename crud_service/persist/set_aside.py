@@ -46,6 +46,7 @@ def set_aside(connection: psycopg.Connection, bad: Sequence[BadEntry]) -> None:
 
 
 def as_bad(entry: Entry, reason: str) -> BadEntry:
+    """Return an entry that PostgreSQL refused as one to set aside, with the reason."""
     fields = {name.encode(): value.encode() for name, value in encode(entry).items()}
     return BadEntry(entry.entry_id, fields, reason)
 

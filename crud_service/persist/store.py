@@ -104,6 +104,7 @@ def drop_deleted(
 
 
 def chat_key(entry: Entry) -> ChatKey:
+    """Return the chat that an entry creates or belongs to."""
     number = entry.chat_number
     return entry.access_token, entry.number if number is None else number
 

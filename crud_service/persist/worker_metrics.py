@@ -68,6 +68,7 @@ def remove_and_count(
 
 
 def count_outage(redis: Redis) -> None:
+    """Count an outage of PostgreSQL, if Redis can be reached."""
     with suppress(RedisError):
         redis.hincrby(WORKER_METRICS, "persist_outages", 1)
 
@@ -105,6 +106,16 @@ def label(bound: float) -> str:
 def cumulate(
     fields: Mapping[str, float], name: str, bounds: Sequence[float]
 ) -> list[tuple[str, float]]:
+    """Return the buckets of a histogram as Prometheus expects them: each includes those below.
+
+    Args:
+        fields: counts by `<name>:<bound>`, those of each bucket alone.
+        name: the histogram.
+        bounds: upper bounds, ascending; infinity follows.
+
+    Returns:
+        Labels of bounds and cumulated counts.
+    """
     total = 0.0
     buckets = []
     for bound in (*bounds, float("inf")):

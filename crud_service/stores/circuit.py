@@ -37,4 +37,11 @@ class Circuit:
 
 @cache
 def circuit_of(user: str, server: str, pause: float = PAUSE_SECONDS) -> Circuit:
+    """Return the circuit breaker of a use of a server, always the same one.
+
+    Args:
+        user: what the server is used for.
+        server: its URL.
+        pause: how many seconds it stays open.
+    """
     return Circuit(pause)

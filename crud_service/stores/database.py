@@ -70,6 +70,7 @@ class BytesLoader(Loader):
 
 
 def connect() -> Connection:
+    """Return a new connection for requests; raises OperationalError, at once during a pause."""
     with _pause.connecting():
         connection = psycopg.connect(settings.DATABASE_URL, autocommit=True, **REQUESTS)
     connection.prepare_threshold = 2
@@ -117,6 +118,7 @@ def use(connection: Connection, work: Callable[[Connection], T]) -> T:
 
 
 def close_idle() -> None:
+    """Close the connections that no thread uses at the moment."""
     while (connection := take_idle()) is not None:
         connection.close()
 

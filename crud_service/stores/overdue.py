@@ -23,11 +23,13 @@ _begun: "dict[psycopg.Connection, float]" = {}
 
 
 def begin(connection: psycopg.Connection) -> None:
+    """Watch a connection whose statement begins now."""
     start_watching()
     _begun[connection] = time.monotonic()
 
 
 def end(connection: psycopg.Connection) -> None:
+    """Stop watching a connection: its statement has ended."""
     _begun.pop(connection, None)
 
 

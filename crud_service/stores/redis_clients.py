@@ -90,4 +90,5 @@ def lease_redis() -> Redis:
 
 
 def sweep_name(queue: str) -> str:
+    """Return the name that a worker's connection for a queue has in Redis."""
     return f"{WORKER_NAME}-{queue}"

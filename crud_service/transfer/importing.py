@@ -77,6 +77,7 @@ class OutcomeUnknownError(Exception):
 
 
 def connect() -> Connection:
+    """Return a new connection for an import, whose statements may take long."""
     return psycopg.connect(settings.DATABASE_URL, autocommit=True, **IMPORTER)
 
 

@@ -11,12 +11,14 @@ _pipe: int | None = None
 
 
 def beat_into(pipe: int) -> None:
+    """Send the heartbeats of this process into a pipe of its parent."""
     global _pipe  # one process, one parent
     os.set_blocking(pipe, False)
     _pipe = pipe
 
 
 def start_beating() -> None:
+    """Send heartbeats from a thread, until the process ends."""
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 

@@ -171,6 +171,7 @@ class Parent:
 
 
 def main() -> None:
+    """Run the worker until SIGTERM; exit with an error code if it cannot start."""
     prepare()
     # The only other thread writes the log, which is set up anew in a child.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)

@@ -39,6 +39,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 def elasticsearch_url(port: int) -> str:
+    """Return the address of the local Elasticsearch on a port."""
     return f"http://{LOOPBACK}:{port}"
 
 

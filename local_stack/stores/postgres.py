@@ -43,6 +43,7 @@ SETTINGS = {
 
 
 def database_url(password: str, port: int, name: str) -> str:
+    """Return the address of a database of the local PostgreSQL."""
     return f"postgresql://postgres:{password}@{LOOPBACK}:{port}/{name}"
 
 
@@ -126,6 +127,7 @@ def can_connect(url: str) -> bool:
 
 
 def create_database(url: str) -> None:
+    """Create the database that a URL names, unless it exists."""
     server, _, name = url.rpartition("/")
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"

@@ -34,10 +34,12 @@ SETTINGS = {
 
 
 def redis_url(port: int) -> str:
+    """Return the address of the local Valkey on a port."""
     return f"redis://{LOOPBACK}:{port}/0"
 
 
 def valkey(layout: Layout, port: int) -> Part:
+    """Return Valkey as a part of the stack, with its data in the layout."""
     home = layout.directory / "valkey"
     home.mkdir(mode=0o700, exist_ok=True)
     options = {"bind": LOOPBACK, "port": str(port), "dir": str(home), **SETTINGS}

@@ -137,6 +137,7 @@ REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"t
 
 
 def add_routes(api: FastAPI) -> None:
+    """Add the interactive documentation, and the files that its page loads."""
     api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
@@ -162,6 +163,7 @@ def request_body(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def bulk_body() -> dict[str, Any]:
+    """Return the request body of a bulk, as OpenAPI describes it."""
     return {"required": True, "content": {"application/json": {"schema": BULK_SCHEMA}}}
 
 
@@ -190,6 +192,7 @@ def created_bulk() -> dict[str, Any]:
 
 
 def created(*, chat_number: bool) -> dict[str, Any]:
+    """Return the answer 201, with `chat_number` among its fields for a message."""
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
     example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
@@ -216,6 +219,7 @@ def created(*, chat_number: bool) -> dict[str, Any]:
 
 
 def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
+    """Return all answers of a creation: its success, these problems, and those that any has."""
     kinds: tuple[type[Problem], ...] = (
         *problems,
         NotFound,

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 def add_error_handlers(api: FastAPI) -> None:
+    """Have every error answered as a problem document."""
     for kind in (HTTPException, Problem, RequestValidationError):
         api.add_exception_handler(kind, answer_error)
 

@@ -21,6 +21,7 @@ Dependencies = dict[str, Check]
 
 
 def add_routes(api: FastAPI) -> None:
+    """Add the probes of health and the metrics."""
     shared = SharedCheck()
 
     async def live() -> JSONResponse:

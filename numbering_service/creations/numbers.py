@@ -139,6 +139,7 @@ def read_limited(answer: int, *state: int) -> Answer:
 
 
 def outcome_unknown() -> StoreUnavailable:
+    """Return the problem of a creation of which only Redis knows whether it happened."""
     return StoreUnavailable(
         "Redis is unavailable, so it is not known whether this was created. Repeat the request "
         "with the same Idempotency-Key to create it once.",
@@ -147,4 +148,5 @@ def outcome_unknown() -> StoreUnavailable:
 
 
 def not_sent() -> StoreUnavailable:
+    """Return the problem of a creation that Redis has certainly not seen."""
     return StoreUnavailable("Redis is unavailable; nothing was changed.", retry_after=2)

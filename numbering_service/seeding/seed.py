@@ -169,6 +169,7 @@ class Seeding:
 
 
 def not_seeded_in_time() -> StoreUnavailable:
+    """Return the problem of a creation whose sequence could not be seeded in time."""
     return StoreUnavailable(
         "The next number could not be determined in time; nothing was changed.",
         retry_after=2,

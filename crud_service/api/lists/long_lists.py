@@ -43,6 +43,7 @@ SLICE_BYTES = 256 * 1024
 
 
 def sliced(whole: bytes) -> Iterator[bytes]:
+    """Yield an answer in pieces of at most SLICE_BYTES."""
     for start in range(0, len(whole), SLICE_BYTES):
         yield whole[start : start + SLICE_BYTES]
 

@@ -222,6 +222,7 @@ def problem_response(kind: type[Problem], own_headers: tuple[str, ...]) -> Json:
 
 
 def components(*, admin_token: bool) -> Json:
+    """Return what operations refer to; `admin_token`: whether some of them need one."""
     shared = {
         "schemas": schemas(),
         "parameters": parameters(),

@@ -181,6 +181,7 @@ def listing(
 
 
 def needs_admin_token(described: Json) -> Json:
+    """Return an operation with the admin token that it needs, and 401 among its answers."""
     problem = {str(Unauthorized.status): ref("responses", Unauthorized.__name__)}
     responses = {**described["responses"], **problem}
     return {**described, "responses": responses, "security": [{"adminToken": []}]}

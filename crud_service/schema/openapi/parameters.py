@@ -19,6 +19,7 @@ def parameter(name: str, place: str, schema: Json, description: str, **more: Any
 
 
 def parameters() -> Json:
+    """Return all parameters of paths, queries and headers by the names that references use."""
     path: Json = {"required": True}
     number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}

@@ -82,6 +82,7 @@ def rotation() -> Json:
 
 
 def transfer_paths(*, admin_token: bool) -> Json:
+    """Return the paths of exports and rotations; `admin_token`: whether a rotation needs one."""
     guard = needs_admin_token if admin_token else dict
     return {
         f"{APPLICATION}/export": {"get": export_operation()},

@@ -21,4 +21,5 @@ TOKEN = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "examples": [example
 
 
 def ref(kind: str, name: str) -> Json:
+    """Return a reference to a component, such as `schemas` and `Message`."""
     return {"$ref": f"#/components/{kind}/{name}"}

@@ -93,6 +93,7 @@ def keep_indexed(
 
 
 def connect() -> Connection:
+    """Return a new connection for the indexer's statements, in autocommit mode."""
     # The connection lives for weeks: a plan that was made while the tables were small
     # must not be kept once they have grown.
     return psycopg.connect(
@@ -101,6 +102,7 @@ def connect() -> Connection:
 
 
 def has_elasticsearch() -> bool:
+    """Return whether this stack has an Elasticsearch, available or not."""
     return bool(settings.ELASTICSEARCH_URL)
 
 

@@ -164,6 +164,7 @@ def index_queued(
 
 
 def is_queue_empty(connection: Connection) -> bool:
+    """Return whether nothing is to be sent now; entries that wait for a retry do not count."""
     return bool(connection.execute(IS_EMPTY).fetchall()[0][0])
 
 

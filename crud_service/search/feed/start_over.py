@@ -92,6 +92,7 @@ class State:
 
 
 def read_state(connection: Connection) -> State:
+    """Return the one row of `search_state`."""
     (row,) = connection.execute(READ_STATE).fetchall()
     return State(*row)
 

@@ -275,6 +275,7 @@ def insert_blocks(connection: Connection, rows: Sequence[BlockRow]) -> None:
 
 
 def keys_of(chat_id: int, text: str) -> str:
+    """Return the keys of all grams of a marked text in one chat, joined by RUN_SEPARATOR."""
     return join_keys(chat_id, all_grams(text))
 
 
@@ -283,5 +284,6 @@ def join_keys(chat_id: int, grams: set[str]) -> str:
 
 
 def gram_keys(chat_id: int, grams: set[str] | list[str]) -> list[str]:
+    """Return the keys of grams in one chat: the grams behind its id."""
     prefix = f"{chat_id}:"
     return [prefix + gram for gram in grams]

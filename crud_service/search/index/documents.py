@@ -18,6 +18,7 @@ ES_EDGE = "E"
 
 
 def make_document(text: Text) -> bytes:
+    """Return the JSON of a document of Elasticsearch, with the terms that find its message."""
     marked = text.marked.replace(EDGE, ES_EDGE)
     runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
@@ -39,6 +40,7 @@ def make_document(text: Text) -> bytes:
 
 
 def digest(marked: str) -> str:
+    """Return a digest of a marked text, by which a check sees that a document is outdated."""
     return hashlib.blake2b(marked.encode(), digest_size=12).hexdigest()
 
 

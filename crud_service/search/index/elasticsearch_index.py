@@ -80,6 +80,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def client() -> Elasticsearch:
+    """Return the client of the configured Elasticsearch, which all threads share."""
     return client_of(settings.ELASTICSEARCH_URL)
 
 
@@ -105,6 +106,7 @@ class Index:
 
 
 def alias() -> str:
+    """Return the alias that searches go to."""
     return str(settings.SEARCH_INDEX)
 
 
@@ -143,6 +145,7 @@ def swap_alias(new: str, old: Sequence[str]) -> None:
 
 
 def remove_index(name: str) -> None:
+    """Remove an index; one that is gone already is fine."""
     client().indices.delete(index=name, ignore_unavailable=True)
 
 

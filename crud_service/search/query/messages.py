@@ -48,6 +48,7 @@ class SearchedChat:
 
 
 def find_chat(connection: Connection, access_token: str, number: int) -> SearchedChat | None:
+    """Return the chat to search in, by its number; None if it is not stored or deleted."""
     row = connection.execute(FIND_CHAT, (INDEX_FORMAT, number, access_token)).fetchone()
     return SearchedChat(*row) if row else None
 
