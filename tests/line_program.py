@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from local_stack.applications import ROOT
+from tests.children import kill
 
 
 class LineProgram:
@@ -36,6 +37,8 @@ class LineProgram:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None:  # it may be waiting for something that never comes
+            kill(self._process)
         self._process.communicate()
 
     def answer_to(self, line: str) -> Any:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from local_stack.applications import ROOT
+from tests.children import child
 from tests.polling import eventually
 
 BENCH = [sys.executable, "-m", "bench"]
@@ -61,7 +62,7 @@ def test_a_quick_scenario_leaves_a_table_a_plot_and_no_process(
 
 def test_an_interrupted_run_ends_its_processes(tmp_path: Path) -> None:
     command = [*BENCH, "creations", "--quick", "--output", str(tmp_path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+    with child(command, cwd=ROOT, stdout=subprocess.DEVNULL) as running:
         eventually(processes_of_the_bench, bool, 60)
         running.send_signal(signal.SIGTERM)  # SIGINT is ignored behind a shell's `&`
         assert running.wait(60) == 130

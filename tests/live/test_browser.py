@@ -17,6 +17,7 @@ import pytest
 
 from local_stack.ports import choose_port
 from tests.api_client import Api
+from tests.children import child
 from tests.chromium import PROGRAMS, require_chromium
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import kill_at_once, stop_in_order
@@ -81,7 +82,7 @@ class Page:
 @contextmanager
 def page_that_follows(chromium: str, way: Way, chat: str) -> Iterator[Page]:
     task = {"chromium": chromium, "page": way.page, "stream": f"{chat}/messages/stream"}
-    with subprocess.Popen(
+    with child(
         ["node", "follow_chat.mjs", json.dumps(task)],
         cwd=PROGRAMS,
         stdin=subprocess.PIPE,

@@ -17,6 +17,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
+from tests.children import child
 from tests.conftest import SESSION
 from tests.fault.rig.index_check import IndexCheck
 from tests.notes import noted
@@ -52,7 +53,7 @@ def neighbour(stack: RunningStack) -> Iterator[Measured]:
     """Measures the quiet application while the `with` lasts; what it saw is there at the end."""
     command = (sys.executable, "-m", "tests.tenants.neighbour")
     measured = Measured()
-    with subprocess.Popen(
+    with child(
         [*command, stack.crud_url, stack.numbering_url],
         cwd=ROOT,
         stdin=subprocess.PIPE,

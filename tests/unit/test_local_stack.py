@@ -18,6 +18,7 @@ from local_stack.ports import CHOSEN_FROM, choose_port
 from local_stack.stack import Settings, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
+from tests.children import child
 
 
 def test_the_first_restart_is_immediate_and_repeated_ones_back_off() -> None:
@@ -87,7 +88,7 @@ def test_a_port_is_chosen_by_one_process_before_anything_listens_on_it() -> None
 @contextmanager
 def chooser(command: list[str]) -> Iterator[set[int]]:
     """Yield the ports that a process chose, while it is running."""
-    with subprocess.Popen(
+    with child(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from local_stack.layout import Layout
 from local_stack.process import MARK
+from tests.children import child
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ON_TERMINAL = {"TERM": "xterm", "NO_COLOR": ""}
@@ -33,10 +35,11 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, former)
 
 
-def start(
+def running(
     directory: Path, command: str, stdin: int = subprocess.DEVNULL, **environment: str
-) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+) -> AbstractContextManager["subprocess.Popen[str]"]:
+    """Run a command until the end of the block."""
+    return child(
         [*COMMAND, command],
         cwd=ROOT,
         env={**os.environ, "LOCAL_DIR": str(directory), **environment},
@@ -49,8 +52,8 @@ def start(
 
 def run(directory: Path, command: str, **environment: str) -> tuple[int, str]:
     """Return a command's exit code and what it printed, to no terminal."""
-    process = start(directory, command, **environment)
-    output, _ = process.communicate(timeout=60)
+    with running(directory, command, **environment) as process:
+        output, _ = process.communicate(timeout=60)
     return process.returncode, output
 
 
@@ -60,18 +63,18 @@ def run_on_terminal(
     """Return a command's exit code and what it printed on a terminal where something is typed."""
     ours, theirs = pty.openpty()
     os.write(ours, typed.encode())
-    process = subprocess.Popen(
+    with child(
         [*COMMAND, command],
         cwd=ROOT,
         env={**os.environ, "LOCAL_DIR": str(directory), **ON_TERMINAL, **environment},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-    )
-    os.close(theirs)
-    output = b"".join(read_terminal(ours)).decode()
-    os.close(ours)
-    return process.wait(10), output
+    ) as process:
+        os.close(theirs)
+        output = b"".join(read_terminal(ours)).decode()
+        os.close(ours)
+        return process.wait(10), output
 
 
 def read_terminal(descriptor: int) -> Iterator[bytes]:
@@ -149,27 +152,26 @@ def test_what_the_demo_says_to_do_next_works(stack: RunningStack) -> None:
 
 
 def test_logs_follow_the_chosen_parts_and_are_legible(stack: RunningStack) -> None:
-    process = start(directory_of(stack), "logs", PART="numbering", N="5")
-    assert process.stdout is not None
-    first = [process.stdout.readline() for _ in range(5)]
-    assert all(line[13:].startswith("numbering ") for line in first), first
-    path = "/applications/abcdefghijklmnopqrstuvwx/chats"
-    httpx.post(f"{stack.numbering_url}{path}", trust_env=False)
-    line = next(line for line in process.stdout if "abcd…" in line)
-    expected = r"\d\d:\d\d:\d\d\.\d{3} numbering +info +POST /applications/abcd…/chats 404 in "
-    assert re.match(expected, line), line
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
-    process.stdout.close()
+    with running(directory_of(stack), "logs", PART="numbering", N="5") as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(5)]
+        assert all(line[13:].startswith("numbering ") for line in first), first
+        path = "/applications/abcdefghijklmnopqrstuvwx/chats"
+        httpx.post(f"{stack.numbering_url}{path}", trust_env=False)
+        line = next(line for line in process.stdout if "abcd…" in line)
+        expected = r"\d\d:\d\d:\d\d\.\d{3} numbering +info +POST /applications/abcd…/chats 404 in "
+        assert re.match(expected, line), line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
 
 
 def test_a_reader_that_leaves_ends_the_logs(stack: RunningStack) -> None:
-    process = start(directory_of(stack), "logs", N="3")
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.stdout.close()
-    httpx.get(f"{stack.crud_url}/applications?limit=1", trust_env=False)
-    assert process.wait(10) == 0
+    with running(directory_of(stack), "logs", N="3") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        httpx.get(f"{stack.crud_url}/applications?limit=1", trust_env=False)
+        assert process.wait(10) == 0
 
 
 def test_an_unknown_part_of_the_logs_is_named(stack: RunningStack) -> None:
@@ -261,7 +263,7 @@ time.sleep(600)
 
 
 def test_reset_stops_what_runs_before_it_removes(tmp_path: Path) -> None:
-    with subprocess.Popen(
+    with child(
         [sys.executable, "-c", IDLE, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
@@ -277,7 +279,7 @@ def test_reset_stops_what_runs_before_it_removes(tmp_path: Path) -> None:
 
 
 def test_a_process_that_got_the_number_of_a_dead_supervisor_is_left_alone(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "600"]) as stranger:
+    with child(["sleep", "600"]) as stranger:
         (tmp_path / "supervisor.lock").write_text(f"{stranger.pid}\n")
         code, output = run(tmp_path, "stop")
         assert stranger.poll() is None

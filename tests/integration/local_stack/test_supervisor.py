@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ from local_stack.layout import Layout
 from local_stack.process import Part, end_leftovers
 from local_stack.stores.elasticsearch import server_pid
 from local_stack.supervisor import Supervisor
+from tests.children import child
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -32,9 +34,18 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def supervisor(layout: Layout) -> Iterator[Supervisor]:
-    running = Supervisor(layout)
-    yield running
-    running.stop()
+    with supervising(layout) as running:
+        yield running
+
+
+@contextmanager
+def supervising(layout: Layout, **options: float) -> Iterator[Supervisor]:
+    """Make a supervisor, whose parts end with the block."""
+    running = Supervisor(layout, **options)
+    try:
+        yield running
+    finally:
+        running.stop()
 
 
 def part(
@@ -93,25 +104,24 @@ class FullDisk(Layout):
 def test_a_full_disk_does_not_end_the_supervisor(tmp_path: Path, name: str) -> None:
     layout = FullDisk(tmp_path)
     layout.create()
-    supervisor = Supervisor(layout, longest_pause=0.5)
-    supervisor.start([part(name)])
-    dead = read_pid(layout, name)
-    layout.is_full = True
-    os.kill(dead, signal.SIGKILL)
-    full_until = time.monotonic() + 1
-    watch_until(supervisor, lambda: time.monotonic() > full_until)
-    layout.is_full = supervisor.stopping = False
-    watch_until(supervisor, lambda: read_pid(layout, name) != dead)
-    assert psutil.pid_exists(read_pid(layout, name))
-    supervisor.stop()
+    with supervising(layout, longest_pause=0.5) as supervisor:
+        supervisor.start([part(name)])
+        dead = read_pid(layout, name)
+        layout.is_full = True
+        os.kill(dead, signal.SIGKILL)
+        full_until = time.monotonic() + 1
+        watch_until(supervisor, lambda: time.monotonic() > full_until)
+        layout.is_full = supervisor.stopping = False
+        watch_until(supervisor, lambda: read_pid(layout, name) != dead)
+        assert psutil.pid_exists(read_pid(layout, name))
 
 
 def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: Layout) -> None:
-    child = layout.directory / "child"
-    script = f"sleep 600 & echo $! > {child}; wait"
+    named = layout.directory / "child"
+    script = f"sleep 600 & echo $! > {named}; wait"
     supervisor.start([part("parent", ("/bin/sh", "-c", script))])
-    wait_until(lambda: child.exists() and bool(child.read_text().strip()), 10, "no child")
-    orphan = int(child.read_text())
+    wait_until(lambda: named.exists() and bool(named.read_text().strip()), 10, "no child")
+    orphan = int(named.read_text())
     dead = read_pid(layout, "parent")
     os.kill(dead, signal.SIGKILL)
     watch_until(supervisor, lambda: not psutil.pid_exists(orphan) or is_zombie(orphan))
@@ -152,7 +162,7 @@ def test_the_supervisor_looks_only_when_something_happens(
 def test_a_stop_signal_ends_the_wait_at_once(supervisor: Supervisor) -> None:
     supervisor.start([part("one")])
     before = signal.signal(signal.SIGUSR1, lambda *_: supervisor.ask_to_stop())
-    with subprocess.Popen(["/bin/sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}"]):
+    with child(["/bin/sh", "-c", f"sleep 0.5; kill -USR1 {os.getpid()}"]):
         supervisor.run()
     signal.signal(signal.SIGUSR1, before)
     assert supervisor.stopping
@@ -182,7 +192,7 @@ wait
 def test_elasticsearch_itself_is_not_mistaken_for_its_launcher(tmp_path: Path) -> None:
     named = tmp_path / "server"
     script = START_OF_A_SERVER.format(server=named)
-    with subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True) as command:
+    with child(["/bin/sh", "-c", script], start_new_session=True) as command:
         try:
             wait_until(lambda: named.exists() and bool(named.read_text().strip()), 10, "no server")
             server = int(named.read_text())
@@ -218,7 +228,7 @@ WATCHED_SECONDS = 5.0
 
 
 def test_an_idle_supervisor_uses_no_cpu(layout: Layout) -> None:
-    with subprocess.Popen([sys.executable, "-c", IDLE, str(layout.directory)]) as process:
+    with child([sys.executable, "-c", IDLE, str(layout.directory)]) as process:
         started = layout.directory / "started"
         wait_until(started.exists, 20, "the parts did not start")
         before = cpu_seconds(process.pid)
@@ -267,14 +277,13 @@ def test_processes_stop_in_the_given_order_and_the_others_after_them(
     assert ended.read_text().split() == ["front", "worker", "store"]
 
 
-def test_a_process_that_ignores_its_signal_is_killed(layout: Layout) -> None:
+def test_a_process_that_ignores_its_signal_is_killed(supervisor: Supervisor) -> None:
     stubborn = Part(
         "stubborn",
         (sys.executable, "-c", "import signal, time; signal.signal(15, 1); time.sleep(600)"),
         is_ready=lambda: True,
         stop_seconds=0.3,
     )
-    supervisor = Supervisor(layout)
     pid = supervisor.start([stubborn])[0].process.pid
     wait_until(lambda: psutil.Process(pid).cmdline()[1:2] == ["-c"], 10, "not started")
     time.sleep(0.2)
@@ -294,19 +303,19 @@ time.sleep(600)
 """
 
 
-def start_elsewhere(layout: Layout, *command: str) -> "subprocess.Popen[bytes]":
-    """Start a supervisor in a separate process, with one running part."""
-    other = subprocess.Popen(
-        [sys.executable, "-c", START_AND_HANG, str(layout.directory), *command]
-    )
-    started = layout.directory / "started"
-    wait_until(started.exists, 10, "the part did not start")
-    return other
+@contextmanager
+def supervisor_elsewhere(layout: Layout, *command: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a supervisor in a separate process, with one running part."""
+    arguments = [str(layout.directory), *command]
+    with child([sys.executable, "-c", START_AND_HANG, *arguments]) as other:
+        started = layout.directory / "started"
+        wait_until(started.exists, 10, "the part did not start")
+        yield other
 
 
 def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
     script = f"touch {layout.directory / 'started'}; exec sleep 600"
-    with start_elsewhere(layout, "/bin/sh", "-c", script) as other:
+    with supervisor_elsewhere(layout, "/bin/sh", "-c", script) as other:
         pid = read_pid(layout, "one")
         other.kill()
     wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 5, "it lives on")
@@ -314,15 +323,14 @@ def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
 
 def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout: Layout) -> None:
     script = f"trap '' TERM; touch {layout.directory / 'started'}; sleep 600"
-    stranger = subprocess.Popen(SLEEP)
-    with start_elsewhere(layout, "/bin/sh", "-c", script) as other:
-        pid = read_pid(layout, "one")
-        other.kill()
-    # A pid file may name, by now, a process that has nothing to do with us.
-    layout.write_pid("two", stranger.pid)
-    assert psutil.pid_exists(pid)
-    assert end_leftovers(layout.directory) >= 1
-    assert not psutil.pid_exists(pid) or is_zombie(pid)
-    assert stranger.poll() is None
-    stranger.kill()
-    stranger.wait()
+    with child(SLEEP) as stranger:
+        with supervisor_elsewhere(layout, "/bin/sh", "-c", script) as other:
+            pid = read_pid(layout, "one")
+            other.kill()
+        # A pid file may name, by now, a process that has nothing to do with us.
+        layout.write_pid("two", stranger.pid)
+        assert psutil.pid_exists(pid)
+        assert end_leftovers(layout.directory) >= 1
+        assert not psutil.pid_exists(pid) or is_zombie(pid)
+        assert stranger.poll() is None
+        stranger.kill()

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests.children import child
 from tests.integration.search.search_stores import SearchStores
 from tests.polling import wait_until
 
@@ -33,20 +35,21 @@ def indexed(search_stores: SearchStores, elasticsearch: None) -> SearchStores:
     return search_stores
 
 
-def start_rebuild(environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start the command as a process; return once it has created its index."""
+@contextmanager
+def rebuilding(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run the command as a process; the block begins once it has created its index."""
     from django.conf import settings
 
-    process = subprocess.Popen(
+    with child(
         [sys.executable, "-m", "crud_service.manage", "rebuild_index"],
         env={**os.environ, **environment, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    wait_until(lambda: len(indices()) > 1 or process.poll() is not None, 60, pause=0.005)
-    assert process.poll() is None, process.communicate()
-    return process
+    ) as process:
+        wait_until(lambda: len(indices()) > 1 or process.poll() is not None, 60, pause=0.005)
+        assert process.poll() is None, process.communicate()
+        yield process
 
 
 def test_a_rebuilt_index_replaces_the_old_one_and_holds_everything(indexed: SearchStores) -> None:
@@ -80,9 +83,9 @@ def test_an_interrupted_rebuild_leaves_nothing_behind(
     before = indices()
     with psycopg.connect(clean_crud["DATABASE_URL"]) as holding_it_up:
         holding_it_up.execute("SELECT FROM search_state FOR UPDATE")
-        process = start_rebuild(clean_crud)
-        process.send_signal(number)
-        process.communicate(timeout=60)
+        with rebuilding(clean_crud) as process:
+            process.send_signal(number)
+            process.communicate(timeout=60)
     assert process.returncode != 0
     assert indices() == before
 

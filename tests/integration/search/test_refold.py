@@ -1,8 +1,6 @@
 """After an upgrade every stored text is folded by the new rules, in the background."""
 
 import os
-import signal
-import subprocess
 import sys
 import unicodedata
 from functools import partial
@@ -11,6 +9,7 @@ from typing import Any
 from crud_service.search.feed.check_report import Report
 from crud_service.search.index.blocks import UNCOVERED, Uncovered
 from crud_service.search.text import folding
+from tests.children import child
 from tests.integration.search.search_stores import SearchStores
 from tests.integration.search.turns import take_turns
 from tests.polling import wait_until
@@ -93,14 +92,15 @@ def test_a_killed_walk_continues_where_it_was(
 
     index_as_before(any_backend, *["ㅋㅋㅠㅠ filler"] * 2000)
     assert any_backend.count("search_blocks") > 0
-    process = subprocess.Popen(
+    with child(
         [sys.executable, "-m", "crud_service.manage", "shell", "-c", REFOLD_SLOWLY],
         env={**os.environ, **clean_crud, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
-    )
-    wait_until(lambda: has_refolded(any_backend, 200) or process.poll() is not None, 60, pause=0.01)
-    assert process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    ) as process:
+        wait_until(
+            lambda: has_refolded(any_backend, 200) or process.poll() is not None, 60, pause=0.01
+        )
+        assert process.poll() is None
+        process.kill()
     stopped_at = walk(any_backend)
     assert 200 <= stopped_at[3] < 2000
     assert outdated(any_backend) == min(1000, 2000 - stopped_at[3])
