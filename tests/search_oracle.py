@@ -7,6 +7,7 @@ part is found where one of its readings is in one of the text's.
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 from crud_service.search.text.folding import fold, spell
 
@@ -17,13 +18,19 @@ def is_word(character: str) -> bool:
 
 def level(part: str, text: str) -> int:
     """2 where a part stands as a whole word in a text, 1 at a start, 0 inside, -1 nowhere."""
-    runs = {*fold(text).split(), *spell(text).split()}
+    readings = fold(part), spell(part)
     return max(
-        (level_in_run(reading, run) for run in runs for reading in (fold(part), spell(part))),
-        default=-1,
+        (level_in_run(reading, run) for run in runs_of(text) for reading in readings), default=-1
     )
 
 
+@lru_cache(maxsize=4096)  # a text is compared with a hundred keywords
+def runs_of(text: str) -> frozenset[str]:
+    """What stands between white space in the two readings of a text."""
+    return frozenset((*fold(text).split(), *spell(text).split()))
+
+
+@lru_cache(maxsize=65536)
 def level_in_run(part: str, run: str) -> int:
     best = -1
     for match in re.finditer(f"(?={re.escape(part)})", run):
