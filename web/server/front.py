@@ -1,6 +1,7 @@
 """What all connections of a process share: the application, the budgets, the date."""
 
 import asyncio
+import resource
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -60,7 +61,8 @@ class Front:
         self.state = state
         self.app_state = app_state
         self.limits = limits
-        self.ceiling = limits.connection_ceiling()
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.ceiling = limits.connection_ceiling(files)
         self.arriving: Budget[Upload] = Budget(
             limits.arriving_bytes, lambda upload: upload.drop_upload()
         )

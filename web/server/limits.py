@@ -60,12 +60,23 @@ class Limits:
     keep_alive_seconds: float = 75.0
     write_seconds: float = 20.0
 
-    def connection_ceiling(self) -> int:
-        """Return how many connections this process may accept, given its open files."""
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
+    def connection_ceiling(self, files: int) -> int:
+        """Return how many connections a process may accept that may open so many files."""
+        if files == resource.RLIM_INFINITY:
             return self.connections
-        return max(1, min(self.connections, soft - _OTHER_DESCRIPTORS))
+        return max(1, min(self.connections, files - _OTHER_DESCRIPTORS))
+
+    def files_wanted(self, files: int, most: int) -> int:
+        """Return how many files a process should be allowed to open, as far as it may decide.
+
+        Args:
+            files: how many it may open now (the soft limit).
+            most: how many it may allow itself (the hard limit).
+        """
+        wanted = self.connections + _OTHER_DESCRIPTORS
+        if most != resource.RLIM_INFINITY:
+            wanted = min(wanted, most)
+        return files if files == resource.RLIM_INFINITY else max(files, wanted)
 
 
 LIMITS = Limits()
@@ -74,8 +85,4 @@ LIMITS = Limits()
 def raise_descriptor_limit(limits: Limits = LIMITS) -> None:
     """Raise the soft limit of open files to what the ceiling needs, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.connections + _OTHER_DESCRIPTORS
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits.files_wanted(soft, hard), hard))

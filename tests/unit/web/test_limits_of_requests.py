@@ -1,0 +1,237 @@
+"""What is too long, too much or at odds with itself is refused as soon as that is known."""
+
+import asyncio
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from local_stack.applications import ROOT
+from tests.unit.web.test_connections import GET, Later, exchange
+from tests.unit.web.web_corpus import post
+from tests.unit.web.web_server import Machine, Transport, serving, statuses
+from web.problems import BodyTooLarge, MalformedRequest
+from web.server import limits
+from web.server.body import ChunkedBody
+from web.server.budget import Budget
+from web.server.limits import Limits
+from web.server.protocol import Protocol
+from web.server.reader_watch import ReaderWatch
+from web.server.request import Request
+from web.server.serving import options
+
+CHUNKS = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_body_of_tiny_chunks_is_bounded_on_the_wire() -> None:
+    """Their extensions cost as much to read as what they hold."""
+    body, chunk = ChunkedBody(), b"1;" + b"x" * 200 + b"\r\nx\r\n"
+    for _ in range(limits.CHUNKED_WIRE_BYTES // len(chunk)):
+        assert body.feed(chunk) is None
+    with pytest.raises(BodyTooLarge):
+        body.feed(chunk)
+
+
+def test_a_long_extension_of_a_chunk_is_refused() -> None:
+    line = b"1;" + b"x" * limits.CHUNK_LINE_BYTES + b"\r\nx\r\n"
+    with pytest.raises(MalformedRequest):
+        ChunkedBody().feed(line)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+def test_long_trailers_are_refused(end: bytes) -> None:
+    with pytest.raises(BodyTooLarge):
+        ChunkedBody().feed(b"0\r\nx-a: " + b"x" * limits.TRAILER_BYTES + end)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"http://host", b"/", b""),
+        (b"http://host?a=b", b"/", b"a=b"),
+        (b"https://host/a?b#c", b"/a", b"b"),
+        (b"/a#b?c", b"/a", b""),
+    ],
+)
+def test_a_target_is_split_in_every_form(target: bytes, path: bytes, query: bytes) -> None:
+    machine = Machine()
+    outcome = machine.read([b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n"])
+    machine.close()
+    assert [(seen.raw_path, seen.query) for seen in outcome.seen] == [(path, query)]
+
+
+def test_a_target_without_a_slash_is_400() -> None:
+    machine = Machine()
+    assert machine.read([b"GET a HTTP/1.1\r\nHost: x\r\n\r\n"]).statuses == [400]
+    machine.close()
+
+
+def test_a_budget_takes_from_those_that_make_no_progress() -> None:
+    gave_way: list[str] = []
+    budget: Budget[str] = Budget(100, gave_way.append)
+    assert budget.hold("old", 40)
+    assert budget.hold("new", 40)
+    assert budget.pin(50)
+    assert gave_way == ["old"]
+    assert not budget.pin(200)
+    assert gave_way == ["old", "new"]
+    assert budget.total == 50
+    assert not budget.hold("alone", 60)
+    budget.release("alone")
+    budget.unpin(50)
+    assert budget.total == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"),
+    [(1024, 768), (10, 1), (10**6, 12_000), (resource.RLIM_INFINITY, 12_000)],
+)
+def test_connections_are_bounded_by_open_files(files: int, connections: int) -> None:
+    assert Limits().connection_ceiling(files) == connections
+
+
+@pytest.mark.parametrize(
+    ("files", "most", "wanted"),
+    [
+        (1024, 10**6, 12_256),
+        (1024, 4096, 4096),
+        (1024, resource.RLIM_INFINITY, 12_256),
+        (20_000, 10**6, 20_000),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, resource.RLIM_INFINITY),
+    ],
+)
+def test_open_files_are_raised_to_what_connections_need(files: int, most: int, wanted: int) -> None:
+    assert Limits().files_wanted(files, most) == wanted
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        post(b"x" * 5000, b"Connection: close")[:3000],  # is still arriving
+        post(b"x" * 5000, b"Connection: close"),  # whole at once
+    ],
+)
+def test_a_body_without_room_is_503(raw: bytes) -> None:
+    with serving(Later(), Limits(arriving_bytes=1000)) as port:
+        assert statuses(exchange(port, raw)) == [503]
+
+
+@pytest.mark.parametrize("pieces", [[GET + b"x" * 5000], [GET, b"x" * 5000]])
+def test_pipelined_data_without_room_is_dropped_and_the_answer_is_the_last(
+    pieces: list[bytes],
+) -> None:
+    with serving(Later(), Limits(arriving_bytes=1000)) as port:
+        received = exchange(port, *pieces)
+    assert statuses(received) == [200]
+    assert b"connection: close\r\n" in received
+
+
+def test_a_refused_head_request_gets_no_body() -> None:
+    with serving(Later()) as port:
+        received = exchange(port, b"HEAD /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
+@contextmanager
+def opened(
+    app: Later, loop: asyncio.AbstractEventLoop | None = None
+) -> Iterator[tuple[Protocol, Transport]]:
+    """A connection without a network."""
+    loop = loop or asyncio.new_event_loop()
+    config = uvicorn.Config(app, **options("127.0.0.1", 0) | {"factory": False})
+    config.load()
+    connection, transport = Protocol(config, ServerState(), {}, loop), Transport()
+    connection.connection_made(transport)
+    asyncio.set_event_loop(loop)  # where `Later` answers
+    try:
+        yield connection, transport
+    finally:
+        connection.connection_lost(None)
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class Passing(asyncio.SelectorEventLoop):
+    """A loop whose time a test lets pass."""
+
+    passed = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.passed
+
+
+def test_a_request_that_is_still_arriving_at_the_end_of_a_shutdown_is_408() -> None:
+    loop = Passing()
+    with opened(Later(), loop) as (connection, transport):
+        connection.data_received(b"GET /a HTTP/1.1\r\n")
+        connection.shutdown()
+        loop.passed = limits.GRACE_SECONDS
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert transport.written.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_is_refused_once() -> None:
+    with opened(Later()) as (connection, transport):
+        connection.data_received(b"nonsense\r\n\r\n")
+        connection.drop_upload()
+        assert statuses(transport.written) == [400]
+
+
+class Closed:
+    """A transport whose socket is closed, which the kernel no longer knows."""
+
+    is_aborted = False
+
+    def get_extra_info(self, _name: str) -> "Closed":
+        return self
+
+    def fileno(self) -> int:
+        return 10**6
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def test_a_closed_connection_leaves_nothing_unread() -> None:
+    loop, transport = asyncio.new_event_loop(), Closed()
+    watch = ReaderWatch(loop, transport, 0.0)
+    watch.start()
+    loop.call_later(0.01, loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert transport.is_aborted
+
+
+FAILING = """
+import resource, sys
+from web.server.limits import raise_descriptor_limit
+from web.server.serving import serve
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (500, most))
+raise_descriptor_limit()
+assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, 12_256)
+
+async def application(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no store"})
+
+serve(lambda: application, "127.0.0.1", 0)
+"""
+
+
+def test_an_application_that_does_not_start_ends_the_process_with_3() -> None:
+    done = subprocess.run([sys.executable, "-c", FAILING], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 3
+
+
+def test_the_parts_of_a_head_that_a_client_can_make_long_are_counted() -> None:
+    headers = [(b"host", b"x"), (b"x-a", b"1234")]
+    request = Request(None, "GET", "/a", b"/a", b"query", "1.1", headers, b"", 0.0)
+    assert request.head_bytes == len("queryhostxx-a1234")
