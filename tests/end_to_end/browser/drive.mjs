@@ -5,7 +5,8 @@
 //   {"window": "ann", "on": "@keyboard", "call": "press", "args": ["Enter"]}
 //   {"window": "ann", "axe": {"runOnly": ["wcag2a"]}}                   violations of accessibility
 //   {"window": "ann", "noted": true}                                    errors, requests, responses
-// Each window has a browser context of its own, which `@context` names; `@page` is the page.
+// Each window has a browser context of its own, which `@context` names, unless it is opened `beside`
+// another; `@page` is the page.
 // Ends with its input.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -17,9 +18,14 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const browser = await launch(process.argv[2]);
 const windows = new Map();
 
-async function open({ open: name, url, options }) {
+async function newContext(options) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
   await context.grantPermissions(["clipboard-read", "clipboard-write"]).catch(() => {});
+  return context;
+}
+
+async function open({ open: name, url, beside, options }) {
+  const context = windows.get(beside)?.context ?? (await newContext(options));
   const page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   const noted = { errors: [], requests: [] };

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.api_client import Api
 from tests.end_to_end.demo_page.conftest import Chat, sit_down
 from tests.end_to_end.demo_page.windows import Browser
 
@@ -18,3 +19,32 @@ def test_two_windows_talk_to_each_other(browser: Browser, chat: Chat) -> None:
     assert ann.texts("#messages .mine .body") == ["Hello, is anybody there?"]
     ann.until(lambda: ann.count("#pending li"), 0)
     assert ann.errors() == ben.errors() == []
+
+
+def test_four_windows_of_one_browser_have_connections_enough(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    first = sit_down(browser, "Ann", chat.page)
+    others = [browser.window_beside(first, name, chat.page) for name in ("Ben", "Cem", "Dora")]
+    for window in others:
+        window.until_connected()
+    others[-1].send_message("to all of you")
+    for window in (first, *others):
+        window.until(window.bodies, ["to all of you"])
+        window.fill("#keyword", "all")
+        window.until_texts("#found mark", ["all"])
+    streams = [each for window in (first, *others) for each in window.requests()]
+    assert sum(each["url"].endswith("/stream") for each in streams) == 1 + 4
+
+
+def test_the_inbox_goes_on_when_the_window_that_followed_is_closed(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    first = sit_down(browser, "Ann", chat.page)
+    second = browser.window_beside(first, "Ben", chat.page)
+    second.until_connected()
+    first.close()
+    other = api.chat(chat.path.rpartition("/chats/")[0])
+    api.message(other, "is anybody left?")
+    second.until(lambda: second.texts("#chats .last")[:1], ["is anybody left?"])
+    second.until_connected()

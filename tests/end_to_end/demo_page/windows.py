@@ -54,6 +54,11 @@ class Browser:
         self.send({"open": name, "url": url, "options": options})
         return Window(self, name)
 
+    def window_beside(self, other: "Window", name: str, url: str) -> "Window":
+        """Open a window that shares its connections and its storage with another one."""
+        self.send({"open": name, "url": url, "beside": other.name})
+        return Window(self, name)
+
     def send(self, command: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -134,6 +139,9 @@ class Window:
 
     def offline(self, is_offline: bool) -> None:
         self.call("@context", "setOffline", is_offline)
+
+    def close(self) -> None:
+        self.call("@page", "close")
 
     def violations(self) -> list[dict[str, Any]]:
         """Return what axe finds wrong with the page as it is now."""

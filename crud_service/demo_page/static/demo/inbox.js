@@ -1,6 +1,7 @@
 // The chats of an application, the one written to last first, kept up to date by its stream.
 import { addressOf } from "./address.js";
 import { arrowKeys, byId, element, timeOf } from "./dom.js";
+import { followTogether } from "./one-for-all.js";
 
 const PAGE = 50;
 // Changes within this time cost one request.
@@ -27,12 +28,9 @@ export class Inbox {
   }
 
   /** Follow the application: what happened before `ready` is not announced, hence the list then. */
-  async follow(signal, onConnection) {
-    const { application } = this;
-    for await (const event of application.follow({ signal, onConnection })) {
-      if (event.type === "ready") await this.refresh();
-      else this.#refreshSoon();
-    }
+  follow(signal, onConnection) {
+    const heard = (type) => (type === "ready" ? this.refresh() : this.#refreshSoon());
+    return followTogether(this.application, { signal, onConnection, heard });
   }
 
   #refreshSoon() {

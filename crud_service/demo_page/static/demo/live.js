@@ -1,7 +1,7 @@
 // Streams that are open while the page is visible and online, and the state of the connection.
 //
-// A browser has six connections to an origin over HTTP/1.1, shared by all of its windows: a page
-// that nobody sees gives its own back, and goes on behind the last event when it is seen again.
+// A browser has few connections to an origin (one-for-all.js): a page that nobody sees gives its own
+// back, and goes on behind the last event when it is seen again.
 
 const HIDDEN_SECONDS = 20;
 const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
