@@ -26,6 +26,7 @@ Container = dict[str, Any] | list[Any]
 # No string has a lone surrogate, which the parsers of both services refuse.
 _NUMBER = "\udc80"
 _NUMBERS = re.compile(f'"{_NUMBER}([^"]*)"')
+_MINUS_ZERO = b"-0"
 _NUL = "\\u0000"
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -62,41 +63,36 @@ def _check_shape(metadata: dict[str, Any]) -> None:
 def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str, Any]:
     """Return the members of a JSON body with the numbers in its metadata as the bytes sent.
 
-    `fields` are those members, with floats for numbers that are no 64-bit integers. Only if its
-    metadata has one of these is the body parsed again, by `loads`, with bytes for numbers.
+    `fields` are those members, with floats for numbers that are no 64-bit integers, and 0 for -0.
+    Only if its metadata has one of these is the body parsed again, by `loads`, with bytes for
+    numbers.
     """
     metadata = fields.get(METADATA)
-    if not isinstance(metadata, dict) or not _has_floats(metadata):
+    if not isinstance(metadata, dict) or not has_changed_numbers(
+        metadata, may_have_minus_zero(body)
+    ):
         return fields
     return {**fields, METADATA: loads(body)[METADATA]}
 
 
-def exact_numbers_in_items(
-    fields: dict[str, Any], name: str, body: bytes, loads: Loads
-) -> dict[str, Any]:
-    """Do the same for the metadata of each object in an array of objects."""
-    items = fields.get(name)
-    if not isinstance(items, list):
-        return fields
-    found = [item.get(METADATA) if isinstance(item, dict) else None for item in items]
-    if not any(isinstance(metadata, dict) and _has_floats(metadata) for metadata in found):
-        return fields
-    exact = [
-        {**item, METADATA: again[METADATA]} if isinstance(metadata, dict) else item
-        for item, metadata, again in zip(items, found, loads(body)[name], strict=True)
-    ]
-    return {**fields, name: exact}
+def may_have_minus_zero(body: bytes) -> bool:
+    """Whether a body may have the number -0, which parsers return as 0."""
+    return _MINUS_ZERO in body
 
 
-def _has_floats(metadata: dict[str, Any]) -> bool:
-    """Whether there is a float among the values; those of metadata that is too large may be
-    overlooked, as it will be refused."""
+def has_changed_numbers(metadata: dict[str, Any], minus_zero: bool) -> bool:
+    """Whether parsing may have changed a number: a float, or with `minus_zero` a 0.
+
+    Those of metadata that is too large may be overlooked, as it will be refused.
+    """
     waiting: list[Container] = [metadata]
     values = 0
     while waiting and values <= _MAX_VALUES:
         container = waiting.pop()
         values += 1 + len(container)
-        if values <= _MAX_VALUES and float in _types(container):
+        if values <= _MAX_VALUES and (
+            float in _types(container) or (minus_zero and 0 in _values(container))
+        ):
             return True
         waiting += _containers(container)
     return False

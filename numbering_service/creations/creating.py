@@ -7,14 +7,15 @@ by the same code.
 
 import asyncio
 import logging
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
 from numbering_service.creation import AnyCreation, Created, Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher, settle
-from numbering_service.creations.bulks import bulk_created, read_bulk
+from numbering_service.creations.bulks import bulk_created, read_bulk, read_in_steps
+from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.numbers import Answer
 from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.shares import Shares
@@ -30,8 +31,7 @@ OVERHEAD_BYTES = 1024
 # And each further message of a bulk.
 MESSAGE_BYTES = 128
 CLIENT_CLOSED = 499
-# Reading a larger request can take tens of milliseconds: the event loop does something else before
-# the next one.
+# Reading a larger request can take tens of milliseconds (see `large_requests`).
 LARGE_BYTES = 64 * 1024
 
 _CREATED = (
@@ -83,7 +83,7 @@ class Creations:
         self._unseeded: dict[str, list[Pending]] = {}
         self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._large: deque[tuple[Request, Target]] = deque()
+        self._large = LargeRequests()
 
     def handle(self, request: Request) -> bool:
         """Answer a POST to one of the two paths, now or later; False for any other request."""
@@ -98,32 +98,37 @@ class Creations:
     def create(self, request: Request, target: Target) -> None:
         if len(request.body) <= LARGE_BYTES:
             self._create(request, target)
-            return
-        self._large.append((request, target))
-        if len(self._large) == 1:
-            asyncio.get_running_loop().call_soon(self._create_large)
-
-    def _create_large(self) -> None:
-        """Read the next large request; those behind it wait for the loop's next iteration."""
-        if not self._large:
-            return
-        request, target = self._large.popleft()
-        if self._large:
-            asyncio.get_running_loop().call_soon(self._create_large)
-        self._create(request, target)
+        else:
+            self._large.add(target.access_token, lambda: self._create_in_steps(request, target))
 
     def _create(self, request: Request, target: Target) -> None:
         request_id = id_of(request.headers)
         try:
             read = read_bulk if target.is_bulk else read_creation
-            creation = read(target, request, request_id)
-            size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
-            self._batcher.submit(Pending(self, creation, request, target, size))
-        except Problem as problem:
-            self._refuse(request, target, request_id, problem)
-        except Exception:
-            _log.exception("creation failed", extra={"request_id": request_id})
-            self._refuse(request, target, request_id, InternalError())
+            self._submit(request, target, read(target, request, request_id))
+        except Exception as error:
+            self._fail(request, target, request_id, error)
+
+    def _create_in_steps(self, request: Request, target: Target) -> Iterator[None]:
+        if not target.is_bulk:
+            self._create(request, target)
+            return
+        request_id = id_of(request.headers)
+        try:
+            bulk = yield from read_in_steps(target, request, request_id)
+            self._submit(request, target, bulk)
+        except Exception as error:
+            self._fail(request, target, request_id, error)
+
+    def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
+        size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
+        self._batcher.submit(Pending(self, creation, request, target, size))
+
+    def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
+        if not isinstance(error, Problem):
+            _log.error("creation failed", exc_info=error, extra={"request_id": request_id})
+            error = InternalError()
+        self._refuse(request, target, request_id, error)
 
     def settle(self, pending: Pending, answer: Answer) -> None:
         """Answer a creation that its batch has settled, or have its sequence seeded."""
@@ -144,8 +149,7 @@ class Creations:
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the creations in progress, then refuse the rest."""
         deadline = perf_counter() + seconds
-        while self._large:
-            self._create_large()
+        self._large.finish()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         await self._batcher.drain(max(0, deadline - perf_counter()))

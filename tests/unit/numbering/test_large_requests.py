@@ -1,13 +1,22 @@
-"""Large requests: the event loop does something else between any two of them."""
+"""Large requests: the event loop does something else between any two of their steps."""
 
 import asyncio
+import json
+from collections.abc import Iterator
+from time import process_time
 from typing import Any, cast
 
+import pytest
+
+from numbering_service.creations.bulks import read_bulk, read_in_steps
 from numbering_service.creations.creating import LARGE_BYTES, Creations
-from numbering_service.creations.requests import Target
+from numbering_service.creations.large_requests import LargeRequests
+from numbering_service.creations.requests import Target, read_target
 from web.server.request import Request
 
 Steps = list[str]
+MESSAGES = f"/applications/{'t' * 24}/chats/1/messages"
+CHAT, BULK = (cast(Target, read_target(path)) for path in (MESSAGES, f"{MESSAGES}/bulk"))
 
 
 class Sent:
@@ -32,7 +41,7 @@ class Noted(Creations):
 
 def send(creations: Creations, *requests: Sent) -> None:
     for request in requests:
-        creations.create(cast(Request, request), cast(Target, None))
+        creations.create(cast(Request, request), CHAT)
 
 
 def test_others_have_their_turn_between_two_large_requests() -> None:
@@ -70,3 +79,74 @@ def test_large_requests_that_wait_are_read_when_the_process_ends() -> None:
 class Drained:
     async def drain(self, seconds: float) -> None:
         pass
+
+
+def bulk_of(metadata: str, messages: int = 500) -> Request:
+    every = ",".join([f'{{"body":"x","metadata":{metadata}}}'] * messages)
+    body = f'{{"messages":[{every}]}}'.encode()
+    assert len(body) < 1024 * 1024
+    return cast(Request, Whole(body))
+
+
+class Whole:
+    headers = ((b"content-type", b"application/json"),)
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+
+# The most values that 4 KiB of metadata, or a request of 1 MiB, can have.
+WORST = {
+    "floats": '{"a":[' + ",".join(["1.5"] * 500) + "]}",
+    "integers": '{"a":[' + ",".join(["1"] * 1000) + "]}",
+    "objects": '{"a":[' + ",".join(["{}"] * 670) + "]}",
+    "arrays": '{"a":[' + ",".join(["[]"] * 670) + "]}",
+    "members": "{" + ",".join(f'"{i:x}":-0' for i in range(220)) + "}",
+}
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
+    bulk = read_bulk(BULK, bulk_of(WORST[kind]), "")
+    assert len(bulk.messages) == 500
+    expected = json.loads(WORST[kind], parse_int=str, parse_float=str)
+    for message in (bulk.messages[0], bulk.messages[-1]):
+        attributes = json.loads(message.attributes, parse_int=str, parse_float=str)
+        assert attributes["metadata"] == expected
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
+    longest = []
+    for _ in range(3):
+        steps = read_in_steps(BULK, bulk_of(WORST[kind]), "")
+        seconds = []
+        while True:
+            started = process_time()
+            ended = next(steps, BULK) is BULK
+            seconds.append(process_time() - started)
+            if ended:
+                break
+        longest.append(max(seconds))
+        assert len(seconds) > 3
+    assert min(longest) < 0.1
+
+
+def test_applications_take_turns_with_their_large_requests() -> None:
+    async def run() -> Steps:
+        steps: Steps = []
+
+        def reading(name: str) -> Iterator[None]:
+            for step in (1, 2):
+                steps.append(f"{name}{step}")
+                yield
+
+        large = LargeRequests()
+        for name in ("a", "b", "c"):
+            large.add("loud", lambda name=name: reading(name))
+        large.add("quiet", lambda: reading("q"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return steps
+
+    assert asyncio.run(run()) == ["a1", "a2", "q1", "q2", "b1", "b2", "c1", "c2"]

@@ -8,7 +8,6 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from numbering_service.creations.attributes import message_fields
-from numbering_service.creations.bulks import read_messages
 from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, MISSING, URLENCODED, unquote
 from web.problems import MalformedBody, Problem, ValidationFailed
 
@@ -48,28 +47,6 @@ def test_a_megabyte_of_anything_is_parsed_or_refused_within_milliseconds(kind: s
             assert problem.status in {400, 422}  # noqa: PT017 - either, or none, will do
         seconds.append(process_time() - started)
     assert min(seconds) < 0.05
-
-
-BULKS = {
-    "integers": '{"a":[' + ",".join("1" * 800) + "]}",
-    "members": "{" + ",".join(f'"{i:x}":1' for i in range(200)) + "}",
-    "arrays": '{"a":[' + ",".join(["[]"] * 130) + "]}",
-    "text": '{"a":"' + '\\"' * 900 + '"}',
-    "floats": '{"a":[' + ",".join(["1.5"] * 130) + "]}",
-}
-
-
-@pytest.mark.parametrize("kind", BULKS)
-def test_a_bulk_of_any_metadata_is_checked_within_milliseconds(kind: str) -> None:
-    messages = ",".join([f'{{"body":"x","metadata":{BULKS[kind]}}}'] * 500)
-    body = f'{{"messages":[{messages}]}}'.encode()
-    assert len(body) < MAX_REQUEST_BYTES
-    seconds = []
-    for _ in range(5):
-        started = process_time()
-        assert len(read_messages("application/json", body)) == 500
-        seconds.append(process_time() - started)
-    assert min(seconds) < 0.15
 
 
 def test_a_body_that_consists_of_brackets_or_percent_signs_is_read() -> None:
