@@ -79,6 +79,24 @@ def test_messages_chats_and_applications_are_deleted(caller: Caller, chat: Chat)
     assert caught.value.fields["code"] == "not_found"
 
 
+def test_an_application_is_exported(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "one\u2028", "two")
+    lines = caller.call(chat[:1], "export")
+    assert [line["type"] for line in lines] == ["application", "chat", *["message"] * 2, "end"]
+    assert [line["body"] for line in lines[2:4]] == ["one\u2028", "two"]
+    assert lines[-1] == {"type": "end", "chats": 1, "messages": 2}
+
+
+def test_a_token_is_rotated(caller: Caller, chat: Chat) -> None:
+    write(caller, chat, "one")
+    rotated = caller.call(chat[:1], "rotate", idempotency_key="of the operator")
+    assert caller.call(chat[:1], "rotate", idempotency_key="of the operator") == rotated
+    assert caller.call((rotated["access_token"], chat[1]), "message", 1)["body"] == "one"
+    with pytest.raises(Failed) as caught:
+        caller.call(chat[:1], "read")
+    assert caught.value.fields["code"] == "not_found"
+
+
 def test_changes_are_listed(caller: Caller, chat: Chat) -> None:
     write(caller, chat, "one", "two")
     caller.call(chat, "update_message", 2, body="zwei")

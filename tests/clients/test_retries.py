@@ -165,3 +165,45 @@ def test_the_operators_token_goes_where_it_is_needed(
     caller.call(CHAT, "create_message", "hi")
     headers = [received.headers.get("Authorization") for received in scripted.received]
     assert headers == ["Bearer the-admin-token", None]
+
+
+EXPORT = b"".join(
+    json.dumps(line).encode() + b"\n"
+    for line in (
+        {"type": "application", "access_token": TOKEN},
+        {"type": "chat", "number": 1},
+        {"type": "end", "chats": 1, "messages": 0},
+    )
+)
+
+
+def test_an_export_is_begun_again_and_not_continued(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [
+        LOST,
+        problem(503, "store_unavailable", Retry_After="0"),
+        Answer(200, EXPORT),
+    ]
+    assert len(caller.call((TOKEN,), "export")) == 3
+    assert len(scripted.received) == 3
+
+
+@pytest.mark.parametrize("size", [0, 60, EXPORT.index(b'{"type": "end"')])
+@pytest.mark.parametrize("promised", [None, len(EXPORT)], ids=["ended", "lost"])
+def test_an_export_that_is_cut_short_is_an_error(
+    caller: Caller, scripted: ScriptedServer, size: int, promised: int | None
+) -> None:
+    scripted.script = [Answer(200, EXPORT[:size], promised=promised)]
+    with pytest.raises(Failed) as caught:
+        caller.call((TOKEN,), "export")
+    assert caught.value.kind == "NoAnswer"
+    assert len(scripted.received) == 1
+
+
+def test_a_rotation_is_repeated_with_its_key(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [LOST, json_answer({"access_token": "B" * 24})]
+    assert caller.call((TOKEN,), "rotate")["access_token"] == "B" * 24
+    keys = {received.headers["Idempotency-Key"] for received in scripted.received}
+    assert (len(scripted.received), len(keys)) == (2, 1)
+    assert scripted.received[0].headers["Authorization"].startswith("Bearer ")

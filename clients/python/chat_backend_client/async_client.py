@@ -1,13 +1,15 @@
 """The API as coroutines; `client` makes a blocking one of the same methods."""
 
-import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack, cast
 
 import httpx
 
+from chat_backend_client.calls import creation, listing
+from chat_backend_client.errors import NoAnswer
 from chat_backend_client.events import (
     ChatChanged,
     MessageEvent,
@@ -26,6 +28,7 @@ from chat_backend_client.resources import (
     CreatedChat,
     CreatedMessage,
     CreatedMessages,
+    ExportLine,
     FoundMessage,
     ListedChat,
     Message,
@@ -178,6 +181,31 @@ class AsyncApplicationClient:
         """Delete the application with everything in it."""
         await self._session.delete(self._url, admin=True)
 
+    async def rotate(self, *, idempotency_key: str | None = None) -> Application:
+        """Give it a new access token, once, however often it has to be sent; return it.
+
+        The former token is invalid at once, so continue with `client.application(new token)`.
+        Keep your own `idempotency_key` until you have the token: with it the same answer is
+        returned for 24 hours.
+        """
+        call = creation(f"{self._url}/rotate", None, idempotency_key)
+        call = replace(call, headers={**call.headers, **self._session.admin})
+        return cast(Application, await self._session.json(call))
+
+    async def export(self) -> AsyncGenerator[ExportLine]:
+        """Yield the application, then each chat followed by its messages, last a line `end`.
+
+        Raises NoAnswer if the export is cut short; it can only be begun anew.
+        """
+        is_whole = False
+        call = Call(method="GET", url=f"{self._url}/export")
+        async with aclosing(self._session.lines(call)) as lines:
+            async for line in lines:
+                is_whole = line["type"] == "end"
+                yield line
+        if not is_whole:
+            raise NoAnswer("the export was cut short")
+
     async def create_chat(
         self, *, idempotency_key: str | None = None, **attributes: Unpack[ChatAttributes]
     ) -> CreatedChat:
@@ -262,21 +290,3 @@ class AsyncClient(AsyncApplications):
     async def aclose(self) -> None:
         """Close all connections."""
         await self._http.aclose()
-
-
-def creation(url: str, content: object, key: str | None) -> Call:
-    """Return the call that creates something: the key is the same in every attempt."""
-    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-    return Call(method="POST", url=url, json=content, headers=headers)
-
-
-def listing(
-    session: Session,
-    url: str,
-    query: Mapping[str, object],
-    page_size: int,
-    headers: Mapping[str, str] | None = None,
-) -> AsyncPages[Any]:
-    params = {**query, "limit": page_size}
-    call = Call(method="GET", url=url, params=params, headers=headers or {}, until_stored=True)
-    return AsyncPages(session, call)

@@ -117,6 +117,8 @@ class ApplicationClient(Blocking[AsyncApplicationClient]):
     read_versioned = result(AsyncApplicationClient.read_versioned)
     update = result(AsyncApplicationClient.update)
     delete = result(AsyncApplicationClient.delete)
+    rotate = result(AsyncApplicationClient.rotate)
+    export = stream(AsyncApplicationClient.export)
     create_chat = result(AsyncApplicationClient.create_chat)
     chats = pages(AsyncApplicationClient.chats)
     follow = stream(AsyncApplicationClient.follow)

@@ -70,6 +70,29 @@ class CreatedMessages(TypedDict):
     access_token: str
 
 
+class ExportedApplication(Application):
+    type: Literal["application"]
+
+
+class ExportedChat(Chat):
+    type: Literal["chat"]
+
+
+class ExportedMessage(Message):
+    type: Literal["message"]
+
+
+class ExportEnd(TypedDict):
+    """The last line of an export: how many lines of both kinds it has."""
+
+    type: Literal["end"]
+    chats: int
+    messages: int
+
+
+ExportLine = ExportedApplication | ExportedChat | ExportedMessage | ExportEnd
+
+
 class FieldError(TypedDict):
     field: str
     message: str

@@ -1,8 +1,9 @@
 """Sends requests, repeats them, and keeps streams open."""
 
+import json
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, NamedTuple, TypeVar, cast
@@ -57,13 +58,16 @@ class Session:
 
     async def send(self, call: Call) -> httpx.Response:
         """Return a successful response, read; raise Problem or NoAnswer out of retries."""
+        return await self._repeat(call, self._open_and_read)
+
+    async def _repeat(
+        self, call: Call, attempt: Callable[[Call], Awaitable[httpx.Response]]
+    ) -> httpx.Response:
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
             try:
-                response = await self._open(call)
-                await self._read(response)
-                return response
+                return await attempt(call)
             except (ChatBackendError, *CONNECTION_ERRORS) as raised:
                 error = as_ours(raised)
                 error.attempts = attempts
@@ -82,6 +86,23 @@ class Session:
     async def versioned(self, call: Call) -> Versioned[Any]:
         response = await self.send(call)
         return Versioned(response.json(), response.headers["ETag"])
+
+    async def lines(self, call: Call) -> AsyncGenerator[Any]:
+        """Yield the values of a response that has one, as JSON, in each line.
+
+        Only its beginning is repeated: raises NoAnswer if the connection ends later.
+        """
+        response = await self._repeat(call, self._open)
+        try:
+            rest = b""
+            async for chunk in self._transport.chunks(response):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)
+        except CONNECTION_ERRORS as error:
+            raise as_ours(error) from error
+        finally:
+            await self._transport.close(response)
 
     async def put(self, url: str, changes: Mapping[str, Any], if_match: str | None) -> Any:
         """Update a resource; return its state.
@@ -164,6 +185,11 @@ class Session:
             return response
         await self._read(response)
         raise Problem.from_response(response)
+
+    async def _open_and_read(self, call: Call) -> httpx.Response:
+        response = await self._open(call)
+        await self._read(response)
+        return response
 
     async def _read(self, response: httpx.Response) -> None:
         try:

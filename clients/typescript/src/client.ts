@@ -1,4 +1,6 @@
-import { Pages } from "./lists.js";
+import { creation, listing, type PageSize } from "./calls.js";
+import { NoAnswer } from "./errors.js";
+import type { Pages } from "./lists.js";
 import type {
   Application,
   ApplicationQuery,
@@ -9,6 +11,7 @@ import type {
   CreatedChat,
   CreatedMessage,
   CreatedMessages,
+  ExportLine,
   FollowedMessage,
   FoundMessage,
   ListedChat,
@@ -20,18 +23,12 @@ import type {
   SearchQuery,
 } from "./resources.js";
 import {
-  type Call,
   type ClientOptions,
   type FollowOptions,
   Session,
   type StreamStart,
   type Versioned,
 } from "./session.js";
-
-export interface PageSize {
-  /** How many items one request reads. */
-  pageSize?: number;
-}
 
 export interface UntilStored {
   /** Wait for what has just been created, instead of throwing `not_stored_yet`. */
@@ -122,6 +119,32 @@ export class ApplicationClient {
   /** Delete the application with everything in it. */
   delete(): Promise<void> {
     return this.session.delete(this.url, undefined, this.session.admin);
+  }
+
+  /**
+   * Give it a new access token, once, however often it has to be sent; return it.
+   *
+   * The former token is invalid at once, so continue with `client.application(newToken)`. Keep your
+   * own `idempotencyKey` until you have the token: it returns the same answer for 24 hours.
+   */
+  rotate({ idempotencyKey }: IdempotencyKey = {}): Promise<Application> {
+    const call = creation(`${this.url}/rotate`, undefined, idempotencyKey);
+    return this.session.json({ ...call, headers: { ...call.headers, ...this.session.admin } });
+  }
+
+  /**
+   * Yield the application, then each chat followed by its messages, last a line `end`.
+   *
+   * Throws NoAnswer if the export is cut short; it can only be begun anew.
+   */
+  async *export(): AsyncGenerator<ExportLine> {
+    let isWhole = false;
+    const url = `${this.url}/export`;
+    for await (const line of this.session.lines<ExportLine>({ method: "GET", url })) {
+      isWhole = line.type === "end";
+      yield line;
+    }
+    if (!isWhole) throw new NoAnswer("the export was cut short");
   }
 
   /** Create a chat, once, however often it has to be sent; return its number. */
@@ -262,25 +285,4 @@ export class ChatClient {
       if (type) yield { type, id, message: JSON.parse(data.join("\n")) };
     }
   }
-}
-
-/** Return the call that creates something: the key is the same in every attempt. */
-function creation(url: string, json: object, key: string = newKey()): Call {
-  return { method: "POST", url, json, headers: { "Idempotency-Key": key } };
-}
-
-/** Pages that are not served over TLS, and Node.js 18, have no `crypto.randomUUID`. */
-function newKey(): string {
-  const random = () => Math.random().toString(36).slice(2);
-  return globalThis.crypto?.randomUUID?.() ?? `${random()}-${random()}-${random()}`;
-}
-
-function listing<T>(
-  session: Session,
-  url: string,
-  { pageSize, ...query }: object & PageSize,
-  headers: Record<string, string> = {},
-): Pages<T> {
-  const all = { ...query, limit: pageSize ?? 100 };
-  return new Pages(session, { method: "GET", url, query: all, headers, untilStored: true });
 }

@@ -1,3 +1,4 @@
+export type { PageSize } from "./calls.js";
 export * from "./client.js";
 export { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
 export { type Page, Pages } from "./lists.js";

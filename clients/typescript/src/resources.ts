@@ -64,6 +64,27 @@ export interface CreatedMessages {
   access_token: string;
 }
 
+export interface ExportedApplication extends Application {
+  type: "application";
+}
+
+export interface ExportedChat extends Chat {
+  type: "chat";
+}
+
+export interface ExportedMessage extends Message {
+  type: "message";
+}
+
+/** The last line of an export: how many lines of both kinds it has. */
+export interface ExportEnd {
+  type: "end";
+  chats: number;
+  messages: number;
+}
+
+export type ExportLine = ExportedApplication | ExportedChat | ExportedMessage | ExportEnd;
+
 export interface FieldError {
   field: string;
   message: string;

@@ -2,6 +2,7 @@
 
 import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
 import { EventStream, type StreamEvent } from "./event-stream.js";
+import { Lifetime } from "./lifetime.js";
 import { maySucceed, Retries, type RetryOptions } from "./retries.js";
 
 // Longer than the services wait for a store that restarts.
@@ -73,22 +74,57 @@ export class Session {
 
   /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
   async send(call: Call): Promise<{ headers: Headers; text: string }> {
+    return this.repeat(call, async (lifetime) => {
+      const response = await this.open(call, lifetime);
+      const text = await response.text().catch(noAnswer);
+      lifetime.end();
+      return { headers: response.headers, text };
+    });
+  }
+
+  /** Repeat an attempt while it may succeed; one that does has to end its lifetime. */
+  private async repeat<T>(call: Call, attempt: (lifetime: Lifetime) => Promise<T>): Promise<T> {
     const began = performance.now();
     for (let attempts = 1; ; attempts++) {
       const lifetime = new Lifetime(this.timeout);
       try {
-        const response = await this.open(call, lifetime);
-        return { headers: response.headers, text: await response.text().catch(noAnswer) };
+        return await attempt(lifetime);
       } catch (error) {
+        lifetime.end();
         if (!(error instanceof ChatBackendError)) throw error;
         error.attempts = attempts;
         const pause = this.retries.pause(attempts, error);
         const late = (performance.now() - began) / 1000 + pause > this.retries.seconds;
         if (late || !maySucceed(error, call)) throw error;
         await sleep(pause);
-      } finally {
-        lifetime.end();
       }
+    }
+  }
+
+  /**
+   * Yield the values of a response that has one, as JSON, in each line.
+   *
+   * Only its beginning is repeated: throws NoAnswer if the connection ends later.
+   */
+  async *lines<T>(call: Call): AsyncGenerator<T> {
+    const { body, lifetime } = await this.repeat(call, async (lifetime) => {
+      const { body } = await this.open(call, lifetime);
+      return { body, lifetime };
+    });
+    try {
+      const reader = body?.getReader();
+      const decoder = new TextDecoder();
+      let rest = "";
+      for (;;) {
+        const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
+        if (done || !value) return;
+        lifetime.extend();
+        const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) yield JSON.parse(line) as T;
+      }
+    } finally {
+      lifetime.end();
     }
   }
 
@@ -200,39 +236,6 @@ export class Session {
     const response = await this.fetch(request).catch(noAnswer);
     if (response.ok) return response;
     throw await Problem.from(response).catch(noAnswer);
-  }
-}
-
-/** Aborts a request after a time, or when its caller does. */
-class Lifetime {
-  private readonly controller = new AbortController();
-  private timer: ReturnType<typeof setTimeout> | undefined;
-  private readonly abort = () => this.controller.abort();
-
-  constructor(
-    private readonly seconds: number,
-    private readonly caller?: AbortSignal,
-  ) {
-    caller?.addEventListener("abort", this.abort);
-    if (caller?.aborted) this.abort();
-    this.extend();
-  }
-
-  get signal(): AbortSignal {
-    return this.controller.signal;
-  }
-
-  /** Let the time begin again. */
-  extend(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(this.abort, this.seconds * 1000);
-  }
-
-  end(): void {
-    clearTimeout(this.timer);
-    this.caller?.removeEventListener("abort", this.abort);
-    // Closes the connection of a response that was not read to its end.
-    this.abort();
   }
 }
 

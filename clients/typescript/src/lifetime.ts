@@ -1,0 +1,32 @@
+/** Aborts a request after a time, or when its caller does. */
+export class Lifetime {
+  private readonly controller = new AbortController();
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly abort = () => this.controller.abort();
+
+  constructor(
+    private readonly seconds: number,
+    private readonly caller?: AbortSignal,
+  ) {
+    caller?.addEventListener("abort", this.abort);
+    if (caller?.aborted) this.abort();
+    this.extend();
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  /** Let the time begin again. */
+  extend(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.abort, this.seconds * 1000);
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.caller?.removeEventListener("abort", this.abort);
+    // Closes the connection of a response that was not read to its end.
+    this.abort();
+  }
+}
