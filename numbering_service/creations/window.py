@@ -59,6 +59,10 @@ class Window:
         if not size:
             return
         access_token = creation.access_token
+        if not self._held and self._oldest is not None:
+            # Nothing was stored lately because there was nothing to store: no reason to let in
+            # whatever comes before the first report of progress.
+            self._progress_at = self._clock()
         held = self._held.get(access_token, 0)
         if held and held + size > self._max_bytes and self._is_closed(access_token):
             raise Overloaded(

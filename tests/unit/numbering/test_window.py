@@ -104,3 +104,17 @@ def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     assert [is_refused(held, LOUD) for _ in range(2)] == [False, True]
     held.stored_before((999, 1))
     assert not is_refused(held, LOUD, 1000)
+
+
+def test_a_burst_behind_a_pause_is_limited_from_its_beginning(now: list[float]) -> None:
+    """Nothing was stored for a while because there was nothing to store."""
+    held = Window(100, clock=lambda: now[0])
+    accept(held, 1, post(LOUD, 60))
+    held.stored_before((2, 0))
+    now[0] += 60
+    held.take(post(LOUD, 90))
+    held.take(post(LOUD, 90))  # the probe
+    assert is_refused(held, LOUD)
+    assert not is_refused(held, QUIET, 90)
+    now[0] += STALL_SECONDS + 0.1
+    assert not is_refused(held, LOUD), "nothing is stored for longer than a moment"
