@@ -1,6 +1,7 @@
 """The benchmarks: `python -m bench [SCENARIO...]`, all of them when none is named.
 
-`python -m bench plots` draws the pictures of docs/performance.md from its tables instead.
+`python -m bench plots` draws the pictures of docs/performance.md from its tables instead, and
+`python -m bench dashboard` what Grafana would show.
 
 Each scenario runs on real stores of its own, on free ports, and ends them
 itself. Ratios are taken against figures of the same run.
@@ -19,6 +20,7 @@ import redis
 from bench import report
 from bench.chat_ends import chat_ends
 from bench.creations import creations
+from bench.dashboard import draw_dashboard
 from bench.grams import grams
 from bench.idle import idle
 from bench.live import live
@@ -47,8 +49,11 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
 INTERRUPTED = 130
-# Not a scenario: it measures nothing.
-PLOTS = "plots"
+# Not among the scenarios: they draw the pictures of the documents.
+DRAWINGS: dict[str, Callable[[], list[Path]]] = {
+    "plots": write_plots,
+    "dashboard": draw_dashboard,
+}
 
 
 def main() -> int:
@@ -58,15 +63,15 @@ def main() -> int:
         for name, (_, meaning) in SCENARIOS.items():
             say(f"{name:<10} {meaning}")
         return 0
-    if arguments.scenarios == [PLOTS]:
-        say("\n".join(f"written: {path}" for path in write_plots()))
-        return 0
     output = arguments.output.resolve()
     prepare()
     try:
+        if is_drawing(arguments.scenarios):
+            say("\n".join(f"written: {path}" for path in DRAWINGS[arguments.scenarios[0]]()))
+            return 0
         require_tools()
         return measure(arguments, output)
-    except BenchError as error:
+    except (BenchError, StackError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -92,9 +97,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     arguments = parser.parse_args(words)
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
-    if unknown and arguments.scenarios != [PLOTS]:
+    if unknown and not is_drawing(arguments.scenarios):
         parser.error(f"unknown scenario {unknown[0]}: see --list")
     return arguments
+
+
+def is_drawing(names: Sequence[str]) -> bool:
+    return len(names) == 1 and names[0] in DRAWINGS
 
 
 def prepare() -> None:

@@ -1,6 +1,8 @@
 """Prometheus, its alerts and the dashboard ask for what the services really export."""
 
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import httpx
@@ -70,6 +72,16 @@ def test_the_alerts_use_metrics_that_exist(expression: str, exported: dict[str, 
     for name, labels in selectors(expression):
         text = exported[labels.get("job", "crud")]
         assert series(text, name, {}), name
+
+
+def test_prometheus_accepts_its_configuration_and_the_alerts() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("NO PROMTOOL: install prometheus to have its configuration checked by itself")
+    command = [promtool, "check", "config", "prometheus.yml"]
+    done = subprocess.run(command, cwd=OPS, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
 
 
 def test_prometheus_scrapes_the_ports_of_the_services() -> None:

@@ -8,6 +8,10 @@ import pytest
 
 from bench import plots
 from bench.bar_chart import Bars, Bound, Chart, draw, round_up
+from bench.dashboard import configure, dashboard_panels
+from bench.line_panels import Line, Panel
+from bench.line_panels import draw as draw_panels
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 
 PICTURES = plots.pictures()
@@ -61,3 +65,32 @@ def test_a_bar_is_as_high_as_its_value() -> None:
 @pytest.mark.parametrize(("value", "step"), [(0.45, 0.5), (1.0, 1), (6_600, 8_000), (23, 25)])
 def test_a_step_of_the_grid_is_readable(value: float, step: float) -> None:
     assert round_up(value) == pytest.approx(step)
+
+
+def test_a_line_goes_through_its_values() -> None:
+    panel = Panel("A <panel>", [Line("p50", [(0, 0), (30, 50), (60, 100)])])
+    (line,) = parse(draw_panels("A title", [panel])).iter(f"{SVG}polyline")
+    points = [tuple(map(float, each.split(","))) for each in line.attrib["points"].split()]
+    (left, bottom), middle, (right, top) = points
+    assert middle == pytest.approx(((left + right) / 2, (bottom + top) / 2))
+    assert panel.top == 100
+
+
+def test_panels_without_values_are_drawn_empty() -> None:
+    root = parse(draw_panels("A title", [Panel("one", []), Panel("two", [Line("x", [(0, 0)])])]))
+    assert len(list(root.iter(f"{SVG}g"))) == 2
+
+
+def test_the_picture_of_the_dashboard_has_every_panel_over_time() -> None:
+    description = parse((plots.IMAGES / "dashboard.svg").read_text()).find(f"{SVG}desc")
+    assert description is not None
+    assert description.text == ", ".join(panel["title"] for panel in dashboard_panels())
+
+
+def test_prometheus_scrapes_the_stack_that_is_drawn(tmp_path: Path) -> None:
+    stack = RunningStack(tmp_path, crud_port=1, numbering_port=2)
+    targets = {
+        job["job_name"]: job["static_configs"][0]["targets"]
+        for job in configure(stack)["scrape_configs"]
+    }
+    assert targets == {"crud": ["127.0.0.1:1"], "numbering": ["127.0.0.1:2"]}
