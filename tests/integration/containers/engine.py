@@ -116,10 +116,18 @@ def base_images() -> set[str]:
     """Every image of others that the stack and its builds need, without those of a profile."""
     services = yaml.safe_load((ROOT / PLAIN).read_text())["services"].values()
     images = {it["image"] for it in services if "profiles" not in it} - set(OURS)
-    for file in ("Dockerfile.crud", "Dockerfile.numbering"):
-        text = (ROOT / file).read_text()
-        images |= set(re.findall(r"^(?:FROM |# syntax=)(\S+)", text, re.MULTILINE))
-    return images
+    return images | read_dockerfiles("# syntax=") | read_base_images()
+
+
+def read_base_images() -> set[str]:
+    """Return what our images are built on."""
+    return read_dockerfiles("FROM ")
+
+
+def read_dockerfiles(instruction: str) -> set[str]:
+    texts = [(ROOT / name.replace("chat-", "Dockerfile.")).read_text() for name in OURS]
+    lines = [line for text in texts for line in text.splitlines() if line.startswith(instruction)]
+    return {line.removeprefix(instruction).split()[0] for line in lines}
 
 
 @cache

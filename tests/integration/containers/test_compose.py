@@ -1,12 +1,14 @@
 """`docker compose up --build` in a real engine: the stack works, survives, and keeps its data."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
+from local_stack.applications import ROOT
 from tests.api_client import Api
 from tests.documents import Document
 from tests.integration.containers.engine import (
@@ -15,6 +17,7 @@ from tests.integration.containers.engine import (
     PRODUCTION,
     Stack,
     docker,
+    read_base_images,
     require_engine,
 )
 from tests.polling import eventually, wait_until
@@ -129,22 +132,23 @@ def production() -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize(
-    ("service", "secret", "known"),
+    ("service", "secret", "known", "named"),
     [
-        ("crud", "SECRET_KEY", "local"),
-        ("crud", "INTERNAL_TOKEN", "local-internal-token"),
-        ("crud", "ADMIN_PASSWORD", "local"),
-        ("worker", "SECRET_KEY", "local"),
-        ("numbering", "INTERNAL_TOKEN", "local-internal-token"),
+        ("crud", "SECRET_KEY", "local", "SECRET_KEY"),
+        ("crud", "INTERNAL_TOKEN", "local-internal-token", "INTERNAL_TOKEN"),
+        ("crud", "ADMIN_PASSWORD", "local", "ADMIN_PASSWORD"),
+        ("worker", "SECRET_KEY", "local", "SECRET_KEY"),
+        ("migrate", "POSTGRES_PASSWORD", "local", "DATABASE_URL"),
+        ("numbering", "INTERNAL_TOKEN", "local-internal-token", "INTERNAL_TOKEN"),
     ],
 )
 def test_production_refuses_a_known_secret(
-    production: Stack, service: str, secret: str, known: str
+    production: Stack, service: str, secret: str, known: str, named: str
 ) -> None:
     careless = Stack(production.project, production.files, **production.settings | {secret: known})
     done = careless.compose("run", "--rm", "--no-deps", service)
     assert done.returncode != 0
-    assert secret in done.stdout + done.stderr
+    assert named in done.stdout + done.stderr
 
 
 def test_production_starts_with_secrets_and_demands_them(production: Stack) -> None:
@@ -159,6 +163,18 @@ def test_production_starts_with_secrets_and_demands_them(production: Stack) -> N
         api = Api(client, production.crud_url, production.numbering_url)
         chat = api.chat(f"/applications/{created.json()['access_token']}")
         api.wait_for_numbers(f"{chat}/messages", [api.message(chat, "Hello")])
+
+
+def size(image: str) -> int:
+    """Return the size of an image in MB, its base included."""
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image).stdout) // 10**6
+
+
+def test_the_images_have_the_documented_sizes(plain: Stack) -> None:
+    (base,) = read_base_images()
+    documented = re.findall(r"(\d+)\sMB\s\(", (ROOT / "README.md").read_text())
+    for image, megabytes in zip(OURS, documented, strict=True):
+        assert size(image) - size(base) == pytest.approx(int(megabytes), abs=8)
 
 
 @pytest.mark.parametrize("image", OURS)
