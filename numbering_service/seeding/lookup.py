@@ -55,8 +55,11 @@ class Applications:
     tokens cost next to nothing. Tokens that exist are cached.
     """
 
-    def __init__(self, crud: httpx.AsyncClient) -> None:
+    def __init__(
+        self, crud: httpx.AsyncClient, max_known: int = MAX_KNOWN, max_asked: int = MAX_ASKED
+    ) -> None:
         self._crud = crud
+        self._max_known, self._max_asked = max_known, max_asked
         self._known: OrderedDict[str, None] = OrderedDict()
         self._asked: OrderedDict[str, asyncio.Future[bool]] = OrderedDict()
         self._querying: asyncio.Task[None] | None = None
@@ -71,7 +74,7 @@ class Applications:
             self._known.move_to_end(token)
             return True
         if token not in self._asked:
-            if len(self._asked) >= MAX_ASKED:
+            if len(self._asked) >= self._max_asked:
                 raise Overloaded
             self._asked[token] = asyncio.get_running_loop().create_future()
         answer = self._asked[token]
@@ -117,7 +120,7 @@ class Applications:
 
     def _remember(self, token: str) -> None:
         self._known[token] = None
-        if len(self._known) > MAX_KNOWN:
+        if len(self._known) > self._max_known:
             self._known.popitem(last=False)
 
 

@@ -69,6 +69,25 @@ def fill(valkey: Valkey, messages: int, *, chats: int) -> None:
         pipeline.execute()
 
 
+def test_an_application_that_was_deleted_since_it_was_known_is_asked_for_again(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    async def scene(store: Storage, service: Numbering) -> None:
+        def asked() -> int:
+            return sum(store.asked[path] for path in store.asked if f"={A}" in path)
+
+        async with Client(service.port) as client:
+            assert (await client.post(CHATS)).number == 1
+            before = asked()
+            store.applications.remove(A)
+            for _ in range(2):
+                await asyncio.to_thread(valkey.client.delete, keys.chat_sequence(A))
+                assert (await client.post(CHATS)).status == 404
+            assert asked() == before + 1
+
+    run(tmp_path, valkey, scene)
+
+
 def random_token() -> str:
     return "".join(random.choices(ALPHABET, k=24))
 

@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from local_stack.applications import ROOT
-from tests.unit.web.test_connections import GET, Later, exchange
+from tests.unit.web.test_connections import GET, Later, echo, exchange
 from tests.unit.web.web_corpus import post
 from tests.unit.web.web_server import Machine, Transport, serving, statuses
 from web.problems import BodyTooLarge, MalformedRequest
@@ -125,7 +125,10 @@ def test_a_body_without_room_is_503(raw: bytes) -> None:
 def test_pipelined_data_without_room_is_dropped_and_the_answer_is_the_last(
     pieces: list[bytes],
 ) -> None:
-    with serving(Later(), Limits(arriving_bytes=1000)) as port:
+    def echo_late(request: Request) -> None:
+        asyncio.get_running_loop().call_later(0.5, echo, request)
+
+    with serving(Later(echo_late), Limits(arriving_bytes=1000)) as port:
         received = exchange(port, *pieces)
     assert statuses(received) == [200]
     assert b"connection: close\r\n" in received
@@ -140,13 +143,16 @@ def test_a_refused_head_request_gets_no_body() -> None:
 
 @contextmanager
 def opened(
-    app: Later, loop: asyncio.AbstractEventLoop | None = None
+    app: Later,
+    loop: asyncio.AbstractEventLoop | None = None,
+    transport: Transport | None = None,
 ) -> Iterator[tuple[Protocol, Transport]]:
     """A connection without a network."""
     loop = loop or asyncio.new_event_loop()
     config = uvicorn.Config(app, **options("127.0.0.1", 0) | {"factory": False})
     config.load()
-    connection, transport = Protocol(config, ServerState(), {}, loop), Transport()
+    connection = Protocol(config, ServerState(), {}, loop)
+    transport = transport or Transport()
     connection.connection_made(transport)
     asyncio.set_event_loop(loop)  # where `Later` answers
     try:
@@ -207,6 +213,27 @@ def test_a_closed_connection_leaves_nothing_unread() -> None:
     loop.run_forever()
     loop.close()
     assert transport.is_aborted
+
+
+class Unread(Transport):
+    """A transport on a closed socket, whose client has not read everything."""
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return Closed()
+
+
+def test_a_client_that_reads_on_after_it_was_refused_gets_time_to_read_the_refusal() -> None:
+    loop = Passing()
+    with opened(Later(), loop, Unread()) as (connection, transport):
+        connection.data_received(b"GET /a HTTP/1.1\r\n")
+        connection.pause_writing()
+        connection.shutdown()
+        loop.passed = limits.GRACE_SECONDS - 0.5
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        assert statuses(transport.written) == [408]
+        connection.resume_writing()
+        assert not transport.closed
 
 
 FAILING = """
