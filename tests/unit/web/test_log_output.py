@@ -154,3 +154,13 @@ def test_a_process_with_a_stalled_reader_still_exits(pipe: Pipe) -> None:
     script = LAST_WORDS + "logging.info('x' * 1_000_000)"
     command = [sys.executable, "-c", script]
     subprocess.run(command, cwd=ROOT, stdout=pipe[1], check=True, timeout=30)
+
+
+def test_a_full_pipe_that_another_process_made_non_blocking_is_waited_for(pipe: Pipe) -> None:
+    reading, writing = pipe
+    os.set_blocking(writing, False)
+    output = LogOutput(writing)
+    lines = LINE * 10_000
+    output.write(lines)
+    assert not output.drain(0.05)
+    assert read_all(reading, output) == lines
