@@ -39,7 +39,7 @@ reset: environment ## stop it and remove its data; asks first (FORCE=1: does not
 ##@ Test it
 # Tests wait more than they compute, so more processes than cores share them. Which files go
 # to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its record.
-JOBS ?= 3
+JOBS ?= 4
 RECORD :=
 
 test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)
