@@ -39,7 +39,8 @@ async function open({ open: name, url, beside, options }) {
 }
 
 async function call({ page, context }, { on, call: method, args }) {
-  const places = { "@page": page, "@context": context, "@keyboard": page.keyboard, "@mouse": page.mouse };
+  const { keyboard, clock } = page;
+  const places = { "@page": page, "@context": context, "@keyboard": keyboard, "@clock": clock };
   const result = await (places[on] ?? page.locator(on))[method](...args);
   return typeof result === "object" && result !== null && !Array.isArray(result) ? "" : result;
 }

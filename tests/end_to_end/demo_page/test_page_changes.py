@@ -107,6 +107,28 @@ def test_a_search_marks_what_it_finds_as_one_types(browser: Browser, chat: Chat,
     assert ann.count("#results:visible") == 0
 
 
+def test_a_late_answer_does_not_replace_that_to_a_later_search(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    api.message(chat.path, "one")
+    api.message(chat.path, "two")
+    api.wait_for_numbers(f"{chat.path}/messages/search?keyword=two", [2])
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = async (request) => {"
+        " const answer = await real(request);"
+        " if (request.url.includes('keyword=one')) await new Promise((go) => (window.go = go));"
+        " return answer; }; })()"
+    )
+    ann.fill("#keyword", "one")
+    ann.until(lambda: ann.evaluate("'go' in window"), True)
+    ann.fill("#keyword", "two")
+    ann.until_texts("#found mark", ["two"])
+    ann.evaluate("window.go()")
+    ann.call("@page", "waitForTimeout", 500)
+    assert ann.texts("#found mark") == ["two"]
+
+
 def test_hostile_texts_stay_texts(browser: Browser, chat: Chat, api: Api) -> None:
     url = f"{api.numbering}{chat.path}/messages"
     # A body that looks as if it were highlighted already.

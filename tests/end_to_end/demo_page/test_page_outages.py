@@ -52,14 +52,48 @@ def test_a_message_whose_answer_was_lost_is_created_once(
     assert api.numbers(f"{chat.path}/messages") == [1]
 
 
-def test_a_reload_keeps_a_message_that_is_not_sent(browser: Browser, chat: Chat, api: Api) -> None:
+def test_a_reload_repeats_what_was_not_answered_under_its_key(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
     ann = sit_down(browser, "Ann", chat.page)
-    ann.offline(True)
-    ann.send_message("survives")
-    ann.until(lambda: ann.count("#pending li"), 1)
-    ann.offline(False)
+    # The service gets the request, and the page no answer.
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = async (request) => {"
+        " const answer = await real(request);"
+        " return request.method === 'POST' ? new Promise(() => {}) : answer; }; })()"
+    )
+    ann.send_message("only once")
+    ann.until(ann.bodies, ["only once"])
+    assert ann.count("#pending li") == 1
     ann.call("@page", "reload")
-    ann.until(ann.bodies, ["survives"])
+    ann.until_connected()
+    ann.until(lambda: ann.count("#pending li"), 0)
+    posts = [each for each in ann.requests() if each["method"] == "POST"]
+    assert len({each["headers"]["idempotency-key"] for each in posts}) == 1
+    assert len(posts) == 2
+    assert ann.bodies() == ["only once"]
+    assert api.numbers(f"{chat.path}/messages") == [1]
+
+
+def test_a_message_that_could_not_be_sent_is_sent_again_on_request(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = (request) => request.method === 'POST'"
+        " && window.isAway ? Promise.reject(new TypeError('away')) : real(request);"
+        " window.isAway = true; })()"
+    )
+    ann.call("@clock", "install")
+    ann.send_message("patience")
+    for _ in range(8):  # longer than the client tries by itself
+        ann.call("@clock", "fastForward", 6_000)
+    ann.until(lambda: "not sent: The service cannot be reached." in ann.text("#pending"), True)
+    assert ann.bodies() == []
+    ann.evaluate("window.isAway = false")
+    ann.click('#pending [data-action="retry"]')
+    ann.until(ann.bodies, ["patience"])
+    ann.until(lambda: ann.count("#pending li"), 0)
     assert api.numbers(f"{chat.path}/messages") == [1]
 
 

@@ -75,6 +75,16 @@ def test_ten_thousand_messages_are_scrolled_in_a_document_that_stays_small(
     assert ann.count("#newest:visible") == 0
 
 
+def test_an_older_page_moves_nothing_that_is_read(browser: Browser, chat: Chat, api: Api) -> None:
+    fill(api, chat.path, 120)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers(), list(range(71, 121)))
+    place = "document.querySelector('[data-number=\"80\"]').getBoundingClientRect().top"
+    before = ann.evaluate(f"(document.getElementById('scroller').scrollTop = 500, {place})")
+    ann.until(lambda: ann.numbers()[0], 21)
+    assert abs(ann.evaluate(place) - before) < 2
+
+
 def test_what_is_read_stays_in_its_place_while_messages_come(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

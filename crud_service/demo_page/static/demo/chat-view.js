@@ -13,6 +13,7 @@ import { inWords } from "./words.js";
 // Events within this time are shown together, so that a flood costs one layout each time.
 const BATCH_MILLISECONDS = 30;
 const ANNOUNCED_CHARACTERS = 200;
+const COPIED_MILLISECONDS = 8000;
 
 export class ChatView {
   constructor({ me }) {
@@ -32,9 +33,9 @@ export class ChatView {
     this.search.open(chat);
     this.composer.open(chat);
     this.outbox = new Outbox(chat, `${token}/${chat.number}`, {
+      highestShown: () => this.timeline.highest,
       onRefused: (body) => this.composer.takeBack(body),
     });
-    this.outbox.isShown = (number) => number <= this.timeline.highest;
     await this.#read();
   }
 
@@ -43,6 +44,7 @@ export class ChatView {
     const { chat } = this;
     try {
       await this.timeline.open(chat);
+      if (this.chat === chat) this.outbox.delivered(this.timeline.highest);
     } catch (error) {
       return tell(inWords(error));
     } finally {
@@ -75,8 +77,8 @@ export class ChatView {
     const events = this.events ?? [];
     this.timer = this.events = undefined;
     if (events.length === 0) return;
-    for (const { message } of events) this.outbox.delivered(message.number);
     this.timeline.take(events);
+    this.outbox.delivered(this.timeline.highest);
     this.#announce(events);
   }
 
@@ -130,6 +132,7 @@ export class ChatView {
     try {
       await navigator.clipboard.writeText(location.href);
       tell("Copied. Whoever has this link can read and write all chats of this application.");
+      setTimeout(() => tell(""), COPIED_MILLISECONDS);
     } catch {
       tell("Copy the address of this page: whoever has it can read and write all chats of it.");
     }

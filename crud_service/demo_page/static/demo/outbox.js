@@ -11,9 +11,12 @@ export class Outbox {
   isSending = false;
   wake = () => {};
 
-  /** `onRefused` gets the text back of a message that no retry would help. */
-  constructor(chat, place, { onRefused }) {
-    Object.assign(this, { chat, onRefused, place: `outbox/${place}` });
+  /**
+   * `highestShown` returns the number up to which the list has messages; `onRefused` gets the text
+   * back of a message that no retry would help.
+   */
+  constructor(chat, place, { highestShown, onRefused }) {
+    Object.assign(this, { chat, highestShown, onRefused, place: `outbox/${place}` });
     this.list = byId("pending");
     this.entries = JSON.parse(sessionStorage.getItem(this.place) ?? "[]");
     this.controller = new AbortController();
@@ -37,9 +40,11 @@ export class Outbox {
     this.#send();
   }
 
-  /** The stream has shown a message: it is no longer pending. */
-  delivered(number) {
-    this.entries = this.entries.filter((entry) => entry.number !== number);
+  /** The list has all messages up to a number: those are no longer pending. */
+  delivered(highest) {
+    const left = this.entries.filter(({ number }) => number === undefined || number > highest);
+    if (left.length === this.entries.length) return;
+    this.entries = left;
     this.#changed();
   }
 
@@ -63,16 +68,14 @@ export class Outbox {
       const { number } = await this.chat.createMessage(body, { sender, idempotencyKey: key });
       entry.number = number;
       this.#mark(entry, "sent", `#${number}`);
-      if (this.isShown(number)) this.delivered(number);
+      // The stream may have been faster than the answer.
+      this.delivered(this.highestShown());
     } catch (error) {
       const words = `not sent: ${inWords(error)}`;
       if (isTemporary(error)) await this.#wait(entry, words, "failed");
       else this.#mark(entry, "refused", words);
     }
   }
-
-  /** Whether the stream was faster than the answer; the chat's view sets it. */
-  isShown = () => false;
 
   /** Until the browser is online again, somebody asks for it, or some time has passed. */
   async #wait(entry, words, state) {

@@ -20,7 +20,7 @@ let toldAbout = null;
 async function fetchAndTell(request) {
   const response = await fetch(request);
   const { origin } = new URL(request.url);
-  const words = await waitInWords(response.clone());
+  const words = await waitInWords(response);
   if (words !== null) tell(words, origin);
   else if (toldAbout === origin) tell("");
   return response;

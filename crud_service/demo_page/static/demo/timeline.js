@@ -65,6 +65,7 @@ export class Timeline {
 
   close() {
     this.chat = null;
+    this.highest = 0;
     this.#empty();
   }
 
@@ -120,12 +121,22 @@ export class Timeline {
     this.lastEventId = id;
     this.meanwhile?.set(message.number, message);
     if (this.items.has(message.number)) return this.#replace(message);
+    if (message.number > this.#first && message.number < this.#last) return this.#insert(message);
     if (type !== "message.created" || message.number <= this.highest) return;
     const hadNewer = this.hasNewer;
     this.highest = message.number;
     // Somebody reads further up: the window stays where it is once it is full.
     if (hadNewer || (!isAtEnd && this.items.size >= MOST)) return;
     this.#append(message);
+    this.#drop("oldest");
+  }
+
+  /** Show a message that could not be stored at first, and is put back. */
+  #insert(message) {
+    const item = this.#item(message);
+    this.items.set(message.number, item);
+    const isBehind = (other) => Number(other.dataset.number) > message.number;
+    [...this.list.children].find(isBehind).before(item);
     this.#drop("oldest");
   }
 
@@ -155,7 +166,7 @@ export class Timeline {
   #keepingPlace(change) {
     const top = this.scroller.getBoundingClientRect().top;
     const place = (item) => item.getBoundingClientRect();
-    const visible = [...this.items.values()].filter((item) => place(item).bottom > top).slice(0, MOST / 4);
+    const visible = [...this.list.children].filter((item) => place(item).bottom > top).slice(0, MOST / 4);
     const before = visible.map((item) => place(item).top);
     change();
     const kept = visible.findIndex((item) => item.isConnected);

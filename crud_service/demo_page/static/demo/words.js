@@ -1,6 +1,8 @@
 // Errors, as sentences for people. Programs decide by `code`; an unknown one shows its `detail`.
 import { NoAnswer, Problem } from "./client/index.js";
 
+const TEMPORARY = [429, 502, 503, 504];
+
 const SENTENCES = {
   not_found: "This does not exist, or not any more.",
   not_stored_yet: "This is not stored yet. Try again in a moment.",
@@ -24,13 +26,14 @@ export function inWords(error) {
 
 /** Whether the same request may succeed later. */
 export function isTemporary(error) {
-  return error instanceof NoAnswer || [429, 502, 503, 504].includes(error.status);
+  return error instanceof NoAnswer || TEMPORARY.includes(error.status);
 }
 
 /** What a response means that the client is going to repeat; null for any other. */
 export async function waitInWords(response) {
-  if (![429, 502, 503, 504].includes(response.status)) return null;
-  const problem = await Problem.from(response);
+  if (!TEMPORARY.includes(response.status)) return null;
+  // Its body is for the client. Of a stream, a copy that nobody reads would grow without limit.
+  const problem = await Problem.from(response.clone());
   const seconds = problem.retryAfter;
   const when = seconds === null ? "Trying again." : `Trying again in ${seconds} s.`;
   return `${inWords(problem)} ${when}`;
