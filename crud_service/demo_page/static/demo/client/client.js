@@ -1,4 +1,5 @@
-import { Pages } from "./lists.js";
+import { creation, listing } from "./calls.js";
+import { NoAnswer } from "./errors.js";
 import { Session, } from "./session.js";
 const MESSAGE_EVENTS = ["message.created", "message.updated", "message.deleted"];
 /** Both services. */
@@ -51,6 +52,31 @@ export class ApplicationClient {
     /** Delete the application with everything in it. */
     delete() {
         return this.session.delete(this.url, undefined, this.session.admin);
+    }
+    /**
+     * Give it a new access token, once, however often it has to be sent; return it.
+     *
+     * The former token is invalid at once, so continue with `client.application(newToken)`. Keep your
+     * own `idempotencyKey` until you have the token: it returns the same answer for 24 hours.
+     */
+    rotate({ idempotencyKey } = {}) {
+        const call = creation(`${this.url}/rotate`, undefined, idempotencyKey);
+        return this.session.json({ ...call, headers: { ...call.headers, ...this.session.admin } });
+    }
+    /**
+     * Yield the application, then each chat followed by its messages, last a line `end`.
+     *
+     * Throws NoAnswer if the export is cut short; it can only be begun anew.
+     */
+    async *export() {
+        let isWhole = false;
+        const url = `${this.url}/export`;
+        for await (const line of this.session.lines({ method: "GET", url })) {
+            isWhole = line.type === "end";
+            yield line;
+        }
+        if (!isWhole)
+            throw new NoAnswer("the export was cut short");
     }
     /** Create a chat, once, however often it has to be sent; return its number. */
     createChat({ idempotencyKey, ...attributes } = {}) {
@@ -164,17 +190,4 @@ export class ChatClient {
                 yield { type, id, message: JSON.parse(data.join("\n")) };
         }
     }
-}
-/** Return the call that creates something: the key is the same in every attempt. */
-function creation(url, json, key = newKey()) {
-    return { method: "POST", url, json, headers: { "Idempotency-Key": key } };
-}
-/** Pages that are not served over TLS, and Node.js 18, have no `crypto.randomUUID`. */
-function newKey() {
-    const random = () => Math.random().toString(36).slice(2);
-    return globalThis.crypto?.randomUUID?.() ?? `${random()}-${random()}-${random()}`;
-}
-function listing(session, url, { pageSize, ...query }, headers = {}) {
-    const all = { ...query, limit: pageSize ?? 100 };
-    return new Pages(session, { method: "GET", url, query: all, headers, untilStored: true });
 }

@@ -1,6 +1,7 @@
 /** Sends requests, repeats them, and keeps streams open. */
 import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
 import { EventStream } from "./event-stream.js";
+import { Lifetime } from "./lifetime.js";
 import { maySucceed, Retries } from "./retries.js";
 // Longer than the services wait for a store that restarts.
 const TIMEOUT_SECONDS = 15;
@@ -25,14 +26,23 @@ export class Session {
     }
     /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
     async send(call) {
+        return this.repeat(call, async (lifetime) => {
+            const response = await this.open(call, lifetime);
+            const text = await response.text().catch(noAnswer);
+            lifetime.end();
+            return { headers: response.headers, text };
+        });
+    }
+    /** Repeat an attempt while it may succeed; one that does has to end its lifetime. */
+    async repeat(call, attempt) {
         const began = performance.now();
         for (let attempts = 1;; attempts++) {
             const lifetime = new Lifetime(this.timeout);
             try {
-                const response = await this.open(call, lifetime);
-                return { headers: response.headers, text: await response.text().catch(noAnswer) };
+                return await attempt(lifetime);
             }
             catch (error) {
+                lifetime.end();
                 if (!(error instanceof ChatBackendError))
                     throw error;
                 error.attempts = attempts;
@@ -42,9 +52,35 @@ export class Session {
                     throw error;
                 await sleep(pause);
             }
-            finally {
-                lifetime.end();
+        }
+    }
+    /**
+     * Yield the values of a response that has one, as JSON, in each line.
+     *
+     * Only its beginning is repeated: throws NoAnswer if the connection ends later.
+     */
+    async *lines(call) {
+        const { body, lifetime } = await this.repeat(call, async (lifetime) => {
+            const { body } = await this.open(call, lifetime);
+            return { body, lifetime };
+        });
+        try {
+            const reader = body?.getReader();
+            const decoder = new TextDecoder();
+            let rest = "";
+            for (;;) {
+                const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
+                if (done || !value)
+                    return;
+                lifetime.extend();
+                const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+                rest = lines.pop() ?? "";
+                for (const line of lines)
+                    yield JSON.parse(line);
             }
+        }
+        finally {
+            lifetime.end();
         }
     }
     async json(call) {
@@ -159,36 +195,6 @@ export class Session {
         if (response.ok)
             return response;
         throw await Problem.from(response).catch(noAnswer);
-    }
-}
-/** Aborts a request after a time, or when its caller does. */
-class Lifetime {
-    seconds;
-    caller;
-    controller = new AbortController();
-    timer;
-    abort = () => this.controller.abort();
-    constructor(seconds, caller) {
-        this.seconds = seconds;
-        this.caller = caller;
-        caller?.addEventListener("abort", this.abort);
-        if (caller?.aborted)
-            this.abort();
-        this.extend();
-    }
-    get signal() {
-        return this.controller.signal;
-    }
-    /** Let the time begin again. */
-    extend() {
-        clearTimeout(this.timer);
-        this.timer = setTimeout(this.abort, this.seconds * 1000);
-    }
-    end() {
-        clearTimeout(this.timer);
-        this.caller?.removeEventListener("abort", this.abort);
-        // Closes the connection of a response that was not read to its end.
-        this.abort();
     }
 }
 export function matching(etag) {

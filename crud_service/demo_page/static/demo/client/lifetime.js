@@ -1,0 +1,30 @@
+/** Aborts a request after a time, or when its caller does. */
+export class Lifetime {
+    seconds;
+    caller;
+    controller = new AbortController();
+    timer;
+    abort = () => this.controller.abort();
+    constructor(seconds, caller) {
+        this.seconds = seconds;
+        this.caller = caller;
+        caller?.addEventListener("abort", this.abort);
+        if (caller?.aborted)
+            this.abort();
+        this.extend();
+    }
+    get signal() {
+        return this.controller.signal;
+    }
+    /** Let the time begin again. */
+    extend() {
+        clearTimeout(this.timer);
+        this.timer = setTimeout(this.abort, this.seconds * 1000);
+    }
+    end() {
+        clearTimeout(this.timer);
+        this.caller?.removeEventListener("abort", this.abort);
+        // Closes the connection of a response that was not read to its end.
+        this.abort();
+    }
+}
