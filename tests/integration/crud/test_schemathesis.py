@@ -1,5 +1,6 @@
 """The OpenAPI document is correct: schemathesis, with all its checks, against a running service."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,16 +9,25 @@ from pathlib import Path
 import pytest
 
 from crud_service.schema.openapi import examples
+from local_stack.applications import ROOT
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 
 CONFIG = Path(__file__).parents[2] / "schemathesis.toml"
 ADMIN_TOKEN = "token-of-the-admin"
+HOOKS = {
+    "SCHEMATHESIS_HOOKS": "tests.integration.crud.crud_schemathesis",
+    "PYTHONPATH": str(ROOT),
+}
 
 
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_no_fault(
-    crud_server: Callable[..., CrudServer], database: Database, application: str, tmp_path: Path
+    crud_server: Callable[..., CrudServer],
+    clean_crud: dict[str, str],
+    database: Database,
+    application: str,
+    tmp_path: Path,
 ) -> None:
     """The examples of the document exist, so that it gets more than 404s."""
     add_chat_of(database, application, 20, "a message to be found")
@@ -39,6 +49,7 @@ def test_schemathesis_finds_no_fault(
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env={**os.environ, **HOOKS, "CRUD_DATABASE_URL": clean_crud["DATABASE_URL"]},
     )
     assert run.returncode == 0, run.stdout[-5000:]
-    assert "16 selected / 21 total" in run.stdout
+    assert "19 selected / 21 total" in run.stdout
