@@ -5,13 +5,19 @@ Until the last of them, the application has a token that no request can name (`H
 leave it out, and `application_totals` does not count it. The process that imports holds a lock
 for its session, which PostgreSQL releases when the process dies: what is hidden and not locked
 was left behind, and is removed by the next import or by the worker.
+
+It is removed like any deleted application (see `crud_service.erase.rows`), so the worker's eraser
+finishes what was begun here.
 """
 
 import logging
 import secrets
+from contextlib import suppress
 from typing import Any
 
 import psycopg
+
+from crud_service.erase.rows import Deletion, erase_rows, finish
 
 logger = logging.getLogger(__name__)
 
@@ -21,26 +27,25 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 HIDDEN = "~"
 # The upper half of a lock's key; the lower half is the application's id.
 _LOCKS = 0x494D504F << 32
-# Deleted in one transaction; each row deletes its search text, and puts a change in the outbox.
-ROWS_AT_ONCE = 1000
-
 CREATE = "INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING id"
 COUNT = "UPDATE application_totals SET total = total + %s WHERE slot = pg_backend_pid() %% 16"
 LOCK = "SELECT pg_advisory_lock(%s)"
 TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 UNLOCK = "SELECT pg_advisory_unlock(%s)"
 FIND = f"SELECT id FROM applications WHERE access_token LIKE '{HIDDEN}%' ORDER BY id"
-IS_HIDDEN = f"SELECT FROM applications WHERE id = %s AND access_token LIKE '{HIDDEN}%%'"
-DELETE_MESSAGES = """
-DELETE FROM messages WHERE id = ANY (ARRAY(
-    SELECT m.id FROM chats c JOIN messages m ON m.chat_id = c.id
-    WHERE c.application_id = %s LIMIT %s))
+# Counted no more by a trigger, though it was not counted before.
+MARK = f"""
+UPDATE applications SET deleted_at = now()
+WHERE id = %s AND access_token LIKE '{HIDDEN}%%' AND deleted_at IS NULL
 """
-DELETE_CHATS = """
-DELETE FROM chats WHERE id = ANY (ARRAY(
-    SELECT c.id FROM chats c WHERE c.application_id = %s LIMIT %s))
+REQUEST = """
+INSERT INTO deletions (application_id, access_token)
+SELECT id, access_token FROM applications WHERE id = %s
 """
-DELETE_APPLICATION = "DELETE FROM applications WHERE id = %s"
+FIND_REQUEST = f"""
+SELECT d.id, d.access_token FROM deletions d JOIN applications a ON a.id = d.application_id
+WHERE a.id = %s AND a.access_token LIKE '{HIDDEN}%%'
+"""
 
 
 def create_hidden(connection: Connection) -> int:
@@ -54,14 +59,25 @@ def create_hidden(connection: Connection) -> int:
     return int(application_id)
 
 
-def remove_hidden(connection: Connection, application_id: int) -> None:
-    """Remove a hidden application that this session has locked, in short transactions."""
-    for statement in (DELETE_MESSAGES, DELETE_CHATS):
-        while connection.execute(statement, (application_id, ROWS_AT_ONCE)).rowcount:
-            pass
+def remove_hidden(connection: Connection, application_id: int) -> bool:
+    """Remove a hidden application that this session has locked; return whether it was there.
+
+    Goes on with one whose removal was interrupted.
+    """
     with connection.transaction():
-        if connection.execute(DELETE_APPLICATION, (application_id,)).rowcount:
+        if connection.execute(MARK, (application_id,)).rowcount:
             connection.execute(COUNT, (1,))
+            connection.execute(REQUEST, (application_id,))
+        found = connection.execute(FIND_REQUEST, (application_id,)).fetchone()
+    if found is None:
+        return False
+    id, token = found
+    deletion = Deletion(id, application_id, None, token, None, 0.0, [])
+    while erase_rows(connection, deletion) is not None:
+        pass
+    with suppress(psycopg.errors.LockNotAvailable):  # the eraser does it then
+        finish(connection, deletion)
+    return True
 
 
 def remove_left_behind(connection: Connection) -> int:
@@ -73,9 +89,7 @@ def remove_left_behind(connection: Connection) -> int:
             continue
         try:
             # It may have become complete since the look, before its lock was released.
-            if connection.execute(IS_HIDDEN, (application_id,)).fetchone() is not None:
-                remove_hidden(connection, application_id)
-                removed += 1
+            removed += remove_hidden(connection, application_id)
         finally:
             connection.execute(UNLOCK, (_LOCKS | application_id,))
     if removed:
