@@ -24,6 +24,7 @@ from bench.search_data import Chat
 from bench.stack import BenchStack, fresh
 from crud_service.postgresql import REQUESTS
 from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
+from crud_service.search.query.narrowing import Narrowed
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.query.query_postgresql import (
     READ_THROUGH,
@@ -247,7 +248,7 @@ def covered(connection: psycopg.Connection, plan: Plan) -> int:
 
 def find_like(connection: psycopg.Connection, plan: Plan) -> list[Hit]:
     """Find the first hits with LIKE, which is what an index of trigrams can serve."""
-    parameters = bind(plan, 0, ())
+    parameters = bind(plan, Narrowed(), 0, ())
     conditions = []
     for position, part in enumerate(plan.parts):
         alternatives = []
@@ -256,7 +257,7 @@ def find_like(connection: psycopg.Connection, plan: Plan) -> list[Hit]:
             parameters[like] = f"%{escape(form)}%"
             alternatives.append(f"marked LIKE %({like})s")
         conditions.append(f"({' OR '.join(alternatives)})")
-    statement = write(READ_THROUGH.replace("{inside}", " AND ".join(conditions)), plan)
+    statement = write(READ_THROUGH.replace("{inside}", " AND ".join(conditions)), plan, Narrowed())
     return [Hit(*row) for row in connection.execute(statement, parameters)]
 
 

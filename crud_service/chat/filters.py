@@ -1,9 +1,15 @@
-"""Filters of messages, by sender and by time: of lists and of searches alike."""
+"""Filters of messages, by sender and by time: of lists and of searches alike.
+
+Times are compared as clients see them, in whole milliseconds. There is no index of times: messages
+are numbered in the order of time, with a slack that each chat knows (`chats.time_slack`), so a
+time is translated to numbers, and the filter itself decides near the ends (decision 26).
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from contract.paths import MAX_NUMBER
 from web.fields import check_sender
 from web.problems import ValidationFailed
 
@@ -12,9 +18,14 @@ FILTERS = (SENDER, CREATED_AFTER, CREATED_BEFORE)
 # For a message x; the values are parameters of the same names.
 _CONDITIONS = {
     SENDER: "x.sender = %(sender)s",
-    CREATED_AFTER: "x.created_at > %(created_after)s::timestamptz",
+    CREATED_AFTER: "x.created_at >= %(created_after)s::timestamptz + interval '1 millisecond'",
     CREATED_BEFORE: "x.created_at < %(created_before)s::timestamptz",
 }
+_SLACK = "{chat}.time_slack * interval '1 millisecond'"
+# The numbers of a chat among which those that pass are, inclusive.
+_SINCE = f"""number_at(
+    {{chat}}.id, %(created_after)s::timestamptz + interval '1 millisecond' - {_SLACK})"""
+_UNTIL = f"number_at({{chat}}.id, %(created_before)s::timestamptz + {_SLACK}) - 1"
 # In a query string a plus sign is a space, unless it is escaped. A leap second is :60.
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ]((?:[01]\d|2[0-3]):\d\d:)([0-5]\d|60)(?:\.(\d+))?"
@@ -79,6 +90,21 @@ def _in_utc(match: re.Match[str], *, up: bool) -> datetime:
 def conditions(names: Iterable[str]) -> str:
     """Return the SQL of filters of a message x, to be appended to another condition."""
     return "".join(f" AND {_CONDITIONS[name]}" for name in names)
+
+
+def by_time(names: Iterable[str]) -> bool:
+    """Whether a filter by time is among some filters."""
+    return not {CREATED_AFTER, CREATED_BEFORE}.isdisjoint(names)
+
+
+def range_columns(names: Collection[str], chat: str) -> str:
+    """Return the SQL of two columns, `since` and `until`, of a chat with id and time_slack.
+
+    No message before the number `since`, or behind `until`, passes the filters by time.
+    """
+    since = _SINCE.format(chat=chat) if CREATED_AFTER in names else "NULL"
+    until = _UNTIL.format(chat=chat) if CREATED_BEFORE in names else "NULL"
+    return f"coalesce({since}, 1) AS since, coalesce({until}, {MAX_NUMBER}) AS until"
 
 
 def milliseconds(time: str) -> int:

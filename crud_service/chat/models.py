@@ -44,7 +44,9 @@ class Chat(models.Model):
 
     `changes` counts its own changes and those of its messages (a trigger does the latter).
     `highest_number` and `last_message_id` are those of its last message, 0 if there is none.
-    `name` and `metadata` are null where they are not set.
+    `time_slack` is by how many milliseconds, at most, a message is older than one with a lower
+    number, null where that is not known; a trigger sets it (see `filters`). `name` and `metadata`
+    are null where they are not set.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -56,6 +58,7 @@ class Chat(models.Model):
     changes = models.BigIntegerField(db_default=0)
     highest_number = models.BigIntegerField(db_default=0)
     last_message_id = models.BigIntegerField(db_default=0)
+    time_slack = models.BigIntegerField(null=True, blank=True, db_default=0)
     name = models.CharField(max_length=255, null=True, blank=True)
     metadata = JsonText(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -62,7 +62,7 @@ READ = (
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.application_id,
        picked.changed_at, picked.attempts, picked.changed_at < now() - interval '1 second',
        text.version, text.marked, message.id IS NOT NULL, message.sender,
-       (extract(epoch FROM message.created_at) * 1000)::bigint
+       floor(extract(epoch FROM message.created_at) * 1000)::bigint
 FROM picked LEFT JOIN LATERAL (
     SELECT id, sender, created_at FROM messages
     WHERE messages.id = picked.message_id AND messages.deleted_at IS NULL OFFSET 0

@@ -47,7 +47,7 @@ WITH page AS MATERIALIZED (
     ) AS sized
 )
 SELECT text.chat_id, text.number, text.message_id, text.version, text.marked,
-       message.sender, (extract(epoch FROM message.created_at) * 1000)::bigint,
+       message.sender, floor(extract(epoch FROM message.created_at) * 1000)::bigint,
        (SELECT count(*) FROM page)
 FROM page CROSS JOIN LATERAL (
     SELECT * FROM search_texts

@@ -3,7 +3,8 @@
 A short chat is scanned. In a long one, the blocks that can hold a match are looked up
 by their grams; the newest messages, which no block covers yet, are always candidates.
 Candidates are read in order until the page is full. `strpos` does the final match:
-it takes no patterns, so nothing needs escaping.
+it takes no patterns, so nothing needs escaping. Filters narrow the numbers that are looked at
+(see `narrowing`), and each match is checked against them.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from crud_service.chat.filters import conditions
 from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
+from crud_service.search.query.narrowing import Narrowed, narrow
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
 from crud_service.search.text.grams import part_grams
@@ -33,9 +35,12 @@ CANDIDATES = """
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
 JOIN search_blocks AS covered ON covered.keys @> string_to_array(tier.keys, E'\\n')
+WHERE covered.block BETWEEN %(first_block)s AND %(last_block)s
 UNION
 SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_series(
-    %(blocks)s, (SELECT (max(number) - 1) / 64 FROM search_texts WHERE chat_id = %(chat_id)s)
+    greatest(%(blocks)s, %(first_block)s), least(%(last_block)s, (
+        SELECT (max(number) - 1) / 64 FROM search_texts WHERE chat_id = %(chat_id)s
+    ))
 ) AS block
 """
 
@@ -81,11 +86,14 @@ PASSES = """EXISTS (
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     """Return the first hits of a plan; `blocks` is the number of covered blocks of the chat."""
 
-    def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
-        parameters = bind(plan, blocks, ranks)
-        return [Hit(*row) for row in connection.execute(write(statement, plan), parameters)]
+    narrowed = narrow(connection, plan.chat_id, plan.filters)
 
-    if not blocks or not is_selective(plan):
+    def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
+        parameters = bind(plan, narrowed, blocks, ranks)
+        written = write(statement, plan, narrowed)
+        return [Hit(*row) for row in connection.execute(written, parameters)]
+
+    if not blocks or narrowed.numbers is not None or not is_selective(plan):
         return run(READ_THROUGH, ())
     if not plan.ranked or len(plan.parts) == 1:
         return run(READ_TIERS, plan.tiers)
@@ -109,10 +117,13 @@ def combinations(plan: Plan) -> list[tuple[Part, ...]]:
     return list(islice(product(*(part.readings for part in plan.parts)), MAX_COMBINATIONS + 1))
 
 
-def write(statement: str, plan: Plan) -> str:
+def write(statement: str, plan: Plan, narrowed: Narrowed) -> str:
     """Insert the conditions of a plan into a statement; every value stays a parameter."""
     inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
     if plan.filters:
+        inside.append("number >= %(since)s AND number <= %(until)s")
+        if narrowed.numbers is not None:
+            inside.append("number = ANY(%(numbers)s)")
         inside.append(PASSES.format(conditions(plan.filters)))
     # A whole word is also a start, so it is only looked for where there is a start.
     edges = [
@@ -144,7 +155,7 @@ def name(level: Level, position: int, alternative: int) -> str:
     return f"{level.name.lower()}_{position}_{alternative}"
 
 
-def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
+def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]
@@ -154,6 +165,8 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
         "chat_id": plan.chat_id,
         "limit": plan.limit,
         "blocks": blocks,
+        "first_block": block_of(narrowed.since),
+        "last_block": block_of(narrowed.until),
         "rank": after.rank,
         "number": after.number,
         "block": block_of(after.number),
@@ -165,6 +178,7 @@ def bind(plan: Plan, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
             for level in Level
             for i, form in enumerate(forms(part, level))
         },
+        **narrowed._asdict(),
         **plan.filters,
     }
 
