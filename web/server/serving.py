@@ -15,8 +15,6 @@ import uvicorn
 from web.server.limits import GRACE_SECONDS, LIMITS, Limits, raise_descriptor_limit
 from web.server.protocol import Protocol
 
-START_FAILED = 3
-
 # Each waiting thread may hold the interpreter lock (GIL) for this long before the event loop has
 # its turn, and the loop needs a turn for every piece of data that arrives. With Python's 5 ms, a
 # liveness probe beside thirty busy threads took 3.5 s at the worst; with this, 0.4 s.
@@ -83,7 +81,9 @@ def limit_heaps() -> None:
 def serve(
     factory: str | Callable[[], object], host: str, port: int, limits: Limits = LIMITS
 ) -> None:
-    """Serve an application in this process until SIGTERM; exit with START_FAILED if that fails.
+    """Serve an application in this process until SIGTERM.
+
+    If it does not start, uvicorn ends the process with 3.
 
     Args:
         factory: makes the application; a function, or its name as `module:function`.
@@ -100,5 +100,3 @@ def serve(
     server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
     with suppress(KeyboardInterrupt):
         server.run()
-    if not server.started:
-        sys.exit(START_FAILED)
