@@ -45,8 +45,8 @@ class Chat(models.Model):
     `changes` counts its own changes and those of its messages (a trigger does the latter).
     `highest_number` and `last_message_id` are those of its last message, 0 if there is none.
     `time_slack` is by how many milliseconds, at most, a message is older than one with a lower
-    number, null where that is not known; a trigger sets it (see `filters`). `name` and `metadata`
-    are null where they are not set.
+    number, null where that is not known, and `changed_at` when `changes` grew last; triggers set
+    both. `name` and `metadata` are null where they are not set.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -59,6 +59,7 @@ class Chat(models.Model):
     highest_number = models.BigIntegerField(db_default=0)
     last_message_id = models.BigIntegerField(db_default=0)
     time_slack = models.BigIntegerField(null=True, blank=True, db_default=0)
+    changed_at = models.DateTimeField(null=True, blank=True)
     name = models.CharField(max_length=255, null=True, blank=True)
     metadata = JsonText(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -70,6 +71,13 @@ class Chat(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("application", "number"), name="chats_number_key"),
             models.CheckConstraint(condition=Q(number__gte=1), name="chats_number_check"),
+        )
+        indexes = (
+            models.Index(
+                fields=("application", "changed_at"),
+                condition=Q(changed_at__isnull=False),
+                name="chats_changed_idx",
+            ),
         )
 
     def __str__(self) -> str:

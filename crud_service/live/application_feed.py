@@ -1,7 +1,7 @@
 """The followers of one application: each event names a chat that has changed."""
 
 from itertools import islice
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from crud_service.live.events import event
 from crud_service.live.followers import Stream
@@ -36,8 +36,9 @@ class ApplicationFeed:
         # The last state sent of each chat: the id of its last message, the number of its last
         # change.
         self._told: dict[int, tuple[int, int]] = {}
-        # The next look asks for chats whose last message has a higher id.
+        # The next look asks for chats whose last message has a higher id, or changed since then.
         self.seen = seen
+        self.began = monotonic()
 
     def add(self, stream: Stream) -> None:
         """Send a follower events from now on."""
@@ -72,6 +73,11 @@ class ApplicationFeed:
         """Wake for a chat that a look has found, unless its last message is known already."""
         self.seen = max(self.seen, last_message_id)
         if self._told.get(chat_number, NOTHING)[0] < last_message_id:
+            self.wake(chat_number)
+
+    def look_at_change(self, chat_number: int, change: int) -> None:
+        """Wake for a chat that a look has found changed, unless that change is known already."""
+        if self._told.get(chat_number, NOTHING)[1] < change:
             self.wake(chat_number)
 
     def _read(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -113,7 +114,7 @@ class Feeds:
                 feed.wake()
 
     def _start_anew(self) -> None:
-        """Announcements may have been missed: looks find what they told of chats, not of edits."""
+        """Announcements may have been missed: have everybody read the lists again."""
         for application in self._applications.values():
             application.start_anew()
 
@@ -141,20 +142,22 @@ class Feeds:
                 feed.wake()
 
     async def _look_at_applications(self) -> None:
-        """Send the states of chats written to since the last look, if they were not sent before."""
+        """Send the states of chats written to or changed lately, if they were not sent before."""
         feeds = list(self._applications.values())
-        at = [(feed.key, feed.id, feed.seen) for feed in feeds]
-        for position, chat_number, last_message_id in await self._ask(WRITTEN_CHATS, at):
+        at = [(feed.key, feed.id, feed.seen, monotonic() - feed.began) for feed in feeds]
+        for position, chat_number, last_message_id, change in await self._ask(WRITTEN_CHATS, at):
             feed = feeds[position - 1]
             if chat_number is None:
                 feed.end()
+            elif change is not None:
+                feed.look_at_change(chat_number, change)
             else:
                 feed.look(chat_number, last_message_id)
         for feed in feeds:
             feed.retry()
 
     async def _ask(
-        self, statement: str, rows: Sequence[tuple[str | int, ...]]
+        self, statement: str, rows: Sequence[tuple[str | float, ...]]
     ) -> Sequence[tuple[Any, ...]]:
         """Execute a statement whose parameters are the columns of some rows."""
         if not rows:

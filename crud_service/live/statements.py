@@ -123,22 +123,36 @@ LEFT JOIN applications a ON a.id = c.application_id AND a.access_token = q.token
 WHERE a.id IS NULL OR c.highest_number > q.number OR c.changes > q.change
 """
 
-# Chats written to since a message with the given id was the last of each application, which is
-# given by its position. If it was deleted, or has another token by now: no chat.
+# How long a look finds a change, in case its transaction was committed after the look before. The
+# time of a change is that of one up to a second earlier.
+_FOUND_SECONDS = 15
+
+# Of each application, which is given by its position: chats written to since a message with the
+# given id was the last one, with the id of their last message; then chats that were changed since
+# the feed began, so many seconds ago, with the number of their last change. If the application was
+# deleted, or has another token by now: no chat.
 WRITTEN_CHATS = f"""
 WITH q AS (
     SELECT * FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[],
-        string_to_array(%s, ',')::bigint[])
-        WITH ORDINALITY AS q (token, application, seen, position)
+        string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::float8[])
+        WITH ORDINALITY AS q (token, application, seen, age, position)
 )
-SELECT q.position, x.number, x.last_message_id
+SELECT q.position, x.number, x.last_message_id, NULL::bigint AS change
 FROM q CROSS JOIN LATERAL (
     SELECT c.number, c.last_message_id FROM chats c
     WHERE c.application_id = q.application AND {ACTIVITY} > q.seen
     ORDER BY {ACTIVITY} LIMIT {CHATS_A_READ}
 ) x
 UNION ALL
-SELECT q.position, NULL, NULL FROM q
+SELECT q.position, x.number, NULL, x.changes
+FROM q CROSS JOIN LATERAL (
+    SELECT c.number, c.changes FROM chats c
+    WHERE c.application_id = q.application
+        AND c.changed_at > now() - least(q.age + 1, {_FOUND_SECONDS}) * interval '1 second'
+    ORDER BY c.changed_at DESC LIMIT {CHATS_A_READ}
+) x
+UNION ALL
+SELECT q.position, NULL, NULL, NULL FROM q
 WHERE NOT EXISTS (
     SELECT FROM applications a WHERE a.id = q.application AND a.access_token = q.token)
 ORDER BY last_message_id

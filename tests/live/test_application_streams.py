@@ -100,6 +100,24 @@ def test_an_edit_by_hand_changes_its_chat(
     wait_for_state(stream, state(1, 1, 1))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE messages m SET metadata = '{"by": "hand"}' FROM chats c WHERE c.id = m.chat_id""",
+        """UPDATE chats c SET name = 'by hand', changes = changes + 1 WHERE c.number = 1""",
+    ],
+    ids=["metadata of a message", "name of a chat"],
+)
+def test_a_change_that_nobody_announced_is_told(
+    stack: RunningStack, application: str, stream: Listener, change: str
+) -> None:
+    """What a process has done that was killed between its commit and its announcement."""
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+        own = " AND c.application_id = (SELECT id FROM applications WHERE access_token = %s)"
+        connection.execute(change + own, (application.rpartition("/")[2],))
+    wait_for_state(stream, state(1, 1, 1))
+
+
 def test_an_edit_is_told_by_every_process(stack: RunningStack, api: Api, application: str) -> None:
     with (
         crud_processes(stack) as start,

@@ -137,3 +137,16 @@ def test_a_gap_makes_everybody_ready_again(feed: ApplicationFeed) -> None:
         feed.add(follower)
     feed.start_anew()
     assert [follower.taken for follower in followers] == [[ready(100)] * 2] * 2
+
+
+def test_a_look_wakes_for_changes_that_were_not_told(feed: ApplicationFeed, reads: Reads) -> None:
+    follower = Listener()
+    feed.add(follower)
+    feed.look_at_change(3, 2)
+    assert reads.keys == [("token", "7", "3")]
+    reads.settle(found((3, 101, 2)))
+    feed.look_at_change(3, 2)
+    assert reads.keys == []
+    feed.look_at_change(3, 3)
+    assert reads.keys == [("token", "7", "3")]
+    assert feed.seen == 100, "a change says nothing of the messages of other chats"
