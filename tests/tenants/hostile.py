@@ -60,10 +60,14 @@ class Hostile:
                 while not stop.is_set():
                     reply = connection.send(message(chat, body)).read()
                     if reply is not None and reply.status == 201:
-                        with self._lock:
-                            self.accepted[chat] += 1
+                        self.count(chat, 1)
                         break
                     time.sleep(0.05)
+
+    def count(self, chat: str, accepted: int) -> None:
+        """Remember how many messages more were accepted."""
+        with self._lock:
+            self.accepted[chat] += accepted
 
     def get(self, path: str, stop: threading.Event) -> None:
         """GET the same path again and again, and read every answer to its end."""

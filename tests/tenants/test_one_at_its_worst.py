@@ -15,12 +15,13 @@ from tests.polling import eventually
 from tests.tenants.conftest import PATIENCE, SECONDS, neighbour
 from tests.tenants.hostile import ACTS as REQUEST_ACTS
 from tests.tenants.hostile import Act, Hostile
+from tests.tenants.hostile_bulks import BULK_ACTS
 from tests.tenants.hostile_streams import STREAM_ACTS
 from tests.tenants.memory import Growth
 from tests.tenants.neighbour import Measured
 
 RecordProperty = Callable[[str, object], None]
-ACTS: dict[str, Act] = {**REQUEST_ACTS, **STREAM_ACTS}
+ACTS: dict[str, Act] = {**REQUEST_ACTS, **BULK_ACTS, **STREAM_ACTS}
 READABLE_SECONDS = 1.0
 SEARCHABLE_SECONDS = 4.0
 LIVE_SECONDS = 0.1
@@ -39,7 +40,9 @@ def test_one_application_at_its_worst_costs_the_neighbour_nothing(
 
 
 # Streams apart: their readers are this process, and leave two cores little time for the others.
-@pytest.mark.parametrize("acts", [REQUEST_ACTS, STREAM_ACTS], ids=["requests", "streams"])
+@pytest.mark.parametrize(
+    "acts", [REQUEST_ACTS | BULK_ACTS, STREAM_ACTS], ids=["requests", "streams"]
+)
 def test_all_of_it_together_costs_the_neighbour_nothing(
     shared: RunningStack,
     index_check: IndexCheck,

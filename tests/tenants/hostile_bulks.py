@@ -1,0 +1,54 @@
+"""One application at its worst with bulks: hundreds of messages with metadata in each request."""
+
+import json
+import threading
+import time
+from functools import partial
+
+from tests.hostile.wire import Connection
+from tests.tenants.hostile import Act, Hostile, side_by_side
+
+MESSAGES = 500
+AT_ONCE = 40
+# Some 1.6 KB each: much text to store, or many numbers, which are to be kept digit by digit.
+METADATA = {
+    "strings": {f"key {i}": "a value of some length" for i in range(40)},
+    "numbers": {"n": [1.5] * 400},
+}
+
+
+def bulks_of_strings(tenant: Hostile, stop: threading.Event) -> None:
+    """Forty bulks at once, of messages with long metadata."""
+    post_bulks(tenant, "strings", stop)
+
+
+def bulks_of_numbers(tenant: Hostile, stop: threading.Event) -> None:
+    """Forty bulks at once, whose metadata has hundreds of thousands of numbers."""
+    post_bulks(tenant, "numbers", stop)
+
+
+def post_bulks(tenant: Hostile, kind: str, stop: threading.Event) -> None:
+    request = bulk(tenant.chat, kind)
+    side_by_side([partial(post_bulk, tenant, request)] * AT_ONCE, stop)
+
+
+def post_bulk(tenant: Hostile, request: bytes, stop: threading.Event) -> None:
+    """Post a bulk until it is accepted or refused; one that is refused is sent again."""
+    with Connection(tenant.stack.numbering_url, timeout=60) as connection:
+        while not stop.is_set():
+            reply = connection.send(request).read()
+            if reply is not None and reply.status == 201:
+                tenant.count(tenant.chat, MESSAGES)
+                return
+            time.sleep(0.2)
+
+
+def bulk(chat: str, kind: str) -> bytes:
+    """The creation of 500 messages, as it goes over the wire."""
+    message = {"body": f"one of a bulk of {kind}", "metadata": METADATA[kind]}
+    content = json.dumps({"messages": [message] * MESSAGES}, separators=(",", ":")).encode()
+    head = f"POST {chat}/messages/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+BULK_ACTS: dict[str, Act] = {act.__name__: act for act in (bulks_of_strings, bulks_of_numbers)}
