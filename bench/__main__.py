@@ -34,6 +34,7 @@ from bench.search import search
 from bench.sizes import FULL, QUICK
 from bench.stack import forget_proxies
 from bench.tools import BenchError, require_tools
+from bench.transfer import transfer
 from local_stack.applications import ROOT
 from local_stack.failure import StackError
 
@@ -46,6 +47,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "search": (search, "searches on both backends, checked against plain Python"),
     "grams": (grams, "PostgreSQL's trigrams (pg_trgm) beside our blocks of grams"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
+    "transfer": (transfer, "imports and exports of two sizes, and their memory"),
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
 INTERRUPTED = 130

@@ -3,8 +3,11 @@
 import http.client
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+import psutil
 
 from bench.cost import memory_megabytes
 from bench.dataset import APPLICATION_TOKEN
@@ -39,8 +42,9 @@ class MemoryWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            self.highest = max(self.highest, memory_megabytes(self.pid))
+        with suppress(psutil.NoSuchProcess):  # it ends by itself
+            while not self._over.wait(LOOK_SECONDS):
+                self.highest = max(self.highest, memory_megabytes(self.pid))
 
 
 def long_list(run: Run, url: str, pid: int) -> None:

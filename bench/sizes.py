@@ -58,6 +58,8 @@ class Sizes:
     ends_batches: int = 10
     settle_seconds: int = 20
     idle_seconds: int = 60
+    # How many messages are imported and exported.
+    transfers: tuple[int, int] = (50_000, 500_000)
 
 
 FULL = Sizes()
@@ -97,4 +99,5 @@ QUICK = Sizes(
     ends_batches=2,
     settle_seconds=5,
     idle_seconds=10,
+    transfers=(1_000, 4_000),
 )
