@@ -15,6 +15,8 @@ CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+# How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
+REPLICAS_TO_ACKNOWLEDGE = int(os.environ.get("REPLICAS_TO_ACKNOWLEDGE", "0"))
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
 ELASTICSEARCH_REPLICAS = int(os.environ.get("ELASTICSEARCH_REPLICAS", "0"))
 # The alias of the search index and the prefix of its name; stacks that share an

@@ -32,6 +32,7 @@ class Running:
     batcher: Batcher
     creations: Creations
     log: AccessLog
+    replicas: int
 
 
 async def running_in(request: Request) -> Running:  # not in a thread, as others are
@@ -66,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         default_rate=settings.default_rate,
         max_waiting=settings.max_waiting,
         patience_seconds=settings.redis_patience_seconds,
+        replicas=settings.replicas_to_acknowledge,
         wake_up=wake_up,
     )
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
@@ -80,7 +82,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     following = asyncio.create_task(seeding.follow_backlog())
     try:
-        yield Running(redis, crud, batcher, creations, log)
+        yield Running(redis, crud, batcher, creations, log, settings.replicas_to_acknowledge)
     finally:
         await creations.drain(DRAIN_SECONDS)
         following.cancel()

@@ -29,6 +29,7 @@ class Settings:
     max_backlog: int
     max_waiting: int
     redis_patience_seconds: float
+    replicas_to_acknowledge: int
     default_rate: Rate
     cors_origins: tuple[str, ...]
     log_level: str
@@ -48,6 +49,7 @@ class Settings:
             max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
             max_waiting=whole_number(env, "MAX_WAITING", 10_000),
             redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
+            replicas_to_acknowledge=whole_number(env, "REPLICAS_TO_ACKNOWLEDGE", 0, least=0),
             default_rate=default_rate(env),
             cors_origins=cors_origins(env),
             log_level=env.get("LOG_LEVEL", "info").lower(),

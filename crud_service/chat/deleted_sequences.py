@@ -1,7 +1,9 @@
 """Marks in Redis by which numbers.lua refuses creations in what is deleted.
 
 PostgreSQL decides what is deleted; the marks only follow. There is no moment in which one says
-so and the other does not, for anybody who asks:
+so and the other does not, for anybody who asks, nor after a fail-over: the first mark is
+acknowledged by replicas, where there are any that have to, and the second needs not be, as
+without it the sequence is missing once the first has expired.
 
 1. `deleting` is written before the transaction. Creations are answered 503 from now on, since
    nobody can say yet what they will find.
@@ -20,6 +22,7 @@ import redis
 
 from contract import keys
 from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.replicated_writes import write_acknowledged
 from web.problems import StoreUnavailable
 
 _LUA = Path(__file__).with_name("lua")
@@ -30,7 +33,10 @@ _UNMARK = (_LUA / "unmark_sequence.lua").read_text()
 def hold(sequence: str) -> None:
     """Refuse creations while a deletion is decided; raises StoreUnavailable without Redis."""
     try:
-        mark(api_redis(), sequence, keys.DELETING, keys.DELETING_TTL_MS)
+        write_acknowledged(
+            api_redis(),
+            lambda pipeline: mark(pipeline, sequence, keys.DELETING, keys.DELETING_TTL_MS),
+        )
     except redis.RedisError as error:
         raise StoreUnavailable.nothing_changed() from error
 

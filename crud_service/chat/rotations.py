@@ -25,6 +25,7 @@ from redis import Redis
 from contract import keys
 from contract.entries import read_id
 from crud_service.stores.database import Connection, as_text, fetch_value
+from crud_service.stores.replicated_writes import write_acknowledged
 
 # As long as any sequence of the former token, and a day.
 RETIRED_TTL_SECONDS = keys.SEQUENCE_TTL_SECONDS + 24 * 3600
@@ -110,7 +111,10 @@ def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
     """Have creations under a token refused; return whether they were not, and the last entry."""
     sequence = keys.chat_sequence(former_token)
     names = (sequence, keys.seed_lock(sequence), keys.ACCEPTED)
-    reply: Any = redis.eval(_RETIRE, len(names), *names, RETIRED_TTL_SECONDS)
+    # A promoted replica without the mark would hand out numbers of this token behind the fence.
+    [reply] = write_acknowledged(
+        redis, lambda pipeline: pipeline.eval(_RETIRE, len(names), *names, RETIRED_TTL_SECONDS)
+    )
     return bool(reply[0]), reply[1].decode()
 
 

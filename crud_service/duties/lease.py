@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from redis import Redis, RedisError
+from redis.client import Pipeline
 
 from contract import keys, tasks
 from crud_service.duties.background import running
@@ -111,6 +112,10 @@ class Lease:
         ours = bool(self._take(keys=[self.duty.lease], args=[self.holder, self._ttl_ms]))
         self._ends_at = asked_at + self._ttl_ms / 1000 if ours else 0.0
         return ours
+
+    def take_with(self, pipeline: Pipeline) -> None:
+        """Add a command to a pipeline that takes the lease, or renews it: a write."""
+        pipeline.eval(_TAKE, 1, self.duty.lease, self.holder, self._ttl_ms)
 
     def is_held(self) -> bool:
         """Return whether the lease is certainly still ours, without a round trip.

@@ -8,6 +8,7 @@ from django.conf import settings
 from rest_framework.request import Request as ApiRequest
 from rest_framework.response import Response
 
+from contract.replicas import PROBE
 from crud_service.api.api_view import ApiView
 from crud_service.monitoring.shared_checks import Checks, Dependency
 from crud_service.search.index.elasticsearch_index import client
@@ -34,7 +35,7 @@ class ReadyView(ApiView):
         dependencies = _checks.run(
             {
                 "postgresql": lambda: check(lambda: fetch_one("SELECT 1")),
-                "redis": lambda: check(lambda: api_redis().ping()),
+                "redis": lambda: check(ask_redis),
                 "elasticsearch": check_elasticsearch,
             }
         )
@@ -61,6 +62,13 @@ def check(ask: Callable[[], object]) -> Dependency:
     except Exception:  # on any error, the dependency counts as unavailable
         status = "unavailable"
     return {"status": status, "latency_ms": round((time.perf_counter() - started) * 1000, 2)}
+
+
+def ask_redis() -> None:
+    """Raise an error unless Redis answers, and can acknowledge writes where it has to."""
+    api_redis().ping()
+    if settings.REPLICAS_TO_ACKNOWLEDGE:
+        api_redis().execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
 
 
 def check_elasticsearch() -> Dependency:

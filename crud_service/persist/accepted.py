@@ -38,6 +38,8 @@ class Batch:
     entries: list[Entry] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
     last_id: str = ""
+    # As the stream had it.
+    last: tuple[bytes, RawFields] = (b"", {})
     size: int = 0
 
     def __len__(self) -> int:
@@ -48,7 +50,7 @@ class Batch:
         return len(self) >= self.limit or self.size >= MAX_BYTES
 
     def add(self, entry_id: bytes, fields: RawFields) -> None:
-        self.last_id = entry_id.decode()
+        self.last_id, self.last = entry_id.decode(), (entry_id, fields)
         self.size += sum(map(len, fields.values()))
         try:
             self.entries.append(check_storable(decode(entry_id, fields)))

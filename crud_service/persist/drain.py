@@ -5,11 +5,13 @@ import time
 
 import psycopg
 from django import db
+from django.conf import settings
 from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
 from crud_service.duties.lease import PERSISTING, Lease, stopping, work_under
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
+from crud_service.persist.acknowledged_batch import wait_for_replicas
 from crud_service.persist.batch_log import log_batch
 from crud_service.persist.poison import store_what_can_be
 from crud_service.persist.set_aside import set_aside
@@ -59,6 +61,8 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
     while may_go_on(lease):
         batch = read_batch(redis, _limit.entries)
         if batch:
+            if settings.REPLICAS_TO_ACKNOWLEDGE:
+                wait_for_replicas(redis, lease, batch)
             persist_batch(redis, batch)
             if len(batch) < SMALL_BATCH:
                 time.sleep(PAUSE_SECONDS)

@@ -7,6 +7,7 @@ import redis.asyncio
 from django.conf import settings
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ClusterDownError, MasterDownError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
@@ -20,6 +21,9 @@ LEASE_TIMEOUT_SECONDS = 1
 # up if that is not answered within the same time.
 LISTENER_CONNECT_SECONDS = 2.0
 LISTENER_CHECK_SECONDS = 5.0
+# After one of these the server is not the primary any more. The connection stays open, so it is
+# closed, and the address resolved again.
+MOVED = (ClusterDownError, MasterDownError, ReadOnlyError)
 # The name under which Redis lists our connections; the health check reads that list.
 WORKER_NAME = "worker"
 
@@ -31,6 +35,7 @@ def connect(timeout_seconds: float, retry: Retry, **options: Any) -> Redis:
         socket_connect_timeout=min(3, timeout_seconds),
         socket_keepalive=True,
         retry=retry,
+        retry_on_error=list(MOVED),
         **options,
     )
 

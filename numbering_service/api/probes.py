@@ -10,9 +10,11 @@ import httpx
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
+from contract.replicas import PROBE, ROLE, count_replicas, shortfall
 from numbering_service import metrics
+from numbering_service.creations.acknowledged import NotAcknowledgedError
 from numbering_service.running import Running, running_in
 
 Service = Annotated[Running, Depends(running_in)]
@@ -75,9 +77,23 @@ def overall(dependencies: Dependencies) -> str:
 
 async def check_both(parts: Running) -> Dependencies:
     return {
-        "redis": await check(parts.redis.ping()),
+        "redis": await check(ask_redis(parts)),
         "crud_service": await check(ask_crud(parts.crud)),
     }
+
+
+async def ask_redis(parts: Running) -> None:
+    """Raise RedisError unless creations can be answered, which may take replicas."""
+    if not parts.replicas:
+        await parts.redis.ping()
+        return
+    try:
+        await parts.redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
+        connected = count_replicas(await parts.redis.execute_command(*ROLE))  # type: ignore[no-untyped-call] # untyped in redis-py
+    except ResponseError as error:
+        raise NotAcknowledgedError(shortfall(error, parts.replicas)) from error
+    if connected < parts.replicas:
+        raise NotAcknowledgedError(f"{connected} of {parts.replicas} replicas are connected")
 
 
 async def ask_crud(crud: httpx.AsyncClient) -> None:
@@ -89,6 +105,8 @@ async def check(answer: Awaitable[object]) -> Check:
     started = perf_counter()
     try:
         await answer
+    except NotAcknowledgedError as error:
+        return {"status": "unavailable", "reason": str(error)}
     except (RedisError, httpx.HTTPError, OSError):
         return {"status": "unavailable"}
     return {"status": "ok", "latency_ms": round((perf_counter() - started) * 1000, 2)}

@@ -70,13 +70,17 @@ class Batcher:
         default_rate: Rate = NO_LIMIT,
         max_waiting: int,
         patience_seconds: float,
+        replicas: int = 0,
         wake_up: Callable[[str], None],
     ) -> None:
         self._sender = Sender(
             Address.from_url(redis_url),
-            NumbersScript(max_backlog=max_backlog, default_rate=default_rate),
+            NumbersScript(
+                max_backlog=max_backlog, default_rate=default_rate, acknowledged=replicas > 0
+            ),
             patience_seconds=patience_seconds,
             on_done=self._finish,
+            replicas=replicas,
         )
         self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
         self._window = Window()

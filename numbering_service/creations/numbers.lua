@@ -12,7 +12,7 @@
 -- ARGV  1          maximum number of entries in the stream
 --       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
 --       5          time to live, in milliseconds, of the wake-up flag
---       6          1 when this batch was sent before, else 0
+--       6          1 when this batch was sent before, or replicas are to acknowledge it, else 0
 --       7, 8       the limit of all other applications: creations a second (0: none), and burst
 --       9          prefix of the keys of the limiter, which end with the application's token
 --       then, for each creation, five arguments:
@@ -81,7 +81,9 @@ local first_application, first_sequence = APPLICATION .. ARGV[FIRST_ARGUMENT], K
 local known = redis.call('MGET', KEYS[2], KEYS[3], first_application, first_sequence)
 local answered, is_persisting = known[1], known[2]
 if answered then
-  return is_replica() and redis.error_reply(READONLY) or cmsgpack.unpack(answered)
+  -- A write, so that the caller can wait until replicas have all that was written before.
+  local is_stale = is_readonly(redis.pcall('EXPIRE', KEYS[2], ARGV[4]))
+  return is_stale and redis.error_reply(READONLY) or cmsgpack.unpack(answered)
 end
 
 local waiting = redis.call('XLEN', KEYS[1])
@@ -357,7 +359,9 @@ for _, limit in pairs(limits or {}) do
 end
 
 -- A retried call stores its answer even if it accepted nothing: the first call may still wait in
--- the buffer of a lost connection, and must not accept later what is refused now.
+-- the buffer of a lost connection, and must not accept later what is refused now. Answers that
+-- replicas are to acknowledge have to be a write as well: they may tell what was accepted a moment
+-- ago. PERSIST came before, so a lack of memory does not refuse this one.
 if accepted > 0 or ARGV[6] == '1' then
   redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
 end

@@ -34,7 +34,8 @@ Answer = Created | Problem | None
 class NumbersScript:
     """numbers.lua and the settings at the start of each call."""
 
-    def __init__(self, *, max_backlog: int, default_rate: Rate) -> None:
+    def __init__(self, *, max_backlog: int, default_rate: Rate, acknowledged: bool = False) -> None:
+        """With `acknowledged`, every call is a write, for which replicas can be waited."""
         self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -46,6 +47,7 @@ class NumbersScript:
             keys.WAKE_UP_TTL_MS,
         )
         self._limits = (*default_rate, keys.LIMITER)
+        self._acknowledged = acknowledged
 
     def pack(self, creations: Iterable[AnyCreation], batch_id: str, *, again: bool) -> bytes:
         """Pack the call for a batch into bytes for the wire.
@@ -60,7 +62,11 @@ class NumbersScript:
             keys.WAKE_UP_PERSIST,
             keys.LIMITS,
         ]
-        arguments: list[Any] = [*self._settings, int(again), *self._limits]
+        arguments: list[Any] = [
+            *self._settings,
+            int(again or self._acknowledged),
+            *self._limits,
+        ]
         attributes: list[Any] = []
         position = 1
         for creation in creations:

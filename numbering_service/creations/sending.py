@@ -4,7 +4,8 @@ Up to two batches are in flight on one connection; replies come in the order of
 the calls. Every failure of the connection (closed, silent, a server that is no
 longer the primary) is handled the same way: drop it, reconnect, resend every
 batch in flight under its own id. The script answers a batch that was already
-done with the stored answer, so nothing happens twice.
+done with the stored answer, so nothing happens twice. So does a call that too few
+replicas have acknowledged, where there are `replicas` that have to.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Any
 from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
 
 from numbering_service.creation import AnyCreation
+from numbering_service.creations.acknowledged import AcknowledgedConnection, open_acknowledged
 from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
 from numbering_service.creations.script_connection import ScriptConnection, open_connection
 from numbering_service.metrics import BATCH_RETRIES
@@ -47,6 +49,7 @@ class Call:
         return outcome_unknown() if self.times_sent else not_sent()
 
 
+Connection = ScriptConnection | AcknowledgedConnection
 OnDone = Callable[[Any], None]
 
 
@@ -54,15 +57,22 @@ class Sender:
     """Keeps calls in flight until each has a reply or patience has run out."""
 
     def __init__(
-        self, address: Address, script: NumbersScript, *, patience_seconds: float, on_done: OnDone
+        self,
+        address: Address,
+        script: NumbersScript,
+        *,
+        patience_seconds: float,
+        on_done: OnDone,
+        replicas: int = 0,
     ) -> None:
         """`on_done` gets the reply to the oldest call, or a Problem in its place."""
         self._address = address
         self._script = script
         self._patience = patience_seconds
+        self._replicas = replicas
         self._on_done = on_done
         self._calls: deque[Call] = deque()
-        self._connection: ScriptConnection | None = None
+        self._connection: Connection | None = None
         self._recovery: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._failing_since: float | None = None
@@ -172,7 +182,7 @@ class Sender:
         for call in list(self._calls):
             self._write(call)
 
-    async def _connect_patiently(self, *, failed: bool) -> ScriptConnection | None:
+    async def _connect_patiently(self, *, failed: bool) -> Connection | None:
         """Connect, with retries until patience has run out; return None then.
 
         A server that has been unavailable for longer than that gets one try, so
@@ -181,11 +191,16 @@ class Sender:
         while not failed or await self._wait_patiently():
             started = monotonic()
             try:
-                return await open_connection(self._address, self._script.source)
+                return await self._connect()
             except Exception as error:
                 self._note_failure(started, error)
                 failed = True
         return None
+
+    async def _connect(self) -> Connection:
+        if not self._replicas:
+            return await open_connection(self._address, self._script.source)
+        return await open_acknowledged(self._address, self._script.source, self._replicas)
 
     async def _wait_patiently(self) -> bool:
         """Back off before the next try; return False when patience has run out."""

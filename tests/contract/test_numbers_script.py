@@ -60,6 +60,10 @@ class Numbering:
     ) -> list[Any]:
         return self.run(*creations, batch=batch, room=room)[1]
 
+    def writes(self) -> int:
+        """Return how many changes the server has counted."""
+        return int(self.redis.info("persistence")["rdb_changes_since_last_save"])
+
     def entries(self) -> list[tuple[bytes, ...]]:
         """Return chat number, number and body of each entry in the stream."""
         return [
@@ -235,6 +239,24 @@ def test_a_replay_is_answered_out_of_memory(numbering: Numbering) -> None:
     numbering.redis.config_set("maxmemory", 1)
     try:
         assert numbering.answers(post(1, "a", "k"), post(1)) == [b"1", REFUSED]
+    finally:
+        numbering.redis.config_set("maxmemory", before)
+
+
+@pytest.mark.parametrize("maxmemory", ["512mb", "1"])
+@pytest.mark.parametrize("creations", [[chat()], [post(9)], [chat("k")], [chat(token=B)]])
+def test_a_call_that_is_to_be_acknowledged_is_a_write_whatever_it_answers(
+    numbering: Numbering, creations: list[Creation], maxmemory: str
+) -> None:
+    """Without a write of its own, WAIT would not wait for what was written before."""
+    numbering.run(chat("k"))
+    before = numbering.redis.config_get("maxmemory")["maxmemory"]
+    numbering.redis.config_set("maxmemory", maxmemory)
+    try:
+        for _ in range(2):  # the second finds the stored answer
+            written = numbering.writes()
+            numbering.run(*creations, batch="b", again=True)
+            assert numbering.writes() > written
     finally:
         numbering.redis.config_set("maxmemory", before)
 

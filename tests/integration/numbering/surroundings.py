@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -142,6 +142,18 @@ class Valkey:
         self.kill()
 
 
+@contextmanager
+def primary_and_replica(directory: Path) -> Iterator[tuple[Valkey, Valkey]]:
+    """Two servers, of which the second has all that the first has; both fsync each write."""
+    directories = [directory / "first", directory / "second"]
+    for each in directories:
+        each.mkdir()
+    first, second = (Valkey(each) for each in directories)
+    with first, second:
+        second.follow(first.client)
+        yield first, second
+
+
 def freeze(pid: int) -> None:
     """SIGSTOP, and wait until it has come to a stand: the signal alone is no promise."""
     process = psutil.Process(pid)
@@ -182,6 +194,10 @@ class Reply(NamedTuple):
         assert self.status == 201, (self.status, self.body)
         document: dict[str, int] = json.loads(self.body)
         return document.get("number") or document["first_number"]
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.body)
 
     @property
     def code(self) -> str:

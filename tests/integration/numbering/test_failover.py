@@ -20,6 +20,7 @@ from tests.integration.numbering.surroundings import (
     Storage,
     Valkey,
     load,
+    primary_and_replica,
     storage,
 )
 
@@ -28,14 +29,8 @@ CLIENTS, EACH = 16, 60
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Valkey, Valkey]]:
-    """A primary and a replica that has caught up; both fsync each write."""
-    directories = [tmp_path / "first", tmp_path / "second"]
-    for directory in directories:
-        directory.mkdir()
-    first, second = (Valkey(directory) for directory in directories)
-    with first, second:
-        second.follow(first.client)
-        yield first, second
+    with primary_and_replica(tmp_path) as servers:
+        yield servers
 
 
 def offset(server: Valkey) -> int:

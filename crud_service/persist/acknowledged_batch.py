@@ -1,0 +1,36 @@
+"""Waits until a batch survives the loss of Redis's primary, before it is stored.
+
+An entry that the primary alone has is lost when a replica is promoted, and its number is handed
+out again. Had it been stored meanwhile, the second creation would be in conflict with it.
+"""
+
+from redis import Redis
+from redis.client import Pipeline
+
+from contract.keys import ACCEPTED
+from crud_service.duties.lease import Lease
+from crud_service.persist.accepted import Batch
+from crud_service.stores.replicated_writes import (
+    WORKER_WAIT_MS,
+    NotAcknowledgedError,
+    write_acknowledged,
+)
+
+
+def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
+    """Wait until replicas have a batch on disk; raises NotAcknowledgedError.
+
+    What is written is the lease. The connection may have been opened again since the batch was
+    read, and lead to another server. If that has the batch's last entry, it has all before it:
+    what a replica has is the beginning of what its primary had.
+    """
+
+    def write(pipeline: Pipeline) -> None:
+        lease.take_with(pipeline)
+        pipeline.xrange(ACCEPTED, batch.last_id, batch.last_id)
+
+    is_held, found = write_acknowledged(redis, write, WORKER_WAIT_MS)
+    if not is_held:
+        raise NotAcknowledgedError("The lease was lost before a batch was acknowledged.")
+    if found != [batch.last]:
+        raise NotAcknowledgedError("A batch was acknowledged by a server that does not have it.")

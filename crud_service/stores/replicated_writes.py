@@ -1,0 +1,43 @@
+"""Writes to Redis that replicas must have, because something is built on them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from redis import Redis, RedisError
+from redis.client import Pipeline
+
+from contract.replicas import acknowledgement, is_on_disk, is_received, shortfall
+
+# For each of the two commands that wait, of a request: together they are below its timeout.
+API_WAIT_MS = 200
+WORKER_WAIT_MS = 1000
+
+
+class NotAcknowledgedError(RedisError):
+    """Too few replicas have a write in time. It is there, but may be lost with the primary."""
+
+
+def write_acknowledged(
+    redis: Redis, write: Callable[[Pipeline], object], wait_ms: int = API_WAIT_MS
+) -> list[Any]:
+    """Write, and return the replies once REPLICAS_TO_ACKNOWLEDGE replicas have it on disk.
+
+    All commands go out together, so that a retry on another connection repeats the write. Where
+    they are not acknowledged, the next attempt connects again, in case that the address leads
+    to another primary by then.
+    """
+    replicas = settings.REPLICAS_TO_ACKNOWLEDGE
+    with redis.pipeline(transaction=False) as pipeline:
+        write(pipeline)
+        written = len(pipeline)
+        for command in acknowledgement(replicas, wait_ms) if replicas else ():
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call] # untyped in redis-py
+        replies: list[Any] = pipeline.execute()
+    if replicas:
+        received, on_disk = replies[written:]
+        if not is_received(received, replicas) or not is_on_disk(on_disk, replicas):
+            redis.connection_pool.disconnect(inuse_connections=False)
+            short = on_disk if is_received(received, replicas) else received
+            raise NotAcknowledgedError(shortfall(short, replicas))
+    return replies[:written]

@@ -1,0 +1,146 @@
+"""Nothing is built on a write to Redis that replicas do not have."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from contract import keys
+from tests.integration.accepting import TOKEN, accept, accept_raw, bodies, query
+from tests.integration.numbering.surroundings import Valkey, freeze, primary_and_replica
+
+Pair = tuple[Valkey, Valkey]
+
+
+@pytest.fixture
+def pair(
+    clean_crud: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pair]:
+    """A primary and its replica, which has to acknowledge; crud_service uses them."""
+    from django.conf import settings
+
+    from crud_service.stores.redis_clients import api_redis
+
+    with primary_and_replica(tmp_path) as servers:
+        monkeypatch.setattr(settings, "REPLICAS_TO_ACKNOWLEDGE", 1)
+        monkeypatch.setattr(settings, "REDIS_URL", servers[0].url)
+        api_redis.cache_clear()
+        yield servers
+        api_redis().close()
+        api_redis.cache_clear()
+
+
+@pytest.fixture
+def drain(pair: Pair) -> Callable[[], None]:
+    """Runs the task's own function until the stream is empty, or cannot be stored."""
+
+    def run() -> None:
+        from crud_service.persist.drain import drain_accepted
+
+        drain_accepted(pair[0].client)
+
+    return run
+
+
+@contextmanager
+def frozen_replica(pair: Pair) -> Iterator[None]:
+    """The replica stands still; at the end it has everything again."""
+    primary, replica = pair
+    freeze(replica.pid)
+    try:
+        yield
+    finally:
+        replica.thaw()
+        with primary.client.pipeline(transaction=False) as pipeline:
+            pipeline.set("awake", 1)
+            pipeline.wait(1, 10_000)
+            pipeline.execute()
+
+
+def test_what_no_replica_has_is_not_stored(
+    pair: Pair, database: str, drain: Callable[[], None]
+) -> None:
+    with frozen_replica(pair):
+        accept(pair[0].client, 1, "hello")
+        drain()
+        assert bodies(database) == []
+        assert pair[0].client.xlen(keys.ACCEPTED) == 1
+    drain()
+    assert bodies(database) == [(1, "hello")]
+    assert pair[0].client.xlen(keys.ACCEPTED) == 0
+
+
+def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
+    pair: Pair, database: str
+) -> None:
+    """The connection may have been opened again, to a promoted replica that lacks the batch."""
+    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.acknowledged_batch import wait_for_replicas
+    from crud_service.stores.replicated_writes import NotAcknowledgedError
+
+    client = pair[0].client
+    lease = Lease(client, PERSISTING)
+    entry_id = accept(client, 1, "of the former primary")
+    batch = read_batch(client)
+    wait_for_replicas(client, lease, batch)
+    client.delete(keys.ACCEPTED)
+    with pytest.raises(NotAcknowledgedError, match="does not have it"):
+        wait_for_replicas(client, lease, batch)
+    accept(client, 1, "of the new primary", entry_id=entry_id)
+    with pytest.raises(NotAcknowledgedError, match="does not have it"):
+        wait_for_replicas(client, lease, batch)
+
+
+def test_a_batch_that_ends_with_an_unreadable_entry_is_acknowledged_too(
+    pair: Pair, database: str, drain: Callable[[], None]
+) -> None:
+    accept(pair[0].client, 1, "hello")
+    accept_raw(pair[0].client, {"unknown": b"\xff"})
+    drain()
+    assert bodies(database) == [(1, "hello")]
+    assert query(database, "SELECT count(*) FROM set_aside_entries") == [(1,)]
+
+
+def test_a_deletion_waits_for_its_mark_on_a_replica(
+    pair: Pair, database: str, drain: Callable[[], None]
+) -> None:
+    from crud_service.api.deleting import delete_chat
+    from crud_service.api.etags import Preconditions
+    from web.problems import StoreUnavailable
+
+    accept(pair[0].client, 1, chat="")
+    drain()
+    with frozen_replica(pair), pytest.raises(StoreUnavailable, match="nothing was changed"):
+        delete_chat(TOKEN, 1, Preconditions())
+    assert query(database, "SELECT deleted_at FROM chats") == [(None,)]
+    assert delete_chat(TOKEN, 1, Preconditions())
+    assert pair[1].client.exists(keys.message_sequence(TOKEN, 1))
+
+
+def test_a_rotation_waits_for_its_mark_on_a_replica(pair: Pair) -> None:
+    from crud_service.chat.rotations import retire
+    from crud_service.stores.replicated_writes import NotAcknowledgedError
+
+    with frozen_replica(pair), pytest.raises(NotAcknowledgedError):
+        retire(pair[0].client, TOKEN)
+    retire(pair[0].client, TOKEN)
+    pair[1].client.replicaof("NO", "ONE")
+    assert pair[1].client.get(keys.chat_sequence(TOKEN)) == keys.DELETED.encode()
+
+
+def test_a_client_leaves_a_primary_that_became_a_replica(pair: Pair) -> None:
+    """The connection stays open, and would lead to it for ever."""
+    from redis.exceptions import ReadOnlyError
+
+    from crud_service.stores.redis_clients import api_redis
+
+    first, second = pair
+    client = api_redis()
+    before = client.client_id()
+    second.client.replicaof("NO", "ONE")
+    first.client.replicaof("127.0.0.1", second.port)
+    with pytest.raises(ReadOnlyError):
+        client.set("key", "value")
+    assert client.client_id() != before
