@@ -28,6 +28,7 @@ from bench.pace import pace
 from bench.pipeline import pipeline
 from bench.plots import write_plots
 from bench.reads import reads
+from bench.replicas import replicas
 from bench.results import Results, say
 from bench.scenario import Run
 from bench.search import search
@@ -40,6 +41,7 @@ from local_stack.failure import StackError
 
 SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "creations": (creations, "creating messages, beside the plain design"),
+    "replicas": (replicas, "creating messages that a replica has to have on disk too"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
     "chat_ends": (chat_ends, "what it costs to store that a chat knows its last message"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
