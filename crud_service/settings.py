@@ -15,6 +15,8 @@ CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+# Celery's broker, which may be another Redis: it holds nothing that must not be lost.
+BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
 REPLICAS_TO_ACKNOWLEDGE = int(os.environ.get("REPLICAS_TO_ACKNOWLEDGE", "0"))
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")

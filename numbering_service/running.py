@@ -60,7 +60,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         limits=httpx.Limits(max_connections=MAX_CRUD_CONNECTIONS),
         trust_env=False,
     )
-    wake_up = WakeUp(settings.redis_url)
+    wake_up = WakeUp(settings.broker_url)
     batcher = Batcher(
         settings.redis_url,
         max_backlog=settings.max_backlog,

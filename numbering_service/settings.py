@@ -20,6 +20,7 @@ class Settings:
     """The service's settings; docs/settings.md has a row for each variable."""
 
     redis_url: str
+    broker_url: str
     crud_url: str
     crud_public_url: str
     internal_token: str
@@ -38,8 +39,10 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment; raises SettingsError for an invalid value."""
         crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
+        redis_url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
         return cls(
-            redis_url=env.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+            redis_url=redis_url,
+            broker_url=env.get("BROKER_URL") or redis_url,
             crud_url=crud_url,
             crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
             internal_token=internal_token(env),

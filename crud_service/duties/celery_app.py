@@ -37,7 +37,7 @@ class SteadyAMQP(AMQP):
     Connection = SteadyConnection
 
 
-app = Celery("worker", broker=settings.REDIS_URL, amqp=SteadyAMQP)
+app = Celery("worker", broker=settings.BROKER_URL, amqp=SteadyAMQP)
 app.conf.update(
     include=["crud_service.worker.tasks"],
     task_ignore_result=True,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from contract import keys
 from local_stack.ports import choose_port, is_free
@@ -454,6 +455,20 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path, valkey: Valkey) -> No
         await end(first)
 
     run(valkey, scenario)
+
+
+def test_a_broker_of_its_own_gets_the_wake_ups(tmp_path: Path, valkey: Valkey) -> None:
+    broker = valkey.url.removesuffix("/0") + "/1"
+
+    async def scenario(store: Storage) -> None:
+        service = await start(tmp_path, valkey, store, BROKER_URL=broker)
+        await load(service.port, 8, 10, post_message)
+        await end(service)
+
+    run(valkey, scenario)
+    assert not valkey.client.exists("persist")
+    with redis.Redis.from_url(broker) as client:
+        assert client.llen("persist") == 1
 
 
 def test_only_a_wake_up_goes_to_the_broker(tmp_path: Path, valkey: Valkey) -> None:

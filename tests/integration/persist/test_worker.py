@@ -325,3 +325,16 @@ def test_no_child_outlives_a_graceful_parent(worker: WorkerProcess) -> None:
     children = worker.children()
     assert worker.terminate() == 0
     assert not [child for child in children if psutil.pid_exists(child.pid)]
+
+
+def test_a_worker_is_woken_through_a_broker_of_its_own(
+    environment: Environment, database: str, stream: redis.Redis, tmp_path: Path
+) -> None:
+    broker = environment["REDIS_URL"].rpartition("/")[0] + "/15"
+    own = {**environment, "BROKER_URL": broker}
+    with running_worker(own, tmp_path / "worker.log") as worker, redis.from_url(broker) as client:
+        accept(stream, 1, "hello")
+        wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
+        assert client.smembers("_kombu.binding.persist")
+        assert not stream.exists("_kombu.binding.persist")
+        client.flushdb()
