@@ -43,10 +43,15 @@ _log = logging.getLogger(__name__)
 
 
 class Pending(Protocol):
-    """A creation whose request waits for its answer, and holds `size` bytes meanwhile."""
+    """A creation whose request waits for its answer, and holds `size` bytes meanwhile.
+
+    `numbers` is how many it takes, 1 unless it is a bulk.
+    """
 
     @property
     def creation(self) -> AnyCreation: ...
+    @property
+    def numbers(self) -> int: ...
     @property
     def size(self) -> int: ...
     @property
@@ -110,7 +115,7 @@ class Batcher:
         creation = pending.creation
         self._window.take(creation)
         try:
-            self._shares.take(creation.access_token, pending.size, creation.numbers)
+            self._shares.take(creation.access_token, pending.size, pending.numbers)
         except Overloaded:
             self._window.give_back(creation)
             raise
@@ -157,7 +162,7 @@ class Batcher:
         waiting, size, numbers = self._waiting, 0, 0
         while waiting:
             size += waiting[0].size
-            numbers += waiting[0].creation.numbers
+            numbers += waiting[0].numbers
             if batch and (size > MAX_BATCH_BYTES or numbers > MAX_BATCH):
                 break
             pending = self._dequeue()
@@ -190,7 +195,7 @@ class Batcher:
             creation = pending.creation
             if isinstance(answer, Created) and not answer.replayed:
                 accepted.append(creation)
-                numbers += creation.numbers
+                numbers += pending.numbers
             else:
                 self._window.give_back(creation)
         CREATED.inc(numbers)
@@ -204,8 +209,7 @@ class Batcher:
 
     def _dequeue(self) -> Pending:
         pending = self._waiting.popleft()
-        creation = pending.creation
-        self._shares.give_back(creation.access_token, pending.size, creation.numbers)
+        self._shares.give_back(pending.creation.access_token, pending.size, pending.numbers)
         return pending
 
     def _refuse_waiting(self) -> None:

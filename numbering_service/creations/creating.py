@@ -50,6 +50,7 @@ class Pending:
     request: Request
     target: Target
     size: int
+    numbers: int
     seedings: int = 0
 
     @property
@@ -121,8 +122,9 @@ class Creations:
             self._fail(request, target, request_id, error)
 
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
-        size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
-        self._batcher.submit(Pending(self, creation, request, target, size))
+        numbers = creation.numbers
+        size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
+        self._batcher.submit(Pending(self, creation, request, target, size, numbers))
 
     def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
         if not isinstance(error, Problem):
@@ -172,7 +174,7 @@ class Creations:
             return
         try:
             creation = pending.creation
-            self._shares.take(creation.access_token, pending.size, creation.numbers)
+            self._shares.take(creation.access_token, pending.size, pending.numbers)
         except Problem as problem:
             pending.settle(problem)
             return
@@ -205,8 +207,7 @@ class Creations:
             problem = InternalError()
         finally:
             for pending in self._unseeded.pop(creation.sequence_key):
-                numbers = pending.creation.numbers
-                self._shares.give_back(creation.access_token, pending.size, numbers)
+                self._shares.give_back(creation.access_token, pending.size, pending.numbers)
                 self._number_again(pending, problem)
 
     def _number_again(self, pending: Pending, problem: Problem | None) -> None:
@@ -223,7 +224,7 @@ def created_answer(pending: Pending, answer: Created, public_url: str) -> tuple[
     """Header lines and body of a 201."""
     creation, target, number = pending.creation, pending.target, answer.number
     if target.is_bulk:
-        numbers, query = bulk_created(number, creation.numbers)
+        numbers, query = bulk_created(number, pending.numbers)
         location = target.path + query
     else:
         numbers, location = f'"number":{number}', f"{target.path}/{number}"

@@ -109,13 +109,13 @@ def read_reply(reply: Sequence[Any]) -> Reply:
 
 def read_answer(answer: int | bytes | list[int]) -> Answer:
     """Read the script's answer to a creation, and count replays and refusals by a limit."""
+    if isinstance(answer, int) and answer > 0:
+        return Created(answer)
     if isinstance(answer, bytes):
         REPLAYED.inc()
         return Created(int(answer), replayed=True)
     if isinstance(answer, list):
         return read_limited(*answer)
-    if answer > 0:
-        return Created(answer)
     if answer == _MISSING_SEQUENCE:
         return None
     if answer == _KEY_REUSED:

@@ -431,6 +431,7 @@ class Waiter:
     def __init__(self, creation: Creation, *, size: int = 0) -> None:
         self.creation = creation
         self.size = size
+        self.numbers = creation.numbers
         self.is_disconnected = False
         self.was_abandoned = False
         self.answers: list[Answer] = []
