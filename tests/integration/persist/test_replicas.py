@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from contract import keys
 from tests.integration.accepting import TOKEN, accept, accept_raw, bodies, query
@@ -144,3 +145,12 @@ def test_a_client_leaves_a_primary_that_became_a_replica(pair: Pair) -> None:
     with pytest.raises(ReadOnlyError):
         client.set("key", "value")
     assert client.client_id() != before
+
+
+def test_a_server_that_cannot_acknowledge_is_not_ready(pair: Pair) -> None:
+    from crud_service.monitoring.health import ask_redis
+
+    ask_redis()
+    pair[0].client.config_set("appendonly", "no")
+    with pytest.raises(redis.ResponseError, match="appendonly"):
+        ask_redis()
