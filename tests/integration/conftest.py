@@ -12,7 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,12 +105,22 @@ class CrudServer:
 
 @pytest.fixture
 def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer]]:
+    with crud_servers(clean_crud) as start:
+        yield start
+
+
+@contextmanager
+def crud_servers(stores: Mapping[str, str]) -> Iterator[Callable[..., CrudServer]]:
+    """A function that starts `python -m crud_service` on some stores, until the end of the block.
+
+    `stores` are the environment variables that lead to them.
+    """
     servers: list[CrudServer] = []
 
     def start(patience: str = "", **environment: str) -> CrudServer:
         """`patience`: for how many seconds a client may read nothing, where not as in life."""
         port = choose_port()
-        settings = {**os.environ, **clean_crud, "CRUD_PORT": str(port), **environment}
+        settings = {**os.environ, **stores, "CRUD_PORT": str(port), **environment}
         process = subprocess.Popen(
             [sys.executable, "-c", IMPATIENT.format(patience)]
             if patience
@@ -123,11 +134,13 @@ def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer
         wait_until_live(servers[-1])
         return servers[-1]
 
-    yield start
-    for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.communicate()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            if server.process.poll() is None:
+                server.process.kill()
+            server.process.communicate()
 
 
 def wait_until_live(server: CrudServer) -> None:

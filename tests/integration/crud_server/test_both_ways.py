@@ -9,7 +9,8 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -18,7 +19,7 @@ import redis
 from contract import keys
 from local_stack.ports import choose_port
 from tests.integration.breakable import Breakable
-from tests.integration.conftest import CrudServer, wait_until_live
+from tests.integration.conftest import CrudServer, crud_servers, wait_until_live
 from tests.integration.crud_rows import (
     Database,
     add_attributes,
@@ -50,13 +51,29 @@ class Servers(NamedTuple):
     postgres: Breakable
 
 
+@contextmanager
+def two_servers(stores: dict[str, str]) -> Iterator[Servers]:
+    with Breakable(stores["DATABASE_URL"]) as postgres, crud_servers(stores) as start:
+        fast = start(DATABASE_URL=postgres.url)
+        yield Servers(fast, start(DATABASE_URL=postgres.url, FAST_READS="0"), postgres)
+
+
+@pytest.fixture(scope="module")
+def shared_servers(crud: dict[str, str]) -> Iterator[Servers]:
+    with two_servers(crud) as servers:
+        yield servers
+
+
 @pytest.fixture
-def servers(
-    crud_server: Callable[..., CrudServer], clean_crud: dict[str, str]
-) -> Iterator[Servers]:
-    with Breakable(clean_crud["DATABASE_URL"]) as postgres:
-        fast = crud_server(DATABASE_URL=postgres.url)
-        yield Servers(fast, crud_server(DATABASE_URL=postgres.url, FAST_READS="0"), postgres)
+def servers(shared_servers: Servers, clean_crud: dict[str, str]) -> Servers:
+    """The servers that the module's tests share, on empty stores."""
+    return shared_servers
+
+
+@pytest.fixture
+def new_servers(clean_crud: dict[str, str]) -> Iterator[Servers]:
+    with two_servers(clean_crud) as servers:
+        yield servers
 
 
 @pytest.fixture
@@ -244,15 +261,18 @@ def test_what_was_deleted_is_answered_alike(servers: Servers, chat: str) -> None
 
 def test_postgresql_unavailable_is_answered_alike(servers: Servers, chat: str) -> None:
     servers.postgres.cut()
-    for path in paths(chat).values():
-        for method in METHODS:
-            assert_same(servers, method, path)
-    assert status(ask(servers.fast, "GET", chat)) == 503
-    servers.postgres.mend()
+    try:
+        for path in paths(chat).values():
+            for method in METHODS:
+                assert_same(servers, method, path)
+        assert status(ask(servers.fast, "GET", chat)) == 503
+    finally:
+        servers.postgres.mend()
     assert status(assert_same(servers, "GET", chat)) == 200
 
 
-def test_the_metrics_name_the_same_routes(servers: Servers, chat: str) -> None:
+def test_the_metrics_name_the_same_routes(new_servers: Servers, chat: str) -> None:
+    servers = new_servers
     for path in paths(chat).values():
         assert_same(servers, "GET", path)
     routes = eventually(
