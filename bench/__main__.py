@@ -1,7 +1,8 @@
 """The benchmarks: `python -m bench [SCENARIO...]`, all of them when none is named.
 
 `python -m bench plots` draws the pictures of docs/performance.md from its tables instead, and
-`python -m bench dashboard` what Grafana would show.
+`python -m bench dashboard` what Grafana would show. `python -m bench.against
+REVISION` has creations take turns with another revision's.
 
 Each scenario runs on real stores of its own, on free ports, and ends them
 itself. Ratios are taken against figures of the same run.
