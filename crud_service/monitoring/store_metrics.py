@@ -5,15 +5,17 @@ If a store is unavailable, its metrics are absent, which is Prometheus's "unknow
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
+from django.conf import settings
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from contract.entries import Backlog, age_seconds
 from contract.keys import ACCEPTED, WORKER_METRICS
+from contract.replicas import ROLE, count_replicas
 from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS, cumulate
 from crud_service.search.feed.refold import COUNT_OUTDATED
 from crud_service.stores.database import fetch_one
@@ -111,7 +113,20 @@ def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
         ("oldest_age_seconds", "Age of the oldest such entry.", found.oldest_age_seconds),
     ):
         yield GaugeMetricFamily(f"chat_backlog_{name}", text, value)
+    yield from replica_metrics(connection)
     yield from worker_metrics(connection)
+
+
+def replica_metrics(connection: "redis.Redis") -> Iterator[Metric]:
+    role: Any = connection.execute_command(*ROLE)  # type: ignore[no-untyped-call] # untyped in redis-py
+    yield GaugeMetricFamily(
+        "chat_redis_replicas", "Replicas of Redis that are connected.", count_replicas(role)
+    )
+    yield GaugeMetricFamily(
+        "chat_redis_replicas_wanted",
+        "Replicas that must acknowledge, by REPLICAS_TO_ACKNOWLEDGE.",
+        settings.REPLICAS_TO_ACKNOWLEDGE,
+    )
 
 
 def backlog(connection: "redis.Redis") -> Backlog:

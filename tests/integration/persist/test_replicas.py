@@ -154,3 +154,14 @@ def test_a_server_that_cannot_acknowledge_is_not_ready(pair: Pair) -> None:
     pair[0].client.config_set("appendonly", "no")
     with pytest.raises(redis.ResponseError, match="appendonly"):
         ask_redis()
+
+
+def test_metrics_count_the_replicas_that_are_connected(pair: Pair) -> None:
+    from crud_service.monitoring.store_metrics import replica_metrics
+
+    def counted(server: Valkey) -> list[float]:
+        return [metric.samples[0].value for metric in replica_metrics(server.client)]
+
+    first, second = pair
+    assert counted(first) == [1, 1]
+    assert counted(second) == [0, 1]
