@@ -87,6 +87,9 @@ class Batcher:
             on_done=self._finish,
             replicas=replicas,
         )
+        # Redis runs nothing for a client that waits for replicas: a second batch in flight would
+        # gain nothing, and split what could be one.
+        self._max_in_flight = 1 if replicas else MAX_IN_FLIGHT
         self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
         self._window = Window()
         self._wake_up = wake_up
@@ -120,7 +123,7 @@ class Batcher:
             self._window.give_back(creation)
             raise
         self._waiting.append(pending)
-        if not self._is_scheduled and len(self._batches) < MAX_IN_FLIGHT:
+        if not self._is_scheduled and len(self._batches) < self._max_in_flight:
             self._schedule()
 
     async def drain(self, seconds: float) -> None:
@@ -141,7 +144,7 @@ class Batcher:
 
     def _send_next(self) -> None:
         self._is_scheduled = False
-        batch = self._take_batch() if len(self._batches) < MAX_IN_FLIGHT else []
+        batch = self._take_batch() if len(self._batches) < self._max_in_flight else []
         if batch:
             self._send(batch)
         self._tell_if_idle()

@@ -165,3 +165,19 @@ def test_a_killed_primary_that_is_replaced_by_its_replica_loses_nothing_answered
     first.follow(second.client)
     assert create(second, *CREATIONS) == [Created(n, replayed=True) for n in (1, 2, 3)]
     assert create(second, Creation(A, 1, "next", "r")) == [Created(4)]
+
+
+def test_one_batch_is_in_flight_and_the_rest_is_the_next(pair: tuple[Valkey, Valkey]) -> None:
+    """Redis runs nothing for a client that waits: a second call would only split the next."""
+    waiters = [Waiter(Creation(A, 1, f"body {n}", "r")) for n in range(20)]
+
+    async def whole() -> None:
+        async with batching(pair[0].url, replicas=1) as batcher:
+            for waiter in waiters:
+                batcher.submit(waiter)
+                await asyncio.sleep(0)
+            assert batcher.in_flight == 1
+            assert batcher.depth > 1
+
+    asyncio.run(asyncio.wait_for(whole(), 60))
+    assert sorted(waiter.number for waiter in waiters) == list(range(1, 21))
