@@ -27,11 +27,14 @@ def refusals() -> list[str]:
 
 
 def invalid_settings() -> list[str]:
+    refused = []
     try:
         parse_origins(settings.CORS_ORIGINS)
     except OriginError as error:
-        return [str(error)]
-    return []
+        refused.append(str(error))
+    if settings.REPLICAS_TO_ACKNOWLEDGE < 0:  # Redis would take it for nothing to wait for
+        refused.append("REPLICAS_TO_ACKNOWLEDGE must not be negative")
+    return refused
 
 
 def misplaced_demo() -> list[str]:
