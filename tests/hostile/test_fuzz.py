@@ -123,7 +123,7 @@ def normal(target: bytes) -> bytes:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_mutated_requests_are_read_like_h11_or_refused(
     machine: Machine, data: bytes, cuts: list[int]
 ) -> None:

@@ -12,7 +12,10 @@ from crud_service.schema.openapi.examples import TOKEN
 from tests.hostile.conftest import Ground
 
 CONFIG = Path(__file__).parents[1] / "schemathesis.toml"
-HOOKS = {"SCHEMATHESIS_HOOKS": "tests.integration.numbering.numbering_schemathesis"}
+HOOKS = {
+    "crud": "tests.integration.crud.crud_schemathesis",
+    "numbering": "tests.integration.numbering.numbering_schemathesis",
+}
 PYTHONPATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -28,11 +31,11 @@ def example(ground: Ground) -> None:
         connection.execute(taken, (TOKEN, application.rpartition("/")[2]))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize(
     ("service", "operations"),
-    [("crud", "16 selected / 21 total"), ("numbering", "6 selected / 6 total")],
+    [("crud", "19 selected / 21 total"), ("numbering", "6 selected / 6 total")],
 )
 def test_schemathesis_finds_no_fault(
     ground: Ground, tmp_path: Path, service: str, operations: str
@@ -44,11 +47,16 @@ def test_schemathesis_finds_no_fault(
     command += ["--suppress-health-check=all"]
     run = subprocess.run(
         command,
-        env={**os.environ, **PYTHONPATH, **HOOKS},
+        env={
+            **os.environ,
+            **PYTHONPATH,
+            "SCHEMATHESIS_HOOKS": HOOKS[service],
+            "CRUD_DATABASE_URL": ground.stack.environment["DATABASE_URL"],
+        },
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=240,
+        timeout=840,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-500:]
     assert operations in run.stdout

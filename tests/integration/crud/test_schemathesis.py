@@ -21,7 +21,7 @@ HOOKS = {
 }
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_schemathesis_finds_no_fault(
     crud_server: Callable[..., CrudServer],
     clean_crud: dict[str, str],

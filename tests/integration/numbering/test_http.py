@@ -377,7 +377,7 @@ def test_the_document_is_valid_and_names_both_creations(http: httpx.Client) -> N
     assert not [path for path in paths if path.endswith("/")]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_the_document_passes_schemathesis(tmp_path: Path, valkey: Valkey) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", "--checks=all"]
     command += ["--max-examples=10", "--seed=1", "--no-color", "--suppress-health-check=all"]
