@@ -15,6 +15,8 @@ is no less than any difference between two messages. If somebody changes the tim
 chat of a message, the slack is unknown from then on.
 """
 
+from typing import Any
+
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
@@ -22,13 +24,13 @@ from django.db.transaction import atomic
 
 from crud_service.chat.unlocked import run_when_unlocked
 
+# Chats in a transaction, and their messages; a chat of more is measured alone.
 BATCH = 200
+BATCH_MESSAGES = 100_000
 MOST = 100 * 24 * 3600 * 1000
 
-# Rows that exist stay null, new ones are in order.
 ADD = """
 ALTER TABLE chats ADD COLUMN IF NOT EXISTS time_slack bigint;
-ALTER TABLE chats ALTER COLUMN time_slack SET DEFAULT 0;
 
 CREATE OR REPLACE FUNCTION number_at(chat bigint, moment timestamptz)
 RETURNS bigint LANGUAGE plpgsql STABLE STRICT SET enable_seqscan = off AS $$
@@ -111,6 +113,12 @@ CREATE OR REPLACE TRIGGER messages_timed_again AFTER UPDATE ON messages FOR EACH
     EXECUTE FUNCTION forget_time_order();
 """
 
+# Not before the triggers are there: nothing would count the messages of a chat that is created
+# meanwhile. Like those that exist, it is null until it is measured.
+START = "ALTER TABLE chats ALTER COLUMN time_slack SET DEFAULT 0"
+
+STEPS = (ADD, CREATE, START)
+
 DROP_TRIGGERS = """
 DROP TRIGGER IF EXISTS messages_timed ON messages;
 DROP TRIGGER IF EXISTS messages_timed_again ON messages;
@@ -122,11 +130,20 @@ DROP FUNCTION IF EXISTS number_at(bigint, timestamptz);
 ALTER TABLE chats DROP COLUMN IF EXISTS time_slack;
 """
 
-# Locked first, so that the next statement sees every message that the trigger did not count.
-LOCK_BATCH = """
-SELECT id FROM chats WHERE id > %s AND time_slack IS NULL
-ORDER BY id LIMIT %s FOR NO KEY UPDATE
+FIND_BATCH = """
+SELECT id FROM (
+    SELECT id, sum(message_count) OVER (ORDER BY id) - message_count AS messages_before,
+        sum(message_count) OVER (ORDER BY id) AS messages
+    FROM (
+        SELECT id, message_count FROM chats WHERE id > %s AND time_slack IS NULL
+        ORDER BY id LIMIT %s
+    ) AS next
+) AS counted
+WHERE messages_before = 0 OR messages <= %s
+ORDER BY id
 """
+# Locked first, so that the next statement sees every message that the trigger did not count.
+LOCK_BATCH = "SELECT FROM chats WHERE id = ANY (%s) ORDER BY id FOR NO KEY UPDATE"
 FILL = f"""
 UPDATE chats SET time_slack = CASE WHEN slack <= {MOST} THEN slack END
 FROM unnest(%s::bigint[]) AS batch (id), LATERAL (
@@ -143,8 +160,8 @@ WHERE chats.id = batch.id
 
 def add(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Add the column, then the triggers, each under its table's lock for a moment."""
-    run_when_unlocked(editor, ADD)
-    run_when_unlocked(editor, CREATE)
+    for statements in STEPS:
+        run_when_unlocked(editor, statements)
 
 
 def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
@@ -155,15 +172,24 @@ def drop(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
 
 def fill(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Measure the chats that exist, batch by batch; an interrupted run goes on with the rest."""
-    last_id = 0
-    while True:
+    last_id: int | None = 0
+    while last_id is not None:
         with atomic(editor.connection.alias), editor.connection.cursor() as cursor:
-            cursor.execute(LOCK_BATCH, (last_id, BATCH))
-            ids = [id for (id,) in cursor.fetchall()]
-            if not ids:
-                return
-            cursor.execute(FILL, (ids,))
-            last_id = ids[-1]
+            last_id = fill_batch(cursor, last_id)
+
+
+def fill_batch(cursor: Any, last_id: int, batch_messages: int = BATCH_MESSAGES) -> int | None:
+    """Measure the next chats behind an id, so few that a PUT of one can wait for the lock.
+
+    Returns the id of the last one, None if there is none.
+    """
+    cursor.execute(FIND_BATCH, (last_id, BATCH, batch_messages))
+    ids: list[int] = [id for (id,) in cursor.fetchall()]
+    if not ids:
+        return None
+    cursor.execute(LOCK_BATCH, (ids,))
+    cursor.execute(FILL, (ids,))
+    return ids[-1]
 
 
 class Migration(migrations.Migration):

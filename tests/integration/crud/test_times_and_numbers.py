@@ -20,6 +20,8 @@ from crud_service.chat.list_queries import MESSAGES, Walk, filtered, list_query
 from tests.integration.crud.test_plans import LISTED, OWNER
 from tests.integration.crud_rows import Database
 
+MIGRATION = importlib.import_module("crud_service.chat.migrations.0016_time_slack")
+
 TOKEN = "t" * 24
 START = datetime(2022, 8, 9, 22, tzinfo=UTC)
 YEAR_MS = 365 * 24 * 3600 * 1000
@@ -167,13 +169,57 @@ def test_existing_chats_are_measured(database: Database, chat: int) -> None:
     rng = random.Random(1)
     add(database, chat, [(n, rng.randrange(10**6)) for n in range(1, 500)])
     known = slack(database, chat)
-    migration = importlib.import_module("crud_service.chat.migrations.0016_time_slack")
     database.execute("UPDATE chats SET time_slack = NULL")
-    ids = [id for (id,) in database.execute(migration.LOCK_BATCH, (0, 10)).fetchall()]
-    assert ids == [chat]
-    database.execute(migration.FILL, (ids,))
+    assert MIGRATION.fill_batch(database.cursor(), 0) == chat
     # The trigger rounds each fall up, as the migration does.
     assert slack(database, chat) == known
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 3])
+def test_chats_that_are_created_during_the_migration_are_measured(
+    database: Database, chat: int, position: int
+) -> None:
+    with database.transaction(force_rollback=True):
+        # No table can be altered while checks of foreign keys are pending.
+        database.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        database.execute(MIGRATION.DROP_TRIGGERS)
+        database.execute(MIGRATION.DROP_COLUMN)
+        steps = list(MIGRATION.STEPS)
+        for statements in steps[:position]:
+            database.execute(statements)
+        new = another_chat(database)
+        add(database, new, [(1, 9000), (2, 4000)])
+        for statements in steps[position:]:
+            database.execute(statements)
+        last_id: int | None = 0
+        while last_id is not None:
+            last_id = MIGRATION.fill_batch(database.cursor(), last_id)
+        assert slack(database, new) == 5
+        assert slack(database, chat) == 0
+
+
+def test_chats_are_measured_in_batches_of_few_messages(database: Database, chat: int) -> None:
+    """A batch locks its chats: a PUT waits for as long as all of their messages take."""
+    chats = [chat, *(another_chat(database) for _ in range(5))]
+    for one, messages in zip(chats, (0, 6, 4, 11, 3, 0), strict=True):
+        add(database, one, [(n, n * 1000) for n in range(1, messages + 1)])
+    database.execute("UPDATE chats SET time_slack = NULL")
+    measured = []
+    last_id = 0
+    while (last_id := MIGRATION.fill_batch(database.cursor(), last_id, 10)) is not None:
+        measured.append(last_id)
+    assert measured == [chats[2], chats[3], chats[5]]
+    assert [slack(database, one) for one in chats] == [0] * 6
+
+
+def another_chat(database: Database) -> int:
+    ((found,),) = database.execute(
+        """
+        INSERT INTO chats (application_id, number)
+        SELECT application_id, max(number) + 1 FROM chats GROUP BY application_id RETURNING id
+        """
+    ).fetchall()
+    return int(found)
 
 
 @pytest.fixture
