@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from local_stack.applications import ROOT
 from tests.clients.callers import Caller, Failed
+from tests.clients.packages import compiled_typescript, run
 from tests.clients.scripted_server import LOST, Answer, ScriptedServer, json_answer, problem
 
 TOKEN = "A" * 24
@@ -199,6 +201,12 @@ def test_an_export_that_is_cut_short_is_an_error(
         caller.call((TOKEN,), "export")
     assert caught.value.kind == "NoAnswer"
     assert len(scripted.received) == 1
+
+
+def test_an_export_in_javascript_may_be_read_slowly() -> None:
+    """Only the server's silence is limited, not how long the program takes for a line."""
+    program = ROOT / "tests" / "clients" / "slow_reader.mjs"
+    assert json.loads(run("node", program, compiled_typescript())) == ["application", "end"]
 
 
 def test_a_rotation_is_repeated_with_its_key(caller: Caller, scripted: ScriptedServer) -> None:

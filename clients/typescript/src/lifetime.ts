@@ -19,12 +19,17 @@ export class Lifetime {
 
   /** Let the time begin again. */
   extend(): void {
-    clearTimeout(this.timer);
+    this.pause();
     this.timer = setTimeout(this.abort, this.seconds * 1000);
   }
 
-  end(): void {
+  /** Let time stand still until it is extended. */
+  pause(): void {
     clearTimeout(this.timer);
+  }
+
+  end(): void {
+    this.pause();
     this.caller?.removeEventListener("abort", this.abort);
     // Closes the connection of a response that was not read to its end.
     this.abort();

@@ -18,11 +18,15 @@ export class Lifetime {
     }
     /** Let the time begin again. */
     extend() {
-        clearTimeout(this.timer);
+        this.pause();
         this.timer = setTimeout(this.abort, this.seconds * 1000);
     }
-    end() {
+    /** Let time stand still until it is extended. */
+    pause() {
         clearTimeout(this.timer);
+    }
+    end() {
+        this.pause();
         this.caller?.removeEventListener("abort", this.abort);
         // Closes the connection of a response that was not read to its end.
         this.abort();

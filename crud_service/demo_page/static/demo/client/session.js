@@ -69,10 +69,11 @@ export class Session {
             const decoder = new TextDecoder();
             let rest = "";
             for (;;) {
+                lifetime.extend();
                 const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
                 if (done || !value)
                     return;
-                lifetime.extend();
+                lifetime.pause();
                 const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
                 rest = lines.pop() ?? "";
                 for (const line of lines)
