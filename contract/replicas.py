@@ -25,7 +25,7 @@ CANNOT = (
 )
 
 
-# Who is connected at this moment; a replica answers differently.
+# Which replicas are connected now; a replica's own answer has another form.
 ROLE: Command = ("ROLE",)
 
 

@@ -1,9 +1,9 @@
 """Marks in Redis by which numbers.lua refuses creations in what is deleted.
 
 PostgreSQL decides what is deleted; the marks only follow. There is no moment in which one says
-so and the other does not, for anybody who asks, nor after a fail-over: the first mark is
-acknowledged by replicas, where there are any that have to, and the second needs not be, as
-without it the sequence is missing once the first has expired.
+so and the other does not, not even after a fail-over: with REPLICAS_TO_ACKNOWLEDGE, replicas
+acknowledge the first mark. The second needs no acknowledgement: if it is lost, the sequence is
+missing once the first has expired, and looking it up finds the deletion.
 
 1. `deleting` is written before the transaction. Creations are answered 503 from now on, since
    nobody can say yet what they will find.

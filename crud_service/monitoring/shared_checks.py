@@ -1,4 +1,4 @@
-"""Checks of the stores that all who ask at the same time share."""
+"""Checks of the stores, shared by concurrent requests."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,8 +14,8 @@ Dependency = dict[str, Any]
 class Checks:
     """Run checks concurrently, at most one of each kind.
 
-    A check that hangs holds a thread of its own, and only those wait for it who ask in its first
-    `seconds`: a flood of probes needs a few threads, whatever hangs.
+    A check that hangs holds a thread of its own. Once it has run for `seconds`, later callers no
+    longer wait for it, so a flood of probes needs few threads.
     """
 
     def __init__(self, seconds: float = READY_SECONDS) -> None:

@@ -20,9 +20,9 @@ from crud_service.stores.replicated_writes import (
 def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
     """Wait until replicas have a batch on disk; raises NotAcknowledgedError.
 
-    What is written is the lease. The connection may have been opened again since the batch was
-    read, and lead to another server. If that has the batch's last entry, it has all before it:
-    what a replica has is the beginning of what its primary had.
+    The write that is waited for renews the lease. The connection may have been opened again since
+    the batch was read, and lead to another server. If that server has the batch's last entry, it
+    has the entries before it, too: a replica has a prefix of what its primary had.
     """
 
     def write(pipeline: Pipeline) -> None:

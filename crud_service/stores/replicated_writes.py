@@ -1,4 +1,4 @@
-"""Writes to Redis that replicas must have, because something is built on them."""
+"""Writes to Redis that replicas must acknowledge, as later steps rely on them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,9 +23,9 @@ def write_acknowledged(
 ) -> list[Any]:
     """Write, and return the replies once REPLICAS_TO_ACKNOWLEDGE replicas have it on disk.
 
-    All commands go out together, so that a retry on another connection repeats the write. Where
-    they are not acknowledged, the next attempt connects again, in case that the address leads
-    to another primary by then.
+    All commands are sent together, so that a retry on another connection repeats the write. If
+    they are not acknowledged, the next attempt connects again, as the address may lead to another
+    primary by then. Raises NotAcknowledgedError, and redis-py's errors.
     """
     replicas = settings.REPLICAS_TO_ACKNOWLEDGE
     with redis.pipeline(transaction=False) as pipeline:

@@ -1,4 +1,4 @@
-"""A connection that passes replies on once enough replicas have the writes on disk."""
+"""A connection that withholds replies until enough replicas have the writes on disk."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class NotAcknowledgedError(ConnectionError):
 
 
 class AcknowledgedConnection:
-    """Sends a call together with the commands that wait for it, and withholds its reply meanwhile.
+    """Sends each call with the commands that wait for it; passes its reply on if they succeed.
 
     Like a `ScriptConnection`, it never retries. A call that is not acknowledged loses the
     connection: the caller resends it, maybe to another primary, under the batch's id.

@@ -271,7 +271,7 @@ class Feeder:
 
 @contextmanager
 def feeding(woken_by: str, look_seconds: float) -> Iterator[Feeder]:
-    """Feed Elasticsearch until the end of the block, where there is one."""
+    """Feed Elasticsearch, if this stack has one, until the end of the block."""
     feeder = Feeder(woken_by, look_seconds)
     if has_elasticsearch():
         feeder.start()
