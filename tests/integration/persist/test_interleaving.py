@@ -49,6 +49,13 @@ SELECT chats.number FROM chats WHERE changes <> 0 AND
     (SELECT array_agg(change ORDER BY change) FROM messages WHERE chat_id = chats.id AND change > 0)
     IS DISTINCT FROM (SELECT array_agg(n) FROM generate_series(1, changes) AS n)
 """
+SLACK_TOO_SMALL = """
+SELECT chats.number FROM chats
+JOIN messages earlier ON earlier.chat_id = chats.id
+JOIN messages later ON later.chat_id = chats.id AND later.number > earlier.number
+WHERE earlier.created_at - later.created_at
+    > coalesce(time_slack, 0) * interval '1 millisecond'
+"""
 
 
 class Persister(threading.Thread):
@@ -180,3 +187,21 @@ def test_two_persisters_that_interleave_leave_everything_exact(
     assert query(database, WRONG_CHANGES) == []
     if start == 0:  # both began with the oldest entry, so nothing is stored out of order
         assert query(database, "SELECT number FROM chats WHERE changes > 0") == []
+
+
+@given(turns=st.lists(st.integers(0, 1), max_size=16), order=st.permutations(range(4)))
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_two_persisters_that_interleave_miss_no_fall_of_the_times(
+    database: str, stepped: None, turns: list[int], order: list[int]
+) -> None:
+    query(database, "TRUNCATE applications, conflicts CASCADE")
+    make_application(database)
+    falling = [message(1, 1, 9000), message(1, 2, 3000), message(1, 3, 8000), message(1, 4, 1000)]
+    entries = [falling[position] for position in order]
+    interleave(database, [entries[:2], entries[2:]], turns)
+    assert query(database, "SELECT message_count FROM chats") == [(4,)]
+    assert query(database, SLACK_TOO_SMALL) == []
