@@ -136,7 +136,7 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
             target = target[scheme.end() :]
             if not target.startswith(b"/"):
                 target = b"/" + target
-        elif target != b"*":  # pragma: no cover - llhttp refuses it, which need not stay so
+        elif target != b"*":  # pragma: no cover - llhttp refuses it first
             raise MalformedRequest
     if b"#" in target:
         target = target[: target.index(b"#")]
@@ -156,7 +156,7 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
             if not is_host(value):
                 raise MalformedRequest
         elif name == b"content-length":
-            if length is not None:  # pragma: no cover - llhttp refuses it, which need not stay so
+            if length is not None:  # pragma: no cover - llhttp refuses it first
                 raise MalformedRequest
             length = value.strip(b" \t")
         elif name == b"transfer-encoding":
@@ -171,7 +171,7 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
     if hosts != 1 and (hosts or version == "1.1"):
         raise MalformedRequest
     if is_chunked:
-        if length is not None:  # pragma: no cover - llhttp refuses it, which need not stay so
+        if length is not None:  # pragma: no cover - llhttp refuses it first
             raise MalformedRequest
         return CHUNKED, keep_alive, expects_continue
     return 0 if length is None else _parse_length(length), keep_alive, expects_continue
@@ -191,7 +191,7 @@ def _parse_length(digits: bytes) -> int:
     A length over the limit is returned as one byte too many: the connection then refuses the
     request, with its path and its id.
     """
-    if not digits.isdigit():  # pragma: no cover - llhttp refuses it, which need not stay so
+    if not digits.isdigit():  # pragma: no cover - llhttp refuses it first
         raise MalformedRequest
     digits = digits.lstrip(b"0")
     if len(digits) > _MAX_LENGTH_DIGITS or int(digits or b"0") > limits.BODY_BYTES:
