@@ -75,6 +75,34 @@ def test_a_reload_repeats_what_was_not_answered_under_its_key(
     assert api.numbers(f"{chat.path}/messages") == [1]
 
 
+def test_what_is_written_in_a_chat_that_was_opened_again_survives_a_late_answer(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    # The first answer comes when it is released, and to the others there is none.
+    ann.evaluate(
+        "(() => { const real = fetch; let posts = 0; window.fetch = async (request) => {"
+        " if (request.method !== 'POST') return real(request);"
+        " if ((posts += 1) > 1) return new Promise(() => {});"
+        " const answer = await real(request);"
+        " await new Promise((release) => { window.release = release; });"
+        " return answer; }; })()"
+    )
+    ann.send_message("first")
+    ann.until(ann.bodies, ["first"])
+    address = str(ann.evaluate("location.hash"))
+    for opened in (address.rpartition("/")[0], address):
+        ann.evaluate(f"void (location.hash = '{opened}')")
+    ann.until(ann.bodies, ["first"])
+    ann.send_message("second")
+    ann.until(lambda: ann.texts("#pending .body"), ["first", "second"])
+    ann.evaluate("void release()")
+    ann.until(lambda: ann.evaluate("JSON.stringify(sessionStorage).includes('first')"), False)
+    ann.call("@page", "reload")
+    ann.until(ann.bodies, ["first", "second"])
+    assert api.numbers(f"{chat.path}/messages") == [1, 2]
+
+
 def test_a_message_that_could_not_be_sent_is_sent_again_on_request(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -18,7 +18,7 @@ export class Outbox {
   constructor(chat, place, { highestShown, onRefused }) {
     Object.assign(this, { chat, highestShown, onRefused, place: `outbox/${place}` });
     this.list = byId("pending");
-    this.entries = JSON.parse(sessionStorage.getItem(this.place) ?? "[]");
+    this.entries = this.#stored();
     this.controller = new AbortController();
     const { signal } = this.controller;
     this.list.addEventListener("click", (event) => this.#clicked(event), { signal });
@@ -94,11 +94,17 @@ export class Outbox {
   }
 
   #changed() {
-    const { signal } = this.controller;
-    const left = this.entries.filter(({ state }) => state !== "sent");
+    const sent = new Set(this.entries.filter(({ state }) => state === "sent").map(({ key }) => key));
+    const isClosed = this.controller.signal.aborted;
+    // The chat may have been opened again, and its new outbox may have stored more.
+    const left = (isClosed ? this.#stored() : this.entries).filter(({ key }) => !sent.has(key));
     if (left.length > 0) sessionStorage.setItem(this.place, JSON.stringify(left));
     else sessionStorage.removeItem(this.place);
-    if (!signal.aborted) this.#show();
+    if (!isClosed) this.#show();
+  }
+
+  #stored() {
+    return JSON.parse(sessionStorage.getItem(this.place) ?? "[]");
   }
 
   #show() {
