@@ -107,6 +107,16 @@ def test_a_search_marks_what_it_finds_as_one_types(browser: Browser, chat: Chat,
     assert ann.count("#results:visible") == 0
 
 
+def test_an_excerpt_ends_with_whole_emoji(browser: Browser, chat: Chat, api: Api) -> None:
+    api.message(chat.path, f"{'😀' * 40}. needle")
+    api.message(chat.path, f"needle.{'😀' * 200}")
+    api.wait_for_numbers(f"{chat.path}/messages/search?keyword=needle&sort=number", [1, 2])
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.fill("#keyword", "needle")
+    ann.until(lambda: ann.count("#found mark"), 2)
+    assert ann.evaluate("document.getElementById('found').textContent.isWellFormed()")
+
+
 def test_a_late_answer_does_not_replace_that_to_a_later_search(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

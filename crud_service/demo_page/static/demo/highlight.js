@@ -22,10 +22,13 @@ export function excerpt(highlight) {
   });
 }
 
+// A cut within an emoji leaves half of a surrogate pair, which is dropped.
+
 function firstCharacters(text, count) {
-  return text.length <= count ? text : count <= 0 ? "" : `${[...text.slice(0, count)].join("").trimEnd()}…`;
+  if (text.length <= count) return text;
+  return count <= 0 ? "" : `${text.slice(0, count).replace(/[\uD800-\uDBFF]$/, "").trimEnd()}…`;
 }
 
 function lastCharacters(text, count) {
-  return text.length <= count ? text : `…${text.slice(-count).trimStart()}`;
+  return text.length <= count ? text : `…${text.slice(-count).replace(/^[\uDC00-\uDFFF]/, "").trimStart()}`;
 }
