@@ -11,6 +11,7 @@ from tests.conftest import SESSION
 from tests.documents import Document
 
 DOCUMENTS = ("README.md", "docs/api.md", "docs/postman.md", "docs/clients.md")
+SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 # What docs/clients.md says that the stack was started with.
 SETTINGS = {"CORS_ORIGINS": "https://chat.example.com", "RATE_LIMIT": "1000"}
 
@@ -38,6 +39,25 @@ def test_the_document_shows_every_command_with_its_answer(document: Document) ->
     shown = len(document.examples) + len(document.streams)
     assert shown == len(re.findall("^curl ", document.text, re.MULTILINE))
     assert shown >= 5
+
+
+def test_commands_with_the_token_follow_a_line_that_sets_it(document: Document) -> None:
+    before_the_token, _, _ = document.text.partition("\nTOKEN=")
+    assert "$TOKEN" not in "".join(SHELL.findall(before_the_token))
+    rotations = document.text.split("/rotate\n")[1:]
+    assert all("\nTOKEN=" in after.partition("$TOKEN")[0] for after in rotations)
+
+
+def test_no_block_reads_what_it_has_only_just_created(document: Document) -> None:
+    """A block is pasted as a whole; the message is stored, and indexed, a moment later."""
+    for block in SHELL.findall(document.text):
+        _, created, later = block.partition("curl -X POST http://127.0.0.1:8080/")
+        assert not created or "127.0.0.1:3000" not in later
+
+
+def test_commands_that_print_headers_alone_show_no_progress(document: Document) -> None:
+    commands = re.findall("^curl .*-o /dev/null.*", document.text, re.MULTILINE)
+    assert [command for command in commands if " -s " not in command] == []
 
 
 def test_the_page_for_clients_names_the_settings() -> None:
