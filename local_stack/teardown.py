@@ -30,14 +30,21 @@ MADE_BY_A_STACK = re.compile(
 def stop(settings: Settings) -> None:
     """End the stack of a directory as Ctrl-C does, and wait until it has ended."""
     layout = Layout(settings.directory)
-    supervisor = layout.supervisor()
-    if supervisor:
+    if end_stack(layout):
+        say(f"the data stays in {layout.directory}")
+
+
+def end_stack(layout: Layout) -> bool:
+    """End what runs in a directory; returns whether anything did."""
+    if supervisor := layout.supervisor():
         say(f"stopping the stack in {layout.directory} (supervisor {supervisor})")
         stop_supervisor(layout, psutil.Process(supervisor))
     elif count := end_leftovers_of(layout):
-        say(f"ended {count} processes left behind by a killed supervisor")
+        say(f"ended {count} process{'es' if count > 1 else ''} left behind by a killed supervisor")
     else:
         say(f"no stack is running in {layout.directory}")
+        return False
+    return True
 
 
 def end_leftovers_of(layout: Layout) -> int:
@@ -68,7 +75,7 @@ def stop_supervisor(layout: Layout, supervisor: psutil.Process) -> None:
         time.sleep(0.05)
     for name in parts:
         done(name, waiting.seconds)
-    say(f"stopped after {waiting.seconds:.1f} s; the data stays in {layout.directory}")
+    say(f"stopped after {waiting.seconds:.1f} s")
 
 
 def running_parts(layout: Layout) -> dict[str, psutil.Process]:
@@ -96,7 +103,7 @@ def reset(settings: Settings, environment: Mapping[str, str] = os.environ) -> No
         say(f"there is nothing to remove in {layout.directory}")
         return
     confirm(layout.directory, environment.get("FORCE", "") not in {"", "0"})
-    stop(settings)
+    end_stack(layout)
     # Nobody may start a stack here meanwhile. So the lock stays, also as the directory's mark.
     with layout.lock():
         data = find_data(layout.directory)

@@ -208,6 +208,7 @@ def test_a_stack_is_stopped_from_elsewhere_and_then_reset(tmp_path: Path) -> Non
     pids = [running.pid(name) for name in names]
     code, output = run(directory, "stop")
     assert code == 0, output
+    assert output.endswith(f"the data stays in {directory}\n")
     ended = re.findall(r"^✓ (\w+)", output, re.MULTILINE)
     assert sorted(ended) == sorted(names)
     assert ended.index("numbering") < ended.index("worker") < ended.index("postgres")
@@ -274,6 +275,7 @@ def test_reset_stops_what_runs_before_it_removes(tmp_path: Path) -> None:
         assert (code, "is still starting" in output) == (1, True)
         code, output = run(tmp_path, "reset", FORCE="1")
         assert code == 0, output
+        assert "the data stays" not in output
         assert holder.wait(10) == -signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["supervisor.lock"]
 
@@ -296,7 +298,7 @@ def test_what_a_killed_supervisor_left_is_stopped(tmp_path: Path) -> None:
     left = psutil.Process(int(started.stdout))
     assert run(tmp_path, "stop") == (
         0,
-        "ended 1 processes left behind by a killed supervisor\n",
+        f"ended 1 process left behind by a killed supervisor\nthe data stays in {tmp_path}\n",
     )
     assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
 
