@@ -36,6 +36,12 @@ def endpoint(route: str, view: Callable[..., Any], name: str) -> list[URLPattern
     return [path(route, view, name=name), path(f"{route}/", view, name=name)]
 
 
+def demo_page() -> list[URLPattern]:
+    """Return the chat page, which is also what a local stack shows at its address."""
+    demo = endpoint("demo", DemoPageView.as_view(), "demo")
+    return [*demo, path("", RedirectView.as_view(url="/demo"))]
+
+
 urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint(MESSAGE, MessageView.as_view(), "message"),
     *endpoint(f"{CHAT}/messages", MessagesView.as_view(), "messages"),
@@ -56,7 +62,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *endpoint("metrics", prometheus.MetricsView.as_view(), "metrics"),
     *endpoint("openapi.json", documentation.OpenApiView.as_view(), "openapi"),
     *endpoint("docs", documentation.DocsView.as_view(), "docs"),
-    *(endpoint("demo", DemoPageView.as_view(), "demo") if settings.DEMO_NUMBERING_URL else []),
+    *(demo_page() if settings.DEMO_NUMBERING_URL else []),
     path("static/<path:path>", static_files.MissingFileView.as_view(), name="static"),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", site.urls),

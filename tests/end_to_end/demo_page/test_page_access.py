@@ -37,6 +37,13 @@ def tab_until(window: Window, wanted: str) -> None:
     raise AssertionError(f"{wanted} is not among {reached}")
 
 
+def test_the_address_of_a_local_stack_leads_to_the_page(
+    demo_stack: RunningStack, client: httpx.Client
+) -> None:
+    answer = client.get(f"{demo_stack.crud_url}/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/demo")
+
+
 def test_everything_is_done_with_the_keyboard_alone(
     browser: Browser, demo_stack: RunningStack
 ) -> None:

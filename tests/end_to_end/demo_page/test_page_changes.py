@@ -82,6 +82,7 @@ def test_a_deleted_message_disappears_in_the_other_window(
     ben.until(ben.bodies, ["This message was deleted."])
     ann.until(ann.bodies, ["This message was deleted."])
     assert ann.count("[data-action]") == 0
+    assert ann.texts("#messages .meta b") == ben.texts("#messages .meta b") == []
     assert api.get(f"{chat.path}/messages/1")["body"] == ""
 
 

@@ -175,4 +175,15 @@ def test_an_application_that_does_not_exist_is_told_in_words(
     browser: Browser, demo_stack: RunningStack
 ) -> None:
     window = browser.window("Ann", f"{demo_stack.crud_url}/demo#/{'A' * 24}/1")
-    window.until(lambda: window.text("#banner"), "This does not exist, or not any more.")
+    told = "There is no such chat. It was deleted, or the link is not complete."
+    window.until(lambda: window.text("#banner"), told)
+    assert window.texts(".connection:visible") == []
+    assert window.count(".empty:visible") == 0
+
+
+def test_a_link_that_lost_its_end_is_told_in_words(
+    browser: Browser, demo_stack: RunningStack, chat: Chat
+) -> None:
+    window = browser.window("Ann", chat.page.rpartition("/")[0][:-3])
+    window.until(lambda: window.text("#banner").startswith("This link is not complete."), True)
+    window.see("#start")

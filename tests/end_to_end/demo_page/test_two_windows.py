@@ -21,6 +21,16 @@ def test_two_windows_talk_to_each_other(browser: Browser, chat: Chat) -> None:
     assert ann.errors() == ben.errors() == []
 
 
+def test_an_empty_chat_says_what_to_do_until_it_has_a_message(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until_texts(".empty:visible", [ann.call(".empty", "textContent")])
+    api.message(chat.path, "sent without a sender")
+    ann.until_texts("#messages .meta b", ["Anonymous"])
+    assert ann.count(".empty:visible") == 0
+
+
 def test_four_windows_of_one_browser_have_connections_enough(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

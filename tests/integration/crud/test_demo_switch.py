@@ -9,7 +9,7 @@ URL = "http://127.0.0.1:8080"
 
 
 def test_there_is_no_chat_page_unless_it_is_switched_on(http: httpx.Client) -> None:
-    for path in ("/demo", "/demo/", "/static/demo/main.js"):
+    for path in ("/", "/demo", "/demo/", "/static/demo/main.js"):
         answer = http.get(path)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 

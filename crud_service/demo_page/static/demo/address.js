@@ -8,6 +8,11 @@ export function readAddress() {
   return { token, chatNumber: number === undefined ? null : Number(number) };
 }
 
+/** Whether an address names something, but not in this way: a link that lost characters on its way. */
+export function isMangled() {
+  return location.hash.length > "#/".length && !ADDRESS.test(location.hash);
+}
+
 export function addressOf(token, chatNumber) {
   return chatNumber === undefined ? `#/${token}` : `#/${token}/${chatNumber}`;
 }

@@ -44,7 +44,9 @@ export class ChatView {
     const { chat } = this;
     try {
       await this.timeline.open(chat);
-      if (this.chat === chat) this.outbox.delivered(this.timeline.highest);
+      if (this.chat !== chat) return;
+      byId("chat").dataset.state = "read";
+      this.outbox.delivered(this.timeline.highest);
     } catch (error) {
       return tell(inWords(error));
     } finally {
@@ -87,7 +89,7 @@ export class ChatView {
     const { message } = events.findLast(({ type }) => type === "message.created") ?? {};
     if (!message || message.sender === this.me()) return;
     const text = message.body.slice(0, ANNOUNCED_CHARACTERS);
-    byId("announcer").textContent = `${message.sender ?? "Nobody"}: ${text}`;
+    byId("announcer").textContent = `${message.sender ?? "Anonymous"}: ${text}`;
   }
 
   close() {

@@ -4,7 +4,7 @@
 // back, and goes on behind the last event when it is seen again.
 
 const HIDDEN_SECONDS = 20;
-const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline" };
+const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline", none: "" };
 
 const open = new Set();
 let hideTimer;
@@ -43,7 +43,8 @@ function stop(stream) {
 
 function connectionState() {
   if (!navigator.onLine) return "offline";
-  const areConnected = open.size > 0 && [...open].every((stream) => stream.isConnected);
+  if (open.size === 0) return "none";
+  const areConnected = [...open].every((stream) => stream.isConnected);
   return areConnected ? "connected" : "reconnecting";
 }
 

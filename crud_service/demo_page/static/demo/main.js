@@ -1,5 +1,5 @@
 // Shows what the address says (address.js): the first page, an application's chats, one of them.
-import { addressOf, readAddress } from "./address.js";
+import { addressOf, isMangled, readAddress } from "./address.js";
 import { ChatView } from "./chat-view.js";
 import { byId } from "./dom.js";
 import { Inbox, titleOf } from "./inbox.js";
@@ -20,7 +20,7 @@ let endStream = () => {};
 
 async function show() {
   const { token, chatNumber } = readAddress();
-  tell("");
+  tell(isMangled() ? "This link is not complete. Copy it again, as a whole." : "");
   document.body.dataset.view = token === null ? "start" : chatNumber === null ? "inbox" : "chat";
   byId("start").hidden = token !== null;
   byId("workspace").hidden = token === null;

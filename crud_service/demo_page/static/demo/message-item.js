@@ -16,8 +16,8 @@ function heading(message) {
   return element(
     "p",
     { class: "meta" },
-    element("b", {}, message.sender ?? "Nobody"),
-    " ",
+    // A deleted message has lost its sender, too.
+    ...(message.deleted_at ? [] : [element("b", {}, message.sender ?? "Anonymous"), " "]),
     element("span", { class: "number" }, `#${message.number}`),
     " ",
     timeOf(message.created_at, { withHour: true }),

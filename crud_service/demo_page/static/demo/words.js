@@ -4,7 +4,7 @@ import { NoAnswer, Problem } from "./client/index.js";
 const TEMPORARY = [429, 502, 503, 504];
 
 const SENTENCES = {
-  not_found: "This does not exist, or not any more.",
+  not_found: "There is no such chat. It was deleted, or the link is not complete.",
   not_stored_yet: "This is not stored yet. Try again in a moment.",
   message_deleted: "This message was deleted.",
   chat_deleted: "This chat was deleted.",
