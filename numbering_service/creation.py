@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from contract import keys
 from numbering_service.rate_limits import Limit
+from web.problems import NotFound
 
 
 class Creation(NamedTuple):
@@ -153,3 +154,8 @@ def payload_digest(body: str, attributes: str = "") -> str:
     # A body holds no U+0000, so no other message has the same payload.
     payload = f"{body}\0{attributes}" if attributes else body
     return blake2b(payload.encode(), digest_size=16).hexdigest()
+
+
+def no_parent() -> NotFound:
+    """Return the answer to a creation in an application or a chat that does not exist."""
+    return NotFound("There is no such application or chat.")

@@ -9,14 +9,13 @@ from hiredis import pack_command
 
 from contract import keys
 from contract.entries import EntryId, read_id
-from numbering_service.creation import AnyCreation, Created
+from numbering_service.creation import AnyCreation, Created, no_parent
 from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
 from web.fields import bad_reply_to
 from web.problems import (
     ChatDeleted,
     KeyReused,
-    NotFound,
     Overloaded,
     Problem,
     RateLimited,
@@ -121,7 +120,7 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
     if answer == _KEY_REUSED:
         return KeyReused()
     if answer == _UNKNOWN:
-        return NotFound()
+        return no_parent()
     if answer <= _BAD_REPLY_IN_BULK:
         return bad_reply_to(f"messages[{_BAD_REPLY_IN_BULK - answer}].reply_to")
     if answer == _BAD_REPLY:

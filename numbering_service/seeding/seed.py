@@ -9,14 +9,14 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from contract import keys
-from numbering_service.creation import Creation
+from numbering_service.creation import Creation, no_parent
 from numbering_service.metrics import SEEDED
 from numbering_service.redis_errors import RETRYABLE
 from numbering_service.seeding.backlog import LIMITS, Backlog, Limits
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from numbering_service.seeding.lookup import Applications, look_up
 from numbering_service.seeding.places import Places
-from web.problems import ChatDeleted, NotFound, Overloaded, StoreUnavailable
+from web.problems import ChatDeleted, Overloaded, StoreUnavailable
 
 REDIS_PAUSE_SECONDS = 0.1
 MAX_SEEDING_AT_ONCE = 16
@@ -105,7 +105,7 @@ class Seeding:
             return
         if not exists:
             await self._mark_unknown(creation)
-            raise NotFound
+            raise no_parent()
 
     async def _mark_unknown(self, creation: Creation) -> None:
         """Spare crud_service the next requests for this sequence; never overwrites a number."""
@@ -140,7 +140,7 @@ class Seeding:
             raise
         if number is None:
             await lock.write(keys.UNKNOWN, keys.UNKNOWN_TTL_MS)
-            raise NotFound
+            raise no_parent()
         await lock.write(number, keys.SEQUENCE_TTL_SECONDS * 1000)
         SEEDED.inc()
 
