@@ -142,7 +142,7 @@ class NodeCaller:
         return answer.get("result")
 
     def close(self) -> None:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=60)
 
 
 CALLERS: dict[str, Callable[[Addresses, float], Caller]] = {
