@@ -34,6 +34,7 @@ import itertools
 import os
 import random
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -81,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kind_of(item: pytest.Item) -> str:
     parts = item.path.parts
     return next((part for part in parts[::-1] if part in KINDS), "")
+
+
+def pytest_collection_finish() -> None:
+    """Refuse a test module that imports settings: they would be those of no stack."""
+    if "crud_service.settings" in sys.modules:
+        raise pytest.UsageError(
+            "a test module imports crud_service.settings, before any stack is up"
+        )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

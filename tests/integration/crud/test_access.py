@@ -170,3 +170,10 @@ def test_no_process_of_a_container_starts_with_a_known_secret(
 def test_a_local_stack_starts_with_default_secrets() -> None:
     started = start(CONTAINER="1", LOCAL_STACK="1", HOST="203.0.113.1")
     assert "cannot listen on" in started.stderr  # which comes after the look at the secrets
+
+
+def test_no_process_starts_with_a_negative_number_of_replicas() -> None:
+    refused = start(REPLICAS_TO_ACKNOWLEDGE="-1")
+    assert refused.returncode == 1
+    assert "REPLICAS_TO_ACKNOWLEDGE must not be negative" in refused.stderr
+    assert "Traceback" not in refused.stderr
