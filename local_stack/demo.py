@@ -1,19 +1,40 @@
-"""`make demo`: a walk through the API of a running stack, every exchange printed."""
+"""`make demo`: a walk through the API of a running stack, every exchange printed.
+
+It calls the client package for Python, as a program of yours would.
+"""
 
 import json
 import re
 import shlex
+import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import httpx
 
+from local_stack.applications import ROOT
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stack import Settings
 
+# The package belongs to this tree; users install it, the stack does not.
+sys.path.insert(0, str(ROOT / "clients" / "python"))
+
+from chat_backend_client import (
+    ApplicationClient,
+    ChatClient,
+    Client,
+    NoAnswer,
+    Problem,
+    Retries,
+)
+
+T = TypeVar("T")
+
+STORED_WITHIN_SECONDS = 10.0
 SEARCHABLE_WITHIN_SECONDS = 30.0
 # The names in printed JSON; a quote inside a value is escaped.
 FIELD = re.compile(r'^ *"\w+"(?=:)', re.MULTILINE)
@@ -28,36 +49,45 @@ def demo(settings: Settings) -> None:
     """Create an application, a chat and messages; list, search, update, search again."""
     environment = read_addresses(settings)
     crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
-    headers = (
-        {"Authorization": f"Bearer {token}"} if (token := environment.get("ADMIN_TOKEN")) else {}
-    )
-    with httpx.Client(timeout=10, trust_env=False, headers=headers) as client:
-        walk = Walk(client)
+    walk = Walk()
+    with Client(
+        crud,
+        numbering,
+        admin_token=environment.get("ADMIN_TOKEN"),
+        retries=Retries(seconds=STORED_WITHIN_SECONDS),
+        http=walk.http,
+    ) as client:
         title("Create an application, a chat in it, and messages")
-        application = walk.send("POST", f"{crud}/applications", {"name": "Demo"})
-        path = f"/applications/{application['access_token']}"
-        chat = walk.send("POST", f"{numbering}{path}/chats")
-        path += f"/chats/{chat['number']}"
+        created = walk.step(lambda: client.create_application("Demo"))
+        application = client.application(created["access_token"])
+        chat = application.chat(walk.step(application.create_chat)["number"])
         for body in BODIES:
-            walk.send("POST", f"{numbering}{path}/messages", {"body": body})
-        search_and_update(walk, f"{crud}{path}", crud)
+            walk.step(partial(chat.create_message, body))
+        search_and_update(walk, chat)
+        count_and_list(walk, client, application, chat)
+    path = f"/applications/{application.access_token}/chats/{chat.number}"
     say_what_to_do_next(settings, f"{crud}{path}", f"{numbering}{path}")
 
 
-def search_and_update(walk: "Walk", chat: str, crud: str) -> None:
-    messages = f"{chat}/messages"
+def search_and_update(walk: "Walk", chat: ChatClient) -> None:
     title("Read them")
-    walk.until(f"{messages}/{len(BODIES)}", lambda answer: "body" in answer)
-    walk.send("GET", messages)
+    walk.step(lambda: chat.message(len(BODIES), until_stored=True))
+    walk.step(lambda: list(chat.messages()))
     title("Search: inside words, ignoring case and accents")
-    walk.until(f"{messages}/search?keyword=cafe", lambda answer: len(answer) == 2)
+    walk.until(lambda: list(chat.search("cafe")), lambda found: len(found) == 2)
     title("Update a message; the search follows")
-    walk.send("PUT", f"{messages}/1", {"body": "Hello, is anybody in the library?"})
-    walk.until(f"{messages}/search?keyword=librar", lambda answer: len(answer) == 1)
-    walk.send("GET", f"{messages}/search?keyword=cafe")
+    walk.step(lambda: chat.update_message(1, body="Hello, is anybody in the library?"))
+    walk.until(lambda: list(chat.search("librar")), lambda found: len(found) == 1)
+    walk.step(lambda: list(chat.search("cafe")))
+
+
+def count_and_list(
+    walk: "Walk", client: Client, application: ApplicationClient, chat: ChatClient
+) -> None:
     title("Counts, and pages of a list")
-    walk.send("GET", chat)
-    walk.send("GET", f"{crud}/applications?limit=3&order=desc")
+    walk.step(chat.read)
+    walk.step(application.read)
+    walk.step(lambda: next(client.applications(order="desc", page_size=3).pages()))
 
 
 def say_what_to_do_next(settings: Settings, chat: str, chat_on_numbering: str) -> None:
@@ -97,47 +127,52 @@ def read_addresses(settings: Settings) -> dict[str, str]:
 
 
 class Walk:
-    def __init__(self, client: httpx.Client):
-        self.client = client
+    """Takes steps with the client, and prints the last exchange of each."""
 
-    def send(self, method: str, url: str, body: Mapping[str, str] | None = None) -> Any:
-        """Send one request and print it; raises StackError unless it succeeded."""
-        response = self.request(method, url, body)
-        show(method, url, body, response)
-        if response.is_error:
-            raise StackError(f"{method} {url} answered {response.status_code}")
-        return response.json()
+    def __init__(self) -> None:
+        hooks = {"response": [self._note]}
+        self.http = httpx.Client(timeout=10, trust_env=False, event_hooks=hooks)
+        self._last: httpx.Response | None = None
 
-    def until(self, url: str, satisfied: Callable[[Any], bool]) -> None:
-        """Poll until the answer is the expected one, then print the last exchange."""
-        began = time.monotonic()
-        while time.monotonic() - began < SEARCHABLE_WITHIN_SECONDS:
-            response = self.request("GET", url, None)
-            if response.is_success and satisfied(response.json()):
-                waited = (time.monotonic() - began) * 1000
-                show("GET", url, None, response, f"   (after {waited:.0f} ms)")
-                return
-            time.sleep(0.02)
-        raise StackError(f"GET {url} did not return the expected answer in time")
-
-    def request(self, method: str, url: str, body: Mapping[str, str] | None) -> httpx.Response:
+    def step(self, call: Callable[[], T], remark: str = "") -> T:
+        """Return what a call returns; raises StackError if it fails."""
         try:
-            return self.client.request(method, url, json=body)
-        except httpx.TransportError as error:
-            raise StackError(f"{url} can't be reached ({error}): is the stack running?") from None
+            result = call()
+        except NoAnswer as error:
+            raise StackError(f"no answer ({error}): is the stack running?") from None
+        except Problem as problem:
+            self._show()
+            raise StackError(f"the last request failed: {problem}") from None
+        self._show(remark)
+        return result
+
+    def until(
+        self, call: Callable[[], Sequence[T]], satisfied: Callable[[Sequence[T]], bool]
+    ) -> None:
+        """Poll until a call returns what is expected, then print its exchange."""
+        began = time.monotonic()
+        while not satisfied(found := call()):
+            if time.monotonic() - began > SEARCHABLE_WITHIN_SECONDS:
+                raise StackError(f"a search did not find what it should in time, but {found}")
+            time.sleep(0.02)
+        self._show(f"   (after {(time.monotonic() - began) * 1000:.0f} ms)")
+
+    def _note(self, response: httpx.Response) -> None:
+        self._last = response
+
+    def _show(self, remark: str = "") -> None:
+        if self._last is not None:
+            show(self._last, remark)
 
 
-def show(
-    method: str,
-    url: str,
-    body: Mapping[str, str] | None,
-    response: httpx.Response,
-    remark: str = "",
-) -> None:
+def show(response: httpx.Response, remark: str = "") -> None:
     """Print a request as curl would send it, and its answer."""
-    verb = "" if method == "GET" else f"-X {method} "
-    data = f" -d {shlex.quote(json.dumps(body, ensure_ascii=False))}" if body else ""
-    say(f"{paint('$', 'dim')} {paint(f'curl {verb}{shlex.quote(url)}{data}', 'bold')}{remark}")
+    request = response.request
+    verb = "" if request.method == "GET" else f"-X {request.method} "
+    body = request.content.decode()
+    data = f" -d {shlex.quote(body)}" if body else ""
+    url = shlex.quote(str(request.url))
+    say(f"{paint('$', 'dim')} {paint(f'curl {verb}{url}{data}', 'bold')}{remark}")
     colour = "red" if response.is_error else "green"
     say(paint(f"{response.status_code} {response.reason_phrase}", colour))
     answer = json.dumps(response.json(), ensure_ascii=False, indent=2)
