@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from crud_service.chat.rotations import tokens_of
-from crud_service.stores.database import fetch_one, fetch_value
+from crud_service.stores.database import as_text, fetch_one, fetch_value
 
 # A number counts as taken if it is stored, and also if its entry could not be stored: seeding
 # below it would hand it out twice. This holds even without an application, which may be
@@ -70,4 +70,4 @@ def highest_number(access_token: str, chat_number: int | None) -> Taken:
 def existing_applications(access_tokens: Sequence[str]) -> list[str]:
     """Return those of the access tokens that are valid, in any order."""
     found = fetch_value(EXISTING, (list(access_tokens),)) or []
-    return [token.decode() if isinstance(token, bytes) else token for token in found]
+    return [as_text(token) for token in found]
