@@ -1,10 +1,8 @@
 """A connection that withholds replies until enough replicas have the writes on disk."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
-from hiredis import pack_command
 from redis.exceptions import ConnectionError
 
 from contract.replicas import PROBE, acknowledgement, is_on_disk, is_received, shortfall
@@ -14,6 +12,7 @@ from numbering_service.creations.script_connection import (
     OnReply,
     ScriptConnection,
     open_connection,
+    pack,
 )
 from numbering_service.redis_address import Address
 from numbering_service.redis_errors import RETRYABLE
@@ -83,7 +82,3 @@ async def open_acknowledged(address: Address, script: str, replicas: int) -> Ack
         connection.close()
         raise
     return AcknowledgedConnection(connection, replicas)
-
-
-def pack(commands: Sequence[Any]) -> bytes:
-    return b"".join(pack_command(command) for command in commands)

@@ -61,7 +61,7 @@ class ScriptConnection(asyncio.Protocol):
                 complete.set_exception(error)
 
         self.listen(on_reply, on_lost)
-        self.write(b"".join(pack_command(command) for command in commands))  # type: ignore[arg-type] # its stub allows one item
+        self.write(pack(commands))
         await complete
         return replies
 
@@ -131,3 +131,8 @@ def keep_alive(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
     if connection is not None and connection.family != socket.AF_UNIX:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def pack(commands: Sequence[Command]) -> bytes:
+    """Pack commands into bytes for the wire, in their order."""
+    return b"".join(pack_command(command) for command in commands)  # type: ignore[arg-type] # its stub allows one item
