@@ -91,7 +91,7 @@ def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
 
 
 def batch(batch_id: str) -> str:
-    """Return the key under which a batch is known to have been accepted, by its id."""
+    """Return the key of the script's answer to a batch, by its id."""
     return f"batch:{batch_id}"
 
 

@@ -74,7 +74,7 @@ end
 local READONLY = 'READONLY This server is a replica.'
 
 -- What every batch reads, and the two sequences of its first creation: one command costs less than
--- four. MGET does not tell a key of another type from a missing one, so these are read again by GET.
+-- four. MGET returns nothing for a key of another type, so GET has the last word on a missing one.
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
 local APPLICATION = 'sequence:chats:'
 local first_application, first_sequence = APPLICATION .. ARGV[FIRST_ARGUMENT], KEYS[FIRST_KEY]
@@ -105,7 +105,7 @@ local LIMITED = -10
 local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local LARGEST_BULK = 500
 local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
-local limits, limit_of, admit, with_limit
+local limits, now, limit_of, admit, with_limit
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
 -- number for each application, the theoretical arrival time at which it will have paid off all that
@@ -115,7 +115,7 @@ local limits, limit_of, admit, with_limit
 -- distance from now, as sums of times since 1970 would be rounded to quarters of a microsecond.
 if DEFAULT_RATE > 0 or HAS_OWN then
   local time = redis.call('TIME')
-  local now = time[1] * 1000000 + time[2]
+  now = time[1] * 1000000 + time[2]
   limits = {}
 
   -- The limit of an application, or false.
@@ -134,7 +134,6 @@ if DEFAULT_RATE > 0 or HAS_OWN then
     limits[token] = limit
     if limit then
       local stored = redis.pcall('GET', limit.key)
-      limit.now = now
       limit.ahead = math.max(0, (type(stored) == 'string' and tonumber(stored) or 0) - now)
       -- Further than creations can bring it: the clock was set back, or the limit was raised.
       if limit.ahead > (burst + LARGEST_BULK) * limit.interval then
@@ -354,7 +353,7 @@ end
 for _, limit in pairs(limits or {}) do
   if limit and limit.moved then
     local ttl = math.max(1, math.ceil(limit.ahead / 1000))
-    redis.pcall('SET', limit.key, string.format('%.2f', limit.now + limit.ahead), 'PX', ttl)
+    redis.pcall('SET', limit.key, string.format('%.2f', now + limit.ahead), 'PX', ttl)
   end
 end
 
