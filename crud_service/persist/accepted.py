@@ -37,10 +37,14 @@ class Batch:
     limit: int = MAX_ENTRIES
     entries: list[Entry] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
-    last_id: str = ""
-    # As the stream had it.
+    # As the stream has it: the id and the fields.
     last: tuple[bytes, RawFields] = (b"", {})
     size: int = 0
+
+    @property
+    def last_id(self) -> str:
+        """The id of the last entry, empty if there is none."""
+        return self.last[0].decode()
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.bad)
@@ -50,7 +54,7 @@ class Batch:
         return len(self) >= self.limit or self.size >= MAX_BYTES
 
     def add(self, entry_id: bytes, fields: RawFields) -> None:
-        self.last_id, self.last = entry_id.decode(), (entry_id, fields)
+        self.last = entry_id, fields
         self.size += sum(map(len, fields.values()))
         try:
             self.entries.append(check_storable(decode(entry_id, fields)))
