@@ -32,7 +32,7 @@ from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import SET_ASIDE
 from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
 from crud_service.search.index.elasticsearch_index import find_indices
-from crud_service.search.text.texts import Text, columns
+from crud_service.search.text.texts import CREATED_MS, Text, columns
 from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
@@ -58,11 +58,11 @@ READ = (
         due=DUE,
         more=", max(attempts) AS attempts",
     )
-    + """
+    + f"""
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.application_id,
        picked.changed_at, picked.attempts, picked.changed_at < now() - interval '1 second',
        text.version, text.marked, message.id IS NOT NULL, message.sender,
-       floor(extract(epoch FROM message.created_at) * 1000)::bigint
+       {CREATED_MS}
 FROM picked LEFT JOIN LATERAL (
     SELECT id, sender, created_at FROM messages
     WHERE messages.id = picked.message_id AND messages.deleted_at IS NULL OFFSET 0

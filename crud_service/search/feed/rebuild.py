@@ -24,7 +24,7 @@ from crud_service.search.index.elasticsearch_index import (
     remove_index,
     swap_alias,
 )
-from crud_service.search.text.texts import Text
+from crud_service.search.text.texts import CREATED_MS, Text
 from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ ATTEMPTS = 8
 ONE_REBUILD_LOCK = REBUILD_LOCK + 1
 
 # The inner query leaves out the texts, which are read only for the rows of the page.
-READ_PAGE = """
+READ_PAGE = f"""
 WITH page AS MATERIALIZED (
     SELECT chat_id, number,
            sum(size) OVER (ORDER BY chat_id, number ROWS UNBOUNDED PRECEDING) - size AS before
@@ -47,7 +47,7 @@ WITH page AS MATERIALIZED (
     ) AS sized
 )
 SELECT text.chat_id, text.number, text.message_id, text.version, text.marked,
-       message.sender, floor(extract(epoch FROM message.created_at) * 1000)::bigint,
+       message.sender, {CREATED_MS},
        (SELECT count(*) FROM page)
 FROM page CROSS JOIN LATERAL (
     SELECT * FROM search_texts

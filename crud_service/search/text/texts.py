@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# The `created_ms` of a row `message`: rounded down, as clients see the time.
+CREATED_MS = "floor(extract(epoch FROM message.created_at) * 1000)::bigint"
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
