@@ -24,7 +24,7 @@ from bench.tools import run as run_program
 from local_stack.applications import is_live
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part
-from local_stack.stores.valkey import SETTINGS, answers, binary, redis_url
+from local_stack.stores.valkey import answers, redis_url, server_command
 
 # How many times the gateway's rate ours has to be, by the number of clients.
 TIMES_GATEWAY = {64: 1.8, 16: 1.05, 1: 0.8}
@@ -76,12 +76,9 @@ def gateway(stack: BenchStack, program: Path) -> Iterator[Server]:
     """The gateway and its Valkey, for as long as they are needed."""
     redis_port = choose_port()
     port = choose_port({redis_port})
-    settings = {**SETTINGS, "appendonly": "no", "bind": LOOPBACK, "port": str(redis_port)}
-    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
     server = Server(f"http://{LOOPBACK}:{port}", redis_url(redis_port))
-    store = Part(
-        "gateway-valkey", (str(binary()), *words), is_ready=lambda: answers(server.redis_url)
-    )
+    command = server_command(redis_port, appendonly="no")
+    store = Part("gateway-valkey", command, is_ready=lambda: answers(server.redis_url))
     environment = {**os.environ, "REDIS_URL": server.redis_url, "NUMBERING_PORT": str(port)}
     front = Part(
         "gateway", (str(program),), is_ready=lambda: is_live(server.url), environment=environment

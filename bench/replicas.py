@@ -19,7 +19,7 @@ from bench.tools import Load, load
 from local_stack.applications import module
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part
-from local_stack.stores.valkey import SETTINGS, answers, binary, redis_url
+from local_stack.stores.valkey import answers, redis_url, server_command
 
 CLIENTS = (64, 16, 1)
 # Of the rate without acknowledgements, and of latency, at 64 clients.
@@ -51,9 +51,8 @@ def replica(stack: BenchStack) -> Iterator[None]:
     port = choose_port()
     home = stack.layout.directory / "replica"
     home.mkdir(exist_ok=True)
-    settings = {**SETTINGS, "bind": LOOPBACK, "port": str(port), "dir": str(home)}
-    words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    part = Part("replica", (str(binary()), *words), is_ready=lambda: answers(redis_url(port)))
+    command = server_command(port, dir=str(home))
+    part = Part("replica", command, is_ready=lambda: answers(redis_url(port)))
     with stack.during(stack.run_part(part)), stack.redis() as primary:
         primary.config_set("repl-diskless-sync-delay", 0)
         with Redis.from_url(redis_url(port)) as client:

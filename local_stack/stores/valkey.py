@@ -42,13 +42,16 @@ def valkey(layout: Layout, port: int) -> Part:
     """Return Valkey as a part of the stack, with its data in the layout."""
     home = layout.directory / "valkey"
     home.mkdir(mode=0o700, exist_ok=True)
-    options = {"bind": LOOPBACK, "port": str(port), "dir": str(home), **SETTINGS}
-    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     return Part(
-        "valkey",
-        (str(binary()), *arguments),
-        is_ready=lambda: answers(redis_url(port)),
+        "valkey", server_command(port, dir=str(home)), is_ready=lambda: answers(redis_url(port))
     )
+
+
+def server_command(port: int, **settings: str) -> tuple[str, ...]:
+    """Return the command of a server on a loopback port; `settings` take precedence over ours."""
+    options = {"bind": LOOPBACK, "port": str(port), **SETTINGS, **settings}
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return (str(binary()), *arguments)
 
 
 def binary() -> Path:

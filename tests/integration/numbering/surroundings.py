@@ -30,7 +30,7 @@ from contract.entries import Entry, decode
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
 from local_stack.applications import ROOT
 from local_stack.ports import LOOPBACK, choose_port
-from local_stack.stores.valkey import SETTINGS, binary
+from local_stack.stores.valkey import server_command
 from numbering_service.creation import Created, Creation
 from numbering_service.creations.batching import Batcher
 from numbering_service.creations.numbers import Answer
@@ -86,15 +86,13 @@ class Valkey:
         self.directory = directory
         self.port = choose_port()
         self.url = f"redis://{LOOPBACK}:{self.port}/0"
-        self.settings = {**SETTINGS, "loglevel": "warning", **settings}
+        self.settings = {"dir": str(directory), "loglevel": "warning", **settings}
         self.process: Process | None = None
         self.client = redis.Redis.from_url(self.url, protocol=2)
 
     def start(self) -> None:
-        options = {"bind": LOOPBACK, "port": str(self.port), "dir": str(self.directory)}
-        options |= self.settings
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        self.process = Process(self.directory / "valkey.log", [str(binary()), *words])
+        command = list(server_command(self.port, **self.settings))
+        self.process = Process(self.directory / "valkey.log", command)
         self.process.wait_for(self.answers)
 
     def kill(self) -> None:
