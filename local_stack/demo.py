@@ -134,28 +134,34 @@ class Walk:
         self.http = httpx.Client(timeout=10, trust_env=False, event_hooks=hooks)
         self._last: httpx.Response | None = None
 
-    def step(self, call: Callable[[], T], remark: str = "") -> T:
-        """Return what a call returns; raises StackError if it fails."""
-        try:
-            result = call()
-        except NoAnswer as error:
-            raise StackError(f"no answer ({error}): is the stack running?") from None
-        except Problem as problem:
-            self._show()
-            raise StackError(f"the last request failed: {problem}") from None
-        self._show(remark)
+    def step(self, call: Callable[[], T]) -> T:
+        """Return what a call returns, and print its exchange; raises StackError if it fails."""
+        result = self._take(call)
+        self._show()
         return result
 
     def until(
         self, call: Callable[[], Sequence[T]], satisfied: Callable[[Sequence[T]], bool]
     ) -> None:
-        """Poll until a call returns what is expected, then print its exchange."""
+        """Poll until a call returns what is expected, then print its exchange.
+
+        Raises StackError if it fails, or never returns that.
+        """
         began = time.monotonic()
-        while not satisfied(found := call()):
+        while not satisfied(found := self._take(call)):
             if time.monotonic() - began > SEARCHABLE_WITHIN_SECONDS:
                 raise StackError(f"a search did not find what it should in time, but {found}")
             time.sleep(0.02)
         self._show(f"   (after {(time.monotonic() - began) * 1000:.0f} ms)")
+
+    def _take(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except NoAnswer as error:
+            raise StackError(f"no answer ({error}): is the stack running?") from None
+        except Problem as problem:
+            self._show()
+            raise StackError(f"the last request failed: {problem}") from None
 
     def _note(self, response: httpx.Response) -> None:
         self._last = response
