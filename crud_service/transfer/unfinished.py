@@ -71,8 +71,16 @@ def remove_hidden(connection: Connection, application_id: int) -> bool:
         found = connection.execute(FIND_REQUEST, (application_id,)).fetchone()
     if found is None:
         return False
-    id, token = found
-    deletion = Deletion(id, application_id, None, token, None, 0.0, [])
+    deletion_id, token = found
+    deletion = Deletion(
+        id=deletion_id,
+        application_id=application_id,
+        chat_id=None,
+        access_token=token,
+        chat_number=None,
+        age_seconds=0.0,
+        former_tokens=[],
+    )
     while erase_rows(connection, deletion) is not None:
         pass
     with suppress(psycopg.errors.LockNotAvailable):  # the eraser does it then
