@@ -1,7 +1,7 @@
 """Remember when each chat was changed last, for streams of applications that look for changes.
 
-A change of a chat or of one of its messages increments `chats.changes`, whoever makes it; this
-trigger notes when. Null for chats that were never changed, of which the index has none, so
+Every change of a chat or of one of its messages increments `chats.changes`, also one made with SQL;
+this trigger records when. Null for chats that were never changed, of which the index has none, so
 creations cost what they did. A change within a second of the time noted is not noted again: most
 updates of the row then touch no index, as before.
 """

@@ -75,7 +75,7 @@ class Stack:
     def crash(self, service: str) -> None:
         """SIGKILL the first process of a service, and wait until it is replaced and healthy.
 
-        Not `docker kill`: the engine restarts no container that it was told to end.
+        `docker kill` would not do: the engine restarts no container that was killed on request.
         """
         before = self.containers(service)[0]
         pid = str(before["State"]["Pid"])

@@ -132,7 +132,7 @@ def test_a_rotation_waits_for_its_mark_on_a_replica(pair: Pair) -> None:
 
 
 def test_a_client_leaves_a_primary_that_became_a_replica(pair: Pair) -> None:
-    """The connection stays open, and would lead to it for ever."""
+    """Its connections stay open, so a client that keeps one would talk to it forever."""
     from redis.exceptions import ReadOnlyError
 
     from crud_service.stores.redis_clients import api_redis

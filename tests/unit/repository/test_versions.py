@@ -1,4 +1,4 @@
-"""Everything that is released carries one version, and the changelog tells of it."""
+"""All released artifacts have the same version, and the changelog has an entry for it."""
 
 import re
 import tomllib

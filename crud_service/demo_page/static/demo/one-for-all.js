@@ -2,7 +2,7 @@
 // origin over HTTP/1.1: with two streams each, three windows would leave none for anything else.
 // (So there is room for four windows that are seen at the same time.)
 //
-// Whichever window has the lock follows, and passes on what it hears; when it is closed or hidden,
+// The window that has the lock leads: it follows, and passes events on. When it is closed or hidden,
 // the lock goes to another one, whose stream begins with `ready`, so nothing is missed between.
 
 /** Call `heard` with the type of each event, and `onConnection` as for a stream of one's own. */
@@ -13,7 +13,7 @@ export async function followTogether(application, { signal, onConnection, heard 
     if (isConnected !== undefined) onConnection(isConnected);
   };
   channel.addEventListener("message", ({ data }) => take(data));
-  // Whoever leads answers as if its stream had just begun.
+  // The leader answers as if its stream had just begun.
   channel.postMessage({ isNew: true });
   const lead = () => pass(application, signal, channel, take);
   try {
