@@ -28,7 +28,7 @@ def test_what_is_written_offline_is_sent_once_when_the_network_is_back(
     ann.until_connected()
     ben.until(ben.bodies, ["meanwhile", "written offline"])
     ann.until(ann.bodies, ["meanwhile", "written offline"])
-    ann.until(lambda: ann.count("#pending li"), 0)
+    ann.until_all_is_sent()
     assert api.numbers(f"{chat.path}/messages") == [1, 2]
 
 
@@ -45,8 +45,8 @@ def test_a_message_whose_answer_was_lost_is_created_once(
     )
     ann.send_message("only once")
     ann.until(ann.bodies, ["only once"])
-    ann.until(lambda: ann.count("#pending li"), 0)
-    posts = [each for each in ann.requests() if each["method"] == "POST"]
+    ann.until_all_is_sent()
+    posts = ann.posts()
     assert len(posts) == 2
     assert len({each["headers"]["idempotency-key"] for each in posts}) == 1
     assert api.numbers(f"{chat.path}/messages") == [1]
@@ -67,8 +67,8 @@ def test_a_reload_repeats_what_was_not_answered_under_its_key(
     assert ann.count("#pending li") == 1
     ann.call("@page", "reload")
     ann.until_connected()
-    ann.until(lambda: ann.count("#pending li"), 0)
-    posts = [each for each in ann.requests() if each["method"] == "POST"]
+    ann.until_all_is_sent()
+    posts = ann.posts()
     assert len({each["headers"]["idempotency-key"] for each in posts}) == 1
     assert len(posts) == 2
     assert ann.bodies() == ["only once"]
@@ -121,7 +121,7 @@ def test_a_message_that_could_not_be_sent_is_sent_again_on_request(
     ann.evaluate("window.isAway = false")
     ann.click('#pending [data-action="retry"]')
     ann.until(ann.bodies, ["patience"])
-    ann.until(lambda: ann.count("#pending li"), 0)
+    ann.until_all_is_sent()
     assert api.numbers(f"{chat.path}/messages") == [1]
 
 
@@ -140,7 +140,7 @@ def test_restarts_of_both_services_lose_and_repeat_nothing(
     ben.until(ben.bodies, everything)
     ann.until(ann.bodies, everything)
     ann.until_connected()
-    ann.until(lambda: ann.count("#pending li"), 0)
+    ann.until_all_is_sent()
     assert api.numbers(f"{chat.path}/messages") == [1, 2, 3]
 
 

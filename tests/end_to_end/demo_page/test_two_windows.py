@@ -17,7 +17,7 @@ def test_two_windows_talk_to_each_other(browser: Browser, chat: Chat) -> None:
     ann.until_texts("#messages .body", ["Hello, is anybody there?", "Yes!\nIt works"])
     assert ann.texts("#messages .meta b") == ben.texts("#messages .meta b") == ["Ann", "Ben"]
     assert ann.texts("#messages .mine .body") == ["Hello, is anybody there?"]
-    ann.until(lambda: ann.count("#pending li"), 0)
+    ann.until_all_is_sent()
     assert ann.errors() == ben.errors() == []
 
 

@@ -129,6 +129,9 @@ class Window:
         self.fill("#body", body)
         self.call("#body", "press", "Enter")
 
+    def until_all_is_sent(self) -> None:
+        self.until(lambda: self.count("#pending li"), 0)
+
     def bodies(self) -> list[str]:
         """The texts of the messages in the document, without pending ones."""
         return self.texts("#messages .body")
@@ -151,6 +154,9 @@ class Window:
     def errors(self) -> list[str]:
         """Errors of scripts, and what the console shows as one."""
         return list(self._browser.send({"window": self.name, "noted": True})["errors"])
+
+    def posts(self) -> list[dict[str, Any]]:
+        return [each for each in self.requests() if each["method"] == "POST"]
 
     def requests(self) -> list[dict[str, Any]]:
         return list(self._browser.send({"window": self.name, "noted": True})["requests"])
