@@ -47,8 +47,6 @@ CHATS_BY_ID = """
 SELECT a.access_token, c.number FROM chats c JOIN applications a ON a.id = c.application_id
 WHERE c.id = ANY (%s)
 """
-Fold = Callable[..., int]
-
 INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
 
 
@@ -59,7 +57,7 @@ def keep_indexed(
     *,
     stay: bool = True,
     beside: Callable[[], AbstractContextManager[object]] = nullcontext,
-    fold: Fold = index_batch,
+    fold: Callable[..., int] = index_batch,
     look_seconds: float = LOOK_SECONDS,
 ) -> None:
     """Index changes for as long as we hold the lease and the worker runs.
@@ -114,7 +112,7 @@ class Indexing:
     connection: Connection
     lease: Lease
     feeder: "Feeder"
-    fold: Fold
+    fold: Callable[..., int]
     look_seconds: float
 
     def run(self, woken_by: str, *, stay: bool) -> None:
