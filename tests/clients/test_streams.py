@@ -1,10 +1,7 @@
 """Streams that break, against a server with a script."""
 
 import json
-import runpy
-from contextlib import closing
 
-import httpx
 import pytest
 
 from local_stack.applications import ROOT
@@ -85,13 +82,6 @@ def test_events_are_read_to_the_letter(caller: Caller, scripted: ScriptedServer,
     followed = caller.call(CHAT, "follow", after=0, take=1)
     assert followed[0]["message"]["body"] == strange
     assert (followed[0]["type"], followed[0]["id"]) == ("message.created", "1.0")
-
-
-def test_the_example_to_copy_reads_any_character(scripted: ScriptedServer) -> None:
-    scripted.script = [events(READY.format("0.0"), ":\n\n", created(1, "a\u2028b\u0085c"))]
-    example = runpy.run_path(str(ROOT / "examples" / "client.py"))
-    with httpx.Client() as client, closing(example["follow"](client, scripted.url, "0.0")) as found:
-        assert next(found)["body"] == "a\u2028b\u0085c"
 
 
 def test_a_position_that_is_not_stored_yet_is_waited_for(
