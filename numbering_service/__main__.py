@@ -15,6 +15,9 @@ from web.server.limits import LIMITS, Limits, raise_descriptor_limit
 from web.server.serving import exit_after_sigterm, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
+# Within which a process must answer its parent, and a new one be ready for the one it replaces to
+# be ended. On a busy machine a start takes more than uvicorn's 5 s, and a restart was given up.
+PROCESS_SECONDS = 30
 
 
 def main(limits: Limits = LIMITS) -> int:
@@ -38,7 +41,12 @@ def serve_in_several(settings: Settings, limits: Limits) -> None:
     raise_descriptor_limit(limits)
     exit_after_sigterm()
     chosen = options(settings.host, settings.port, limits)
-    config = uvicorn.Config(APPLICATION, workers=settings.processes, **chosen)
+    config = uvicorn.Config(
+        APPLICATION,
+        workers=settings.processes,
+        timeout_worker_healthcheck=PROCESS_SECONDS,
+        **chosen,
+    )
     Processes(config, [config.bind_socket()]).run()
 
 
