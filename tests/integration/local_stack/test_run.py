@@ -142,7 +142,8 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
         wait_until((stack.layout.pids / "elasticsearch").exists, 120, "no process", stack.output)
         with suspended(stack.pid("elasticsearch")):
             wait_until(stack.has_started, 120, "it waits for Elasticsearch", stack.output)
-            assert "Elasticsearch (still starting" in stack.output()
+            starting = "Elasticsearch (still starting"
+            wait_until(lambda: starting in stack.output(), 20, "not said", stack.output)
             done = run(tmp_path, "demo")
             assert done.returncode == 0, done.stderr
         said = "elasticsearch is ready after"
