@@ -116,7 +116,11 @@ class Batcher:
         or when this application has too much waiting to be stored.
         """
         creation = pending.creation
-        self._window.take(creation)
+        try:
+            self._window.take(creation)
+        except Overloaded:
+            self._ask_for_progress()
+            raise
         try:
             self._shares.take(creation.access_token, pending.size, pending.numbers)
         except Overloaded:
@@ -149,6 +153,11 @@ class Batcher:
             self._send(batch)
         self._tell_if_idle()
 
+    def _ask_for_progress(self) -> None:
+        """Send an empty batch, whose reply tells what is stored, unless another one will."""
+        if not self._batches and not self._is_scheduled:
+            self._send([])
+
     def _send(self, batch: list[Pending]) -> None:
         try:
             self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
@@ -180,7 +189,8 @@ class Batcher:
         """Settle the oldest batch in flight with the script's reply, or the Problem it met."""
         batch = self._batches.popleft()
         reply = read_outcome(outcome, len(batch))
-        BATCH_SIZE.observe(len(batch))
+        if batch:
+            BATCH_SIZE.observe(len(batch))
         self._note_accepted(batch, reply)
         for pending, answer in zip(batch, reply.answers, strict=True):
             settle(pending, answer)

@@ -30,8 +30,9 @@
 --
 -- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake a persister,
 -- last the id of this batch's last entry ('' if it has none). Every entry before oldest is stored: it
--- is the oldest one in the stream, or the highest possible id if that is empty ('' when no persister
--- is running, or when this batch was answered before). An answer:
+-- is the oldest one in the stream, or the highest possible id if that is empty ('' when entries wait
+-- and no persister is running, or when this batch was answered before). A batch of no creations asks
+-- for this alone. An answer:
 --       n > 0      the number handed out, of several messages the first of theirs
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
@@ -77,7 +78,8 @@ local READONLY = 'READONLY This server is a replica.'
 -- four. MGET returns nothing for a key of another type, so GET has the last word on a missing one.
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
 local APPLICATION = 'sequence:chats:'
-local first_application, first_sequence = APPLICATION .. ARGV[FIRST_ARGUMENT], KEYS[FIRST_KEY]
+local first_application = APPLICATION .. (ARGV[FIRST_ARGUMENT] or '')
+local first_sequence = KEYS[FIRST_KEY] or first_application
 local known = redis.call('MGET', KEYS[2], KEYS[3], first_application, first_sequence)
 local answered, is_persisting = known[1], known[2]
 if answered then
@@ -366,13 +368,12 @@ if accepted > 0 or ARGV[6] == '1' then
 end
 -- The rest is set after the answer is stored: a retry must not wake a persister again; for a lost
 -- wake-up there is the worker's sweep.
-if is_persisting then
-  if waiting == 0 then
-    answers[OLDEST] = first_accepted or BEYOND_ALL
-  else
-    answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-  end
-elseif accepted > 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
+if waiting == 0 then
+  answers[OLDEST] = first_accepted or BEYOND_ALL
+elseif is_persisting then
+  answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
+end
+if not is_persisting and accepted > 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
   answers[WAKE] = 1
 end
 return answers

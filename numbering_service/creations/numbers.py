@@ -84,7 +84,7 @@ class Reply(NamedTuple):
     """The script's reply.
 
     `last` is the id of the batch's last entry, None if it has none. Every entry before `oldest`
-    is stored; None when no persister is running.
+    is stored; None when the reply does not tell.
     """
 
     wake: bool

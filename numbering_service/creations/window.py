@@ -19,9 +19,6 @@ from numbering_service.creation import AnyCreation
 from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
-# A refused application sends nothing whose reply would report progress, so one of its requests
-# is let through this often.
-PROBE_SECONDS = 0.1
 # After so long without progress, or without a report of any, nobody is refused.
 STALL_SECONDS = 2.0
 # A longer list would be no more exact in practice: later batches are merged into its last one.
@@ -48,23 +45,25 @@ class Window:
         self._max_bytes = max_bytes
         self._max_batches = max_batches
         self._held: dict[str, int] = {}
-        self._probe_at: dict[str, float] = {}
         self._batches: deque[Accepted] = deque()  # in the order of the stream
         self._oldest: EntryId | None = None
         self._progress_at = 0.0
 
     def take(self, creation: AnyCreation) -> None:
-        """Count a creation in; raise Overloaded if its application has too much on its way."""
+        """Count a creation in; raise Overloaded if its application has too much on its way.
+
+        A refused application sends nothing whose reply would report progress: the caller asks.
+        """
         size = creation.body_size
         if not size:
             return
         access_token = creation.access_token
-        if not self._held and self._oldest is not None:
+        if not self._held:
             # Nothing was stored lately because there was nothing to store: no reason to let in
             # whatever comes before the first report of progress.
             self._progress_at = self._clock()
         held = self._held.get(access_token, 0)
-        if held and held + size > self._max_bytes and self._is_closed(access_token):
+        if held and held + size > self._max_bytes and self._makes_progress():
             raise Overloaded(
                 "The application sends faster than its messages are stored; nothing was changed."
             )
@@ -81,25 +80,17 @@ class Window:
         self._batches.append(Accepted(last, sizes))
 
     def stored_before(self, oldest: EntryId | None) -> None:
-        """Record that every entry before `oldest` is stored; None if no persister is running."""
-        if oldest is None or oldest != self._oldest:
-            self._oldest = oldest
-            self._progress_at = 0.0 if oldest is None else self._clock()
+        """Record that every entry before `oldest` is stored; None tells nothing."""
         if oldest is None:
             return
+        if oldest != self._oldest:
+            self._oldest, self._progress_at = oldest, self._clock()
         while self._batches and self._batches[0].last < oldest:
             for access_token, size in self._batches.popleft().sizes.items():
                 self._release(access_token, size)
 
-    def _is_closed(self, access_token: str) -> bool:
-        """Return whether to refuse now, which leaves a probe through now and then."""
-        now = self._clock()
-        if now - self._progress_at > STALL_SECONDS:
-            return False
-        if now < self._probe_at.get(access_token, 0.0):
-            return True
-        self._probe_at[access_token] = now + PROBE_SECONDS
-        return False
+    def _makes_progress(self) -> bool:
+        return self._clock() - self._progress_at <= STALL_SECONDS
 
     def _release(self, access_token: str, size: int) -> None:
         if not size:
@@ -109,4 +100,3 @@ class Window:
             self._held[access_token] = left
         else:
             del self._held[access_token]
-            self._probe_at.pop(access_token, None)

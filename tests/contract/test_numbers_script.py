@@ -106,8 +106,10 @@ def test_a_mixed_batch_numbers_each_sequence_by_itself(numbering: Numbering) -> 
 
 def test_it_reports_the_oldest_entry_while_a_persister_is_running(numbering: Numbering) -> None:
     numbering.answers(post(1))
-    assert numbering.oldest == b""
     first = numbering.last
+    assert numbering.oldest == first, "there was nothing before it"
+    numbering.answers(post(1))
+    assert numbering.oldest == b""
     numbering.redis.set(keys.LEASE_PERSIST, "a worker")
     numbering.answers(post(1), post(9), post(1), batch="again")
     last, _ = numbering.redis.xrevrange(keys.ACCEPTED, count=1)[0]
@@ -132,6 +134,16 @@ def test_a_batch_that_accepts_nothing_still_reports_persisting_progress(
     first = numbering.last
     assert numbering.answers(post(1, key="k")) == [b"1"]
     assert (numbering.last, numbering.oldest) == (b"", first)
+
+
+def test_an_empty_batch_reports_progress_and_changes_nothing(numbering: Numbering) -> None:
+    numbering.answers(post(1))
+    first = numbering.last
+    numbering.redis.set(keys.LEASE_PERSIST, "a worker")
+    before = numbering.redis.dbsize()
+    assert numbering.answers() == []
+    assert (numbering.last, numbering.oldest) == (b"", first)
+    assert numbering.redis.dbsize() == before
 
 
 def test_batches_continue_from_each_other(numbering: Numbering) -> None:

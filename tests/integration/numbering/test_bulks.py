@@ -12,11 +12,13 @@ from contract import keys
 from tests.integration.numbering.surroundings import (
     MESSAGES,
     A,
+    B,
     Numbering,
     Reply,
     Valkey,
     request,
 )
+from tests.polling import eventually
 from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 
 BULK = f"{MESSAGES}/bulk"
@@ -204,3 +206,20 @@ def test_the_log_names_the_route(service: Numbering) -> None:
     post(service, bulk("x"), X_Request_ID="logged")
     metrics = request(service.port, "GET", "/metrics").body.decode()
     assert 'route="/applications/{access_token}/chats/{chat_number}/messages/bulk"' in metrics
+
+
+def test_a_burst_of_bulks_is_let_in_as_it_is_stored(
+    own_valkey: Valkey, sequences: redis.Redis, tmp_path: Path
+) -> None:
+    """From the first request of a process on, and whether or not a persister has begun."""
+    megabyte = bulk(*["x" * 60_000] * 17)
+    with Numbering(tmp_path, own_valkey.url, "http://127.0.0.1:1") as fresh:
+        replies = [post(fresh, megabyte) for _ in range(6)]
+        assert [reply.status for reply in replies] == [201] * 4 + [503] * 2
+        assert replies[-1].code == "overloaded"
+        sequences.set(keys.LEASE_PERSIST, "a worker", ex=60)
+        sequences.xtrim(keys.ACCEPTED, maxlen=17, approximate=False)
+        assert post(fresh, megabyte).status == 503, "it asks what is stored"
+        assert eventually(lambda: post(fresh, megabyte).status, (201).__eq__, 1.5) == 201
+        sequences.set(keys.message_sequence(B, 1), 0)
+        assert post(fresh, bulk("x"), BULK.replace(A, B)).status == 201, "nobody else is held back"

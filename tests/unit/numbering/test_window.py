@@ -3,7 +3,7 @@
 import pytest
 
 from numbering_service.creation import Creation
-from numbering_service.creations.window import PROBE_SECONDS, STALL_SECONDS, Window
+from numbering_service.creations.window import STALL_SECONDS, Window
 from web.problems import Overloaded
 
 LOUD, QUIET = "L" * 24, "Q" * 24
@@ -38,12 +38,11 @@ def now() -> list[float]:
 
 @pytest.fixture
 def full(now: list[float]) -> Window:
-    """A window in which one application is at its limit and has used its probe."""
+    """A window in which one application is at its limit."""
     held = Window(100, clock=lambda: now[0])
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))
     held.stored_before((1, 0))
-    assert not is_refused(held, LOUD), "the first asks how far persisting is"
     return held
 
 
@@ -57,7 +56,6 @@ def test_creations_in_flight_count(now: list[float]) -> None:
     held = Window(100, clock=lambda: now[0])
     held.stored_before((1, 0))
     held.take(post(LOUD, 60))
-    held.take(post(LOUD, 60))  # the probe
     assert is_refused(held, LOUD, 60)
 
 
@@ -69,29 +67,22 @@ def test_stored_entries_make_room(full: Window) -> None:
     assert not is_refused(full, LOUD, 1000)
 
 
-def test_without_a_persister_nothing_is_refused(full: Window) -> None:
+def test_without_a_persister_nothing_is_refused(full: Window, now: list[float]) -> None:
+    full.stored_before(None)
+    assert is_refused(full, LOUD), "one may be starting"
+    now[0] += STALL_SECONDS + 0.1
     full.stored_before(None)
     assert not is_refused(full, LOUD, 1000)
-    full.stored_before((1, 0))
-    assert is_refused(full, LOUD)
 
 
 def test_a_persister_without_progress_counts_as_none(full: Window, now: list[float]) -> None:
     now[0] += STALL_SECONDS / 2
     full.stored_before((1, 0))
-    assert not is_refused(full, LOUD), "a probe"
     assert is_refused(full, LOUD)
     now[0] += STALL_SECONDS / 2 + 0.1
-    assert [is_refused(full, LOUD, 1000) for _ in range(3)] == [False] * 3
+    assert not is_refused(full, LOUD, 1000)
     full.stored_before((2, 0))
-    assert [is_refused(full, LOUD, 1000) for _ in range(2)] == [False, True]
-
-
-def test_each_application_gets_a_probe_now_and_then(full: Window, now: list[float]) -> None:
-    accept(full, 3, post(QUIET, 95))
-    assert [is_refused(full, QUIET) for _ in range(3)] == [False, True, True]
-    now[0] += PROBE_SECONDS
-    assert [is_refused(full, LOUD) for _ in range(2)] == [False, True]
+    assert is_refused(full, LOUD, 1000)
 
 
 def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
@@ -100,21 +91,24 @@ def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     held = Window(100, max_batches=3, clock=lambda: now[0])
     for number in range(1, 1000):
         accept(held, number, post(LOUD, 1))
+        now[0] += STALL_SECONDS
     held.stored_before((999, 0))
-    assert [is_refused(held, LOUD) for _ in range(2)] == [False, True]
+    assert is_refused(held, LOUD)
     held.stored_before((999, 1))
     assert not is_refused(held, LOUD, 1000)
 
 
-def test_a_burst_behind_a_pause_is_limited_from_its_beginning(now: list[float]) -> None:
+@pytest.mark.parametrize("reported", [[], [(2, 0)], [(2, 0), None]])
+def test_a_burst_behind_a_pause_is_limited_from_its_beginning(
+    now: list[float], reported: list[tuple[int, int] | None]
+) -> None:
     """Nothing was stored for a while because there was nothing to store."""
     held = Window(100, clock=lambda: now[0])
-    accept(held, 1, post(LOUD, 60))
-    held.stored_before((2, 0))
+    for each in reported:
+        held.stored_before(each)
     now[0] += 60
     held.take(post(LOUD, 90))
-    held.take(post(LOUD, 90))  # the probe
-    assert is_refused(held, LOUD)
+    assert is_refused(held, LOUD, 90)
     assert not is_refused(held, QUIET, 90)
     now[0] += STALL_SECONDS + 0.1
-    assert not is_refused(held, LOUD), "nothing is stored for longer than a moment"
+    assert not is_refused(held, LOUD, 90), "nothing is stored for longer than a moment"
