@@ -18,7 +18,7 @@ from crud_service.search.index.blocks import (
     keys_of,
     lock_chats,
     read_piece,
-    rebuild_pieces,
+    rebuild_block,
 )
 from crud_service.stores.database import Connection
 
@@ -139,5 +139,4 @@ def confirm(connection: Connection, report: Report, suspects: list[Block], *, me
         if any(is_lacking(connection, chat_id, block, keys) for keys in piece.keys.values()):
             report.blocks.add(f"chat id {chat_id}: block {block} lacks grams of its messages")
             if mend:
-                for _end in rebuild_pieces(connection, chat_id, block, block + 1):
-                    pass
+                rebuild_block(connection, chat_id, block)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.feed.start_over import REBUILD_LOCK
-from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_pieces
+from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_block
 from crud_service.search.text.folding import TEXT_FORMAT, mark
 from crud_service.search.text.texts import columns
 from crud_service.stores.database import Connection
@@ -192,8 +192,7 @@ def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
     blocks = sorted({(chat_id, block_of(number)) for chat_id, number in passed})
     scattered = connection.execute(FIND_SCATTERED_BLOCKS, columns(blocks, 2)).fetchall()
     for chat_id, block in scattered:
-        for _end in rebuild_pieces(connection, chat_id, block, block + 1):
-            pass
+        rebuild_block(connection, chat_id, block)
 
 
 class Progress:

@@ -12,7 +12,7 @@ ids). Grams are cut before that: under the lock, only the texts that changed sin
 were read (their `xmin` differs) are cut again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -172,27 +172,18 @@ def cover_piece(connection: Connection, chat_id: int, start: int, end: int) -> i
 
 def rebuild_block(connection: Connection, chat_id: int, block: int) -> None:
     """Rebuild one block from its texts."""
-    for _end in rebuild_pieces(connection, chat_id, block, block + 1):
-        pass
+    piece = read_piece(connection, chat_id, block, block + 1)
+    with connection.transaction():
+        # A chat that was erased meanwhile gets no blocks.
+        if lock_chats(connection, [chat_id]):
+            connection.execute(DELETE_BLOCKS, (chat_id, piece.start, piece.end))
+            write_piece(connection, piece)
 
 
 def forget_block(connection: Connection, chat_id: int, block: int) -> None:
     """Forget the grams of a block, which is then always scanned; its chat must be locked."""
     connection.execute(DELETE_BLOCKS, (chat_id, block, block + 1))
     insert_blocks(connection, [BlockRow(chat_id, block, join_keys(chat_id, {ANY_GRAM}))])
-
-
-def rebuild_pieces(connection: Connection, chat_id: int, start: int, end: int) -> Iterator[int]:
-    """Rebuild the blocks from `start` to before `end`; yield the end of each piece."""
-    while start < end:
-        piece = read_piece(connection, chat_id, start, end)
-        with connection.transaction():
-            # A chat that was erased meanwhile gets no blocks.
-            if lock_chats(connection, [chat_id]):
-                connection.execute(DELETE_BLOCKS, (chat_id, piece.start, piece.end))
-                write_piece(connection, piece)
-        start = piece.end
-        yield start
 
 
 @dataclass(frozen=True, slots=True)
