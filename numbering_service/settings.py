@@ -60,7 +60,10 @@ class Settings:
 
 
 def internal_token(env: Mapping[str, str]) -> str:
-    """Return the token for crud_service's internal endpoint; a container needs a real one."""
+    """Return the token for crud_service's internal endpoint.
+
+    Raises SettingsError in a container that has no secret of its own.
+    """
     token = env.get("INTERNAL_TOKEN", "")
     in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
     if in_container and not local and token in {"", LOCAL_INTERNAL_TOKEN}:

@@ -23,6 +23,11 @@ def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
     The write that is waited for renews the lease. The connection may have been opened again since
     the batch was read, and lead to another server. If that server has the batch's last entry, it
     has the entries before it, too: a replica has a prefix of what its primary had.
+
+    Args:
+        redis: where the batch was read.
+        lease: the lease on persisting.
+        batch: what is about to be stored.
     """
 
     def write(pipeline: Pipeline) -> None:

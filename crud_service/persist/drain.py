@@ -41,6 +41,12 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
 
     Returns in an outage instead of waiting: the entries stay in the stream, another worker
     may reach the store, and the sweep sends the next task within a second.
+
+    Args:
+        redis: where entries wait and the lease is kept.
+        lease: the lease on persisting.
+        woken_by: the id of the request that led to this, for the log.
+        stay: wait for more entries, instead of returning when none is left.
     """
 
     def work() -> None:

@@ -51,7 +51,18 @@ HISTOGRAMS = {
 def remove_and_count(
     redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
 ) -> None:
-    """Remove a stored batch from the stream, announce it and count, in one round trip."""
+    """Remove a stored batch from the stream, announce it and count, in one round trip.
+
+    Args:
+        redis: where the batch was read.
+        batch: what was read.
+        stored: what became of it.
+        seconds: how long storing it took.
+        now_ms: the time, in milliseconds since 1970.
+
+    Raises:
+        RedisError: the batch was not removed.
+    """
     pipeline = redis.pipeline(transaction=False)
     pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
     if stored.messages:

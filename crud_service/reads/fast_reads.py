@@ -210,14 +210,26 @@ class FastReads:
 
 
 def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
-    """Return the header lines of an answer: its own, and those that the middleware adds."""
+    """Return the header lines of an answer: its own, and those that the middleware adds.
+
+    Args:
+        lines: its own, each with its line end.
+        request_id: the request's id.
+        body: what `Content-Length` measures; None to leave that out.
+    """
     length = "" if body is None else f"Content-Length: {len(body)}\r\n"
     added = f"{MIDDLEWARE}{HEADER}: {request_id}\r\nServer: crud\r\n"
     return f"{lines}{added}{length}".encode("latin-1")
 
 
 def django_problem(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
-    """Return the header lines and the body of a problem document."""
+    """Return the header lines and the body of a problem document.
+
+    Args:
+        problem: what went wrong.
+        path: the request's, for `instance`.
+        request_id: the request's id.
+    """
     own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
     body = problem.render(path, request_id)
     return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request_id, body), body

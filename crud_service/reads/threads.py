@@ -19,6 +19,12 @@ class Threads(Protocol):
 
 
 async def chunks(threads: Threads, owner: str, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces, each made in a thread when it is asked for."""
+    """Yield the pieces, each made in a thread when it is asked for.
+
+    Args:
+        threads: the pool.
+        owner: the application on whose share of the pool they count.
+        pieces: makes them.
+    """
     while (piece := await threads.run_patiently(owner, next, pieces, None)) is not None:
         yield piece

@@ -21,11 +21,19 @@ class NotAcknowledgedError(RedisError):
 def write_acknowledged(
     redis: Redis, write: Callable[[Pipeline], object], wait_ms: int = API_WAIT_MS
 ) -> list[Any]:
-    """Write, and return the replies once REPLICAS_TO_ACKNOWLEDGE replicas have it on disk.
+    """Write, and wait until REPLICAS_TO_ACKNOWLEDGE replicas have it on disk.
 
     All commands are sent together, so that a retry on another connection repeats the write. If
     they are not acknowledged, the next attempt connects again, as the address may lead to another
-    primary by then. Raises NotAcknowledgedError, and redis-py's errors.
+    primary by then.
+
+    Args:
+        redis: the primary.
+        write: adds the commands to a pipeline.
+        wait_ms: how many milliseconds to wait for the replicas.
+
+    Returns:
+        The replies to the commands. Raises NotAcknowledgedError, and redis-py's errors.
     """
     replicas = settings.REPLICAS_TO_ACKNOWLEDGE
     with redis.pipeline(transaction=False) as pipeline:

@@ -68,9 +68,16 @@ class AcknowledgedConnection:
 
 
 async def open_acknowledged(address: Address, script: str, replicas: int) -> AcknowledgedConnection:
-    """Open a connection to a server that can acknowledge; raises NotAcknowledgedError for another.
+    """Open a connection to a server that can acknowledge.
 
-    Raises what `open_connection` raises, too.
+    Args:
+        address: the primary's.
+        script: the source of `numbers.lua`.
+        replicas: how many have to acknowledge a write.
+
+    Returns:
+        The connection. Raises NotAcknowledgedError for a server that can't, and what
+        `open_connection` raises.
     """
     connection = await open_connection(address, script)
     try:

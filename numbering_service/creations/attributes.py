@@ -40,7 +40,13 @@ class MessageFields(NamedTuple):
 
 
 def message_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
-    """Return the fields sent for a message; raises 400, 415 or 422."""
+    """Return the fields sent for a message; raises 400, 415 or 422.
+
+    Args:
+        content_type: the header; None without one.
+        body: all of it.
+        query: the query string, percent-encoded.
+    """
     fields = parse_body(content_type, body, orjson.loads)
     if REPLY_TO in fields:
         fields = _with_number(fields, content_type, body)
@@ -50,7 +56,13 @@ def message_fields(content_type: str | None, body: bytes, query: bytes) -> Field
 
 
 def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
-    """Return the fields sent for a chat, all of which are optional; raises 400, 415 or 422."""
+    """Return the fields sent for a chat, all of which are optional; raises 400, 415 or 422.
+
+    Args:
+        content_type: the header; None without one.
+        body: all of it.
+        query: the query string, percent-encoded.
+    """
     fields = parse_optional_body(content_type, body, orjson.loads)
     if query and _OPTIONAL_IN_QUERY.search(query):
         return {**parse_urlencoded(query), **fields}

@@ -27,7 +27,13 @@ Steps = Generator[None, None, T]
 
 
 def read_bulk(target: Target, request: Request, request_id: str) -> Bulk:
-    """Return the creation of the messages in a request; raises 400, 413, 415 or 422."""
+    """Return the creation of the messages in a request; raises 400, 413, 415 or 422.
+
+    Args:
+        target: the chat that its path names.
+        request: a whole request.
+        request_id: its id, which the entries carry.
+    """
     steps = read_in_steps(target, request, request_id)
     while True:
         try:
@@ -38,7 +44,13 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Bulk:
 
 
 def read_in_steps(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
-    """Do the same in steps of some milliseconds, between which the event loop can do other work."""
+    """Do the same in steps of some milliseconds, between which the event loop can do other work.
+
+    Args:
+        target: the chat that its path names.
+        request: a whole request.
+        request_id: its id, which the entries carry.
+    """
     head = read_head(request.headers, request.body)
     fields = parse_body(head.content_type, request.body, _parse, MAX_REQUEST_BYTES)
     yield

@@ -116,7 +116,13 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
 
 
 def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
-    """Return the creation that a request asks for; raises 400, 413, 415 or 422."""
+    """Return the creation that a request asks for; raises 400, 413, 415 or 422.
+
+    Args:
+        target: the collection that its path names.
+        request: a whole request.
+        known_request_id: its id, which the entry carries.
+    """
     body = request.body
     head = read_head(request.headers, body)
     if target.chat_number is None:
