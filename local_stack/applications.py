@@ -61,6 +61,14 @@ def applications(environment: Mapping[str, str]) -> list[Part]:
 
 
 def module(name: str, package: str, environment: Mapping[str, str], url: str) -> Part:
+    """Return a service as a part.
+
+    Args:
+        name: its name as a part.
+        package: what `python -m` runs.
+        environment: variables besides those of the supervisor.
+        url: where it tells whether it is live.
+    """
     command = (sys.executable, "-m", package)
     return Part(name, command, is_ready=lambda: is_live(url), environment=environment)
 

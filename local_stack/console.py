@@ -38,7 +38,13 @@ def complain(line: str) -> None:
 
 
 def done(what: str, seconds: float, remark: str = "") -> None:
-    """Print that something is done, and how long it took."""
+    """Print that something is done, and how long it took.
+
+    Args:
+        what: a word or two.
+        seconds: how long it took.
+        remark: follows the time.
+    """
     say(f"{paint('✓', 'green')} {what:<14} {paint(f'{seconds:5.1f} s', 'dim')}{remark}")
 
 

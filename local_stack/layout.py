@@ -112,7 +112,13 @@ class Layout:
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file so that a reader sees either the old text or the new, never a part."""
+    """Replace a file so that a reader sees either the old text or the new, never a part.
+
+    Args:
+        path: the file.
+        text: what it is to hold.
+        mode: who may read and write it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as handle:

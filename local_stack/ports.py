@@ -92,7 +92,13 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 
 def next_free(port: int, host: str, without: set[int]) -> int:
-    """Return the first free port above a taken one."""
+    """Return the first free port above a taken one.
+
+    Args:
+        port: the taken one.
+        host: the address to listen on.
+        without: ports that are not to be chosen.
+    """
     candidates = (port + step for step in range(1, 1000) if port + step < 65536)
     free = (each for each in candidates if each not in without and is_free(each, host))
     return next(free, 0) or choose_port(without)

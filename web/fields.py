@@ -50,7 +50,18 @@ MISSING: Final = Missing()
 def parse_body(
     content_type: str | None, body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS
 ) -> Fields:
-    """Parse the fields of a body of any supported type; an empty body has none."""
+    """Parse the fields of a body of any supported type; an empty body has none.
+
+    Args:
+        content_type: the header; None without one.
+        body: all of it.
+        loads: parses JSON.
+        max_containers: how many objects and arrays JSON may have.
+
+    Returns:
+        Values by name. Raises UnsupportedMediaType (415), MalformedBody (400) or
+        ValidationFailed (422).
+    """
     if not body:
         return {}
     media_type, parameters = split_content_type(content_type or "")
@@ -67,7 +78,16 @@ def parse_body(
 
 
 def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> Fields:
-    """`parse_body` for a request that needs no field: a JSON `null` or `""` has none either."""
+    """Parse the body of a request that needs no field: a JSON `null` or `""` has none either.
+
+    Args:
+        content_type: the header; None without one.
+        body: all of it.
+        loads: parses JSON.
+
+    Returns:
+        Values by name. Raises what `parse_body` raises.
+    """
     media_type, _ = split_content_type(content_type or "")
     nothing = body.removeprefix(BOM_UTF8).strip(JSON_SPACE) in {b"null", b'""'}
     if nothing and (media_type == PLAIN or is_json(media_type, body)):
@@ -93,10 +113,19 @@ def is_json(media_type: str, body: bytes) -> bool:
 
 
 def parse_json(body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS) -> Fields:
-    """Parse the members of a JSON object; raises 400 for bad JSON, 422 for another value.
+    """Parse the members of a JSON object.
 
     Objects and arrays are slow to parse, which blocks the event loop: a megabyte of empty ones
     takes a hundred times as long as one of text. Brackets within strings count as well.
+
+    Args:
+        body: all of it.
+        loads: parses JSON; raises ValueError.
+        max_containers: how many objects and arrays it may have.
+
+    Returns:
+        Values by name. Raises MalformedBody (400) for bad JSON, ValidationFailed (422) for
+        another value.
     """
     if len(body) > max_containers and body.count(b"{") + body.count(b"[") > max_containers:
         raise MalformedBody(f"The body has more than {max_containers} objects and arrays.")
@@ -110,7 +139,10 @@ def parse_json(body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS) 
 
 
 def parse_digits(body: bytes) -> Any:
-    """Parse valid JSON, with numbers as bytes: a megabyte of them takes some 20 ms."""
+    """Parse valid JSON, with numbers as bytes: a megabyte of them takes some 20 ms.
+
+    Raises MalformedBody (400) for JSON that is nested too deeply.
+    """
     text = body.removeprefix(BOM_UTF8)
     try:
         return json.loads(text, parse_int=str.encode, parse_float=str.encode)

@@ -65,9 +65,15 @@ class OutputHandler(logging.Handler):
 def configure(
     service: str, level: str, on_drop: Callable[[int], object] = lambda _: None
 ) -> LogOutput:
-    """Send every log of this process to standard output as JSON; returns that output.
+    """Send every log of this process to standard output as JSON.
 
-    `on_drop` is called with the number of lines that could not be written.
+    Args:
+        service: its name in each line.
+        level: the lowest level that is logged, by name.
+        on_drop: called with the number of lines that could not be written.
+
+    Returns:
+        That output.
     """
     output = LogOutput(sys.stdout.fileno(), service, on_drop)
     _standard_output[:] = [output]

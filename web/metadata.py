@@ -63,9 +63,10 @@ def _check_shape(metadata: dict[str, Any]) -> None:
 def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str, Any]:
     """Return the members of a JSON body with the numbers in its metadata as the bytes sent.
 
-    `fields` are those members, with floats for numbers that are no 64-bit integers, and 0 for -0.
-    Only if its metadata has one of these is the body parsed again, by `loads`, with bytes for
-    numbers.
+    Args:
+        fields: the members, with floats for numbers that are no 64-bit integers, and 0 for -0.
+        body: what they were parsed from.
+        loads: parses JSON with bytes for numbers; called only if the metadata has such a number.
     """
     metadata = fields.get(METADATA)
     if not isinstance(metadata, dict) or not has_changed_numbers(

@@ -107,9 +107,17 @@ def delete_message(
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bool:
-    """Replace a message by a tombstone and announce it; return False if there is no such message.
+    """Replace a message by a tombstone and announce it; deleting a tombstone changes nothing.
 
-    Deleting a tombstone changes nothing. Raises PreconditionFailed.
+    Args:
+        access_token: the application.
+        chat_number: its chat.
+        number: the message's number.
+        preconditions: what the message's ETag has to satisfy.
+        request_id: the request that deletes it, for the indexer's log.
+
+    Returns:
+        Whether there is such a message. Raises PreconditionFailed.
     """
     path = (str(chat_number), str(number), access_token)
     deleted = change(lambda it: _erase_message(it, path, preconditions))
@@ -151,9 +159,15 @@ def _erase_message(
 
 
 def delete_chat(access_token: str, number: int, preconditions: Preconditions) -> bool:
-    """Mark a chat as deleted and announce it; return False if there is no such chat.
+    """Mark a chat as deleted and announce it; deleting it again changes nothing.
 
-    Deleting it again changes nothing. Raises PreconditionFailed.
+    Args:
+        access_token: the application.
+        number: the chat's number.
+        preconditions: what the chat's ETag has to satisfy.
+
+    Returns:
+        Whether there is such a chat. Raises PreconditionFailed.
     """
     lock = (LOCK_CHAT, (str(number), access_token))
     sequence = keys.message_sequence(access_token, number)

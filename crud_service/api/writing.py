@@ -58,7 +58,16 @@ def create_application(name: str) -> tuple[str, bytes]:
 
 
 def rename_application(access_token: str, name: str, preconditions: Preconditions) -> bytes | None:
-    """Rename an application; return its JSON, or None if it does not exist."""
+    """Rename an application.
+
+    Args:
+        access_token: the application.
+        name: the new name, valid.
+        preconditions: what the application's ETag has to satisfy.
+
+    Returns:
+        Its JSON, None if it does not exist. Raises PreconditionFailed.
+    """
     row = application_row(access_token)
     renamed = change(lambda it: _set(it, row, {"name": name}, preconditions))
     return renamed and renamed.representation
@@ -67,7 +76,17 @@ def rename_application(access_token: str, name: str, preconditions: Precondition
 def change_chat(
     access_token: str, number: int, changes: Changes, preconditions: Preconditions
 ) -> bytes | None:
-    """Set a chat's name or metadata and announce it; return its JSON, or None if it is missing."""
+    """Set a chat's name or metadata and announce it.
+
+    Args:
+        access_token: the application.
+        number: the chat's number.
+        changes: new values by column.
+        preconditions: what the chat's ETag has to satisfy.
+
+    Returns:
+        Its JSON, None if it is missing. Raises PreconditionFailed.
+    """
     row = chat_row(access_token, number)
     changed = change(lambda it: _set(it, row, changes, preconditions))
     if changed and changed.is_new:
@@ -83,9 +102,19 @@ def edit_message(
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
-    """Set a message's body or metadata and announce it; return its JSON, or None if missing.
+    """Set a message's body or metadata and announce it.
 
-    Raises MessageDeleted for a tombstone.
+    Args:
+        access_token: the application.
+        chat_number: its chat.
+        number: the message's number.
+        changes: new values by column.
+        preconditions: what the message's ETag has to satisfy.
+        request_id: the request that changes it, for the indexer's log.
+
+    Returns:
+        Its JSON, None if it is missing. Raises PreconditionFailed, and MessageDeleted for a
+        tombstone.
     """
     row = message_row(access_token, chat_number, number)
     edited = change(lambda it: _set(it, row, changes, preconditions))

@@ -215,6 +215,12 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
     """Return a statement whose row is: low, high, and then the fields of `pages.Rows`.
 
     `fewer` and `more` tell whether there are rows beyond the page's low and high end.
+
+    Args:
+        collection: what is listed.
+        walk: from which end, in which order, and whether both ends are bounded.
+        chunked: whether the row has as many items as fit into a chunk's bytes, instead of the
+            first piece and the identities of the others.
     """
     rows = _rows(collection, walk)
     key = f"x.{collection.key}"

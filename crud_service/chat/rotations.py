@@ -79,7 +79,16 @@ def finish_rotations(connection: Connection, redis: Redis) -> int:
 
 
 def finish_within(connection: Connection, redis: Redis, rotation_id: int, seconds: float) -> bool:
-    """Finish a rotation; return False if entries of the former token still wait at the end."""
+    """Finish a rotation.
+
+    Args:
+        redis: where entries wait and creations are numbered.
+        rotation_id: its row.
+        seconds: how long to try.
+
+    Returns:
+        Whether it is finished; False if entries of the former token still wait.
+    """
 
     def is_finished() -> bool:
         row = connection.execute(OF_ID, (rotation_id,)).fetchone()
@@ -131,7 +140,16 @@ def is_stored(redis: Redis, entry_id: str) -> bool:
 
 
 def wait_until_stored(redis: Redis, entry_id: str, seconds: float) -> bool:
-    """Wait until an entry and all before it are stored; return False if they are not in time."""
+    """Wait until an entry and all before it are stored.
+
+    Args:
+        redis: where entries wait.
+        entry_id: the entry.
+        seconds: how long to wait.
+
+    Returns:
+        Whether they are stored in time.
+    """
     return wait_until(lambda: is_stored(redis, entry_id), seconds)
 
 

@@ -8,5 +8,11 @@ HEARTBEAT = b":\n\n"
 
 
 def event(name: str, event_id: str, data: str) -> bytes:
-    """Return an event; none of its parts may have a line end."""
+    """Return an event; none of its parts may have a line end.
+
+    Args:
+        name: its type.
+        event_id: the cursor behind it.
+        data: JSON.
+    """
     return f"event: {name}\nid: {event_id}\ndata: {data}\n\n".encode()

@@ -84,10 +84,15 @@ def connect() -> Connection:
 def import_application(
     connection: Connection, file: BinaryIO, progress: Callable[[Sequence], None]
 ) -> str:
-    """Import an application, and return its new access token.
+    """Import an application.
 
-    `progress` is called after each piece. Raises ImportFailedError, which names a bad line by
-    its number; nothing stays then. After psycopg.Error something may, but hidden.
+    Args:
+        file: the lines of an export.
+        progress: called after each piece, with what was read so far.
+
+    Returns:
+        The new access token. Raises ImportFailedError, which names a bad line by its number;
+        nothing stays then. After psycopg.Error something may, but hidden.
     """
     importer = Importer(connection)
     try:

@@ -51,7 +51,10 @@ def prepare() -> None:
 def run(queue: str, name: str, heartbeat: int) -> NoReturn:
     """Run as a child until asked to stop; never return.
 
-    `heartbeat` is the descriptor of the pipe to the parent.
+    Args:
+        queue: the one from which it takes tasks.
+        name: its name for Celery.
+        heartbeat: the descriptor of the pipe to the parent.
     """
     code = 0
     try:

@@ -44,7 +44,14 @@ def elasticsearch_url(port: int) -> str:
 
 
 def elasticsearch(layout: Layout, home: Path, port: int, transport_port: int) -> Part:
-    """Return Elasticsearch from an unpacked distribution, with this stack's data."""
+    """Return Elasticsearch as a part, with this stack's data.
+
+    Args:
+        layout: the stack's directory.
+        home: an unpacked distribution.
+        port: for HTTP.
+        transport_port: for other nodes, of which there are none.
+    """
     user = store_user(home / "bin" / "elasticsearch", JAVA_HOME / "bin/java", layout.directory)
     directory = user.own(layout.directory / "elasticsearch")
     ports = {"http.port": str(port), "transport.port": str(transport_port)}

@@ -43,7 +43,13 @@ SETTINGS = {
 
 
 def database_url(password: str, port: int, name: str) -> str:
-    """Return the address of a database of the local PostgreSQL."""
+    """Return the address of a database of the local PostgreSQL.
+
+    Args:
+        password: that of the user `postgres`.
+        port: the TCP port.
+        name: the database.
+    """
     return f"postgresql://postgres:{password}@{LOOPBACK}:{port}/{name}"
 
 
@@ -56,7 +62,13 @@ def program(name: str) -> Path:
 
 
 def postgres(layout: Layout, port: int, password: str) -> Part:
-    """Return PostgreSQL on this stack's data, which is initialised when there is none."""
+    """Return PostgreSQL as a part, on this stack's data, which is initialised when there is none.
+
+    Args:
+        layout: the stack's directory.
+        port: the TCP port.
+        password: that of the user `postgres`, for a new database.
+    """
     user = store_user(program("postgres"), layout.directory)
     home = user.own(layout.directory / "postgres")
     if not (home / "data" / "PG_VERSION").exists():

@@ -38,7 +38,7 @@ def store_user(*must_be_readable: Path) -> StoreUser:
 
     Where `nobody` can't enter the directories that lead to our files (a clone
     below /root, a umask of 077), it keeps the capability to do so: we must not
-    change the modes of somebody's home directory.
+    change the modes of somebody's home directory. Raises StackError without a `nobody`.
     """
     if os.geteuid() != 0:
         return StoreUser()

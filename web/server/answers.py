@@ -25,7 +25,13 @@ BODILESS = frozenset({204, 304})
 
 
 def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
-    """Return the header lines and the body of a problem document."""
+    """Return the header lines and the body of a problem document.
+
+    Args:
+        problem: what went wrong.
+        path: the request's, for `instance`.
+        request_id: the request's id.
+    """
     body = problem.render(path, request_id)
     headers = {
         "content-type": CONTENT_TYPE,

@@ -27,7 +27,14 @@ async def run(
     state: dict[str, Any],
     addresses: tuple[Any, Any],
 ) -> None:
-    """Have an application answer a request."""
+    """Have an application answer a request.
+
+    Args:
+        application: of ASGI 3.
+        request: a whole request.
+        state: what the application's lifespan has left for its requests.
+        addresses: the client's and the server's, each a host and a port.
+    """
     exchange = _Exchange(request)
     scope = _scope_of(request, state, addresses)
     try:

@@ -102,7 +102,15 @@ def front_of(
     loop: asyncio.AbstractEventLoop,
     limits: Limits,
 ) -> Front:
-    """Return the front of a running server, created on its first connection."""
+    """Return the front of a running server, created on its first connection.
+
+    Args:
+        config: uvicorn's.
+        state: the server's, which identifies it.
+        app_state: what the application's lifespan has left for its requests.
+        loop: the one on which it runs.
+        limits: what the process holds, and how long it waits.
+    """
     front = _fronts.get(state)
     if front is None:
         front = _fronts[state] = Front(config, state, app_state, loop, limits)

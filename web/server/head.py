@@ -73,7 +73,10 @@ def is_hopeless(part: bytes, start: int) -> bool:
 
 
 def skip_empty_lines(buffer: bytes) -> bytes:
-    """Skip empty lines before a request, as RFC 9112 asks; half of one is kept."""
+    """Skip empty lines before a request, as RFC 9112 asks; half of one is kept.
+
+    Raises MalformedRequest for line ends that are none.
+    """
     rest = buffer.lstrip(b"\r\n")
     skipped = buffer[: len(buffer) - len(rest)]
     if skipped.endswith(b"\r") and not rest:

@@ -25,7 +25,13 @@ _M_ARENA_MAX = -8  # malloc.h
 
 
 def options(host: str, port: int, limits: Limits = LIMITS) -> dict[str, Any]:
-    """Return the options for uvicorn: its keyword arguments."""
+    """Return the options for uvicorn: its keyword arguments.
+
+    Args:
+        host: the address to listen on.
+        port: the TCP port.
+        limits: what the process holds, and how long it waits.
+    """
     return {
         "factory": True,
         "host": host,

@@ -44,9 +44,16 @@ class ListAnswer(NamedTuple):
 
 
 def read_list(listed: ListOf, query: str, cursor_pattern: str) -> FoundList | None:
-    """Read the page that a query string asks for; None if the list's parent does not exist.
+    """Read the page that a query string asks for.
 
-    Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
+    Args:
+        listed: the collection, and whose it is.
+        query: the query string, percent-encoded.
+        cursor_pattern: a regular expression for the values of `after` and `before`.
+
+    Returns:
+        The rows, None if the list's parent does not exist. Raises MalformedBody (400) and
+        ValidationFailed (422) for a bad query string.
     """
     requested = requested_rows(listed.collection, query, cursor_pattern)
     owner = {**listed.owner, **requested.filters}

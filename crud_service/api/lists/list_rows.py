@@ -25,10 +25,17 @@ Owner = Mapping[str, str]
 def fetch_rows(
     collection: Collection, owner: Owner, page: Page | None, after: str | None = None
 ) -> Rows | None:
-    """Fetch a page, or the first chunk of a complete list; None if the parent does not exist.
+    """Fetch a page, or the first chunk of a complete list.
 
-    `after` is where a list without pages begins. Raises ValidationFailed for a cursor that is no
-    application.
+    Args:
+        collection: what is listed.
+        owner: whose rows, as parameters of the statement.
+        page: the page; None for the complete list.
+        after: the cursor at which a list without pages begins.
+
+    Returns:
+        The rows, None if the parent does not exist. Raises ValidationFailed for a cursor that is
+        no application.
     """
     low, high = _bounds(collection, page, after)
     limit = CHUNK_ROWS if page is None else page.limit
@@ -64,6 +71,11 @@ def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterat
 
     Each chunk is a separate statement, so a slow client holds neither a
     connection nor a snapshot.
+
+    Args:
+        collection: what is listed.
+        owner: whose rows, as parameters of the statement.
+        rows: the first chunk.
     """
     yield b"[" + (rows.items or b"")
     while rows.more and rows.last_key is not None:
@@ -75,7 +87,13 @@ def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterat
 
 
 def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
-    """Yield a page piece by piece, given its first piece: the rows selected with it, no others."""
+    """Yield a page piece by piece, given its first piece: the rows selected with it, no others.
+
+    Args:
+        collection: what is listed.
+        owner: whose rows, as parameters of the statement.
+        rows: the first piece, and the identities of the other rows.
+    """
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     query = piece_query(by_key)
     bounds = {"low": "1", "high": str(MAX_NUMBER)}
@@ -108,7 +126,13 @@ def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows
 
 
 def has_rows(collection: Collection, owner: Owner, after: int) -> bool:
-    """Whether a collection of numbered rows has one after a number."""
+    """Whether a collection of numbered rows has one after a number.
+
+    Args:
+        collection: what is listed.
+        owner: whose rows, as parameters of the statement.
+        after: the number, exclusive.
+    """
     page = Page(1, str(after), None, descending=False)
     rows = fetch_rows(uncounted(collection), owner, page)
     return rows is not None and rows.last_key is not None

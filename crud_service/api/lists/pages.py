@@ -83,7 +83,16 @@ def parse_limit(value: object) -> int:
 
 
 def parse_cursor(field: str, value: object, pattern: str) -> str | None:
-    """Check a cursor and return it unchanged; raise ValidationFailed (422) if it is malformed."""
+    """Check a cursor.
+
+    Args:
+        field: its parameter, for the error.
+        value: what the client sent; None if nothing.
+        pattern: a regular expression for all of it.
+
+    Returns:
+        The value, unchanged. Raises ValidationFailed (422) if it is malformed.
+    """
     if value is None:
         return None
     matches = isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII)
@@ -96,7 +105,16 @@ def parse_cursor(field: str, value: object, pattern: str) -> str | None:
 
 
 def number_bounds(after: str | None, before: str | None, lowest: int = 1) -> tuple[str, str]:
-    """Return the inclusive bounds between two cursors; an empty range if nothing can match."""
+    """Return the inclusive bounds between two cursors.
+
+    Args:
+        after: a number, exclusive; None for no bound.
+        before: the same at the other end.
+        lowest: the lowest number that there can be.
+
+    Returns:
+        The lowest and the highest number, as parameters; an empty range if nothing can match.
+    """
     low = lowest if after is None else int(after) + 1
     high = MAX_NUMBER if before is None else int(before) - 1
     return (str(low), str(high)) if low <= high else ("1", "0")
@@ -105,7 +123,11 @@ def number_bounds(after: str | None, before: str | None, lowest: int = 1) -> tup
 def links(url: str, page: Page, rows: Rows, more: Mapping[str, str] | None = None) -> str:
     """Return the `Link` header of a page with rows; empty if it is the only page.
 
-    `more` are parameters that the links repeat.
+    Args:
+        url: that of the list, without a query string.
+        page: what was asked for.
+        rows: what was found.
+        more: parameters that the links repeat.
     """
     down: dict[str, object] = {"before": rows.lowest}
     up: dict[str, object] = {"after": rows.highest}

@@ -68,7 +68,16 @@ class RequestedRows:
 
 
 def requested_rows(collection: Collection, query: str, cursor_pattern: str) -> RequestedRows:
-    """Parse a query string; raise MalformedBody (400) or ValidationFailed (422)."""
+    """Parse the query string of a list.
+
+    Args:
+        collection: what is listed.
+        query: the query string, percent-encoded.
+        cursor_pattern: a regular expression for the values of `after` and `before`.
+
+    Returns:
+        What is asked for. Raises MalformedBody (400) or ValidationFailed (422).
+    """
     fields = parse_urlencoded(query.encode("latin-1")) if query else {}
     if collection is MESSAGES:
         return _requested_messages(fields)
@@ -163,7 +172,13 @@ def last_change(requested: RequestedRows, rows: Rows) -> int | None:
 
 
 def page_links(url: str, requested: RequestedRows, rows: Rows) -> str:
-    """Return the `Link` header of a page; empty if it has no neighbour."""
+    """Return the `Link` header of a page; empty if it has no neighbour.
+
+    Args:
+        url: that of the list, without a query string.
+        requested: what was asked for.
+        rows: what was found.
+    """
     page = requested.page
     if page is None:
         return ""

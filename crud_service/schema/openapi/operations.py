@@ -51,7 +51,18 @@ def operation(
     description: str = "",
     **more: Any,
 ) -> Json:
-    """Return an operation; each takes a request id."""
+    """Return an operation; each takes a request id.
+
+    Args:
+        operation_id: a name for it that is used once.
+        summary: one line.
+        tag: the group in which the page shows it.
+        parameters: names of components.
+        success: its responses other than problems, by status.
+        problems: those that it may answer.
+        description: what does not fit into the summary, in Markdown.
+        more: further members, such as `requestBody`.
+    """
     return {
         "operationId": operation_id,
         "summary": summary,
@@ -69,7 +80,15 @@ def operation(
 def answer(
     schema: Json, example: Any, *headers: str, description: str = "OK", status: int = 200
 ) -> Json:
-    """Return a success response with its body and headers."""
+    """Return a success response.
+
+    Args:
+        schema: that of the body.
+        example: a body.
+        headers: names of components; each response has a request id besides.
+        description: one line.
+        status: the HTTP status.
+    """
     header_refs = {name: ref("headers", name) for name in (*headers, "X-Request-ID")}
     content = {"application/json": {"schema": schema, "example": example}}
     return {str(status): {"description": description, "headers": header_refs, "content": content}}
@@ -101,7 +120,14 @@ def fields(schema: str, example: Json) -> Json:
 
 
 def read(schema: str, summary: str, tag: str, *parameters: str) -> Json:
-    """GET of a single resource."""
+    """Describe GET of a single resource.
+
+    Args:
+        schema: the component that describes the resource.
+        summary: one line.
+        tag: the group in which the page shows it.
+        parameters: names of components, those of the path.
+    """
     return operation(
         f"read{schema}",
         summary,
@@ -123,7 +149,15 @@ def changed_too_late(schema: str) -> tuple[type[Problem], ...]:
 
 
 def update(schema: str, summary: str, tag: str, example: Json, *parameters: str) -> Json:
-    """PUT of a single resource."""
+    """Describe PUT of a single resource.
+
+    Args:
+        schema: the component that describes the resource.
+        summary: one line.
+        tag: the group in which the page shows it.
+        example: the fields of a request.
+        parameters: names of components, those of the path.
+    """
     return operation(
         f"update{schema}",
         summary,
@@ -144,7 +178,15 @@ def update(schema: str, summary: str, tag: str, example: Json, *parameters: str)
 
 
 def deletion(schema: str, summary: str, tag: str, description: str, *parameters: str) -> Json:
-    """DELETE of a single resource: 202 where it goes on in the background, else 204."""
+    """Describe DELETE of a single resource: 202 where it goes on in the background, else 204.
+
+    Args:
+        schema: the component that describes the resource.
+        summary: one line.
+        tag: the group in which the page shows it.
+        description: what does not fit into the summary, in Markdown.
+        parameters: names of components, those of the path.
+    """
     status = "202" if schema == "Application" else "204"
     head = {"X-Request-ID": ref("headers", "X-Request-ID")}
     return operation(
@@ -166,7 +208,16 @@ def listing(
     items: str = "",
     headers: tuple[str, ...] = (),
 ) -> Json:
-    """GET of a list; its `items` have a schema of their own if they are more than the resource."""
+    """Describe GET of a list.
+
+    Args:
+        schema: the component that describes a resource.
+        summary: one line.
+        tag: the group in which the page shows it.
+        parameters: names of components.
+        items: the component that describes an item, if that is more than the resource.
+        headers: names of components, besides those of every list.
+    """
     schema_of_list = {"type": "array", "items": ref("schemas", items or schema)}
     missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
     return operation(

@@ -58,13 +58,20 @@ class Post(Protocol):
 def write_documents(
     index: str, texts: Sequence[Text], gone: Sequence[int] = (), *, refresh: bool = False
 ) -> Outcome:
-    """Index whole documents, and delete those of deleted messages (`gone`, message ids).
-
-    With `refresh` the changes are searchable when this returns, instead of after the next
-    refresh of the index.
+    """Index whole documents, and delete those of deleted messages.
 
     External versions make it safe to send anything twice and in any order. A copy with
     the same version replaces the stored one, so that a damaged document can be repaired.
+
+    Args:
+        index: its name.
+        texts: what to index.
+        gone: ids of deleted messages.
+        refresh: whether the changes are to be searchable when this returns, instead of after the
+            next refresh of the index.
+
+    Returns:
+        What became of each message.
     """
     outcome = Outcome()
     for operations in bulks(index, texts, gone):

@@ -63,7 +63,13 @@ class Extent(NamedTuple):
 def check_blocks(
     connection: Connection, report: Report, *, mend: bool, settle_seconds: float = SETTLE_SECONDS
 ) -> None:
-    """Check every block. One that lacks a gram is checked again after a delay, then repaired."""
+    """Check every block. One that lacks a gram is checked again after a delay.
+
+    Args:
+        report: where what is wrong is added.
+        mend: whether what is wrong is repaired.
+        settle_seconds: the delay, in which the indexer may finish what it has begun.
+    """
     suspects: list[Block] = []
     for chat_id, covered, filled in read_chats(connection):
         if not 0 <= covered <= filled:

@@ -67,9 +67,13 @@ WITH waiting AS MATERIALIZED (
 
 
 def pick(table: str, size: str, *, due: str = "true", more: str = "") -> str:
-    """Return the CTEs for a table; `size` is SQL for the bytes of an entry's text.
+    """Return the CTEs that pick a fair batch of a table.
 
-    `due` is a condition on its rows, `more` is SQL for more columns of `picked`.
+    Args:
+        table: its name.
+        size: SQL for the bytes of an entry's text.
+        due: a condition on its rows.
+        more: SQL for more columns of `picked`.
     """
     return PICK.format(table=table, size=size, due=due, more=more, row_bytes=ROW_BYTES)
 

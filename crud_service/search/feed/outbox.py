@@ -143,11 +143,20 @@ def index_batch(
     mark: Mark = mark,
     uncovered: Uncovered = UNCOVERED,
 ) -> int:
-    """Fold one batch of changed messages; return the number of changes, 0 if none waits.
+    """Fold one batch of changed messages.
 
-    With `hand_on` the messages are queued for Elasticsearch in the same transaction,
-    so that PostgreSQL's search and the queue cannot diverge. `edited` is called with the ids of
-    chats with edited messages, while these are still in the outbox: again after a crash.
+    Args:
+        hand_on: whether the messages are queued for Elasticsearch, in the same transaction, so
+            that PostgreSQL's search and the queue cannot diverge.
+        limit: how many changes a batch has at most.
+        size: how many bytes of text it has at most, its last text aside.
+        edited: called with the ids of chats with edited messages, while these are still in the
+            outbox: again after a crash.
+        mark: folds a text and marks its words.
+        uncovered: how many blocks of a chat stay without keys.
+
+    Returns:
+        The number of changes, 0 if none waits.
     """
     changes = [Change(*row) for row in turn.read(connection, READ, limit, size)]
     if edits := {change.chat_id for change in changes if change.edit}:

@@ -144,10 +144,15 @@ def cover_long_chats(
     covered: dict[int, int],
     uncovered: Uncovered = UNCOVERED,
 ) -> None:
-    """Cover the chats that have become long, given the highest number written to each.
+    """Cover the chats that have become long.
 
     Blocks that remain, because there are too many or because the process ends, are covered
     with the chat's next message.
+
+    Args:
+        highest: the highest number written to each chat, by chat id.
+        covered: how many blocks of it are covered, by chat id.
+        uncovered: how many blocks of a chat stay without keys.
     """
     for chat_id, number in highest.items():
         end = block_of(number) - uncovered.least
@@ -202,7 +207,12 @@ class Piece:
 
 
 def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Piece:
-    """Read the texts of at most PIECE_BLOCKS blocks and cut their keys."""
+    """Read the texts of at most PIECE_BLOCKS blocks and cut their keys.
+
+    Args:
+        chat_id: their chat.
+        start, end: the first block, and the one behind the last; a piece may end before.
+    """
     end = min(end, start + PIECE_BLOCKS)
     bounds = (chat_id, start * BLOCK, end * BLOCK)
     readable, total = [], 0

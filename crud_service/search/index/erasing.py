@@ -15,7 +15,12 @@ def erase_text(
 ) -> None:
     """Erase a message's text, and the grams of its block, which the indexer then rebuilds.
 
-    The chat must be locked (`lock_chats`); `blocks` of it are covered.
+    Args:
+        connection: one with a transaction that has locked the chat (`lock_chats`).
+        chat_id: the message's chat.
+        number: its number.
+        message_id: its row.
+        blocks: how many blocks of the chat are covered.
     """
     connection.execute(ERASE_TEXT, (chat_id, number))
     if block_of(number) < blocks:

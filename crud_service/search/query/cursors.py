@@ -40,7 +40,14 @@ def decode_cursor(cursor: str, scope: bytes) -> Hit:
 
 
 def search_scope(chat_id: int, parts: Sequence[Part], sort: str, filters: Filters) -> bytes:
-    """Return what a cursor is bound to: the chat, the keyword, the order and the filters."""
+    """Return what a cursor is bound to.
+
+    Args:
+        chat_id: the chat.
+        parts: those of the keyword.
+        sort: the order of the hits.
+        filters: values by name.
+    """
     forms = (reading.inside for part in parts for reading in part.readings)
     limits = (f"\0{name}={value}" for name, value in sorted(filters.items()))
     return "\n".join([str(chat_id), sort, *forms, *limits]).encode()

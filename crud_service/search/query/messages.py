@@ -61,9 +61,12 @@ class Piece(NamedTuple):
 
 
 def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[Piece]:
-    """Yield messages as JSON in the order of `numbers`, in pieces; missing ones are left out.
+    """Yield messages as JSON, in pieces; missing ones are left out.
 
-    The connection must be one of the API's, which return text as bytes.
+    Args:
+        connection: one of the API's, which return text as bytes.
+        chat_id: their chat.
+        numbers: the messages, in the order in which they are wanted.
     """
     taken, is_more = 0, bool(numbers)
     while is_more:

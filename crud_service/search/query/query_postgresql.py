@@ -84,7 +84,12 @@ PASSES = """EXISTS (
 
 
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
-    """Return the first hits of a plan; `blocks` is the number of covered blocks of the chat."""
+    """Return the first hits of a plan.
+
+    Args:
+        plan: what is searched for.
+        blocks: the number of covered blocks of the chat.
+    """
 
     narrowed = narrow(connection, plan.chat_id, plan.filters)
 
@@ -118,7 +123,13 @@ def combinations(plan: Plan) -> list[tuple[Part, ...]]:
 
 
 def write(statement: str, plan: Plan, narrowed: Narrowed) -> str:
-    """Insert the conditions of a plan into a statement; every value stays a parameter."""
+    """Insert the conditions of a plan into a statement; every value stays a parameter.
+
+    Args:
+        statement: with a place for each condition.
+        plan: what is searched for.
+        narrowed: what the filters leave of the chat.
+    """
     inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
     if plan.filters:
         inside.append("number >= %(since)s AND number <= %(until)s")
@@ -152,10 +163,25 @@ def contains(level: Level, position: int, part: Part) -> str:
 
 
 def name(level: Level, position: int, alternative: int) -> str:
+    """Return the name of a parameter that holds a form of a part.
+
+    Args:
+        level: where the part is looked for: inside a word, at its start, as the whole.
+        position: which part of the keyword.
+        alternative: which of its readings.
+    """
     return f"{level.name.lower()}_{position}_{alternative}"
 
 
 def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
+    """Return the parameters of a statement.
+
+    Args:
+        plan: what is searched for.
+        narrowed: what the filters leave of the chat.
+        blocks: the number of covered blocks of the chat.
+        ranks: those whose blocks are looked up; the best is the highest.
+    """
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]

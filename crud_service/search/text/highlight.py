@@ -54,7 +54,13 @@ class Budget:
 
 
 def highlight(body: str, parts: Sequence[Part], budget: Budget) -> str:
-    """Return the body, escaped, with each occurrence of each part in `<em>` if in budget."""
+    """Return a body, escaped, with each occurrence of each part in `<em>` if in budget.
+
+    Args:
+        body: the text as it was sent.
+        parts: those of the keyword.
+        budget: what is left for the bodies of a page; it is charged.
+    """
     if not budget.allows(body):
         return html.escape(body)
     try:
