@@ -30,6 +30,7 @@ Data lies in `.local-test/<pid>/`, one directory a session, so sessions may run
 side by side and beside a `make run`; it is removed when all tests passed.
 """
 
+import fcntl
 import itertools
 import os
 import random
@@ -38,6 +39,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -71,6 +73,10 @@ SESSION = DATA / str(os.getpid())
 SEED = int(os.environ.setdefault("FAULT_SEED", str(random.SystemRandom().randrange(10**6))))
 INTERNAL_TOKEN = "internal-token-of-the-tests"
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+# A killed server loses nothing by it: the system keeps what the server has written.
+WITHOUT_FSYNC = ("fsync", "full_page_writes")
+
+RunningT = TypeVar("RunningT", bound=RunningStack)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -131,9 +137,38 @@ def stores() -> Iterator[Stores]:
     running.prepare()
     try:
         running.start()
+        stop_fsync(running.environment["DATABASE_URL"])
         yield running
     finally:
         running.stop()
+
+
+def stop_fsync(url: str) -> None:
+    """Have PostgreSQL leave writing to the system: tests create and empty tables all the time."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in WITHOUT_FSYNC:
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def elasticsearch_start() -> Iterator[None]:
+    """One Elasticsearch of all processes starts at a time: four at once take several minutes."""
+    DATA.mkdir(exist_ok=True)
+    with (DATA / "elasticsearch.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def started(stack: RunningT) -> Iterator[RunningT]:
+    """A stack with Elasticsearch, which ends with the block."""
+    with elasticsearch_start():
+        stack.start()
+    try:
+        yield stack
+    finally:
+        stack.stop()
 
 
 @pytest.fixture(scope="session")
@@ -193,8 +228,9 @@ def empty_redis(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def elasticsearch_url(stores: Stores) -> str:
-    stores.start_elasticsearch()
-    stores.wait_for_elasticsearch()
+    with elasticsearch_start():
+        stores.start_elasticsearch()
+        stores.wait_for_elasticsearch()
     url = stores.environment["ELASTICSEARCH_URL"]
     if url and is_green_enough(url):
         return url
@@ -243,7 +279,7 @@ def clean_crud(crud: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """A whole stack, shared by the session's tests."""
-    with RunningStack(SESSION / "stack") as running:
+    with started(RunningStack(SESSION / "stack")) as running:
         yield running
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from tests.conftest import SESSION
+from tests.conftest import SESSION, started
 from tests.documents import Document
 
 DOCUMENTS = ("README.md", "docs/api.md", "docs/postman.md", "docs/clients.md")
@@ -24,7 +24,7 @@ def document(request: pytest.FixtureRequest) -> Document:
 @pytest.fixture(scope="module")
 def described() -> Iterator[RunningStack]:
     """A stack as the documents describe it."""
-    with RunningStack(SESSION / "described", environment=SETTINGS) as running:
+    with started(RunningStack(SESSION / "described", environment=SETTINGS)) as running:
         yield running
 
 

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
-from tests.conftest import SEED, SESSION
+from tests.conftest import SEED, SESSION, started
 from tests.fault.rig import report
 from tests.fault.rig.index_check import IndexCheck
 from tests.fault.rig.linked_stack import LinkedStack
@@ -74,7 +74,7 @@ def chance(request: pytest.FixtureRequest, round_number: int) -> random.Random:
 def linked() -> Iterator[LinkedStack]:
     with Links() as links:
         environment = {"NUMBERING_PROCESSES": "2"}
-        with LinkedStack(SESSION / "linked", links, environment) as running:
+        with started(LinkedStack(SESSION / "linked", links, environment)) as running:
             yield running
 
 

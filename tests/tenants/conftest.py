@@ -18,7 +18,7 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from tests.children import child
-from tests.conftest import SESSION
+from tests.conftest import SESSION, started
 from tests.fault.rig.index_check import IndexCheck
 from tests.notes import noted
 from tests.tenants.neighbour import Measured
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[RunningStack]:
-    with RunningStack(SESSION / "shared") as running:
+    with started(RunningStack(SESSION / "shared")) as running:
         yield running
 
 

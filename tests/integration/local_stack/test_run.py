@@ -20,6 +20,7 @@ from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
 from local_stack.stores.distribution import UnavailableError, distribution
+from tests.conftest import elasticsearch_start
 
 
 def run(
@@ -81,32 +82,45 @@ def test_missing_maven_is_a_reason_and_not_a_failure(
 
 def test_the_stores_keep_their_data_and_their_ports_between_runs(tmp_path: Path) -> None:
     settings = Settings(tmp_path, with_elasticsearch=False)
-    first = run_stores_once(settings, "SET kept 1", "CREATE TABLE kept ()")
-    second = run_stores_once(settings, "GET kept", "TABLE kept")
+    with running_stores(settings) as first:
+        use(first, "SET kept 1", "CREATE TABLE kept ()")
+    with running_stores(settings) as second:
+        use(second, "GET kept", "TABLE kept")
     assert first == second
     assert not first["ELASTICSEARCH_URL"]
 
 
-def run_stores_once(settings: Settings, command: str, query: str) -> dict[str, str]:
-    """Start the stores, send each a command, and stop them; returns their addresses."""
+@contextmanager
+def running_stores(settings: Settings) -> Iterator[dict[str, str]]:
+    """Start the stores, and stop them at the end of the block; yields their addresses."""
     stores = Stores(settings)
     stores.prepare()
     try:
-        addresses = stores.start()
-        with redis.Redis.from_url(addresses["REDIS_URL"]) as client:
-            assert client.execute_command(*command.split())
-        with psycopg.connect(addresses["DATABASE_URL"]) as connection:
-            connection.execute(query)
+        yield stores.start()
     finally:
         stores.stop()
-    return addresses
 
 
-def test_every_store_writes_before_it_answers(stores: Stores) -> None:
-    with redis.Redis.from_url(stores.environment["REDIS_URL"], decode_responses=True) as client:
+@pytest.fixture
+def own_stores(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Stores as `make run` starts them; those that tests share write later."""
+    with running_stores(Settings(tmp_path, with_elasticsearch=False)) as addresses:
+        yield addresses
+
+
+def use(addresses: dict[str, str], command: str, query: str) -> None:
+    """Send a command to Valkey and a query to PostgreSQL."""
+    with redis.Redis.from_url(addresses["REDIS_URL"]) as client:
+        assert client.execute_command(*command.split())
+    with psycopg.connect(addresses["DATABASE_URL"]) as connection:
+        connection.execute(query)
+
+
+def test_every_store_writes_before_it_answers(own_stores: dict[str, str]) -> None:
+    with redis.Redis.from_url(own_stores["REDIS_URL"], decode_responses=True) as client:
         wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
-    with psycopg.connect(stores.environment["DATABASE_URL"]) as connection:
+    with psycopg.connect(own_stores["DATABASE_URL"]) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             assert connection.execute(f"SHOW {setting}").fetchone() == ("on",)
         sorting = "SELECT datlocprovider, datlocale, pg_encoding_to_char(encoding) FROM pg_database"
@@ -136,9 +150,7 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
         distribution(Layout(tmp_path))
     except UnavailableError as error:
         pytest.skip(f"NO ELASTICSEARCH: {error}")
-    stack = RunningStack(tmp_path)
-    stack.launch()
-    try:
+    with elasticsearch_start(), launched(RunningStack(tmp_path)) as stack:
         wait_until((stack.layout.pids / "elasticsearch").exists, 120, "no process", stack.output)
         with suspended(stack.pid("elasticsearch")):
             wait_until(stack.has_started, 120, "it waits for Elasticsearch", stack.output)
@@ -148,6 +160,14 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         said = "elasticsearch is ready after"
         wait_until(lambda: said in stack.output(), 240, "Elasticsearch did not start", stack.output)
+
+
+@contextmanager
+def launched(stack: RunningStack) -> Iterator[RunningStack]:
+    """Launch a stack without waiting for it; it has to end well."""
+    stack.launch()
+    try:
+        yield stack
     finally:
         assert stack.stop() == 0
 
