@@ -1,12 +1,14 @@
 """Stores entries that were accepted under a token that has been rotated since."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import psycopg
 
 from contract.entries import Entry
 from crud_service.persist.store import Stored, store
+
+FindCurrent = Callable[[psycopg.Connection, set[str]], dict[str, str]]
 
 # A token may have been rotated several times: the application has the current one.
 FIND_CURRENT = """
@@ -16,17 +18,33 @@ WHERE former.former_token = ANY(%s::text[]) AND application.deleted_at IS NULL
 """
 
 
-def store_by_any_token(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+def find_current(connection: psycopg.Connection, tokens: set[str]) -> dict[str, str]:
+    """Return the current token for each former one of an application."""
+    with psycopg.Cursor(connection) as cursor:
+        return dict(cursor.execute(FIND_CURRENT, (list(tokens),)).fetchall())
+
+
+def store_by_any_token(
+    connection: psycopg.Connection, entries: Sequence[Entry], find: FindCurrent = find_current
+) -> Stored:
     """Store a batch; entries with a former token go to the application that had it.
 
     They follow the others in a transaction of their own. No entry with the current token is among
     the others, as none is accepted before those with the former one are stored. If the token is
     rotated once more before they are stored, they are looked up again.
+
+    Args:
+        connection: a connection in autocommit mode.
+        entries: a batch, in the order of the stream.
+        find: returns the current token for each former one.
+
+    Returns:
+        What became of the entries.
     """
     stored = store(connection, entries)
     if not stored.unknown:
         return stored
-    current = find_current(connection, {entry.access_token for entry in stored.unknown})
+    current = find(connection, {entry.access_token for entry in stored.unknown})
     unknown, stored.unknown = stored.unknown, []
     renamed = []
     for entry in unknown:
@@ -35,11 +53,5 @@ def store_by_any_token(connection: psycopg.Connection, entries: Sequence[Entry])
         else:
             stored.unknown.append(entry)
     if renamed:
-        stored.add(store_by_any_token(connection, renamed))
+        stored.add(store_by_any_token(connection, renamed, find))
     return stored
-
-
-def find_current(connection: psycopg.Connection, tokens: set[str]) -> dict[str, str]:
-    """Return the current token for each former one of an application."""
-    with psycopg.Cursor(connection) as cursor:
-        return dict(cursor.execute(FIND_CURRENT, (list(tokens),)).fetchall())

@@ -1,18 +1,21 @@
 """DELETE of a chat, and of an application: the mark, and what the eraser leaves behind it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import httpx
 import psycopg
 import pytest
 import redis
+from django.test import override_settings
 
 from contract import keys
 from contract.entries import Entry
 from tests.integration.accepting import accept
 from tests.integration.crud.test_deleted_messages import SECRET, dump
 from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
+from tests.polling import wait_until
 
 COUNT = 70
 
@@ -141,26 +144,31 @@ def test_a_chat_deleted_while_a_batch_is_stored_gets_nothing_of_it(
     database: Database,
     chat: str,
     clean_crud: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The deletion is committed after the persister has found the chat."""
-    from crud_service.persist import store as storing
+    from crud_service.persist.store import store
 
-    find = storing.find_chats
-    deleted: list[httpx.Response] = []
-
-    def find_then_delete(*arguments: object) -> object:
-        found = find(*arguments)
-        if not deleted:
-            deleted.append(http.delete(chat))
-        return found
-
-    monkeypatch.setattr(storing, "find_chats", find_then_delete)
-    token = token_of(chat.removesuffix("/chats/1"))
-    with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
-        stored = storing.store(connection, [Entry("1-0", token, 1, COUNT + 1, SECRET, "r")])
-    assert (deleted[0].status_code, stored.dropped, stored.messages) == (204, 1, 0)
+    entry = Entry("1-0", token_of(chat.removesuffix("/chats/1")), 1, COUNT + 1, SECRET, "r")
+    with (
+        psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        with database.transaction():
+            # Nobody can insert a message, but all can read.
+            database.execute("LOCK TABLE messages IN SHARE MODE")
+            storing = thread.submit(store, connection, [entry])
+            wait_until(lambda: is_waiting(database, connection), 30)
+            assert http.delete(chat).status_code == 204
+        stored = storing.result()
+    assert (stored.dropped, stored.messages) == (1, 0)
     assert count(database, f"messages WHERE number > {COUNT}") == 0
+
+
+def is_waiting(database: Database, other: Database) -> bool:
+    """Return whether another connection waits for a lock."""
+    blocking = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+    row = database.execute(blocking, (other.info.backend_pid,)).fetchone()
+    return bool(row and row[0])
 
 
 def test_a_deleted_application_does_not_exist_any_more(
@@ -225,13 +233,18 @@ def test_an_eraser_that_stops_after_any_batch_is_continued_by_another(
     assert count(database, "messages") == count(database, "applications") == 0
 
 
-def test_without_redis_nothing_is_deleted(
-    http: httpx.Client, chat: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from crud_service.chat import deleted_sequences
+@pytest.fixture
+def no_redis() -> Iterator[None]:
+    """An address of Redis where nobody listens."""
+    from crud_service.stores.redis_clients import api_redis
 
-    unreachable = redis.Redis(port=1)
-    monkeypatch.setattr(deleted_sequences, "api_redis", lambda: unreachable)
+    api_redis.cache_clear()
+    with override_settings(REDIS_URL="redis://127.0.0.1:1/0"):
+        yield
+    api_redis.cache_clear()
+
+
+def test_without_redis_nothing_is_deleted(http: httpx.Client, chat: str, no_redis: None) -> None:
     answer = http.delete(chat)
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert "nothing was changed" in answer.json()["detail"]
@@ -244,14 +257,12 @@ def test_deleting_needs_the_admin_token_where_one_is_set(
     application: str,
     chat: str,
     path: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from django.conf import settings
-
-    monkeypatch.setattr(settings, "ADMIN_TOKEN", "admin")
     url = f"{application}{path}"
-    assert http.delete(url).status_code == 401
-    assert http.delete(url, headers={"Authorization": "Bearer other"}).status_code == 401
-    assert http.get(url).status_code == 200
-    assert http.delete(f"{chat}/messages/1").status_code == 204
-    assert http.delete(url, headers={"Authorization": "Bearer admin"}).status_code in {202, 204}
+    with override_settings(ADMIN_TOKEN="admin"):
+        assert http.delete(url).status_code == 401
+        assert http.delete(url, headers={"Authorization": "Bearer other"}).status_code == 401
+        assert http.get(url).status_code == 200
+        assert http.delete(f"{chat}/messages/1").status_code == 204
+        allowed = http.delete(url, headers={"Authorization": "Bearer admin"})
+        assert allowed.status_code in {202, 204}

@@ -158,25 +158,22 @@ def test_entries_find_an_application_that_is_rotated_while_they_are_stored(
     database: Database,
     application: str,
     clean_crud: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.persist import former_tokens
+    from crud_service.persist.former_tokens import find_current, store_by_any_token
 
     add_chat_of(database, application, 1)
     former = token_of(application)
     paths = [rotate(http, application)]
-    find = former_tokens.find_current
 
-    def find_then_rotate(*arguments: object) -> object:
-        found = find(*arguments)
+    def find_then_rotate(connection: psycopg.Connection, tokens: set[str]) -> dict[str, str]:
+        found = find_current(connection, tokens)
         if len(paths) == 1:
             paths.append(rotate(http, paths[0]))
         return found
 
-    monkeypatch.setattr(former_tokens, "find_current", find_then_rotate)
     with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
         entry = Entry("1-0", former, 1, 2, "late", "r")
-        stored = former_tokens.store_by_any_token(connection, [entry])
+        stored = store_by_any_token(connection, [entry], find_then_rotate)
     assert (stored.messages, stored.unknown) == (1, [])
     assert http.get(f"{paths[1]}/chats/1/messages/2").json()["body"] == "late"
 
@@ -186,22 +183,19 @@ def test_an_entry_under_a_former_token_is_dropped_if_the_application_is_deleted_
     database: Database,
     application: str,
     clean_crud: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.persist import former_tokens
+    from crud_service.persist.former_tokens import find_current, store_by_any_token
 
     add_chat_of(database, application, 1)
     former = token_of(application)
     renamed = rotate(http, application)
-    find = former_tokens.find_current
 
-    def find_after_deleting(*arguments: object) -> object:
+    def find_after_deleting(connection: psycopg.Connection, tokens: set[str]) -> dict[str, str]:
         http.delete(renamed)
-        return find(*arguments)
+        return find_current(connection, tokens)
 
-    monkeypatch.setattr(former_tokens, "find_current", find_after_deleting)
     with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
         entry = Entry("1-0", former, 1, 2, SECRET, "r")
-        stored = former_tokens.store_by_any_token(connection, [entry])
+        stored = store_by_any_token(connection, [entry], find_after_deleting)
     assert stored.messages == 0
     assert SECRET not in text_of(database)

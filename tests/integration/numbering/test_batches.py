@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -153,11 +154,22 @@ def test_at_most_two_batches_are_in_flight_and_the_rest_is_one_batch(valkey: Val
     exact(valkey, asked)
 
 
-def test_a_batch_is_bounded_in_number_and_in_bytes(
-    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    monkeypatch.setattr(metrics.BATCH_SIZE, "observe", sizes.append)
+def batches() -> Counter[str]:
+    """The number of batches so far, by the upper bound of their size, and of all their entries."""
+    [metric] = metrics.BATCH_SIZE.collect()
+    counts: Counter[str] = Counter()
+    below = 0.0
+    for sample in metric.samples:
+        if sample.name.endswith("_bucket"):
+            counts[sample.labels["le"]] = int(sample.value - below)
+            below = sample.value
+        elif sample.name.endswith("_sum"):
+            counts["entries"] = int(sample.value)
+    return counts
+
+
+def test_a_batch_is_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:
+    before = batches()
 
     async def scenario() -> None:
         async with batching(valkey.url) as batcher:
@@ -165,7 +177,14 @@ def test_a_batch_is_bounded_in_number_and_in_bytes(
                 batcher.submit(waiter)
 
     asyncio.run(scenario())
-    assert sizes == [MAX_BATCH, 10 + 4, 4, 2]
+    # Of MAX_BATCH, 10 + 4, 4 and 2 entries.
+    assert batches() - before == {
+        "512.0": 1,
+        "16.0": 1,
+        "4.0": 1,
+        "2.0": 1,
+        "entries": MAX_BATCH + 20,
+    }
 
 
 def test_waiting_creations_are_bounded_in_number_and_in_bytes(valkey: Valkey) -> None:

@@ -232,24 +232,21 @@ def test_the_lease_is_released_at_the_end(
 
 
 def test_an_entry_accepted_just_before_the_lease_is_released_is_not_left_behind(
-    database: str,
-    stream: redis.Redis,
-    drain: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
+    database: str, stream: redis.Redis
 ) -> None:
-    from crud_service.duties.lease import Lease
+    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.persist.drain import persist_accepted
 
-    give_back = Lease.give_back
     late = iter([2])
 
-    def accept_then_give_back(lease: Lease, pause_ms: int = 0) -> bool:
-        for number in late:
-            accept(stream, number, "late")
-        return give_back(lease, pause_ms)
+    class LeaseGivenBackLate(Lease):
+        def give_back(self, pause_ms: int = 0) -> bool:
+            for number in late:
+                accept(stream, number, "late")
+            return super().give_back(pause_ms)
 
-    monkeypatch.setattr(Lease, "give_back", accept_then_give_back)
     accept(stream, 1, "early")
-    drain()
+    persist_accepted(stream, LeaseGivenBackLate(stream, PERSISTING), stay=False)
     assert bodies(database) == [(1, "early"), (2, "late")]
 
 

@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import psycopg
 import pytest
 import redis
 
 from contract import keys
 from tests.integration.breakable import Breakable
 from tests.integration.crud_rows import Database
+from tests.polling import wait_until
 
 
 @pytest.fixture
@@ -68,35 +68,27 @@ def test_starting_chats_overrides_unknown_and_the_lock_of_a_seeder(
 
 
 def test_it_exists_before_the_application_is_visible(
-    http: httpx.Client, client: redis.Redis, database: Database, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, client: redis.Redis, database: Database
 ) -> None:
-    from crud_service.stores.transactions import change
-
-    seen = []
-
-    def change_after_a_look(work: Any) -> object:
-        [sequence] = client.keys("sequence:chats:*")
-        [(rows,)] = database.execute("SELECT count(*) FROM applications").fetchall()
-        seen.append((client.get(sequence), rows))
-        return change(work)
-
-    monkeypatch.setattr("crud_service.api.writing.change", change_after_a_look)
-    create(http)
-    assert seen == [(b"0", 0)]
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            # Nobody can insert an application, but all can read.
+            database.execute("LOCK TABLE applications IN SHARE MODE")
+            creating = thread.submit(create, http)
+            wait_until(lambda: bool(client.keys("sequence:chats:*")), 30)
+            assert database.execute("SELECT count(*) FROM applications").fetchall() == [(0,)]
+        sequence = keys.chat_sequence(creating.result())
+    assert client.get(sequence) == b"0"
 
 
-def test_a_creation_that_failed_leaves_nothing(
-    http: httpx.Client, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from crud_service.stores import transactions
-    from crud_service.stores.database import Connection
+def test_a_creation_that_failed_leaves_nothing(http: httpx.Client, client: redis.Redis) -> None:
+    from django.test import override_settings
 
-    def refuse() -> Connection:
-        raise psycopg.OperationalError("unavailable")
+    from crud_service.stores.database import close_idle
 
-    monkeypatch.setattr(transactions, "take_idle", lambda: None)
-    monkeypatch.setattr(transactions, "connect", refuse)
-    assert http.post("/applications", json={"name": "new"}).status_code == 503
+    close_idle()
+    with override_settings(DATABASE_URL="postgresql://127.0.0.1:1/none"):
+        assert http.post("/applications", json={"name": "new"}).status_code == 503
     assert not client.keys("sequence:*")
 
 
