@@ -2,11 +2,12 @@
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from django.test import override_settings
 
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
@@ -21,16 +22,18 @@ def csrf(answer: httpx.Response) -> str:
 
 
 @pytest.fixture
-def operator(http: httpx.Client) -> httpx.Client:
+def operator(http: httpx.Client) -> Iterator[httpx.Client]:
     """A client that is logged in."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
-    ensure_admin(PASSWORD, reset_password=True)
-    token = csrf(http.get("/admin/login/"))
-    fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token}
-    answer = http.post("/admin/login/?next=/admin/", data=fields)
-    assert answer.headers.get("Location") == "/admin/", answer.text
-    return http
+    # Hashing a password is slow on purpose, and takes longer than most of these tests.
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        ensure_admin(PASSWORD, reset_password=True)
+        token = csrf(http.get("/admin/login/"))
+        fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token}
+        answer = http.post("/admin/login/?next=/admin/", data=fields)
+        assert answer.headers.get("Location") == "/admin/", answer.text
+        yield http
 
 
 def form_of(page: httpx.Response) -> dict[str, str]:
