@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from django.test import override_settings
 
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
+from tests.polling import wait_until
 
 PASSWORD = "password of the tests"
 
@@ -178,22 +180,23 @@ def test_a_change_after_the_check_of_the_form_is_not_overwritten_either(
     operator: httpx.Client,
     database: Database,
     application: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from crud_service.api import writing
-    from crud_service.operators import admin as admin
-
     message = f"{add_chat_of(database, application, 1, 'before')}/messages/1"
-    edit = writing.edit_message
-
-    def overtaken(*arguments: Any) -> bytes | None:
-        database.execute("UPDATE messages SET body = 'newer', updated_at = now()")
-        return edit(*arguments)
-
-    monkeypatch.setattr(admin, "edit_message", overtaken)
-    answer = change(operator, MESSAGE, {"body": "older"})
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            # The form is checked against what is committed; its change then waits for this.
+            database.execute("UPDATE messages SET body = 'newer', updated_at = now()")
+            answering = thread.submit(change, operator, MESSAGE, {"body": "older"})
+            wait_until(lambda: is_waited_for(database), 30)
+        answer = answering.result()
     assert "Someone else changed this while you were editing it" in answer.text
     assert operator.get(message).json()["body"] == "newer"
+
+
+def is_waited_for(database: Database) -> bool:
+    """Return whether another connection waits for a lock of this one."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    return database.execute(waiting).fetchone() is not None
 
 
 @pytest.mark.parametrize("body", ["a\r\nb", "\r\n a\nb\r\n\rc\r", "\n", "<b>\r\n&amp;\n"])

@@ -1,6 +1,5 @@
 """Search on the operators' site: what waits, what failed, and its retry."""
 
-import copy
 import re
 
 import httpx
@@ -14,15 +13,6 @@ __all__ = ["elasticsearch", "operator", "search_stores"]
 
 TABLES = ("unfoldedchange", "unsentchange", "failure", "chatcoverage", "indexstate")
 FAILURES = "/admin/search/failure/"
-
-
-def refuse_numbers_above_127(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Create the index with a mapping that really makes Elasticsearch refuse documents."""
-    from crud_service.search.index import elasticsearch_index
-
-    mapping = copy.deepcopy(elasticsearch_index.MAPPING)
-    mapping["properties"]["number"] = {"type": "byte"}
-    monkeypatch.setattr(elasticsearch_index, "MAPPING", mapping)
 
 
 def fail(stores: SearchStores, message_id: int, reason: str = "400 refused") -> None:
@@ -71,14 +61,12 @@ def test_a_message_that_elasticsearch_refused_is_shown_with_its_reason_and_retri
     operator: httpx.Client,
     search_stores: SearchStores,
     elasticsearch: None,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from crud_service.search.index.elasticsearch_index import find_indices, remove_index
 
-    with monkeypatch.context() as patch:
-        refuse_numbers_above_127(patch)
-        search_stores.add(*["hello"] * 128)
-        search_stores.index_all()
+    search_stores.refuse_numbers_above_127()
+    search_stores.add(*["hello"] * 128)
+    search_stores.index_all()
     page = operator.get(FAILURES).text
     assert f"{TOKEN} 1 128" in page
     assert "document_parsing_exception" in page

@@ -85,6 +85,21 @@ class SearchStores:
         """Whether there are changes that an index lacks."""
         return self.count("search_outbox") + (self.count("search_queue") if with_queue else 0) > 0
 
+    def refuse_numbers_above_127(self) -> None:
+        """Replace the index by one with a mapping for which Elasticsearch refuses documents."""
+        from crud_service.search.feed.start_over import start_over
+        from crud_service.search.index.elasticsearch_index import alias, client, find_indices
+
+        start_over(self.database)
+        [index] = find_indices()
+        indices = client().indices
+        mapping = indices.get_mapping(index=index.name)[index.name]["mappings"]
+        mapping["properties"]["number"] = {"type": "byte"}
+        indices.delete(index=index.name)
+        indices.create(
+            index=index.name, mappings=mapping, aliases={alias(): {"is_write_index": True}}
+        )
+
     def search(self, keyword: str, chat: int = 1, **options: Any) -> Any:
         from crud_service.search.query.search import SearchQuery, search_messages
 

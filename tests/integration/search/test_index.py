@@ -1,10 +1,10 @@
 """A change on its way to both indexes: in order, through outages, with automatic rebuilds."""
 
 import contextlib
-import copy
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -51,18 +51,28 @@ def test_a_change_and_its_entry_in_the_outbox_are_rolled_back_together(
     assert search_stores.count("search_outbox") == 0
 
 
-def test_a_batch_that_fails_halfway_stays_in_the_outbox(
-    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from crud_service.search.feed import outbox
-
+def test_a_batch_that_fails_halfway_stays_in_the_outbox(search_stores: SearchStores) -> None:
     search_stores.add("one", "two")
-    dies = "SELECT pg_terminate_backend(pg_backend_pid()), %s, %s, %s, %s, %s"
-    monkeypatch.setattr(outbox, "STORE", dies)
-    search_stores.index()
-    monkeypatch.undo()
+    with dying_when_texts_are_stored(search_stores):
+        search_stores.index()
     assert search_stores.count("search_outbox") == 2
     assert search_stores.count("search_texts") == 0
+
+
+@contextlib.contextmanager
+def dying_when_texts_are_stored(stores: SearchStores) -> Iterator[None]:
+    """Have PostgreSQL end every connection that stores a folded text."""
+    stores.database.execute("""
+        CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM pg_terminate_backend(pg_backend_pid());
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER dies BEFORE INSERT ON search_texts EXECUTE FUNCTION die()
+    """)
+    try:
+        yield
+    finally:
+        stores.database.execute("DROP FUNCTION die() CASCADE")
 
 
 def test_an_older_text_never_replaces_a_newer_one(search_stores: SearchStores) -> None:
@@ -181,14 +191,9 @@ def test_an_index_that_is_behind_is_not_searched(
 def test_a_document_that_elasticsearch_rejects_is_set_aside_and_blocks_nothing(
     search_stores: SearchStores,
     elasticsearch: None,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from crud_service.search.index import elasticsearch_index
-
-    mapping = copy.deepcopy(elasticsearch_index.MAPPING)
-    mapping["properties"]["number"] = {"type": "byte"}
-    monkeypatch.setattr(elasticsearch_index, "MAPPING", mapping)
+    search_stores.refuse_numbers_above_127()
     search_stores.add(*["hello"] * 200)
     search_stores.index()
     assert documents() == 127

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from tests.integration.search.search_stores import SearchStores
+from tests.integration.search.turns import take_turns
 
 OTHER = "00000000-0000-4000-8000-000000000000"
 
@@ -78,10 +80,9 @@ def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_logs_it(
 
 
 def test_an_alias_that_another_stack_takes_at_the_same_moment_is_left_alone(
-    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
 ) -> None:
     from crud_service.search.feed import start_over as module
-    from crud_service.search.feed.queue import index_queued
     from crud_service.search.index.elasticsearch_index import (
         create_index,
         new_index_name,
@@ -90,14 +91,16 @@ def test_an_alias_that_another_stack_takes_at_the_same_moment_is_left_alone(
 
     theirs = new_index_name()
 
-    def created_in_between(name: str, stack: str) -> None:
-        create_index(name, stack)
+    def start_ours(connection: Any) -> None:
+        module.start_over(connection.stopping_before(module.FOLLOW))
+
+    def start_theirs(_connection: Any) -> None:
         create_index(theirs, OTHER)
         swap_alias(theirs, [])
 
-    monkeypatch.setattr(module, "create_index", created_in_between)
-    with pytest.raises(module.AliasTaken):
-        index_queued(search_stores.database)
+    turns = [(0, 1), (1, 999)]
+    failed = take_turns(clean_crud["DATABASE_URL"], [start_ours, start_theirs], turns)
+    assert [type(error) for error in failed] == [module.AliasTaken]
     assert names() == [theirs]
 
 

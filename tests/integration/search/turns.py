@@ -114,7 +114,7 @@ def take_turns(
     url: str,
     works: Sequence[Callable[[Any], object]],
     turns: Sequence[tuple[int, int]],
-    between: Callable[[], object],
+    between: Callable[[], object] = lambda: None,
 ) -> list[BaseException]:
     """Let actors go so many steps each, in turn, then all to their ends; tells what failed.
 
