@@ -264,16 +264,21 @@ def crud(stores: Stores, migrated_template: str) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def clean_crud(crud: dict[str, str]) -> dict[str, str]:
     """`crud` with nothing in its tables and nothing in Valkey."""
+    empty_tables(crud["DATABASE_URL"])
+    empty_redis(crud["REDIS_URL"])
+    return crud
+
+
+def empty_tables(url: str) -> None:
+    """Empty all of our tables in a migrated database."""
     query = "SELECT string_agg(format('%I', tablename), ', ') FROM pg_tables "
     query += "WHERE schemaname = 'public' AND tablename !~ '^(django|auth|search)_'"
     # Emptied by triggers when the tables they follow are: not to be truncated beside those.
     query += " AND tablename <> 'application_totals'"
-    with psycopg.connect(crud["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute(query).fetchone()
         if row and row[0]:
             connection.execute(f"TRUNCATE {row[0]} RESTART IDENTITY CASCADE")
-    empty_redis(crud["REDIS_URL"])
-    return crud
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,8 @@
 """The internal endpoint on both sides: crud_service answers, numbering_service asks."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -23,9 +21,10 @@ from contract.sequences import (
 )
 from local_stack.applications import is_live
 from local_stack.ports import choose_port
+from local_stack.stack import Stores
 from numbering_service.creation import Creation
 from numbering_service.seeding import Seeding
-from tests.conftest import INTERNAL_TOKEN
+from tests.conftest import INTERNAL_TOKEN, empty_redis, empty_tables, own_database
 from tests.integration.accepting import make_application, query
 from tests.integration.numbering.surroundings import A, B, Process
 from web.problems import ChatDeleted, NotFound, StoreUnavailable
@@ -41,23 +40,37 @@ SELECT id, n, 'x', 1, now(), now() FROM c, unnest(ARRAY[1, 7]) n WHERE c.number 
 
 class Crud(NamedTuple):
     url: str
+    database_url: str
     redis_url: str
 
 
-@pytest.fixture
-def running_crud(migrated_database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Crud]:
-    """crud_service with an application A: chats 1 and 5, the latter with messages up to 7."""
-    make_application(migrated_database_url, A)
-    query(migrated_database_url, ROWS, A)
+@pytest.fixture(scope="module")
+def empty_crud(
+    stores: Stores, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crud]:
+    """crud_service on a database of its own, for all tests of this module."""
     port = choose_port()
-    environment = {"DATABASE_URL": migrated_database_url, "REDIS_URL": redis_url}
-    environment |= {"CRUD_PORT": str(port), "INTERNAL_TOKEN": INTERNAL_TOKEN, "LOCAL_STACK": "1"}
-    environment |= {"ELASTICSEARCH_URL": "", "ADMIN_TOKEN": os.environ.get("ADMIN_TOKEN", "")}
-    command = [sys.executable, "-m", "crud_service"]
-    with Process(tmp_path / "crud.log", command, **environment) as process:
-        url = f"http://127.0.0.1:{port}"
-        process.wait_for(lambda: is_live(url), 60)
-        yield Crud(url, redis_url)
+    url = f"http://127.0.0.1:{port}"
+    with own_database(stores, migrated_template) as database_url:
+        crud = Crud(url, database_url, stores.environment["REDIS_URL"])
+        environment = {"DATABASE_URL": crud.database_url, "REDIS_URL": crud.redis_url}
+        environment |= {"CRUD_PORT": str(port), "INTERNAL_TOKEN": INTERNAL_TOKEN}
+        environment |= {"LOCAL_STACK": "1", "ELASTICSEARCH_URL": "", "ADMIN_TOKEN": ""}
+        command = [sys.executable, "-m", "crud_service"]
+        log = tmp_path_factory.mktemp("crud") / "crud.log"
+        with Process(log, command, **environment) as process:
+            process.wait_for(lambda: is_live(url), 60)
+            yield crud
+
+
+@pytest.fixture
+def running_crud(empty_crud: Crud) -> Crud:
+    """crud_service with an application A: chats 1 and 5, the latter with messages up to 7."""
+    empty_tables(empty_crud.database_url)
+    empty_redis(empty_crud.redis_url)
+    make_application(empty_crud.database_url, A)
+    query(empty_crud.database_url, ROWS, A)
+    return empty_crud
 
 
 async def seed(crud: Crud, token: str, *creations: Creation) -> list[object]:
@@ -139,13 +152,10 @@ VALUES (%s, %s, %s, %s, '{}', 'x') RETURNING id
 """
 
 
-def test_set_aside_numbers_count_as_taken_without_their_chat(
-    running_crud: Crud, migrated_database_url: str
-) -> None:
+def test_set_aside_numbers_count_as_taken_without_their_chat(running_crud: Crud) -> None:
     """Chat 9 was answered but could not be stored, nor could three messages of it."""
-    query(migrated_database_url, SET_ASIDE, "1-1", A, None, 9)
-    query(migrated_database_url, SET_ASIDE, "1-2", A, 9, 3)
-    query(migrated_database_url, SET_ASIDE, "1-3", B, 1, 4)
+    for entry in (("1-1", A, None, 9), ("1-2", A, 9, 3), ("1-3", B, 1, 4)):
+        query(running_crud.database_url, SET_ASIDE, *entry)
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
     with httpx.Client(base_url=running_crud.url, trust_env=False) as client:
         for path, highest, exists in (
