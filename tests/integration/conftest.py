@@ -4,6 +4,7 @@ http            an httpx.Client on the WSGI application in this process
 database        a psycopg connection to its database
 application     a new application: its path, `/applications/<token>`
 crud_server     a function that starts `python -m crud_service`; stopped after the test
+shared_server   one for all tests of a module, on empty stores
 own_valkey      a Valkey of this module alone, which its tests may freeze and kill
 valkey          the same, emptied before the test
 """
@@ -107,6 +108,17 @@ class CrudServer:
 def crud_server(clean_crud: dict[str, str]) -> Iterator[Callable[..., CrudServer]]:
     with crud_servers(clean_crud) as start:
         yield start
+
+
+@pytest.fixture(scope="module")
+def module_server(crud: dict[str, str]) -> Iterator[CrudServer]:
+    with crud_servers(crud) as start:
+        yield start()
+
+
+@pytest.fixture
+def shared_server(clean_crud: dict[str, str], module_server: CrudServer) -> CrudServer:
+    return module_server
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import httpx
 import psycopg
@@ -16,8 +16,8 @@ ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applicatio
 
 
 @pytest.fixture
-def server(crud_server: Callable[..., CrudServer]) -> CrudServer:
-    return crud_server()
+def server(shared_server: CrudServer) -> CrudServer:
+    return shared_server
 
 
 @pytest.fixture

@@ -21,7 +21,13 @@ MEBIBYTE = 1024 * 1024
 
 
 @pytest.fixture
-def server(crud_server: Callable[..., CrudServer]) -> CrudServer:
+def server(shared_server: CrudServer) -> CrudServer:
+    return shared_server
+
+
+@pytest.fixture
+def own_server(crud_server: Callable[..., CrudServer]) -> CrudServer:
+    """A server that the test may stop, and whose memory is its own."""
     return crud_server()
 
 
@@ -105,11 +111,11 @@ def test_readers_that_stop_halfway_release_their_threads(
 
 
 def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
-    server: CrudServer, client: httpx.Client, database: Database, application: str
+    own_server: CrudServer, client: httpx.Client, database: Database, application: str
 ) -> None:
-    path = f"{server.url}{add_chat_of(database, application, 100_000, 'x' * 100)}/messages"
+    path = f"{own_server.url}{add_chat_of(database, application, 100_000, 'x' * 100)}/messages"
     client.get(f"{path}?limit=1000")
-    before, highest = server.resident_kib(), 0
+    before, highest = own_server.resident_kib(), 0
     started = time.monotonic()
     with client.stream("GET", path) as answer:
         chunks = answer.iter_raw()
@@ -118,7 +124,7 @@ def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
         for position, chunk in enumerate(chunks):
             received += chunk
             if position % 20 == 0:
-                highest = max(highest, server.resident_kib())
+                highest = max(highest, own_server.resident_kib())
         whole = time.monotonic() - started
     assert [item["number"] for item in json.loads(received)] == list(range(1, 100_001))
     # Not after the whole list was made; on a busy machine both take longer.
@@ -127,9 +133,9 @@ def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
 
 
 def test_a_truncated_list_does_not_look_complete(
-    server: CrudServer, client: httpx.Client, database: Database, application: str
+    own_server: CrudServer, client: httpx.Client, database: Database, application: str
 ) -> None:
-    path = f"{server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
+    path = f"{own_server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
     with client.stream("GET", path) as answer:
         chunks = answer.iter_raw()
         next(chunks)
@@ -139,16 +145,16 @@ def test_a_truncated_list_does_not_look_complete(
                 b"".join(chunks)
         finally:
             database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
-    assert "a response was cut short" in server.stop()
+    assert "a response was cut short" in own_server.stop()
 
 
 def test_every_request_is_one_line_of_json_without_tokens(
-    server: CrudServer, client: httpx.Client, chat: str
+    own_server: CrudServer, client: httpx.Client, chat: str
 ) -> None:
     token = chat.split("/")[2]
     for path in (chat, f"{chat}/messages", f"{chat}/nothing", f"/applications?after={token}"):
-        client.get(f"{server.url}{path}", headers={"X-Request-ID": "followed"})
-    output = server.stop()
+        client.get(f"{own_server.url}{path}", headers={"X-Request-ID": "followed"})
+    output = own_server.stop()
     lines = [json.loads(line) for line in output.splitlines()]
     followed = [line for line in lines if line.get("request_id") == "followed"]
     assert [line["status"] for line in followed] == [200, 200, 404, 200]
@@ -159,22 +165,22 @@ def test_every_request_is_one_line_of_json_without_tokens(
     assert any("anyone may list and create" in line["message"] for line in lines)
 
 
-def test_sigterm_finishes_what_runs_and_exits_with_0(server: CrudServer, chat: str) -> None:
+def test_sigterm_finishes_what_runs_and_exits_with_0(own_server: CrudServer, chat: str) -> None:
     connection = connect(
-        server, f"PUT {chat}/messages/1 HTTP/1.1", "Content-Length: 15", "Connection: close"
+        own_server, f"PUT {chat}/messages/1 HTTP/1.1", "Content-Length: 15", "Connection: close"
     )
     connection.sendall(b'{"body":')
     time.sleep(0.3)
-    server.process.send_signal(signal.SIGTERM)
+    own_server.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     connection.sendall(b'"last"}')
     assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
-    assert server.process.wait(10) == 0
+    assert own_server.process.wait(10) == 0
 
 
-def test_an_idle_server_ends_at_once(server: CrudServer) -> None:
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(6) == 0  # the busy ones are given eight seconds
+def test_an_idle_server_ends_at_once(own_server: CrudServer) -> None:
+    own_server.process.send_signal(signal.SIGTERM)
+    assert own_server.process.wait(6) == 0  # the busy ones are given eight seconds
 
 
 def test_a_port_already_in_use_is_named_in_one_line(server: CrudServer) -> None:
