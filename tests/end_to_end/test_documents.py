@@ -7,7 +7,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from tests.conftest import SESSION, started
+from tests.conftest import SESSION
 from tests.documents import Document
 
 DOCUMENTS = ("README.md", "docs/api.md", "docs/postman.md", "docs/clients.md")
@@ -23,8 +23,9 @@ def document(request: pytest.FixtureRequest) -> Document:
 
 @pytest.fixture(scope="module")
 def described() -> Iterator[RunningStack]:
-    """A stack as the documents describe it."""
-    with started(RunningStack(SESSION / "described", environment=SETTINGS)) as running:
+    """A stack as the documents describe it; no answer in them depends on Elasticsearch."""
+    environment = {**SETTINGS, "WITHOUT_ELASTICSEARCH": "1"}
+    with RunningStack(SESSION / "described", environment=environment) as running:
         yield running
 
 
