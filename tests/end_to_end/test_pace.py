@@ -1,22 +1,27 @@
-"""How soon a message is stored at human pace: no sending rate meets a sleeping worker."""
+"""How soon a message is stored at human pace: no sending rate meets a sleeping worker.
 
+PACE_PATIENCE  by how much the bounds are stretched; 5, for machines that are busy: 1 on one
+               that has nothing else to do, to see the bounds themselves kept
+"""
+
+import os
 import statistics
 import time
 from uuid import uuid4
 
 import pytest
 
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.polling import eventually
 
-# A machine that does something else besides needs longer than the few milliseconds of
-# an idle one; a worker that has left needs a second.
+PATIENCE = float(os.environ.get("PACE_PATIENCE") or 5)
 READABLE_P50_SECONDS = 0.2
 READABLE_SECONDS = 0.7
 SEARCHABLE_P50_SECONDS = 1.5
 SEARCHABLE_SECONDS = 4.0
 MESSAGES = 9
-GIVE_UP_SECONDS = 10.0
+GIVE_UP_SECONDS = 30.0
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -44,19 +49,34 @@ def lags(api: Api, chat: str, pace: float, count: int) -> list[float]:
     return seen
 
 
+def times_begun(stack: RunningStack) -> int:
+    """Return how many times a worker has begun to persist: one that has left begins again."""
+    return (stack.layout.logs / "worker.log").read_text().count('"persisting"')
+
+
+def check_readable(seen: list[float]) -> None:
+    assert statistics.median(seen) < PATIENCE * READABLE_P50_SECONDS, seen
+    assert max(seen) < PATIENCE * READABLE_SECONDS, seen
+
+
 @pytest.mark.parametrize("pace", [0.2, 0.5, 1.0, 1.5])
-def test_a_message_is_readable_at_once_at_any_rate(api: Api, pace: float) -> None:
+def test_a_message_is_readable_at_once_at_any_rate(
+    stack: RunningStack, api: Api, pace: float
+) -> None:
     chat = api.chat(api.application())
-    seen = lags(api, chat, pace, MESSAGES)
-    assert statistics.median(seen) < READABLE_P50_SECONDS, seen
-    assert max(seen) < READABLE_SECONDS, seen
+    lags(api, chat, 0, 1)
+    begun = times_begun(stack)
+    check_readable(lags(api, chat, pace, MESSAGES))
+    assert times_begun(stack) == begun > 0
 
 
-def test_a_message_is_readable_at_once_after_silence(api: Api) -> None:
+def test_a_message_is_readable_at_once_after_silence(stack: RunningStack, api: Api) -> None:
     chat = api.chat(api.application())
+    lags(api, chat, 0, 1)
+    begun = times_begun(stack)
     time.sleep(8)
-    seen = lags(api, chat, 0, 1)
-    assert max(seen) < READABLE_SECONDS, seen
+    check_readable(lags(api, chat, 0, 1))
+    assert times_begun(stack) == begun > 0
 
 
 @pytest.mark.parametrize("pace", [0.5, 1.5])
@@ -70,5 +90,5 @@ def test_a_message_is_searchable_soon_at_any_rate(api: Api, pace: float) -> None
         wait_until_found(api, chat, word)
         seen.append(time.monotonic() - answered)
         time.sleep(max(0.0, answered + pace - time.monotonic()))
-    assert statistics.median(seen) < SEARCHABLE_P50_SECONDS, seen
-    assert max(seen) < SEARCHABLE_SECONDS, seen
+    assert statistics.median(seen) < PATIENCE * SEARCHABLE_P50_SECONDS, seen
+    assert max(seen) < PATIENCE * SEARCHABLE_SECONDS, seen
