@@ -72,6 +72,8 @@ SESSION = DATA / str(os.getpid())
 # One for all processes that run the session's tests.
 SEED = int(os.environ.setdefault("FAULT_SEED", str(random.SystemRandom().randrange(10**6))))
 INTERNAL_TOKEN = "internal-token-of-the-tests"
+# An Elasticsearch of the tests hardly gets to run what the better compiler of the JVM makes.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 # A killed server loses nothing by it: the system keeps what the server has written.
 WITHOUT_FSYNC = ("fsync", "full_page_writes")
