@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.integration.numbering.surroundings import Client, Reply
 
 CLIENTS = 100
 ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
@@ -27,29 +28,32 @@ def chat(database: Database, application: str) -> str:
     return path
 
 
-def get_all(url: str, paths: Sequence[str]) -> list[httpx.Response]:
+def get_all(server: CrudServer, paths: Sequence[str]) -> list[Reply]:
     """Return the responses to GETs of all paths, CLIENTS at a time."""
+    replies: dict[int, Reply] = {}
+    numbered = enumerate(paths)
 
-    async def run() -> list[httpx.Response]:
-        limits = httpx.Limits(max_connections=CLIENTS)
-        async with httpx.AsyncClient(limits=limits, timeout=120, trust_env=False) as client:
-            asked = [
-                client.get(url + path, headers={"X-Request-ID": f"id-{position}"})
-                for position, path in enumerate(paths)
-            ]
-            return await asyncio.gather(*asked)
+    async def ask() -> None:
+        async with Client(server.port) as client:
+            for number, path in numbered:
+                request_id = {"X-Request-ID": f"id-{number}"}
+                replies[number] = await client.request("GET", path, headers=request_id)
 
-    return asyncio.run(run())
+    async def run() -> None:
+        await asyncio.gather(*(ask() for _ in range(CLIENTS)))
+
+    asyncio.run(run())
+    return [replies[number] for number in range(len(paths))]
 
 
 def test_every_read_gets_its_own_result(server: CrudServer, chat: str) -> None:
     drawn = random.Random(7)
     numbers = [drawn.randint(1, 1000) for _ in range(600)]
-    answers = get_all(server.url, [f"{chat}/messages/{number}" for number in numbers])
+    answers = get_all(server, [f"{chat}/messages/{number}" for number in numbers])
     for i, (number, answer) in enumerate(zip(numbers, answers, strict=True)):
-        assert answer.json()["number"] == number
-        assert answer.json()["body"] == f"message {number}"
-        assert answer.headers["X-Request-ID"] == f"id-{i}"
+        assert answer.document["number"] == number
+        assert answer.document["body"] == f"message {number}"
+        assert answer.headers["x-request-id"] == f"id-{i}"
 
 
 def test_a_missing_row_costs_the_other_reads_nothing(
@@ -70,12 +74,12 @@ def test_a_missing_row_costs_the_other_reads_nothing(
     }
     paths = list(kinds) * 40
     random.Random(8).shuffle(paths)
-    for path, answer in zip(paths, get_all(server.url, paths), strict=True):
-        assert answer.status_code == kinds[path], path
-        if answer.status_code == 200:
-            assert answer.content == client.get(f"{server.url}{path}").content
+    for path, answer in zip(paths, get_all(server, paths), strict=True):
+        assert answer.status == kinds[path], path
+        if answer.status == 200:
+            assert answer.body == client.get(f"{server.url}{path}").content
         else:
-            assert answer.json()["code"] == "not_found"
+            assert answer.code == "not_found"
 
 
 def test_connections_that_postgresql_ends_cost_no_client_an_error(
@@ -83,7 +87,7 @@ def test_connections_that_postgresql_ends_cost_no_client_an_error(
 ) -> None:
     paths = [f"{chat}/messages/{number}" for number in range(1, 301)]
     for _ in range(3):
-        assert {answer.status_code for answer in get_all(server.url, paths)} == {200}
+        assert {answer.status for answer in get_all(server, paths)} == {200}
         database.execute(ENDED, ("crud_service",))
 
 
