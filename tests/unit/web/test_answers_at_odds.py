@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
@@ -19,8 +19,16 @@ from tests.unit.web.test_connections import (
     exchange,
     read_to_end,
 )
-from tests.unit.web.web_server import problem_code, serving, statuses
-from web.server.limits import MIB, REFUSED_CONNECTIONS, Limits
+from tests.unit.web.web_server import (
+    Machine,
+    Recorder,
+    Transport,
+    problem_code,
+    serving,
+    statuses,
+)
+from web.server.limits import LINGER_BYTES, MIB, REFUSED_CONNECTIONS, Limits
+from web.server.protocol import Protocol
 from web.server.request import Request
 
 Act = Callable[[Request], None]
@@ -215,3 +223,46 @@ def test_an_answer_that_is_read_after_its_connection_was_refused_changes_nothing
         with suppress(ConnectionResetError):
             assert read_to_end(client).startswith(b"HTTP/1.1 200 ")
         assert statuses(exchange(port, LAST)) == [200]
+
+
+class Keeper(Recorder):
+    """An application that answers nothing by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[Request] = []
+
+    def handle(self, request: Request) -> bool:
+        self.requests.append(request)
+        return True
+
+
+@contextmanager
+def unconnected(app: Recorder) -> Iterator[tuple[Protocol, Transport]]:
+    """A connection without a network."""
+    with closing(Machine(app)) as machine:
+        transport = Transport()
+        connection = Protocol(machine.config, machine.state, {}, machine.loop)
+        connection.connection_made(transport)
+        yield connection, transport
+        connection.connection_lost(None)
+
+
+def test_nothing_is_lingered_for_once_the_client_has_closed_its_half() -> None:
+    app = Keeper()
+    with unconnected(app) as (connection, transport):
+        connection.data_received(LAST + b"what nobody reads")
+        assert connection.eof_received()
+        app.requests[0].answer(200, OK, b"ok")
+        assert statuses(transport.written) == [200]
+        assert transport.closed
+
+
+def test_a_client_that_goes_on_sending_once_it_was_refused_is_cut_off() -> None:
+    with unconnected(Recorder()) as (connection, transport):
+        connection.data_received(b"nonsense\r\n\r\n")
+        assert statuses(transport.written) == [400]
+        connection.data_received(b"x" * LINGER_BYTES)
+        assert not transport.closed
+        connection.data_received(b"x")
+        assert transport.closed

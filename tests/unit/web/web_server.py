@@ -96,9 +96,9 @@ class Outcome(NamedTuple):
 class Machine:
     """Connections without a network, one after the other, on a loop that tests run step by step."""
 
-    def __init__(self) -> None:
+    def __init__(self, app: Recorder | None = None) -> None:
         self.loop = asyncio.new_event_loop()
-        self.app = Recorder()
+        self.app = app or Recorder()
         settings: dict[str, Any] = options("127.0.0.1", 0) | {"factory": False}
         self.config = uvicorn.Config(self.app, **settings)
         self.config.load()
