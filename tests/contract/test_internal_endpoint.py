@@ -109,6 +109,23 @@ def test_nonexistent_collections_are_unknown_for_a_moment(running_crud: Crud) ->
             assert client.pttl(creation.sequence_key) <= keys.UNKNOWN_TTL_MS
 
 
+def test_a_sequence_that_another_process_seeds_meanwhile_is_waited_for(running_crud: Crud) -> None:
+    sequence = message(5).sequence_key
+    with redis.Redis.from_url(running_crud.redis_url) as client:
+        client.set(keys.seed_lock(sequence), "another process")
+
+        async def wait_for_the_other() -> list[object]:
+            seeding = asyncio.create_task(seed(running_crud, INTERNAL_TOKEN, message(5)))
+            await asyncio.sleep(0.3)
+            assert not seeding.done()
+            client.set(sequence, 9)
+            client.delete(keys.seed_lock(sequence))
+            return await seeding
+
+        assert asyncio.run(wait_for_the_other()) == [None]
+        assert client.get(sequence) == b"9"
+
+
 def test_another_token_gets_no_number(running_crud: Crud) -> None:
     [outcome] = asyncio.run(seed(running_crud, "another", message(1)))
     assert isinstance(outcome, StoreUnavailable)

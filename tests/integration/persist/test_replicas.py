@@ -72,6 +72,24 @@ def test_what_no_replica_has_is_not_stored(
     assert pair[0].client.xlen(keys.ACCEPTED) == 0
 
 
+def test_a_batch_whose_lease_was_lost_meanwhile_is_not_acknowledged(
+    pair: Pair, database: str
+) -> None:
+    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.acknowledged_batch import wait_for_replicas
+    from crud_service.stores.replicated_writes import NotAcknowledgedError
+
+    client = pair[0].client
+    lease = Lease(client, PERSISTING)
+    accept(client, 1, "another worker's by now")
+    assert lease.take()
+    batch = read_batch(client)
+    client.set(keys.LEASE_PERSIST, "another worker")
+    with pytest.raises(NotAcknowledgedError, match="lease was lost"):
+        wait_for_replicas(client, lease, batch)
+
+
 def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
     pair: Pair, database: str
 ) -> None:
