@@ -9,7 +9,7 @@ import psycopg
 from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.database import SLOW_FAILURE_SECONDS, BytesLoader, Pause
+from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
 
 Row = tuple[Any, ...]

@@ -14,7 +14,7 @@ import psycopg
 
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.fair_queue import FairQueue
-from crud_service.stores.database import SLOW_FAILURE_SECONDS
+from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256

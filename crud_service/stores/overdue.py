@@ -18,19 +18,19 @@ import psycopg
 LIMIT_SECONDS = 4.0
 LOOK_SECONDS = 0.25
 
-# Start of the work on each connection. Single dictionary operations are atomic.
-_begun: "dict[psycopg.Connection, float]" = {}
+# When the work on each connection is overdue. Single dictionary operations are atomic.
+_overdue_at: "dict[psycopg.Connection, float]" = {}
 
 
-def begin(connection: psycopg.Connection) -> None:
-    """Watch a connection whose statement begins now."""
+def begin(connection: psycopg.Connection, limit_seconds: float = LIMIT_SECONDS) -> None:
+    """Watch a connection whose statement begins now, instead of any before it."""
     start_watching()
-    _begun[connection] = time.monotonic()
+    _overdue_at[connection] = time.monotonic() + limit_seconds
 
 
 def end(connection: psycopg.Connection) -> None:
     """Stop watching a connection: its statement has ended."""
-    _begun.pop(connection, None)
+    _overdue_at.pop(connection, None)
 
 
 @cache
@@ -41,9 +41,9 @@ def start_watching() -> None:
 def _watch() -> None:
     while True:
         time.sleep(LOOK_SECONDS)
-        overdue = time.monotonic() - LIMIT_SECONDS
-        for connection, begun in list(_begun.items()):
-            if begun < overdue:
+        now = time.monotonic()
+        for connection, overdue_at in list(_overdue_at.items()):
+            if overdue_at < now:
                 hang_up(connection)
 
 

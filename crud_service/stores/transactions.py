@@ -12,8 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 
+from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
 from crud_service.stores.database import (
-    SLOW_FAILURE_SECONDS,
     Connection,
     ConnectionLostError,
     close_idle,

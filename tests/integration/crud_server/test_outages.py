@@ -109,10 +109,9 @@ def test_a_primary_that_became_a_standby_is_503_and_is_left(
     from crud_service.stores import database
 
     database.close_idle()
-    for _ in range(2):  # one is used, the other waits
-        demoted = database.connect()
-        demoted.execute("SET default_transaction_read_only = on")
-        database._idle.append(demoted)
+    demoted = [database.connect() for _ in range(2)]  # one is used, the other waits
+    for connection in demoted:
+        database.use(connection, lambda it: it.execute("SET default_transaction_read_only = on"))
     refused = http.put(application, json={"name": "new"})
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert "nothing was changed" in refused.json()["detail"]

@@ -1,0 +1,111 @@
+"""A LIFO pool of connections to one PostgreSQL server, for API requests.
+
+There are never more connections than server threads, so no request waits for one.
+There is no background reconnect with exponential back-off: while PostgreSQL is
+down, a refused connection is an error within a millisecond, and the first request
+after its return succeeds.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+
+from crud_service.postgresql import REQUESTS
+from crud_service.stores.overdue import begin, end
+
+T = TypeVar("T")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+PAUSE_SECONDS = 1.0
+SLOW_FAILURE_SECONDS = 0.5
+
+
+class Pause:
+    """Blocks connection attempts for a while after one has timed out.
+
+    Otherwise every request would wait for an unreachable host.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """Wrap a connection attempt; raise OperationalError at once during a pause."""
+        started = time.monotonic()
+        if started < self._until:
+            raise psycopg.OperationalError("PostgreSQL did not answer a moment ago")
+        try:
+            yield
+        except psycopg.OperationalError:
+            if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                self._until = time.monotonic() + PAUSE_SECONDS
+            raise
+
+
+class BytesLoader(Loader):
+    """Load text as bytes, undecoded: it is UTF-8 JSON to be sent to the client."""
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
+
+
+class ConnectionPool:
+    """Connections to the server at a URL, which is asked for with each new connection."""
+
+    def __init__(self, url: Callable[[], str]) -> None:
+        self._url = url
+        self._pause = Pause()
+        # A stack without a lock: append and pop are atomic, and nothing else touches it.
+        self._idle: list[Connection] = []
+
+    def connect(self) -> Connection:
+        """Return a new connection; raises OperationalError, at once during a pause."""
+        with self._pause.connecting():
+            connection = psycopg.connect(self._url(), autocommit=True, **REQUESTS)
+        connection.prepare_threshold = 2
+        connection.adapters.register_loader("text", BytesLoader)
+        return connection
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run a read; if the connection turns out to be dead, run it again on a new one.
+
+        Raises psycopg.OperationalError and psycopg.InterfaceError.
+        """
+        started = time.monotonic()
+        connection = self.take_idle()
+        if connection is not None:
+            try:
+                return self.use(connection, work)
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                if not connection.closed or time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                    raise
+        return self.use(self.connect(), work)
+
+    def take_idle(self) -> Connection | None:
+        """Pop the most recently used idle connection, if there is one."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        """Run `work` on a connection, then return it to the pool unless it is closed."""
+        begin(connection)
+        try:
+            return work(connection)
+        finally:
+            end(connection)
+            if not connection.closed:
+                self._idle.append(connection)
+
+    def close_idle(self) -> None:
+        """Close the connections that no thread uses at the moment."""
+        while (connection := self.take_idle()) is not None:
+            connection.close()
