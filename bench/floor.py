@@ -19,6 +19,7 @@ from contract.paths import MAX_NUMBER
 from crud_service import settings
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
+from crud_service.reads.connection import ReadConnection
 from crud_service.reads.gathered_reads import GatheredReads
 from crud_service.server.pools import REQUESTS
 from crud_service.stores.database import fetch_one
@@ -44,8 +45,8 @@ class Floor:
     """What answers requests, as `web.server` runs it."""
 
     def __init__(self) -> None:
-        self._applications = GatheredReads(APPLICATION)
-        self._messages = GatheredReads(MESSAGE)
+        self._applications = GatheredReads(APPLICATION, ReadConnection())
+        self._messages = GatheredReads(MESSAGE, ReadConnection())
         self._threads = ThreadPoolExecutor(REQUESTS.threads)
 
     def handle(self, request: Request) -> bool:

@@ -14,6 +14,8 @@ CRUD_PORT = int(os.environ.get("CRUD_PORT", "3000"))
 # Base of the URLs in `Location` and `Link`; empty: the request's Host.
 CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
+# A replica of it, for reads; empty: there is none.
+DATABASE_READ_URL = os.environ.get("DATABASE_READ_URL", "")
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 # Celery's broker, which may be another Redis: it holds nothing that must not be lost.
 BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL

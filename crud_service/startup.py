@@ -59,8 +59,11 @@ def weak_secrets() -> list[str]:
         for name in SECRETS
         if getattr(settings, name).lower() in KNOWN_SECRETS
     ]
-    if has_known_password(settings.DATABASE_URL):
-        refused.append("the password in DATABASE_URL is a default; set another one")
+    refused += [
+        f"the password in {name} is a default; set another one"
+        for name in ("DATABASE_URL", "DATABASE_READ_URL")
+        if has_known_password(getattr(settings, name))
+    ]
     return refused
 
 

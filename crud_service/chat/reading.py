@@ -6,7 +6,7 @@ moves the work out of the process that is limited by the interpreter lock (GIL).
 
 from collections.abc import Mapping
 
-from crud_service.stores.database import fetch_value
+from crud_service.stores.replica import read_value
 
 
 def times(row: str = "x.") -> str:
@@ -139,5 +139,5 @@ def find_message(access_token: str, chat_number: int, number: int) -> bytes | No
 
 
 def _find(statement: str, *values: str) -> bytes | None:
-    found: bytes | None = fetch_value(statement, values)
+    found: bytes | None = read_value(statement, values)
     return found

@@ -14,6 +14,7 @@ from crud_service.monitoring.shared_checks import Checks, Dependency
 from crud_service.search.index.elasticsearch_index import client
 from crud_service.stores.database import fetch_one
 from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.replica import replica
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
 
@@ -39,16 +40,19 @@ class ReadyView(ApiView):
                 "elasticsearch": check_elasticsearch,
             }
         )
+        if settings.DATABASE_READ_URL:
+            dependencies["replica"] = check(ask_replica)
         status = overall(dependencies)
         body = {"status": status, "dependencies": dependencies}
         return Response(body, 503 if status == "unavailable" else 200)
 
 
 def overall(dependencies: Mapping[str, Dependency]) -> str:
-    """Return `ok`, `degraded` if only search is affected, or `unavailable`."""
+    """Return `ok`, `degraded` if all requests are answered nevertheless, or `unavailable`."""
     if any(dependencies[name]["status"] != "ok" for name in ("postgresql", "redis")):
         return "unavailable"
-    return "degraded" if dependencies["elasticsearch"]["status"] == "unavailable" else "ok"
+    states = [dependency["status"] for dependency in dependencies.values()]
+    return "degraded" if "unavailable" in states else "ok"
 
 
 _checks = Checks()
@@ -69,6 +73,12 @@ def ask_redis() -> None:
     api_redis().ping()
     if settings.REPLICAS_TO_ACKNOWLEDGE:
         api_redis().execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
+
+
+def ask_replica() -> None:
+    """Raise an error while reads go to the primary."""
+    if not replica().is_usable:
+        raise OSError("the replica of PostgreSQL does not keep up")
 
 
 def check_elasticsearch() -> Dependency:

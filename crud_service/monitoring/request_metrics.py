@@ -2,7 +2,10 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from crud_service.stores import replica
+
 REGISTRY = CollectorRegistry()
+REGISTRY.register(replica.READS)
 
 REQUESTS = Counter(
     "chat_http_requests",

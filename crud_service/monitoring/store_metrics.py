@@ -20,6 +20,7 @@ from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS, cumulate
 from crud_service.search.feed.refold import COUNT_OUTDATED
 from crud_service.stores.database import fetch_one
 from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.replica import replica
 from web.problems import StoreUnavailable
 
 # Upper limit of a count: a gauge that means "at least" is better than a slow page.
@@ -69,6 +70,10 @@ class StoreMetrics(Collector):
             yield from postgresql_metrics()
         except StoreUnavailable:
             yield up("postgresql", 0)
+        if settings.DATABASE_READ_URL:
+            yield GaugeMetricFamily(
+                "chat_replica_up", "Whether reads go to the replica.", replica().is_usable
+            )
         try:
             yield from redis_metrics(api_redis())
         except (redis.RedisError, OSError):

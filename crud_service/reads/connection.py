@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from django.conf import settings
@@ -12,8 +12,21 @@ from crud_service.postgresql import REQUESTS
 from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
 
+T = TypeVar("T")
+
 Row = tuple[Any, ...]
 Connection = psycopg.AsyncConnection[Row]
+
+
+class Statements(Protocol):
+    """What executes statements, one after the other."""
+
+    async def fetch(self, statement: str, parameters: Sequence[str]) -> Sequence[Row]:
+        """Return a statement's rows, text as bytes; raises psycopg.Error."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open."""
 
 
 class ReadConnection:
@@ -22,7 +35,9 @@ class ReadConnection:
     It connects on first use, and again once a connection is lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
+        """`url` leads to the server; without one, it is the primary."""
+        self._url = url or settings.DATABASE_URL
         self._connection: Connection | None = None
         self._pause = Pause()
         self._is_free = asyncio.Lock()
@@ -32,26 +47,40 @@ class ReadConnection:
 
         Raises psycopg.Error.
         """
+        return await self.run(lambda connection: self.ask(connection, statement, parameters))
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return what `work` returns, which calls `ask`; retry it once if the connection was dead.
+
+        Raises psycopg.Error.
+        """
         async with self._is_free:
             started = time.monotonic()
-            if self._connection is not None:
+            connection = self._connection
+            if connection is not None:
                 try:
-                    return await self._ask(self._connection, statement, parameters)
+                    return await work(connection)
                 except psycopg.OperationalError:
-                    if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+                    is_slow = time.monotonic() - started > SLOW_FAILURE_SECONDS
+                    if not connection.closed or is_slow:
                         raise
-            return await self._ask(await self._connect(), statement, parameters)
+            return await work(await self._connect())
 
     async def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             await self._connection.close()
 
-    async def _ask(
-        self, connection: Connection, statement: str, parameters: Sequence[str]
+    async def ask(
+        self,
+        connection: Connection,
+        statement: str,
+        parameters: Sequence[str],
+        limit_seconds: float = LIMIT_SECONDS,
     ) -> Sequence[Row]:
+        """Execute a statement on the connection that `run` gave; an error closes it."""
         # Cancelling the query would wait for PostgreSQL to confirm it.
-        overdue = asyncio.get_running_loop().call_later(LIMIT_SECONDS, hang_up, connection)
+        overdue = asyncio.get_running_loop().call_later(limit_seconds, hang_up, connection)
         try:
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()
@@ -65,7 +94,7 @@ class ReadConnection:
     async def _connect(self) -> Connection:
         with self._pause.connecting():
             connection = await psycopg.AsyncConnection.connect(
-                settings.DATABASE_URL, autocommit=True, **REQUESTS
+                self._url, autocommit=True, **REQUESTS
             )
         connection.prepare_threshold = 0
         connection.adapters.register_loader("text", BytesLoader)

@@ -20,6 +20,7 @@ from crud_service.monitoring.health import ALIVE
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.list_reads import read_messages
+from crud_service.reads.replica_connection import connect_reads
 from crud_service.reads.threads import Threads, chunks
 from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
@@ -95,7 +96,7 @@ class FastReads:
         self._threads = threads
         self._tasks: set[asyncio.Task[None]] = set()
         self._resources = {
-            depth: (resource.name, GatheredReads(resource.statement))
+            depth: (resource.name, GatheredReads(resource.statement, connect_reads()))
             for depth, resource in RESOURCES.items()
         }
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import psycopg
 
-from crud_service.reads.connection import ReadConnection
+from crud_service.reads.connection import Statements
 from crud_service.reads.fair_queue import FairQueue
 from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
@@ -44,11 +44,11 @@ class GatheredReads:
     def __init__(
         self,
         statement: str,
-        connection: ReadConnection | None = None,
+        connection: Statements,
         most_at_once: int = MOST_AT_ONCE,
     ) -> None:
         self._statement = statement
-        self._connection = connection or ReadConnection()
+        self._connection = connection
         self._most_at_once = most_at_once
         self._waiting: FairQueue[Waiting] = FairQueue()
         self._reader: asyncio.Task[None] | None = None

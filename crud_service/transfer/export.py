@@ -16,7 +16,7 @@ from typing import NamedTuple
 from contract.paths import MAX_NUMBER
 from crud_service.chat.list_queries import CHUNK_ROWS, MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
-from crud_service.stores.database import fetch_one, run
+from crud_service.stores.replica import read, read_one
 from web.problems import NotFound
 
 CHATS_AT_ONCE = 200
@@ -71,7 +71,7 @@ class Counts:
 
 def export_application(access_token: str) -> Iterator[bytes] | None:
     """Return the pieces of an export; None if there is no such application."""
-    row = fetch_one(APPLICATION, (access_token,))
+    row = read_one(APPLICATION, (access_token,))
     if row is None:
         return None
     line, last_chat = row
@@ -100,8 +100,8 @@ def export_lines(access_token: str, application: bytes, last_chat: int) -> Itera
 def fetch_chats(access_token: str, after: int, last: int) -> list[Chat]:
     """Return the next chats; raise NotFound if the application has disappeared."""
     parameters = (access_token, after, last)
-    rows = run(lambda connection: connection.execute(CHATS, parameters).fetchall())
-    if not rows and fetch_one(EXISTS, (access_token,)) is None:
+    rows = read(lambda connection: connection.execute(CHATS, parameters).fetchall())
+    if not rows and read_one(EXISTS, (access_token,)) is None:
         raise NotFound
     return [Chat(*row) for row in rows]
 
@@ -120,7 +120,7 @@ def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
 
     Raises NotFound if the application has disappeared.
     """
-    row = fetch_one(
+    row = read_one(
         list_query(MESSAGE_LINES, Walk(), chunked=True),
         {
             "access_token": access_token,
@@ -131,7 +131,7 @@ def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
         },
     )
     if row is None:
-        if fetch_one(EXISTS, (access_token,)) is None:
+        if read_one(EXISTS, (access_token,)) is None:
             raise NotFound
         return Chunk(b"", 0, None)
     _, _, _, lines, last, *_ = row

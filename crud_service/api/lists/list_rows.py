@@ -16,7 +16,7 @@ from crud_service.chat.list_queries import (
     piece_query,
     uncounted,
 )
-from crud_service.stores.database import fetch_one, fetch_value
+from crud_service.stores.replica import read_one, read_value
 from web.problems import NotFound, ValidationFailed
 
 Owner = Mapping[str, str]
@@ -40,7 +40,7 @@ def fetch_rows(
     low, high = _bounds(collection, page, after)
     limit = CHUNK_ROWS if page is None else page.limit
     walk = Walk() if page is None else page.walk
-    row = fetch_one(
+    row = read_one(
         list_query(collection, walk, chunked=page is None),
         {**owner, "low": low, "high": high, "limit": limit},
     )
@@ -105,7 +105,7 @@ def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[by
         zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
     ):
         wanted = ",".join(str(identity) for identity, _ in numbered)
-        piece = fetch_value(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
+        piece = read_value(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
         if piece is not None:
             yield separator + piece
             separator = b","
@@ -116,7 +116,7 @@ def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows
     """Fetch the chunk after a key; raise NotFound if its parent was deleted, which we never do."""
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     low, high = str(last_key + 1), str(MAX_NUMBER)
-    row = fetch_one(
+    row = read_one(
         list_query(by_key, Walk(), chunked=True),
         {**owner, "low": low, "high": high, "limit": CHUNK_ROWS},
     )

@@ -15,9 +15,9 @@ from crud_service.api.writing import NEXT_MOMENT, TRANSACTION
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
 from crud_service.chat.own_limits import copy_limits
-from crud_service.chat.reading import APPLICATION_JSON, find_application
+from crud_service.chat.reading import APPLICATION, APPLICATION_JSON
 from crud_service.chat.rotations import finish_within, last_entry, wait_until_stored
-from crud_service.stores.database import Connection, fetch_one, run
+from crud_service.stores.database import Connection, fetch_one, fetch_value, run
 from crud_service.stores.redis_clients import api_redis
 from crud_service.stores.transactions import Written, change
 from web.fields import is_idempotency_key
@@ -120,7 +120,7 @@ def find_done(access_token: str, key: str) -> Done | None:
 
 def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:
     """Change the token in PostgreSQL; return None if the application has another one by now."""
-    if find_application(access_token) is None:
+    if fetch_value(APPLICATION, (access_token,)) is None:
         raise missing_application(access_token)
     wait_for_backlog(patience_seconds)
     token = new_access_token()

@@ -150,7 +150,8 @@ def health_schema() -> Json:
     )
     status = {"type": "string", "enum": ["ok", "degraded", "unavailable"]}
     names = ("postgresql", "redis", "elasticsearch")
-    return record({"status": status, "dependencies": record(dict.fromkeys(names, dependency))})
+    dependencies = record(dict.fromkeys(names, dependency), optional={"replica": dependency})
+    return record({"status": status, "dependencies": dependencies})
 
 
 def header(description: str, kind: str = "string", example: Any = None) -> Json:

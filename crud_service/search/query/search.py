@@ -19,8 +19,8 @@ from crud_service.search.query.messages import (
 from crud_service.search.query.plan import Hit, Plan
 from crud_service.search.text.folding import Part, split_parts
 from crud_service.search.text.highlight import Budget, highlight
-from crud_service.stores import database
 from crud_service.stores.database import Connection
+from crud_service.stores.replica import read
 from web.problems import NotFound
 
 # A page ends early, after the piece of messages with which it reaches this size: each page is
@@ -64,7 +64,7 @@ def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> 
         The page. Raises NotFound if the chat or its application does not exist, and
         ValidationFailed on the field `cursor` if no page of this search issued it.
     """
-    return database.run(lambda connection: search(connection, access_token, chat_number, query))
+    return read(lambda connection: search(connection, access_token, chat_number, query))
 
 
 def search(

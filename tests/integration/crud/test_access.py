@@ -150,6 +150,7 @@ GOOD = {"SECRET_KEY": "s 1", "INTERNAL_TOKEN": "i 1", "ADMIN_PASSWORD": "a 1", "
         ("crud_service.manage migrate", "ADMIN_PASSWORD", "local"),
         ("crud_service.manage ensure_admin", "SECRET_KEY", "local"),
         ("crud_service", "DATABASE_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
+        ("crud_service", "DATABASE_READ_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
         (
             "crud_service.manage migrate",
             "DATABASE_URL",
