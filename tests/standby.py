@@ -1,14 +1,14 @@
-"""A PostgreSQL that follows another one, and lags when a test wants it to."""
+"""PostgreSQL servers of a test's own, and standbys that lag when a test wants them to."""
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 
 from local_stack.layout import Layout
@@ -34,23 +34,50 @@ class Server:
         self.url = with_port(url, self.port)
         self.running: Running | None = None
 
+    def take(self, data: Path) -> None:
+        """Use a copy of a server's data."""
+        self.home.mkdir(exist_ok=True)
+        data.rename(self.home / "data")
+
     def start(self) -> None:
-        """Start it, and wait until it takes connections."""
+        """Start it, on data of its own if it has none, and wait until it takes connections."""
         part = postgres(self.layout, self.port, self.password)
         for path in (self.home, *self.home.rglob("*")):
             part.user.give(path)
         self.running = Running(part, self.layout)
-        wait_until(lambda: can_connect(self.url), CAUGHT_UP_SECONDS, self.log)
+        any_database = self.url.rpartition("/")[0] + "/postgres"
+        wait_until(lambda: can_connect(any_database), CAUGHT_UP_SECONDS, self.log)
 
     def log(self) -> str:
         return (self.layout.logs / "postgres.log").read_text()[-2000:]
 
     def kill(self) -> None:
-        """kill -9; its children notice."""
+        """kill -9 all of its processes, as the loss of its machine would."""
         assert self.running is not None
-        self.running.process.send_signal(signal.SIGKILL)
+        processes = self._processes()
+        for process in processes:
+            process.kill()
         self.running.process.wait()
+        psutil.wait_procs(processes)
         self.running = None
+
+    def _processes(self) -> list[psutil.Process]:
+        assert self.running is not None
+        first = psutil.Process(self.running.process.pid)
+        return [first, *first.children()]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """SIGSTOP all of its processes for the time of the block."""
+        frozen = self._processes()
+        for process in frozen:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in frozen:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Execute a statement; return its rows, if it has any."""

@@ -1,7 +1,6 @@
 """Backup and restore with the commands of docs/operations.md and PostgreSQL's own programs."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,20 +19,12 @@ from local_stack.process import Running
 from local_stack.stores.postgres import can_connect, postgres, program
 from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
+from tests.guide import commands
 from tests.node_packages import stop
 
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
 SERVICES = ("numbering", "crud", "worker")
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def commands(heading: str) -> str:
-    """Return the commands below a heading of the guide."""
-    _, _, section = GUIDE.partition(f"\n### {heading}\n")
-    found = re.search(r"```sh\n(.*?)```", section.partition("\n##")[0], re.DOTALL)
-    assert found, heading
-    return found[1]
 
 
 class System:
