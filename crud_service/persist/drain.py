@@ -17,6 +17,7 @@ from crud_service.persist.poison import store_what_can_be
 from crud_service.persist.set_aside import set_aside
 from crud_service.persist.store import Stored
 from crud_service.persist.worker_metrics import count_outage, remove_and_count
+from crud_service.stores.transactions import SECURE
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,20 @@ def store_on_live_connection(batch: Batch) -> Stored:
 def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
     if batch.bad:
         set_aside(connection, batch.bad)
-    return store_what_can_be(connection, batch.entries)
+    stored = store_what_can_be(connection, batch.entries)
+    if batch.bad or stored.found:
+        wait_for_standbys(connection)
+    return stored
+
+
+def wait_for_standbys(connection: psycopg.Connection) -> None:
+    """Wait until what is committed so far is as safe as PostgreSQL is configured to have it.
+
+    A transaction that finds rows where it would write waits for nothing, not even if the commit
+    that wrote them never got its standby: their entries would leave the stream too early.
+    """
+    with connection.transaction(), psycopg.Cursor(connection) as cursor:
+        cursor.execute(SECURE)
 
 
 def open_connection() -> psycopg.Connection:

@@ -36,6 +36,11 @@ class Stored:
     def set_aside(self) -> int:
         return len(self.unknown) + len(self.refused)
 
+    @property
+    def found(self) -> int:
+        """How many entries may have been decided by what an earlier transaction wrote."""
+        return self.replays + self.dropped + self.set_aside + len(self.conflicts)
+
     def add(self, other: "Stored") -> None:
         self.messages += other.messages
         self.chats += other.chats

@@ -28,6 +28,10 @@ T = TypeVar("T")
 LOOK_UP_SECONDS = 3.0
 LOOK_SECONDS = 0.05
 STATUS = "SELECT pg_xact_status(%s::xid8)"
+# A commit that writes to PostgreSQL's log and nowhere else. It waits until all commits before it
+# are as safe as configured: one that waits for a synchronous standby becomes visible without it
+# when its server process is ended, or PostgreSQL restarts.
+SECURE = "SELECT pg_logical_emit_message(true, 'chat', '')"
 
 
 class Written(NamedTuple, Generic[T]):
@@ -111,13 +115,16 @@ def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) ->
 def look_up(transaction_id: bytes) -> Outcome:
     """Return a transaction's outcome; UNKNOWN if it is not settled within LOOK_UP_SECONDS.
 
-    It stays in progress until its backend has noticed that the client disconnected.
+    It stays in progress until its backend has noticed that the client disconnected. It is
+    committed once that is as safe as configured.
     """
     sought = (transaction_id.decode(),)
     deadline = time.monotonic() + LOOK_UP_SECONDS
     while time.monotonic() < deadline:
         try:
             row = use(connect(), lambda it: it.execute(STATUS, sought).fetchone())
+            if row is not None and row[0] == Outcome.COMMITTED.value:
+                use(connect(), lambda it: it.execute(SECURE))
         except psycopg.Error:
             row = None  # unavailable at the moment, or a server that never saw the id
         if row is not None and row[0] != b"in progress":

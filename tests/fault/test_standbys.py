@@ -1,0 +1,131 @@
+"""PostgreSQL's primary is lost for good, and the standby that its commits waited for takes over.
+
+STANDBY_KILLS    how many primaries are killed in a row; 2
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from contract.keys import ACCEPTED
+from tests.api_client import Api
+from tests.fault.conftest import LoadOn
+from tests.fault.rig.standby_stack import StandbyStack
+from tests.links import Links
+from tests.polling import wait_until
+
+KILLS = int(os.environ.get("STANDBY_KILLS") or 2)
+CREATIONS = 100
+COUNT = "SELECT (SELECT count(*) FROM chats) + (SELECT count(*) FROM messages)"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+pytestmark = pytest.mark.timeout(180 + 60 * KILLS)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandbyStack]:
+    with Links() as links, StandbyStack(tmp_path_factory.mktemp("standby"), links) as stack:
+        yield stack
+
+
+@pytest.fixture
+def replicated(running: StandbyStack) -> StandbyStack:
+    """The stack, with a primary and a standby."""
+    if running.standby is None:
+        running.set_up_standby()
+    return running
+
+
+def test_primaries_of_postgresql_killed_at_random_and_replaced_lose_nothing(
+    replicated: StandbyStack, load_on: LoadOn, chance: random.Random
+) -> None:
+    with load_on(replicated, f"kill -9 primary of PostgreSQL, {KILLS} times", None) as load:
+        for _ in range(KILLS):
+            replicated.lose_primary(chance)
+            answered = load.answered
+            wait_until(
+                lambda so_far=answered: load.answered > so_far + CREATIONS, 60, replicated.output
+            )
+
+
+@pytest.mark.parametrize("how", ["restart", "terminate"])
+def test_rows_that_only_the_primary_has_stay_in_the_stream(
+    replicated: StandbyStack, client: httpx.Client, how: str
+) -> None:
+    """A commit whose wait ends early, as its process is ended, is visible from then on."""
+    api = Api(client, replicated.environment["CRUD_URL"], replicated.environment["NUMBERING_URL"])
+    chat = api.chat(api.application())
+    numbers = [api.message(chat, "before") for _ in range(5)]
+    api.wait_for_numbers(f"{chat}/messages", numbers)
+    standby = replicated.standby
+    assert standby is not None
+    with standby.frozen():
+        numbers += [api.message(chat, "held up") for _ in range(5)]
+        replicated.wait_for_held_commit()
+        assert api.numbers(f"{chat}/messages") == numbers[:5]
+        if how == "restart":
+            replicated.primary.kill()
+            replicated.primary.start()
+        else:
+            replicated.primary.execute(TERMINATE)
+        wait_until(lambda: len(api.numbers(f"{chat}/messages")) > 5, 30, replicated.output)
+        time.sleep(3)  # the worker finds them stored
+        assert replicated.valkey.client.xlen(ACCEPTED) >= 5
+        replicated.primary.kill()
+        standby.kill()
+    standby.start()
+    replicated.replace_primary()
+    replicated.set_up_standby()
+    api.wait_for_numbers(f"{chat}/messages", numbers, 60)
+    assert api.get(chat)["message_count"] == 10
+
+
+def test_an_update_that_only_the_primary_has_is_not_confirmed(
+    replicated: StandbyStack, client: httpx.Client
+) -> None:
+    crud = replicated.environment["CRUD_URL"]
+    path = Api(client, crud, replicated.environment["NUMBERING_URL"]).application()
+    standby = replicated.standby
+    assert standby is not None
+    with standby.frozen(), ThreadPoolExecutor(1) as other:
+        put = other.submit(client.put, f"{crud}{path}", json={"name": "renamed"})
+        replicated.wait_for_held_commit()
+        replicated.primary.execute(TERMINATE)
+        answer = put.result()
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert "not known" in answer.json()["detail"]
+    assert client.get(f"{crud}{path}").json()["name"] == "renamed"
+    assert client.put(f"{crud}{path}", json={"name": "again"}).status_code == 200
+
+
+def test_a_frozen_standby_holds_up_what_is_stored_and_no_creation(
+    replicated: StandbyStack, load_on: LoadOn
+) -> None:
+    """Then the primary restarts, both are lost, and the standby comes back."""
+    stream = replicated.valkey.client
+    standby = replicated.standby
+    assert standby is not None
+    with load_on(replicated, "standby frozen, primary restarted, then lost", None) as load:
+        wait_until(lambda: load.answered > CREATIONS, 60, replicated.output)
+        with standby.frozen():
+            replicated.wait_for_held_commit()
+            oldest, answered = stream.xrange(ACCEPTED, count=1), load.answered
+            [(visible,)] = replicated.primary.execute(COUNT)
+            wait_until(lambda: load.answered > answered + CREATIONS, 60, replicated.output)
+            assert stream.xrange(ACCEPTED, count=1) == oldest
+            replicated.primary.kill()
+            replicated.primary.start()
+            replicated.wait_for_held_commit()
+            time.sleep(2)
+            assert replicated.primary.execute(COUNT) > [(visible,)]
+            assert stream.xrange(ACCEPTED, count=1) == oldest
+            replicated.primary.kill()
+            standby.kill()
+        standby.start()
+        replicated.replace_primary()
+        replicated.set_up_standby()
