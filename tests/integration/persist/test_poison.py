@@ -188,6 +188,17 @@ def test_requeue_leaves_what_still_cannot_be_stored_and_reports_why(
     assert len(set_aside_rows(database)) == 1
 
 
+def test_requeue_leaves_an_entry_that_no_column_can_hold(
+    database: str, stream: redis.Redis, drain: Callable[[], None]
+) -> None:
+    from crud_service.persist.requeue import requeue
+
+    entry_id = accept(stream, 1, "with \x00")
+    drain()
+    assert requeue().left == {entry_id: "contains U+0000, which PostgreSQL cannot store"}
+    assert len(set_aside_rows(database)) == 1
+
+
 def test_requeue_of_a_number_taken_meanwhile_makes_a_conflict(
     database: str,
     stream: redis.Redis,
