@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -24,6 +25,7 @@ from bench.creations import creations
 from bench.dashboard import draw_dashboard
 from bench.grams import grams
 from bench.idle import idle
+from bench.large import large
 from bench.live import live
 from bench.pace import pace
 from bench.pipeline import pipeline
@@ -52,6 +54,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "search": (search, "searches on both backends, checked against plain Python"),
     "grams": (grams, "PostgreSQL's trigrams (pg_trgm) beside our blocks of grams"),
     "reads": (reads, "GETs and PUTs, beside the same SQL in a bare callable"),
+    "large": (large, "a page, a new message, a search and a vacuum in a table of --rows messages"),
     "transfer": (transfer, "imports and exports of two sizes, and their memory"),
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
@@ -95,6 +98,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="small sizes: that it runs, not how fast"
     )
+    parser.add_argument("--rows", type=int, help="messages in the table of the scenario large")
     parser.add_argument("--list", action="store_true", help="name the scenarios and leave")
     parser.add_argument(
         "--output",
@@ -122,7 +126,10 @@ def prepare() -> None:
 
 def measure(arguments: argparse.Namespace, output: Path) -> int:
     """Run the scenarios and report, whatever became of them."""
-    run = Run(QUICK if arguments.quick else FULL, ROOT / ".local-bench")
+    sizes = QUICK if arguments.quick else FULL
+    if arguments.rows:
+        sizes = replace(sizes, large_rows=arguments.rows)
+    run = Run(sizes, ROOT / ".local-bench")
     try:
         for name in arguments.scenarios or SCENARIOS:
             attempt(run, name)

@@ -45,6 +45,7 @@ class Sizes:
     messages: int = 1_000_000
     readers: tuple[int, ...] = (1, 16, 64)
     long_list: int = 100_000
+    large_rows: int = 1_000_000
     list: int = 10_000
     rounds: int = 3
     streams: int = 10_000
@@ -87,6 +88,7 @@ QUICK = Sizes(
     messages=20_000,
     readers=(1, 16),
     long_list=5_000,
+    large_rows=20_000,
     list=2_000,
     rounds=1,
     streams=300,
