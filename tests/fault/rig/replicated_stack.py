@@ -6,80 +6,43 @@ another one. So a primary can be killed, or cut off from everybody, and replaced
 
 import random
 import signal
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
-from bench.running_stack import RunningStack
 from local_stack.ports import LOOPBACK, choose_port
-from tests.integration.numbering.surroundings import Process, Valkey, request
+from tests.fault.rig.process_stack import ProcessStack
+from tests.integration.numbering.surroundings import Valkey
 from tests.links import Links
 from tests.polling import wait_until
 
 IN_STEP_SECONDS = 60
 
 
-class ReplicatedStack(RunningStack):
+class ReplicatedStack(ProcessStack):
     """numbering, crud and a worker, which lose nothing with the primary."""
 
     def __init__(self, directory: Path, links: Links, database_url: str):
-        super().__init__(directory)
-        self.directory = directory
+        super().__init__(directory, database_url, REPLICAS_TO_ACKNOWLEDGE="1")
         self.primary, self.replica = (self._server(name) for name in ("first", "second"))
         self.address = links.add(lambda: self.primary.port)
         self.replication = links.add(lambda: self.primary.port)
-        self.environment = {
-            "REDIS_URL": f"redis://{LOOPBACK}:{self.address.port}/0",
-            "DATABASE_URL": database_url,
-            "ELASTICSEARCH_URL": "",
-            "CRUD_URL": f"http://{LOOPBACK}:{self.crud_port}",
-            "CRUD_PORT": str(self.crud_port),
-            "NUMBERING_URL": f"http://{LOOPBACK}:{self.numbering_port}",
-            "NUMBERING_PORT": str(self.numbering_port),
-            "INTERNAL_TOKEN": "t",
-            "LOCAL_STACK": "1",
-            "REPLICAS_TO_ACKNOWLEDGE": "1",
-        }
-        self.parts: dict[str, Process] = {}
+        self.environment["REDIS_URL"] = f"redis://{LOOPBACK}:{self.address.port}/0"
 
     def _server(self, name: str) -> Valkey:
         directory = self.directory / name
         directory.mkdir(parents=True)
         return Valkey(directory)
 
-    def __enter__(self) -> Self:
-        try:
-            self.primary.start()
-            self.replica.start()
-            self.bring_back()
-            for name in ("crud_service", "crud_service.worker", "numbering_service"):
-                self.run(name)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def start_stores(self) -> None:
+        self.primary.start()
+        self.replica.start()
+        self.bring_back()
 
-    def __exit__(self, *_: object) -> None:
-        for part in self.parts.values():
-            part.end(signal.SIGKILL)
+    def end_stores(self) -> None:
         for server in (self.primary, self.replica):
             server.client.close()
             if server.process is not None:
                 server.kill()
-
-    def run(self, package: str, name: str = "", **environment: str) -> Process:
-        """Start a process by its package, and wait until it answers."""
-        merged: Mapping[str, str] = {**self.environment, **environment}
-        command = [sys.executable, "-m", package]
-        process = Process(self.directory / f"{name or package}.log", command, **merged)
-        self.parts[name or package] = process
-        port = {"crud_service": "CRUD_PORT", "numbering_service": "NUMBERING_PORT"}.get(package)
-        if port:
-            number = int(merged[port])
-            process.wait_for(lambda: request(number, "GET", "/health/live").status == 200)
-        return process
 
     def run_beside(self, redis_url: str) -> int:
         """Start another numbering and another worker, for another address; returns the port."""
@@ -92,11 +55,6 @@ class ReplicatedStack(RunningStack):
     def end_beside(self) -> None:
         for name in ("numbering beside", "worker beside"):
             self.parts.pop(name).end(signal.SIGKILL)
-
-    def kill_worker(self) -> None:
-        """kill -9, and a new one."""
-        self.parts["crud_service.worker"].end(signal.SIGKILL)
-        self.run("crud_service.worker")
 
     def promote(self) -> None:
         """What an operator does: the replica becomes the primary, and the address moves there."""
@@ -117,7 +75,7 @@ class ReplicatedStack(RunningStack):
         """kill -9 the primary, and sometimes a worker with it; replace it, and bring it back."""
         self.primary.kill()
         if chance.random() < 0.5:
-            self.kill_worker()
+            self.kill_part("crud_service.worker")
         time.sleep(chance.uniform(0, 0.5))
         self.promote()
         time.sleep(chance.uniform(0, 0.5))
@@ -141,9 +99,6 @@ class ReplicatedStack(RunningStack):
         """Nothing reaches the primary through a link any more, nor comes back."""
         self.replication.silence()
         self.address.silence()
-
-    def output(self) -> str:
-        return "".join(part.log.read_text()[-3000:] for part in self.parts.values())
 
 
 def offset(server: Valkey) -> int:
