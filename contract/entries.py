@@ -5,7 +5,7 @@ The entry's id is `<milliseconds>-<counter>` by Redis's clock; its milliseconds
 are the moment at which the number was handed out, the `created_at` of the row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -31,6 +31,12 @@ class Backlog(NamedTuple):
 
     entries: int
     oldest_age_seconds: float
+
+
+def total(backlogs: Iterable[Backlog]) -> Backlog:
+    """Return the backlog of all shards, at least one, by those of each."""
+    entries, ages = zip(*backlogs, strict=True)
+    return Backlog(sum(entries), max(ages))
 
 
 class BadEntryError(ValueError):

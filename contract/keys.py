@@ -1,5 +1,9 @@
 """Every Redis key of the system: what it holds, who writes it and how long it lives.
 
+Where there are several shards, the tag of one stands before each name (see `shards`): an
+application's before the keys that hold its token, its chats or its entries, and before the keys of
+its persister; the first shard's before all others. Channels have none.
+
 accepted                         stream: entries numbered and not yet stored, the backlog;
                                  written by numbers.lua, until they are stored
 sequence:chats:<token>           highest chat number handed out; started by crud_service with the

@@ -4,6 +4,7 @@ Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.intern
 
     GET /internal/sequences/{access_token}                  highest chat number
     GET /internal/sequences/{access_token}/{chat_number}    highest message number
+    GET …?shards=3                                          numbering has more shards than one
     Authorization: Bearer <INTERNAL_TOKEN>
 
     200 {"highest_number": 41, "exists": true}
@@ -11,6 +12,7 @@ Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.intern
     200 {"highest_number": 0, "exists": false, "deleted": true}     its application was deleted
     401    no token, or a wrong one
     404    no such application, or no such chat, and no number of it was ever taken
+    503    the installation has another number of shards
 
 A number is taken when it is stored, set aside or in conflict; 0 means that none is.
 `exists` is false for numbers whose application does not exist; they count
@@ -26,6 +28,7 @@ from collections.abc import Iterable
 HIGHEST_NUMBER = "highest_number"
 EXISTS = "exists"
 DELETED = "deleted"
+SHARDS = "shards"
 ACCESS_TOKENS = "access_tokens"
 
 APPLICATIONS_PATH = "/internal/applications"
@@ -33,10 +36,17 @@ APPLICATIONS_PATH = "/internal/applications"
 MAX_ACCESS_TOKENS = 100
 
 
-def sequence_path(access_token: str, chat_number: int | None) -> str:
-    """Return the internal path of a chat's sequence; for None, of the application's chats."""
+def sequence_path(access_token: str, chat_number: int | None, shards: int = 1) -> str:
+    """Return the internal path of a sequence.
+
+    Args:
+        access_token: the application.
+        chat_number: the chat of the messages; None for the chats of the application.
+        shards: the number of shards by which numbering_service names keys.
+    """
     path = f"/internal/sequences/{access_token}"
-    return path if chat_number is None else f"{path}/{chat_number}"
+    path = path if chat_number is None else f"{path}/{chat_number}"
+    return path if shards == 1 else f"{path}?{SHARDS}={shards}"
 
 
 def applications_path(access_tokens: Iterable[str]) -> str:

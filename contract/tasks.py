@@ -1,8 +1,9 @@
 """Names of the Celery tasks and of their queues: an API between the services.
 
-Both tasks take no arguments and return nothing: they mean "no worker is persisting"
-or "no worker is indexing", so losing one costs latency and never data. A task that
-finds the lease free runs for as long as its worker does; the others end at once.
+Both tasks return nothing: they mean "no worker is persisting this shard" or "no worker
+is indexing", so losing one costs latency and never data. A task that finds the lease
+free runs for as long as its worker does; the others end at once. Persisting takes the
+number of the shard, 0 if it is left out; indexing takes no arguments.
 
 | task                    | sent by                                   | run by                |
 |-------------------------|-------------------------------------------|-----------------------|
@@ -15,6 +16,12 @@ INDEX_PENDING = "search.index_pending"
 
 PERSIST_QUEUE = "persist"
 INDEX_QUEUE = "index"
+
+
+def persisting_arguments(shard: int) -> tuple[int, ...]:
+    """Return the arguments of `PERSIST_ACCEPTED`: none for the first shard."""
+    return (shard,) if shard else ()
+
 
 # A wake-up means "now". A worker discards an older one, so that those sent while no worker ran,
 # or sent again by the broker (`visibility_timeout`), do not pile up in its memory.

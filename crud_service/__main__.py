@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 from crud_service import settings
 from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.monitoring.request_metrics import LOG_LINES_DROPPED
-from crud_service.startup import refuse_to_start, warnings
+from crud_service.startup import refuse_to_serve, warnings
 from web.json_logs import configure
 from web.server.limits import LIMITS, Limits
 from web.server.serving import serve
@@ -19,7 +19,7 @@ from web.server.serving import serve
 def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -> int:
     """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
-    if refuse_to_start("crud_service") or not port_is_free():
+    if refuse_to_serve("crud_service") or not port_is_free():
         return 1
     warnings()
     factory = partial(application, stream_limits)

@@ -21,6 +21,8 @@ REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
 REPLICAS_TO_ACKNOWLEDGE = int(os.environ.get("REPLICAS_TO_ACKNOWLEDGE") or "0")
+# Over how many shards the applications are spread; the same for all processes.
+SHARDS = int(os.environ.get("SHARDS") or "1")
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
 ELASTICSEARCH_REPLICAS = int(os.environ.get("ELASTICSEARCH_REPLICAS", "0"))
 # The alias of the search index and the prefix of its name; stacks that share an

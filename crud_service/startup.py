@@ -5,8 +5,12 @@ import re
 import sys
 
 from psycopg.conninfo import conninfo_to_dict
+from redis import RedisError
 
+from contract.shards import MAX_SHARDS
 from crud_service import settings
+from crud_service.stores.installed_shards import obstacle_at_start
+from crud_service.stores.shard_connections import ShardServers
 from web.cors import OriginError, parse_origins
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ def invalid_settings() -> list[str]:
         refused.append(str(error))
     if settings.REPLICAS_TO_ACKNOWLEDGE < 0:  # Redis would take it for nothing to wait for
         refused.append("REPLICAS_TO_ACKNOWLEDGE must not be negative")
+    if not 1 <= settings.SHARDS <= MAX_SHARDS:
+        refused.append(f"SHARDS must be a number from 1 to {MAX_SHARDS}")
     return refused
 
 
@@ -71,6 +77,30 @@ def has_known_password(database_url: str) -> bool:
     """Return whether a URL has a default password; without one, another auth method is in use."""
     password = str(conninfo_to_dict(database_url).get("password") or "")
     return bool(password) and password.lower() in KNOWN_SECRETS
+
+
+def refuse_to_serve(what: str) -> bool:
+    """Do what `refuse_to_start` does, for a process that needs the shards to be as they were."""
+    if refuse_to_start(what):
+        return True
+    reason = obstacle_at_start() or unfit_for_cluster()
+    if reason:
+        print(f"{what} refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+    return reason is not None
+
+
+def unfit_for_cluster() -> str | None:
+    """Return what a cluster of Redis needs and is not set; None also if Redis cannot be asked."""
+    try:
+        if not ShardServers(settings.REDIS_URL).is_cluster():
+            return None
+    except (RedisError, OSError):
+        return None
+    if settings.SHARDS == 1:
+        return "REDIS_URL names a cluster, which takes SHARDS of at least 2"
+    if settings.BROKER_URL == settings.REDIS_URL:
+        return "REDIS_URL names a cluster, which Celery cannot use: set BROKER_URL to another Redis"
+    return None
 
 
 def refuse_to_start(what: str) -> bool:

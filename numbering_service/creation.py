@@ -41,20 +41,22 @@ class Creation(NamedTuple):
 
     @property
     def sequence_key(self) -> str:
+        """The key of its sequence, without the tag of its shard."""
         if self.chat_number is None:
             return keys.chat_sequence(self.access_token)
         return keys.message_sequence(self.access_token, self.chat_number)
 
-    def script_keys(self) -> tuple[str, ...]:
+    def script_keys(self, tag: str = "") -> tuple[str, ...]:
+        """Return what numbers.lua takes as keys; `tag` is that of the application's shard."""
         if not self.idempotency_key:
-            return self.sequence_key, ""
-        return self.sequence_key, keys.idempotency(
+            return tag + self.sequence_key, tag
+        return tag + self.sequence_key, tag + keys.idempotency(
             self.access_token, self.chat_number, self.idempotency_key
         )
 
-    def script_arguments(self) -> tuple[str, ...]:
+    def script_arguments(self, tag: str = "") -> tuple[str, ...]:
         if self.chat_number is None:
-            prefix = keys.message_sequences(self.access_token)
+            prefix = tag + keys.message_sequences(self.access_token)
             return self.access_token, "", "", self.request_id, prefix
         digest = payload_digest(self.body, self.attributes) if self.idempotency_key else ""
         return self.access_token, str(self.chat_number), self.body, self.request_id, digest
@@ -115,12 +117,12 @@ class Bulk(NamedTuple):
                 words += message.script_attributes(place)
         return tuple(words)
 
-    def script_keys(self) -> tuple[str, ...]:
+    def script_keys(self, tag: str = "") -> tuple[str, ...]:
         """Return the keys of the first message; the others have none, which ties them to it."""
-        keys_of_first = self.first._replace(idempotency_key=self.idempotency_key).script_keys()
-        return keys_of_first + ("", "") * (self.numbers - 1)
+        keys_of_first = self.first._replace(idempotency_key=self.idempotency_key).script_keys(tag)
+        return keys_of_first + (tag, tag) * (self.numbers - 1)
 
-    def script_arguments(self) -> tuple[str, ...]:
+    def script_arguments(self, tag: str = "") -> tuple[str, ...]:
         first, *others = self.messages
         digest = self.payload_digest() if self.idempotency_key else ""
         arguments: list[str] = [*first.script_arguments()[:-1], digest]

@@ -1,6 +1,8 @@
 """The service's metrics, summed over all of its processes."""
 
+import asyncio
 import os
+from collections.abc import Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,7 +16,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract import keys
-from contract.entries import Backlog, age_seconds
+from contract.entries import Backlog, age_seconds, total
+from contract.shards import Shard, Shards
 
 REGISTRY = CollectorRegistry()
 
@@ -49,12 +52,16 @@ LOG_LINES_DROPPED = Counter(
 )
 
 
-async def render(redis: "Redis", depth: int) -> bytes:
-    """Render all metrics in the text format of Prometheus, with the current backlog."""
+async def render(redis: "Sequence[Redis]", depth: int) -> bytes:
+    """Render all metrics in the text format of Prometheus, with the current backlog.
+
+    `redis` are the clients of all shards, in order.
+    """
     registry = CollectorRegistry()
     Gauge("chat_numbering_waiting", "Creations waiting for a batch.", registry=registry).set(depth)
     try:
-        found = await backlog(redis)
+        shards = zip(Shards(len(redis)), redis, strict=True)
+        found = total(await asyncio.gather(*(backlog(shard, client) for shard, client in shards)))
     except (RedisError, OSError):
         pass  # An absent gauge is how Prometheus says "not known".
     else:
@@ -67,9 +74,10 @@ async def render(redis: "Redis", depth: int) -> bytes:
     return generate_latest(own_registry()) + generate_latest(registry)
 
 
-async def backlog(redis: "Redis") -> Backlog:
-    length = await redis.xlen(keys.ACCEPTED)
-    oldest = await redis.xrange(keys.ACCEPTED, count=1)
+async def backlog(shard: Shard, redis: "Redis") -> Backlog:
+    stream = shard.key(keys.ACCEPTED)
+    length = await redis.xlen(stream)
+    oldest = await redis.xrange(stream, count=1)
     if not oldest:
         return Backlog(length, 0.0)
     seconds, microseconds = await redis.time()

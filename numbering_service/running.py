@@ -1,9 +1,10 @@
 """The resources of the running service: opened at startup, drained and closed at shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 from fastapi import Request
@@ -11,12 +12,15 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from contract.shards import Shard, Shards
 from numbering_service.creations.access_log import AccessLog
-from numbering_service.creations.batching import Batcher
+from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.creating import Creations
-from numbering_service.redis_client import Client
+from numbering_service.creations.sharded import ShardedBatcher
+from numbering_service.creations.shares import Shares
 from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
 from numbering_service.settings import Settings
+from numbering_service.shard_servers import ShardServers
 from numbering_service.wake_up import WakeUp
 from web.problems import StoreUnavailable
 
@@ -27,9 +31,11 @@ DRAIN_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    redis: Redis
+    """`redis` has a client for each shard, in order."""
+
+    redis: Sequence[Redis]
     crud: httpx.AsyncClient
-    batcher: Batcher
+    batcher: ShardedBatcher
     creations: Creations
     log: AccessLog
     replicas: int
@@ -46,13 +52,9 @@ async def running_in(request: Request) -> Running:  # not in a thread, as others
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open what the service needs; at the end, finish accepted creations and close everything."""
-    redis = Client.from_url(
-        settings.redis_url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=2,
-        socket_connect_timeout=1,
-        socket_keepalive=True,
-    )
+    shards = Shards(settings.shards)
+    servers = ShardServers(settings.redis_url, settings.shards)
+    redis = [connect(servers, shard) for shard in shards]
     crud = httpx.AsyncClient(
         base_url=settings.crud_url,
         headers={"Authorization": f"Bearer {settings.internal_token}"},
@@ -61,15 +63,21 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         trust_env=False,
     )
     wake_up = WakeUp(settings.broker_url)
-    batcher = Batcher(
-        settings.redis_url,
-        max_backlog=settings.max_backlog,
-        default_rate=settings.default_rate,
-        max_waiting=settings.max_waiting,
-        patience_seconds=settings.redis_patience_seconds,
-        replicas=settings.replicas_to_acknowledge,
-        wake_up=wake_up,
-    )
+    shares = Shares(settings.max_waiting, MAX_WAITING_BYTES)
+    batchers = [
+        Batcher(
+            servers,
+            max_backlog=settings.max_backlog,
+            default_rate=settings.default_rate,
+            shares=shares,
+            patience_seconds=settings.redis_patience_seconds,
+            replicas=settings.replicas_to_acknowledge,
+            shard=shard,
+            wake_up=partial(wake_up, shard.number),
+        )
+        for shard in shards
+    ]
+    batcher = ShardedBatcher(batchers)
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
     creations = Creations(
@@ -90,4 +98,15 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await asyncio.to_thread(wake_up.close)
         log.flush()
         await crud.aclose()
-        await redis.aclose()
+        for client in redis:
+            await client.aclose()
+
+
+def connect(servers: ShardServers, shard: Shard) -> Redis:
+    return servers.client(
+        shard,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+    )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
 from web.cors import OriginError, parse_origins
 
@@ -31,6 +32,7 @@ class Settings:
     max_waiting: int
     redis_patience_seconds: float
     replicas_to_acknowledge: int
+    shards: int
     default_rate: Rate
     cors_origins: tuple[str, ...]
     log_level: str
@@ -53,6 +55,7 @@ class Settings:
             max_waiting=whole_number(env, "MAX_WAITING", 10_000),
             redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
             replicas_to_acknowledge=whole_number(env, "REPLICAS_TO_ACKNOWLEDGE", 0, least=0),
+            shards=whole_number(env, "SHARDS", 1, most=MAX_SHARDS),
             default_rate=default_rate(env),
             cors_origins=cors_origins(env),
             log_level=env.get("LOG_LEVEL", "info").lower(),

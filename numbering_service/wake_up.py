@@ -11,6 +11,7 @@ from contract.tasks import (
     PERSIST_ACCEPTED,
     PERSIST_QUEUE,
     REQUEST_ID_HEADER,
+    persisting_arguments,
 )
 
 _log = logging.getLogger(__name__)
@@ -32,17 +33,18 @@ class WakeUp:
         )
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake-up")
 
-    def __call__(self, request_id: str) -> None:
+    def __call__(self, shard: int, request_id: str) -> None:
         """Send the task in the background; a failure is logged and otherwise harmless."""
-        self._executor.submit(self._send, request_id).add_done_callback(report)
+        self._executor.submit(self._send, shard, request_id).add_done_callback(report)
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)
         self._celery.close()
 
-    def _send(self, request_id: str) -> None:
+    def _send(self, shard: int, request_id: str) -> None:
         self._celery.send_task(
             PERSIST_ACCEPTED,
+            args=persisting_arguments(shard),
             queue=PERSIST_QUEUE,
             headers={REQUEST_ID_HEADER: request_id},
             expires=EXPIRES_SECONDS,

@@ -22,7 +22,7 @@ from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.erasing import erase_text
 from crud_service.stores.database import Connection, fetch_one
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.transactions import Written, change
 from web.problems import StoreUnavailable
 
@@ -170,7 +170,7 @@ def delete_chat(access_token: str, number: int, preconditions: Preconditions) ->
         Whether there is such a chat. Raises PreconditionFailed.
     """
     lock = (LOCK_CHAT, (str(number), access_token))
-    sequence = keys.message_sequence(access_token, number)
+    sequence = shards().of(access_token).key(keys.message_sequence(access_token, number))
     deleted = _delete(sequence, lock, MARK_CHAT, access_token, preconditions)
     if deleted:
         announce(access_token, number)
@@ -183,7 +183,7 @@ def delete_application(access_token: str, preconditions: Preconditions) -> bool:
     From then on it does not exist. Raises PreconditionFailed.
     """
     lock = (LOCK_APPLICATION, (access_token,))
-    sequence = keys.chat_sequence(access_token)
+    sequence = shards().of(access_token).key(keys.chat_sequence(access_token))
     deleted = _delete(sequence, lock, MARK_APPLICATION, access_token, preconditions)
     if deleted:
         announce(access_token, WHOLE_APPLICATION)
@@ -206,19 +206,21 @@ def _delete(
         return None
     if row[1]:
         return False
-    hold(sequence)
+    shard = shards().of(access_token)
+    hold(shard, sequence)
     try:
         deleted = change(lambda it: _mark(it, lock, mark, access_token, preconditions))
     except StoreUnavailable:
         raise  # the change may have been made: the mark expires, and then PostgreSQL is asked
     except BaseException:
-        _try(lambda: release(sequence), "creations stay refused for some seconds")
+        _try(lambda: release(shard, sequence), "creations stay refused for some seconds")
         raise
     if deleted is None:
-        _try(lambda: release(sequence), "creations stay refused for some seconds")
+        _try(lambda: release(shard, sequence), "creations stay refused for some seconds")
     else:
         _try(
-            lambda: refuse(api_redis(), sequence), "the mark of a deletion has to be written later"
+            lambda: refuse(api_redis(shard.number), sequence),
+            "the mark of a deletion has to be written later",
         )
     return deleted
 

@@ -1,17 +1,29 @@
 """The internal endpoints of `contract.sequences`, used to seed missing sequences."""
 
+import logging
 import re
 
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from contract.paths import TOKEN_PATTERN
-from contract.sequences import ACCESS_TOKENS, DELETED, EXISTS, HIGHEST_NUMBER, MAX_ACCESS_TOKENS
+from contract.sequences import (
+    ACCESS_TOKENS,
+    DELETED,
+    EXISTS,
+    HIGHEST_NUMBER,
+    MAX_ACCESS_TOKENS,
+    SHARDS,
+)
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import InternalOnly, InternalToken
 from crud_service.chat.highest_numbers import existing_applications, highest_number
 from crud_service.chat.rotations import is_rotating
+from crud_service.stores.database import run
+from crud_service.stores.installed_shards import installed, obstacle
 from web.problems import NotFound, StoreUnavailable, ValidationFailed
+
+logger = logging.getLogger(__name__)
 
 
 class InternalView(ApiView):
@@ -23,8 +35,9 @@ class SequenceView(InternalView):
     """`/internal/sequences/{access_token}` and `…/{chat_number}`"""
 
     def get(self, request: Request, access_token: str, chat_number: int | None = None) -> Response:
-        # Asked first: a number that is stored after this is of a rotation that begins later, and
-        # then the token is not valid any more.
+        self._check_shards(request.query_params.get(SHARDS, "1"))
+        # Asked before the number: one that is stored after this is of a rotation that begins later,
+        # and then the token is not valid any more.
         if is_rotating(access_token):
             raise StoreUnavailable("Numbers accepted under the former token are not stored yet.")
         highest, exists, deleted = highest_number(access_token, chat_number)
@@ -32,6 +45,13 @@ class SequenceView(InternalView):
             raise NotFound("There is no such application or chat.")
         answer = {HIGHEST_NUMBER: highest, EXISTS: exists}
         return Response({**answer, DELETED: True} if deleted else answer)
+
+    def _check_shards(self, size: str) -> None:
+        """Raise StoreUnavailable for a caller that names keys for another number of shards."""
+        found = run(installed)
+        if not size.isdecimal() or obstacle(found, int(size)):
+            logger.error("numbering_service has another SHARDS", extra={"shards": found.size})
+            raise StoreUnavailable("Sequences are seeded for another number of shards.")
 
 
 class ExistingApplicationsView(InternalView):

@@ -12,7 +12,7 @@ from django.conf import settings
 from contract import keys
 from crud_service.stores.circuit import circuit_of
 from crud_service.stores.database import fetch_value
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 from web.problems import ChatDeleted, NotFound, NotStoredYet, Problem
 
 logger = logging.getLogger(__name__)
@@ -62,14 +62,17 @@ def is_deleted(access_token: str, chat_number: int) -> bool:
 def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
     """Return whether a sequence has reached a number; False if Redis cannot tell.
 
-    Of an application whose token is not valid any more, no number will be stored under it.
+    The key is without the tag of its shard. Of an application whose token is not valid any more,
+    no number will be stored under it.
     """
     # Opens when Redis times out: a 404 must not hold a thread.
-    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
+    shard = shards().of(access_token)
+    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return False
     try:
-        highest, chats = api_redis().mget(sequence_key, keys.chat_sequence(access_token))
+        names = (shard.key(sequence_key), shard.key(keys.chat_sequence(access_token)))
+        highest, chats = api_redis(shard.number).mget(*names)
         circuit.succeeded()
         if chats == keys.DELETED.encode():
             return False

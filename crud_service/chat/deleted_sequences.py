@@ -21,6 +21,7 @@ from pathlib import Path
 import redis
 
 from contract import keys
+from contract.shards import Shard
 from crud_service.stores.redis_clients import api_redis
 from crud_service.stores.replicated_writes import write_acknowledged
 from web.problems import StoreUnavailable
@@ -30,11 +31,14 @@ _MARK = (_LUA / "mark_sequence.lua").read_text()
 _UNMARK = (_LUA / "unmark_sequence.lua").read_text()
 
 
-def hold(sequence: str) -> None:
-    """Refuse creations while a deletion is decided; raises StoreUnavailable without Redis."""
+def hold(shard: Shard, sequence: str) -> None:
+    """Refuse creations while a deletion is decided; raises StoreUnavailable without Redis.
+
+    `sequence` is a key of the shard, here and below.
+    """
     try:
         write_acknowledged(
-            api_redis(),
+            api_redis(shard.number),
             lambda pipeline: mark(pipeline, sequence, keys.DELETING, keys.DELETING_TTL_MS),
         )
     except redis.RedisError as error:
@@ -46,9 +50,9 @@ def refuse(client: "redis.Redis", sequence: str) -> None:
     mark(client, sequence, keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000)
 
 
-def release(sequence: str) -> None:
+def release(shard: Shard, sequence: str) -> None:
     """Allow creations again, as nothing was deleted; raises RedisError."""
-    api_redis().eval(_UNMARK, 1, sequence)
+    api_redis(shard.number).eval(_UNMARK, 1, sequence)
 
 
 def mark(client: "redis.Redis", sequence: str, state: str, ttl_ms: int) -> None:

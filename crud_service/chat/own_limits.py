@@ -15,9 +15,10 @@ from django.conf import settings
 from redis import Redis, RedisError
 
 from contract import keys
+from contract.shards import ONLY, Shard
 from crud_service.stores.circuit import circuit_of
 from crud_service.stores.database import Connection, as_text, run
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 
 logger = logging.getLogger(__name__)
 
@@ -45,37 +46,51 @@ def change_limit(access_token: str, rate: int | None, burst: int | None) -> None
 
 def copy_limits(access_tokens: Sequence[str]) -> None:
     """Copy the limits of some applications; if Redis is unavailable, the worker will do it."""
-    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
+    by_shard: dict[Shard, list[str]] = {}
+    for token in access_tokens:
+        by_shard.setdefault(shards().of(token), []).append(token)
+    for shard, tokens in by_shard.items():
+        copy_limits_of(shard, tokens)
+
+
+def copy_limits_of(shard: Shard, access_tokens: Sequence[str]) -> None:
+    """Do the same for applications of one shard."""
+    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return
+    limits, redis = shard.key(keys.LIMITS), api_redis(shard.number)
     try:
-        values: list[Any] = api_redis().hmget(keys.LIMITS, list(access_tokens))
+        values: list[Any] = redis.hmget(limits, list(access_tokens))
         seen = {
             token: value.decode()
             for token, value in zip(access_tokens, values, strict=True)
             if value is not None
         }
         wanted = run(lambda connection: limits_in_table(connection, _SOME, list(access_tokens)))
-        replace(api_redis(), seen, wanted)
+        replace(redis, limits, seen, wanted)
         circuit.succeeded()
     except RedisError as error:
         logger.warning("limits not copied: %s", error)
         circuit.failed()
 
 
-def synchronise_limits(connection: Connection, redis: Redis) -> int:
-    """Compare all limits with the table, unless a worker did so a moment ago; return the repairs.
+def synchronise_limits(connection: Connection, redis: Redis, shard: Shard = ONLY) -> int:
+    """Compare a shard's limits with the table, unless a worker did so a moment ago.
 
-    Raises RedisError, or psycopg.Error.
+    Returns the number of repairs. Raises RedisError, or psycopg.Error.
     """
-    if redis.exists(keys.LIMITS_SYNCHRONISED):
+    synchronised = shard.key(keys.LIMITS_SYNCHRONISED)
+    if redis.exists(synchronised):
         return 0
+    limits = shard.key(keys.LIMITS)
     seen = {
         token.decode(): limit.decode()
-        for token, limit in redis.hscan_iter(keys.LIMITS, count=LIMITS_A_CALL)
+        for token, limit in redis.hscan_iter(limits, count=LIMITS_A_CALL)
     }
-    replaced = replace(redis, seen, limits_in_table(connection, _ALL))
-    redis.set(keys.LIMITS_SYNCHRONISED, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
+    every = limits_in_table(connection, _ALL).items()
+    wanted = {token: limit for token, limit in every if shards().of(token) == shard}
+    replaced = replace(redis, limits, seen, wanted)
+    redis.set(synchronised, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
     return replaced
 
 
@@ -90,7 +105,7 @@ def encode(rate: int, burst: int | None) -> str:
     return f"{rate} {burst or max(rate, 1)}"
 
 
-def replace(redis: Redis, seen: Mapping[str, str], wanted: Mapping[str, str]) -> int:
+def replace(redis: Redis, limits: str, seen: Mapping[str, str], wanted: Mapping[str, str]) -> int:
     """Write the limits that differ from those that were seen; return how many."""
     differing = [
         (token, seen.get(token, ""), wanted.get(token, ""))
@@ -101,6 +116,6 @@ def replace(redis: Redis, seen: Mapping[str, str], wanted: Mapping[str, str]) ->
     for start in range(0, len(differing), LIMITS_A_CALL):
         some = differing[start : start + LIMITS_A_CALL]
         replaced += int(
-            redis.eval(_REPLACE, 1, keys.LIMITS, *[word for triple in some for word in triple])
+            redis.eval(_REPLACE, 1, limits, *[word for triple in some for word in triple])
         )
     return replaced

@@ -12,6 +12,9 @@ not have all numbers yet. So a rotation has these steps, each of which may be re
 3. Every entry up to the fence has left the stream, so it is stored or set aside. The row is marked
    `finished`, and sequences of the new token are seeded from the tables.
 
+The stream, the sequence and the mark of step 2 are those of the former token's shard. The new token
+may belong to another one, in which nothing is accepted for it before step 3.
+
 A process that is killed leaves steps 2 and 3 to the worker.
 """
 
@@ -25,6 +28,7 @@ from redis import Redis
 from contract import keys
 from contract.entries import read_id
 from crud_service.stores.database import Connection, as_text, fetch_value
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.replicated_writes import write_acknowledged
 
 # As long as any sequence of the former token, and a day.
@@ -72,17 +76,17 @@ def is_rotating(access_token: str) -> bool:
     return bool(fetch_value(IS_ROTATING, (access_token,)))
 
 
-def finish_rotations(connection: Connection, redis: Redis) -> int:
+def finish_rotations(connection: Connection) -> int:
     """Take all unfinished rotations as far as possible; return how many were finished."""
     rows = connection.execute(UNFINISHED).fetchall()
-    return sum(advance(connection, redis, as_rotation(row)) for row in rows)
+    return sum(advance(connection, as_rotation(row)) for row in rows)
 
 
-def finish_within(connection: Connection, redis: Redis, rotation_id: int, seconds: float) -> bool:
+def finish_within(connection: Connection, rotation_id: int, seconds: float) -> bool:
     """Finish a rotation.
 
     Args:
-        redis: where entries wait and creations are numbered.
+        connection: to the primary of PostgreSQL.
         rotation_id: its row.
         seconds: how long to try.
 
@@ -92,7 +96,7 @@ def finish_within(connection: Connection, redis: Redis, rotation_id: int, second
 
     def is_finished() -> bool:
         row = connection.execute(OF_ID, (rotation_id,)).fetchone()
-        return row is None or advance(connection, redis, as_rotation(row))
+        return row is None or advance(connection, as_rotation(row))
 
     return wait_until(is_finished, seconds)
 
@@ -102,15 +106,19 @@ def as_rotation(row: tuple[Any, ...]) -> Rotation:
     return Rotation(rotation_id, as_text(token), as_text(fence))
 
 
-def advance(connection: Connection, redis: Redis, rotation: Rotation) -> bool:
-    """Do the next steps of a rotation; return whether it is finished."""
-    fence = rotation.fence
+def advance(connection: Connection, rotation: Rotation) -> bool:
+    """Do the next steps of a rotation, in the shard of the former token.
+
+    Returns whether it is finished.
+    """
+    fence, shard = rotation.fence, shards().of(rotation.former_token)
+    redis = api_redis(shard.number)
     is_new, last = retire(redis, rotation.former_token)
     # A Redis that was lost or restored may have accepted more since the fence was noted.
     if is_new or not fence:
         fence = last
         connection.execute(SET_FENCE, (fence, rotation.id))
-    if not is_stored(redis, fence):
+    if not is_stored(redis, shard.key(keys.ACCEPTED), fence):
         return False
     connection.execute(FINISH, (rotation.id,))
     return True
@@ -118,8 +126,9 @@ def advance(connection: Connection, redis: Redis, rotation: Rotation) -> bool:
 
 def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
     """Have creations under a token refused; return whether they were not, and the last entry."""
-    sequence = keys.chat_sequence(former_token)
-    names = (sequence, keys.seed_lock(sequence), keys.ACCEPTED)
+    shard = shards().of(former_token)
+    sequence = shard.key(keys.chat_sequence(former_token))
+    names = (sequence, keys.seed_lock(sequence), shard.key(keys.ACCEPTED))
     # A promoted replica without the mark would hand out numbers of this token behind the fence.
     [reply] = write_acknowledged(
         redis, lambda pipeline: pipeline.eval(_RETIRE, len(names), *names, RETIRED_TTL_SECONDS)
@@ -127,30 +136,32 @@ def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
     return bool(reply[0]), reply[1].decode()
 
 
-def last_entry(redis: Redis) -> str:
-    """Return the id of the newest entry in the stream, the lowest possible one if it is empty."""
-    page: Any = redis.xrevrange(keys.ACCEPTED, count=1)
+def last_entry(redis: Redis, stream: str) -> str:
+    """Return the id of the newest entry in a stream, the lowest possible one if it is empty."""
+    page: Any = redis.xrevrange(stream, count=1)
     return page[0][0].decode() if page else "0-0"
 
 
-def is_stored(redis: Redis, entry_id: str) -> bool:
-    """Return whether an entry and all before it have left the stream."""
-    page: Any = redis.xrange(keys.ACCEPTED, count=1)
+def is_stored(redis: Redis, stream: str, entry_id: str) -> bool:
+    """Return whether an entry and all before it have left a stream."""
+    page: Any = redis.xrange(stream, count=1)
     return not page or read_id(page[0][0]) > read_id(entry_id.encode())
 
 
-def wait_until_stored(redis: Redis, entry_id: str, seconds: float) -> bool:
-    """Wait until an entry and all before it are stored.
+def wait_until_stored(access_token: str, seconds: float) -> bool:
+    """Wait until what was accepted so far in an application's shard is stored.
 
     Args:
-        redis: where entries wait.
-        entry_id: the entry.
+        access_token: the application.
         seconds: how long to wait.
 
     Returns:
-        Whether they are stored in time.
+        Whether it is stored in time.
     """
-    return wait_until(lambda: is_stored(redis, entry_id), seconds)
+    shard = shards().of(access_token)
+    redis, stream = api_redis(shard.number), shard.key(keys.ACCEPTED)
+    entry_id = last_entry(redis, stream)
+    return wait_until(lambda: is_stored(redis, stream, entry_id), seconds)
 
 
 def wait_until(is_done: Callable[[], bool], seconds: float) -> bool:

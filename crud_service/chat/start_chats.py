@@ -19,8 +19,11 @@ import redis
 from django.conf import settings
 
 from contract import keys
+from contract.shards import Shard
 from crud_service.stores.circuit import circuit_of
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.installed_shards import may_write
+from crud_service.stores.redis_clients import api_redis, shards
+from web.problems import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +32,20 @@ _START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_tex
 
 def start_chats(access_token: str) -> None:
     """Write the sequence of a new application's chats; never overwrite a number, never raise."""
-    sequence = keys.chat_sequence(access_token)
-    seed_lock, ttl = keys.seed_lock(sequence), keys.SEQUENCE_TTL_SECONDS
-    attempt(lambda: api_redis().eval(_START, 2, sequence, seed_lock, ttl), "sequence not started")
+    if not is_ours():
+        return
+    shard = shards().of(access_token)
+    sequence = shard.key(keys.chat_sequence(access_token))
+    names, ttl = (sequence, keys.seed_lock(sequence)), keys.SEQUENCE_TTL_SECONDS
+    attempt(shard, lambda redis: redis.eval(_START, 2, *names, ttl), "sequence not started")
+
+
+def is_ours() -> bool:
+    """Return whether this process names keys as all others do."""
+    try:
+        return may_write(settings.SHARDS)
+    except StoreUnavailable:
+        return False
 
 
 def forget_chats(access_token: str) -> None:
@@ -39,16 +53,18 @@ def forget_chats(access_token: str) -> None:
 
     If it was created nevertheless, its first chat seeds the sequence.
     """
-    attempt(lambda: api_redis().delete(keys.chat_sequence(access_token)), "sequence not removed")
+    shard = shards().of(access_token)
+    sequence = shard.key(keys.chat_sequence(access_token))
+    attempt(shard, lambda redis: redis.delete(sequence), "sequence not removed")
 
 
-def attempt(call: Callable[[], object], failure: str) -> None:
-    """Call Redis unless it was unavailable a moment ago; log a failure."""
-    circuit = circuit_of(__name__, settings.REDIS_URL, pause=1.0)
+def attempt(shard: Shard, call: Callable[[redis.Redis], object], failure: str) -> None:
+    """Call a shard's Redis unless it was unavailable a moment ago; log a failure."""
+    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
     if not circuit.may_ask():
         return
     try:
-        call()
+        call(api_redis(shard.number))
         circuit.succeeded()
     except redis.RedisError as error:
         logger.warning("%s: %s", failure, error)

@@ -17,7 +17,12 @@ from celery.app.amqp import AMQP
 from django.conf import settings
 from kombu import Connection
 
-from contract.tasks import BROKER_TRANSPORT_OPTIONS, EXPIRES_SECONDS, REQUEST_ID_HEADER
+from contract.tasks import (
+    BROKER_TRANSPORT_OPTIONS,
+    EXPIRES_SECONDS,
+    REQUEST_ID_HEADER,
+    persisting_arguments,
+)
 from crud_service.duties.lease import Duty
 
 
@@ -67,6 +72,7 @@ def send_task(duty: Duty, request_id: str = "") -> None:
     """Send a duty's task to its queue, with the id of the request that caused it."""
     app.send_task(
         duty.task,
+        args=persisting_arguments(duty.shard.number),
         queue=duty.queue,
         headers={REQUEST_ID_HEADER: request_id},
         expires=EXPIRES_SECONDS,

@@ -1,4 +1,4 @@
-"""Leases in Redis: one worker at a time persists, one indexes; the others stand by.
+"""Leases in Redis: one worker at a time persists a shard, one indexes; the others stand by.
 
 A lease only avoids duplicate work, it is not a lock: a frozen holder may wake up after
 another worker has taken its lease, so everything done under a lease is idempotent.
@@ -17,6 +17,7 @@ from redis import Redis, RedisError
 from redis.client import Pipeline
 
 from contract import keys, tasks
+from contract.shards import ONLY, Shard
 from crud_service.duties.background import running
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Duty:
     # The key where work waits, and the command that returns its length.
     waiting: str
     length: str
+    # The shard of these keys.
+    shard: Shard
 
 
 # Set when this process is to end. Celery's warm shutdown waits for running tasks but does not
@@ -54,22 +57,33 @@ attended: set[Duty] = set()
 progress: dict[Duty, float] = {}
 
 
-PERSISTING = Duty(
-    tasks.PERSIST_ACCEPTED,
-    tasks.PERSIST_QUEUE,
-    keys.LEASE_PERSIST,
-    keys.WAKE_UP_PERSIST,
-    keys.ACCEPTED,
-    "XLEN",
-)
-INDEXING = Duty(
-    tasks.INDEX_PENDING,
-    tasks.INDEX_QUEUE,
-    keys.LEASE_INDEX,
-    keys.WAKE_UP_INDEX,
-    keys.DOORBELL_INDEX,
-    "LLEN",
-)
+_attending = threading.Lock()
+
+
+def persisting(shard: Shard = ONLY) -> Duty:
+    """Return the duty of persisting a shard."""
+    return Duty(
+        tasks.PERSIST_ACCEPTED,
+        tasks.PERSIST_QUEUE,
+        shard.key(keys.LEASE_PERSIST),
+        shard.key(keys.WAKE_UP_PERSIST),
+        shard.key(keys.ACCEPTED),
+        "XLEN",
+        shard,
+    )
+
+
+def indexing(shard: Shard = ONLY) -> Duty:
+    """Return the duty of indexing, whose keys are in the first shard."""
+    return Duty(
+        tasks.INDEX_PENDING,
+        tasks.INDEX_QUEUE,
+        shard.key(keys.LEASE_INDEX),
+        shard.key(keys.WAKE_UP_INDEX),
+        shard.key(keys.DOORBELL_INDEX),
+        "LLEN",
+        shard,
+    )
 
 
 def may_wake(redis: Redis, duty: Duty) -> bool:
@@ -148,12 +162,15 @@ class Lease:
 
 
 def work_under(lease: Lease, work: Callable[[], None]) -> bool:
-    """Work under the lease, unless another worker has it.
+    """Work under the lease, unless another worker, or another thread of this one, has it.
 
     Returns whether work is waiting that came too late for this call and woke no worker.
     """
     record_progress(lease.duty)  # first: the sweep reads it for every attended duty
-    attended.add(lease.duty)
+    with _attending:
+        if lease.duty in attended:
+            return False
+        attended.add(lease.duty)
     try:
         if not lease.take():
             return False

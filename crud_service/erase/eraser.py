@@ -10,18 +10,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 
 import psycopg
-from redis import Redis, RedisError
+from redis import RedisError
 
 from contract.keys import WORKER_METRICS
 from crud_service.duties.background import running
-from crud_service.erase.redis_keys import forget_keys, refuse_creations
+from crud_service.erase.redis_keys import Clients, forget_keys, refuse_creations
 from crud_service.erase.rows import Deletion, erase_rows, find_pending, finish
 from crud_service.search.feed.indexer import connect
 from crud_service.search.feed.interval import Interval
 from crud_service.stores.database import Connection
+from crud_service.stores.redis_clients import shards, worker_redis
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Eraser:
     """Erases deletion after deletion; `erase_some` does one batch for each application.
 
     Args:
-        redis: where creations in what is deleted are refused.
+        redis_of: the clients of Redis, where creations in what is deleted are refused.
         over: once it is set, the eraser ends after the batch in progress.
         grace_seconds: the least age of a deletion of an application that is finished.
         erase: erases one batch; see `erase_rows`.
@@ -45,13 +45,13 @@ class Eraser:
 
     def __init__(
         self,
-        redis: Redis,
+        redis_of: Clients,
         over: threading.Event | None = None,
         grace_seconds: float = GRACE_SECONDS,
         erase: Callable[[Connection, Deletion], int | None] = erase_rows,
     ) -> None:
         self._erase_batch = erase
-        self._redis = redis
+        self._redis_of = redis_of
         self._over = over or threading.Event()
         self._grace_seconds = grace_seconds
         self._refused: set[int] = set()
@@ -93,7 +93,7 @@ class Eraser:
 
     def _erase(self, connection: Connection, deletion: Deletion) -> bool:
         if deletion.id not in self._refused:
-            refuse_creations(self._redis, deletion)
+            refuse_creations(self._redis_of, deletion)
             self._refused.add(deletion.id)
             logger.info("erasing", extra=described(deletion))
         started = time.monotonic()
@@ -111,7 +111,7 @@ class Eraser:
                 self._due[deletion.id] = time.monotonic() + remaining
                 return False
             for token in deletion.access_tokens:
-                forget_keys(self._redis, token)
+                forget_keys(self._redis_of, token)
         try:
             finish(connection, deletion)
         except psycopg.errors.LockNotAvailable:
@@ -121,7 +121,8 @@ class Eraser:
         return True
 
     def _note(self, deletion: Deletion, erased: int) -> None:
-        self._redis.hincrby(WORKER_METRICS, "erase_messages", erased)
+        first = shards().first
+        self._redis_of(first.number).hincrby(first.key(WORKER_METRICS), "erase_messages", erased)
         self._erased[deletion.id] = self._erased.get(deletion.id, 0) + erased
         if self._progress.has_passed():
             count = self._erased[deletion.id]
@@ -132,16 +133,16 @@ def described(deletion: Deletion) -> dict[str, object]:
     return {"deletion": deletion.id, "chat_number": deletion.chat_number}
 
 
-def erasing(redis: Redis) -> AbstractContextManager[None]:
+def erasing() -> AbstractContextManager[None]:
     """Erase in a thread, until the end of the block."""
-    return running("eraser", partial(erase_until, redis))
+    return running("eraser", erase_until)
 
 
-def erase_until(redis: Redis, over: threading.Event) -> None:
+def erase_until(over: threading.Event) -> None:
     while not over.is_set():
         try:
             with connect() as connection:
-                eraser = Eraser(redis, over)
+                eraser = Eraser(worker_redis, over)
                 while not over.is_set():
                     if not eraser.erase_some(connection):
                         over.wait(LOOK_SECONDS)

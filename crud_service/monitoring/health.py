@@ -13,7 +13,7 @@ from crud_service.api.api_view import ApiView
 from crud_service.monitoring.shared_checks import Checks, Dependency
 from crud_service.search.index.elasticsearch_index import client
 from crud_service.stores.database import fetch_one
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.replica import replica
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
@@ -70,9 +70,11 @@ def check(ask: Callable[[], object]) -> Dependency:
 
 def ask_redis() -> None:
     """Raise an error unless Redis answers, and can acknowledge writes where it has to."""
-    api_redis().ping()
-    if settings.REPLICAS_TO_ACKNOWLEDGE:
-        api_redis().execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
+    for shard in shards():
+        redis = api_redis(shard.number)
+        redis.ping()
+        if settings.REPLICAS_TO_ACKNOWLEDGE:
+            redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
 
 
 def ask_replica() -> None:

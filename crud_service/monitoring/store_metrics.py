@@ -4,7 +4,8 @@ If a store is unavailable, its metrics are absent, which is Prometheus's "unknow
 """
 
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -13,13 +14,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from contract.entries import Backlog, age_seconds
+from contract.entries import Backlog, age_seconds, total
 from contract.keys import ACCEPTED, WORKER_METRICS
 from contract.replicas import ROLE, count_replicas
+from contract.shards import Shard
 from crud_service.persist.worker_metrics import COUNTERS, HISTOGRAMS, cumulate
 from crud_service.search.feed.refold import COUNT_OUTDATED
 from crud_service.stores.database import fetch_one
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.replica import replica
 from web.problems import StoreUnavailable
 
@@ -75,7 +77,7 @@ class StoreMetrics(Collector):
                 "chat_replica_up", "Whether reads go to the replica.", replica().is_usable
             )
         try:
-            yield from redis_metrics(api_redis())
+            yield from redis_metrics()
         except (redis.RedisError, OSError):
             yield up("redis", 0)
 
@@ -110,22 +112,24 @@ def postgresql_metrics() -> Iterator[Metric]:
         yield GaugeMetricFamily(*gauge)
 
 
-def redis_metrics(connection: "redis.Redis") -> Iterator[Metric]:
-    found = backlog(connection)
+def redis_metrics() -> Iterator[Metric]:
+    found = backlog()
     yield up("redis", 1)
     for name, text, value in (
         ("entries", "Entries accepted but not yet stored.", found.entries),
         ("oldest_age_seconds", "Age of the oldest such entry.", found.oldest_age_seconds),
     ):
         yield GaugeMetricFamily(f"chat_backlog_{name}", text, value)
-    yield from replica_metrics(connection)
-    yield from worker_metrics(connection)
+    yield from replica_metrics([api_redis(shard.number) for shard in shards()])
+    yield from worker_metrics()
 
 
-def replica_metrics(connection: "redis.Redis") -> Iterator[Metric]:
-    role: Any = connection.execute_command(*ROLE)  # type: ignore[no-untyped-call] # untyped in redis-py
+def replica_metrics(connections: "Sequence[redis.Redis]") -> Iterator[Metric]:
+    connected = min(replicas_of(connection) for connection in connections)
     yield GaugeMetricFamily(
-        "chat_redis_replicas", "Replicas of Redis that are connected.", count_replicas(role)
+        "chat_redis_replicas",
+        "Replicas of Redis that are connected, of the shard that has the fewest.",
+        connected,
     )
     yield GaugeMetricFamily(
         "chat_redis_replicas_wanted",
@@ -134,17 +138,30 @@ def replica_metrics(connection: "redis.Redis") -> Iterator[Metric]:
     )
 
 
-def backlog(connection: "redis.Redis") -> Backlog:
+def replicas_of(connection: "redis.Redis") -> int:
+    role: Any = connection.execute_command(*ROLE)  # type: ignore[no-untyped-call] # untyped in redis-py
+    return count_replicas(role)
+
+
+def backlog() -> Backlog:
     """Return how many accepted entries wait to be stored, and the age of the oldest in seconds."""
-    length = int(connection.xlen(ACCEPTED))
-    oldest = connection.xrange(ACCEPTED, count=1)
+    return total(backlog_of(shard) for shard in shards())
+
+
+def backlog_of(shard: Shard) -> Backlog:
+    connection, stream = api_redis(shard.number), shard.key(ACCEPTED)
+    length = int(connection.xlen(stream))
+    oldest = connection.xrange(stream, count=1)
     return Backlog(length, age_seconds(oldest[0][0], time.time()) if oldest else 0.0)
 
 
-def worker_metrics(connection: "redis.Redis") -> Iterator[Metric]:
+def worker_metrics() -> Iterator[Metric]:
     """Yield what the workers have counted so far (see `persist.worker_metrics`)."""
-    raw: dict[bytes, bytes] = connection.hgetall(WORKER_METRICS)  # type: ignore[assignment]
-    fields = {name.decode(): float(value) for name, value in raw.items()}
+    fields: defaultdict[str, float] = defaultdict(float)
+    for shard in shards():
+        raw: Any = api_redis(shard.number).hgetall(shard.key(WORKER_METRICS))
+        for name, value in raw.items():
+            fields[name.decode()] += float(value)
     for name, text in COUNTERS.items():
         yield CounterMetricFamily(f"chat_{name}", text, fields.get(name, 0))
     for name, (text, bounds) in HISTOGRAMS.items():

@@ -12,7 +12,6 @@ from django.template.response import TemplateResponse
 from crud_service.monitoring.request_metrics import REGISTRY
 from crud_service.monitoring.store_metrics import backlog, read_gauges
 from crud_service.server import logins
-from crud_service.stores.redis_clients import api_redis
 
 
 class OperatorsSite(AdminSite):
@@ -46,7 +45,7 @@ class OperatorsSite(AdminSite):
 
 def backlog_state() -> list[tuple[str, str]]:
     try:
-        found = backlog(api_redis())
+        found = backlog()
     except (redis.RedisError, OSError):
         return [("Backlog", "unknown: Redis does not answer")]
     oldest = f"the oldest {found.oldest_age_seconds:.1f} s ago"

@@ -81,13 +81,22 @@ class BatchLimit:
         self.entries = min(MAX_ENTRIES, self.entries + max(1, self.entries // 8))
 
 
-def read_batch(redis: Redis, limit: int = MAX_ENTRIES) -> Batch:
-    """Read the oldest entries, at most one batch; they stay in the stream."""
+def read_batch(redis: Redis, limit: int = MAX_ENTRIES, stream: str = ACCEPTED) -> Batch:
+    """Read the oldest entries, which stay in the stream.
+
+    Args:
+        redis: the server of the shard.
+        limit: at most this many entries, of at most MAX_BYTES.
+        stream: the key of the shard's stream.
+
+    Returns:
+        The batch, empty if nothing waits.
+    """
     batch = Batch(limit)
     start = "-"
     while not batch.is_full:
         count = min(PAGE, limit - len(batch))
-        page: Page = redis.xrange(ACCEPTED, start, "+", count=count)  # type: ignore[assignment]
+        page: Page = redis.xrange(stream, start, "+", count=count)  # type: ignore[assignment]
         for entry_id, fields in page:
             batch.add(entry_id, fields)
         if len(page) < count:
@@ -113,6 +122,15 @@ def after(entry_id: str) -> str:
     return f"{milliseconds}-{int(counter) + 1}"
 
 
-def wait_for_entries(redis: Redis, milliseconds: int) -> bool:
-    """Wait until an entry is in the stream; return False if none is when the time is over."""
-    return bool(redis.xread({ACCEPTED: "0-0"}, count=1, block=milliseconds))
+def wait_for_entries(redis: Redis, milliseconds: int, stream: str = ACCEPTED) -> bool:
+    """Wait until an entry is in the stream.
+
+    Args:
+        redis: the server of the shard.
+        milliseconds: how long to wait.
+        stream: the key of the shard's stream.
+
+    Returns:
+        Whether there is one; False if none came in time.
+    """
+    return bool(redis.xread({stream: "0-0"}, count=1, block=milliseconds))

@@ -7,7 +7,6 @@ out again. Had it been stored meanwhile, the second creation would be in conflic
 from redis import Redis
 from redis.client import Pipeline
 
-from contract.keys import ACCEPTED
 from crud_service.duties.lease import Lease
 from crud_service.persist.accepted import Batch
 from crud_service.stores.replicated_writes import (
@@ -32,7 +31,7 @@ def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
 
     def write(pipeline: Pipeline) -> None:
         lease.take_with(pipeline)
-        pipeline.xrange(ACCEPTED, batch.last_id, batch.last_id)
+        pipeline.xrange(lease.duty.waiting, batch.last_id, batch.last_id)
 
     is_held, found = write_acknowledged(redis, write, WORKER_WAIT_MS)
     if not is_held:

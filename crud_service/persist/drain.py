@@ -1,7 +1,9 @@
-"""Drains the stream `accepted` into PostgreSQL, batch by batch, for as long as a worker runs."""
+"""Drains the stream of a shard into PostgreSQL, batch by batch, for as long as a worker runs."""
 
 import logging
 import time
+from collections import defaultdict
+from functools import partial
 
 import psycopg
 from django import db
@@ -9,7 +11,15 @@ from django.conf import settings
 from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
-from crud_service.duties.lease import PERSISTING, Lease, stopping, work_under
+from contract.shards import ONLY, Shard
+from crud_service.duties.lease import (
+    Duty,
+    Lease,
+    persisting,
+    record_progress,
+    stopping,
+    work_under,
+)
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
 from crud_service.persist.acknowledged_batch import wait_for_replicas
 from crud_service.persist.batch_log import log_batch
@@ -28,17 +38,17 @@ BLOCK_MS = 1000
 SMALL_BATCH = 200
 PAUSE_SECONDS = 0.01
 
-# Outlives the tasks: after a timeout, the next task tries smaller batches.
-_limit = BatchLimit()
+# Of each shard. Outlives the tasks: after a timeout, the next task tries smaller batches.
+_limits: defaultdict[Shard, BatchLimit] = defaultdict(BatchLimit)
 
 
-def drain_accepted(redis: Redis) -> None:
+def drain_accepted(redis: Redis, shard: Shard = ONLY) -> None:
     """Store the backlog and return, or return at once if another worker has the lease."""
-    persist_accepted(redis, Lease(redis, PERSISTING), stay=False)
+    persist_accepted(redis, Lease(redis, persisting(shard)), stay=False)
 
 
 def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bool = True) -> None:
-    """Store accepted entries for as long as we hold the lease and the worker runs.
+    """Store a shard's accepted entries for as long as we hold its lease and the worker runs.
 
     Returns in an outage instead of waiting: the entries stay in the stream, another worker
     may reach the store, and the sweep sends the next task within a second.
@@ -50,8 +60,10 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
         stay: wait for more entries, instead of returning when none is left.
     """
 
+    shard = lease.duty.shard
+
     def work() -> None:
-        logger.info("persisting", extra={"woken_by": woken_by})
+        logger.info("persisting", extra={"woken_by": woken_by, "shard": shard.number})
         drain(redis, lease, stay=stay)
 
     try:
@@ -60,23 +72,24 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
     except (psycopg.Error, db.Error, RedisError) as error:
         logger.warning("persisting waits for a store", extra={"reason": describe(error)})
         db.connection.close()
-        count_outage(redis)
+        count_outage(redis, shard)
 
 
 def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
     """Store batch after batch; then wait for more, or without `stay` return."""
+    duty = lease.duty
     while may_go_on(lease):
-        batch = read_batch(redis, _limit.entries)
+        batch = read_batch(redis, _limits[duty.shard].entries, duty.waiting)
         if batch:
             if settings.REPLICAS_TO_ACKNOWLEDGE:
                 wait_for_replicas(redis, lease, batch)
-            persist_batch(redis, batch)
+            persist_batch(redis, batch, duty)
             if len(batch) < SMALL_BATCH:
                 time.sleep(PAUSE_SECONDS)
         elif not stay:
             return
         else:
-            while not wait_for_entries(redis, BLOCK_MS) and may_go_on(lease):
+            while not wait_for_entries(redis, BLOCK_MS, duty.waiting) and may_go_on(lease):
                 pass
 
 
@@ -84,37 +97,38 @@ def may_go_on(lease: Lease) -> bool:
     return not stopping.is_set() and lease.hold()
 
 
-def persist_batch(redis: Redis, batch: Batch) -> Stored:
+def persist_batch(redis: Redis, batch: Batch, duty: Duty) -> Stored:
     """Store a batch, then remove it from the stream, in this order."""
     started = time.perf_counter()
+    limit = _limits[duty.shard]
     try:
-        stored = store_on_live_connection(batch)
+        stored = store_on_live_connection(batch, duty)
     except (QueryCanceled, IdleInTransactionSessionTimeout):
-        _limit.ran_out_of_time(len(batch))
+        limit.ran_out_of_time(len(batch))
         raise
-    _limit.stored()
+    limit.stored()
     seconds = time.perf_counter() - started
-    remove_and_count(redis, batch, stored, seconds, time.time() * 1000)
+    remove_and_count(redis, batch, stored, seconds, time.time() * 1000, duty.shard)
     log_batch(batch, stored, seconds)
     return stored
 
 
-def store_on_live_connection(batch: Batch) -> Stored:
+def store_on_live_connection(batch: Batch, duty: Duty) -> Stored:
     """Store a batch; retry once on a new connection if the old one turns out to be closed."""
     connection = open_connection()
     try:
-        return store_batch(connection, batch)
+        return store_batch(connection, batch, duty)
     except (psycopg.OperationalError, psycopg.InterfaceError):
         if not connection.closed:
             raise
     db.connection.close()
-    return store_batch(open_connection(), batch)
+    return store_batch(open_connection(), batch, duty)
 
 
-def store_batch(connection: psycopg.Connection, batch: Batch) -> Stored:
+def store_batch(connection: psycopg.Connection, batch: Batch, duty: Duty) -> Stored:
     if batch.bad:
         set_aside(connection, batch.bad)
-    stored = store_what_can_be(connection, batch.entries)
+    stored = store_what_can_be(connection, batch.entries, partial(record_progress, duty))
     if batch.bad or stored.found:
         wait_for_standbys(connection)
     return stored
@@ -131,7 +145,7 @@ def wait_for_standbys(connection: psycopg.Connection) -> None:
 
 
 def open_connection() -> psycopg.Connection:
-    """Return the psycopg connection under Django's, opened if necessary."""
+    """Return this thread's psycopg connection, which is under Django's, opened if necessary."""
     db.connection.ensure_connection()
     connection: psycopg.Connection = db.connection.connection
     return connection

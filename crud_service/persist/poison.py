@@ -1,12 +1,11 @@
 """Finds the entries that PostgreSQL refuses (poison messages), so that they do not block others."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from contract.entries import Entry
-from crud_service.duties.lease import PERSISTING, record_progress
 from crud_service.persist.former_tokens import store_by_any_token
 from crud_service.persist.set_aside import UNKNOWN_APPLICATION, as_bad, set_aside
 from crud_service.persist.store import Stored
@@ -29,18 +28,23 @@ def is_refusal(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(_ABOUT_THE_DATA)
 
 
-def store_what_can_be(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
+def store_what_can_be(
+    connection: psycopg.Connection,
+    entries: Sequence[Entry],
+    progress: Callable[[], object] = lambda: None,
+) -> Stored:
     """Store a batch, and set aside the refused entries.
 
-    Raises psycopg.Error only for errors that are not refusals, such as an outage.
+    `progress` is called again and again: a batch full of refused entries is thousands of
+    transactions. Raises psycopg.Error only for errors that are not refusals, such as an outage.
     """
-    record_progress(PERSISTING)  # a batch full of refused entries is thousands of transactions
+    progress()
     try:
         stored = store_by_any_token(connection, entries)
     except psycopg.Error as error:
         if not is_refusal(error):
             raise
-        return store_in_halves(connection, entries, error)
+        return store_in_halves(connection, entries, error, progress)
     return set_unknown_aside(connection, stored)
 
 
@@ -52,15 +56,18 @@ def set_unknown_aside(connection: psycopg.Connection, stored: Stored) -> Stored:
 
 
 def store_in_halves(
-    connection: psycopg.Connection, entries: Sequence[Entry], error: psycopg.Error
+    connection: psycopg.Connection,
+    entries: Sequence[Entry],
+    error: psycopg.Error,
+    progress: Callable[[], object],
 ) -> Stored:
     """Bisect a refused batch to find the refused entries; the entries keep their order."""
     if len(entries) == 1:
         return store_alone(connection, entries[0], error)
     logger.warning("batch refused", extra={"entries": len(entries), "reason": reason(error)})
     middle = len(entries) // 2
-    stored = store_what_can_be(connection, entries[:middle])
-    stored.add(store_what_can_be(connection, entries[middle:]))
+    stored = store_what_can_be(connection, entries[:middle], progress)
+    stored.add(store_what_can_be(connection, entries[middle:], progress))
     return stored
 
 

@@ -1,8 +1,8 @@
 """The worker's metrics: counted in a Redis hash, served by crud_service's /metrics.
 
 The worker has short-lived children and no port of its own; a hash sums up all of them
-and outlives them. A field's name is the metric's name; for a bucket of a histogram,
-a colon and its upper bound follow.
+and outlives them. Each shard has a hash of its own, and the metrics are their sums. A field's name
+is the metric's name; for a bucket of a histogram, a colon and its upper bound follow.
 """
 
 from bisect import bisect_right
@@ -14,10 +14,12 @@ from redis import Redis, RedisError
 
 from contract.changed_chats import encode
 from contract.keys import ACCEPTED, CHANGED_CHATS, WORKER_METRICS
+from contract.shards import ONLY, Shard
 from crud_service.persist.accepted import Batch, after
 from crud_service.persist.batch_log import outcome
 from crud_service.persist.store import Stored, chat_key, created_ms
 from crud_service.search.index.doorbell import ring
+from crud_service.stores.redis_clients import hint_redis, shards
 
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 BATCH_ENTRIES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000)
@@ -49,7 +51,12 @@ HISTOGRAMS = {
 
 
 def remove_and_count(
-    redis: Redis, batch: Batch, stored: Stored, seconds: float, now_ms: float
+    redis: Redis,
+    batch: Batch,
+    stored: Stored,
+    seconds: float,
+    now_ms: float,
+    shard: Shard = ONLY,
 ) -> None:
     """Remove a stored batch from the stream, announce it and count, in one round trip.
 
@@ -59,29 +66,35 @@ def remove_and_count(
         stored: what became of it.
         seconds: how long storing it took.
         now_ms: the time, in milliseconds since 1970.
+        shard: whose stream it was read from.
 
     Raises:
         RedisError: the batch was not removed.
     """
     pipeline = redis.pipeline(transaction=False)
-    pipeline.xtrim(ACCEPTED, minid=after(batch.last_id), approximate=False)
-    if stored.messages:
+    pipeline.xtrim(shard.key(ACCEPTED), minid=after(batch.last_id), approximate=False)
+    # The doorbell may be on another server than the stream.
+    is_near = shard == shards().first
+    if stored.messages and is_near:
         ring(pipeline, batch.entries[0].request_id)
     for message in encode(now_ms, {chat_key(entry) for entry in batch.entries}):
         pipeline.publish(CHANGED_CHATS, message)
     for name, amount in count(batch, stored, seconds, now_ms).items():
-        pipeline.hincrbyfloat(WORKER_METRICS, name, amount)
+        pipeline.hincrbyfloat(shard.key(WORKER_METRICS), name, amount)
     removed, *_others = pipeline.execute(raise_on_error=False)
     # When out of memory, Redis refuses the other commands. That must not fail the trim, which
     # frees memory.
     if isinstance(removed, Exception):
         raise removed
+    if stored.messages and not is_near:
+        with suppress(RedisError):
+            ring(hint_redis(), batch.entries[0].request_id)
 
 
-def count_outage(redis: Redis) -> None:
+def count_outage(redis: Redis, shard: Shard) -> None:
     """Count an outage of PostgreSQL, if Redis can be reached."""
     with suppress(RedisError):
-        redis.hincrby(WORKER_METRICS, "persist_outages", 1)
+        redis.hincrby(shard.key(WORKER_METRICS), "persist_outages", 1)
 
 
 def count(batch: Batch, stored: Stored, seconds: float, now_ms: float) -> dict[str, float]:

@@ -1,4 +1,7 @@
-"""Every client of Redis in this service, except for Celery's own connections to the broker."""
+"""Every client of Redis in this service, except for Celery's own connections to the broker.
+
+A client is for the keys of one shard, by its number; those of no application are in the first one.
+"""
 
 from functools import cache
 from typing import Any
@@ -7,9 +10,12 @@ import redis.asyncio
 from django.conf import settings
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import ClusterDownError, MasterDownError, ReadOnlyError
+from redis.exceptions import AskError, ClusterDownError, MasterDownError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
+
+from contract.shards import Shard, Shards
+from crud_service.stores.shard_connections import look_up, look_up_async
 
 # Of a request, which holds a thread meanwhile.
 API_TIMEOUT_SECONDS = 0.5
@@ -21,16 +27,31 @@ LEASE_TIMEOUT_SECONDS = 1
 # up if that is not answered within the same time.
 LISTENER_CONNECT_SECONDS = 2.0
 LISTENER_CHECK_SECONDS = 5.0
-# After one of these the server is not the primary any more. The connection stays open, so it is
-# closed, and the address resolved again.
-MOVED = (ClusterDownError, MasterDownError, ReadOnlyError)
+# After one of these the server is not the primary any more, or not that of the key (MOVED is a kind
+# of ASK). The connection stays open, so it is closed, and the address resolved again.
+MOVED = (AskError, ClusterDownError, MasterDownError, ReadOnlyError)
 # The name under which Redis lists our connections; the health check reads that list.
 WORKER_NAME = "worker"
 
 
-def connect(timeout_seconds: float, retry: Retry, **options: Any) -> Redis:
+def shards() -> Shards:
+    """Return the shards of this installation."""
+    return shards_of(settings.SHARDS)
+
+
+@cache
+def shards_of(size: int) -> Shards:
+    return Shards(size)
+
+
+def connect(
+    timeout_seconds: float, retry: Retry, shard: Shard, url: str = "", **options: Any
+) -> Redis:
+    """Return a client for a shard, at REDIS_URL unless another URL is given."""
+    url = url or settings.REDIS_URL
     return Redis.from_url(
-        settings.REDIS_URL,
+        url,
+        **look_up(url, shard),
         socket_timeout=timeout_seconds,
         socket_connect_timeout=min(3, timeout_seconds),
         socket_keepalive=True,
@@ -41,24 +62,36 @@ def connect(timeout_seconds: float, retry: Retry, **options: Any) -> Redis:
 
 
 @cache
-def api_redis() -> Redis:
+def api_redis(shard: int = 0) -> Redis:
     """Return the client for requests, which retries a failed command once, at once."""
-    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 1))
+    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 1), shards()[shard])
 
 
 @cache
 def hint_redis() -> Redis:
     """Return the client for wake-ups and announcements: hints, which are never retried."""
-    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 0))
+    return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 0), shards().first)
 
 
 def connect_worker(
-    timeout_seconds: float = WORKER_TIMEOUT_SECONDS, client_name: str = WORKER_NAME
+    timeout_seconds: float = WORKER_TIMEOUT_SECONDS,
+    client_name: str = WORKER_NAME,
+    shard: Shard | None = None,
+    url: str = "",
 ) -> Redis:
-    """Return a client that retries commands: everything the worker does is idempotent."""
+    """Return a client that retries commands: everything the worker does is idempotent.
+
+    Args:
+        timeout_seconds: how long a command may take.
+        client_name: by which Redis lists its connections.
+        shard: whose keys it is for; the first one by default.
+        url: where that shard is, if not at REDIS_URL.
+    """
     return connect(
         timeout_seconds,
         Retry(ExponentialBackoff(cap=0.1, base=0.02), 1, (RedisConnectionError,)),
+        shard or shards().first,
+        url,
         client_name=client_name,
         # redis-py parses RESP 2 replies fastest, and their types are the most stable.
         protocol=2,
@@ -68,10 +101,10 @@ def connect_worker(
 
 def connect_listener() -> "redis.asyncio.Redis":
     """Return a client for the event loop that listens to a channel."""
-    return listener_of(settings.REDIS_URL)
+    return listener_of(settings.REDIS_URL, **look_up_async(settings.REDIS_URL, shards().first))
 
 
-def listener_of(url: str) -> "redis.asyncio.Redis":
+def listener_of(url: str, **options: Any) -> "redis.asyncio.Redis":
     """Return such a client for an address."""
     return redis.asyncio.Redis.from_url(
         url,
@@ -79,19 +112,20 @@ def listener_of(url: str) -> "redis.asyncio.Redis":
         # For the handshake; how long to wait for an announcement is said at each read.
         socket_timeout=LISTENER_CONNECT_SECONDS,
         socket_keepalive=True,
+        **options,
     )
 
 
 @cache
-def worker_redis() -> Redis:
+def worker_redis(shard: int = 0) -> Redis:
     """Return the worker's client; redis-py opens new connections in a forked child."""
-    return connect_worker()
+    return connect_worker(shard=shards()[shard])
 
 
 @cache
-def lease_redis() -> Redis:
+def lease_redis(shard: int = 0) -> Redis:
     """Return the client for leases, which no blocking read of another client delays."""
-    return connect_worker(LEASE_TIMEOUT_SECONDS)
+    return connect_worker(LEASE_TIMEOUT_SECONDS, shard=shards()[shard])
 
 
 def sweep_name(queue: str) -> str:

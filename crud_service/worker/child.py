@@ -1,7 +1,8 @@
-"""A child of the worker: a Celery worker for one queue, with one thread that runs its task.
+"""A child of the worker: a Celery worker for one queue, with a thread for each duty.
 
-The task runs in a thread because it lasts as long as the process: meanwhile Celery's event
-loop keeps the connection to the broker alive and handles signals.
+It indexes in one thread, or persists in one for each shard. Tasks run in threads because they last
+as long as the process: meanwhile Celery's event loop keeps the connection to the broker alive and
+handles signals.
 """
 
 import logging
@@ -16,10 +17,11 @@ import django
 from celery import signals
 from django.conf import settings
 
+from contract.tasks import PERSIST_QUEUE
 from crud_service.duties.celery_app import app
 from crud_service.duties.lease import stopping
 from crud_service.postgresql import PERSISTER
-from crud_service.startup import refuse_to_start
+from crud_service.startup import refuse_to_serve
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
@@ -40,7 +42,7 @@ def prepare() -> None:
 
     Exits with code 1 if the environment does not allow the worker to start.
     """
-    if refuse_to_start("worker"):
+    if refuse_to_serve("worker"):
         sys.exit(1)
     configure_logs()
     harden_database()
@@ -67,7 +69,7 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
                 f"--hostname={name}",
                 f"--queues={queue}",
                 "--pool=threads",
-                "--concurrency=1",
+                f"--concurrency={threads_of(queue)}",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
@@ -82,6 +84,10 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
     finally:
         drain_all()
         os._exit(code)  # the callers up the stack belong to the parent
+
+
+def threads_of(queue: str) -> int:
+    return settings.SHARDS if queue == PERSIST_QUEUE else 1
 
 
 @signals.setup_logging.connect

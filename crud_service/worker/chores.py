@@ -14,7 +14,7 @@ from redis import RedisError
 
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
-from crud_service.stores.redis_clients import api_redis
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.transfer.importing import connect
 from crud_service.transfer.unfinished import Connection, remove_left_behind
 
@@ -30,11 +30,13 @@ class Chore(NamedTuple):
 
 
 def finish_rotations_left(connection: Connection) -> None:
-    finish_rotations(connection, api_redis())
+    finish_rotations(connection)
 
 
 def repair_limits(connection: Connection) -> None:
-    repaired = synchronise_limits(connection, api_redis())
+    repaired = sum(
+        synchronise_limits(connection, api_redis(shard.number), shard) for shard in shards()
+    )
     if repaired:
         logger.info("limits copied to Redis", extra={"limits": repaired})
 

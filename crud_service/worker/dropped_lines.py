@@ -10,7 +10,7 @@ import time
 from redis import RedisError
 
 from contract.keys import WORKER_METRICS
-from crud_service.stores.redis_clients import worker_redis
+from crud_service.stores.redis_clients import shards, worker_redis
 
 COUNTED_EVERY_SECONDS = 1.0
 FIELD = "worker_log_lines_dropped"
@@ -40,7 +40,7 @@ class DroppedLines:
     def _count(self) -> None:
         while lines := self._take():
             try:
-                worker_redis().hincrby(WORKER_METRICS, FIELD, lines)
+                worker_redis().hincrby(shards().first.key(WORKER_METRICS), FIELD, lines)
             except RedisError:
                 self.note(lines)
             time.sleep(COUNTED_EVERY_SECONDS)

@@ -16,10 +16,11 @@ from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
+from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from crud_service.duties.celery_app import send_task
-from crud_service.duties.lease import INDEXING, PERSISTING, Duty, attended, may_wake, progress
+from crud_service.duties.lease import Duty, attended, indexing, may_wake, persisting, progress
 from crud_service.persist.drain import drain_accepted
-from crud_service.stores.redis_clients import connect_worker, sweep_name
+from crud_service.stores.redis_clients import connect_worker, shards, sweep_name
 from crud_service.worker.chores import start_chores
 from crud_service.worker.heartbeat import start_beating
 from web.log_output import drain_all
@@ -39,13 +40,11 @@ STUCK_SECONDS = 300.0
 # Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0
 
-DUTIES = {duty.queue: duty for duty in (PERSISTING, INDEXING)}
-
 
 class Sweep(bootsteps.StartStopStep):
     """Sweeps in a worker's child, from its start to its shutdown.
 
-    The queue in the child's name, `queue@host`, determines the duty.
+    The queue in the child's name, `queue@host`, determines the duties.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -56,11 +55,14 @@ class Sweep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         start_beating()
-        threading.Thread(
-            target=self._run, args=(parent.hostname,), name="sweep", daemon=True
-        ).start()
+        name = parent.hostname
+        queue = name.partition("@")[0]
+        for duty in duties_of(queue):
+            threading.Thread(
+                target=self._run, args=(duty, name), name=f"sweep-{duty.lease}", daemon=True
+            ).start()
         # Beside the indexer, so that nothing takes time from the persister.
-        if parent.hostname.startswith(f"{INDEXING.queue}@"):
+        if queue == INDEX_QUEUE:
             start_chores(self._stopped)
 
     def stop(self, parent: Any) -> None:
@@ -68,9 +70,8 @@ class Sweep(bootsteps.StartStopStep):
 
     terminate = stop
 
-    def _run(self, name: str) -> None:
-        duty = DUTIES[name.partition("@")[0]]
-        redis = connect_worker(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue))
+    def _run(self, duty: Duty, name: str) -> None:
+        redis = connect_worker(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue), duty.shard)
         watch = Watch(duty)
         swept_at = -IDLE_SECONDS
         while True:
@@ -83,6 +84,13 @@ class Sweep(bootsteps.StartStopStep):
                     logger.exception("the sweep failed")
             if self._stopped.wait(INTERVAL_SECONDS if duty in attended else STANDBY_SECONDS):
                 return
+
+
+def duties_of(queue: str) -> list[Duty]:
+    """Return the duties for which a child of a queue is there."""
+    if queue == INDEX_QUEUE:
+        return [indexing(shards().first)]
+    return [persisting(shard) for shard in shards()]
 
 
 class Watch:
@@ -130,8 +138,8 @@ def sweep(redis: Redis, duty: Duty, name: str) -> bool:
         return free
     except OutOfMemoryError:
         # No task can be sent, and only persisting frees memory: so it is done here.
-        if duty is PERSISTING:
-            drain_accepted(redis)
+        if duty.queue == PERSIST_QUEUE:
+            drain_accepted(redis, duty.shard)
     except (RedisError, OperationalError, OSError) as error:
         logger.warning("the sweep waits for Redis", extra={"reason": str(error)})
     return False

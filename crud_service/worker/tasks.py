@@ -3,22 +3,22 @@
 from celery import Task, shared_task
 
 from contract.tasks import INDEX_PENDING, PERSIST_ACCEPTED, REQUEST_ID_HEADER
-from crud_service.duties.lease import INDEXING, PERSISTING, Lease
+from crud_service.duties.lease import Lease, indexing, persisting
 from crud_service.erase.eraser import erasing
 from crud_service.persist.drain import persist_accepted as persist
 from crud_service.search.feed import indexer
-from crud_service.stores.redis_clients import lease_redis, worker_redis
+from crud_service.stores.redis_clients import lease_redis, shards, worker_redis
 
 
 @shared_task(name=PERSIST_ACCEPTED, bind=True, ignore_result=True)
-def persist_accepted(self: "Task[[], None]") -> None:
-    lease = Lease(lease_redis(), PERSISTING, self.request.hostname or "")
-    persist(worker_redis(), lease, woken_by=self.request.get(REQUEST_ID_HEADER) or "")
+def persist_accepted(self: "Task[[int], None]", shard: int = 0) -> None:
+    lease = Lease(lease_redis(shard), persisting(shards()[shard]), self.request.hostname or "")
+    persist(worker_redis(shard), lease, woken_by=self.request.get(REQUEST_ID_HEADER) or "")
 
 
 @shared_task(name=INDEX_PENDING, bind=True, ignore_result=True)
 def index_pending(self: "Task[[], None]") -> None:
-    lease = Lease(lease_redis(), INDEXING, self.request.hostname or "")
+    lease = Lease(lease_redis(), indexing(shards().first), self.request.hostname or "")
     woken_by = self.request.get(REQUEST_ID_HEADER) or ""
     redis = worker_redis()
-    indexer.keep_indexed(redis, lease, woken_by, beside=lambda: erasing(redis))
+    indexer.keep_indexed(redis, lease, woken_by, beside=erasing)

@@ -10,6 +10,7 @@ import httpx
 from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from contract.replicas import PROBE, ROLE, count_replicas, shortfall
@@ -84,16 +85,21 @@ async def check_both(parts: Running) -> Dependencies:
 
 async def ask_redis(parts: Running) -> None:
     """Raise RedisError unless creations can be answered, which may take replicas."""
-    if not parts.replicas:
-        await parts.redis.ping()
+    await asyncio.gather(*(ask_server(redis, parts.replicas) for redis in parts.redis))
+
+
+async def ask_server(redis: "Redis", replicas: int) -> None:
+    """Do the same for the server of one shard."""
+    if not replicas:
+        await redis.ping()
         return
     try:
-        await parts.redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
-        connected = count_replicas(await parts.redis.execute_command(*ROLE))  # type: ignore[no-untyped-call] # untyped in redis-py
+        await redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
+        connected = count_replicas(await redis.execute_command(*ROLE))  # type: ignore[no-untyped-call] # untyped in redis-py
     except ResponseError as error:
-        raise NotAcknowledgedError(shortfall(error, parts.replicas)) from error
-    if connected < parts.replicas:
-        raise NotAcknowledgedError(f"{connected} of {parts.replicas} replicas are connected")
+        raise NotAcknowledgedError(shortfall(error, replicas)) from error
+    if connected < replicas:
+        raise NotAcknowledgedError(f"{connected} of {replicas} replicas are connected")
 
 
 async def ask_crud(crud: httpx.AsyncClient) -> None:

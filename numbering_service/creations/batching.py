@@ -16,6 +16,7 @@ from itertools import count
 from secrets import token_hex
 from typing import Any, Protocol
 
+from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
 from numbering_service.creations.numbers import (
     Answer,
@@ -30,7 +31,7 @@ from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.metrics import BATCH_SIZE, CREATED
 from numbering_service.rate_limits import NO_LIMIT, Rate
-from numbering_service.redis_address import Address
+from numbering_service.shard_servers import ShardServers
 from web.problems import InternalError, Overloaded, Problem
 
 MAX_BATCH = 512  # numbers, so a bulk fills one
@@ -69,28 +70,34 @@ class Batcher:
 
     def __init__(
         self,
-        redis_url: str,
+        servers: ShardServers,
         *,
         max_backlog: int,
         default_rate: Rate = NO_LIMIT,
-        max_waiting: int,
+        shares: Shares,
         patience_seconds: float,
         replicas: int = 0,
+        shard: Shard = ONLY,
         wake_up: Callable[[str], None],
     ) -> None:
+        """`shares` bounds what waits, here and wherever else they are used."""
         self._sender = Sender(
-            Address.from_url(redis_url),
+            servers,
             NumbersScript(
-                max_backlog=max_backlog, default_rate=default_rate, acknowledged=replicas > 0
+                max_backlog=max_backlog,
+                default_rate=default_rate,
+                acknowledged=replicas > 0,
+                shard=shard,
             ),
             patience_seconds=patience_seconds,
             on_done=self._finish,
             replicas=replicas,
+            shard=shard,
         )
         # Redis runs nothing for a client that waits for replicas: a second batch in flight would
         # gain nothing, and split what could be one.
         self._max_in_flight = 1 if replicas else MAX_IN_FLIGHT
-        self._shares = Shares(max_waiting, MAX_WAITING_BYTES)
+        self._shares = shares
         self._window = Window()
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()

@@ -13,11 +13,12 @@ from time import perf_counter
 
 from numbering_service.creation import AnyCreation, Created, Creation
 from numbering_service.creations.access_log import AccessLog
-from numbering_service.creations.batching import Batcher, settle
+from numbering_service.creations.batching import settle
 from numbering_service.creations.bulks import bulk_created, read_bulk, read_in_steps
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.numbers import Answer
 from numbering_service.creations.requests import Target, read_creation, read_target
+from numbering_service.creations.sharded import Batching
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
 from web.problems import InternalError, Problem, StoreUnavailable
@@ -67,7 +68,7 @@ class Pending:
 class Creations:
     def __init__(
         self,
-        batcher: Batcher,
+        batcher: Batching,
         seeding: Seeding,
         log: AccessLog,
         *,

@@ -1,5 +1,6 @@
 -- Numbers a batch of creations and puts their entries into the stream, in one atomic step.
 --
+-- With several shards all keys begin with the tag of one, and what is '' below is that tag.
 -- KEYS  1          the stream of accepted entries
 --       2          where this batch's answer is stored, for a retry of the same batch
 --       3          the persister's lease: while it is held, no wake-up is needed
@@ -77,7 +78,8 @@ local READONLY = 'READONLY This server is a replica.'
 -- What every batch reads, and the two sequences of its first creation: one command costs less than
 -- four. MGET returns nothing for a key of another type, so GET has the last word on a missing one.
 local FIRST_KEY, FIRST_ARGUMENT = 6, 10
-local APPLICATION = 'sequence:chats:'
+local NO_KEY = string.match(KEYS[1], '^{.-}') or ''
+local APPLICATION = NO_KEY .. 'sequence:chats:'
 local first_application = APPLICATION .. (ARGV[FIRST_ARGUMENT] or '')
 local first_sequence = KEYS[FIRST_KEY] or first_application
 local known = redis.call('MGET', KEYS[2], KEYS[3], first_application, first_sequence)
@@ -253,7 +255,7 @@ while sequence_key do
   local is_chat = chat_number == ''
   local attributes, digest, limit, ahead, last
   k = k + 2
-  while KEYS[k] == '' do
+  while KEYS[k] == NO_KEY do
     k, count = k + 2, count + 1
   end
 
@@ -269,7 +271,7 @@ while sequence_key do
   if attributes_at then
     attributes = attributes_at[position]
   end
-  if not answer and idempotency_key ~= '' then
+  if not answer and idempotency_key ~= NO_KEY then
     digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
     answer = replay(idempotency_key, digest, not is_chat and sequence_key)
   end

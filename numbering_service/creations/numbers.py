@@ -9,6 +9,7 @@ from hiredis import pack_command
 
 from contract import keys
 from contract.entries import EntryId, read_id
+from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created, no_parent
 from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
@@ -31,9 +32,16 @@ Answer = Created | Problem | None
 
 
 class NumbersScript:
-    """numbers.lua and the settings at the start of each call."""
+    """numbers.lua for the applications of a shard, and the settings at the start of each call."""
 
-    def __init__(self, *, max_backlog: int, default_rate: Rate, acknowledged: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        max_backlog: int,
+        default_rate: Rate,
+        acknowledged: bool = False,
+        shard: Shard = ONLY,
+    ) -> None:
         """With `acknowledged`, every call is a write, for which replicas can be waited."""
         self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
@@ -45,8 +53,15 @@ class NumbersScript:
             keys.BATCH_TTL_SECONDS,
             keys.WAKE_UP_TTL_MS,
         )
-        self._limits = (*default_rate, keys.LIMITER)
+        self._limits = (*default_rate, shard.key(keys.LIMITER))
         self._acknowledged = acknowledged
+        self._tag = shard.tag
+        self._accepted = shard.key(keys.ACCEPTED)
+        self._shared_keys = (
+            shard.key(keys.LEASE_PERSIST),
+            shard.key(keys.WAKE_UP_PERSIST),
+            shard.key(keys.LIMITS),
+        )
 
     def pack(self, creations: Iterable[AnyCreation], batch_id: str, *, again: bool) -> bytes:
         """Pack the call for a batch into bytes for the wire.
@@ -54,13 +69,8 @@ class NumbersScript:
         The script stores its answer under the batch's id: a call that is sent `again`
         after a lost reply finds it there, so nothing is done twice.
         """
-        script_keys = [
-            keys.ACCEPTED,
-            keys.batch(batch_id),
-            keys.LEASE_PERSIST,
-            keys.WAKE_UP_PERSIST,
-            keys.LIMITS,
-        ]
+        tag = self._tag
+        script_keys = [self._accepted, tag + keys.batch(batch_id), *self._shared_keys]
         arguments: list[Any] = [
             *self._settings,
             int(again or self._acknowledged),
@@ -69,8 +79,8 @@ class NumbersScript:
         attributes: list[Any] = []
         position = 1
         for creation in creations:
-            script_keys += creation.script_keys()
-            arguments += creation.script_arguments()
+            script_keys += creation.script_keys(tag)
+            arguments += creation.script_arguments(tag)
             if creation.attributes:
                 attributes += creation.script_attributes(position)
             position += creation.numbers

@@ -2,10 +2,10 @@
 
 Up to two batches are in flight on one connection; replies come in the order of
 the calls. Every failure of the connection (closed, silent, a server that is no
-longer the primary) is handled the same way: drop it, reconnect, resend every
-batch in flight under its own id. The script answers a batch that was already
-done with the stored answer, so nothing happens twice. So does a call that too few
-replicas have acknowledged, where there are `replicas` that have to.
+longer the primary, or no longer has the shard) is handled the same way: drop it,
+reconnect, resend every batch in flight under its own id. The script answers a batch
+that was already done with the stored answer, so nothing happens twice. So does a call
+that too few replicas have acknowledged, where there are `replicas` that have to.
 """
 
 import asyncio
@@ -18,13 +18,14 @@ from typing import Any
 
 from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
 
+from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation
 from numbering_service.creations.acknowledged import AcknowledgedConnection, open_acknowledged
 from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
 from numbering_service.creations.script_connection import ScriptConnection, open_connection
 from numbering_service.metrics import BATCH_RETRIES
-from numbering_service.redis_address import Address
 from numbering_service.redis_errors import RETRYABLE
+from numbering_service.shard_servers import ShardServers
 from web.problems import Overloaded, Problem
 
 MAX_IN_FLIGHT = 2
@@ -58,15 +59,17 @@ class Sender:
 
     def __init__(
         self,
-        address: Address,
+        servers: ShardServers,
         script: NumbersScript,
         *,
         patience_seconds: float,
         on_done: OnDone,
         replicas: int = 0,
+        shard: Shard = ONLY,
     ) -> None:
         """`on_done` gets the reply to the oldest call, or a Problem in its place."""
-        self._address = address
+        self._servers = servers
+        self._shard = shard
         self._script = script
         self._patience = patience_seconds
         self._replicas = replicas
@@ -79,6 +82,10 @@ class Sender:
         self._pause = FIRST_PAUSE_SECONDS
         # Looked up once: each look-up asks the system for the process id.
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._servers} {self._shard.tag}".rstrip()
 
     @property
     def is_unavailable(self) -> bool:
@@ -160,11 +167,11 @@ class Sender:
     def _note_failure(self, since: float, error: Exception) -> None:
         if self._failing_since is None:
             self._failing_since = since
-            _log.warning("Redis at %s is unavailable: %s", self._address, error)
+            _log.warning("Redis at %s is unavailable: %s", self._name, error)
 
     def _note_success(self) -> None:
         if self._failing_since is not None:
-            _log.info("Redis at %s is available again", self._address)
+            _log.info("Redis at %s is available again", self._name)
             self._failing_since, self._pause = None, FIRST_PAUSE_SECONDS
 
     def _recover(self, *, failed: bool) -> None:
@@ -198,9 +205,10 @@ class Sender:
         return None
 
     async def _connect(self) -> Connection:
+        address = await self._servers.address_of(self._shard)
         if not self._replicas:
-            return await open_connection(self._address, self._script.source)
-        return await open_acknowledged(self._address, self._script.source, self._replicas)
+            return await open_connection(address, self._script.source)
+        return await open_acknowledged(address, self._script.source, self._replicas)
 
     async def _wait_patiently(self) -> bool:
         """Back off before the next try; return False when patience has run out."""

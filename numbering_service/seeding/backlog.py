@@ -36,6 +36,7 @@ from redis.exceptions import RedisError
 
 from contract import keys
 from contract.entries import EntryId, read_id
+from contract.shards import ONLY, Shard
 
 START: EntryId = (0, 0)
 
@@ -94,10 +95,11 @@ class Reading:
 
 
 class Backlog:
-    """This process's view of the stream."""
+    """This process's view of the stream of a shard."""
 
-    def __init__(self, redis: "Redis", limits: Limits = LIMITS) -> None:
+    def __init__(self, redis: "Redis", limits: Limits = LIMITS, shard: Shard = ONLY) -> None:
         self._redis = redis
+        self._stream = shard.key(keys.ACCEPTED)
         self._script = redis.register_script(
             files("numbering_service.seeding").joinpath("read_backlog.lua").read_text()
         )
@@ -133,7 +135,7 @@ class Backlog:
             await asyncio.sleep(limits.follow_seconds)
             # A request that needs the backlog meets the same error, and reports it.
             with contextlib.suppress(RedisError, OSError):
-                if await self._redis.xlen(keys.ACCEPTED) >= limits.follow_from_entries:
+                if await self._redis.xlen(self._stream) >= limits.follow_from_entries:
                     await asyncio.shield(self._join().done)
 
     def _join(self) -> Reading:
@@ -186,7 +188,7 @@ class Backlog:
     async def _read_page(self, position: EntryId) -> Page:
         limits, behind = self._limits, f"{position[0]}-{position[1]}"
         arguments = (behind, limits.page_entries, limits.page_bytes, limits.step_entries)
-        return read_page(await self._script(keys=[keys.ACCEPTED], args=arguments))
+        return read_page(await self._script(keys=[self._stream], args=arguments))
 
     def _continues(self, page: Page) -> bool:
         """Whether a page belongs to the stream that was read before, not to a new one."""

@@ -31,9 +31,19 @@ class Taken(NamedTuple):
     deleted: bool = False
 
 
-async def look_up(crud: httpx.AsyncClient, creation: Creation) -> Taken:
-    """Ask for the highest number taken; raises StoreUnavailable without an answer."""
-    path = sequence_path(creation.access_token, creation.chat_number)
+async def look_up(crud: httpx.AsyncClient, creation: Creation, shards: int = 1) -> Taken:
+    """Ask for the highest number taken.
+
+    Args:
+        crud: where to ask.
+        creation: one whose sequence is missing.
+        shards: the number of shards by which keys are named.
+
+    Returns:
+        What crud_service knows of the sequence. Raises StoreUnavailable without an answer, as when
+        the installation has another number of shards.
+    """
+    path = sequence_path(creation.access_token, creation.chat_number, shards)
     try:
         response = await crud.get(path, headers={"X-Request-ID": creation.request_id})
         if response.status_code == httpx.codes.NOT_FOUND:

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import httpx
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from contract import keys
+from contract.shards import Shard, Shards
 from numbering_service.creation import Creation, no_parent
 from numbering_service.metrics import SEEDED
 from numbering_service.redis_errors import RETRYABLE
@@ -26,22 +28,38 @@ MAX_SEEDINGS_WAITING = 10_000
 MAX_CRUD_CONNECTIONS = MAX_SEEDING_AT_ONCE + 8
 
 
+class Store(NamedTuple):
+    """What seeding uses of a shard."""
+
+    shard: Shard
+    redis: "Redis"
+    scripts: Scripts
+    backlog: Backlog
+
+    def sequence(self, creation: Creation) -> str:
+        """Return the key of a creation's sequence."""
+        return self.shard.key(creation.sequence_key)
+
+
 class Seeding:
     """Seeds missing sequences, with one seeding per sequence at a time across all processes."""
 
     def __init__(
         self,
-        redis: "Redis",
+        redis: "Sequence[Redis]",
         crud: httpx.AsyncClient,
         *,
         patience_seconds: float,
         limits: Limits = LIMITS,
     ) -> None:
-        self._redis = redis
+        """`redis` are the clients of all shards, in order."""
+        self._shards = Shards(len(redis))
+        self._stores = [
+            Store(shard, client, Scripts(client), Backlog(client, limits, shard))
+            for shard, client in zip(self._shards, redis, strict=True)
+        ]
         self._crud = crud
         self._patience = patience_seconds
-        self._scripts = Scripts(redis)
-        self._backlog = Backlog(redis, limits)
         self._applications = Applications(crud)
         self._places = Places(
             MAX_SEEDING_AT_ONCE,
@@ -67,7 +85,7 @@ class Seeding:
         await asyncio.shield(task)
 
     async def follow_backlog(self) -> None:
-        await self._backlog.follow()
+        await asyncio.gather(*(store.backlog.follow() for store in self._stores))
 
     def _forget(self, key: str) -> Callable[[asyncio.Task[None]], None]:
         def forget(task: asyncio.Task[None]) -> None:
@@ -111,11 +129,13 @@ class Seeding:
         """Spare crud_service the next requests for this sequence; never overwrites a number."""
         with contextlib.suppress(RedisError):
             ttl = keys.UNKNOWN_TTL_MS
-            await self._redis.set(creation.sequence_key, keys.UNKNOWN, nx=True, px=ttl)
+            store = self._store_of(creation)
+            await store.redis.set(store.sequence(creation), keys.UNKNOWN, nx=True, px=ttl)
 
     async def _seed_patiently(self, creation: Creation) -> None:
         """Seed, retrying while Redis restarts and starting over when the lock was lost."""
-        lock = SeedLock(self._scripts, creation.sequence_key)
+        store = self._store_of(creation)
+        lock = SeedLock(store.scripts, store.sequence(creation))
         while True:
             try:
                 await self._seed(creation, lock)
@@ -145,7 +165,11 @@ class Seeding:
         SEEDED.inc()
 
     async def _find(self, creation: Creation) -> int | None:
-        return await self._backlog.find(creation.access_token, creation.chat_number)
+        backlog = self._store_of(creation).backlog
+        return await backlog.find(creation.access_token, creation.chat_number)
+
+    def _store_of(self, creation: Creation) -> Store:
+        return self._stores[self._shards.number_of(creation.access_token)]
 
     async def _highest(self, creation: Creation, waiting: int | None) -> int | None:
         """Return the number to continue from; None when there is no such application or chat.
@@ -154,7 +178,7 @@ class Seeding:
         backlog has no number.
         """
         try:
-            taken = await look_up(self._crud, creation)
+            taken = await look_up(self._crud, creation, len(self._shards))
         except StoreUnavailable:
             if waiting is None:
                 raise

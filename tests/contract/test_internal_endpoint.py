@@ -80,7 +80,7 @@ async def seed(crud: Crud, token: str, *creations: Creation) -> list[object]:
         httpx.AsyncClient(base_url=crud.url, headers=headers, trust_env=False) as client,
         Redis.from_url(crud.redis_url) as connection,
     ):
-        seeding = Seeding(connection, client, patience_seconds=3)
+        seeding = Seeding([connection], client, patience_seconds=3)
         seeds = (seeding.seed_sequence(creation) for creation in creations)
         return list(await asyncio.gather(*seeds, return_exceptions=True))
 

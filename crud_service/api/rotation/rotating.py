@@ -16,9 +16,8 @@ from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
 from crud_service.chat.own_limits import copy_limits
 from crud_service.chat.reading import APPLICATION, APPLICATION_JSON
-from crud_service.chat.rotations import finish_within, last_entry, wait_until_stored
+from crud_service.chat.rotations import finish_within, wait_until_stored
 from crud_service.stores.database import Connection, fetch_one, fetch_value, run
-from crud_service.stores.redis_clients import api_redis
 from crud_service.stores.transactions import Written, change
 from web.fields import is_idempotency_key
 from web.problems import Overloaded, StoreUnavailable, ValidationFailed
@@ -122,7 +121,7 @@ def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECOND
     """Change the token in PostgreSQL; return None if the application has another one by now."""
     if fetch_value(APPLICATION, (access_token,)) is None:
         raise missing_application(access_token)
-    wait_for_backlog(patience_seconds)
+    wait_for_backlog(access_token, patience_seconds)
     token = new_access_token()
 
     def write(connection: Connection) -> Written[Done | None]:
@@ -136,14 +135,13 @@ def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECOND
     return done
 
 
-def wait_for_backlog(patience_seconds: float) -> None:
+def wait_for_backlog(access_token: str, patience_seconds: float) -> None:
     """Wait until what was accepted so far is stored, so that little is left to do afterwards.
 
     Raises StoreUnavailable if it takes too long: the new token would be of no use for creations.
     """
     try:
-        redis = api_redis()
-        is_short = wait_until_stored(redis, last_entry(redis), patience_seconds)
+        is_short = wait_until_stored(access_token, patience_seconds)
     except RedisError as error:
         raise StoreUnavailable.nothing_changed() from error
     if not is_short:
@@ -158,7 +156,6 @@ def finish(done: Done, patience_seconds: float) -> None:
     Where they take longer, the new token can be used already, but not for creations.
     """
     try:
-        redis = api_redis()
-        run(lambda connection: finish_within(connection, redis, done.id, patience_seconds))
+        run(lambda connection: finish_within(connection, done.id, patience_seconds))
     except (RedisError, StoreUnavailable) as error:
         raise StoreUnavailable(NOT_FINISHED) from error

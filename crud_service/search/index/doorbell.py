@@ -12,28 +12,29 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from contract.keys import DOORBELL_INDEX
-from crud_service.duties.lease import INDEXING, may_wake
-from crud_service.stores.redis_clients import hint_redis
+from crud_service.duties.lease import indexing, may_wake
+from crud_service.stores.redis_clients import hint_redis, shards
 
 logger = logging.getLogger(__name__)
 
 
 def ring(client: Redis, request_id: str) -> None:
     """Wake the waiting indexer; if there is none, the next one finds the ring."""
-    client.rpush(DOORBELL_INDEX, request_id)
-    client.ltrim(DOORBELL_INDEX, -1, -1)
+    doorbell = indexing(shards().first).waiting
+    client.rpush(doorbell, request_id)
+    client.ltrim(doorbell, -1, -1)
 
 
 def wait_for_ring(client: Redis, seconds: float) -> str | None:
     """Wait for the doorbell; return the id of the request that rang it last, None on timeout."""
-    rung: tuple[bytes, bytes] | None = client.blpop([DOORBELL_INDEX], timeout=seconds)  # type: ignore[assignment]
+    doorbell = indexing(shards().first).waiting
+    rung: tuple[bytes, bytes] | None = client.blpop([doorbell], timeout=seconds)  # type: ignore[assignment]
     return None if rung is None else rung[1].decode()
 
 
 def stop_ringing(client: Redis) -> None:
     """Discard a ring, before everything is looked at anyway."""
-    client.delete(DOORBELL_INDEX)
+    client.delete(indexing(shards().first).waiting)
 
 
 class Waker:
@@ -83,13 +84,14 @@ class Waker:
 
 def needs_wake_up(client: Redis) -> bool:
     """Return whether no worker is indexing and no task is on its way; if so, flag one as sent."""
-    return not client.exists(INDEXING.lease) and may_wake(client, INDEXING)
+    duty = indexing(shards().first)
+    return not client.exists(duty.lease) and may_wake(client, duty)
 
 
 def send_indexing_task(request_id: str) -> None:
     from crud_service.duties.celery_app import send_task  # not earlier: it reads the settings
 
-    send_task(INDEXING, request_id)
+    send_task(indexing(shards().first), request_id)
 
 
 _waker = Waker()

@@ -3,6 +3,7 @@
 Read over HTTP, as any client would; the stores are asked for what no client sees.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -38,12 +39,25 @@ def readiness(url: str) -> int:
 
 
 def backlog(stack: RunningStack) -> int:
+    """Return how many entries wait, -1 if Redis does not answer."""
+    if stack.environment.get("SHARDS", "1") != "1":
+        return backlog_of_shards(stack)
     url = stack.environment["REDIS_URL"]
     with redis.Redis.from_url(url, socket_timeout=5, retry=None) as client:
         try:
             return int(client.xlen(ACCEPTED))
         except redis.RedisError:
             return -1
+
+
+def backlog_of_shards(stack: RunningStack) -> int:
+    """Return what crud_service says, which asks all shards."""
+    try:
+        text = httpx.get(f"{stack.crud_url}/metrics", timeout=15, trust_env=False).text
+    except httpx.TransportError:
+        return -1
+    found = re.search(r"^chat_backlog_entries (\d+)", text, re.MULTILINE)
+    return int(found[1]) if found else -1
 
 
 def verify(stack: RunningStack, load: Load) -> int:

@@ -23,7 +23,7 @@ def erase(database: Database, valkey: redis.Redis) -> Callable[[], None]:
     def run() -> None:
         from crud_service.erase.eraser import Eraser
 
-        eraser = Eraser(valkey, grace_seconds=0)
+        eraser = Eraser(lambda _: valkey, grace_seconds=0)
         while eraser.erase_some(database):
             pass
 

@@ -227,7 +227,7 @@ def test_an_eraser_that_stops_after_any_batch_is_continued_by_another(
 
     http.delete(application)
     batches, erase = 0, partial(erase_rows, batch_rows=10)
-    while Eraser(valkey, grace_seconds=0, erase=erase).erase_some(database):
+    while Eraser(lambda _: valkey, grace_seconds=0, erase=erase).erase_some(database):
         batches += 1
     assert batches > COUNT / 10
     assert count(database, "messages") == count(database, "applications") == 0

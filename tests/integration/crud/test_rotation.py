@@ -144,10 +144,10 @@ def test_what_was_accepted_under_the_former_token_is_stored_and_never_numbered_a
     # Until it is stored, nobody learns from which number to go on.
     assert seeded(http, renamed).status_code == 503
     assert seeded(http, renamed, "/1").status_code == 503
-    finish_one_step(valkey_client)
+    finish_one_step()
     assert seeded(http, renamed, "/1").status_code == 503
     drain(valkey_client)
-    finish_one_step(valkey_client)
+    finish_one_step()
     assert seeded(http, renamed).json()["highest_number"] == 2
     assert seeded(http, renamed, "/1").json()["highest_number"] == 3
     bodies = [it["body"] for it in http.get(f"{renamed}/chats/1/messages").json()]
@@ -156,13 +156,13 @@ def test_what_was_accepted_under_the_former_token_is_stored_and_never_numbered_a
     assert http.get(renamed).json()["chat_count"] == 2
 
 
-def finish_one_step(client: Any) -> None:
+def finish_one_step() -> None:
     """What the worker does each second."""
     from crud_service.chat.rotations import finish_rotations
     from crud_service.transfer.importing import connect
 
     with connect() as connection:
-        finish_rotations(connection, client)
+        finish_rotations(connection)
 
 
 def test_the_worker_finishes_what_a_killed_process_has_begun(
@@ -173,7 +173,7 @@ def test_the_worker_finishes_what_a_killed_process_has_begun(
     former = token_of(application)
     rotating.begin(former, "once")
     assert valkey_client.get(keys.chat_sequence(former)) != keys.DELETED.encode()
-    finish_one_step(valkey_client)
+    finish_one_step()
     assert valkey_client.get(keys.chat_sequence(former)) == keys.DELETED.encode()
     assert database.execute("SELECT finished FROM rotations").fetchall() == [(True,)]
 

@@ -112,7 +112,7 @@ def test_a_former_token_that_is_still_accepted_is_refused_by_the_eraser(
     assert rotating.begin(former, "once") is not None
     ((token,),) = database.execute("SELECT access_token FROM applications").fetchall()
     http.delete(f"/applications/{token}")
-    Eraser(valkey, grace_seconds=60).erase_some(database)
+    Eraser(lambda _: valkey, grace_seconds=60).erase_some(database)
     for each in (former, token):
         assert valkey.get(keys.chat_sequence(each)) == keys.DELETED.encode()
 

@@ -30,7 +30,7 @@ def test_applications_that_wait_for_their_end_hold_up_nobody(
     for _ in range(MANY):
         http.delete(new_application(http))
     http.delete(chat)
-    Eraser(valkey, grace_seconds=60).erase_some(database)
+    Eraser(lambda _: valkey, grace_seconds=60).erase_some(database)
     assert bodies(database) == []
 
 
@@ -44,7 +44,7 @@ def test_one_application_s_deleted_chats_do_not_hold_up_another_s(
         http.delete(f"{application}/chats/{number}")
     chat = add_chat_of(database, new_application(http), 3)
     http.delete(chat)
-    eraser = Eraser(valkey)
+    eraser = Eraser(lambda _: valkey)
     eraser.erase_some(database)
     assert bodies(database) == []
     while eraser.erase_some(database):
@@ -71,9 +71,9 @@ def test_a_deletion_that_fails_does_not_hold_up_others(
             raise psycopg.errors.QueryCanceled
         return erase_rows(connection, deletion)
 
-    Eraser(valkey, erase=fail_for_one).erase_some(database)
+    Eraser(lambda _: valkey, erase=fail_for_one).erase_some(database)
     assert bodies(database) == ["failing"]
-    Eraser(valkey).erase_some(database)
+    Eraser(lambda _: valkey).erase_some(database)
     assert bodies(database) == []
 
 
@@ -94,5 +94,5 @@ def test_it_ends_after_the_batch_in_progress(
         over.set()
         return erase_rows(connection, deletion)
 
-    assert Eraser(valkey, over, erase=erase_and_end).erase_some(database) is False
+    assert Eraser(lambda _: valkey, over, erase=erase_and_end).erase_some(database) is False
     assert database.execute("SELECT count(*) FROM messages").fetchone() == (6,)

@@ -32,8 +32,10 @@ from local_stack.applications import ROOT
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
 from numbering_service.creation import Created, Creation
-from numbering_service.creations.batching import Batcher
+from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.numbers import Answer
+from numbering_service.creations.shares import Shares
+from numbering_service.shard_servers import ShardServers
 from tests.polling import eventually, wait_until
 
 A, B = "A" * 24, "B" * 24
@@ -450,8 +452,11 @@ class Waiter:
 @asynccontextmanager
 async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
     """A `Batcher` that has settled everything at the end."""
-    usual = {"max_backlog": 100_000, "max_waiting": 10_000, "patience_seconds": 8}
-    batcher = Batcher(redis_url, wake_up=lambda _: None, **(usual | settings))
+    shares = Shares(settings.pop("max_waiting", 10_000), MAX_WAITING_BYTES)
+    usual = {"max_backlog": 100_000, "patience_seconds": 8}
+    batcher = Batcher(
+        ShardServers(redis_url), shares=shares, wake_up=lambda _: None, **(usual | settings)
+    )
     try:
         yield batcher
         await batcher.drain(10)

@@ -108,7 +108,7 @@ def test_an_older_state_of_the_table_replaces_no_newer_copy(valkey_client: redis
 
     valkey_client.hset(keys.LIMITS, mapping={"A": "new", "B": "old"})
     seen = {"A": "old", "B": "old", "C": "gone"}
-    assert replace(valkey_client, seen, {"A": "stale", "B": "next", "C": "stale"}) == 1
+    assert replace(valkey_client, keys.LIMITS, seen, {"A": "stale", "B": "next", "C": "stale"}) == 1
     assert valkey_client.hgetall(keys.LIMITS) == {b"A": b"new", b"B": b"next"}
 
 

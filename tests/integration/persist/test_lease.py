@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lease_of(stream: redis.Redis) -> LeaseOf:
     """Return a function that creates the persister's lease for a holder of a given name."""
-    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.duties.lease import Lease, persisting
 
     def make(holder: str = "", ttl_ms: int = 2500, renewal_seconds: float = 1.0) -> Lease:
-        return Lease(stream, PERSISTING, holder, ttl_ms, renewal_seconds)
+        return Lease(stream, persisting(), holder, ttl_ms, renewal_seconds)
 
     return make
 

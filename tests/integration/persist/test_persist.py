@@ -234,7 +234,7 @@ def test_the_lease_is_released_at_the_end(
 def test_an_entry_accepted_just_before_the_lease_is_released_is_not_left_behind(
     database: str, stream: redis.Redis
 ) -> None:
-    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.duties.lease import Lease, persisting
     from crud_service.persist.drain import persist_accepted
 
     late = iter([2])
@@ -246,7 +246,7 @@ def test_an_entry_accepted_just_before_the_lease_is_released_is_not_left_behind(
             return super().give_back(pause_ms)
 
     accept(stream, 1, "early")
-    persist_accepted(stream, LeaseGivenBackLate(stream, PERSISTING), stay=False)
+    persist_accepted(stream, LeaseGivenBackLate(stream, persisting()), stay=False)
     assert bodies(database) == [(1, "early"), (2, "late")]
 
 
@@ -267,7 +267,7 @@ def test_every_batch_is_counted_and_its_lag_too(
     for number in (1, 2, 3):
         accept(stream, number)
     drain()
-    samples = [sample for metric in worker_metrics(stream) for sample in metric.samples]
+    samples = [sample for metric in worker_metrics() for sample in metric.samples]
     values = {(sample.name, sample.labels.get("le")): sample.value for sample in samples}
     assert values["chat_persist_messages_total", None] == 3
     assert values["chat_persist_batches_total", None] == 1

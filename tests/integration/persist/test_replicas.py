@@ -75,13 +75,13 @@ def test_what_no_replica_has_is_not_stored(
 def test_a_batch_whose_lease_was_lost_meanwhile_is_not_acknowledged(
     pair: Pair, database: str
 ) -> None:
-    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.duties.lease import Lease, persisting
     from crud_service.persist.accepted import read_batch
     from crud_service.persist.acknowledged_batch import wait_for_replicas
     from crud_service.stores.replicated_writes import NotAcknowledgedError
 
     client = pair[0].client
-    lease = Lease(client, PERSISTING)
+    lease = Lease(client, persisting())
     accept(client, 1, "another worker's by now")
     assert lease.take()
     batch = read_batch(client)
@@ -94,13 +94,13 @@ def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
     pair: Pair, database: str
 ) -> None:
     """The connection may have been opened again, to a promoted replica that lacks the batch."""
-    from crud_service.duties.lease import PERSISTING, Lease
+    from crud_service.duties.lease import Lease, persisting
     from crud_service.persist.accepted import read_batch
     from crud_service.persist.acknowledged_batch import wait_for_replicas
     from crud_service.stores.replicated_writes import NotAcknowledgedError
 
     client = pair[0].client
-    lease = Lease(client, PERSISTING)
+    lease = Lease(client, persisting())
     entry_id = accept(client, 1, "of the former primary")
     batch = read_batch(client)
     wait_for_replicas(client, lease, batch)
@@ -178,7 +178,7 @@ def test_metrics_count_the_replicas_that_are_connected(pair: Pair) -> None:
     from crud_service.monitoring.store_metrics import replica_metrics
 
     def counted(server: Valkey) -> list[float]:
-        return [metric.samples[0].value for metric in replica_metrics(server.client)]
+        return [metric.samples[0].value for metric in replica_metrics([server.client])]
 
     first, second = pair
     assert counted(first) == [1, 1]

@@ -50,10 +50,10 @@ class SearchStores:
 
     def run_indexer(self, **options: Any) -> None:
         """Run the task's own function until nothing waits, with options of `keep_indexed`."""
-        from crud_service.duties.lease import INDEXING, Lease
+        from crud_service.duties.lease import Lease, indexing
         from crud_service.search.feed.indexer import keep_indexed
 
-        keep_indexed(self.redis, Lease(self.redis, INDEXING), stay=False, **options)
+        keep_indexed(self.redis, Lease(self.redis, indexing()), stay=False, **options)
 
     def index(self, **options: Any) -> None:
         """Run the indexer, and have Elasticsearch show what it got."""

@@ -17,14 +17,14 @@ StartIndexer = Callable[..., threading.Thread]
 @pytest.fixture
 def start_indexer(search_stores: SearchStores) -> Iterator[StartIndexer]:
     """Run the indexer as a worker does; it stops when its lease is taken away."""
-    from crud_service.duties.lease import INDEXING, Lease
+    from crud_service.duties.lease import Lease, indexing
     from crud_service.search.feed import indexer
 
     threads = []
 
     def start(**options: float) -> threading.Thread:
         run = partial(indexer.keep_indexed, search_stores.redis, **options)
-        lease = Lease(search_stores.redis, INDEXING)
+        lease = Lease(search_stores.redis, indexing())
         threads.append(threading.Thread(target=run, args=(lease,)))
         threads[-1].start()
         wait_until(lambda: bool(search_stores.redis.exists(LEASE_INDEX)), 5)

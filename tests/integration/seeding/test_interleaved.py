@@ -157,11 +157,11 @@ def run_all(environment: dict[str, str], kind: str, *, away: bool = False) -> li
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://crud.test", headers=headers
             ) as crud:
-                await load_scripts(Seeding(stepped, crud, patience_seconds=5, limits=ONE_BY_ONE))
+                await load_scripts(Seeding([stepped], crud, patience_seconds=5, limits=ONE_BY_ONE))
                 outcomes = []
                 for position, gaps in enumerate(schedules()):
                     scene = Scene(client, database, f"{position:024d}")
-                    seeding = Seeding(stepped, crud, patience_seconds=5, limits=ONE_BY_ONE)
+                    seeding = Seeding([stepped], crud, patience_seconds=5, limits=ONE_BY_ONE)
                     outcomes.append(await run_one(scene, seeding, stepped, kind, gaps))
             await stepped.aclose()
             return outcomes
@@ -170,9 +170,10 @@ def run_all(environment: dict[str, str], kind: str, *, away: bool = False) -> li
 
 
 async def load_scripts(seeding: Seeding) -> None:
-    scripts = seeding._scripts
-    for script in (scripts.take, scripts.renew, scripts.write, seeding._backlog._script):
-        await seeding._redis.script_load(script.script)
+    [store] = seeding._stores
+    scripts = store.scripts
+    for script in (scripts.take, scripts.renew, scripts.write, store.backlog._script):
+        await store.redis.script_load(script.script)
 
 
 async def run_one(

@@ -225,7 +225,7 @@ def seed(valkey: Valkey, scenario: Callable[[Seeding], Awaitable[None]], **names
         ):
             store.paused = True
             store.chat(A, 1, highest_message=3)
-            await scenario(Seeding(connection, crud, patience_seconds=names.get("patience", 5)))
+            await scenario(Seeding([connection], crud, patience_seconds=names.get("patience", 5)))
             await store.redis.delete(keys.ACCEPTED)
 
     asyncio.run(asyncio.wait_for(whole(), 30))

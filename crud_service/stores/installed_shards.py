@@ -1,0 +1,68 @@
+"""For how many shards the keys in Redis are named, as PostgreSQL remembers it.
+
+With another number of shards, applications would be looked for in other streams: entries that wait
+in theirs would not be stored, and their numbers would be handed out again. So an installation's
+first process writes its SHARDS into a table, and from then on only `reshard` changes it.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import psycopg
+from django.conf import settings
+
+from crud_service.postgresql import REQUESTS
+from crud_service.stores.database import Connection, run
+
+_FIND = """
+WITH first AS (
+    INSERT INTO shards (size) SELECT %s::int WHERE NOT EXISTS (SELECT FROM shards)
+    ON CONFLICT DO NOTHING RETURNING size, former
+)
+SELECT size, former FROM shards UNION ALL SELECT size, former FROM first
+"""
+
+
+class Installed(NamedTuple):
+    """The number of shards; and the former one, until `reshard` has finished."""
+
+    size: int
+    former: int | None
+
+
+def installed(connection: Connection) -> Installed:
+    """Return what the table has; without a row, write SHARDS of this process into it."""
+    row = None
+    while row is None:  # once more if another process wrote it at the same moment
+        row = connection.execute(_FIND, (settings.SHARDS,)).fetchone()
+    return Installed(*row)
+
+
+def obstacle(found: Installed, size: int) -> str | None:
+    """Return why a process with `size` shards must not work, None if it may."""
+    if found.former is not None:
+        return "the number of shards is being changed: run `reshard` to its end"
+    if found.size != size:
+        return f"SHARDS is {size}, but this installation has {found.size}: see docs/scaling.md"
+    return None
+
+
+@cache
+def may_write(size: int) -> bool:
+    """Return whether keys may be named for this number of shards; raises StoreUnavailable.
+
+    Looked up once: it changes while no process is running.
+    """
+    return obstacle(run(installed), size) is None
+
+
+def obstacle_at_start() -> str | None:
+    """Return why this process must not start; None also if PostgreSQL cannot be asked now.
+
+    Numbers are safe then, too: sequences are started and seeded only where PostgreSQL agrees.
+    """
+    try:
+        with psycopg.connect(settings.DATABASE_URL, autocommit=True, **REQUESTS) as connection:
+            return obstacle(installed(connection), settings.SHARDS)
+    except psycopg.Error:
+        return None

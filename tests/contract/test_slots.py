@@ -1,0 +1,54 @@
+"""What both services read of a cluster's reply about its slots."""
+
+import pytest
+from redis.exceptions import ResponseError
+
+from contract.cluster import Cluster, Node, SlotNotServedError
+from numbering_service.redis_errors import RETRYABLE, read_error
+
+CONFIGURED, ASKED = Node("seed", 6379), Node("asked", 7000)
+REPLY = [
+    [0, 99, [b"a", 1, b"id", []], [b"b", 2, b"id", []]],
+    [100, 16383, [b"", 3, b"id", []], [b"?", 4, b"id", []], [None, 5, b"id", []]],
+]
+
+
+def test_the_primary_of_a_slot_comes_first() -> None:
+    cluster = Cluster(CONFIGURED)
+    assert cluster.primary_of(99, REPLY, ASKED) == Node("a", 1)
+    assert cluster.primary_of(100, REPLY, ASKED) == Node("asked", 3)
+
+
+def test_all_nodes_are_asked_later_and_the_configured_one_last() -> None:
+    cluster = Cluster(CONFIGURED)
+    assert cluster.candidates() == [CONFIGURED]
+    cluster.primary_of(0, REPLY, ASKED)
+    *others, last = cluster.candidates()
+    assert last == CONFIGURED
+    assert set(others) == {Node("a", 1), Node("b", 2), *(Node("asked", n) for n in (3, 4, 5))}
+
+
+def test_a_server_that_is_no_cluster_has_everything() -> None:
+    error = ResponseError("This instance has cluster support disabled")
+    assert Cluster(CONFIGURED).primary_of(7, error, ASKED) == CONFIGURED
+
+
+@pytest.mark.parametrize("reply", [ResponseError("NOPERM no permissions"), [], REPLY[1:]])
+def test_without_a_server_of_the_slot_there_is_none(reply: object) -> None:
+    with pytest.raises(SlotNotServedError):
+        Cluster(CONFIGURED).primary_of(7, reply, ASKED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MOVED 7 127.0.0.1:6379",
+        "ASK 7 127.0.0.1:6379",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CLUSTERDOWN The cluster is down",
+        "ERR Attempted to access a non local key in a cluster node script: f, on @user_script:1.",
+        "ERR Script attempted to access a non local key in a cluster node script: f",
+    ],
+)
+def test_a_batch_that_meets_a_slot_that_moves_is_sent_again(text: str) -> None:
+    assert isinstance(read_error(text), RETRYABLE)

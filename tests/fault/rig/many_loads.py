@@ -1,0 +1,65 @@
+"""Clients of several applications at once, at least one in each shard."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from bench.running_stack import RunningStack
+from contract.shards import Shards
+from tests.fault.conftest import application
+from tests.fault.rig.load import Load
+from tests.fault.rig.verify import verify, wait_until_stored
+
+CLIENTS = 6
+
+
+class Loads:
+    """The loads of all applications, as one."""
+
+    def __init__(self, loads: list[Load]) -> None:
+        self.loads = loads
+
+    @property
+    def answered(self) -> int:
+        return sum(load.answered for load in self.loads)
+
+    @property
+    def least(self) -> int:
+        """How many creations were answered in the application that has the fewest."""
+        return min(load.answered for load in self.loads)
+
+    @property
+    def errors(self) -> int:
+        return sum(load.errors for load in self.loads)
+
+    def refusals(self) -> str:
+        return str([load.figures.refusals for load in self.loads])
+
+
+@contextmanager
+def loaded_shards(stack: RunningStack, chance: random.Random) -> Iterator[Loads]:
+    """Load applications of all shards around a fault; then nothing answered may be missing."""
+    wait_until_stored(stack)
+    paths = applications_of_all_shards(stack)
+    loads = [
+        Load(stack.numbering_port, path, chance.getrandbits(32), clients=CLIENTS) for path in paths
+    ]
+    with ExitStack() as running:
+        for load in loads:
+            running.enter_context(load)
+        time.sleep(1)
+        yield Loads(loads)
+        time.sleep(1)
+    wait_until_stored(stack)
+    assert [verify(stack, load) for load in loads] == [0] * len(loads)
+
+
+def applications_of_all_shards(stack: RunningStack) -> list[str]:
+    """Return the paths of new applications, one in each shard."""
+    shards = Shards(int(stack.environment["SHARDS"]))
+    found: dict[int, str] = {}
+    while len(found) < len(shards):
+        path = application(stack)
+        found.setdefault(shards.number_of(path.rpartition("/")[2]), path)
+    return [found[shard.number] for shard in shards]

@@ -1,0 +1,131 @@
+"""A cluster of real Valkey servers: primaries that share the slots, and a replica for each."""
+
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from contract.shards import SLOTS, Shard
+from local_stack.ports import LOOPBACK, choose_port
+from tests.integration.numbering.surroundings import Valkey
+from tests.polling import wait_until
+
+# After this long without an answer a server counts as failed, and its replica is elected.
+NODE_TIMEOUT_MS = 1000
+READY_SECONDS = 60
+
+
+class ValkeyCluster:
+    """Servers on loopback ports; the first `primaries` of them begin as primaries."""
+
+    def __init__(self, directory: Path, primaries: int = 3, replicas: int = 0) -> None:
+        self.primaries = primaries
+        self.servers = [self._server(directory / f"node{n}") for n in range(primaries + replicas)]
+
+    def _server(self, directory: Path) -> Valkey:
+        directory.mkdir(parents=True)
+        settings = {
+            "cluster-enabled": "yes",
+            "cluster-port": str(choose_port()),
+            "cluster-node-timeout": str(NODE_TIMEOUT_MS),
+            "repl-diskless-sync-delay": "0",
+        }
+        return Valkey(directory, **settings)
+
+    @property
+    def url(self) -> str:
+        return self.servers[0].url
+
+    def start(self) -> None:
+        """Start all servers, and wait until each knows which slots the others have."""
+        for epoch, server in enumerate(self.servers, 1):
+            server.start()
+            command(server, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
+        for position, server in enumerate(self.servers[: self.primaries]):
+            first, behind = (SLOTS * n // self.primaries for n in (position, position + 1))
+            command(server, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
+        for server in self.servers[1:]:
+            bus = self.servers[0].settings["cluster-port"]
+            command(server, "CLUSTER", "MEET", LOOPBACK, self.servers[0].port, bus)
+        wait_until(lambda: all(self.knows_all(server) for server in self.servers), READY_SECONDS)
+        for position, server in enumerate(self.servers[self.primaries :]):
+            self.replicate(server, self.servers[position % self.primaries])
+        wait_until(self.is_ready, READY_SECONDS)
+
+    def end(self) -> None:
+        for server in self.servers:
+            server.client.close()
+            if server.process is not None:
+                server.kill()
+
+    def knows_all(self, server: Valkey) -> bool:
+        info = self.info(server)
+        known = int(info["cluster_known_nodes"]) == len(self.servers)
+        return known and info["cluster_state"] == "ok"
+
+    def is_ready(self) -> bool:
+        """Whether every server sees the whole cluster, and every replica is in step."""
+        replicas = len(self.servers) - self.primaries
+        return all(self.knows_all(server) for server in self.servers) and replicas == sum(
+            len(role[2]) for role in map(self.role, self.servers) if role[0] == b"master"
+        )
+
+    @staticmethod
+    def info(server: Valkey) -> dict[str, str]:
+        raw: Any = command(server, "CLUSTER INFO")
+        return (
+            raw
+            if isinstance(raw, dict)
+            else dict(line.split(":", 1) for line in raw.decode().split())
+        )
+
+    @staticmethod
+    def role(server: Valkey) -> Any:
+        return command(server, "ROLE")
+
+    @staticmethod
+    def id_of(server: Valkey) -> str:
+        raw = command(server, "CLUSTER", "MYID")
+        return raw.decode() if isinstance(raw, bytes) else str(raw)
+
+    def replicate(self, server: Valkey, primary: Valkey) -> None:
+        command(server, "CLUSTER", "REPLICATE", self.id_of(primary))
+
+    def server_of(self, shard: Shard) -> Valkey:
+        """Return the server that has a shard now, by any that answers."""
+        for server in self.servers:
+            try:
+                nodes = command(server, "CLUSTER NODES")
+            except redis.RedisError:
+                continue
+            for address, node in nodes.items():
+                for first, *last in node["slots"]:
+                    if int(first) <= shard.slot <= int(last[0] if last else first):
+                        return self.server_at(address)
+        raise AssertionError("no server answers")
+
+    def server_at(self, address: str) -> Valkey:
+        port = int(address.partition("@")[0].rpartition(":")[2])
+        return next(server for server in self.servers if server.port == port)
+
+    def move(self, shard: Shard, target: Valkey, *, pause: Any = lambda: None) -> None:
+        """Move a shard's slot, key by key, as the cluster's tools do; `pause` comes in between."""
+        source, slot = self.server_of(shard), shard.slot
+        for server, state, other in (
+            (target, "IMPORTING", source),
+            (source, "MIGRATING", target),
+        ):
+            command(server, "CLUSTER", "SETSLOT", slot, state, self.id_of(other))
+        pause()
+        while names := command(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
+            migrate = ("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *names)
+            command(source, *migrate)
+            pause()
+        for server in (target, source, *self.servers):
+            if self.role(server)[0] == b"master":
+                command(server, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+
+
+def command(server: Valkey, *words: object) -> Any:
+    """Send a command to a server, and return its reply."""
+    return server.client.execute_command(*words)  # type: ignore[no-untyped-call] # untyped in redis-py

@@ -1,0 +1,133 @@
+"""Three shards on a Valkey Cluster: slots move, and primaries are lost, under load."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from contract import keys
+from contract.shards import Shards
+from local_stack.applications import ROOT
+from tests.fault.rig.many_loads import Loads, loaded_shards
+from tests.fault.rig.process_stack import ProcessStack
+from tests.fault.rig.valkey_cluster import ValkeyCluster
+from tests.integration.numbering.surroundings import Valkey
+from tests.polling import wait_until
+
+SHARDS = Shards(3)
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class ClusterStack(ProcessStack):
+    """Our services on a cluster, and a broker beside it."""
+
+    def __init__(self, directory: Path, database_url: str, replicas: int) -> None:
+        super().__init__(directory, database_url, SHARDS="3", NUMBERING_PROCESSES="2")
+        self.cluster = ValkeyCluster(directory / "cluster", replicas=replicas)
+        (directory / "broker").mkdir()
+        self.broker = Valkey(directory / "broker")
+        self.environment["REDIS_URL"] = self.cluster.url
+        self.environment["BROKER_URL"] = self.broker.url
+        if replicas:
+            self.environment["REPLICAS_TO_ACKNOWLEDGE"] = "1"
+
+    def start_stores(self) -> None:
+        self.broker.start()
+        self.cluster.start()
+
+    def end_stores(self) -> None:
+        self.broker.__exit__()
+        self.cluster.end()
+
+
+@contextmanager
+def clustered(directory: Path, database_url: str, replicas: int = 0) -> Iterator[ClusterStack]:
+    with ClusterStack(directory, database_url, replicas) as stack:
+        yield stack
+
+
+def wait_for_more(loads: Loads, stack: ClusterStack) -> None:
+    """Wait until each application was answered some more creations."""
+    least = loads.least
+    wait_until(lambda: loads.least > least + 20, 60, stack.output)
+
+
+def test_each_primary_has_one_of_three_shards(
+    tmp_path: Path, migrated_database_url: str, chance: random.Random
+) -> None:
+    with clustered(tmp_path, migrated_database_url) as stack:
+        cluster = stack.cluster
+        with loaded_shards(stack, chance) as loads:
+            stack.kill_part("crud_service.worker")
+            wait_for_more(loads, stack)
+        assert loads.errors == 0, loads.refusals()
+        servers = [cluster.server_of(shard) for shard in SHARDS]
+        assert servers == cluster.servers
+        for shard, server in zip(SHARDS, servers, strict=True):
+            assert all(shard.tag.encode() in name for name in server.client.scan_iter()), (
+                "keys of other shards"
+            )
+            assert server.client.exists(shard.key(keys.LEASE_PERSIST))
+
+
+def test_slots_that_move_are_waited_out(
+    tmp_path: Path, migrated_database_url: str, chance: random.Random
+) -> None:
+    with clustered(tmp_path, migrated_database_url) as stack:
+        _, second, third = stack.cluster.servers
+        with loaded_shards(stack, chance) as loads:
+            # What is asked for meanwhile is answered ASK, TRYAGAIN and at last MOVED.
+            for shard, target in ((SHARDS[0], second), (SHARDS[1], third), (SHARDS[0], third)):
+                stack.cluster.move(shard, target, pause=lambda: time.sleep(chance.uniform(0, 0.1)))
+                wait_for_more(loads, stack)
+        assert loads.errors == 0, loads.refusals()
+        assert stack.cluster.server_of(SHARDS[0]) is third
+
+
+def test_primaries_that_are_killed_are_replaced_by_their_replicas(
+    tmp_path: Path, migrated_database_url: str, chance: random.Random
+) -> None:
+    with clustered(tmp_path, migrated_database_url, replicas=3) as stack:
+        cluster = stack.cluster
+        with loaded_shards(stack, chance) as loads:
+            for shard in SHARDS:
+                lost = cluster.server_of(shard)
+                lost.kill()
+                if chance.random() < 0.5:
+                    stack.kill_part("crud_service.worker")
+                wait_until(lambda: cluster.server_of(shard) is not lost, 60, stack.output)  # noqa: B023
+                lost.start()
+                wait_until(cluster.is_ready, 60, stack.output)
+                wait_for_more(loads, stack)
+
+
+def test_what_a_cluster_needs_is_demanded_at_the_start(
+    tmp_path: Path, migrated_database_url: str
+) -> None:
+    with clustered(tmp_path, migrated_database_url) as stack:
+        for package in ("crud_service", "crud_service.worker"):
+            refused = run_to_its_end(package, {**stack.environment, "BROKER_URL": ""})
+            assert refused.returncode == 1
+            assert "set BROKER_URL to another Redis" in refused.stderr
+        unset = {**stack.environment, "SHARDS": "1", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+        refused = run_to_its_end("crud_service", unset)
+        assert "SHARDS of at least 2" in refused.stderr
+
+
+def run_to_its_end(package: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", package],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )

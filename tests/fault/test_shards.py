@@ -1,0 +1,155 @@
+"""Three shards on one server: parts are killed while applications of all shards are loaded."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract import keys
+from contract.shards import Shards
+from tests.fault.rig.many_loads import Loads, applications_of_all_shards, loaded_shards
+from tests.fault.rig.process_stack import ProcessStack
+from tests.fault.rig.verify import rows, wait_until_stored
+from tests.integration.numbering.surroundings import Valkey
+from tests.polling import wait_until
+
+SHARDS = Shards(3)
+
+pytestmark = pytest.mark.timeout(240)
+
+
+class ShardedStack(ProcessStack):
+    """Our services with three shards on a Valkey of their own."""
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        super().__init__(directory, database_url, SHARDS="3", NUMBERING_PROCESSES="2")
+        self.valkey = Valkey(directory)
+        self.environment["REDIS_URL"] = self.valkey.url
+
+    def start_stores(self) -> None:
+        self.valkey.start()
+
+    def end_stores(self) -> None:
+        self.valkey.__exit__()
+
+
+@pytest.fixture
+def sharded(tmp_path: Path, migrated_database_url: str) -> Iterator[ShardedStack]:
+    with ShardedStack(tmp_path, migrated_database_url) as stack:
+        yield stack
+
+
+def wait_for_more(loads: Loads, stack: ShardedStack) -> None:
+    """Wait until each application was answered some more creations."""
+    least = loads.least
+    wait_until(lambda: loads.least > least + 20, 60, stack.output)
+
+
+def test_processes_and_redis_that_are_killed_lose_nothing(
+    sharded: ShardedStack, chance: random.Random
+) -> None:
+    with loaded_shards(sharded, chance) as loads:
+        sharded.kill_part("crud_service.worker")
+        wait_for_more(loads, sharded)
+        sharded.valkey.restart(chance.uniform(0, 0.5))
+        wait_for_more(loads, sharded)
+        sharded.kill_part("numbering_service")
+        wait_for_more(loads, sharded)
+    names = set(sharded.valkey.client.scan_iter())
+    tags = tuple(shard.tag for shard in SHARDS)
+    ours = [name.decode() for name in names if not name.startswith((b"_kombu", b"unacked"))]
+    assert [
+        name for name in ours if not name.startswith((*tags, *("lock:" + t for t in tags)))
+    ] == []
+
+
+def test_sequences_that_are_lost_continue_in_each_shard(
+    sharded: ShardedStack, chance: random.Random
+) -> None:
+    client = sharded.valkey.client
+    with loaded_shards(sharded, chance) as loads:
+        for _ in range(3):
+            for name in client.scan_iter(match="*sequence:*"):
+                client.delete(name)
+            wait_for_more(loads, sharded)
+
+
+def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ShardedStack) -> None:
+    stuck, fine, _ = paths = applications_of_all_shards(sharded)
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        for path in paths:
+            post(client, sharded, f"{path}/chats")
+        wait_until_stored(sharded)
+        lease = SHARDS[0].key(keys.LEASE_PERSIST)
+        # Another holder, as a worker that is cut off from PostgreSQL would be.
+        sharded.valkey.client.set(lease, "someone else", px=60_000)
+        time.sleep(3)
+        for path in (stuck, fine):
+            post(client, sharded, f"{path}/chats/1/messages", {"body": "hello"})
+        found = f"{sharded.crud_url}{fine}/chats/1/messages/1"
+        wait_until(lambda: client.get(found).status_code == 200, 10, sharded.output)
+        answer = client.get(f"{sharded.crud_url}{stuck}/chats/1/messages/1")
+        assert answer.json()["code"] == "not_stored_yet"
+        sharded.valkey.client.delete(lease)
+        wait_until_stored(sharded)
+        assert rows(sharded, "SELECT count(*) FROM messages") == [(2,)]
+
+
+def test_a_rotation_into_another_shard_repeats_no_number(sharded: ShardedStack) -> None:
+    [path, *_] = applications_of_all_shards(sharded)
+    seen = {SHARDS.number_of(path.rpartition("/")[2])}
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        for number in range(1, 9):
+            assert post(client, sharded, f"{path}/chats")["number"] == number
+            headers = {"Idempotency-Key": str(number)}
+            answer = client.post(f"{sharded.crud_url}{path}/rotate", headers=headers)
+            assert answer.status_code == 200, answer.text
+            path = f"/applications/{answer.json()['access_token']}"
+            seen.add(SHARDS.number_of(path.rpartition("/")[2]))
+        wait_until_stored(sharded)
+        assert client.get(f"{sharded.crud_url}{path}").json()["chat_count"] == 8
+    assert len(seen) > 1
+
+
+def test_deletions_are_known_in_each_shard(sharded: ShardedStack) -> None:
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        for path in applications_of_all_shards(sharded):
+            post(client, sharded, f"{path}/chats")
+            post(client, sharded, f"{path}/chats")
+            wait_until_stored(sharded)
+            assert client.delete(f"{sharded.crud_url}{path}/chats/1").status_code == 204
+            gone = client.post(
+                f"{sharded.numbering_url}{path}/chats/1/messages", json={"body": "x"}
+            )
+            assert gone.json()["code"] == "chat_deleted"
+            assert client.delete(f"{sharded.crud_url}{path}").status_code == 202
+            gone = client.post(f"{sharded.numbering_url}{path}/chats")
+            assert gone.status_code == 404
+
+
+def test_limits_are_copied_to_each_shard(sharded: ShardedStack) -> None:
+    applications_of_all_shards(sharded)
+    limited = "UPDATE applications SET rate_limit = 7 RETURNING access_token"
+    tokens = [token for (token,) in rows(sharded, limited)]
+    client = sharded.valkey.client
+    client.delete(*(shard.key(keys.LIMITS_SYNCHRONISED) for shard in SHARDS))
+
+    def copied() -> list[bytes | None]:
+        return [client.hget(SHARDS.of(token).key(keys.LIMITS), token) for token in tokens]
+
+    wait_until(lambda: copied() == [b"7 7"] * len(tokens), 60, sharded.output)
+    counts = [client.hlen(shard.key(keys.LIMITS)) for shard in SHARDS]
+    assert sum(counts) == len(tokens)
+    assert min(counts) > 0
+
+
+def post(
+    client: httpx.Client, stack: ShardedStack, path: str, fields: dict[str, str] | None = None
+) -> dict[str, int]:
+    answer = client.post(stack.numbering_url + path, json=fields or {})
+    assert answer.status_code == 201, answer.text
+    found: dict[str, int] = answer.json()
+    return found
