@@ -31,6 +31,8 @@ wake_up:persist, wake_up:index   a task is on its way; the sender of the task, a
                                  outage the worker sets it too, so that retries are a second apart
 lease:persist, lease:index       name of the worker that is persisting or indexing; 2.5 seconds,
                                  renewed by the worker for as long as it works
+workers                          sorted set: workers that persist, by when they are forgotten; each
+                                 renews its own once a second, where there are several shards
 doorbell:index                   list of at most one request id: something changed, the indexer
                                  should look; rung by the persister and by crud_service
 changed                          channel: chats that a commit has changed (see `changed_chats`);
@@ -47,6 +49,7 @@ WAKE_UP_INDEX = "wake_up:index"
 LEASE_PERSIST = "lease:persist"
 LEASE_INDEX = "lease:index"
 DOORBELL_INDEX = "doorbell:index"
+WORKERS = "workers"
 CHANGED_CHATS = "changed"
 WORKER_METRICS = "metrics:worker"
 LIMITS = "limits"

@@ -20,6 +20,7 @@ from crud_service.duties.lease import (
     stopping,
     work_under,
 )
+from crud_service.duties.spread import SHARE
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
 from crud_service.persist.acknowledged_batch import wait_for_replicas
 from crud_service.persist.batch_log import log_batch
@@ -51,7 +52,8 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
     """Store a shard's accepted entries for as long as we hold its lease and the worker runs.
 
     Returns in an outage instead of waiting: the entries stay in the stream, another worker
-    may reach the store, and the sweep sends the next task within a second.
+    may reach the store, and the sweep sends the next task within a second. Returns at once if this
+    process has its share of the shards: another worker is to be woken.
 
     Args:
         redis: where entries wait and the lease is kept.
@@ -67,9 +69,13 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
         drain(redis, lease, stay=stay)
 
     try:
-        while work_under(lease, work) and not stopping.is_set():
+        if stay and SHARE.is_taken(lease.duty):
+            redis.delete(lease.duty.flag)
+            return
+        while work_under(lease, work) and not stopping.is_set() and not SHARE.is_taken(lease.duty):
             pass
     except (psycopg.Error, db.Error, RedisError) as error:
+        SHARE.note_failure()
         logger.warning("persisting waits for a store", extra={"reason": describe(error)})
         db.connection.close()
         count_outage(redis, shard)
@@ -94,7 +100,7 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
 
 
 def may_go_on(lease: Lease) -> bool:
-    return not stopping.is_set() and lease.hold()
+    return not stopping.is_set() and not SHARE.is_exceeded(lease.duty) and lease.hold()
 
 
 def persist_batch(redis: Redis, batch: Batch, duty: Duty) -> Stored:

@@ -19,6 +19,7 @@ from redis.exceptions import OutOfMemoryError
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from crud_service.duties.celery_app import send_task
 from crud_service.duties.lease import Duty, attended, indexing, may_wake, persisting, progress
+from crud_service.duties.spread import keep_enrolled
 from crud_service.persist.drain import drain_accepted
 from crud_service.stores.redis_clients import connect_worker, shards, sweep_name
 from crud_service.worker.chores import start_chores
@@ -61,6 +62,10 @@ class Sweep(bootsteps.StartStopStep):
             threading.Thread(
                 target=self._run, args=(duty, name), name=f"sweep-{duty.lease}", daemon=True
             ).start()
+        if queue == PERSIST_QUEUE and len(shards()) > 1:
+            threading.Thread(
+                target=self._enrol, args=(name,), name="enrolment", daemon=True
+            ).start()
         # Beside the indexer, so that nothing takes time from the persister.
         if queue == INDEX_QUEUE:
             start_chores(self._stopped)
@@ -69,6 +74,10 @@ class Sweep(bootsteps.StartStopStep):
         self._stopped.set()
 
     terminate = stop
+
+    def _enrol(self, name: str) -> None:
+        redis = connect_worker(SOCKET_TIMEOUT_SECONDS)
+        keep_enrolled(redis, shards(), name, self._stopped)
 
     def _run(self, duty: Duty, name: str) -> None:
         redis = connect_worker(SOCKET_TIMEOUT_SECONDS, sweep_name(duty.queue), duty.shard)

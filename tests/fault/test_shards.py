@@ -1,6 +1,7 @@
 """Three shards on one server: parts are killed while applications of all shards are loaded."""
 
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,23 @@ def test_processes_and_redis_that_are_killed_lose_nothing(
     assert [
         name for name in ours if not name.startswith((*tags, *("lock:" + t for t in tags)))
     ] == []
+
+
+def test_workers_share_the_shards_and_take_over_from_each_other(
+    sharded: ShardedStack, chance: random.Random
+) -> None:
+    def holders() -> set[bytes]:
+        names = [shard.key(keys.LEASE_PERSIST) for shard in SHARDS]
+        return set(sharded.valkey.client.mget(names))
+
+    with loaded_shards(sharded, chance) as loads:
+        second = sharded.run("crud_service.worker", "second worker")
+        # Three shards, two workers: each has one or two of them.
+        wait_until(lambda: None not in holders() and len(holders()) == 2, 60, sharded.output)
+        wait_for_more(loads, sharded)
+        second.end(signal.SIGKILL)
+        wait_until(lambda: None not in holders() and len(holders()) == 1, 60, sharded.output)
+        wait_for_more(loads, sharded)
 
 
 def test_sequences_that_are_lost_continue_in_each_shard(
