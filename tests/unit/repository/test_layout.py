@@ -20,7 +20,7 @@ MOST_MODULES = 16
 # They mean the same wherever they stand; Django and Celery look for some by these names.
 SAME_EVERYWHERE = {"settings", "documentation", "apps", "admin", "models"}
 # A command has the name of what it calls; `contract.tasks` has the names of `worker.tasks`.
-PAIRS = {"requeue", "tasks"}
+PAIRS = {"requeue", "reshard", "tasks"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -1,0 +1,29 @@
+"""`python -m crud_service.manage reshard`: change the number of shards."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from crud_service.persist.reshard import AnotherChangeError, reshard
+
+
+class Command(BaseCommand):
+    help = (
+        "Changes the number of shards to SHARDS, while neither numbering_service nor crud_service "
+        "nor a worker is running. Waits until everything is stored. It may be interrupted, and is "
+        "finished by running it again; until then no process starts."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--former-url",
+            default=settings.REDIS_URL,
+            help="where the former shards are, if not at REDIS_URL",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        try:
+            reshard(options["former_url"], self.stdout.write)
+        except AnotherChangeError as error:
+            raise CommandError(str(error)) from error
