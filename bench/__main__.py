@@ -35,6 +35,7 @@ from bench.replicas import replicas
 from bench.results import Results, say
 from bench.scenario import Run
 from bench.search import search
+from bench.shards import shards
 from bench.sizes import FULL, QUICK
 from bench.stack import forget_proxies
 from bench.standby import standby
@@ -47,6 +48,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "creations": (creations, "creating messages, beside the plain design"),
     "replicas": (replicas, "creating messages that a replica has to have on disk too"),
     "standby": (standby, "storing with a standby that commits wait for, reading from a replica"),
+    "shards": (shards, "creating messages in three shards on one Redis, beside one"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
     "chat_ends": (chat_ends, "what it costs to store that a chat knows its last message"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),

@@ -95,8 +95,8 @@ class Batcher:
             shard=shard,
         )
         # Redis runs nothing for a client that waits for replicas: a second batch in flight would
-        # gain nothing, and split what could be one.
-        self._max_in_flight = 1 if replicas else MAX_IN_FLIGHT
+        # gain nothing, and split what could be one. Of several shards, others are at work then.
+        self._max_in_flight = 1 if replicas or shard.tag else MAX_IN_FLIGHT
         self._shares = shares
         self._window = Window()
         self._wake_up = wake_up
