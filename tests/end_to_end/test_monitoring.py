@@ -19,6 +19,8 @@ DASHBOARD = OPS / "grafana" / "dashboards" / "chat.json"
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 # Added by Prometheus itself to what it scrapes.
 OWN_LABELS = {"job", "le"}
+# Exported with DATABASE_READ_URL alone: tests/integration/crud_server/test_replica.py asks for it.
+WITH_A_REPLICA = "chat_replica_up"
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -77,7 +79,7 @@ def test_the_dashboard_does_not_sum_totals_of_the_worker() -> None:
 def test_the_alerts_use_metrics_that_exist(expression: str, exported: dict[str, str]) -> None:
     for name, labels in selectors(expression):
         text = exported[labels.get("job", "crud")]
-        assert series(text, name, {}), name
+        assert name == WITH_A_REPLICA or series(text, name, {}), name
 
 
 def test_prometheus_accepts_its_configuration_and_the_alerts() -> None:
