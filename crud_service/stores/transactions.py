@@ -7,6 +7,7 @@ one, so the transaction's status is looked up on a new connection first.
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -115,19 +116,30 @@ def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) ->
 def look_up(transaction_id: bytes) -> Outcome:
     """Return a transaction's outcome; UNKNOWN if it is not settled within LOOK_UP_SECONDS.
 
-    It stays in progress until its backend has noticed that the client disconnected. It is
-    committed once that is as safe as configured.
+    It stays in progress until its backend has noticed that the client disconnected, and while it
+    waits for a synchronous standby. It is committed once that is as safe as configured.
     """
-    sought = (transaction_id.decode(),)
     deadline = time.monotonic() + LOOK_UP_SECONDS
     while time.monotonic() < deadline:
-        try:
-            row = use(connect(), lambda it: it.execute(STATUS, sought).fetchone())
-            if row is not None and row[0] == Outcome.COMMITTED.value:
-                use(connect(), lambda it: it.execute(SECURE))
-        except psycopg.Error:
-            row = None  # unavailable at the moment, or a server that never saw the id
-        if row is not None and row[0] != b"in progress":
-            return Outcome(row[0]) if row[0] else Outcome.UNKNOWN
+        # It fails if PostgreSQL is unavailable at the moment, or never saw the id.
+        with suppress(psycopg.Error):
+            return use(connect(), lambda it: _wait_for_outcome(it, transaction_id, deadline))
         time.sleep(LOOK_SECONDS)
+    return Outcome.UNKNOWN
+
+
+def _wait_for_outcome(connection: Connection, transaction_id: bytes, deadline: float) -> Outcome:
+    try:
+        while time.monotonic() < deadline:
+            row = connection.execute(STATUS, (transaction_id.decode(),)).fetchone()
+            status = row[0] if row is not None else None
+            if status == Outcome.COMMITTED.value:
+                connection.execute(SECURE)
+            if status != b"in progress":
+                return Outcome(status or b"")
+            time.sleep(LOOK_SECONDS)
+    except psycopg.Error:
+        # Each attempt would leave another connection in the pool.
+        connection.close()
+        raise
     return Outcome.UNKNOWN
