@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.asyncio.connection
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, parse_url
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -34,11 +34,18 @@ class ShardServers:
         )
         self._options = options
 
+    @property
+    def are_local(self) -> bool:
+        """Whether the URL names a Unix socket, and hence a single server."""
+        return issubclass(self.connection_class, UnixDomainSocketConnection)
+
     def is_cluster(self) -> bool:
         """Return whether the configured server is certainly part of a cluster.
 
         Raises redis-py's errors.
         """
+        if self.are_local:
+            return False
         return not isinstance(self._ask(self._cluster.configured), Exception)
 
     def find(self, slot: int) -> Node:
@@ -119,7 +126,7 @@ def look_up(redis_url: str, shard: Shard) -> dict[str, Any]:
     There is nothing to look up with a single shard, or on a Unix socket.
     """
     servers = servers_of(redis_url)
-    if not shard.tag or redis_url.startswith("unix:"):
+    if not shard.tag or servers.are_local:
         return {}
     is_tls = issubclass(servers.connection_class, SSLConnection)
     return {
