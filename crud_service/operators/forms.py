@@ -7,8 +7,9 @@ from django import forms
 
 from crud_service.api.etags import etag
 from crud_service.chat.models import Application, Message
-from crud_service.chat.reading import find_application, find_message
+from crud_service.chat.reading import APPLICATION, MESSAGE
 from crud_service.operators.line_ends import restore_line_ends
+from crud_service.stores.database import fetch_value
 from web.fields import check_message_body, check_name
 from web.problems import ValidationFailed
 
@@ -29,7 +30,11 @@ class CorrectionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in t
         self.initial["state"] = etag(self.representation())
 
     def representation(self) -> bytes:
-        """Return the row as the API represents it; empty if it does not exist."""
+        """Return the row as the API represents it; empty if it does not exist.
+
+        It is read where Django reads the fields: a replica may be ahead of the primary for a
+        moment, and a change that the operator has not seen would be overwritten.
+        """
         raise NotImplementedError
 
     def clean(self) -> dict[str, Any]:
@@ -75,7 +80,7 @@ class ApplicationForm(CorrectionForm):
         self.initial["limit_state"] = f"{self.instance.rate_limit} {self.instance.rate_burst}"
 
     def representation(self) -> bytes:
-        return find_application(self.instance.access_token) or b""
+        return fetch_value(APPLICATION, (self.instance.access_token,)) or b""
 
     def clean(self) -> dict[str, Any]:
         fields = super().clean()
@@ -98,8 +103,9 @@ class MessageForm(CorrectionForm):
 
     def representation(self) -> bytes:
         message: Message = self.instance
-        token = message.chat.application.access_token
-        return find_message(token, message.chat.number, message.number) or b""
+        chat = message.chat
+        path = (chat.application.access_token, str(chat.number), str(message.number))
+        return fetch_value(MESSAGE, path) or b""
 
     def clean_body(self) -> str:
         return self.corrected("body", check_message_body)
