@@ -17,6 +17,8 @@ from numbering_service.redis_address import Address
 from numbering_service.redis_client import Client
 
 ASK_SECONDS = 1.0
+# Options of a URL that are for redis-py's pools, not for a connection.
+OF_A_POOL = ("max_connections", "timeout")
 
 Locate = Callable[[], Awaitable[Address]]
 
@@ -31,8 +33,13 @@ class ShardServers:
         self._is_looked_up = shards > 1 and not self._address.path
         options: dict[str, Any] = dict(parse_url(redis_url))
         self._connection_class: type[Connection] = options.pop("connection_class", Connection)
-        self._options = {
-            name: value for name, value in options.items() if name not in {"host", "port"}
+        for name in ("host", "port", *OF_A_POOL):
+            options.pop(name, None)
+        # A URL may have timeouts of its own, which are for commands.
+        self._options = options | {
+            "socket_timeout": ASK_SECONDS,
+            "socket_connect_timeout": ASK_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
         }
         self._cluster = Cluster(Node(self._address.host, self._address.port))
 
@@ -65,14 +72,7 @@ class ShardServers:
         raise ConnectionError(f"No server of a shard is known: {reason}")
 
     async def _ask(self, node: Node) -> object:
-        connection = self._connection_class(
-            host=node.host,
-            port=node.port,
-            socket_timeout=ASK_SECONDS,
-            socket_connect_timeout=ASK_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            **self._options,
-        )
+        connection = self._connection_class(host=node.host, port=node.port, **self._options)
         try:
             await connection.connect()  # type: ignore[no-untyped-call] # untyped in redis-py
             await connection.send_command(*ASK_SLOTS)

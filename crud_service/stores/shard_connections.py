@@ -19,6 +19,8 @@ from contract.cluster import ASK_SLOTS, Cluster, Node, SlotNotServedError
 from contract.shards import Shard
 
 ASK_SECONDS = 0.5
+# Options of a URL that are for redis-py's pools, not for a connection.
+OF_A_POOL = ("max_connections", "timeout")
 
 Locate = Callable[[], Node]
 
@@ -32,7 +34,14 @@ class ShardServers:
         self._cluster = Cluster(
             Node(options.pop("host", "localhost"), int(options.pop("port", 6379)))
         )
-        self._options = options
+        for name in OF_A_POOL:
+            options.pop(name, None)
+        # A URL may have timeouts of its own, which are for commands.
+        self._options = options | {
+            "socket_timeout": ASK_SECONDS,
+            "socket_connect_timeout": ASK_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
 
     @property
     def are_local(self) -> bool:
@@ -59,14 +68,7 @@ class ShardServers:
         raise ConnectionError(f"No server of a shard is known: {reason}")
 
     def _ask(self, node: Node) -> object:
-        connection = self.connection_class(
-            host=node.host,
-            port=node.port,
-            socket_timeout=ASK_SECONDS,
-            socket_connect_timeout=ASK_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-            **self._options,
-        )
+        connection = self.connection_class(host=node.host, port=node.port, **self._options)
         try:
             connection.connect()  # type: ignore[no-untyped-call] # untyped in redis-py
             connection.send_command(*ASK_SLOTS)  # type: ignore[no-untyped-call] # untyped in redis-py

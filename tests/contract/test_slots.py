@@ -1,10 +1,15 @@
-"""What both services read of a cluster's reply about its slots."""
+"""How both services ask for a cluster's slots, and what they read of the reply."""
+
+import asyncio
 
 import pytest
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError, ResponseError
 
 from contract.cluster import Cluster, Node, SlotNotServedError
+from contract.shards import Shards
+from crud_service.stores.shard_connections import ShardServers as CrudShardServers
 from numbering_service.redis_errors import RETRYABLE, read_error
+from numbering_service.shard_servers import ShardServers
 
 CONFIGURED, ASKED = Node("seed", 6379), Node("asked", 7000)
 REPLY = [
@@ -52,3 +57,12 @@ def test_without_a_server_of_the_slot_there_is_none(reply: object) -> None:
 )
 def test_a_batch_that_meets_a_slot_that_moves_is_sent_again(text: str) -> None:
     assert isinstance(read_error(text), RETRYABLE)
+
+
+@pytest.mark.parametrize("options", ["socket_timeout=5", "max_connections=9", "timeout=1"])
+def test_a_url_may_have_options_for_commands_and_pools(options: str) -> None:
+    url = f"redis://127.0.0.1:1/0?{options}"
+    with pytest.raises(ConnectionError):
+        CrudShardServers(url).is_cluster()
+    with pytest.raises(ConnectionError, match="No server of a shard is known"):
+        asyncio.run(ShardServers(url, 3).address_of(Shards(3)[0]))
