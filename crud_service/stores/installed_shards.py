@@ -14,13 +14,8 @@ from django.conf import settings
 from crud_service.postgresql import REQUESTS
 from crud_service.stores.database import Connection, run
 
-_FIND = """
-WITH first AS (
-    INSERT INTO shards (size) SELECT %s::int WHERE NOT EXISTS (SELECT FROM shards)
-    ON CONFLICT DO NOTHING RETURNING size, former
-)
-SELECT size, former FROM shards UNION ALL SELECT size, former FROM first
-"""
+_FIND = "SELECT size, former FROM shards"
+_NOTE = "INSERT INTO shards (size) VALUES (%s) ON CONFLICT DO NOTHING"
 
 
 class Installed(NamedTuple):
@@ -32,9 +27,10 @@ class Installed(NamedTuple):
 
 def installed(connection: Connection) -> Installed:
     """Return what the table has; without a row, write SHARDS of this process into it."""
-    row = None
-    while row is None:  # once more if another process wrote it at the same moment
-        row = connection.execute(_FIND, (settings.SHARDS,)).fetchone()
+    row = connection.execute(_FIND).fetchone()
+    while row is None:
+        connection.execute(_NOTE, (settings.SHARDS,))
+        row = connection.execute(_FIND).fetchone()
     return Installed(*row)
 
 

@@ -82,6 +82,7 @@ class Replica:
                 self._given_up.clear()
                 self._try_it()
             except Exception as error:
+                self.is_usable = False  # an error that came late may have been forgotten
                 if not was_told:
                     warn(error)
             else:
