@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis, RedisError
@@ -62,7 +63,9 @@ SHARE = Share()
 
 
 def keep_enrolled(redis: Redis, shards: Shards, name: str, over: threading.Event) -> None:
-    """Enrol a worker once a second.
+    """Enrol a worker once a second, and take it off the list at the end.
+
+    Others would leave its share to it for as long as it is remembered.
 
     Args:
         redis: the server of the first shard.
@@ -76,3 +79,5 @@ def keep_enrolled(redis: Redis, shards: Shards, name: str, over: threading.Event
         except RedisError as error:
             logger.warning("not enrolled", extra={"reason": type(error).__name__})
         over.wait(ENROL_SECONDS)
+    with suppress(RedisError):
+        redis.zrem(shards.first.key(keys.WORKERS), name)

@@ -1,5 +1,6 @@
 """How many shards a worker takes, by how many workers there are."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +9,8 @@ import redis
 from contract import keys
 from contract.shards import Shards
 from crud_service.duties.lease import attended, persisting
-from crud_service.duties.spread import Share
+from crud_service.duties.spread import Share, keep_enrolled
+from tests.polling import wait_until
 
 SHARDS = Shards(3)
 DUTIES = [persisting(shard) for shard in SHARDS]
@@ -60,6 +62,20 @@ def test_a_worker_that_is_gone_is_not_counted(client: redis.Redis) -> None:
     assert client.zrange(enrolled, 0, -1) == [b"a"]
     attended.update(DUTIES[:2])
     assert not share.is_taken(DUTIES[2])
+
+
+def test_a_worker_that_ends_is_not_counted_any_more(client: redis.Redis) -> None:
+    enrolled = SHARDS.first.key(keys.WORKERS)
+    over = threading.Event()
+    thread = threading.Thread(target=keep_enrolled, args=(client, SHARDS, "ends", over))
+    thread.start()
+    try:
+        wait_until(lambda: client.zscore(enrolled, "ends") is not None, 10)
+        client.persist(enrolled)  # it is not merely forgotten
+    finally:
+        over.set()
+        thread.join()
+    assert client.zscore(enrolled, "ends") is None
 
 
 def test_a_worker_that_could_not_persist_is_not_counted_for_a_while(
