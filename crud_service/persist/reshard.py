@@ -50,6 +50,10 @@ class AnotherChangeError(Exception):
     """A change to another number of shards has begun and must be finished first."""
 
 
+class LeftBehindError(Exception):
+    """Entries wait at the former address, in shards that are not to be changed."""
+
+
 def reshard(former_url: str, say: Callable[[str], object]) -> None:
     """Change the number of shards to SHARDS.
 
@@ -57,10 +61,12 @@ def reshard(former_url: str, say: Callable[[str], object]) -> None:
         former_url: where the former shards are, usually REDIS_URL.
         say: is called with a line of text after each step.
 
-    Raises AnotherChangeError, and the errors of psycopg and redis-py.
+    Raises AnotherChangeError, LeftBehindError, and the errors of psycopg and redis-py.
     """
     former = run(begin)
     if former is None:
+        if former_url != settings.REDIS_URL:
+            look_behind(former_url)
         say(f"there are {settings.SHARDS} shards already")
         return
     for shard in Shards(former):
@@ -83,6 +89,17 @@ def begin(connection: Connection) -> int | None:
     if found.size != settings.SHARDS:
         raise AnotherChangeError(f"run it with SHARDS={found.size} first")
     return found.former
+
+
+def look_behind(former_url: str) -> None:
+    """Raise LeftBehindError if entries wait at the former address, which nobody would store."""
+    for shard in shards():
+        entries = connect_worker(shard=shard, url=former_url).xlen(shard.key(keys.ACCEPTED))
+        if entries:
+            raise LeftBehindError(
+                f"there are {settings.SHARDS} shards already, but {entries} entries wait at the "
+                "former address: have a worker store them there first"
+            )
 
 
 def empty(redis: Redis, shard: Shard) -> None:

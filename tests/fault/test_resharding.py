@@ -1,4 +1,4 @@
-"""The number of shards is changed as docs/scaling.md says, and in ways that it does not."""
+"""The number of shards is changed as docs/operations.md says, and in ways that it does not."""
 
 import subprocess
 import sys

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from crud_service.persist.reshard import AnotherChangeError, reshard
+from crud_service.persist.reshard import AnotherChangeError, LeftBehindError, reshard
 
 
 class Command(BaseCommand):
@@ -25,5 +25,5 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         try:
             reshard(options["former_url"], self.stdout.write)
-        except AnotherChangeError as error:
+        except (AnotherChangeError, LeftBehindError) as error:
             raise CommandError(str(error)) from error
