@@ -138,7 +138,7 @@ class Conflict(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    entry_id = models.CharField(max_length=64, unique=True)
+    entry_id = models.CharField(max_length=64)
     access_token = models.CharField(max_length=24)
     chat_number = models.BigIntegerField(null=True, blank=True)
     number = models.BigIntegerField()
@@ -149,6 +149,12 @@ class Conflict(models.Model):
 
     class Meta:
         db_table = "conflicts"
+        # An id is unique in its stream only, and all entries of a token are in one stream.
+        constraints = (
+            models.UniqueConstraint(
+                fields=("entry_id", "access_token"), name="conflicts_entry_key"
+            ),
+        )
         indexes = (
             models.Index(
                 fields=("access_token", "chat_number", "number"), name="conflicts_sequence_idx"
@@ -170,7 +176,7 @@ class SetAsideEntry(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    entry_id = models.CharField(max_length=64, unique=True)
+    entry_id = models.CharField(max_length=64)
     access_token = models.CharField(max_length=255, blank=True)
     chat_number = models.BigIntegerField(null=True, blank=True)
     number = models.BigIntegerField(null=True, blank=True)
@@ -181,6 +187,11 @@ class SetAsideEntry(models.Model):
     class Meta:
         db_table = "set_aside_entries"
         verbose_name_plural = "set-aside entries"
+        constraints = (
+            models.UniqueConstraint(
+                fields=("entry_id", "access_token"), name="set_aside_entry_key"
+            ),
+        )
         indexes = (
             # Seeding asks for the highest number of a sequence here as well.
             models.Index("access_token", "chat_number", "number", name="set_aside_sequence_idx"),

@@ -22,7 +22,7 @@ INSERT INTO set_aside_entries
 SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
        %(payload)s, %(reason)s
 WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
-ON CONFLICT (entry_id) DO NOTHING
+ON CONFLICT (entry_id, access_token) DO NOTHING
 """
 
 

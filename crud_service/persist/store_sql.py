@@ -177,5 +177,5 @@ INSERT INTO conflicts
 SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
        %(body)s, %(attributes)s, %(accepted_at)s
 WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
-ON CONFLICT (entry_id) DO NOTHING
+ON CONFLICT (entry_id, access_token) DO NOTHING
 """

@@ -32,8 +32,9 @@ def find_rows(entry_ids: list[str]) -> list[int] | None:
     """Return the row ids of the named entries, None for all; raise CommandError for unknown ids."""
     if not entry_ids:
         return None
-    rows = dict(SetAsideEntry.objects.filter(entry_id__in=entry_ids).values_list("entry_id", "id"))
-    missing = [entry_id for entry_id in entry_ids if entry_id not in rows]
+    rows = list(SetAsideEntry.objects.filter(entry_id__in=entry_ids).values_list("entry_id", "id"))
+    found = {entry_id for entry_id, _ in rows}
+    missing = [entry_id for entry_id in entry_ids if entry_id not in found]
     if missing:
         raise CommandError(f"not set aside: {', '.join(missing)}")
-    return list(rows.values())
+    return [row_id for _, row_id in rows]
