@@ -137,6 +137,17 @@ class Batcher:
         if not self._is_scheduled and len(self._batches) < self._max_in_flight:
             self._schedule()
 
+    def check(self, access_token: str, size: int) -> None:
+        """Raise Overloaded if an application has too much waiting to be stored to add `size` bytes.
+
+        To be asked before reading a large request: it is refused a second time in `submit`.
+        """
+        try:
+            self._window.check(access_token, size)
+        except Overloaded:
+            self._ask_for_progress()
+            raise
+
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""
         if self._batches or self._waiting:

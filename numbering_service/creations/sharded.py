@@ -16,6 +16,7 @@ class Batching(Protocol):
     """What numbers creations in batches: a `Batcher`, or one for each shard."""
 
     def submit(self, pending: Pending) -> None: ...
+    def check(self, access_token: str, size: int) -> None: ...
     async def drain(self, seconds: float) -> None: ...
 
 
@@ -33,7 +34,14 @@ class ShardedBatcher:
 
     def submit(self, pending: Pending) -> None:
         """Do what `Batcher.submit` does."""
-        self._batchers[self._shards.number_of(pending.creation.access_token)].submit(pending)
+        self._of(pending.creation.access_token).submit(pending)
+
+    def check(self, access_token: str, size: int) -> None:
+        """Do what `Batcher.check` does."""
+        self._of(access_token).check(access_token, size)
+
+    def _of(self, access_token: str) -> Batcher:
+        return self._batchers[self._shards.number_of(access_token)]
 
     async def drain(self, seconds: float) -> None:
         await asyncio.gather(*(batcher.drain(seconds) for batcher in self._batchers))

@@ -57,17 +57,21 @@ class Window:
         size = creation.body_size
         if not size:
             return
-        access_token = creation.access_token
         if not self._held:
             # Nothing was stored lately because there was nothing to store: no reason to let in
             # whatever comes before the first report of progress.
             self._progress_at = self._clock()
+        access_token = creation.access_token
+        self.check(access_token, size)
+        self._held[access_token] = self._held.get(access_token, 0) + size
+
+    def check(self, access_token: str, size: int) -> None:
+        """Raise Overloaded if an application has too much on its way to send `size` bytes more."""
         held = self._held.get(access_token, 0)
         if held and held + size > self._max_bytes and self._makes_progress():
             raise Overloaded(
                 "The application sends faster than its messages are stored; nothing was changed."
             )
-        self._held[access_token] = held + size
 
     def give_back(self, creation: AnyCreation) -> None:
         self._release(creation.access_token, creation.body_size)

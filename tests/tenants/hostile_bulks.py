@@ -34,7 +34,7 @@ def post_bulks(tenant: Hostile, kind: str, stop: threading.Event) -> None:
 
 def post_bulk(tenant: Hostile, request: bytes, stop: threading.Event) -> None:
     """Post a bulk until it is accepted or refused; one that is refused is sent again."""
-    with Connection(tenant.stack.numbering_url, timeout=60) as connection:
+    with Connection(tenant.stack.numbering_url, timeout=300) as connection:
         while not stop.is_set():
             reply = connection.send(request).read()
             if reply is not None and reply.status == 201:

@@ -1,6 +1,7 @@
 """Several messages in one request, over HTTP."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import redis
 
 from contract import keys
+from numbering_service.creations.window import STALL_SECONDS
 from tests.integration.numbering.surroundings import (
     MESSAGES,
     A,
@@ -214,12 +216,15 @@ def test_a_burst_of_bulks_is_let_in_as_it_is_stored(
     """From the first request of a process on, and whether or not a persister has begun."""
     megabyte = bulk(*["x" * 60_000] * 17)
     with Numbering(tmp_path, own_valkey.url, "http://127.0.0.1:1") as fresh:
-        replies = [post(fresh, megabyte) for _ in range(6)]
-        assert [reply.status for reply in replies] == [201] * 4 + [503] * 2
-        assert replies[-1].code == "overloaded"
+        started = time.monotonic()
+        statuses = [post(fresh, megabyte).status for _ in range(6)]
+        unread = post(fresh, b"{" + b" " * len(json.dumps(megabyte)))
+        if time.monotonic() - started > STALL_SECONDS:
+            pytest.skip("TOO BUSY: six megabytes took longer than an application is held back")
+        assert statuses == [201] * 4 + [503] * 2
+        assert (unread.status, unread.code) == (503, "overloaded")
         sequences.set(keys.LEASE_PERSIST, "a worker", ex=60)
         sequences.xtrim(keys.ACCEPTED, maxlen=17, approximate=False)
-        assert post(fresh, megabyte).status == 503, "it asks what is stored"
         assert eventually(lambda: post(fresh, megabyte).status, (201).__eq__, 1.5) == 201
         sequences.set(keys.message_sequence(B, 1), 0)
         assert post(fresh, bulk("x"), BULK.replace(A, B)).status == 201, "nobody else is held back"
