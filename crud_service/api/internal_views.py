@@ -49,8 +49,8 @@ class SequenceView(InternalView):
     def _check_shards(self, size: str) -> None:
         """Raise StoreUnavailable for a caller that names keys for another number of shards."""
         found = run(installed)
-        if not size.isdecimal() or obstacle(found, int(size)):
-            logger.error("numbering_service has another SHARDS", extra={"shards": found.size})
+        if size != str(found.size) or obstacle(found, found.size):
+            logger.error("numbering_service has other shards", extra={"shards": found.size})
             raise StoreUnavailable("Sequences are seeded for another number of shards.")
 
 

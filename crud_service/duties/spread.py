@@ -76,7 +76,7 @@ def keep_enrolled(redis: Redis, shards: Shards, name: str, over: threading.Event
     while not over.is_set():
         try:
             SHARE.enrol(redis, shards, name)
-        except RedisError as error:
+        except Exception as error:  # the thread must go on: without it the share stays what it is
             logger.warning("not enrolled", extra={"reason": type(error).__name__})
         over.wait(ENROL_SECONDS)
     with suppress(RedisError):

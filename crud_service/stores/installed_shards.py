@@ -5,7 +5,6 @@ in theirs would not be stored, and their numbers would be handed out again. So a
 first process writes its SHARDS into a table, and from then on only `reshard` changes it.
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import psycopg
@@ -43,12 +42,8 @@ def obstacle(found: Installed, size: int) -> str | None:
     return None
 
 
-@cache
 def may_write(size: int) -> bool:
-    """Return whether keys may be named for this number of shards; raises StoreUnavailable.
-
-    Looked up once: it changes while no process is running.
-    """
+    """Return whether keys may be named for this number of shards; raises StoreUnavailable."""
     return obstacle(run(installed), size) is None
 
 
