@@ -14,7 +14,7 @@ import pytest
 from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
-from tests.fault.rig.many_loads import Loads, loaded_shards
+from tests.fault.rig.many_loads import loaded_shards
 from tests.fault.rig.process_stack import ProcessStack
 from tests.fault.rig.valkey_cluster import ValkeyCluster
 from tests.integration.numbering.surroundings import Valkey
@@ -53,12 +53,6 @@ def clustered(directory: Path, database_url: str, replicas: int = 0) -> Iterator
         yield stack
 
 
-def wait_for_more(loads: Loads, stack: ClusterStack) -> None:
-    """Wait until each application was answered some more creations."""
-    least = loads.least
-    wait_until(lambda: loads.least > least + 20, 60, stack.output)
-
-
 def test_each_primary_has_one_of_three_shards(
     tmp_path: Path, migrated_database_url: str, chance: random.Random
 ) -> None:
@@ -66,7 +60,7 @@ def test_each_primary_has_one_of_three_shards(
         cluster = stack.cluster
         with loaded_shards(stack, chance) as loads:
             stack.kill_part("crud_service.worker")
-            wait_for_more(loads, stack)
+            loads.wait_for_more(stack.output)
         assert loads.errors == 0, loads.refusals()
         servers = [cluster.server_of(shard) for shard in SHARDS]
         assert servers == cluster.servers
@@ -86,7 +80,7 @@ def test_slots_that_move_are_waited_out(
             # What is asked for meanwhile is answered ASK, TRYAGAIN and at last MOVED.
             for shard, target in ((SHARDS[0], second), (SHARDS[1], third), (SHARDS[0], third)):
                 stack.cluster.move(shard, target, pause=lambda: time.sleep(chance.uniform(0, 0.1)))
-                wait_for_more(loads, stack)
+                loads.wait_for_more(stack.output)
         assert loads.errors == 0, loads.refusals()
         assert stack.cluster.server_of(SHARDS[0]) is third
 
@@ -105,7 +99,7 @@ def test_primaries_that_are_killed_are_replaced_by_their_replicas(
                 wait_until(lambda: cluster.server_of(shard) is not lost, 60, stack.output)  # noqa: B023
                 lost.start()
                 wait_until(cluster.is_ready, 60, stack.output)
-                wait_for_more(loads, stack)
+                loads.wait_for_more(stack.output)
 
 
 def test_what_a_cluster_needs_is_demanded_at_the_start(

@@ -39,8 +39,7 @@ def test_primaries_killed_at_random_and_replaced_lose_nothing(
     with load_on(replicated, f"kill -9 primary, replica promoted, {KILLS} times", None) as load:
         for _ in range(KILLS):
             replicated.lose_primary(chance)
-            answered = load.answered
-            wait_until(lambda so_far=answered: load.answered > so_far + 50, 60, replicated.output)
+            load.wait_for_more(50, replicated.output)
             time.sleep(chance.uniform(0, 0.5))
 
 
@@ -50,8 +49,7 @@ def test_roles_that_are_exchanged_cost_no_client_an_error(
     with load_on(replicated, "primary and replica exchanged, twice", None) as load:
         for _ in range(2):
             replicated.switch()
-            answered = load.answered
-            wait_until(lambda so_far=answered: load.answered > so_far + 50, 60, replicated.output)
+            load.wait_for_more(50, replicated.output)
     assert load.errors == 0, load.figures.refusals
 
 

@@ -11,28 +11,19 @@ import pytest
 from contract import keys
 from contract.shards import Shard, Shards
 from local_stack.applications import ROOT
-from tests.fault.rig.process_stack import PACKAGES, ProcessStack
+from tests.fault.rig.process_stack import PACKAGES, ValkeyStack
 from tests.fault.rig.verify import rows, wait_until_stored
-from tests.integration.numbering.surroundings import Valkey
 
 pytestmark = pytest.mark.timeout(300)
 
 APPLICATIONS = 5
 
 
-class GrowingStack(ProcessStack):
+class GrowingStack(ValkeyStack):
     """Our services on a Valkey of their own, stopped and started with other settings."""
 
     def __init__(self, directory: Path, database_url: str) -> None:
         super().__init__(directory, database_url, REDIS_PATIENCE_SECONDS="2")
-        self.valkey = Valkey(directory)
-        self.environment["REDIS_URL"] = self.valkey.url
-
-    def start_stores(self) -> None:
-        self.valkey.start()
-
-    def end_stores(self) -> None:
-        self.valkey.__exit__()
 
     def stop_all(self) -> None:
         for package in list(self.parts):

@@ -11,10 +11,9 @@ import pytest
 
 from contract import keys
 from contract.shards import Shards
-from tests.fault.rig.many_loads import Loads, applications_of_all_shards, loaded_shards
-from tests.fault.rig.process_stack import ProcessStack
+from tests.fault.rig.many_loads import applications_of_all_shards, loaded_shards
+from tests.fault.rig.process_stack import ValkeyStack
 from tests.fault.rig.verify import rows, wait_until_stored
-from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
 SHARDS = Shards(3)
@@ -22,43 +21,24 @@ SHARDS = Shards(3)
 pytestmark = pytest.mark.timeout(240)
 
 
-class ShardedStack(ProcessStack):
-    """Our services with three shards on a Valkey of their own."""
-
-    def __init__(self, directory: Path, database_url: str) -> None:
-        super().__init__(directory, database_url, SHARDS="3", NUMBERING_PROCESSES="2")
-        self.valkey = Valkey(directory)
-        self.environment["REDIS_URL"] = self.valkey.url
-
-    def start_stores(self) -> None:
-        self.valkey.start()
-
-    def end_stores(self) -> None:
-        self.valkey.__exit__()
-
-
 @pytest.fixture
-def sharded(tmp_path: Path, migrated_database_url: str) -> Iterator[ShardedStack]:
-    with ShardedStack(tmp_path, migrated_database_url) as stack:
+def sharded(tmp_path: Path, migrated_database_url: str) -> Iterator[ValkeyStack]:
+    """Our services with three shards on a Valkey of their own."""
+    environment = {"SHARDS": "3", "NUMBERING_PROCESSES": "2"}
+    with ValkeyStack(tmp_path, migrated_database_url, **environment) as stack:
         yield stack
 
 
-def wait_for_more(loads: Loads, stack: ShardedStack) -> None:
-    """Wait until each application was answered some more creations."""
-    least = loads.least
-    wait_until(lambda: loads.least > least + 20, 60, stack.output)
-
-
 def test_processes_and_redis_that_are_killed_lose_nothing(
-    sharded: ShardedStack, chance: random.Random
+    sharded: ValkeyStack, chance: random.Random
 ) -> None:
     with loaded_shards(sharded, chance) as loads:
         sharded.kill_part("crud_service.worker")
-        wait_for_more(loads, sharded)
+        loads.wait_for_more(sharded.output)
         sharded.valkey.restart(chance.uniform(0, 0.5))
-        wait_for_more(loads, sharded)
+        loads.wait_for_more(sharded.output)
         sharded.kill_part("numbering_service")
-        wait_for_more(loads, sharded)
+        loads.wait_for_more(sharded.output)
     names = set(sharded.valkey.client.scan_iter())
     tags = tuple(shard.tag for shard in SHARDS)
     ours = [name.decode() for name in names if not name.startswith((b"_kombu", b"unacked"))]
@@ -68,7 +48,7 @@ def test_processes_and_redis_that_are_killed_lose_nothing(
 
 
 def test_workers_share_the_shards_and_take_over_from_each_other(
-    sharded: ShardedStack, chance: random.Random
+    sharded: ValkeyStack, chance: random.Random
 ) -> None:
     def holders() -> set[bytes]:
         names = [shard.key(keys.LEASE_PERSIST) for shard in SHARDS]
@@ -78,24 +58,24 @@ def test_workers_share_the_shards_and_take_over_from_each_other(
         second = sharded.run("crud_service.worker", "second worker")
         # Three shards, two workers: each has one or two of them.
         wait_until(lambda: None not in holders() and len(holders()) == 2, 60, sharded.output)
-        wait_for_more(loads, sharded)
+        loads.wait_for_more(sharded.output)
         second.end(signal.SIGKILL)
         wait_until(lambda: None not in holders() and len(holders()) == 1, 60, sharded.output)
-        wait_for_more(loads, sharded)
+        loads.wait_for_more(sharded.output)
 
 
 def test_sequences_that_are_lost_continue_in_each_shard(
-    sharded: ShardedStack, chance: random.Random
+    sharded: ValkeyStack, chance: random.Random
 ) -> None:
     client = sharded.valkey.client
     with loaded_shards(sharded, chance) as loads:
         for _ in range(3):
             for name in client.scan_iter(match="*sequence:*"):
                 client.delete(name)
-            wait_for_more(loads, sharded)
+            loads.wait_for_more(sharded.output)
 
 
-def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ShardedStack) -> None:
+def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyStack) -> None:
     stuck, fine, _ = paths = applications_of_all_shards(sharded)
     with httpx.Client(timeout=15, trust_env=False) as client:
         for path in paths:
@@ -116,7 +96,7 @@ def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: Sharded
         assert rows(sharded, "SELECT count(*) FROM messages") == [(2,)]
 
 
-def test_a_rotation_into_another_shard_repeats_no_number(sharded: ShardedStack) -> None:
+def test_a_rotation_into_another_shard_repeats_no_number(sharded: ValkeyStack) -> None:
     [path, *_] = applications_of_all_shards(sharded)
     seen = {SHARDS.number_of(path.rpartition("/")[2])}
     with httpx.Client(timeout=15, trust_env=False) as client:
@@ -132,7 +112,7 @@ def test_a_rotation_into_another_shard_repeats_no_number(sharded: ShardedStack) 
     assert len(seen) > 1
 
 
-def test_deletions_are_known_in_each_shard(sharded: ShardedStack) -> None:
+def test_deletions_are_known_in_each_shard(sharded: ValkeyStack) -> None:
     with httpx.Client(timeout=15, trust_env=False) as client:
         for path in applications_of_all_shards(sharded):
             post(client, sharded, f"{path}/chats")
@@ -148,7 +128,7 @@ def test_deletions_are_known_in_each_shard(sharded: ShardedStack) -> None:
             assert gone.status_code == 404
 
 
-def test_limits_are_copied_to_each_shard(sharded: ShardedStack) -> None:
+def test_limits_are_copied_to_each_shard(sharded: ValkeyStack) -> None:
     applications_of_all_shards(sharded)
     limited = "UPDATE applications SET rate_limit = 7 RETURNING access_token"
     tokens = [token for (token,) in rows(sharded, limited)]
@@ -165,7 +145,7 @@ def test_limits_are_copied_to_each_shard(sharded: ShardedStack) -> None:
 
 
 def post(
-    client: httpx.Client, stack: ShardedStack, path: str, fields: dict[str, str] | None = None
+    client: httpx.Client, stack: ValkeyStack, path: str, fields: dict[str, str] | None = None
 ) -> dict[str, int]:
     answer = client.post(stack.numbering_url + path, json=fields or {})
     assert answer.status_code == 201, answer.text

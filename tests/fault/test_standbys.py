@@ -47,10 +47,7 @@ def test_primaries_of_postgresql_killed_at_random_and_replaced_lose_nothing(
     with load_on(replicated, f"kill -9 primary of PostgreSQL, {KILLS} times", None) as load:
         for _ in range(KILLS):
             replicated.lose_primary(chance)
-            answered = load.answered
-            wait_until(
-                lambda so_far=answered: load.answered > so_far + CREATIONS, 60, replicated.output
-            )
+            load.wait_for_more(CREATIONS, replicated.output)
 
 
 @pytest.mark.parametrize("how", ["restart", "terminate"])

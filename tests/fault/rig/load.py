@@ -12,10 +12,12 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 
 from tests.fault.rig.requests import Connection, Fate, Reply
+from tests.polling import wait_until
 
 CLIENTS = 24
 FIRST_CHATS = 4
@@ -90,6 +92,11 @@ class Load:
     @property
     def answered(self) -> int:
         return self.figures.fates[Fate.ANSWERED]
+
+    def wait_for_more(self, creations: int, explain: Callable[[], str]) -> None:
+        """Wait until more than so many further creations were answered."""
+        so_far = self.answered
+        wait_until(lambda: self.answered > so_far + creations, 60, explain)
 
     @property
     def errors(self) -> int:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from bench.running_stack import RunningStack
@@ -10,6 +10,7 @@ from contract.shards import Shards
 from tests.fault.conftest import application
 from tests.fault.rig.load import Load
 from tests.fault.rig.verify import verify, wait_until_stored
+from tests.polling import wait_until
 
 CLIENTS = 6
 
@@ -28,6 +29,11 @@ class Loads:
     def least(self) -> int:
         """How many creations were answered in the application that has the fewest."""
         return min(load.answered for load in self.loads)
+
+    def wait_for_more(self, explain: Callable[[], str]) -> None:
+        """Wait until each application was answered some more creations."""
+        so_far = self.least
+        wait_until(lambda: self.least > so_far + 20, 60, explain)
 
     @property
     def errors(self) -> int:

@@ -8,7 +8,7 @@ from typing import Self
 
 from bench.running_stack import RunningStack
 from local_stack.ports import LOOPBACK
-from tests.integration.numbering.surroundings import Process, request
+from tests.integration.numbering.surroundings import Process, Valkey, request
 
 PACKAGES = ("crud_service", "crud_service.worker", "numbering_service")
 
@@ -72,3 +72,20 @@ class ProcessStack(RunningStack):
 
     def output(self) -> str:
         return "".join(part.log.read_text()[-3000:] for part in self.parts.values())
+
+
+class ValkeyStack(ProcessStack):
+    """Our processes on a Valkey of their own."""
+
+    def __init__(self, directory: Path, database_url: str, **environment: str) -> None:
+        super().__init__(directory, database_url, **environment)
+        self.valkey = Valkey(directory)
+        self.environment["REDIS_URL"] = self.valkey.url
+
+    def start_stores(self) -> None:
+        self.valkey.start()
+
+    def end_stores(self) -> None:
+        self.valkey.client.close()
+        if self.valkey.process is not None:
+            self.valkey.kill()

@@ -5,22 +5,17 @@ The services know the primary by an address that moves, a link, so that it can b
 
 import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from itertools import count
 from pathlib import Path
-from typing import Self
 
-from bench.running_stack import RunningStack
 from local_stack.applications import migrate
 from local_stack.layout import Layout
-from local_stack.ports import LOOPBACK
 from local_stack.stores.postgres import create_database, database_url, program
 from tests.fault.rig.linked_stack import with_port
+from tests.fault.rig.process_stack import ValkeyStack
 from tests.guide import commands
-from tests.integration.numbering.surroundings import Process, Valkey, request
 from tests.links import Links
 from tests.polling import wait_until
 from tests.standby import Server
@@ -30,73 +25,33 @@ FOLLOWED = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'
 SECONDS = 60
 
 
-class StandbyStack(RunningStack):
+class StandbyStack(ValkeyStack):
     """numbering, crud, a worker and Valkey; a primary of PostgreSQL and its standby."""
 
     def __init__(self, directory: Path, links: Links):
-        super().__init__(directory)
-        self.directory = directory
+        super().__init__(directory, "")
         self._names = count(1)
         self.primary = self._server()
         self.standby: Server | None = None
         self.address = links.add(lambda: self.primary.port)
-        valkey = directory / "valkey"
-        valkey.mkdir(parents=True)
-        self.valkey = Valkey(valkey)
-        self.environment = {
-            "REDIS_URL": self.valkey.url,
-            "DATABASE_URL": with_port(self.primary.url, self.address.port),
-            "ELASTICSEARCH_URL": "",
-            "CRUD_URL": f"http://{LOOPBACK}:{self.crud_port}",
-            "CRUD_PORT": str(self.crud_port),
-            "NUMBERING_URL": f"http://{LOOPBACK}:{self.numbering_port}",
-            "NUMBERING_PORT": str(self.numbering_port),
-            "INTERNAL_TOKEN": "t",
-            "LOCAL_STACK": "1",
-        }
-        self.parts: dict[str, Process] = {}
+        self.environment["DATABASE_URL"] = with_port(self.primary.url, self.address.port)
 
     def _server(self) -> Server:
         name = f"server-{next(self._names)}"
         return Server(self.directory / name, database_url("password", 1, "chat"))
 
-    def __enter__(self) -> Self:
-        try:
-            self.valkey.start()
-            self.primary.start()
-            create_database(self.primary.url)
-            migrate(Layout(self.directory / "server-1"), self.environment)
-            self.set_up_standby()
-            self.run("crud_service", self.crud_port)
-            self.run("crud_service.worker")
-            self.run("numbering_service", self.numbering_port)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def start_stores(self) -> None:
+        super().start_stores()
+        self.primary.start()
+        create_database(self.primary.url)
+        migrate(Layout(self.directory / "server-1"), self.environment)
+        self.set_up_standby()
 
-    def __exit__(self, *_: object) -> None:
-        for part in self.parts.values():
-            part.end(signal.SIGKILL)
-        self.valkey.client.close()
-        if self.valkey.process is not None:
-            self.valkey.kill()
+    def end_stores(self) -> None:
+        super().end_stores()
         for server in (self.primary, self.standby):
             if server is not None and server.running is not None:
                 server.kill()
-
-    def run(self, package: str, port: int = 0) -> None:
-        """Start a process by its package, and wait until it answers."""
-        command = [sys.executable, "-m", package]
-        process = Process(self.directory / f"{package}.log", command, **self.environment)
-        self.parts[package] = process
-        if port:
-            process.wait_for(lambda: request(port, "GET", "/health/live").status == 200)
-
-    def kill_worker(self) -> None:
-        """kill -9, and a new one."""
-        self.parts["crud_service.worker"].end(signal.SIGKILL)
-        self.run("crud_service.worker")
 
     def follow_guide(self, heading: str, standby: Server) -> None:
         """Run the commands below a heading of the guide."""
@@ -133,7 +88,7 @@ class StandbyStack(RunningStack):
         """kill -9 the primary, and sometimes a worker with it; replace it."""
         self.primary.kill()
         if chance.random() < 0.5:
-            self.kill_worker()
+            self.kill_part("crud_service.worker")
         time.sleep(chance.uniform(0, 0.5))
         self.replace_primary()
         time.sleep(chance.uniform(0, 0.5))
@@ -142,6 +97,3 @@ class StandbyStack(RunningStack):
     def wait_for_held_commit(self) -> None:
         """Wait until a commit waits for the standby."""
         wait_until(lambda: self.primary.execute(WAITING) > [(0,)], SECONDS, self.output)
-
-    def output(self) -> str:
-        return "".join(part.log.read_text()[-3000:] for part in self.parts.values())
