@@ -62,7 +62,7 @@ def connect(
 
 
 @cache
-def api_redis(shard: int = 0) -> Redis:
+def api_redis(shard: int) -> Redis:
     """Return the client for requests, which retries a failed command once, at once."""
     return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 1), shards()[shard])
 
@@ -117,13 +117,13 @@ def listener_of(url: str, **options: Any) -> "redis.asyncio.Redis":
 
 
 @cache
-def worker_redis(shard: int = 0) -> Redis:
+def worker_redis(shard: int) -> Redis:
     """Return the worker's client; redis-py opens new connections in a forked child."""
     return connect_worker(shard=shards()[shard])
 
 
 @cache
-def lease_redis(shard: int = 0) -> Redis:
+def lease_redis(shard: int) -> Redis:
     """Return the client for leases, which no blocking read of another client delays."""
     return connect_worker(LEASE_TIMEOUT_SECONDS, shard=shards()[shard])
 

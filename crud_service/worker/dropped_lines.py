@@ -40,7 +40,8 @@ class DroppedLines:
     def _count(self) -> None:
         while lines := self._take():
             try:
-                worker_redis().hincrby(shards().first.key(WORKER_METRICS), FIELD, lines)
+                first = shards().first
+                worker_redis(first.number).hincrby(first.key(WORKER_METRICS), FIELD, lines)
             except RedisError:
                 self.note(lines)
             time.sleep(COUNTED_EVERY_SECONDS)

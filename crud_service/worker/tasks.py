@@ -18,7 +18,7 @@ def persist_accepted(self: "Task[[int], None]", shard: int = 0) -> None:
 
 @shared_task(name=INDEX_PENDING, bind=True, ignore_result=True)
 def index_pending(self: "Task[[], None]") -> None:
-    lease = Lease(lease_redis(), indexing(shards().first), self.request.hostname or "")
+    first = shards().first
+    lease = Lease(lease_redis(first.number), indexing(first), self.request.hostname or "")
     woken_by = self.request.get(REQUEST_ID_HEADER) or ""
-    redis = worker_redis()
-    indexer.keep_indexed(redis, lease, woken_by, beside=erasing)
+    indexer.keep_indexed(worker_redis(first.number), lease, woken_by, beside=erasing)

@@ -28,7 +28,7 @@ def pair(
         monkeypatch.setattr(settings, "REDIS_URL", servers[0].url)
         api_redis.cache_clear()
         yield servers
-        api_redis().close()
+        api_redis(0).close()
         api_redis.cache_clear()
 
 
@@ -156,7 +156,7 @@ def test_a_client_leaves_a_primary_that_became_a_replica(pair: Pair) -> None:
     from crud_service.stores.redis_clients import api_redis
 
     first, second = pair
-    client = api_redis()
+    client = api_redis(0)
     before = client.client_id()
     second.client.replicaof("NO", "ONE")
     first.client.replicaof("127.0.0.1", second.port)
