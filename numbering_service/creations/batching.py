@@ -98,7 +98,7 @@ class Batcher:
         # gain nothing, and split what could be one. Of several shards, others are at work then.
         self._max_in_flight = 1 if replicas or shard.tag else MAX_IN_FLIGHT
         self._shares = shares
-        self._window = Window()
+        self._window = Window(on_refusal=self._ask_for_progress)
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()
         self._batches: deque[list[Pending]] = deque()
@@ -123,11 +123,7 @@ class Batcher:
         or when this application has too much waiting to be stored.
         """
         creation = pending.creation
-        try:
-            self._window.take(creation)
-        except Overloaded:
-            self._ask_for_progress()
-            raise
+        self._window.take(creation)
         try:
             self._shares.take(creation.access_token, pending.size, pending.numbers)
         except Overloaded:
@@ -142,11 +138,7 @@ class Batcher:
 
         To be asked before reading a large request: it is refused a second time in `submit`.
         """
-        try:
-            self._window.check(access_token, size)
-        except Overloaded:
-            self._ask_for_progress()
-            raise
+        self._window.check(access_token, size)
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""

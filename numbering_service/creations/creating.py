@@ -117,7 +117,7 @@ class Creations:
             return
         request_id = id_of(request.headers)
         try:
-            # Whoever is refused sends it again: reading it each time would take most of the time.
+            # A refused client retries, and parsing a megabyte for each retry would starve the rest.
             self._batcher.check(target.access_token, len(request.body))
             bulk = yield from read_in_steps(target, request, request_id)
             self._submit(request, target, bulk)

@@ -40,8 +40,14 @@ class Window:
         max_bytes: int = MAX_BYTES,
         max_batches: int = MAX_BATCHES,
         clock: Callable[[], float] = monotonic,
+        on_refusal: Callable[[], object] = lambda: None,
     ) -> None:
+        """`on_refusal` is called before Overloaded is raised.
+
+        A refused application sends nothing whose reply would report progress: somebody has to ask.
+        """
         self._clock = clock
+        self._on_refusal = on_refusal
         self._max_bytes = max_bytes
         self._max_batches = max_batches
         self._held: dict[str, int] = {}
@@ -50,10 +56,7 @@ class Window:
         self._progress_at = 0.0
 
     def take(self, creation: AnyCreation) -> None:
-        """Count a creation in; raise Overloaded if its application has too much on its way.
-
-        A refused application sends nothing whose reply would report progress: the caller asks.
-        """
+        """Count a creation in; raise Overloaded if its application has too much on its way."""
         size = creation.body_size
         if not size:
             return
@@ -69,6 +72,7 @@ class Window:
         """Raise Overloaded if an application has too much on its way to send `size` bytes more."""
         held = self._held.get(access_token, 0)
         if held and held + size > self._max_bytes and self._makes_progress():
+            self._on_refusal()
             raise Overloaded(
                 "The application sends faster than its messages are stored; nothing was changed."
             )
