@@ -20,7 +20,7 @@ from crud_service.api.authentication import InternalOnly, InternalToken
 from crud_service.chat.highest_numbers import existing_applications, highest_number
 from crud_service.chat.rotations import is_rotating
 from crud_service.stores.database import run
-from crud_service.stores.installed_shards import installed, obstacle
+from crud_service.stores.installed_shards import installed
 from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class SequenceView(InternalView):
     def _check_shards(self, size: str) -> None:
         """Raise StoreUnavailable for a caller that names keys for another number of shards."""
         found = run(installed)
-        if size != str(found.size) or obstacle(found, found.size):
+        if size != str(found.size) or found.former is not None:
             logger.error("numbering_service has other shards", extra={"shards": found.size})
             raise StoreUnavailable("Sequences are seeded for another number of shards.")
 

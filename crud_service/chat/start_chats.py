@@ -21,7 +21,8 @@ from django.conf import settings
 from contract import keys
 from contract.shards import Shard
 from crud_service.stores.circuit import circuit_of
-from crud_service.stores.installed_shards import may_write
+from crud_service.stores.database import run
+from crud_service.stores.installed_shards import installed, obstacle
 from crud_service.stores.redis_clients import api_redis, shards
 from web.problems import StoreUnavailable
 
@@ -43,7 +44,7 @@ def start_chats(access_token: str) -> None:
 def is_ours() -> bool:
     """Return whether this process names keys as all others do."""
     try:
-        return may_write(settings.SHARDS)
+        return obstacle(run(installed), settings.SHARDS) is None
     except StoreUnavailable:
         return False
 

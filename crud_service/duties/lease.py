@@ -55,8 +55,7 @@ stopping = threading.Event()
 attended: set[Duty] = set()
 # When the work of a duty last made progress, in monotonic seconds.
 progress: dict[Duty, float] = {}
-
-
+# Held while a thread looks whether a duty is attended, and attends to it.
 _attending = threading.Lock()
 
 

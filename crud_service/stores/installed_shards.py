@@ -11,7 +11,7 @@ import psycopg
 from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.database import Connection, run
+from crud_service.stores.database import Connection
 
 _FIND = "SELECT size, former FROM shards"
 _NOTE = "INSERT INTO shards (size) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -40,11 +40,6 @@ def obstacle(found: Installed, size: int) -> str | None:
     if found.size != size:
         return f"SHARDS is {size}, but this installation has {found.size}: see docs/scaling.md"
     return None
-
-
-def may_write(size: int) -> bool:
-    """Return whether keys may be named for this number of shards; raises StoreUnavailable."""
-    return obstacle(run(installed), size) is None
 
 
 def obstacle_at_start() -> str | None:
