@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.conftest import CrudServer
@@ -141,3 +142,19 @@ def test_sending_the_same_text_again_is_neither_a_change_nor_an_error(
     postgres.answers = 1
     answer = client.put(url, json={field: "same"}, headers={"If-Match": before.headers["ETag"]})
     assert (answer.status_code, answer.content) == (200, before.content)
+
+
+def test_looking_up_a_commit_that_is_held_up_takes_one_connection(
+    http: httpx.Client, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.stores.transactions import Outcome, look_up
+
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crud_service'"
+    url = clean_crud["DATABASE_URL"]
+    # A transaction sees the activity as it was when it first looked.
+    with psycopg.connect(url, autocommit=True) as looking, psycopg.connect(url) as held_up:
+        [(transaction_id,)] = held_up.execute("SELECT pg_current_xact_id()::text").fetchall()
+        [(before,)] = looking.execute(count).fetchall()
+        assert look_up(transaction_id.encode()) is Outcome.UNKNOWN
+        [(after,)] = looking.execute(count).fetchall()
+    assert after <= before + 1
