@@ -13,16 +13,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import httpx
 import psycopg
 import pytest
 
 from local_stack.ports import choose_port
+from tests.conftest import SESSION
 from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
@@ -77,12 +80,51 @@ def valkey(own_valkey: Valkey) -> Valkey:
 class CrudServer:
     """A running `python -m crud_service`."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     port: int
+    log: Path
+
+    @classmethod
+    def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> Self:
+        """Start one on a free port, and wait until it answers.
+
+        Its output goes to a file: a pipe that nobody reads would be full one day, and stop it.
+        """
+        port, log = choose_port(), SESSION / f"crud-{uuid.uuid4()}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                env={**os.environ, **environment, "CRUD_PORT": str(port)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        server = cls(process, port, log)
+        try:
+            wait_until(server._is_live, 90, lambda: "crud_service does not answer")
+        except BaseException:
+            server.kill()
+            raise
+        return server
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def output(self) -> str:
+        """What it has written until now."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _is_live(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/live", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            assert self.process.poll() is None, self.output()
+            return False
 
     def resident_kib(self) -> int:
         """The memory of the process."""
@@ -100,8 +142,8 @@ class CrudServer:
     def stop(self) -> str:
         """End it; its output."""
         self.process.send_signal(signal.SIGTERM)
-        output, _ = self.process.communicate(timeout=15)
-        return output
+        self.process.wait(timeout=15)
+        return self.output()
 
 
 @pytest.fixture
@@ -131,36 +173,12 @@ def crud_servers(stores: Mapping[str, str]) -> Iterator[Callable[..., CrudServer
 
     def start(patience: str = "", **environment: str) -> CrudServer:
         """`patience`: for how many seconds a client may read nothing, where not as in life."""
-        port = choose_port()
-        settings = {**os.environ, **stores, "CRUD_PORT": str(port), **environment}
-        process = subprocess.Popen(
-            [sys.executable, "-c", IMPATIENT.format(patience)]
-            if patience
-            else [sys.executable, "-m", "crud_service"],
-            env=settings,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        servers.append(CrudServer(process, port))
-        wait_until_live(servers[-1])
+        command = ("-c", IMPATIENT.format(patience)) if patience else ("-m", "crud_service")
+        servers.append(CrudServer.start(command, {**stores, **environment}))
         return servers[-1]
 
     try:
         yield start
     finally:
         for server in servers:
-            if server.process.poll() is None:
-                server.process.kill()
-            server.process.communicate()
-
-
-def wait_until_live(server: CrudServer) -> None:
-    def is_live() -> bool:
-        try:
-            return httpx.get(f"{server.url}/health/live", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            assert server.process.poll() is None, server.process.communicate()[0]
-            return False
-
-    wait_until(is_live, 30, lambda: "crud_service does not answer")
+            server.kill()

@@ -1,14 +1,10 @@
 """Further crud processes on the stores of a running stack, with limits of their own."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from bench.running_stack import RunningStack
-from local_stack.ports import choose_port
-from tests.integration.conftest import CrudServer, wait_until_live
+from tests.integration.conftest import CrudServer
 
 RUN = """
 import sys
@@ -31,21 +27,12 @@ def crud_processes(stack: RunningStack) -> Iterator[StartCrud]:
     started: list[CrudServer] = []
 
     def start(limits: str = "", **environment: str) -> CrudServer:
-        port = choose_port()
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN.format(limits=limits)],
-            env={**os.environ, **stack.environment, "CRUD_PORT": str(port), **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        started.append(CrudServer(process, port))
-        wait_until_live(started[-1])
+        command = ("-c", RUN.format(limits=limits))
+        started.append(CrudServer.start(command, {**stack.environment, **environment}))
         return started[-1]
 
     try:
         yield start
     finally:
         for server in started:
-            server.process.kill()
-            server.process.communicate()
+            server.kill()

@@ -4,11 +4,8 @@ Two real servers on the same stores, one with FAST_READS=0, get the same bytes o
 connection; all that may differ is the date.
 """
 
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -17,9 +14,8 @@ import pytest
 import redis
 
 from contract import keys
-from local_stack.ports import choose_port
 from tests.integration.breakable import Breakable
-from tests.integration.conftest import CrudServer, crud_servers, wait_until_live
+from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import (
     Database,
     add_attributes,
@@ -300,17 +296,9 @@ def routes_of(server: CrudServer) -> set[tuple[bytes, ...]]:
 def test_a_fast_answer_that_differs_is_seen(
     servers: Servers, clean_crud: dict[str, str], chat: str, name: str, value: str, path: str
 ) -> None:
-    port = choose_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", BROKEN.format(name=name, value=value)],
-        env={**os.environ, **clean_crud, "CRUD_PORT": str(port)},
-        stdout=subprocess.DEVNULL,
-    )
+    broken = CrudServer.start(("-c", BROKEN.format(name=name, value=value)), clean_crud)
     try:
-        broken = servers._replace(fast=CrudServer(process, port))
-        wait_until_live(broken.fast)
         with pytest.raises(AssertionError):
-            assert_same_on_all_conditions(broken, paths(chat)[path])
+            assert_same_on_all_conditions(servers._replace(fast=broken), paths(chat)[path])
     finally:
-        process.kill()
-        process.wait()
+        broken.kill()
