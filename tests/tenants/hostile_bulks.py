@@ -27,6 +27,27 @@ def bulks_of_numbers(tenant: Hostile, stop: threading.Event) -> None:
     post_bulks(tenant, "numbers", stop)
 
 
+def bulks_of_single_letters(tenant: Hostile, stop: threading.Event) -> None:
+    """Bulks of messages as short as can be, sixteen at once, one after the other without end."""
+    content = json.dumps({"messages": [{"body": "a"}] * MESSAGES}).encode()
+    side_by_side([post_without_end] * 16, tenant, f"{tenant.chat}/messages/bulk", content, stop)
+
+
+def flood_of_chats(tenant: Hostile, stop: threading.Event) -> None:
+    """Chats, which have no text at all, sixty-four at once, one after the other without end."""
+    side_by_side([post_without_end] * 64, tenant, f"{tenant.path}/chats", b"", stop)
+
+
+def post_without_end(tenant: Hostile, path: str, content: bytes, stop: threading.Event) -> None:
+    """Send one request again and again, as fast as it is answered."""
+    request = post(path, content)
+    with Connection(tenant.stack.numbering_url, timeout=60) as connection:
+        while not stop.is_set():
+            reply = connection.send(request).read()
+            if reply is not None and reply.status == 201 and content:
+                tenant.count(tenant.chat, MESSAGES)
+
+
 def post_bulks(tenant: Hostile, kind: str, stop: threading.Event) -> None:
     request = bulk(tenant.chat, kind)
     side_by_side([partial(post_bulk, tenant, request)] * AT_ONCE, stop)
@@ -47,8 +68,16 @@ def bulk(chat: str, kind: str) -> bytes:
     """The creation of 500 messages, as it goes over the wire."""
     message = {"body": f"one of a bulk of {kind}", "metadata": METADATA[kind]}
     content = json.dumps({"messages": [message] * MESSAGES}, separators=(",", ":")).encode()
-    head = f"POST {chat}/messages/bulk HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return post(f"{chat}/messages/bulk", content)
+
+
+def post(path: str, content: bytes) -> bytes:
+    """A POST of JSON, as it goes over the wire."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-BULK_ACTS: dict[str, Act] = {act.__name__: act for act in (bulks_of_strings, bulks_of_numbers)}
+BULK_ACTS: dict[str, Act] = {
+    act.__name__: act
+    for act in (bulks_of_strings, bulks_of_numbers, bulks_of_single_letters, flood_of_chats)
+}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from numbering_service.creation import Creation
+from numbering_service.creation import AnyCreation, Bulk, Creation
 from numbering_service.creations.window import STALL_SECONDS, Window
 from web.problems import Overloaded
 
@@ -24,7 +24,7 @@ def is_refused(held: Window, token: str, size: int = 1) -> bool:
     return False
 
 
-def accept(held: Window, number: int, *creations: Creation) -> None:
+def accept(held: Window, number: int, *creations: AnyCreation) -> None:
     for creation in creations:
         held.take(creation)
     held.accept((number, 0), creations)
@@ -39,7 +39,7 @@ def now() -> list[float]:
 @pytest.fixture
 def full(now: list[float]) -> Window:
     """A window in which one application is at its limit."""
-    held = Window(100, clock=lambda: now[0])
+    held = Window(100, row_bytes=0, clock=lambda: now[0])
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))
     held.stored_before((1, 0))
@@ -53,7 +53,7 @@ def test_an_application_with_too_much_waiting_is_refused_and_no_other(full: Wind
 
 
 def test_creations_in_flight_count(now: list[float]) -> None:
-    held = Window(100, clock=lambda: now[0])
+    held = Window(100, row_bytes=0, clock=lambda: now[0])
     held.stored_before((1, 0))
     held.take(post(LOUD, 60))
     assert is_refused(held, LOUD, 60)
@@ -88,7 +88,7 @@ def test_a_persister_without_progress_counts_as_none(full: Window, now: list[flo
 def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     now: list[float],
 ) -> None:
-    held = Window(100, max_batches=3, clock=lambda: now[0])
+    held = Window(100, row_bytes=0, max_batches=3, clock=lambda: now[0])
     for number in range(1, 1000):
         accept(held, number, post(LOUD, 1))
         now[0] += STALL_SECONDS
@@ -98,12 +98,28 @@ def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     assert not is_refused(held, LOUD, 1000)
 
 
+def test_what_has_no_text_counts_by_its_rows(now: list[float]) -> None:
+    held = Window(100, row_bytes=10, clock=lambda: now[0])
+    held.stored_before((1, 0))
+    chat = Creation(LOUD, None, "", "r")
+    bulk = Bulk((post(LOUD, 1),) * 5)
+    accept(held, 2, chat, bulk)
+    assert not is_refused(held, LOUD, 25)
+    assert is_refused(held, LOUD, 26)
+    with pytest.raises(Overloaded):
+        held.take(bulk)
+    held.stored_before((2, 1))
+    held.take(bulk)
+    held.give_back(bulk)
+    assert not is_refused(held, LOUD, 1000)
+
+
 @pytest.mark.parametrize("reported", [[], [(2, 0)], [(2, 0), None]])
 def test_a_burst_behind_a_pause_is_limited_from_its_beginning(
     now: list[float], reported: list[tuple[int, int] | None]
 ) -> None:
     """Nothing was stored for a while because there was nothing to store."""
-    held = Window(100, clock=lambda: now[0])
+    held = Window(100, row_bytes=0, clock=lambda: now[0])
     for each in reported:
         held.stored_before(each)
     now[0] += 60
