@@ -26,25 +26,10 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 
-def read_bulk(target: Target, request: Request, request_id: str) -> Bulk:
-    """Return the creation of the messages in a request; raises 400, 413, 415 or 422.
+def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
+    """Read the creation of the messages in a request; raises 400, 413, 415 or 422.
 
-    Args:
-        target: the chat that its path names.
-        request: a whole request.
-        request_id: its id, which the entries carry.
-    """
-    steps = read_in_steps(target, request, request_id)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            bulk: Bulk = end.value
-            return bulk
-
-
-def read_in_steps(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
-    """Do the same in steps of some milliseconds, between which the event loop can do other work.
+    It is read in steps of some milliseconds, between which the event loop can do other work.
 
     Args:
         target: the chat that its path names.

@@ -14,7 +14,7 @@ from time import perf_counter
 from numbering_service.creation import AnyCreation, Created, Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import settle
-from numbering_service.creations.bulks import bulk_created, read_bulk, read_in_steps
+from numbering_service.creations.bulks import bulk_created, read_bulk
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.numbers import Answer
 from numbering_service.creations.requests import Target, read_creation, read_target
@@ -32,7 +32,8 @@ OVERHEAD_BYTES = 1024
 # And each further message of a bulk.
 MESSAGE_BYTES = 128
 CLIENT_CLOSED = 499
-# Reading a larger request can take tens of milliseconds (see `large_requests`).
+# Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
+# others that have arrived at the same time (see `large_requests`).
 LARGE_BYTES = 64 * 1024
 
 _CREATED = (
@@ -98,16 +99,15 @@ class Creations:
         return True
 
     def create(self, request: Request, target: Target) -> None:
-        if len(request.body) <= LARGE_BYTES:
-            self._create(request, target)
-        else:
+        if target.is_bulk or len(request.body) > LARGE_BYTES:
             self._large.add(target.access_token, lambda: self._create_in_steps(request, target))
+        else:
+            self._create(request, target)
 
     def _create(self, request: Request, target: Target) -> None:
         request_id = id_of(request.headers)
         try:
-            read = read_bulk if target.is_bulk else read_creation
-            self._submit(request, target, read(target, request, request_id))
+            self._submit(request, target, read_creation(target, request, request_id))
         except Exception as error:
             self._fail(request, target, request_id, error)
 
@@ -119,7 +119,7 @@ class Creations:
         try:
             # A refused client retries, and parsing a megabyte for each retry would starve the rest.
             self._batcher.check(target.access_token, len(request.body))
-            bulk = yield from read_in_steps(target, request, request_id)
+            bulk = yield from read_bulk(target, request, request_id)
             self._submit(request, target, bulk)
         except Exception as error:
             self._fail(request, target, request_id, error)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import process_time
 from typing import Any, cast
 
 import pytest
 
-from numbering_service.creations.bulks import read_bulk, read_in_steps
+from numbering_service.creation import Bulk
+from numbering_service.creations.bulks import read_bulk
 from numbering_service.creations.creating import LARGE_BYTES, Creations
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.requests import Target, read_target
@@ -38,10 +39,14 @@ class Noted(Creations):
     def _create(self, request: Request, target: Target) -> None:
         self.steps.append(cast(Sent, request).name)
 
+    def _create_in_steps(self, request: Request, target: Target) -> Iterator[None]:
+        self._create(request, target)
+        yield from ()
 
-def send(creations: Creations, *requests: Sent) -> None:
+
+def send(creations: Creations, *requests: Sent, target: Target = CHAT) -> None:
     for request in requests:
-        creations.create(cast(Request, request), CHAT)
+        creations.create(cast(Request, request), target)
 
 
 def test_others_have_their_turn_between_two_large_requests() -> None:
@@ -62,6 +67,24 @@ def test_others_have_their_turn_between_two_large_requests() -> None:
     ]
     large = [steps.index(f"large {i}") for i in (1, 2, 3)]
     assert large[2] - large[1] == large[1] - large[0] == 2
+
+
+def test_bulks_that_arrive_together_are_not_read_together() -> None:
+    """However short: hundreds of messages take a while to check, and there may be many bulks."""
+
+    async def run() -> Steps:
+        steps: Steps = []
+        creations = Noted(steps)
+        send(creations, Sent("bulk 1", 1), Sent("bulk 2", 1), target=BULK)
+        send(creations, Sent("message", 1))
+        for _ in range(3):
+            await asyncio.sleep(0)
+            steps.append("another")
+        return steps
+
+    steps = asyncio.run(run())
+    assert steps[0] == "message"
+    assert "another" in steps[steps.index("bulk 1") : steps.index("bulk 2")]
 
 
 def test_large_requests_that_wait_are_read_when_the_process_ends() -> None:
@@ -105,9 +128,17 @@ WORST = {
 }
 
 
+def in_one_step(steps: Generator[None, None, Bulk]) -> Bulk:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Bulk, end.value)
+
+
 @pytest.mark.parametrize("kind", WORST)
 def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
-    bulk = read_bulk(BULK, bulk_of(WORST[kind]), "")
+    bulk = in_one_step(read_bulk(BULK, bulk_of(WORST[kind]), ""))
     assert len(bulk.messages) == 500
     expected = json.loads(WORST[kind], parse_int=str, parse_float=str)
     for message in (bulk.messages[0], bulk.messages[-1]):
@@ -119,7 +150,7 @@ def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
 def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
     longest = []
     for _ in range(3):
-        steps = read_in_steps(BULK, bulk_of(WORST[kind]), "")
+        steps = read_bulk(BULK, bulk_of(WORST[kind]), "")
         seconds = []
         while True:
             started = process_time()
