@@ -65,45 +65,55 @@ class Replica:
         self.is_usable = False
         self._try_it = try_it
         self._retry_seconds = retry_seconds
-        self._given_up = threading.Event()
+        self._is_told_usable: bool | None = None
+        self._is_given_up = threading.Event()
+        # Requests fail in many threads at the same moment, in which a trial may succeed.
+        self._change = threading.Lock()
         threading.Thread(target=self._try_forever, name="replica", daemon=True).start()
 
     def give_up(self, error: Exception) -> None:
         """Use the replica no longer, until it keeps up again."""
-        was_usable, self.is_usable = self.is_usable, False
-        self._given_up.set()
-        if was_usable:
-            warn(error)
+        with self._change:
+            self._is_given_up.set()
+            self.is_usable = False
+            if self._is_told_usable is not False:
+                reason = str(error).partition("\n")[0]
+                logger.warning("reads go to the primary", extra={"reason": reason})
+            self._is_told_usable = False
+
+    def _take_up(self) -> None:
+        """Use the replica, unless a request has failed since the trial began."""
+        with self._change:
+            if not self._is_given_up.is_set():
+                self.is_usable = self._is_told_usable = True
+                logger.info("reads go to the replica")
 
     def _try_forever(self) -> None:
-        was_told = False
         while True:
+            self._is_given_up.clear()
             try:
-                self._given_up.clear()
                 self._try_it()
             except Exception as error:
-                self.is_usable = False  # an error that came late may have been forgotten
-                if not was_told:
-                    warn(error)
+                self.give_up(error)
             else:
-                logger.info("reads go to the replica")
-                self.is_usable = True
-                self._given_up.wait()
-            was_told = True
+                self._take_up()
+                self._is_given_up.wait()
             time.sleep(self._retry_seconds)
 
 
-def warn(error: Exception) -> None:
-    reason = str(error).partition("\n")[0]
-    logger.warning("reads go to the primary", extra={"reason": reason})
+def replica() -> Replica:
+    """Return the replica at DATABASE_READ_URL; the first call has it tried."""
+    with _making_replica:
+        return _replica()
 
 
 @cache
-def replica() -> Replica:
-    """Return the replica at DATABASE_READ_URL; the first call has it tried."""
+def _replica() -> Replica:
     return Replica(lambda: read_on_replica(lambda connection: None))
 
 
+# `cache` alone would call the function once for each thread that comes before its first result.
+_making_replica = threading.Lock()
 _pool = ConnectionPool(lambda: settings.DATABASE_READ_URL)
 close_idle = _pool.close_idle
 

@@ -69,3 +69,21 @@ def test_a_replica_that_was_given_up_is_tried_until_it_keeps_up(
     trials.end(None)
     wait_until(lambda: replica.is_usable, 10)
     assert messages(caplog).count("reads go to the primary") == 1
+
+
+def test_a_failure_during_a_trial_is_followed_by_another_trial(
+    trials: Trials, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A read that began before the replica was given up may fail at any later time."""
+    from crud_service.stores.replica import Replica
+
+    caplog.set_level("INFO", "crud_service.stores.replica")
+    replica = Replica(trials, retry_seconds=0)
+    wait_until(lambda: trials.begun == 1, 10)
+    replica.give_up(FAILURE)
+    trials.end(None)
+    wait_until(lambda: trials.begun == 2, 10)
+    assert not replica.is_usable
+    trials.end(None)
+    wait_until(lambda: replica.is_usable, 10)
+    assert messages(caplog) == ["reads go to the primary", "reads go to the replica"]
