@@ -4,6 +4,8 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -25,6 +27,13 @@ def start_crud(stack: RunningStack) -> Iterator[StartCrud]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def shared_crud(stack: RunningStack) -> Iterator[CrudServer]:
+    """One with the usual limits, for tests that do not end it."""
+    with crud_processes(stack) as start:
+        yield start()
+
+
 @pytest.fixture
 def application(api: Api) -> str:
     """An application whose first chat has a message."""
@@ -36,6 +45,7 @@ def application(api: Api) -> str:
 
 
 WAITING = "/chats/1/messages?after=1&wait=60"
+LASTING = ("/stream", "/chats/1/messages/stream", WAITING)
 # Sooner than at the next heartbeat: all who lost a connection come back at once.
 LEFT_SECONDS = 5
 
@@ -67,9 +77,9 @@ def status_of(crud: CrudServer, path: str) -> int:
 
 
 def test_one_application_may_have_a_thousand_streams(
-    start_crud: StartCrud, api: Api, application: str
+    shared_crud: CrudServer, api: Api, application: str
 ) -> None:
-    crud = start_crud()
+    crud = shared_crud
     streams = [Listener(crud.url, path_of(application)) for _ in range(STREAMS_OF_AN_APPLICATION)]
     try:
         assert {stream.next().type for stream in streams} == {"ready"}
@@ -160,56 +170,56 @@ def test_waiting_lists_are_answered_when_the_process_ends(
         assert waiting.is_complete
 
 
-@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
 def test_bodies_of_requests_that_last_leave_room_for_those_of_others(
-    start_crud: StartCrud, api: Api, application: str, path: str
+    start_crud: StartCrud, api: Api, application: str
 ) -> None:
     crud = start_crud("Limits(arriving_bytes=3 * MIB)")
-    body, streams = b"x" * (1024 * 1024), list[Listener]()
-    try:
-        for _ in range(5):
-            streams.append(Listener(crud.url, application + path, body=body))
-            assert streams[-1].quiet(0.3) is (path == WAITING)
-        fields = {"name": "another", "ignored": "x" * 1_000_000}
-        answer = api.client.post(f"{crud.url}/applications", json=fields)
-        assert answer.status_code == 201, answer.text
-    finally:
-        for stream in streams:
-            stream.__exit__()
+    body = b"x" * (1024 * 1024)
+    for path in LASTING:
+        with ExitStack() as streams:
+            for _ in range(5):
+                stream = streams.enter_context(Listener(crud.url, application + path, body=body))
+                assert stream.quiet(0.3) is (path == WAITING)
+            fields = {"name": "another", "ignored": "x" * 1_000_000}
+            answer = api.client.post(f"{crud.url}/applications", json=fields)
+            assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
+@pytest.mark.parametrize("path", LASTING)
 def test_a_client_that_closes_its_half_with_the_request_keeps_no_place(
-    start_crud: StartCrud, application: str, path: str
+    shared_crud: CrudServer, application: str, path: str
 ) -> None:
     """A client that is gone looks the same, and would keep its place for a while."""
-    crud = start_crud()
-    with Listener(crud.url, application + path, is_half_closed=True) as stream:
+    with Listener(shared_crud.url, application + path, is_half_closed=True) as stream:
         assert stream.status == 200
         assert [event.type for event in stream.rest(LEFT_SECONDS)] in (["ready"], [])
         assert stream.is_complete
 
 
-@pytest.mark.parametrize("path", ["/stream", "/chats/1/messages/stream", WAITING])
-def test_a_stream_that_is_asked_for_during_a_shutdown_ends_at_once(
-    start_crud: StartCrud, application: str, path: str
+def test_streams_that_are_asked_for_during_a_shutdown_end_at_once(
+    start_crud: StartCrud, application: str
 ) -> None:
     crud = start_crud()
     address = ("127.0.0.1", urlsplit(crud.url).port)
-    with socket.create_connection(address, timeout=LEFT_SECONDS) as client:
+    with ExitStack() as connections:
+        clients = [
+            connections.enter_context(socket.create_connection(address, timeout=LEFT_SECONDS))
+            for _ in LASTING
+        ]
         time.sleep(0.2)
         crud.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-        client.sendall(f"GET {application}{path} HTTP/1.0\r\nHost: crud\r\n\r\n".encode())
-        received = b"".join(iter(lambda: client.recv(65536), b""))
-        assert received.startswith(b"HTTP/1.1 200 ")
+        for client, path in zip(clients, LASTING, strict=True):
+            client.sendall(f"GET {application}{path} HTTP/1.0\r\nHost: crud\r\n\r\n".encode())
+        for client in clients:
+            received = b"".join(iter(partial(client.recv, 65536), b""))
+            assert received.startswith(b"HTTP/1.1 200 ")
     assert crud.process.wait(LEFT_SECONDS) == 0
 
 
-def test_a_list_does_not_wait_with_a_long_head(start_crud: StartCrud, application: str) -> None:
+def test_a_list_does_not_wait_with_a_long_head(shared_crud: CrudServer, application: str) -> None:
     """A thousand of them would hold megabytes for a minute."""
-    crud = start_crud()
-    with Listener(crud.url, f"{application}{WAITING}&x={'x' * 20_000}") as waiting:
+    with Listener(shared_crud.url, f"{application}{WAITING}&x={'x' * 20_000}") as waiting:
         refusal(waiting, 431, "headers_too_large")
 
 
