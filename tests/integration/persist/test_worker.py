@@ -248,7 +248,7 @@ def test_a_lease_is_kept_alive_however_long_a_batch_takes(
         with psycopg.connect(database) as blocker:
             blocker.execute("LOCK TABLE messages, search_texts")
             accept_many(stream, 0, 100)
-            time.sleep(3 * LEASE_TTL_MS / 1000)
+            time.sleep(1.5 * LEASE_TTL_MS / 1000)
         wait_patiently(lambda: is_found(database, 100), 5, worker.output)
         assert (holder(stream), holder(stream, LEASE_INDEX)) == holders
         assert "batch stored" not in standby.output()
@@ -260,11 +260,11 @@ def test_persisting_does_not_wait_for_a_stuck_indexer(
     wait_for_holders(stream, worker)
     with psycopg.connect(database) as blocker:
         blocker.execute("LOCK TABLE search_texts")
-        for number in range(1, 9):
+        for number in range(1, 5):
             accept(stream, number)
             wait_patiently(lambda: is_drained(stream), 1, worker.output)
             time.sleep(1)
-    wait_patiently(lambda: is_found(database, 8), 5, worker.output)
+    wait_patiently(lambda: is_found(database, 4), 5, worker.output)
 
 
 def test_an_outage_of_postgresql_is_waited_out(
