@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from contract import keys
 from contract.entries import read_id
@@ -77,9 +77,21 @@ def is_rotating(access_token: str) -> bool:
 
 
 def finish_rotations(connection: Connection) -> int:
-    """Take all unfinished rotations as far as possible; return how many were finished."""
-    rows = connection.execute(UNFINISHED).fetchall()
-    return sum(advance(connection, as_rotation(row)) for row in rows)
+    """Take all unfinished rotations as far as possible; return how many were finished.
+
+    Raises RedisError if a shard is unavailable, once those of the others are done.
+    """
+    finished, failed = 0, dict[int, RedisError]()
+    for rotation in map(as_rotation, connection.execute(UNFINISHED).fetchall()):
+        shard = shards().number_of(rotation.former_token)
+        if shard not in failed:
+            try:
+                finished += advance(connection, rotation)
+            except RedisError as error:
+                failed[shard] = error
+    for failure in failed.values():
+        raise failure
+    return finished
 
 
 def finish_within(connection: Connection, rotation_id: int, seconds: float) -> bool:

@@ -88,8 +88,11 @@ class Eraser:
             if connection.broken:
                 raise
             logger.exception("erasing failed", extra=described(deletion))
-            self._due[deletion.id] = time.monotonic() + LOOK_SECONDS
-            return False
+        except RedisError as error:  # of one shard, of several
+            reason = type(error).__name__
+            logger.warning("erasing waits for a store", extra={"reason": reason})
+        self._due[deletion.id] = time.monotonic() + LOOK_SECONDS
+        return False
 
     def _erase(self, connection: Connection, deletion: Deletion) -> bool:
         if deletion.id not in self._refused:

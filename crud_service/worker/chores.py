@@ -34,11 +34,18 @@ def finish_rotations_left(connection: Connection) -> None:
 
 
 def repair_limits(connection: Connection) -> None:
-    repaired = sum(
-        synchronise_limits(connection, api_redis(shard.number), shard) for shard in shards()
-    )
-    if repaired:
-        logger.info("limits copied to Redis", extra={"limits": repaired})
+    """Repair the limits of all shards; raise RedisError at the end if one is unavailable."""
+    failed = None
+    for shard in shards():
+        try:
+            repaired = synchronise_limits(connection, api_redis(shard.number), shard)
+        except RedisError as error:
+            failed = error
+            continue
+        if repaired:
+            logger.info("limits copied to Redis", extra={"limits": repaired})
+    if failed:
+        raise failed
 
 
 CHORES = (
