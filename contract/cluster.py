@@ -32,18 +32,29 @@ class Cluster:
     def __init__(self, configured: Node) -> None:
         self.configured = configured
         self._nodes: list[Node] = []
+        self._silent: set[Node] = set()
 
     def candidates(self) -> list[Node]:
-        """Return whom to ask, in this order; a random one first, as any may be unavailable."""
+        """Return whom to ask, in this order; a random one first, as any may be unavailable.
+
+        Those that did not answer the last time come last: each costs its caller a timeout.
+        """
         nodes = list(self._nodes)
         random.shuffle(nodes)
-        return nodes if self.configured in nodes else [*nodes, self.configured]
+        if self.configured not in nodes:
+            nodes.append(self.configured)
+        return sorted(nodes, key=self._silent.__contains__)
+
+    def note_silence(self, node: Node) -> None:
+        """Note that a node did not answer."""
+        self._silent.add(node)
 
     def primary_of(self, slot: int, reply: object, asked: Node) -> Node:
         """Return the server of a slot, by what a node replied to ASK_SLOTS, or its error.
 
         Raises SlotNotServedError.
         """
+        self._silent.discard(asked)
         if isinstance(reply, Exception):
             if any(text in str(reply) for text in _NO_CLUSTER):
                 return self.configured

@@ -63,7 +63,10 @@ class ShardServers:
         for node in self._cluster.candidates():
             try:
                 return self._cluster.primary_of(slot, self._ask(node), node)
-            except (RedisError, OSError, SlotNotServedError) as error:
+            except SlotNotServedError as error:
+                reason = f"{node.host}:{node.port}: {error}"
+            except (RedisError, OSError) as error:
+                self._cluster.note_silence(node)
                 reason = f"{node.host}:{node.port}: {error}"
         raise ConnectionError(f"No server of a shard is known: {reason}")
 

@@ -33,6 +33,16 @@ def test_all_nodes_are_asked_later_and_the_configured_one_last() -> None:
     assert set(others) == {Node("a", 1), Node("b", 2), *(Node("asked", n) for n in (3, 4, 5))}
 
 
+def test_a_node_that_was_silent_is_asked_last_until_it_answers() -> None:
+    cluster = Cluster(CONFIGURED)
+    cluster.primary_of(0, REPLY, ASKED)
+    silent = Node("a", 1)
+    cluster.note_silence(silent)
+    assert {cluster.candidates()[-1] for _ in range(20)} == {silent}
+    cluster.primary_of(0, REPLY, silent)
+    assert cluster.candidates()[-1] == CONFIGURED
+
+
 def test_a_server_that_is_no_cluster_has_everything() -> None:
     error = ResponseError("This instance has cluster support disabled")
     assert Cluster(CONFIGURED).primary_of(7, error, ASKED) == CONFIGURED
