@@ -5,8 +5,6 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,43 +12,13 @@ import pytest
 from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
+from tests.fault.rig.cluster_stack import clustered
 from tests.fault.rig.many_loads import loaded_shards
-from tests.fault.rig.process_stack import ProcessStack
-from tests.fault.rig.valkey_cluster import ValkeyCluster
-from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
 SHARDS = Shards(3)
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class ClusterStack(ProcessStack):
-    """Our services on a cluster, and a broker beside it."""
-
-    def __init__(self, directory: Path, database_url: str, replicas: int) -> None:
-        super().__init__(directory, database_url, SHARDS="3", NUMBERING_PROCESSES="2")
-        self.cluster = ValkeyCluster(directory / "cluster", replicas=replicas)
-        (directory / "broker").mkdir()
-        self.broker = Valkey(directory / "broker")
-        self.environment["REDIS_URL"] = self.cluster.url
-        self.environment["BROKER_URL"] = self.broker.url
-        if replicas:
-            self.environment["REPLICAS_TO_ACKNOWLEDGE"] = "1"
-
-    def start_stores(self) -> None:
-        self.broker.start()
-        self.cluster.start()
-
-    def end_stores(self) -> None:
-        self.broker.__exit__()
-        self.cluster.end()
-
-
-@contextmanager
-def clustered(directory: Path, database_url: str, replicas: int = 0) -> Iterator[ClusterStack]:
-    with ClusterStack(directory, database_url, replicas) as stack:
-        yield stack
 
 
 def test_each_primary_has_one_of_three_shards(

@@ -1,5 +1,6 @@
 """A cluster of real Valkey servers: primaries that share the slots, and a replica for each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,32 @@ READY_SECONDS = 60
 class ValkeyCluster:
     """Servers on loopback ports; the first `primaries` of them begin as primaries."""
 
-    def __init__(self, directory: Path, primaries: int = 3, replicas: int = 0) -> None:
+    def __init__(
+        self, directory: Path, primaries: int = 3, replicas: int = 0, **settings: str
+    ) -> None:
         self.primaries = primaries
-        self.servers = [self._server(directory / f"node{n}") for n in range(primaries + replicas)]
+        self._directory, self._settings = directory, settings
+        self.servers = [self._server(number) for number in range(primaries + replicas)]
 
-    def _server(self, directory: Path) -> Valkey:
+    def _server(self, number: int) -> Valkey:
+        directory = self._directory / f"node{number}"
         directory.mkdir(parents=True)
         settings = {
             "cluster-enabled": "yes",
             "cluster-port": str(choose_port()),
             "cluster-node-timeout": str(NODE_TIMEOUT_MS),
             "repl-diskless-sync-delay": "0",
+            **self._settings,
         }
         return Valkey(directory, **settings)
 
     @property
     def url(self) -> str:
         return self.servers[0].url
+
+    @property
+    def has_replicas(self) -> bool:
+        return len(self.servers) > self.primaries
 
     def start(self) -> None:
         """Start all servers, and wait until each knows which slots the others have."""
@@ -45,8 +55,7 @@ class ValkeyCluster:
             first, behind = (SLOTS * n // self.primaries for n in (position, position + 1))
             command(server, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
         for server in self.servers[1:]:
-            bus = self.servers[0].settings["cluster-port"]
-            command(server, "CLUSTER", "MEET", LOOPBACK, self.servers[0].port, bus)
+            command(server, "CLUSTER", "MEET", LOOPBACK, *announced_ports(self.servers[0]))
         wait_until(lambda: all(self.knows_all(server) for server in self.servers), READY_SECONDS)
         for position, server in enumerate(self.servers[self.primaries :]):
             self.replicate(server, self.servers[position % self.primaries])
@@ -93,7 +102,7 @@ class ValkeyCluster:
 
     def server_of(self, shard: Shard) -> Valkey:
         """Return the server that has a shard now, by any that answers."""
-        for server in self.servers:
+        for server in self.asked():
             try:
                 nodes = command(server, "CLUSTER NODES")
             except redis.RedisError:
@@ -104,9 +113,13 @@ class ValkeyCluster:
                         return self.server_at(address)
         raise AssertionError("no server answers")
 
+    def asked(self) -> Sequence[Valkey]:
+        """Return the servers that may know who has a shard."""
+        return self.servers
+
     def server_at(self, address: str) -> Valkey:
         port = int(address.partition("@")[0].rpartition(":")[2])
-        return next(server for server in self.servers if server.port == port)
+        return next(server for server in self.servers if announced_ports(server)[0] == port)
 
     def move(self, shard: Shard, target: Valkey, *, pause: Any = lambda: None) -> None:
         """Move a shard's slot, key by key, as the cluster's tools do; `pause` comes in between."""
@@ -118,12 +131,22 @@ class ValkeyCluster:
             command(server, "CLUSTER", "SETSLOT", slot, state, self.id_of(other))
         pause()
         while names := command(source, "CLUSTER", "GETKEYSINSLOT", slot, 10):
-            migrate = ("MIGRATE", LOOPBACK, target.port, "", 0, 5000, "KEYS", *names)
+            port, _ = announced_ports(target)
+            migrate = ("MIGRATE", LOOPBACK, port, "", 0, 5000, "KEYS", *names)
             command(source, *migrate)
             pause()
         for server in (target, source, *self.servers):
             if self.role(server)[0] == b"master":
                 command(server, "CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+
+
+def announced_ports(server: Valkey) -> tuple[int, int]:
+    """Return where clients and where other servers connect, which may be links."""
+    own = server.settings
+    return (
+        int(own.get("cluster-announce-port", server.port)),
+        int(own.get("cluster-announce-bus-port", own["cluster-port"])),
+    )
 
 
 def command(server: Valkey, *words: object) -> Any:
