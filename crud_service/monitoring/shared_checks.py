@@ -6,7 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, NamedTuple
 
+from contract.shards import MAX_SHARDS
+
 READY_SECONDS = 2.5
+# One for each shard and each other store. They are started as they are needed.
+MAX_THREADS = MAX_SHARDS + 2
 
 Dependency = dict[str, Any]
 
@@ -20,7 +24,7 @@ class Checks:
 
     def __init__(self, seconds: float = READY_SECONDS) -> None:
         self._seconds = seconds
-        self._threads = ThreadPoolExecutor(3, thread_name_prefix="health")
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="health")
         self._running: dict[str, Running] = {}
         self._lock = Lock()
 

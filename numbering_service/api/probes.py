@@ -13,13 +13,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from contract.keys import ACCEPTED
 from contract.replicas import PROBE, ROLE, count_replicas, shortfall
+from contract.shards import Shard, Shards
 from numbering_service import metrics
 from numbering_service.creations.acknowledged import NotAcknowledgedError
 from numbering_service.running import Running, running_in
+from web.shard_health import of_all_shards
 
 Service = Annotated[Running, Depends(running_in)]
-Check = dict[str, str | float]
+Check = dict[str, Any]
 Dependencies = dict[str, Check]
 
 
@@ -70,28 +73,30 @@ class SharedCheck:
 
 
 def overall(dependencies: Dependencies) -> str:
-    """Return `ok`, `degraded` without crud_service, or `unavailable` without Redis."""
-    if dependencies["redis"]["status"] != "ok":
+    """Return `ok`, `degraded` without crud_service or a shard, or `unavailable` without Redis."""
+    if dependencies["redis"]["status"] == "unavailable":
         return "unavailable"
-    return "ok" if dependencies["crud_service"]["status"] == "ok" else "degraded"
+    return "ok" if all(each["status"] == "ok" for each in dependencies.values()) else "degraded"
 
 
 async def check_both(parts: Running) -> Dependencies:
     return {
-        "redis": await check(ask_redis(parts)),
+        "redis": await check_redis(parts),
         "crud_service": await check(ask_crud(parts.crud)),
     }
 
 
-async def ask_redis(parts: Running) -> None:
-    """Raise RedisError unless creations can be answered, which may take replicas."""
-    await asyncio.gather(*(ask_server(redis, parts.replicas) for redis in parts.redis))
+async def check_redis(parts: Running) -> Check:
+    shards = zip(Shards(len(parts.redis)), parts.redis, strict=True)
+    asked = (check(ask_server(shard, redis, parts.replicas)) for shard, redis in shards)
+    return of_all_shards(await asyncio.gather(*asked))
 
 
-async def ask_server(redis: "Redis", replicas: int) -> None:
-    """Do the same for the server of one shard."""
+async def ask_server(shard: Shard, redis: "Redis", replicas: int) -> None:
+    """Raise RedisError unless creations of a shard can be answered, which may take replicas."""
+    # In a cluster, a server that no longer has the shard would answer a ping.
+    await redis.exists(shard.key(ACCEPTED))
     if not replicas:
-        await redis.ping()
         return
     try:
         await redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py

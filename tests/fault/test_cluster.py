@@ -7,13 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
-from tests.fault.rig.cluster_stack import clustered
-from tests.fault.rig.many_loads import loaded_shards
+from tests.fault.rig.cluster_stack import ClusterStack, clustered
+from tests.fault.rig.many_loads import applications_of_all_shards, loaded_shards
 from tests.polling import wait_until
 
 SHARDS = Shards(3)
@@ -68,6 +69,41 @@ def test_primaries_that_are_killed_are_replaced_by_their_replicas(
                 lost.start()
                 wait_until(cluster.is_ready, 60, stack.output)
                 loads.wait_for_more(stack.output)
+
+
+def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
+    tmp_path: Path, migrated_database_url: str
+) -> None:
+    """Both services stay ready, or else no instance of them would be left for the other shards."""
+    settings = {"cluster-require-full-coverage": "no"}
+    with clustered(tmp_path, migrated_database_url, **settings) as stack:
+        paths = applications_of_all_shards(stack)
+        stack.cluster.servers[1].kill()
+        wait_until(lambda: readiness_of(stack) == [(200, "degraded", [1])] * 2, 60, stack.output)
+        for shard, path in enumerate(paths):
+            answer = httpx.post(f"{stack.numbering_url}{path}/chats", timeout=30, trust_env=False)
+            assert answer.status_code == (503 if shard == 1 else 201), answer.text
+        for path in (paths[0], paths[2]):
+            chat = f"{stack.crud_url}{path}/chats/1"
+            wait_until(lambda: httpx.get(chat).status_code == 200, 60, stack.output)  # noqa: B023
+        stack.cluster.servers[1].start()
+        wait_until(lambda: readiness_of(stack) == [(200, "ok", None)] * 2, 60, stack.output)
+
+
+def readiness_of(stack: ClusterStack) -> list[tuple[int, str, list[int] | None]]:
+    """Return what each service answers, and which shards it says are unavailable."""
+    answers = [
+        httpx.get(f"{url}/health/ready", timeout=15, trust_env=False)
+        for url in (stack.crud_url, stack.numbering_url)
+    ]
+    return [
+        (
+            answer.status_code,
+            answer.json()["status"],
+            answer.json()["dependencies"]["redis"].get("unavailable_shards"),
+        )
+        for answer in answers
+    ]
 
 
 def test_what_a_cluster_needs_is_demanded_at_the_start(

@@ -144,11 +144,15 @@ def problem_schema() -> Json:
 
 
 def health_schema() -> Json:
-    states = ["ok", "unavailable", "not_configured"]
+    states = ["ok", "degraded", "unavailable"]
     dependency = record(
-        {"status": {"type": "string", "enum": states}, "latency_ms": {"type": "number"}}
+        {
+            "status": {"type": "string", "enum": [*states, "not_configured"]},
+            "latency_ms": {"type": "number"},
+        },
+        optional={"unavailable_shards": {"type": "array", "items": {"type": "integer"}}},
     )
-    status = {"type": "string", "enum": ["ok", "degraded", "unavailable"]}
+    status = {"type": "string", "enum": states}
     names = ("postgresql", "redis", "elasticsearch")
     dependencies = record(dict.fromkeys(names, dependency), optional={"replica": dependency})
     return record({"status": status, "dependencies": dependencies})

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from contract import keys
+from contract.shards import ONLY
 from tests.integration.accepting import TOKEN, accept, accept_raw, bodies, query
 from tests.integration.numbering.surroundings import Valkey, freeze, primary_and_replica
 
@@ -168,10 +169,10 @@ def test_a_client_leaves_a_primary_that_became_a_replica(pair: Pair) -> None:
 def test_a_server_that_cannot_acknowledge_is_not_ready(pair: Pair) -> None:
     from crud_service.monitoring.health import ask_redis
 
-    ask_redis()
+    ask_redis(ONLY)
     pair[0].client.config_set("appendonly", "no")
     with pytest.raises(redis.ResponseError, match="appendonly"):
-        ask_redis()
+        ask_redis(ONLY)
 
 
 def test_metrics_count_the_replicas_that_are_connected(pair: Pair) -> None:
