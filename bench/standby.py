@@ -3,16 +3,13 @@
 All servers share the machine and its disk: only ratios within a turn say something.
 """
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
-from psycopg.sql import SQL, Literal
 
 from bench.backlog import Backlog
 from bench.cost import Meter
@@ -27,9 +24,10 @@ from bench.tools import Load, Request, load
 from contract.keys import ACCEPTED
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
-from local_stack.stores.postgres import database_url, postgres, program
+from local_stack.stores.postgres import database_url
+from local_stack.stores.standby import NAME, WAIT_FOR_ANY, have_commits_wait, sync_state
+from local_stack.stores.standby import standby as standby_part
 
-NAME = "standby"
 CLIENTS = (16, 1)
 IN_STEP_SECONDS = 60
 # What the primary is spared of a page, at least.
@@ -60,36 +58,18 @@ def following(stack: BenchStack) -> Iterator[str]:
     url = stack.environment["DATABASE_URL"]
     layout = Layout(stack.layout.directory / NAME)
     layout.create()
-    data = layout.directory / "postgres" / "data"
-    data.parent.mkdir()
-    options = ["--checkpoint=fast", "--write-recovery-conf", f"--pgdata={data}"]
-    command = [str(program("pg_basebackup")), f"--dbname={url}?application_name={NAME}", *options]
-    subprocess.run(command, check=True)
-    port, password = choose_port(), urlsplit(url).password or ""
-    part = replace(postgres(layout, port, password), name=NAME)
-    for path in (data.parent, *data.parent.rglob("*")):
-        part.user.give(path)
-    with stack.during(stack.run_part(part)):
-        wait_until(lambda: state(stack) != "", IN_STEP_SECONDS, "the standby does not follow")
-        yield database_url(password, port, url.rpartition("/")[2])
-
-
-def state(stack: BenchStack) -> str:
-    """Whether commits wait for the standby: `quorum` or `async`; empty while it does not follow."""
-    query = "SELECT sync_state FROM pg_stat_replication WHERE application_name = %s"
-    with stack.database() as connection:
-        row = connection.execute(query, (NAME,)).fetchone()
-    return str(row[0]) if row else ""
+    port = choose_port()
+    with stack.during(stack.run_part(standby_part(layout, port, url))):
+        wait_until(lambda: sync_state(url) != "", IN_STEP_SECONDS, "the standby does not follow")
+        yield database_url(urlsplit(url).password or "", port, url.rpartition("/")[2])
 
 
 def wait_for_it(stack: BenchStack, *, is_waited_for: bool) -> None:
     """Have commits wait for the standby, or not."""
-    names, wanted = (f"ANY 1 ({NAME})", "quorum") if is_waited_for else ("", "async")
-    with stack.database() as connection:
-        statement = SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
-        connection.execute(statement.format(Literal(names)))
-        connection.execute("SELECT pg_reload_conf()")
-    wait_until(lambda: state(stack) == wanted, IN_STEP_SECONDS, "the setting has no effect")
+    url = stack.environment["DATABASE_URL"]
+    standbys, wanted = (WAIT_FOR_ANY, "quorum") if is_waited_for else ("", "async")
+    have_commits_wait(url, standbys)
+    wait_until(lambda: sync_state(url) == wanted, IN_STEP_SECONDS, "the setting has no effect")
 
 
 def storing(run: Run, stack: BenchStack) -> None:

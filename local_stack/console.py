@@ -4,13 +4,17 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
+
+from local_stack.failure import StackError
 
 COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34}
 COLOURS |= {"magenta": 35, "cyan": 36}
 CLEAR_LINE = "\r\x1b[2K"
 # Where lines can't be replaced, one that says the same again must be worth its place.
 SECONDS_BETWEEN_LINES = 5.0
+LOOK_EVERY_SECONDS = 0.05
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -71,6 +75,25 @@ class Waiting:
         elif time.monotonic() - self.said_at >= self.seconds_between_lines:
             self.said_at = time.monotonic()
             say(line)
+
+
+def wait_for(condition: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait for a condition, say so meanwhile, and at the end how long it took.
+
+    Args:
+        condition: is checked again and again.
+        what: a word or two; in the terminal, "waiting for" precedes it.
+        seconds: for how long.
+
+    Raises StackError when it does not come true in time.
+    """
+    waiting = Waiting()
+    while not condition():
+        if waiting.seconds > seconds:
+            raise StackError(f"{what} is not ready after {seconds:.0f} s")
+        waiting.tell(f"waiting for {what}")
+        time.sleep(LOOK_EVERY_SECONDS)
+    done(what, waiting.seconds)
 
 
 def clear_line() -> str:

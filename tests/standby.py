@@ -1,7 +1,5 @@
 """PostgreSQL servers of a test's own, and standbys that lag when a test wants them to."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +13,8 @@ from local_stack.layout import Layout
 from local_stack.ports import choose_port
 from local_stack.process import Running
 from local_stack.stores.postgres import can_connect, postgres, program
+from local_stack.stores.standby import copy_primary
+from local_stack.stores.store_user import store_user
 from tests.fault.rig.linked_stack import with_port
 from tests.polling import wait_until
 
@@ -101,10 +101,8 @@ class Standby(Server):
     def __init__(self, directory: Path, primary_url: str, name: str = "standby") -> None:
         super().__init__(directory, primary_url)
         self.primary_url = primary_url
-        self.home.mkdir()
-        backup = [str(program("pg_basebackup")), f"--dbname={primary_url}?application_name={name}"]
-        target = ["--pgdata", str(self.home / "data"), "--write-recovery-conf", "--checkpoint=fast"]
-        subprocess.run([*backup, *target], check=True, stderr=sys.stderr)
+        user = store_user(program("postgres"), self.layout.directory)
+        copy_primary(user.own(self.home), primary_url, user, name)
 
     def pause(self) -> None:
         """Replay nothing from now on."""

