@@ -6,8 +6,9 @@ from typing import Any
 
 import redis
 
-from contract.shards import SLOTS, Shard
+from contract.shards import Shard
 from local_stack.ports import LOOPBACK, choose_port
+from local_stack.stores.valkey_cluster import Node, form_cluster, node_settings
 from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
@@ -29,13 +30,7 @@ class ValkeyCluster:
     def _server(self, number: int) -> Valkey:
         directory = self._directory / f"node{number}"
         directory.mkdir(parents=True)
-        settings = {
-            "cluster-enabled": "yes",
-            "cluster-port": str(choose_port()),
-            "cluster-node-timeout": str(NODE_TIMEOUT_MS),
-            "repl-diskless-sync-delay": "0",
-            **self._settings,
-        }
+        settings = node_settings(choose_port(), NODE_TIMEOUT_MS) | self._settings
         return Valkey(directory, **settings)
 
     @property
@@ -48,18 +43,14 @@ class ValkeyCluster:
 
     def start(self) -> None:
         """Start all servers, and wait until each knows which slots the others have."""
-        for epoch, server in enumerate(self.servers, 1):
+        for server in self.servers:
             server.start()
-            command(server, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
-        for position, server in enumerate(self.servers[: self.primaries]):
-            first, behind = (SLOTS * n // self.primaries for n in (position, position + 1))
-            command(server, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
-        for server in self.servers[1:]:
-            command(server, "CLUSTER", "MEET", LOOPBACK, *announced_ports(self.servers[0]))
-        wait_until(lambda: all(self.knows_all(server) for server in self.servers), READY_SECONDS)
-        for position, server in enumerate(self.servers[self.primaries :]):
-            self.replicate(server, self.servers[position % self.primaries])
+        form_cluster(self.nodes, self.primaries)
         wait_until(self.is_ready, READY_SECONDS)
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [Node(server.directory.name, *announced_ports(server)) for server in self.servers]
 
     def end(self) -> None:
         for server in self.servers:
@@ -96,9 +87,6 @@ class ValkeyCluster:
     def id_of(server: Valkey) -> str:
         raw = command(server, "CLUSTER", "MYID")
         return raw.decode() if isinstance(raw, bytes) else str(raw)
-
-    def replicate(self, server: Valkey, primary: Valkey) -> None:
-        command(server, "CLUSTER", "REPLICATE", self.id_of(primary))
 
     def server_of(self, shard: Shard) -> Valkey:
         """Return the server that has a shard now, by any that answers."""
