@@ -12,6 +12,7 @@ from local_stack.console import paint
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.log_lines import LogLine, read_line
+from local_stack.process import kind_of
 from local_stack.stack import Settings
 
 PARTS = {
@@ -19,8 +20,11 @@ PARTS = {
     "worker": "magenta",
     "numbering": "blue",
     "postgres": "green",
+    "standby": "green",
     "valkey": "yellow",
+    "broker": "yellow",
     "elasticsearch": "dim",
+    "proxy": "dim",
     "migrate": "dim",
 }
 LEVELS = {"error": ("red", "bold"), "critical": ("red", "bold"), "warning": ("yellow",)}
@@ -58,13 +62,19 @@ def follow(followed: list["LogFile"], layout: Layout) -> None:
 
 
 def chosen_parts(layout: Layout, environment: Mapping[str, str]) -> list[str]:
-    """Return the parts named in PART, all without it; raises StackError for an unknown one."""
+    """Return the parts named in PART, or those of a kind named there; all without it.
+
+    Raises StackError for an unknown one.
+    """
     if not any(layout.logs.glob("*.log")):
         raise StackError(f"there are no logs in {layout.logs}")
+    numbered = sorted(path.stem for path in layout.logs.glob("*-[0-9]*.log"))
+    known = [*PARTS, *numbered]
     chosen = environment.get("PART", "").replace(",", " ").split() or list(PARTS)
-    if unknown := [name for name in chosen if name not in PARTS]:
-        raise StackError(f"PART={unknown[0]} is none of {', '.join(PARTS)}")
-    return chosen
+    if unknown := [name for name in chosen if name not in known]:
+        raise StackError(f"PART={unknown[0]} is none of {', '.join(known)}")
+    found = (name for one in chosen for name in known if one in {name, kind_of(name)})
+    return list(dict.fromkeys(found))
 
 
 def read_count(environment: Mapping[str, str]) -> int:
@@ -115,7 +125,7 @@ class LogFile:
 def show(name: str, line: LogLine) -> None:
     """Print one log line; a text of several lines gets the name before each."""
     colours = LEVELS.get(line.level, ())
-    label = paint(f"{name:<13}", PARTS.get(name, "dim"))
+    label = paint(f"{name:<13}", PARTS.get(kind_of(name), "dim"))
     level = paint(f"{line.level[:7]:<7}", *colours) if colours else f"{line.level[:7]:<7}"
     for number, text in enumerate(line.text.split("\n")):
         when = line.time if number == 0 else ""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,19 @@ class Part:
     # Finds the process to name in pids/, for a part whose command starts the real one;
     # the command's own until the real one has started.
     find_pid: Callable[[int], int] | None = None
+    # Whether another part is about to take the place of this one, which is dead: it is not
+    # started again before that.
+    is_being_replaced: Callable[[], bool] = lambda: False
+
+    @property
+    def kind(self) -> str:
+        """Its name without the number that tells it from others of its kind."""
+        return kind_of(self.name)
+
+
+def kind_of(name: str) -> str:
+    """Return what a part is: `crud` for crud-1 and crud-2."""
+    return re.sub(r"-\d+$", "", name)
 
 
 class Running:

@@ -18,6 +18,8 @@ SETTLING_SECONDS = 0.2
 WELL_AFTER_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
+# For how long a part stays dead that another one is about to replace.
+REPLACED_WITHIN_SECONDS = 10.0
 
 
 def pause_before_restart(deaths_in_a_row: int, longest: float = LONGEST_PAUSE_SECONDS) -> float:
@@ -35,6 +37,7 @@ class Watched:
         self.running = Running(part, layout)
         self.deaths_in_a_row = 0
         self.start_again_at: float | None = None
+        self.replaced_until = 0.0
 
     def watch(self) -> float | None:
         """Check once: note a death, or restart the part when the pause is over.
@@ -45,14 +48,20 @@ class Watched:
         if self.start_again_at is None and self.running.died():
             self.note_death()
         if self.start_again_at is not None:
-            pause = self.start_again_at - time.monotonic()
-            if pause > 0:
+            if (pause := self.pause(self.start_again_at)) > 0:
                 return pause
             self.start_again()
             if self.start_again_at is not None:
                 return self.longest_pause
         self.running.note_pid()
         return None if self.running.is_settled() else SETTLING_SECONDS
+
+    def pause(self, start_again_at: float) -> float:
+        """Return in how many seconds to check whether to restart the part; 0 restarts it."""
+        now = time.monotonic()
+        if start_again_at <= now < self.replaced_until and self.part.is_being_replaced():
+            return SETTLING_SECONDS
+        return max(start_again_at - now, 0.0)
 
     def note_death(self) -> None:
         """Decide when to restart, and kill everything left of the dead process."""
@@ -62,6 +71,9 @@ class Watched:
         pause = pause_before_restart(self.deaths_in_a_row, self.longest_pause)
         self.start_again_at = time.monotonic() + pause
         when = f" in {pause:g} s" if pause else ""
+        if self.part.is_being_replaced():
+            self.replaced_until = time.monotonic() + REPLACED_WITHIN_SECONDS
+            when = " once another has taken its place"
         how = self.running.how_it_died()
         death = paint(f"{self.part.name} died ({how})", "yellow")
         say(f"{death}, restarting it{when}; {self.running.log_path}")
@@ -123,15 +135,19 @@ class Supervisor:
                     signals.wait(min((wait for wait in waits if wait is not None), default=None))
 
     def stop(self, in_order: Sequence[str] = ()) -> None:
-        """Stop the named parts one after another, then the others concurrently."""
-        by_name = {watched.part.name: watched.running for watched in self.watched}
-        for name in in_order:
-            if name in by_name:
-                by_name.pop(name).stop()
-        for running in by_name.values():
-            running.ask_to_stop()
-        for running in by_name.values():
-            running.wait_stopped()
+        """Stop the named kinds of parts one after another, then the others concurrently."""
+        left = [watched.running for watched in self.watched]
+        for kind in in_order:
+            stop_all([running for running in left if running.part.kind == kind])
+            left = [running for running in left if running.part.kind != kind]
+        stop_all(left)
         for watched in self.watched:
             kill_group(watched.running.process.pid)
         self.watched = []
+
+
+def stop_all(parts: Sequence[Running]) -> None:
+    for running in parts:
+        running.ask_to_stop()
+    for running in parts:
+        running.wait_stopped()

@@ -117,6 +117,11 @@ def test_the_parts_to_follow_are_chosen_by_name(tmp_path: Path) -> None:
     (layout.logs / "crud.log").touch()
     assert "postgres" in chosen_parts(layout, {})
     assert chosen_parts(layout, {"PART": "worker, crud"}) == ["worker", "crud"]
+    for name in ("valkey-2", "valkey-1"):
+        (layout.logs / f"{name}.log").touch()
+    assert {"valkey-1", "valkey-2", "crud"} < set(chosen_parts(layout, {}))
+    assert chosen_parts(layout, {"PART": "valkey"}) == ["valkey", "valkey-1", "valkey-2"]
+    assert chosen_parts(layout, {"PART": "valkey-2"}) == ["valkey-2"]
 
 
 @pytest.mark.parametrize("text", ["-1", "many", "²", "1" * 10])

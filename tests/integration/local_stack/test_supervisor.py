@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -159,6 +160,25 @@ def test_the_supervisor_looks_only_when_something_happens(
     assert len(looks) == 2
 
 
+def test_a_part_that_is_being_replaced_stays_dead_until_it_is(
+    supervisor: Supervisor, layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = 0
+
+    def is_being_replaced() -> bool:
+        nonlocal asked
+        asked += 1
+        assert not psutil.pid_exists(dead)
+        return asked < 4
+
+    supervisor.start([replace(part("one"), is_being_replaced=is_being_replaced)])
+    dead = read_pid(layout, "one")
+    os.kill(dead, signal.SIGKILL)
+    watch_until(supervisor, lambda: read_pid(layout, "one") != dead, 30)
+    assert asked == 4
+    assert "restarting it once another has taken its place" in capsys.readouterr().out
+
+
 def test_a_stop_signal_ends_the_wait_at_once(supervisor: Supervisor) -> None:
     supervisor.start([part("one")])
     before = signal.signal(signal.SIGUSR1, lambda *_: supervisor.ask_to_stop())
@@ -267,14 +287,14 @@ def test_processes_stop_in_the_given_order_and_the_others_after_them(
     supervisor: Supervisor, layout: Layout
 ) -> None:
     ended = layout.directory / "ended"
-    names = ("store", "worker", "front")
+    names = ("store", "worker", "front-1")
     for name in names:
         ready = layout.directory / f"{name}.ready"
         script = f"trap 'echo {name} >> {ended}; exit 0' TERM; touch {ready}; sleep 600 & wait"
         command = ("/bin/sh", "-c", script)
         supervisor.wait_ready(supervisor.start([part(name, command, ready.exists)]))
     supervisor.stop(in_order=("front", "worker"))
-    assert ended.read_text().split() == ["front", "worker", "store"]
+    assert ended.read_text().split() == ["front-1", "worker", "store"]
 
 
 def test_a_process_that_ignores_its_signal_is_killed(supervisor: Supervisor) -> None:
