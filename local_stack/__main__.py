@@ -14,6 +14,7 @@ Settings come from the environment; all others reach our processes as they are.
   NUMBERING_PORT          of numbering_service (8080)
   HOST                    the address to listen on (127.0.0.1)
   WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
+  CLUSTER                 1: several of each part, with data of their own (.local-cluster)
   NO_COLOR                1: no colours on a terminal
 """
 
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.console import complain, paint, say
 from local_stack.demo import demo
 from local_stack.failure import StackError, explain
@@ -56,7 +58,7 @@ def main() -> int:
 
 
 def run(settings: Settings) -> None:
-    run_stack(Stack(settings))
+    run_stack(ClusterStack(settings) if settings.cluster else Stack(settings))
 
 
 COMMANDS: Mapping[str, Callable[[Settings], None]] = {
@@ -75,7 +77,7 @@ def run_stack(stack: Stack) -> None:
     stop_on_signals(stack)
     try:
         welcome(stack.start(), stack)
-        stack.supervisor.run(stack.look_after_elasticsearch)
+        stack.supervisor.run(stack.look_after)
     except KeyboardInterrupt:
         say()
     finally:
@@ -123,12 +125,17 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
             f"{settings.command(target)}   {what}" for target, what in FURTHER.items()
         ),
     }
+    if settings.cluster:
+        lines = {"cluster": PARTS_OF_CLUSTER, **lines}
     say()
     for label, text in lines.items():
         say(f"{paint(f'{label:<18}', 'dim')}  {text}")
     say(f"\nCtrl-C stops everything; the data stays in {stack.layout.directory}\n")
 
 
+PARTS_OF_CLUSTER = (
+    "three primaries of Valkey with a replica each, a standby of PostgreSQL, two of each service"
+)
 FURTHER = {
     "demo": "walks through the API",
     "logs": "follows the logs",

@@ -50,14 +50,26 @@ def applications(environment: Mapping[str, str]) -> list[Part]:
     """crud, worker and numbering, in the order in which they start."""
     return [
         module("crud", "crud_service", environment, environment["CRUD_URL"]),
-        Part(
-            "worker",
-            (sys.executable, "-m", "crud_service.worker"),
-            is_ready=lambda: worker_listens(environment["REDIS_URL"]),
-            environment=environment,
-        ),
+        worker(environment),
         module("numbering", "numbering_service", environment, environment["NUMBERING_URL"]),
     ]
+
+
+def worker(environment: Mapping[str, str], name: str = "worker", workers: int = 1) -> Part:
+    """Return a worker as a part; one of several is ready once all of them are.
+
+    Args:
+        environment: variables besides those of the supervisor.
+        name: its name as a part.
+        workers: how many of them share the broker.
+    """
+    broker = environment.get("BROKER_URL") or environment["REDIS_URL"]
+    return Part(
+        name,
+        (sys.executable, "-m", "crud_service.worker"),
+        is_ready=lambda: workers_listen(broker, workers),
+        environment=environment,
+    )
 
 
 def module(name: str, package: str, environment: Mapping[str, str], url: str) -> Part:
@@ -74,17 +86,18 @@ def module(name: str, package: str, environment: Mapping[str, str], url: str) ->
 
 
 def is_live(url: str) -> bool:
+    """Return whether a service answers that it is live."""
     try:
         return httpx.get(f"{url}/health/live", timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def worker_listens(url: str) -> bool:
-    """Whether both children of a worker wait for tasks: each then blocks in a BRPOP."""
+def workers_listen(url: str, workers: int) -> bool:
+    """Whether both children of each worker wait for tasks: each then blocks in a BRPOP."""
     client = redis.Redis.from_url(url, socket_timeout=2, retry=None)
     try:
-        return sum(entry.get("cmd") == "brpop" for entry in client.client_list()) >= 2
+        return sum(entry.get("cmd") == "brpop" for entry in client.client_list()) >= 2 * workers
     except redis.RedisError:
         return False
     finally:

@@ -19,7 +19,6 @@ from local_stack.stores.postgres import create_database, database_url, postgres
 from local_stack.stores.valkey import redis_url, valkey
 from local_stack.supervisor import Supervisor
 
-DEFAULT_DIRECTORY = Path(".local")
 STORE_PORTS = ("postgres", "valkey", "elasticsearch", "elasticsearch_transport")
 LOOK_FOR_ELASTICSEARCH_SECONDS = 0.5
 # A service that accepts work stops before the services that it needs to finish that work.
@@ -33,23 +32,27 @@ class Settings:
     numbering_port: int = 8080
     host: str = LOOPBACK
     with_elasticsearch: bool = True
+    cluster: bool = False
     # Starting it takes ten seconds of CPU time: tests start it when one needs it.
     elasticsearch_later: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        cluster = environment.get("CLUSTER", "") not in {"", "0"}
         return cls(
-            Path(environment.get("LOCAL_DIR") or DEFAULT_DIRECTORY),
+            Path(environment.get("LOCAL_DIR") or default_directory(cluster=cluster)),
             read_port(environment, "CRUD_PORT", 3000),
             read_port(environment, "NUMBERING_PORT", 8080),
             environment.get("HOST") or LOOPBACK,
             environment.get("WITHOUT_ELASTICSEARCH", "") in {"", "0"},
+            cluster,
         )
 
     def command(self, target: str) -> str:
         """Return what to type to do something with this stack, started or not."""
-        is_default = self.directory.resolve() == DEFAULT_DIRECTORY.resolve()
-        return shlex.join(["make", target] + [f"LOCAL_DIR={self.directory}"] * (not is_default))
+        is_default = self.directory.resolve() == default_directory(cluster=self.cluster).resolve()
+        words = ["CLUSTER=1"] * self.cluster + [f"LOCAL_DIR={self.directory}"] * (not is_default)
+        return shlex.join(["make", target, *words])
 
     def command_to_run(self) -> str:
         """Return what to type to run a stack with these settings."""
@@ -65,6 +68,11 @@ class Settings:
         return " ".join([self.command("run"), *map(shlex.quote, chosen)])
 
 
+def default_directory(*, cluster: bool) -> Path:
+    """Return where the data is: a cluster has its own, beside that of the plain stack."""
+    return Path(".local-cluster" if cluster else ".local")
+
+
 def read_port(environment: Mapping[str, str], variable: str, default: int) -> int:
     """Read a port from the environment; raises StackError for an invalid one."""
     text = environment.get(variable) or str(default)
@@ -75,6 +83,8 @@ def read_port(environment: Mapping[str, str], variable: str, default: int) -> in
 
 class Stores:
     """PostgreSQL, Valkey and, where available, Elasticsearch."""
+
+    port_names: tuple[str, ...] = STORE_PORTS
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -94,25 +104,38 @@ class Stores:
 
     def start(self) -> dict[str, str]:
         """Start the stores; returns their addresses once PostgreSQL and Valkey answer."""
-        secrets = self.layout.secrets()
-        ports = remembered_ports(self.layout.directory / "ports.json", STORE_PORTS)
-        parts = [
-            postgres(self.layout, ports["postgres"], secrets["POSTGRES_PASSWORD"]),
-            valkey(self.layout, ports["valkey"]),
-        ]
-        self.search = self.elasticsearch(ports)
+        self.password = self.layout.secrets()["POSTGRES_PASSWORD"]
+        self.ports = remembered_ports(self.layout.directory / "ports.json", self.port_names)
+        parts = self.needed_stores()
+        self.search = self.elasticsearch(self.ports)
         needed = self.supervisor.start(parts)
         if not self.settings.elasticsearch_later:
             self.start_elasticsearch()
         self.supervisor.wait_ready(needed)
-        url = database_url(secrets["POSTGRES_PASSWORD"], ports["postgres"], "chat")
-        create_database(url)
+        create_database(self.database_url("postgres"))
         self.environment = {
-            "DATABASE_URL": url,
-            "REDIS_URL": redis_url(ports["valkey"]),
-            "ELASTICSEARCH_URL": elasticsearch_url(ports["elasticsearch"]) if self.search else "",
+            **self.connect_stores(),
+            "DATABASE_URL": self.database_url("postgres"),
+            "ELASTICSEARCH_URL": (
+                elasticsearch_url(self.ports["elasticsearch"]) if self.search else ""
+            ),
         }
         return self.environment
+
+    def needed_stores(self) -> list[Part]:
+        """Return the stores that have to answer before anything else starts."""
+        return [
+            postgres(self.layout, self.ports["postgres"], self.password),
+            valkey(self.layout, self.ports["valkey"]),
+        ]
+
+    def connect_stores(self) -> dict[str, str]:
+        """Do what takes several running stores; returns further addresses and their settings."""
+        return {"REDIS_URL": redis_url(self.ports["valkey"])}
+
+    def database_url(self, server: str) -> str:
+        """Return the address of our database on one of the servers."""
+        return database_url(self.password, self.ports[server], "chat")
 
     def elasticsearch(self, ports: Mapping[str, int]) -> list[Part]:
         """Return Elasticsearch as a part; nothing, with a line that says why, if unavailable."""
@@ -184,8 +207,15 @@ class Stack(Stores):
         say(paint(f"ready after {time.monotonic() - self.began:.1f} s", "bold"))
         return self.environment
 
+    def look_after(self) -> float | None:
+        """Report what happens to the running stack; for `Supervisor.run`.
+
+        Returns in how many seconds to look again; None: not before something happens.
+        """
+        return self.look_after_elasticsearch()
+
     def look_after_elasticsearch(self) -> float | None:
-        """Report once that Elasticsearch is ready or takes too long; for `Supervisor.run`."""
+        """Report once that Elasticsearch is ready or takes too long."""
         if not self.optional or self.told_of_elasticsearch:
             return None
         seconds = time.monotonic() - self.began

@@ -1,10 +1,14 @@
 """`make status`: what runs in a directory, where, and how it is."""
 
+import json
 import time
+from collections.abc import Collection, Mapping
 
 import httpx
 import psutil
 
+from local_stack.cluster.proxy import PROXY
+from local_stack.cluster.roles import Roles, nodes_of
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
@@ -31,9 +35,26 @@ def status(settings: Settings) -> None:
     except FileNotFoundError:
         environment = {}
     say(f"stack in {layout.directory}, supervisor {supervisor}: {readiness(environment)}")
-    for name, process in running_parts(layout).items():
-        address = environment.get(ADDRESSES.get(name, ""), "")
-        say(f"  {name:<14} pid {process.pid:<8} {measure(process)}   {address}".rstrip())
+    parts = running_parts(layout)
+    remarks = addresses(environment, parts) | roles(layout)
+    for name, process in parts.items():
+        remark = remarks.get(name, "")
+        say(f"  {name:<14} pid {process.pid:<8} {measure(process)}   {remark}".rstrip())
+
+
+def addresses(environment: Mapping[str, str], parts: Collection[str]) -> dict[str, str]:
+    """Return where the parts are reached, by their names."""
+    found = {name: environment.get(variable, "") for name, variable in ADDRESSES.items()}
+    if PROXY in parts:
+        found[PROXY] = " ".join(found[name] for name in ("crud", "numbering"))
+    return found
+
+
+def roles(layout: Layout) -> dict[str, str]:
+    """Return which servers of Valkey's cluster are primaries, and whom the others follow."""
+    ports = layout.directory / "ports.json"
+    nodes = nodes_of(json.loads(ports.read_text())) if ports.exists() else []
+    return Roles(nodes).look()
 
 
 def readiness(environment: dict[str, str]) -> str:

@@ -23,7 +23,7 @@ LOCK = "supervisor.lock"
 # All that a stack ever makes in its directory, unfinished files (`.NAME.PID`) included.
 MADE_BY_A_STACK = re.compile(
     r"stack\.env|secrets\.json|ports\.json|supervisor\.lock|pids|log|postgres|valkey"
-    r"|elasticsearch|cache|\.[a-z]+\.[a-z]+\.\d+"
+    r"|standby|broker|valkey-\d|proxy|elasticsearch|cache|\.[a-z]+\.[a-z]+\.\d+"
 )
 
 

@@ -1,15 +1,19 @@
 """The parts of local_stack that decide without touching a process."""
 
 import errno
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from local_stack.applications import ROOT
+from local_stack.cluster.proxy import Front, configure
+from local_stack.cluster.roles import Roles
 from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
@@ -17,6 +21,7 @@ from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
 from local_stack.stack import Settings, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
+from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 from tests.children import child
 
@@ -108,6 +113,49 @@ def test_the_command_to_run_names_what_differs_from_the_defaults() -> None:
         "make run 'LOCAL_DIR=my dir' CRUD_PORT=3100 HOST=127.0.0.2 WITHOUT_ELASTICSEARCH=1"
     )
     assert other.command("stop") == "make stop 'LOCAL_DIR=my dir'"
+
+
+def test_a_cluster_has_its_own_directory_and_is_named_in_every_command() -> None:
+    settings = Settings.from_environment({"CLUSTER": "1"})
+    assert settings == Settings(Path(".local-cluster"), cluster=True)
+    assert settings.command("stop") == "make stop CLUSTER=1"
+    assert replace(settings, crud_port=3100).command_to_run() == "make run CLUSTER=1 CRUD_PORT=3100"
+    assert Settings.from_environment({"CLUSTER": "0"}) == Settings(Path(".local"))
+
+
+def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
+    pattern = re.compile(r"^ *(proxy_(?!pass).*|client_max_body_size.*);$", re.MULTILINE)
+    documented = pattern.findall((ROOT / "ops" / "nginx.conf").read_text())
+    text = configure("::", {"crud": Front(3000, [20001, 20002])})
+    assert len(documented) == 5
+    assert [line for line in pattern.findall(text) if "_path" not in line] == documented
+    assert "listen [::]:3000;" in text
+
+
+def member(number: int, follows: str = "", *, lost: bool = False, epoch: int = 1) -> Member:
+    """What is known of a server; one that follows nobody has slots."""
+    slots = () if follows else ((number, number),)
+    return Member(f"id {number}", number, follows, lost, epoch, slots)
+
+
+def test_an_election_and_the_return_of_the_former_primary_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roles = Roles([Node("valkey-1", 1, 11), Node("valkey-4", 4, 14)])
+    views = [
+        [member(1), member(4, "id 1")],
+        [member(1, lost=True), member(4)],
+        [member(1, "id 4"), member(4)],
+    ]
+    told = []
+    for view in views:
+        monkeypatch.setattr(roles, "newest_view", lambda view=view: view)
+        told.append((roles.changes(), roles.is_being_replaced("valkey-1")))
+    assert told == [
+        ([], True),
+        (["valkey-4 was elected: it is a primary now, in place of valkey-1"], False),
+        (["valkey-1 is a replica of valkey-4 now"], False),
+    ]
 
 
 MAVEN = """#!/bin/sh

@@ -1,0 +1,104 @@
+"""nginx in front of several services of a kind, one port for each kind."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from local_stack.layout import Layout
+from local_stack.ports import LOOPBACK
+from local_stack.process import Part
+
+# Every path in here is relative to the proxy's directory.
+CONFIGURATION = """\
+daemon off;
+master_process off;
+worker_rlimit_nofile 8192;
+pid nginx.pid;
+# What is not critical names requests with their paths, which have access tokens in them.
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+{fronts}}}
+"""
+# The location is that of ops/nginx.conf, which says why.
+FRONT = """
+    upstream {name} {{ {servers} keepalive 32; }}
+    server {{
+        listen {address};
+        client_max_body_size 2m;
+        location / {{
+            proxy_pass http://{name};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_read_timeout 60s;
+        }}
+    }}
+"""
+PROXY = "proxy"
+# Debian has nginx where only root looks for programs.
+FURTHER_PATHS = ("/usr/sbin", "/usr/local/sbin")
+
+
+class Front(NamedTuple):
+    """One port of the proxy, and the local ports behind it."""
+
+    port: int
+    behind: Sequence[int]
+
+
+def find_nginx() -> str | None:
+    """Return the path of nginx, None where it is not installed."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *FURTHER_PATHS])
+    return shutil.which("nginx", path=path)
+
+
+def proxy(
+    layout: Layout,
+    program: str,
+    host: str,
+    fronts: Mapping[str, Front],
+    is_ready: Callable[[], bool],
+) -> Part:
+    """Return nginx as a part of the stack.
+
+    Args:
+        layout: the stack's directory.
+        program: the path of nginx.
+        host: the address to listen on.
+        fronts: what is behind each port, by names.
+        is_ready: whether the services answer through it.
+    """
+    home = layout.directory / PROXY
+    home.mkdir(mode=0o700, exist_ok=True)
+    configuration = home / "nginx.conf"
+    configuration.write_text(configure(host, fronts))
+    command = (program, "-p", f"{home}/", "-c", str(configuration))
+    return Part(PROXY, command, is_ready=is_ready)
+
+
+def configure(host: str, fronts: Mapping[str, Front]) -> str:
+    """Return the configuration of nginx.
+
+    Args:
+        host: the address to listen on.
+        fronts: what is behind each port, by names.
+    """
+    listened = f"[{host}]" if ":" in host else host
+    blocks = [
+        FRONT.format(name=name, address=f"{listened}:{front.port}", servers=servers(front.behind))
+        for name, front in fronts.items()
+    ]
+    return CONFIGURATION.format(fronts="".join(blocks))
+
+
+def servers(ports: Sequence[int]) -> str:
+    """Return the servers of an upstream; one that refuses a connection is asked again after 1 s."""
+    return " ".join(f"server {LOOPBACK}:{port} fail_timeout=1s;" for port in ports)

@@ -1,0 +1,92 @@
+"""Which servers of the Valkey Cluster are primaries, and what of that changes."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import redis
+
+from local_stack.stores.valkey import redis_url
+from local_stack.stores.valkey_cluster import Member, Node, members
+
+ANSWER_SECONDS = 1
+
+
+def nodes_of(ports: Mapping[str, int]) -> list[Node]:
+    """Return the servers of a cluster, by the ports of a stack that are kept between runs."""
+    return [
+        Node(name, port, ports[bus_of(name)])
+        for name, port in ports.items()
+        if bus_of(name) in ports
+    ]
+
+
+def bus_of(name: str) -> str:
+    """Return the name under which the port is kept that a server has for the others."""
+    return f"{name}-bus"
+
+
+class Roles:
+    """The roles of servers by their names, as the servers see them."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.ports = {node.name: node.port for node in nodes}
+        self.known: dict[str, str] = {}
+        self._clients = [
+            redis.Redis.from_url(
+                redis_url(node.port),
+                protocol=2,
+                socket_timeout=ANSWER_SECONDS,
+                socket_connect_timeout=ANSWER_SECONDS,
+                retry=None,
+            )
+            for node in nodes
+        ]
+
+    def look(self) -> dict[str, str]:
+        """Return the role of each server that is not lost, in words."""
+        view = self.newest_view()
+        names = {member.id: self._name(member) for member in view}
+        return {
+            names[member.id]: describe(member, names) for member in view if not member.is_failed
+        }
+
+    def changes(self) -> list[str]:
+        """Look again, and return what has changed since the last time, in words."""
+        before, now = self.known, self.look()
+        self.known = before | now
+        return [
+            describe_change(name, before[name], role)
+            for name, role in sorted(now.items())
+            if before.get(name, role) != role
+        ]
+
+    def is_being_replaced(self, name: str) -> bool:
+        """Return whether a dead server still has its slots, and has a replica to be elected."""
+        view = self.newest_view()
+        followed = {member.follows for member in view if not member.is_failed}
+        return any(
+            self._name(member) == name and member.slots and member.id in followed for member in view
+        )
+
+    def newest_view(self) -> list[Member]:
+        """Return what the server says that has heard of the latest election; [] if none answers."""
+        views: list[list[Member]] = [[]]
+        for client in self._clients:
+            with suppress(redis.RedisError):
+                views.append(members(client))
+        return max(views, key=lambda view: max((member.epoch for member in view), default=0))
+
+    def _name(self, member: Member) -> str:
+        return next((name for name, port in self.ports.items() if port == member.port), member.id)
+
+
+def describe(member: Member, names: dict[str, str]) -> str:
+    if member.follows:
+        return f"replica of {names.get(member.follows, member.follows)}"
+    return "primary" if member.slots else "primary without slots"
+
+
+def describe_change(name: str, before: str, role: str) -> str:
+    if role == "primary" and before.startswith("replica of "):
+        return f"{name} was elected: it is a primary now, in place of {before.split()[-1]}"
+    return f"{name} is a {role} now"
