@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -10,6 +9,7 @@ from django.http.response import HttpResponseBase
 from crud_service.api.responses import safe_path
 from crud_service.monitoring.request_log import request_log
 from web.request_id import HEADER, request_id
+from web.server.answers import BODILESS
 from web.server.request import known_method
 
 # Where the server puts what it knows of a request: its id, and when all of it had arrived.
@@ -31,7 +31,7 @@ class RequestRecord:
         response = self.get_response(request)
         response.headers[HEADER] = known_id
         response.headers["Server"] = "crud"
-        if isinstance(response, HttpResponse) and response.status_code != HTTPStatus.NOT_MODIFIED:
+        if isinstance(response, HttpResponse) and response.status_code not in BODILESS:
             response.headers["Content-Length"] = str(len(response.content))
         match = request.resolver_match
         request_log().note(

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import lru_cache
-from http import HTTPStatus
 from io import BytesIO
 from itertools import chain
 from time import perf_counter
@@ -36,6 +35,7 @@ from crud_service.server.pools import Pools
 from web.cors import Cors, parse_origins
 from web.media_types import split_content_type
 from web.problems import InternalError, Problem
+from web.server.answers import BODILESS
 from web.server.asgi import Receive, Scope, Send
 from web.server.front import Addresses
 from web.server.request import Request, known_method
@@ -130,7 +130,7 @@ class Server:
         length = next((int(value) for name, value in headers if name == "Content-Length"), None)
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
         pieces = iter(body)
-        is_silent = environ["REQUEST_METHOD"] == "HEAD" or status == HTTPStatus.NOT_MODIFIED
+        is_silent = environ["REQUEST_METHOD"] == "HEAD" or status in BODILESS
         try:
             first = b"" if is_silent else next(pieces, b"")
         except Exception:

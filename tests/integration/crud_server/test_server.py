@@ -255,3 +255,13 @@ def test_liveness_answers_head_too(server: CrudServer, client: httpx.Client) -> 
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == get.headers["Content-Length"]
     assert client.get(url).content == get.content  # and nothing stands in between
+
+
+def test_an_answer_204_has_no_length(server: CrudServer, client: httpx.Client, chat: str) -> None:
+    url = f"{server.url}{chat}/messages/2"
+    answer = client.delete(url)
+    assert (answer.status_code, answer.content) == (204, b"")
+    # RFC 9110, 8.6: a 204 must not have it; its end is known without.
+    assert "Content-Length" not in answer.headers
+    assert "Transfer-Encoding" not in answer.headers
+    assert client.get(url).json()["body"] == ""  # on the same connection
