@@ -13,6 +13,7 @@ import orjson
 
 from contract.paths import MAX_NUMBER
 from web.fields import (
+    bad_reply_to,
     check_message_body,
     check_name,
     check_reply_to,
@@ -189,6 +190,7 @@ class Sequence:
             if self._is_deleted:
                 raise BadLineError("it is a message of a deleted chat")
             self._message = follow(self._message, row["number"])
+            check_reply(row)
             self.messages += 1
         elif kind == "end":
             self._check_counts(row)
@@ -201,6 +203,12 @@ class Sequence:
                 f"it tells of {row['chats']} chats and {row['messages']} messages, but there were "
                 f"{self.chats} and {self.messages}"
             )
+
+
+def check_reply(message: Row) -> None:
+    """Raise BadLineError for a reply to a number that was not handed out before its own."""
+    if message.get("reply_to", 0) >= message["number"]:
+        raise BadLineError(f"reply_to: {bad_reply_to().errors[0]['message']}")
 
 
 def follow(before: int, number: int) -> int:

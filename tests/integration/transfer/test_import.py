@@ -193,6 +193,8 @@ BAD = {
     "a blank sender": (changed(2, sender=""), "line 3: sender: Must not be blank."),
     "metadata as text": (changed(1, metadata="{}"), "line 2: metadata: Must be a JSON object."),
     "a reply to 0": (changed(2, reply_to=0), "line 3: reply_to: Must be"),
+    "a reply to itself": (changed(2, reply_to=1), "line 3: reply_to: Must be"),
+    "a reply to a later one": (changed(2, reply_to=2), "line 3: reply_to: Must be"),
     "an unknown key": (changed(2, colour="red"), "line 3: colour: is not known"),
     "other counts": (changed(3, messages=2), "line 4: it tells of 1 chats and 2 messages"),
     "more behind": (as_lines(*WHOLE, END), "line 5: it is behind the last line"),
