@@ -245,6 +245,19 @@ def problem_response(kind: type[Problem]) -> dict[str, Any]:
     }
 
 
+def probe_responses(*, unavailable: bool) -> dict[int | str, Any]:
+    """Return the answers of an endpoint for operators; `unavailable`: 503 is one of them."""
+    headers = {"X-Request-ID": REQUEST_ID}
+    answers: dict[int | str, Any] = {200: {"description": "Answered.", "headers": headers}}
+    if unavailable:
+        answers[503] = {
+            "description": "The service cannot work without a dependency that is unavailable.",
+            "headers": headers,
+            "content": {"application/json": {"schema": {"type": "object"}}},
+        }
+    return answers
+
+
 async def docs() -> HTMLResponse:
     """Serve an interactive page of the OpenAPI document, without third-party resources."""
     return HTMLResponse(files("numbering_service.api").joinpath("docs.html").read_text())

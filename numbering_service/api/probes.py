@@ -17,6 +17,7 @@ from contract.keys import ACCEPTED
 from contract.replicas import PROBE, ROLE, count_replicas, shortfall
 from contract.shards import Shard, Shards
 from numbering_service import metrics
+from numbering_service.api.documentation import probe_responses
 from numbering_service.creations.acknowledged import NotAcknowledgedError
 from numbering_service.running import Running, running_in
 from web.shard_health import of_all_shards
@@ -52,7 +53,14 @@ def add_routes(api: FastAPI) -> None:
         ("/metrics", "Metrics", read_metrics, PlainTextResponse),
     )
     for path, title, endpoint, kind in endpoints:
-        api.add_api_route(path, endpoint, response_class=kind, tags=["operations"], summary=title)
+        api.add_api_route(
+            path,
+            endpoint,
+            response_class=kind,
+            responses=probe_responses(unavailable=endpoint is ready),
+            tags=["operations"],
+            summary=title,
+        )
         api.add_api_route(f"{path}/", endpoint, include_in_schema=False)
 
 

@@ -375,6 +375,11 @@ def test_the_document_is_valid_and_names_both_creations(http: httpx.Client) -> N
     )
     assert "/applications/{access_token}/chats/{chat_number}/messages" in paths
     assert not [path for path in paths if path.endswith("/")]
+    for path in paths.values():
+        for operation in path.values():
+            answers = operation["responses"]
+            assert all("X-Request-ID" in answer["headers"] for answer in answers.values())
+    assert "503" in paths["/health/ready"]["get"]["responses"]
 
 
 @pytest.mark.timeout(900)
