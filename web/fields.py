@@ -213,6 +213,7 @@ def check_keyword(value: object) -> str:
 
 
 def check_characters(field: str, value: object, limit: int) -> str:
+    """Check a text of at most `limit` characters, as `check_text` does; raises 422."""
     text = check_text(field, value)
     if len(text) > limit:
         raise ValidationFailed(field, f"Must have at most {limit} characters.")

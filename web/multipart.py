@@ -40,7 +40,10 @@ class Field(NamedTuple):
 
 
 def parse_part(part: bytes) -> Field | None:
-    """Parse one part; None for one that can't be one of our fields."""
+    """Parse one part, from behind its delimiter; None for one that can't be one of our fields.
+
+    Raises MalformedBody (400), and UnsupportedMediaType (415) for a charset other than UTF-8.
+    """
     # The delimiter is followed by optional blanks and a line break, then headers
     # up to an empty line; a part without headers starts with that empty line.
     padding, line_break, rest = part.partition(b"\r\n")

@@ -26,13 +26,14 @@ NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
 
 def parse_search_cursor(value: object) -> str:
-    """Check that a cursor is a string; whether it fits is seen by the search."""
+    """Check that a cursor is a string, else raise 422; whether it fits is seen by the search."""
     if not isinstance(value, str):
         raise ValidationFailed("cursor", "Must be a string.")
     return value
 
 
 def parse_sort(value: object) -> Sort:
+    """Check the order of a search; raises 422."""
     for sort in SORTS:
         if value == sort:
             return sort
@@ -40,6 +41,7 @@ def parse_sort(value: object) -> Sort:
 
 
 def parse_highlight(value: object) -> bool:
+    """Read true or false, as JSON or as text; raises 422 for anything else, 1 and 0 included."""
     if value is False or value == "false":  # 0 == False
         return False
     if value is True or value == "true":

@@ -82,7 +82,10 @@ def reshard(former_url: str, say: Callable[[str], object]) -> None:
 
 
 def begin(connection: Connection) -> int | None:
-    """Note that the number changes; return the former one, None if there is nothing to change."""
+    """Note that the number changes; return the former one, None if there is nothing to change.
+
+    Raises AnotherChangeError during a change to a third number.
+    """
     installed(connection)
     connection.execute(BEGIN, (settings.SHARDS, settings.SHARDS))
     found = installed(connection)

@@ -223,7 +223,16 @@ def insert_chats(
 def store_messages(
     cursor: psycopg.Cursor, entries: Sequence[Entry], ids: dict[ChatKey, int], stored: Stored
 ) -> None:
-    """Insert messages, update their chats, and find conflicts and replays."""
+    """Insert messages, update their chats, and find conflicts and replays.
+
+    Args:
+        cursor: one in a transaction.
+        entries: messages of chats that are stored.
+        ids: the ids of these chats.
+        stored: the outcome so far, which is added to.
+
+    Raises OvertakenError if a chat was deleted meanwhile.
+    """
     parameters: dict[str, object] = {
         "chats": [ids[chat_key(entry)] for entry in entries],
         "numbers": [entry.number for entry in entries],

@@ -106,7 +106,10 @@ def import_application(
 
 
 def read_into(importer: "Importer", file: BinaryIO) -> Iterator[None]:
-    """Hand all lines to an importer; yield after each piece."""
+    """Hand all lines to an importer; yield after each piece.
+
+    Raises BadLineError, which names the line by its number.
+    """
     lines = read_lines(file)
     for number in count(1):
         try:
@@ -143,7 +146,10 @@ class Importer:
         self._size = 0
 
     def add(self, line: Line, size: int) -> bool:
-        """Take the next line; return whether a piece was stored with it."""
+        """Take the next line, of `size` bytes; return whether a piece was stored with it.
+
+        Raises BadLineError if it does not follow those before.
+        """
         self.sequence.check(line)
         kind, row = line
         self._size += size

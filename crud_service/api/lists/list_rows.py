@@ -113,7 +113,7 @@ def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[by
 
 
 def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows:
-    """Fetch the chunk after a key; raise NotFound if its parent was deleted, which we never do."""
+    """Fetch the chunk after a key; raise NotFound if the parent has been deleted since."""
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     low, high = str(last_key + 1), str(MAX_NUMBER)
     row = read_one(

@@ -107,7 +107,10 @@ def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECON
 
 
 def find_done(access_token: str, key: str) -> Done | None:
-    """Return what a request with this key has done before; None if the token was never rotated."""
+    """Return what a request with this key has done before; None if the token was never rotated.
+
+    Raises NotFound if it was rotated under another key, or too long ago.
+    """
     row = fetch_one(FIND, (access_token,))
     if row is None:
         return None
@@ -118,7 +121,11 @@ def find_done(access_token: str, key: str) -> Done | None:
 
 
 def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:
-    """Change the token in PostgreSQL; return None if the application has another one by now."""
+    """Change the token in PostgreSQL; return None if the application has another one by now.
+
+    Raises NotFound for an unknown token, StoreUnavailable if a store fails or too much waits to
+    be stored.
+    """
     if fetch_value(APPLICATION, (access_token,)) is None:
         raise missing_application(access_token)
     wait_for_backlog(access_token, patience_seconds)
@@ -153,7 +160,8 @@ def wait_for_backlog(access_token: str, patience_seconds: float) -> None:
 def finish(done: Done, patience_seconds: float) -> None:
     """Have the former token refused everywhere, and wait a while for its last entries.
 
-    Where they take longer, the new token can be used already, but not for creations.
+    Where they take longer, it raises StoreUnavailable: the new token can be used already, but not
+    for creations.
     """
     try:
         run(lambda connection: finish_within(connection, done.id, patience_seconds))

@@ -146,7 +146,8 @@ def read_pages(connection: Connection, page_bytes: int = PAGE_BYTES) -> Iterator
 def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
     """Write a page, with retries for the documents that Elasticsearch could not take.
 
-    Returns the refused documents: message id → reason.
+    Returns the refused documents: message id → reason. Raises the client's error if Elasticsearch
+    stays unavailable, RuntimeError if it stays overloaded.
     """
     refused: dict[int, str] = {}
     for attempt in range(ATTEMPTS):

@@ -93,7 +93,7 @@ def search_tiers(plan: Plan) -> list[Hit]:
 def one_search(
     query: Query, sort: list[dict[str, str]], after: list[int] | None, size: int
 ) -> Search:
-    """Build a search that returns only the sort values of the hits that follow `after`."""
+    """Build a search that returns only the sort values of the `size` hits that follow `after`."""
     return {
         "query": query.to_dict(),
         "sort": sort,
@@ -107,6 +107,8 @@ def one_search(
 
 def ask(searches: list[Search]) -> list[list[list[int]]]:
     """Send several searches in one request and return the sort values of the hits of each.
+
+    Raises ApiError or TransportError if one of them fails.
 
     This uses the client's connections directly: the client's generic request handling
     takes longer than the rest of a search here.

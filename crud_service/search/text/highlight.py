@@ -122,7 +122,10 @@ def readings(body: str) -> Iterator[Reading]:
 
 
 def occurrences(text: str, wanted: Iterable[str], limit: int) -> Iterator[Span]:
-    """Yield where the wanted strings occur in a text, including overlapping occurrences."""
+    """Yield where the wanted strings occur in a text, including overlapping occurrences.
+
+    Raises BudgetExceeded for more than `limit` occurrences.
+    """
     for string in wanted:
         position = text.find(string)
         while position >= 0:
