@@ -1,8 +1,5 @@
 """Migrations on tables with rows, while others read and write, above all that of changes."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +11,7 @@ import pytest
 
 from local_stack.stack import Stores
 from tests.conftest import own_database
+from tests.integration.crud.migrator import Migrator
 from tests.polling import wait_until
 
 Migrate = Callable[[str], None]
@@ -46,21 +44,17 @@ INSERT INTO messages (chat_id, number, body) VALUES (1, 7, 'late');
 """
 
 
-def migrate_database(stores: Stores, url: str, target: str) -> None:
-    """Migrate a database to a version."""
-    subprocess.run(
-        [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput", "chat", target],
-        env={**os.environ, **stores.environment, "LOCAL_STACK": "1", "DATABASE_URL": url},
-        check=True,
-        capture_output=True,
-    )
+@pytest.fixture(scope="module")
+def migrator(stores: Stores) -> Iterator[Migrator]:
+    with Migrator(stores) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def template(stores: Stores) -> Iterator[str]:
+def template(stores: Stores, migrator: Migrator) -> Iterator[str]:
     """The name of a database of the version before, with rows of it."""
     with own_database(stores, "template1") as url:
-        migrate_database(stores, url, BEFORE)
+        migrator.migrate(url, BEFORE)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(ROWS)
         yield url.rpartition("/")[2]
@@ -74,9 +68,9 @@ def database_url(stores: Stores, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def migrate(stores: Stores, database_url: str) -> Migrate:
+def migrate(migrator: Migrator, database_url: str) -> Migrate:
     """Migrates `database_url` to a version."""
-    return partial(migrate_database, stores, database_url)
+    return partial(migrator.migrate, database_url)
 
 
 @pytest.fixture
