@@ -54,6 +54,9 @@ def main() -> int:
     except OSError as error:
         complain(str(explain(error, settings.directory if settings else Path())))
         return 1
+    except KeyboardInterrupt:
+        say()
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -33,6 +33,8 @@ def main() -> None:
             build(lock)
     except OSError as error:
         sys.exit(f"the virtual environment can't be created: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: the virtual environment is not complete; the next make goes on")
 
 
 def run_newer_python() -> None:

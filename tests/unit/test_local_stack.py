@@ -1,7 +1,9 @@
 """The parts of local_stack that decide without touching a process."""
 
 import errno
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -220,3 +222,36 @@ def test_the_chat_page_may_call_both_services(chosen: str, expected: str) -> Non
 def test_the_demo_links_to_the_address_of_chat_page() -> None:
     chat = f"http://127.0.0.1:3000/applications/{'A' * 24}/chats/7"
     assert address_of_chat_page(chat) == f"http://127.0.0.1:3000/demo#/{'A' * 24}/7"
+
+
+PYTHON_WHOSE_PIP_HANGS = """#!/bin/sh
+test "$1" = -c && exit
+echo Collecting
+exec sleep 600
+"""
+
+
+def test_ctrl_c_ends_an_installation_without_a_traceback(tmp_path: Path) -> None:
+    program = tmp_path / "local_stack" / "environment.py"
+    lock = tmp_path / "requirements" / "run.txt"
+    python = tmp_path / ".venv" / "bin" / "python"
+    for path in (program, lock, python):
+        path.parent.mkdir(parents=True)
+    program.write_text((ROOT / "local_stack" / "environment.py").read_text())
+    lock.touch()
+    python.write_text(PYTHON_WHOSE_PIP_HANGS)
+    python.chmod(0o755)
+    with child(
+        # Where tests run in a shell's background, SIGINT is ignored.
+        ["env", "--default-signal=INT", sys.executable, "-I", str(program), "run"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as installing:
+        assert installing.stdout is not None
+        assert installing.stdout.readline().startswith("installing requirements/run.txt")
+        # To all processes, as a terminal sends it.
+        os.killpg(installing.pid, signal.SIGINT)
+        _, errors = installing.communicate(timeout=60)
+    assert (installing.returncode, errors.count("\n"), errors[:11]) == (1, 1, "interrupted")

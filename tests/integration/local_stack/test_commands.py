@@ -309,3 +309,24 @@ def test_without_a_stack_one_line_says_how_to_start_one(tmp_path: Path, command:
     assert code == 1
     assert output.count("\n") == 1
     assert output.endswith(f"start one with `make run LOCAL_DIR={tmp_path}`\n")
+
+
+IGNORE_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(tmp_path: Path) -> None:
+    with child(
+        [sys.executable, "-c", IGNORE_SIGTERM + IDLE, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with running(tmp_path, "stop") as stopping:
+            assert stopping.stdout is not None
+            assert stopping.stdout.readline().startswith("stopping the stack")
+            stopping.send_signal(signal.SIGINT)
+            output, _ = stopping.communicate(timeout=60)
+        holder.kill()
+    assert (stopping.returncode, output) == (128 + signal.SIGINT, "\n")
