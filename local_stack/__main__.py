@@ -19,6 +19,7 @@ Settings come from the environment; all others reach our processes as they are.
 """
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -115,7 +116,7 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
     search = "PostgreSQL"
     if environment["ELASTICSEARCH_URL"]:
         search = "Elasticsearch (still starting; PostgreSQL until then)"
-    settings, env = stack.settings, stack.layout.stack_env
+    settings, env = stack.settings, shlex.quote(str(stack.layout.stack_env))
     lines = {
         "chat page": f"{paint(f'{crud}/demo', 'bold', 'cyan')}   open it in two windows",
         "crud_service": f"{paint(crud, 'bold', 'cyan')}   docs {crud}/docs",

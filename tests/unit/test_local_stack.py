@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from local_stack.__main__ import welcome
 from local_stack.applications import ROOT
 from local_stack.cluster.proxy import Front, configure
 from local_stack.cluster.roles import Roles
@@ -21,7 +22,7 @@ from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
-from local_stack.stack import Settings, allowed_origins
+from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
@@ -158,6 +159,19 @@ def test_an_election_and_the_return_of_the_former_primary_are_told(
         (["valkey-4 was elected: it is a primary now, in place of valkey-1"], False),
         (["valkey-1 is a replica of valkey-4 now"], False),
     ]
+
+
+def test_the_command_for_the_password_works_in_a_directory_with_a_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = Stack(Settings(tmp_path / "my dir"))
+    stack.layout.create()
+    stack.layout.write_env({"ADMIN_PASSWORD": "secret"})
+    urls = dict.fromkeys(("CRUD_URL", "NUMBERING_URL", "ELASTICSEARCH_URL"), "")
+    welcome(urls, stack)
+    (command,) = re.findall(r"password: (grep .*)", capsys.readouterr().out)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "ADMIN_PASSWORD=secret\n"
 
 
 MAVEN = """#!/bin/sh
