@@ -30,8 +30,14 @@ def caller(caller_of_scripted: Caller) -> Caller:
         problem(503, "overloaded", Retry_After="0"),
         problem(429, "rate_limited", Retry_After="0"),
         Answer(502, b"<html>no problem document"),
+        Answer(201, b'{"number": '),
+        Answer(200, b"<html>no JSON"),
+        Answer(201, b"no gzip", {"Content-Encoding": "gzip"}),
     ],
-    ids=["lost", "cut", "unavailable", "overloaded", "rate limited", "gateway"],
+    ids=[
+        *("lost", "cut", "unavailable", "overloaded", "rate limited", "gateway"),
+        *("cut unnoticed", "200 of a gateway", "garbled"),
+    ],
 )
 def test_a_creation_is_repeated_with_its_key(
     caller: Caller, scripted: ScriptedServer, failure: Answer
@@ -88,7 +94,10 @@ def test_a_wait_beyond_the_time_for_retries_is_not_begun(
     assert (caught.value.fields["retry_after"], len(scripted.received)) == (60, 1)
 
 
-@pytest.mark.parametrize("failure", [LOST, problem(503, "store_unavailable", Retry_After="0")])
+@pytest.mark.parametrize(
+    "failure",
+    [LOST, problem(503, "store_unavailable", Retry_After="0"), Answer(201, b'{"name": ')],
+)
 def test_an_application_is_not_created_twice(
     caller: Caller, scripted: ScriptedServer, failure: Answer
 ) -> None:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
-
-from chat_backend_client.session import Call, Session
+from chat_backend_client.session import Answer, Call, Session
 
 T = TypeVar("T")
 
@@ -28,12 +26,12 @@ class Page(Generic[T]):
     next_query: dict[str, str] | None
 
     @classmethod
-    def read(cls, response: httpx.Response) -> "Page[Any]":
-        link = NEXT.search(response.headers.get("Link", ""))
+    def read(cls, answer: Answer) -> "Page[Any]":
+        link = NEXT.search(answer.headers.get("Link", ""))
         # Its parameters are enough: it may name an address that is not ours to use.
         following = dict(parse_qsl(urlsplit(link[1]).query)) if link else None
-        total, change = (response.headers.get(name) for name in ("X-Total-Count", "X-Last-Change"))
-        return Page(response.json(), total and int(total), change and int(change), following)
+        total, change = (answer.headers.get(name) for name in ("X-Total-Count", "X-Last-Change"))
+        return Page(answer.value, total and int(total), change and int(change), following)
 
 
 class AsyncPages(Generic[T]):

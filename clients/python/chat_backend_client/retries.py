@@ -8,7 +8,10 @@ import httpx
 from chat_backend_client.errors import ChatBackendError, NoAnswer, Problem
 
 # Errors of the network; others (a malformed URL, an unsupported scheme) would recur.
-CONNECTION_ERRORS = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError)
+CONNECTION_ERRORS = (
+    *(httpx.NetworkError, httpx.TimeoutException),
+    *(httpx.RemoteProtocolError, httpx.DecodingError),
+)
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # Refused before anything was done, so any request may be repeated.
 REFUSED = {"overloaded", "rate_limited", "too_many_streams"}

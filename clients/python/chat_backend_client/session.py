@@ -43,6 +43,13 @@ class Call:
     until_stored: bool = False
 
 
+class Answer(NamedTuple):
+    """A successful response: its JSON value is None where the call has none."""
+
+    headers: httpx.Headers
+    value: Any
+
+
 class Session:
     def __init__(
         self,
@@ -56,13 +63,11 @@ class Session:
         self.admin = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
         self._transport, self._retries = transport, retries or Retries()
 
-    async def send(self, call: Call) -> httpx.Response:
-        """Return a successful response, read; raise Problem or NoAnswer out of retries."""
+    async def send(self, call: Call) -> Answer:
+        """Return a successful response; raise Problem or NoAnswer out of retries."""
         return await self._repeat(call, self._open_and_read)
 
-    async def _repeat(
-        self, call: Call, attempt: Callable[[Call], Awaitable[httpx.Response]]
-    ) -> httpx.Response:
+    async def _repeat(self, call: Call, attempt: Callable[[Call], Awaitable[T]]) -> T:
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
@@ -81,11 +86,11 @@ class Session:
             await self._transport.sleep(pause)
 
     async def json(self, call: Call) -> Any:
-        return (await self.send(call)).json()
+        return (await self.send(call)).value
 
     async def versioned(self, call: Call) -> Versioned[Any]:
-        response = await self.send(call)
-        return Versioned(response.json(), response.headers["ETag"])
+        answer = await self.send(call)
+        return Versioned(answer.value, answer.headers["ETag"])
 
     async def lines(self, call: Call) -> AsyncGenerator[Any]:
         """Yield the values of a response that has one, as JSON, in each line.
@@ -186,16 +191,24 @@ class Session:
         await self._read(response)
         raise Problem.from_response(response)
 
-    async def _open_and_read(self, call: Call) -> httpx.Response:
+    async def _open_and_read(self, call: Call) -> Answer:
         response = await self._open(call)
         await self._read(response)
-        return response
+        return Answer(response.headers, None if call.method == "DELETE" else decoded(response))
 
     async def _read(self, response: httpx.Response) -> None:
         try:
             await self._transport.read(response)
         finally:
             await self._transport.close(response)
+
+
+def decoded(response: httpx.Response) -> Any:
+    """Return the JSON of a response; raise NoAnswer if it is cut, or a gateway's own page."""
+    try:
+        return response.json()
+    except ValueError as error:
+        raise NoAnswer(f"a response that is not JSON: {error}") from error
 
 
 def as_ours(error: Exception) -> ChatBackendError:

@@ -24,10 +24,10 @@ export class Pages<T> implements AsyncIterable<T> {
   async *pages(): AsyncGenerator<Page<T>> {
     let call: Call | null = this.first;
     while (call !== null) {
-      const { headers, text } = await this.session.send(call);
+      const { headers, value } = await this.session.send(call);
       const number = (name: string) => (headers.has(name) ? Number(headers.get(name)) : null);
       const [total, lastChange] = [number("X-Total-Count"), number("X-Last-Change")];
-      yield { items: JSON.parse(text) as T[], total, lastChange };
+      yield { items: value as T[], total, lastChange };
       call = following(call, headers.get("Link") ?? "");
     }
   }

@@ -72,13 +72,14 @@ export class Session {
     this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
   }
 
-  /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
-  async send(call: Call): Promise<{ headers: Headers; text: string }> {
+  /** Return a successful response and its JSON; throw Problem or NoAnswer out of retries. */
+  async send(call: Call): Promise<{ headers: Headers; value: unknown }> {
     return this.repeat(call, async (lifetime) => {
       const response = await this.open(call, lifetime);
       const text = await response.text().catch(noAnswer);
+      const value = call.method === "DELETE" ? null : decoded(text);
       lifetime.end();
-      return { headers: response.headers, text };
+      return { headers: response.headers, value };
     });
   }
 
@@ -130,12 +131,12 @@ export class Session {
   }
 
   async json<T>(call: Call): Promise<T> {
-    return JSON.parse((await this.send(call)).text) as T;
+    return (await this.send(call)).value as T;
   }
 
   async versioned<T>(call: Call): Promise<Versioned<T>> {
-    const { headers, text } = await this.send(call);
-    return { value: JSON.parse(text) as T, etag: headers.get("ETag") ?? "" };
+    const { headers, value } = await this.send(call);
+    return { value: value as T, etag: headers.get("ETag") ?? "" };
   }
 
   /**
@@ -255,6 +256,15 @@ function contains(state: object, changes: object): boolean {
   const values = new Map(Object.entries(state));
   const asText = (value: unknown) => JSON.stringify(value ?? null);
   return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+}
+
+/** Return the JSON of a response; throw NoAnswer if it is cut, or a gateway's own page. */
+function decoded(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    return noAnswer(error);
+  }
 }
 
 function noAnswer(error: unknown): never {

@@ -14,10 +14,10 @@ export class Pages {
     async *pages() {
         let call = this.first;
         while (call !== null) {
-            const { headers, text } = await this.session.send(call);
+            const { headers, value } = await this.session.send(call);
             const number = (name) => (headers.has(name) ? Number(headers.get(name)) : null);
             const [total, lastChange] = [number("X-Total-Count"), number("X-Last-Change")];
-            yield { items: JSON.parse(text), total, lastChange };
+            yield { items: value, total, lastChange };
             call = following(call, headers.get("Link") ?? "");
         }
     }

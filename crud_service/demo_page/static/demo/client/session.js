@@ -24,13 +24,14 @@ export class Session {
         this.timeout = options.timeout ?? TIMEOUT_SECONDS;
         this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
     }
-    /** Return a successful response and its text; throw Problem or NoAnswer out of retries. */
+    /** Return a successful response and its JSON; throw Problem or NoAnswer out of retries. */
     async send(call) {
         return this.repeat(call, async (lifetime) => {
             const response = await this.open(call, lifetime);
             const text = await response.text().catch(noAnswer);
+            const value = call.method === "DELETE" ? null : decoded(text);
             lifetime.end();
-            return { headers: response.headers, text };
+            return { headers: response.headers, value };
         });
     }
     /** Repeat an attempt while it may succeed; one that does has to end its lifetime. */
@@ -85,11 +86,11 @@ export class Session {
         }
     }
     async json(call) {
-        return JSON.parse((await this.send(call)).text);
+        return (await this.send(call)).value;
     }
     async versioned(call) {
-        const { headers, text } = await this.send(call);
-        return { value: JSON.parse(text), etag: headers.get("ETag") ?? "" };
+        const { headers, value } = await this.send(call);
+        return { value: value, etag: headers.get("ETag") ?? "" };
     }
     /**
      * Update a resource; return its state.
@@ -209,6 +210,15 @@ function contains(state, changes) {
     const values = new Map(Object.entries(state));
     const asText = (value) => JSON.stringify(value ?? null);
     return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+}
+/** Return the JSON of a response; throw NoAnswer if it is cut, or a gateway's own page. */
+function decoded(text) {
+    try {
+        return JSON.parse(text);
+    }
+    catch (error) {
+        return noAnswer(error);
+    }
 }
 function noAnswer(error) {
     throw new NoAnswer(error);
