@@ -2,6 +2,7 @@
 
 import json
 import time
+from email.utils import formatdate
 
 import pytest
 
@@ -92,6 +93,28 @@ def test_a_wait_beyond_the_time_for_retries_is_not_begun(
     with pytest.raises(Failed) as caught:
         caller.call(CHAT, "create_message", "hi")
     assert (caught.value.fields["retry_after"], len(scripted.received)) == (60, 1)
+
+
+def test_a_date_in_retry_after_is_waited_for(caller: Caller, scripted: ScriptedServer) -> None:
+    """As some gateways send it."""
+    past, future = (formatdate(time.time() + seconds, usegmt=True) for seconds in (-9, 3600))
+    scripted.script = [
+        problem(503, "overloaded", Retry_After=past),
+        problem(503, "overloaded", Retry_After=future),
+    ]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi")
+    assert 3000 < caught.value.fields["retry_after"] <= 3600
+    assert len(scripted.received) == 2
+
+
+@pytest.mark.parametrize("retry_after", ["-1", "0.5", "soon", "Fri, 99 Nov 2026 10:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_is_ignored(
+    caller: Caller, scripted: ScriptedServer, retry_after: str
+) -> None:
+    scripted.script = [problem(503, "overloaded", Retry_After=retry_after), CREATED]
+    caller.call(CHAT, "create_message", "hi")
+    assert len(scripted.received) == 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ ChatBackendError
 └── StreamReset   a stream can't be resumed
 """
 
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Self
 
 import httpx
@@ -49,7 +51,6 @@ class Problem(ChatBackendError):
         except ValueError:
             document = {}
         document = document if isinstance(document, dict) else {}
-        retry_after = response.headers.get("Retry-After", "")
         return cls(
             response.status_code,
             document.get("code", "unknown"),
@@ -57,8 +58,19 @@ class Problem(ChatBackendError):
             title=document.get("title", response.reason_phrase),
             errors=document.get("errors"),
             request_id=document.get("request_id", response.headers.get("X-Request-ID")),
-            retry_after=float(retry_after) if retry_after.isdecimal() else None,
+            retry_after=seconds_until(response.headers.get("Retry-After", "")),
         )
+
+
+def seconds_until(retry_after: str) -> float | None:
+    """Return what a `Retry-After` says, as seconds or as a date; None if it says neither."""
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        date = parsedate_to_datetime(retry_after).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 class NoAnswer(ChatBackendError):

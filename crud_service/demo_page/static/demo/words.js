@@ -35,6 +35,6 @@ export async function waitInWords(response) {
   // Its body is for the client. Of a stream, a copy that nobody reads would grow without limit.
   const problem = await Problem.from(response.clone());
   const seconds = problem.retryAfter;
-  const when = seconds === null ? "Trying again." : `Trying again in ${seconds} s.`;
+  const when = seconds === null ? "Trying again." : `Trying again in ${Math.ceil(seconds)} s.`;
   return `${inWords(problem)} ${when}`;
 }

@@ -24,8 +24,7 @@ export class Problem extends ChatBackendError {
         [this.code, this.detail, this.title] = [code, detail, title];
         this.errors = document.errors ?? [];
         this.requestId = document.request_id ?? headers.get("X-Request-ID");
-        const retryAfter = headers.get("Retry-After") ?? "";
-        this.retryAfter = /^\d+$/.test(retryAfter) ? Number(retryAfter) : null;
+        this.retryAfter = secondsUntil(headers.get("Retry-After") ?? "");
     }
     static async from(response) {
         const text = await response.text();
@@ -55,6 +54,14 @@ export class StreamReset extends ChatBackendError {
         super("the stream's position is ahead of what is stored: read the list again");
         this.lastEventId = lastEventId;
     }
+}
+/** What a `Retry-After` says, as seconds or as a date; null if it says neither. */
+function secondsUntil(retryAfter) {
+    if (/^\d+$/.test(retryAfter))
+        return Number(retryAfter);
+    // `Date.parse` takes almost any text for a date.
+    const date = retryAfter.endsWith(" GMT") ? Date.parse(retryAfter) : NaN;
+    return Number.isNaN(date) ? null : Math.max(0, date - Date.now()) / 1000;
 }
 function parsed(text) {
     try {
