@@ -36,8 +36,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandbyStack]:
 @pytest.fixture
 def replicated(running: StandbyStack) -> StandbyStack:
     """The stack, with a primary and a standby."""
-    if running.standby is None:
-        running.set_up_standby()
+    if running.postgres.standby is None:
+        running.postgres.set_up_standby()
     return running
 
 
@@ -59,25 +59,25 @@ def test_rows_that_only_the_primary_has_stay_in_the_stream(
     chat = api.chat(api.application())
     numbers = [api.message(chat, "before") for _ in range(5)]
     api.wait_for_numbers(f"{chat}/messages", numbers)
-    standby = replicated.standby
+    standby = replicated.postgres.standby
     assert standby is not None
     with standby.frozen():
         numbers += [api.message(chat, "held up") for _ in range(5)]
-        replicated.wait_for_held_commit()
+        replicated.postgres.wait_for_held_commit()
         assert api.numbers(f"{chat}/messages") == numbers[:5]
         if how == "restart":
-            replicated.primary.kill()
-            replicated.primary.start()
+            replicated.postgres.primary.kill()
+            replicated.postgres.primary.start()
         else:
-            replicated.primary.execute(TERMINATE)
+            replicated.postgres.primary.execute(TERMINATE)
         wait_until(lambda: len(api.numbers(f"{chat}/messages")) > 5, 30, replicated.output)
         time.sleep(3)  # the worker finds them stored
         assert replicated.valkey.client.xlen(ACCEPTED) >= 5
-        replicated.primary.kill()
+        replicated.postgres.primary.kill()
         standby.kill()
     standby.start()
-    replicated.replace_primary()
-    replicated.set_up_standby()
+    replicated.postgres.replace_primary()
+    replicated.postgres.set_up_standby()
     api.wait_for_numbers(f"{chat}/messages", numbers, 60)
     assert api.get(chat)["message_count"] == 10
 
@@ -87,12 +87,12 @@ def test_an_update_that_only_the_primary_has_is_not_confirmed(
 ) -> None:
     crud = replicated.environment["CRUD_URL"]
     path = Api(client, crud, replicated.environment["NUMBERING_URL"]).application()
-    standby = replicated.standby
+    standby = replicated.postgres.standby
     assert standby is not None
     with standby.frozen(), ThreadPoolExecutor(1) as other:
         put = other.submit(client.put, f"{crud}{path}", json={"name": "renamed"})
-        replicated.wait_for_held_commit()
-        replicated.primary.execute(TERMINATE)
+        replicated.postgres.wait_for_held_commit()
+        replicated.postgres.primary.execute(TERMINATE)
         answer = put.result()
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
         assert "not known" in answer.json()["detail"]
@@ -105,24 +105,24 @@ def test_a_frozen_standby_holds_up_what_is_stored_and_no_creation(
 ) -> None:
     """Then the primary restarts, both are lost, and the standby comes back."""
     stream = replicated.valkey.client
-    standby = replicated.standby
+    standby = replicated.postgres.standby
     assert standby is not None
     with load_on(replicated, "standby frozen, primary restarted, then lost", None) as load:
         wait_until(lambda: load.answered > CREATIONS, 60, replicated.output)
         with standby.frozen():
-            replicated.wait_for_held_commit()
+            replicated.postgres.wait_for_held_commit()
             oldest, answered = stream.xrange(ACCEPTED, count=1), load.answered
-            [(visible,)] = replicated.primary.execute(COUNT)
+            [(visible,)] = replicated.postgres.primary.execute(COUNT)
             wait_until(lambda: load.answered > answered + CREATIONS, 60, replicated.output)
             assert stream.xrange(ACCEPTED, count=1) == oldest
-            replicated.primary.kill()
-            replicated.primary.start()
-            replicated.wait_for_held_commit()
+            replicated.postgres.primary.kill()
+            replicated.postgres.primary.start()
+            replicated.postgres.wait_for_held_commit()
             time.sleep(2)
-            assert replicated.primary.execute(COUNT) > [(visible,)]
+            assert replicated.postgres.primary.execute(COUNT) > [(visible,)]
             assert stream.xrange(ACCEPTED, count=1) == oldest
-            replicated.primary.kill()
+            replicated.postgres.primary.kill()
             standby.kill()
         standby.start()
-        replicated.replace_primary()
-        replicated.set_up_standby()
+        replicated.postgres.replace_primary()
+        replicated.postgres.set_up_standby()
