@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -19,13 +20,19 @@ from tests.polling import wait_until
 
 SHARDS = Shards(3)
 
+REDIS = shutil.which("redis-server")
+# Redis itself, of any version with what the scripts need: 7.0.
+NO_REDIS = pytest.mark.skipif(not REDIS, reason="NO REDIS: redis-server is not installed")
+PROGRAMS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis", marks=NO_REDIS)]
+
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_each_primary_has_one_of_three_shards(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random
+    tmp_path: Path, migrated_database_url: str, chance: random.Random, program: str
 ) -> None:
-    with clustered(tmp_path, migrated_database_url) as stack:
+    with clustered(tmp_path, migrated_database_url, program=program) as stack:
         cluster = stack.cluster
         with loaded_shards(stack, chance) as loads:
             stack.kill_part("crud_service.worker")
@@ -40,10 +47,11 @@ def test_each_primary_has_one_of_three_shards(
             assert server.client.exists(shard.key(keys.LEASE_PERSIST))
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_slots_that_move_are_waited_out(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random
+    tmp_path: Path, migrated_database_url: str, chance: random.Random, program: str
 ) -> None:
-    with clustered(tmp_path, migrated_database_url) as stack:
+    with clustered(tmp_path, migrated_database_url, program=program) as stack:
         _, second, third = stack.cluster.servers
         with loaded_shards(stack, chance) as loads:
             # What is asked for meanwhile is answered ASK, TRYAGAIN and at last MOVED.

@@ -35,9 +35,9 @@ class ClusterStack(ProcessStack):
 
 @contextmanager
 def clustered(
-    directory: Path, database_url: str, replicas: int = 0, **settings: str
+    directory: Path, database_url: str, replicas: int = 0, program: str = "", **settings: str
 ) -> Iterator[ClusterStack]:
     """Run the services on three primaries, and some replicas; the settings are the servers'."""
-    cluster = ValkeyCluster(directory / "cluster", replicas=replicas, **settings)
+    cluster = ValkeyCluster(directory / "cluster", replicas=replicas, program=program, **settings)
     with ClusterStack(directory, database_url, cluster, NUMBERING_PROCESSES="2") as stack:
         yield stack

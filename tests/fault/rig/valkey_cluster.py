@@ -21,17 +21,22 @@ class ValkeyCluster:
     """Servers on loopback ports; the first `primaries` of them begin as primaries."""
 
     def __init__(
-        self, directory: Path, primaries: int = 3, replicas: int = 0, **settings: str
+        self,
+        directory: Path,
+        primaries: int = 3,
+        replicas: int = 0,
+        program: str = "",
+        **settings: str,
     ) -> None:
         self.primaries = primaries
-        self._directory, self._settings = directory, settings
+        self._directory, self._program, self._settings = directory, program, settings
         self.servers = [self._server(number) for number in range(primaries + replicas)]
 
     def _server(self, number: int) -> Valkey:
         directory = self._directory / f"node{number}"
         directory.mkdir(parents=True)
         settings = node_settings(choose_port(), NODE_TIMEOUT_MS) | self._settings
-        return Valkey(directory, **settings)
+        return Valkey(directory, self._program, **settings)
 
     @property
     def url(self) -> str:

@@ -82,10 +82,11 @@ class Process:
 
 
 class Valkey:
-    """A Valkey of the test's own, which it may kill."""
+    """A Valkey of the test's own, which it may kill; or another server, by its program."""
 
-    def __init__(self, directory: Path, **settings: str) -> None:
+    def __init__(self, directory: Path, program: str = "", **settings: str) -> None:
         self.directory = directory
+        self._program = program
         self.port = choose_port()
         self.url = f"redis://{LOOPBACK}:{self.port}/0"
         self.settings = {"dir": str(directory), "loglevel": "warning", **settings}
@@ -93,7 +94,8 @@ class Valkey:
         self.client = redis.Redis.from_url(self.url, protocol=2)
 
     def start(self) -> None:
-        command = list(server_command(self.port, **self.settings))
+        valkey, *options = server_command(self.port, **self.settings)
+        command = [self._program or valkey, *options]
         self.process = Process(self.directory / "valkey.log", command)
         self.process.wait_for(self.answers)
 
