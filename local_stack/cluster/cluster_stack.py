@@ -10,7 +10,6 @@ elasticsearch    one, as in the plain stack
 """
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -100,12 +99,15 @@ class ClusterStack(Stack):
         if self.nginx:
             return
         say("  nginx is not installed (apt install nginx): each service has a port of its own")
-        public = (self.settings.crud_port, self.settings.numbering_port)
-        self.ports |= dict(zip((f"{kind}-1" for kind in SERVICES), public, strict=True))
+        self.ports |= {f"{kind}-1": port for kind, port in self.public_ports.items()}
+
+    @property
+    def public_ports(self) -> dict[str, int]:
+        return {"crud": self.settings.crud_port, "numbering": self.settings.numbering_port}
 
     def service(self, kind: str, name: str) -> Part:
         port = self.ports[name]
-        is_public = port in {self.settings.crud_port, self.settings.numbering_port}
+        is_public = port == self.public_ports[kind]
         own = {f"{kind.upper()}_PORT": str(port)} | ({} if is_public else {"HOST": LOOPBACK})
         url = self.environment[f"{kind.upper()}_URL"] if is_public else f"http://{LOOPBACK}:{port}"
         return module(name, SERVICES[kind], {**self.environment, **own}, url)
@@ -114,13 +116,9 @@ class ClusterStack(Stack):
         """Return the proxy; nothing where it is not installed."""
         if not self.nginx:
             return []
-        public: Mapping[str, int] = {
-            "crud": self.settings.crud_port,
-            "numbering": self.settings.numbering_port,
-        }
         fronts = {
-            kind: Front(public[kind], [self.ports[name] for name in copies_of(kind)])
-            for kind in SERVICES
+            kind: Front(port, [self.ports[name] for name in copies_of(kind)])
+            for kind, port in self.public_ports.items()
         }
         urls = (self.environment["CRUD_URL"], self.environment["NUMBERING_URL"])
         is_ready = partial(are_live, urls)

@@ -12,6 +12,7 @@ import redis
 
 from contract.shards import SLOTS
 from local_stack.console import wait_for
+from local_stack.failure import StackError
 from local_stack.ports import LOOPBACK
 from local_stack.stores.valkey import redis_url
 
@@ -67,17 +68,23 @@ def form_cluster(nodes: Sequence[Node], primaries: int) -> None:
         nodes: the servers, on ports that may have changed.
         primaries: how many of them share the slots, at first the first ones.
     """
-    with ExitStack() as opened:
-        clients = [opened.enter_context(connected(node)) for node in nodes]
-        for epoch, client in enumerate(clients, 1):
-            begin(client, epoch)
-        for node in nodes[1:]:
-            command(clients[0], "CLUSTER", "MEET", LOOPBACK, node.port, node.bus_port)
-        give_slots(clients, primaries)
-        wait_for(lambda: all(knows_all(it, len(nodes)) for it in clients), "cluster", READY_SECONDS)
-        give_replicas(clients)
-        replicas = len(nodes) - primaries
-        wait_for(lambda: count_in_step(clients) == replicas, "replicas", READY_SECONDS)
+    try:
+        with ExitStack() as opened:
+            join([opened.enter_context(connected(node)) for node in nodes], nodes, primaries)
+    except redis.RedisError as error:
+        raise StackError(f"the servers of Valkey make no cluster: {error}") from None
+
+
+def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int) -> None:
+    for epoch, client in enumerate(clients, 1):
+        begin(client, epoch)
+    for node in nodes[1:]:
+        command(clients[0], "CLUSTER", "MEET", LOOPBACK, node.port, node.bus_port)
+    give_slots(clients, primaries)
+    wait_for(lambda: all(knows_all(it, len(nodes)) for it in clients), "cluster", READY_SECONDS)
+    give_replicas(clients)
+    replicas = len(nodes) - primaries
+    wait_for(lambda: count_in_step(clients) == replicas, "replicas", READY_SECONDS)
 
 
 @contextmanager
