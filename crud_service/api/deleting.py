@@ -36,7 +36,7 @@ WHERE a.access_token = %s
 """
 LOCK_MESSAGE = f"""
 SELECT x.deleted_at IS NOT NULL, {MESSAGE_JSON} FROM messages x
-WHERE x.id = %s FOR NO KEY UPDATE
+WHERE x.chat_id = %(chat)s AND x.number = %(number)s::bigint AND x.id = %(id)s FOR NO KEY UPDATE
 """
 # Nothing of a message stays but its number and its times.
 ERASE_MESSAGE = f"""
@@ -44,9 +44,10 @@ UPDATE messages x
 SET body = '', sender = NULL, metadata = NULL, reply_to = NULL, version = x.version + 1,
     updated_at = now.moment, deleted_at = now.moment
 FROM (
-    SELECT {NEXT_MOMENT} AS moment FROM messages x WHERE x.id = %s
+    SELECT {NEXT_MOMENT} AS moment FROM messages x
+    WHERE x.chat_id = %(chat)s AND x.number = %(number)s::bigint
 ) AS now
-WHERE x.id = %s RETURNING {TRANSACTION}
+WHERE x.chat_id = %(chat)s AND x.number = %(number)s::bigint RETURNING {TRANSACTION}
 """
 # Another message of the same number, and an entry with it that could not be stored.
 _ITS_NUMBER = f"""
@@ -141,16 +142,17 @@ def _erase_message(
     chat_id, message_id, is_tombstone = found
     if is_tombstone:
         return Written(False, None)
+    chat_number, number, access_token = path
+    place = {"chat": chat_id, "number": number, "id": message_id}
     blocks = lock_chats(connection, [chat_id])
-    row: tuple[Any, ...] | None = connection.execute(LOCK_MESSAGE, (message_id,)).fetchone()
+    row: tuple[Any, ...] | None = connection.execute(LOCK_MESSAGE, place).fetchone()
     if row is None:
         return Written(None, None)
     is_tombstone, current = row
     if is_tombstone:
         return Written(False, None)
     preconditions.check(current)
-    (transaction_id,) = one_row(connection, ERASE_MESSAGE, (message_id, message_id))
-    chat_number, number, access_token = path
+    (transaction_id,) = one_row(connection, ERASE_MESSAGE, place)
     erase_text(connection, chat_id, int(number), message_id, blocks.get(chat_id, 0))
     kept = (access_token, chat_id, chat_number, number)
     connection.execute(ERASE_CONFLICTS, kept)

@@ -126,19 +126,26 @@ def edit_message(
 
 
 class Row(NamedTuple):
-    """A row x to change: where it is, how it is represented, and what else a change of it sets."""
+    """A row x to change: where it is, how it is represented, and what else a change of it sets.
+
+    `place` is the condition by which it is found again under its lock: the column `parent`, whose
+    value is the parameter of that name, and what is unique in it.
+    """
 
     table: str
     source: str
     json: str
     key: Mapping[str, str]
+    parent: str
+    place: str
     is_tombstone: str = "false"
     also: Callable[[Changes], str] = lambda changes: ""
 
 
 def application_row(access_token: str) -> Row:
     source = "applications x WHERE x.access_token = %(access_token)s"
-    return Row("applications", source, APPLICATION_JSON, {"access_token": access_token})
+    key = {"access_token": access_token}
+    return Row("applications", source, APPLICATION_JSON, key, "x.id", "x.id = %(parent)s")
 
 
 def chat_row(access_token: str, number: int) -> Row:
@@ -147,7 +154,16 @@ def chat_row(access_token: str, number: int) -> Row:
         AND x.deleted_at IS NULL
     WHERE a.access_token = %(access_token)s"""
     key = {"access_token": access_token, "chat_number": str(number)}
-    return Row("chats", source, CHAT_JSON, key, also=lambda changes: COUNT_CHANGE)
+    place = "x.application_id = %(parent)s AND x.number = %(chat_number)s::bigint"
+    return Row(
+        "chats",
+        source,
+        CHAT_JSON,
+        key,
+        "x.application_id",
+        place,
+        also=lambda changes: COUNT_CHANGE,
+    )
 
 
 def message_row(access_token: str, chat_number: int, number: int) -> Row:
@@ -162,18 +178,20 @@ def message_row(access_token: str, chat_number: int, number: int) -> Row:
         source,
         MESSAGE_JSON,
         key,
+        "x.chat_id",
+        "x.chat_id = %(parent)s AND x.number = %(number)s::bigint",
         "x.deleted_at IS NOT NULL",
         lambda changes: NEXT_VERSION if "body" in changes else "",
     )
 
 
 def lock_statement(row: Row, changes: Changes) -> str:
-    """Return a statement that locks a row: its id, whether it is as wanted, its JSON, and whether
-    it is a tombstone.
+    """Return a statement that locks a row: its parent, whether it is as wanted, its JSON, and
+    whether it is a tombstone.
     """
     same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
     return f"""
-    SELECT x.id, {" AND ".join(same)}, {row.json}, {row.is_tombstone}
+    SELECT {row.parent}, {" AND ".join(same)}, {row.json}, {row.is_tombstone}
     FROM {row.source} FOR NO KEY UPDATE OF x"""
 
 
@@ -184,7 +202,7 @@ def change_statement(row: Row, changes: Changes) -> str:
     WITH x AS (
         UPDATE {row.table} x
         SET {", ".join(columns)}{row.also(changes)}, updated_at = {NEXT_MOMENT}
-        WHERE x.id = %(id)s RETURNING *
+        WHERE {row.place} RETURNING *
     ) SELECT {row.json}, {TRANSACTION} FROM x"""
 
 
@@ -207,13 +225,14 @@ def _set(
     found = connection.execute(lock, {**row.key, **changes}).fetchone()
     if found is None:
         return Written(None, None)
-    row_id, is_same, current, is_tombstone = found
+    parent, is_same, current, is_tombstone = found
     if is_tombstone:
         raise MessageDeleted
     preconditions.check(current)
     if is_same:
         return Written(Changed(current, is_new=False), None)
-    update, parameters = change_statement(row, changes), {**changes, "id": row_id}
+    update = change_statement(row, changes)
+    parameters = {**row.key, **changes, "parent": parent}
     representation, transaction_id = one_row(connection, update, parameters)
     return Written(Changed(representation, is_new=True), transaction_id)
 

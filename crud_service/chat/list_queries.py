@@ -112,7 +112,8 @@ _CHATS_AND_LAST_MESSAGES = f"""(
         m.created_at AS message_created_at, m.updated_at AS message_updated_at,
         m.sender AS message_sender, m.metadata AS message_metadata,
         m.reply_to AS message_reply_to, m.deleted_at AS message_deleted_at
-    FROM chats c LEFT JOIN messages m ON m.id = c.last_message_id AND c.deleted_at IS NULL)"""
+    FROM chats c LEFT JOIN messages m
+        ON m.chat_id = c.id AND m.number = c.highest_number AND c.deleted_at IS NULL)"""
 CHATS_AND_LAST_MESSAGES = replace(
     CHATS,
     table=_CHATS_AND_LAST_MESSAGES,

@@ -44,16 +44,19 @@ ERASE_MESSAGES = """
 WITH page AS MATERIALIZED (
     SELECT message.* FROM unnest(%s::bigint[]) AS chat (id)
     CROSS JOIN LATERAL (
-        SELECT id, octet_length(body) AS size FROM messages
+        SELECT chat_id, number, octet_length(body) AS size FROM messages
         WHERE chat_id = chat.id ORDER BY number LIMIT %s
     ) AS message
     LIMIT %s
 ), picked AS (
-    SELECT id FROM (
-        SELECT id, sum(size) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) - size AS before FROM page
+    SELECT chat_id, number FROM (
+        SELECT chat_id, number,
+            sum(size) OVER (ORDER BY chat_id, number ROWS UNBOUNDED PRECEDING) - size AS before
+        FROM page
     ) AS sized WHERE before < %s
 )
-DELETE FROM messages USING picked WHERE messages.id = picked.id
+DELETE FROM messages USING picked
+WHERE messages.chat_id = picked.chat_id AND messages.number = picked.number
 RETURNING messages.id, messages.chat_id, messages.number
 """
 ERASE_TEXTS = """

@@ -250,7 +250,8 @@ def store_messages(
     if is_overtaken:
         raise OvertakenError
     if late:
-        cursor.execute(store_sql.NUMBER_LATE, {"late": late})
+        chats, numbers = map(list, zip(*late, strict=True))
+        cursor.execute(store_sql.NUMBER_LATE, {"chats": chats, "numbers": numbers})
     if stored.messages == len(entries):
         return
     parameters["attributes"] = attributes

@@ -53,8 +53,8 @@ SELECT coalesce(sum(chats), 0)::bigint FROM moved
 # `last_message_id` is the one that was written to last. The inner query hands them out
 # before the rows are sorted for locking.
 #
-# `late` are the ids of messages that follow a stored one with a higher number, null if there
-# are none: a set-aside entry that was requeued, say. NUMBER_LATE makes them changes.
+# `late` are the chats and numbers of messages that follow a stored one with a higher number, null
+# if there are none: a set-aside entry that was requeued, say. NUMBER_LATE makes them changes.
 #
 # The lock reads the chats as they are now, not as they were when the statement began: a chat
 # that was deleted since it was found is noticed here, and one that is deleted later waits.
@@ -87,7 +87,7 @@ WITH inserted AS (
 )
 SELECT coalesce(sum(messages), 0)::bigint,
     CASE WHEN bool_or(lowest < highest_number) THEN (
-        SELECT array_agg(inserted.id)
+        SELECT array_agg(ARRAY[inserted.chat_id, inserted.number])
         FROM inserted JOIN locked ON locked.id = inserted.chat_id
         WHERE inserted.number < locked.highest_number
     ) END AS late,
@@ -108,8 +108,8 @@ INSERT_MESSAGES_WITH_ATTRIBUTES = _INSERT_MESSAGES.format(
 # as it changes no text.
 NUMBER_LATE = """
 WITH late AS (
-    SELECT id, chat_id, row_number() OVER (PARTITION BY chat_id ORDER BY number) AS position
-    FROM messages WHERE id = ANY(%(late)b::bigint[])
+    SELECT chat_id, number, row_number() OVER (PARTITION BY chat_id ORDER BY number) AS position
+    FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[]) AS stored (chat_id, number)
 ), moved AS (
     SELECT chat_id, count(*) AS messages FROM late GROUP BY chat_id
 ), counted AS (
@@ -119,7 +119,7 @@ WITH late AS (
 )
 UPDATE messages SET change = before + position
 FROM late JOIN counted ON counted.id = late.chat_id
-WHERE messages.id = late.id
+WHERE messages.chat_id = late.chat_id AND messages.number = late.number
 """
 
 # The entries of a batch whose number belongs to another message. A row is the entry's

@@ -52,14 +52,17 @@ BATCH_BYTES = 1_000_000
 READ = (
     pick(
         "search_outbox",
-        size="(SELECT octet_length(body) FROM messages WHERE messages.id = message_id)",
+        size="(SELECT octet_length(body) FROM messages WHERE messages.chat_id = waiting.chat_id"
+        " AND messages.number = waiting.number AND messages.id = waiting.message_id)",
     )
     + """
 SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, message.version, message.body,
     message.change
 FROM picked LEFT JOIN LATERAL (
     SELECT CASE WHEN deleted_at IS NULL THEN version END AS version, body, change
-    FROM messages WHERE messages.id = picked.message_id OFFSET 0
+    FROM messages
+    WHERE messages.chat_id = picked.chat_id AND messages.number = picked.number
+      AND messages.id = picked.message_id OFFSET 0
 ) AS message ON true
 ORDER BY picked.chat_id, picked.number
 """
@@ -70,7 +73,9 @@ INSERT INTO search_texts (chat_id, number, message_id, version, marked)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])
     AS given (chat_id, number, message_id, version, marked)
 WHERE EXISTS (
-    SELECT FROM messages WHERE messages.id = given.message_id AND messages.deleted_at IS NULL
+    SELECT FROM messages
+    WHERE messages.chat_id = given.chat_id AND messages.number = given.number
+      AND messages.id = given.message_id AND messages.deleted_at IS NULL
 )
 ON CONFLICT (chat_id, number) DO UPDATE
 SET message_id = excluded.message_id, version = excluded.version, marked = excluded.marked
@@ -84,7 +89,9 @@ DELETE FROM search_texts USING unnest(%s::bigint[], %s::bigint[], %s::bigint[])
 WHERE search_texts.chat_id = gone.chat_id AND search_texts.number = gone.number
   AND search_texts.message_id = gone.message_id
   AND NOT EXISTS (
-      SELECT FROM messages WHERE messages.id = gone.message_id AND messages.deleted_at IS NULL
+      SELECT FROM messages
+      WHERE messages.chat_id = gone.chat_id AND messages.number = gone.number
+        AND messages.id = gone.message_id AND messages.deleted_at IS NULL
   )
 """
 

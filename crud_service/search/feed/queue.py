@@ -65,7 +65,8 @@ SELECT picked.ids, picked.message_id, picked.chat_id, picked.number, picked.appl
        {CREATED_MS}
 FROM picked LEFT JOIN LATERAL (
     SELECT id, sender, created_at FROM messages
-    WHERE messages.id = picked.message_id AND messages.deleted_at IS NULL OFFSET 0
+    WHERE messages.chat_id = picked.chat_id AND messages.number = picked.number
+      AND messages.id = picked.message_id AND messages.deleted_at IS NULL OFFSET 0
 ) AS message ON true
 LEFT JOIN LATERAL (
     SELECT version, marked FROM search_texts

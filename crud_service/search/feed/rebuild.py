@@ -54,7 +54,9 @@ FROM page CROSS JOIN LATERAL (
     WHERE search_texts.chat_id = page.chat_id AND search_texts.number = page.number OFFSET 0
 ) AS text
 LEFT JOIN LATERAL (
-    SELECT sender, created_at FROM messages WHERE messages.id = text.message_id OFFSET 0
+    SELECT sender, created_at FROM messages
+    WHERE messages.chat_id = text.chat_id AND messages.number = text.number
+      AND messages.id = text.message_id OFFSET 0
 ) AS message ON true
 WHERE before < %s ORDER BY text.chat_id, text.number
 """

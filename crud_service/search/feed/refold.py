@@ -54,7 +54,9 @@ WITH rows AS MATERIALIZED (
     SELECT rows.*, messages.version, messages.body, sum(coalesce(octet_length(messages.body), 0))
         OVER (ORDER BY rows.chat_id, rows.number ROWS UNBOUNDED PRECEDING
               EXCLUDE CURRENT ROW) AS bytes_before
-    FROM rows LEFT JOIN messages ON messages.id = rows.message_id
+    FROM rows LEFT JOIN messages
+        ON messages.chat_id = rows.chat_id AND messages.number = rows.number
+            AND messages.id = rows.message_id
 )
 SELECT chat_id, number, message_id, stamp, marked, version, body FROM piece
 WHERE coalesce(bytes_before, 0) < %s ORDER BY chat_id, number

@@ -35,7 +35,7 @@ CANDIDATES = """
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
 JOIN search_blocks AS covered ON covered.keys @> string_to_array(tier.keys, E'\\n')
-WHERE covered.block BETWEEN %(first_block)s AND %(last_block)s
+WHERE covered.chat_id = %(chat_id)s AND covered.block BETWEEN %(first_block)s AND %(last_block)s
 UNION
 SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_series(
     greatest(%(blocks)s, %(first_block)s), least(%(last_block)s, (
@@ -79,7 +79,9 @@ WHERE {after} ORDER BY hit.rank DESC, hit.number {order} LIMIT %(limit)s
 
 # OFFSET keeps the planner from joining all messages of a chat: only matches are looked up.
 PASSES = """EXISTS (
-    SELECT FROM messages x WHERE x.id = search_texts.message_id{} OFFSET 0
+    SELECT FROM messages x
+    WHERE x.chat_id = search_texts.chat_id AND x.number = search_texts.number
+      AND x.id = search_texts.message_id{} OFFSET 0
 )"""
 
 

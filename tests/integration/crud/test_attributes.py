@@ -96,7 +96,7 @@ def test_a_chat_without_attributes_has_the_original_keys(
     assert list(http.get(chat).json()) == CHAT_KEYS
     [listed] = http.get(f"{application}/chats?include=last_message").json()
     assert list(listed) == [*CHAT_KEYS, "last_message"]
-    database.execute("UPDATE chats SET last_message_id = 0")
+    database.execute("UPDATE chats SET highest_number = 0, last_message_id = 0")
     [listed] = http.get(f"{application}/chats?include=last_message").json()
     assert listed["last_message"] is None
 

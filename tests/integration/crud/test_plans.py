@@ -67,7 +67,10 @@ ROWS: dict[str, tuple[Row, Changes]] = {
 }
 for name, (row, changes) in ROWS.items():
     STATEMENTS[f"lock {name}"] = (lock_statement(row, changes), {**row.key, **changes})
-    STATEMENTS[f"change {name}"] = (change_statement(row, changes), {**changes, "id": 1})
+    STATEMENTS[f"change {name}"] = (
+        change_statement(row, changes),
+        {**row.key, **changes, "parent": 1},
+    )
 # A handful of rows each, however much is stored.
 SMALL = {"application_totals", "conflicts", "set_aside_entries"}
 

@@ -1,0 +1,175 @@
+"""Statements that read what belongs to a chat name the chat: a table can be divided by it.
+
+Partitions by chat and Citus find a row by the column that they divide a table by (decision 31).
+What
+is asked here is what the processes really send, read from their plans.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+import pytest
+
+from contract.entries import Entry
+from contract.sequences import sequence_path
+from local_stack.stack import Stores
+from tests.conftest import INTERNAL_TOKEN, own_database
+from tests.integration.accepting import TOKEN, make_application
+from tests.integration.conftest import crud_servers
+from tests.integration.logged_plans import PlanLog, Scan, log_plans
+
+CHAT = f"/applications/{TOKEN}/chats/1"
+MESSAGES = f"{CHAT}/messages"
+# Blocks are of 64 messages.
+COUNT = 200
+TIME = "2022-08-09T22:17:52.599Z"
+FILTERS = f"sender=Ann&created_after={TIME}&created_before=2122-08-09T22:17:52.599Z"
+ATTRIBUTES = '{"sender":"Ann"}'
+# Enough of them that reading all costs more than reading those of a chat.
+ADD_OTHER_CHATS = """
+SET session_replication_role = replica;
+INSERT INTO chats (application_id, number) SELECT id, n FROM applications, generate_series(2, 50) n;
+INSERT INTO messages (chat_id, number, body) SELECT id, n, '' FROM chats, generate_series(1, 200) n;
+ANALYZE chats, messages;
+RESET session_replication_role;
+"""
+
+
+@dataclass
+class Paths:
+    """The hot paths, each with the tables that it reads."""
+
+    database: psycopg.Connection
+    client: httpx.Client
+
+    def store(self, numbers: range, attributes: str = "") -> None:
+        from crud_service.persist.store import store
+
+        entries = [
+            Entry(
+                f"{1_660_000_000_000 + number}-0",
+                TOKEN,
+                1,
+                number,
+                f"body {number}",
+                "",
+                attributes,
+            )
+            for number in numbers
+        ]
+        store(self.database, entries)
+
+    def store_late(self) -> None:
+        """Entries that were set aside and are requeued."""
+        self.store(range(COUNT + 3, COUNT + 4))
+        self.store(range(COUNT + 1, COUNT + 3))
+
+    def index(self) -> None:
+        from crud_service.search.feed.outbox import index_batch
+        from crud_service.search.index.blocks import Uncovered
+
+        index_batch(self.database, hand_on=True, uncovered=Uncovered(1, 0))
+
+    def read_queue(self) -> None:
+        """What the indexer sends to Elasticsearch."""
+        from crud_service.search.feed import queue
+
+        assert queue.turn.read(self.database, queue.READ, queue.BATCH, queue.BATCH_BYTES)
+
+    def get(self, *paths: str) -> None:
+        for path in paths:
+            self.client.get(path).raise_for_status()
+
+    def follow(self) -> None:
+        stream = f"{MESSAGES}/stream?last_event_id=1.0"
+        with self.client.stream("GET", stream) as events:
+            assert any("message.created" in line for line in events.iter_lines())
+
+    def seed(self) -> None:
+        headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+        self.client.get(sequence_path(TOKEN, 1), headers=headers).raise_for_status()
+
+    def edit(self) -> None:
+        self.client.put(f"{MESSAGES}/7", json={"body": "edited"}).raise_for_status()
+
+    def delete(self) -> None:
+        self.client.delete(f"{MESSAGES}/9").raise_for_status()
+
+
+PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
+    "a batch": (lambda it: it.store(range(1, COUNT), ATTRIBUTES), {"messages"}),
+    "a batch that was stored before": (
+        lambda it: it.store(range(1, COUNT), ATTRIBUTES),
+        {"messages"},
+    ),
+    "a conflict": (lambda it: it.store(range(1, 2)), {"messages"}),
+    "a late message": (Paths.store_late, {"messages"}),
+    "indexing": (Paths.index, {"messages", "search_texts", "search_chats"}),
+    "the way to Elasticsearch": (Paths.read_queue, {"messages", "search_texts"}),
+    "an edit": (Paths.edit, {"messages"}),
+    "a deleted message": (Paths.delete, {"messages", "search_texts", "search_blocks"}),
+    "indexing of changes": (Paths.index, {"messages", "search_texts", "search_blocks"}),
+    "a message": (lambda it: it.get(f"{MESSAGES}/1"), {"messages"}),
+    "pages": (
+        lambda it: it.get(
+            MESSAGES, f"{MESSAGES}?limit=9&after=20", f"{MESSAGES}?limit=9&{FILTERS}"
+        ),
+        {"messages"},
+    ),
+    "changes": (lambda it: it.get(f"{MESSAGES}?changed_after=0"), {"messages"}),
+    "a stream": (Paths.follow, {"messages"}),
+    "the inbox": (
+        lambda it: it.get(
+            f"/applications/{TOKEN}/chats?include=last_message",
+            f"/applications/{TOKEN}/chats?sort=-last_message&include=last_message",
+        ),
+        {"messages"},
+    ),
+    "seeding": (Paths.seed, {"messages"}),
+    "searches": (
+        lambda it: it.get(
+            f"{MESSAGES}/search?keyword=od", f"{MESSAGES}/search?keyword=b+4&{FILTERS}"
+        ),
+        {"messages", "search_texts", "search_blocks", "search_chats"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def seen(
+    stores: Stores, migrated_template: str, crud: dict[str, str]
+) -> Iterator[dict[str, list[Scan]]]:
+    """The scans of each path, in the order in which they stand above."""
+    log = PlanLog(stores.layout.logs / "postgres.log")
+    with own_database(stores, migrated_template) as url:
+        make_application(url)
+        log_plans(url)
+        environment = {**crud, "DATABASE_URL": url, "ELASTICSEARCH_URL": ""}
+        with (
+            crud_servers(environment) as start,
+            psycopg.connect(url, autocommit=True) as database,
+            httpx.Client(base_url=start().url, timeout=15, trust_env=False) as client,
+        ):
+            database.execute(ADD_OTHER_CHATS)
+            paths = Paths(database, client)
+            log.scans()
+            found = {}
+            for name, (go, _tables) in PATHS.items():
+                go(paths)
+                found[name] = log.scans()
+            database.execute("SELECT FROM messages WHERE id = 1")
+            found["by its id"] = log.scans()
+        yield found
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_statement_names_the_chat(seen: dict[str, list[Scan]], path: str) -> None:
+    assert {scan.table for scan in seen[path]} >= PATHS[path][1]
+    assert [scan for scan in seen[path] if not scan.names_the_chat] == []
+
+
+def test_a_statement_that_does_not_is_found(seen: dict[str, list[Scan]]) -> None:
+    [scan] = seen["by its id"]
+    assert not scan.names_the_chat
