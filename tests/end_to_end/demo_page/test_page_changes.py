@@ -138,6 +138,14 @@ def test_a_late_answer_does_not_replace_that_to_a_later_search(
     ann.evaluate("window.go()")
     ann.call("@page", "waitForTimeout", 500)
     assert ann.texts("#found mark") == ["two"]
+    ann.evaluate("delete window.go")
+    ann.fill("#keyword", "one")
+    ann.until(lambda: ann.evaluate("'go' in window"), True)
+    ann.fill("#keyword", "")
+    ann.until(lambda: ann.count("#results:visible"), 0)
+    ann.evaluate("window.go()")
+    ann.call("@page", "waitForTimeout", 500)
+    assert ann.count("#results:visible") == 0, "nothing is searched for any more"
 
 
 def test_hostile_texts_stay_texts(browser: Browser, chat: Chat, api: Api) -> None:

@@ -63,8 +63,8 @@ export class Search {
   async #ask() {
     clearTimeout(this.timer);
     const keyword = this.field.value;
-    if (keyword.trim() === "") return this.#show("", []);
     const question = (this.asked += 1);
+    if (keyword.trim() === "") return this.#show("", []);
     try {
       const pages = this.chat.search(keyword, { highlight: true, pageSize: MOST }).pages();
       const { items } = (await pages.next()).value;
