@@ -166,9 +166,26 @@ def test_a_text_that_is_refused_comes_back_with_the_reason(browser: Browser, cha
     ann.until(lambda: "not sent: body:" in ann.text("#pending .meta"), True)
     ann.send_message("the next one is sent")
     ann.until(ann.bodies, ["the next one is sent"])
+    ann.fill("#body", "written since")
     ann.click('#pending [data-action="take-back"]')
-    assert ann.call("#body", "inputValue") == "x" * 65_537
+    assert ann.call("#body", "inputValue") == "x" * 65_537 + "\nwritten since"
     assert ann.count("#pending li") == 0
+
+
+def test_a_refused_text_does_not_become_a_change_of_another_message(
+    browser: Browser, chat: Chat
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("one")
+    ann.until(ann.bodies, ["one"])
+    ann.send_message("x" * 65_537)
+    ann.see('#pending [data-action="take-back"]')
+    ann.call("#messages li", "hover")
+    ann.click('#messages [data-action="edit"]')
+    ann.until(lambda: ann.text("#send"), "Save")
+    ann.click('#pending [data-action="take-back"]')
+    assert ann.text("#send") == "Send"
+    assert ann.call("#body", "inputValue") == "x" * 65_537
 
 
 def test_an_application_that_does_not_exist_is_told_in_words(

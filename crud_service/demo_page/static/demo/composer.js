@@ -27,9 +27,11 @@ export class Composer {
     this.field.focus();
   }
 
-  /** Put back the text of a message that could not be sent. */
+  /** Put back the text of a message that could not be sent, above what was written since. */
   takeBack(body) {
-    this.field.value = body;
+    this.stopEditing();
+    const draft = this.field.value;
+    this.field.value = draft === "" ? body : `${body}\n${draft}`;
     this.focus();
   }
 
