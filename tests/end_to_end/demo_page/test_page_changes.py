@@ -67,6 +67,30 @@ def test_a_change_that_somebody_overtook_is_not_written_over_theirs(
     ann.until(lambda: api.get(f"{chat.path}/messages/1")["body"], "three")
 
 
+def test_a_change_that_is_saved_twice_does_not_overtake_itself(
+    browser: Browser, chat: Chat
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("one")
+    ann.until(ann.bodies, ["one"])
+    press_action(ann, 1, "edit")
+    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = async (request) => {"
+        " const answer = await real(request);"
+        " if (request.method === 'PUT') await new Promise((go) => setTimeout(go, 500));"
+        " return answer; }; })()"
+    )
+    ann.send_message("two")
+    ann.call("#body", "press", "Enter")
+    ann.until(ann.bodies, ["two"])
+    ann.until(lambda: ann.text("#send"), "Send")
+    ann.call("@page", "waitForTimeout", 1000)
+    assert (ann.text("#send"), ann.count("#editing:visible")) == ("Send", 0)
+    puts = [each for each in ann.requests() if each["method"] == "PUT"]
+    assert len(puts) == 1
+
+
 def test_a_deleted_message_disappears_in_the_other_window(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -57,7 +57,9 @@ export class Composer {
 
   /** Read a message as it is now: its entity tag makes sure that nobody's change is overwritten. */
   async edit(number, words = `Editing message ${number}`) {
-    const { value, etag } = await this.chat.messageVersioned(number);
+    const { chat } = this;
+    const { value, etag } = await chat.messageVersioned(number);
+    if (this.chat !== chat) return;
     if (value.deleted_at) return tell("This message was deleted.");
     if (this.edited === null) this.draft = this.field.value;
     this.edited = { number, etag };
@@ -67,11 +69,17 @@ export class Composer {
   }
 
   async #save(body) {
-    const { number, etag } = this.edited;
+    const { edited, chat } = this;
+    // Enter, pressed again while an answer is on its way, would meet its own change.
+    if (edited.isSaving) return;
+    edited.isSaving = true;
+    const { number, etag } = edited;
     try {
-      await this.chat.updateMessage(number, { body, ifMatch: etag });
-      this.stopEditing();
+      await chat.updateMessage(number, { body, ifMatch: etag });
+      if (this.edited === edited) this.stopEditing();
     } catch (error) {
+      edited.isSaving = false;
+      if (this.edited !== edited) return tell(inWords(error));
       if (error instanceof Problem && error.code === "precondition_failed") return this.#overtaken(number, body);
       if (error instanceof Problem && error.code === "message_deleted") this.stopEditing();
       tell(inWords(error));
