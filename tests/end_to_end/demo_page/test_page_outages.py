@@ -125,6 +125,31 @@ def test_a_message_that_could_not_be_sent_is_sent_again_on_request(
     assert api.numbers(f"{chat.path}/messages") == [1]
 
 
+def test_a_chat_that_is_opened_in_an_outage_is_shown_after_it(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    other = api.chat(chat.path.rpartition("/chats/")[0])
+    api.message(other, "in the other chat")
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.count("#chats a"), 2)
+    ann.evaluate(
+        "(() => { const real = fetch; window.fetch = (request) => window.isAway"
+        " ? Promise.reject(new TypeError('away')) : real(request); window.isAway = true; })()"
+    )
+    ann.call("@clock", "install")
+    ann.click("#chats a:not([aria-current])")
+    # The client tries for half a minute by itself, and the page again ten seconds later.
+    ann.call("@clock", "runFor", 31_000)
+    ann.until(lambda: ann.text("#banner"), "The service cannot be reached.")
+    assert ann.bodies() == []
+    ann.evaluate("window.isAway = false")
+    ann.call("@clock", "runFor", 11_000)
+    ann.until(ann.bodies, ["in the other chat"])
+    ann.until(lambda: ann.count("#banner:visible"), 0)
+    ann.send_message("after the outage")
+    ann.until_all_is_sent()
+
+
 def test_restarts_of_both_services_lose_and_repeat_nothing(
     browser: Browser, chat: Chat, api: Api, demo_stack: RunningStack
 ) -> None:

@@ -6,7 +6,7 @@ import { titleOf } from "./inbox.js";
 import { keepOpen } from "./live.js";
 import { Outbox } from "./outbox.js";
 import { Search } from "./search.js";
-import { tell } from "./services.js";
+import { readPatiently, tell } from "./services.js";
 import { Timeline } from "./timeline.js";
 import { inWords } from "./words.js";
 
@@ -43,12 +43,13 @@ export class ChatView {
   async #read() {
     const { chat } = this;
     try {
-      await this.timeline.open(chat);
+      await readPatiently(() => this.timeline.open(chat), () => this.chat === chat);
       if (this.chat !== chat) return;
       byId("chat").dataset.state = "read";
       this.outbox.delivered(this.timeline.highest);
     } catch (error) {
-      return tell(inWords(error));
+      if (this.chat === chat) tell(inWords(error));
+      return;
     } finally {
       byId("scroller").removeAttribute("aria-busy");
     }

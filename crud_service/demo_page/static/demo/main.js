@@ -4,7 +4,7 @@ import { ChatView } from "./chat-view.js";
 import { byId } from "./dom.js";
 import { Inbox, titleOf } from "./inbox.js";
 import { keepOpen } from "./live.js";
-import { tell } from "./services.js";
+import { readPatiently, tell } from "./services.js";
 import { Start } from "./start.js";
 import { inWords } from "./words.js";
 
@@ -25,7 +25,8 @@ async function show() {
   byId("start").hidden = token !== null;
   byId("workspace").hidden = token === null;
   if (application === undefined || token !== (application?.accessToken ?? null)) await openApplication(token);
-  if (token === readAddress().token) await openChat(chatNumber);
+  // Another chat may have been chosen meanwhile.
+  if (token === readAddress().token) await openChat(readAddress().chatNumber);
 }
 
 async function openApplication(token) {
@@ -39,9 +40,9 @@ async function openApplication(token) {
   inbox.open(application);
   byId("back").href = addressOf(token);
   try {
-    const { name } = await application.read();
+    const found = await readPatiently(() => opened.read(), () => application === opened);
     if (application !== opened) return;
-    byId("application-title").textContent = name;
+    byId("application-title").textContent = found.name;
     endStream = keepOpen((signal, onConnection) => inbox.follow(signal, onConnection).catch(failed));
   } catch (error) {
     failed(error);

@@ -3,11 +3,12 @@
 // like to use. It repeats failed requests by itself; what it waits for is shown in the meantime.
 import { Client } from "./client/index.js";
 import { byId } from "./dom.js";
-import { waitInWords } from "./words.js";
+import { inWords, isTemporary, waitInWords } from "./words.js";
 
 // crud_service serves this page; numbering_service is another origin, and allows this one.
 const CRUD_URL = location.origin;
 const NUMBERING_URL = document.documentElement.dataset.numberingUrl;
+const RETRY_SECONDS = 10;
 
 export function connect(adminToken) {
   const urls = { crudUrl: CRUD_URL, numberingUrl: NUMBERING_URL };
@@ -32,4 +33,31 @@ export function tell(words, about = null) {
   const banner = byId("banner");
   banner.textContent = words;
   banner.hidden = words === "";
+}
+
+/** Read until crud_service can be reached; `isWanted` returns whether there is still a reason to. */
+export async function readPatiently(read, isWanted) {
+  for (;;) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!isTemporary(error)) throw error;
+      if (isWanted()) tell(inWords(error), CRUD_URL);
+    }
+    await networkOrPause();
+    if (!isWanted()) return undefined;
+  }
+}
+
+/** Until the browser is online again, or some time has passed. */
+function networkOrPause() {
+  return new Promise((resolve) => {
+    const timer = setTimeout(end, RETRY_SECONDS * 1000);
+    function end() {
+      clearTimeout(timer);
+      removeEventListener("online", end);
+      resolve();
+    }
+    addEventListener("online", end);
+  });
 }
