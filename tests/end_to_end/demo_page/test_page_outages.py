@@ -223,6 +223,13 @@ def test_an_application_that_does_not_exist_is_told_in_words(
     assert window.count(".empty:visible") == 0
 
 
+def test_a_chat_that_is_deleted_is_not_reconnected(browser: Browser, chat: Chat, api: Api) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    assert api.client.delete(f"{api.crud}{chat.path}").status_code == 204
+    ann.until(lambda: ann.text("#banner"), "This chat was deleted.")
+    ann.until(lambda: ann.text("#connection"), "Disconnected")
+
+
 def test_a_link_that_lost_its_end_is_told_in_words(
     browser: Browser, demo_stack: RunningStack, chat: Chat
 ) -> None:

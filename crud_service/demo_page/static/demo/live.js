@@ -4,14 +4,14 @@
 // back, and goes on behind the last event when it is seen again.
 
 const HIDDEN_SECONDS = 20;
-const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", offline: "Offline", none: "" };
+const WORDS = { connected: "Connected", reconnecting: "Reconnecting…", ended: "Disconnected", offline: "Offline", none: "" };
 
 const open = new Set();
 let hideTimer;
 
 /** Keep `follow(signal, onConnection)` running, whatever happens; returns a function that ends it. */
 export function keepOpen(follow) {
-  const stream = { follow, controller: null, isConnected: false };
+  const stream = { follow, controller: null, isConnected: false, hasEnded: false };
   open.add(stream);
   start(stream);
   show();
@@ -32,18 +32,21 @@ function start(stream) {
     show();
   };
   // What a stream cannot recover from, its owner has told, and there is nothing to repeat.
-  stream.follow(controller.signal, onConnection).finally(() => onConnection(false));
+  stream.follow(controller.signal, onConnection).finally(() => {
+    if (stream.controller === controller) stream.hasEnded = true;
+    onConnection(false);
+  });
 }
 
 function stop(stream) {
   stream.controller?.abort();
-  stream.controller = null;
-  stream.isConnected = false;
+  Object.assign(stream, { controller: null, isConnected: false, hasEnded: false });
 }
 
 function connectionState() {
   if (!navigator.onLine) return "offline";
   if (open.size === 0) return "none";
+  if ([...open].some((stream) => stream.hasEnded)) return "ended";
   const areConnected = [...open].every((stream) => stream.isConnected);
   return areConnected ? "connected" : "reconnecting";
 }
