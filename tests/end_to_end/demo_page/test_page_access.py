@@ -185,6 +185,23 @@ def test_a_link_opens_the_same_chat_in_a_second_window(
     assert ben.text("#chat-title") == "General"
 
 
+def test_a_copied_link_is_told_until_something_else_is(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.call("@clock", "install")
+    ann.click("#share")
+    ann.until(lambda: ann.text("#banner").startswith("Copied."), True)
+    ann.call("@clock", "runFor", 9_000)
+    ann.until(lambda: ann.count("#banner:visible"), 0)
+    ann.click("#share")
+    ann.until(lambda: ann.text("#banner").startswith("Copied."), True)
+    assert api.client.delete(f"{api.crud}{chat.path}").status_code == 204
+    ann.until(lambda: ann.text("#banner"), "This chat was deleted.")
+    ann.call("@clock", "runFor", 9_000)
+    assert ann.text("#banner") == "This chat was deleted."
+
+
 def test_a_stack_with_an_admin_token_asks_for_it(
     browser: Browser, make_stack: Callable[..., RunningStack]
 ) -> None:
