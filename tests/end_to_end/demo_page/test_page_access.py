@@ -109,6 +109,9 @@ def test_axe_finds_nothing_wrong(
     ann.see("#confirm")
     assert ann.violations() == []
     screenshot(ann, f"demo-confirm-{theme}-{viewport.width}")
+    inbox = browser.window("inbox", chat.page.rpartition("/")[0], **options)
+    inbox.see("#chats a")
+    assert inbox.violations() == []
 
 
 def test_a_phone_shows_chats_or_messages_and_never_scrolls_sideways(
