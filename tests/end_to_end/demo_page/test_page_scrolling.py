@@ -146,3 +146,7 @@ def test_a_change_made_while_its_page_is_read_is_shown(
     ann.until(lambda: ann.numbers()[-1:], [121])
     ann.evaluate("window.go()")
     ann.until(lambda: ann.texts('[data-number="60"] .body'), ["changed"])
+    # A new name shows all messages again.
+    ann.fill("#sender", "Bea")
+    ann.call("#sender", "press", "Tab")
+    assert ann.texts('[data-number="60"] .body') == ["changed"]

@@ -95,8 +95,9 @@ export class Timeline {
   }
 
   #item(message) {
-    const item = messageItem(this.meanwhile?.get(message.number) ?? message, this.me());
-    item.message = message;
+    const latest = this.meanwhile?.get(message.number) ?? message;
+    const item = messageItem(latest, this.me());
+    item.message = latest;
     return item;
   }
 
