@@ -4,6 +4,7 @@
     link.reset()        connections are reset, new ones work
     link.half_open()    connections go silent for good, new ones work
     link.silence()      the same, and new connections get no answer either, until `heal`
+    link.silence_from() the same for those who connect from some addresses
     link.heal()         new connections work; silent ones stay silent
 
 A silent connection is one whose packets the kernel drops unseen (a socket
@@ -19,7 +20,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Self
 
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
@@ -75,6 +76,7 @@ class Link:
         self._server: asyncio.Server | None = None
         self._open: set[Streams] = set()
         self._silent: list[Streams] = []
+        self._silenced: Collection[str] = ()
 
     def refuse(self) -> None:
         self._links.run(self.stop_listening())
@@ -99,7 +101,12 @@ class Link:
         drop_packets(self._socket)
         self.half_open()
 
+    def silence_from(self, addresses: Collection[str]) -> None:
+        self._silenced = addresses
+        self._links.run(self._half_open(self._is_silenced))
+
     def heal(self) -> None:
+        self._silenced = ()
         if self._server is None:
             self._socket = bound_socket(self.port)
             self._links.run(self.listen())
@@ -129,14 +136,23 @@ class Link:
             abort(streams)
         self._open.clear()
 
-    async def _half_open(self) -> None:
-        for streams in list(self._open):
+    def _is_silenced(self, client: asyncio.StreamWriter) -> bool:
+        return client.get_extra_info("peername")[0] in self._silenced
+
+    async def _half_open(
+        self, is_meant: Callable[[asyncio.StreamWriter], bool] = lambda _: True
+    ) -> None:
+        for streams in [each for each in self._open if is_meant(each[0])]:
             for writer in streams:
                 drop_packets(writer.get_extra_info("socket"))
-        self._silent += self._open
-        self._open.clear()
+            self._silent.append(streams)
+            self._open.discard(streams)
 
     async def _connected(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        if self._is_silenced(client):
+            drop_packets(client.get_extra_info("socket"))
+            self._silent.append((client, client))
+            return
         try:
             from_server, server = await asyncio.open_connection("127.0.0.1", self._target())
         except OSError:

@@ -85,7 +85,7 @@ class ChatFollower:
         self._chat_number = int(chat.rpartition("/")[2])
         self._is_ready = False
         self._port, self._figures, self._contents = port, figures, contents
-        self._open("")
+        self._open("?last_event_id=0.0")
 
     def _open(self, query: str) -> None:
         self.source = EventSource(self._port, f"{self.chat}/messages/stream{query}", self)

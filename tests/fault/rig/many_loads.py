@@ -9,6 +9,8 @@ from bench.running_stack import RunningStack
 from contract.shards import Shards
 from tests.fault.conftest import application
 from tests.fault.rig.load import Load
+from tests.fault.rig.report import Line
+from tests.fault.rig.requests import Fate
 from tests.fault.rig.verify import verify, wait_until_stored
 from tests.polling import wait_until
 
@@ -41,6 +43,13 @@ class Loads:
 
     def refusals(self) -> str:
         return str([load.figures.refusals for load in self.loads])
+
+    def line(self, fault: str, equal_after: float | None) -> Line:
+        """Return a fault's line in the table, once nothing answered was found missing."""
+        figures = [load.figures for load in self.loads]
+        answered, refused, unknown = (sum(each.fates[fate] for each in figures) for fate in Fate)
+        pause = max(each.longest_pause for each in figures)
+        return Line(fault, answered, refused, unknown, 0, pause, equal_after)
 
 
 @contextmanager

@@ -35,8 +35,7 @@ class ProcessStack(RunningStack):
     def __enter__(self) -> Self:
         try:
             self.start_stores()
-            for name in PACKAGES:
-                self.run(name)
+            self.start_parts()
         except BaseException:
             self.__exit__()
             raise
@@ -46,6 +45,10 @@ class ProcessStack(RunningStack):
         for part in self.parts.values():
             part.end(signal.SIGKILL)
         self.end_stores()
+
+    def start_parts(self) -> None:
+        for package in PACKAGES:
+            self.run(package)
 
     def start_stores(self) -> None:
         """Start what the processes need."""

@@ -114,6 +114,10 @@ class Valkey:
         assert self.process is not None
         return self.process.popen.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.popen.poll() is None
+
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 

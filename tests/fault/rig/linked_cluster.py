@@ -1,0 +1,117 @@
+"""A cluster whose servers reach each other through links, so that one can be cut off.
+
+Each server announces its links, and connects to others from an address of its own, by which their
+links know it. Clients connect from another address, and reach a server that is cut off.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+
+from contract.shards import Shard
+from local_stack.ports import LOOPBACK
+from tests.fault.rig.valkey_cluster import READY_SECONDS, ValkeyCluster, command
+from tests.integration.numbering.surroundings import Valkey
+from tests.links import Link, Links
+from tests.polling import wait_until
+
+# The links are in the process of the tests, which is held up now and then: a cluster whose servers
+# are silent for this long all at once elects new primaries.
+LINKED_TIMEOUT_MS = 3000
+
+
+class LinksOf(NamedTuple):
+    """The links to a server: of clients and replicas, and of the other servers of the cluster."""
+
+    clients: Link
+    bus: Link
+
+
+class LinkedCluster(ValkeyCluster):
+    """Three primaries with a replica each."""
+
+    def __init__(self, directory: Path, links: Links) -> None:
+        self._links = links
+        self._links_of: dict[Valkey, LinksOf] = {}
+        self._cut_off: Valkey | None = None
+        settings = {
+            "cluster-node-timeout": str(LINKED_TIMEOUT_MS),
+            # How soon a replica connects again that hears nothing through a silent link.
+            "repl-timeout": "10",
+            "repl-ping-replica-period": "1",
+        }
+        super().__init__(directory, replicas=3, **settings)
+
+    def _server(self, number: int) -> Valkey:
+        server = super()._server(number)
+        bus_port = int(server.settings["cluster-port"])
+        own = LinksOf(self._links.add(lambda: server.port), self._links.add(lambda: bus_port))
+        self._links_of[server] = own
+        server.settings |= {
+            "bind-source-addr": f"127.0.1.{number + 1}",
+            "cluster-announce-ip": LOOPBACK,
+            "cluster-announce-port": str(own.clients.port),
+            "cluster-announce-bus-port": str(own.bus.port),
+        }
+        return server
+
+    def cut_off(self, lost: Valkey) -> None:
+        """Have no other server reach this one, nor this one any other; clients still do."""
+        self._cut_off = lost
+        source = source_of(lost)
+        others = [source_of(server) for server in self.servers if server is not lost]
+        self._links_of[lost].bus.silence()
+        self._links_of[lost].clients.silence_from(others)
+        for link in self._links_to_all_but(lost):
+            link.silence_from([source])
+
+    def heal(self, lost: Valkey) -> None:
+        """Have it reach the others again.
+
+        The bus comes last: a server that hears of its successor connects there at once, and waits
+        for an answer that a link which is still silent never lets through.
+        """
+        self._cut_off = None
+        links = [*self._links_of.values()]
+        for link in (*(each.clients for each in links), *(each.bus for each in links)):
+            link.heal()
+
+    def is_ready(self) -> bool:
+        """Whether also each primary has a replica: one that comes back may follow any of them."""
+        return super().is_ready() and all(self.role(owner)[2] for owner in self.owners())
+
+    def asked(self) -> Sequence[Valkey]:
+        """Leave out a server that is cut off: it knows of no successor."""
+        return [server for server in self.servers if server is not self._cut_off]
+
+    def wait_for_successor(self, lost: Valkey) -> None:
+        """Wait until the others know of another server for every slot of a lost primary."""
+        wait_until(lambda: lost not in self.owners(), READY_SECONDS)
+
+    def owners(self) -> list[Valkey]:
+        """Return the servers that have slots, by any that answers."""
+        for server in self.asked():
+            with suppress(redis.RedisError):
+                nodes = command(server, "CLUSTER NODES")
+                return [self.server_at(at) for at, node in nodes.items() if node["slots"]]
+        return []
+
+    def begin_to_move(self, shard: Shard, target: Valkey) -> None:
+        """Have a shard's slot moved as a whole, which the servers do by themselves.
+
+        Nothing has moved if either of them is lost before it is done.
+        """
+        slots = ("SLOTSRANGE", shard.slot, shard.slot, "NODE", self.id_of(target))
+        command(self.server_of(shard), "CLUSTER", "MIGRATESLOTS", *slots)
+
+    def _links_to_all_but(self, lost: Valkey) -> Iterator[Link]:
+        for server, links in self._links_of.items():
+            if server is not lost:
+                yield from links
+
+
+def source_of(server: Valkey) -> str:
+    return server.settings["bind-source-addr"]
