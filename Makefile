@@ -18,7 +18,7 @@ help: ## show this list
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Run it (another copy: add LOCAL_DIR=.local-2 CRUD_PORT=3100 NUMBERING_PORT=8180)
-run: environment ## start everything, until Ctrl-C (CLUSTER=1: several of each; WITHOUT_ELASTICSEARCH=1)
+run: environment ## start everything, until Ctrl-C (options: CLUSTER=1, WITHOUT_ELASTICSEARCH=1)
 	@exec $(BIN)/python -m local_stack run
 
 demo: environment ## walk through the API of a running stack, printing every exchange

@@ -22,6 +22,7 @@ from tests.polling import wait_until
 
 PLAIN = "docker-compose.yml"
 PRODUCTION = "docker-compose.production.yml"
+CLUSTER = "docker-compose.cluster.yml"
 OURS = ("chat-crud", "chat-numbering")
 COMMAND_SECONDS = 420
 HEALTHY_SECONDS = 240
@@ -143,6 +144,9 @@ def what_is_missing() -> str:
     return ""
 
 
-def require_engine() -> None:
+def require_engine(*images: str) -> None:
+    """Skip a test where containers can't run, or where it needs further images."""
     if reason := what_is_missing():
         pytest.skip(reason)
+    if missing := [name for name in images if docker("image", "inspect", name).returncode != 0]:
+        pytest.skip(f"NO IMAGES OF A CLUSTER: docker pull {' '.join(missing)}")

@@ -8,10 +8,14 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from chat_backend_client import ChatClient, Client, Retries
 from local_stack.applications import ROOT
+from local_stack.cluster.cluster_stack import SERVERS
 from tests.api_client import Api
 from tests.documents import Document
 from tests.integration.containers.engine import (
+    CLUSTER,
+    HEALTHY_SECONDS,
     OURS,
     PLAIN,
     PRODUCTION,
@@ -23,6 +27,7 @@ from tests.integration.containers.engine import (
 from tests.polling import eventually, wait_until
 
 SERVICES = ("numbering", "crud", "worker", "valkey", "postgres", "elasticsearch")
+IN_CLUSTER = ("numbering", "crud", "worker", "valkey-1", "valkey-5", "postgres", "standby", "proxy")
 WORKERS = 3
 # What the override demands, none of it known to others.
 SECRETS = {
@@ -163,6 +168,46 @@ def test_production_starts_with_secrets_and_demands_them(production: Stack) -> N
         api = Api(client, production.crud_url, production.numbering_url)
         chat = api.chat(f"/applications/{created.json()['access_token']}")
         api.wait_for_numbers(f"{chat}/messages", [api.message(chat, "Hello")])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Stack]:
+    """Both files' stack: several of each part."""
+    found = re.findall(r"^ +image: (\S+)", (ROOT / CLUSTER).read_text(), re.MULTILINE)
+    require_engine(*found)
+    with project("cluster", PLAIN, CLUSTER) as stack:
+        stack.up("--build")
+        yield stack
+
+
+def test_there_are_several_of_each_part_in_a_cluster(cluster: Stack) -> None:
+    for service in ("crud", "worker", "numbering"):
+        assert cluster.states(service) == ["healthy", "healthy"]
+    query = "SELECT sync_state FROM pg_stat_replication"
+    psql = ("exec", "-T", "postgres", "psql", "-h", "127.0.0.1", "-U", "postgres", "-Atc")
+    assert cluster.compose(*psql, query).stdout == "quorum\n"
+    roles = [cluster.compose("exec", "-T", name, "valkey-cli", "role").stdout for name in SERVERS]
+    assert sorted(role.split()[0] for role in roles) == ["master"] * 3 + ["slave"] * 3
+
+
+def test_one_of_each_kind_in_a_cluster_is_killed_and_nothing_is_lost(cluster: Stack) -> None:
+    retries = Retries(seconds=HEALTHY_SECONDS, longest_pause=1.0)
+    with Client(cluster.crud_url, cluster.numbering_url, retries=retries) as client:
+        # The lost server of Valkey has a third of the applications.
+        chats = [new_chat(client) for _ in range(6)]
+        numbers = list(range(1, len(IN_CLUSTER) + 1))
+        for number, service in zip(numbers, IN_CLUSTER, strict=True):
+            cluster.crash(service)
+            for chat in chats:
+                assert chat.create_message(f"after {service}")["number"] == number
+        for chat in chats:
+            chat.message(numbers[-1], until_stored=True)
+            assert [message["number"] for message in chat.messages()] == numbers
+
+
+def new_chat(client: Client) -> ChatClient:
+    application = client.application(client.create_application("A cluster")["access_token"])
+    return application.chat(application.create_chat()["number"])
 
 
 def size(image: str) -> int:
