@@ -21,7 +21,7 @@ from crud_service.chat.rotations import tokens_of
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.erasing import erase_text
-from crud_service.stores.database import Connection, fetch_one
+from crud_service.stores.database import Connection, fetch_before_change
 from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.transactions import Written, change
 from web.problems import StoreUnavailable
@@ -203,7 +203,7 @@ def _delete(
 
     Returns None if there is no such row, False if it was marked before.
     """
-    row = fetch_one(*lock)
+    row = fetch_before_change(*lock)
     if row is None:
         return None
     if row[1]:

@@ -41,6 +41,14 @@ def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
     return run(lambda connection: connection.execute(sql, parameters).fetchone())
 
 
+def fetch_before_change(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
+    """Do the same before anything was changed by the request, which StoreUnavailable then says."""
+    try:
+        return fetch_one(sql, parameters)
+    except StoreUnavailable as error:
+        raise StoreUnavailable.nothing_changed() from error
+
+
 def fetch_value(sql: str, parameters: Params = ()) -> Any:
     """Return what a statement finds in one column of one row, None if it finds nothing."""
     (value,) = fetch_one(sql, parameters) or (None,)

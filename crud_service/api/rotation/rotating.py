@@ -17,7 +17,7 @@ from crud_service.chat.announcements import announce
 from crud_service.chat.own_limits import copy_limits
 from crud_service.chat.reading import APPLICATION, APPLICATION_JSON
 from crud_service.chat.rotations import finish_within, wait_until_stored
-from crud_service.stores.database import Connection, fetch_one, fetch_value, run
+from crud_service.stores.database import Connection, fetch_before_change, run
 from crud_service.stores.transactions import Written, change
 from web.fields import is_idempotency_key
 from web.problems import Overloaded, StoreUnavailable, ValidationFailed
@@ -111,7 +111,7 @@ def find_done(access_token: str, key: str) -> Done | None:
 
     Raises NotFound if it was rotated under another key, or too long ago.
     """
-    row = fetch_one(FIND, (access_token,))
+    row = fetch_before_change(FIND, (access_token,))
     if row is None:
         return None
     rotation_id, former_key, answer, is_recent = row
@@ -126,7 +126,7 @@ def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECOND
     Raises NotFound for an unknown token, StoreUnavailable if a store fails or too much waits to
     be stored.
     """
-    if fetch_value(APPLICATION, (access_token,)) is None:
+    if fetch_before_change(APPLICATION, (access_token,)) is None:
         raise missing_application(access_token)
     wait_for_backlog(access_token, patience_seconds)
     token = new_access_token()

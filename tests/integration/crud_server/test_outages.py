@@ -61,6 +61,30 @@ def test_without_postgresql_reads_are_a_quick_503_and_recovery_is_immediate(
         assert client.request(method, url, json=fields).is_success
 
 
+def test_without_postgresql_a_change_says_that_nothing_was_changed(
+    server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
+) -> None:
+    chat, application = message.rsplit("/", 2)[0], "/".join(message.split("/")[:3])
+    postgres.cut()
+    for method, path in (
+        ("PUT", chat),
+        ("DELETE", message),
+        ("DELETE", chat),
+        ("DELETE", application),
+        ("POST", f"{application}/rotate"),
+    ):
+        answer = client.request(
+            method,
+            f"{server.url}{path}",
+            json={"name": "changed"},
+            headers={"Idempotency-Key": "once"},
+        )
+        assert answer.status_code == 503
+        assert "nothing was changed" in answer.json()["detail"], (method, path)
+    postgres.mend()
+    assert client.get(f"{server.url}{message}").json()["body"]
+
+
 def test_connections_that_died_unnoticed_cost_no_client_an_error(
     server: CrudServer, postgres: Breakable, client: httpx.Client, message: str
 ) -> None:
