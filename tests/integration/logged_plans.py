@@ -14,8 +14,9 @@ import psycopg
 
 Node = Mapping[str, Any]
 
-# The tables whose rows belong to one chat each, and so does every statement that reads them.
-OF_CHATS = {"messages", "search_texts", "search_chats", "search_blocks"}
+# The tables whose rows belong to one chat each, and so does every statement that reads them. The
+# keys by which `search_blocks` are found begin with the chat's id.
+OF_CHATS = {"messages", "search_texts", "search_chats"}
 
 SETTINGS = {
     "session_preload_libraries": "auto_explain",

@@ -109,8 +109,8 @@ PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
     "indexing": (Paths.index, {"messages", "search_texts", "search_chats"}),
     "the way to Elasticsearch": (Paths.read_queue, {"messages", "search_texts"}),
     "an edit": (Paths.edit, {"messages"}),
-    "a deleted message": (Paths.delete, {"messages", "search_texts", "search_blocks"}),
-    "indexing of changes": (Paths.index, {"messages", "search_texts", "search_blocks"}),
+    "a deleted message": (Paths.delete, {"messages", "search_texts"}),
+    "indexing of changes": (Paths.index, {"messages", "search_texts"}),
     "a message": (lambda it: it.get(f"{MESSAGES}/1"), {"messages"}),
     "pages": (
         lambda it: it.get(
@@ -132,7 +132,7 @@ PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
         lambda it: it.get(
             f"{MESSAGES}/search?keyword=od", f"{MESSAGES}/search?keyword=b+4&{FILTERS}"
         ),
-        {"messages", "search_texts", "search_blocks", "search_chats"},
+        {"messages", "search_texts", "search_chats"},
     ),
 }
 
