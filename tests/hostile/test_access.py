@@ -4,16 +4,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from bench.running_stack import RunningStack
 from contract.sequences import sequence_path
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request
+from tests.integration.conftest import crud_servers
 
 ADMIN_TOKEN = "a-token-of-the-admin"
 NOT_ADMITTED = [
@@ -26,34 +26,33 @@ FORM = "Content-Type: application/x-www-form-urlencoded"
 BANNERS = re.compile(r"granian|uvicorn|gunicorn|hyper|django|python|psycopg|traceback", re.I)
 
 
-def test_only_applications_require_the_admin_token(
-    make_stack: Callable[..., RunningStack],
-) -> None:
-    stack = make_stack(ADMIN_TOKEN=ADMIN_TOKEN, WITHOUT_ELASTICSEARCH="1")
-    for given in NOT_ADMITTED:
-        for method in ("GET", "POST"):
-            header = b"Authorization: " + given.encode("latin-1")
-            reply = exchange(stack.crud_url, request(method, "/applications/?name=x", b"", header))
-            check_problem(reply, 401)
-            assert reply.headers["www-authenticate"] == "Bearer"
-            assert ADMIN_TOKEN.encode() not in reply.body
-    with httpx.Client(trust_env=False, timeout=20) as client:
-        head = client.head(f"{stack.crud_url}/applications")
-        assert (head.status_code, head.headers["WWW-Authenticate"]) == (401, "Bearer")
-        check_open_to_its_owner(client, stack)
+def test_only_applications_require_the_admin_token(ground: Ground) -> None:
+    with crud_servers(ground.stack.environment) as start:
+        crud = start(ADMIN_TOKEN=ADMIN_TOKEN)
+        for given in NOT_ADMITTED:
+            for method in ("GET", "POST"):
+                header = b"Authorization: " + given.encode("latin-1")
+                reply = exchange(crud.url, request(method, "/applications/?name=x", b"", header))
+                check_problem(reply, 401)
+                assert reply.headers["www-authenticate"] == "Bearer"
+                assert ADMIN_TOKEN.encode() not in reply.body
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            head = client.head(f"{crud.url}/applications")
+            assert (head.status_code, head.headers["WWW-Authenticate"]) == (401, "Bearer")
+            check_open_to_its_owner(client, crud.url, ground.numbering)
+        assert ADMIN_TOKEN not in crud.output()
 
 
-def check_open_to_its_owner(client: httpx.Client, stack: RunningStack) -> None:
+def check_open_to_its_owner(client: httpx.Client, crud: str, numbering: str) -> None:
     """With the token applications are created; without it, owners can use theirs."""
     admitted = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    made = client.post(f"{stack.crud_url}/applications", json={"name": "x"}, headers=admitted)
+    made = client.post(f"{crud}/applications", json={"name": "x"}, headers=admitted)
     assert made.status_code == 201
-    assert len(client.get(f"{stack.crud_url}/applications", headers=admitted).json()) == 1
+    assert made.json() in client.get(f"{crud}/applications", headers=admitted).json()
     path = f"/applications/{made.json()['access_token']}"
-    assert client.get(f"{stack.crud_url}{path}").status_code == 200
-    assert client.put(f"{stack.crud_url}{path}", json={"name": "y"}).status_code == 200
-    assert client.post(f"{stack.numbering_url}{path}/chats").status_code == 201
-    assert ADMIN_TOKEN not in stack.output()
+    assert client.get(f"{crud}{path}").status_code == 200
+    assert client.put(f"{crud}{path}", json={"name": "y"}).status_code == 200
+    assert client.post(f"{numbering}{path}/chats").status_code == 201
 
 
 @pytest.mark.parametrize("path", ["", "/", "/1", "/1/"])
