@@ -20,6 +20,7 @@ from tests.integration.accepting import (
     query,
 )
 from tests.integration.persist.worker_process import WorkerProcess, running_worker, wait_patiently
+from tests.polling import eventually
 
 Environment = dict[str, str]
 
@@ -315,10 +316,14 @@ def test_an_idle_worker_uses_next_to_no_cpu(worker: WorkerProcess) -> None:
     def used() -> float:
         return sum(sum(process.cpu_times()[:2]) for process in processes)
 
-    time.sleep(3)  # until everything that is done once is done
-    before = used()
-    time.sleep(5)
-    assert used() - before < 0.1, f"2 % of a core over 5 seconds\n{worker.output()}"
+    def used_in_five_seconds() -> float:
+        before = used()
+        time.sleep(5)
+        return used() - before
+
+    # Some things are done once at the start, which on a busy machine is not over soon.
+    least = eventually(used_in_five_seconds, lambda it: it < 0.1, 60)
+    assert least < 0.1, f"2 % of a core over 5 seconds\n{worker.output()}"
 
 
 def test_no_child_outlives_a_graceful_parent(worker: WorkerProcess) -> None:
