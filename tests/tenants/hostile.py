@@ -19,6 +19,7 @@ import psycopg
 
 from bench.running_stack import RunningStack
 from tests.hostile.wire import Connection
+from tests.tenants.conftest import IS_FULL_SIZE
 
 LONGEST = 65_536
 COMBINING = "a" + "\u0301" * 16383 + "\u0316" * 16383
@@ -27,7 +28,10 @@ SAME_LETTER = "a" * LONGEST
 OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
 
 # A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
-CHANGES = int(os.environ.get("TENANT_CHANGES") or 200_000)
+CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 50_000))
+# An application may have 4 MiB on their way (decision 15); the smaller numbers are several times
+# as much. Elasticsearch takes some thirty of these messages a second.
+LONG_MESSAGES = 1000 if IS_FULL_SIZE else 300
 
 Act = Callable[["Hostile", threading.Event], None]
 
@@ -98,15 +102,12 @@ def combining_marks(tenant: Hostile, stop: threading.Event) -> None:
 
 def long_messages(tenant: Hostile, stop: threading.Event) -> None:
     """Messages of the longest, one after the other."""
-    tenant.post(repeat(LOREM, 1000), stop)
+    tenant.post(repeat(LOREM, LONG_MESSAGES), stop)
 
 
 def flood_of_long_messages(tenant: Hostile, stop: threading.Event) -> None:
-    """A thousand messages of the longest as fast as they are answered, sixty-four at once.
-
-    More would be found only minutes later: Elasticsearch takes some thirty of them a second.
-    """
-    bodies = [repeat(LOREM, 16) for _ in range(64)]
+    """Messages of the longest as fast as they are answered, sixty-four at once."""
+    bodies = [repeat(LOREM, -(-LONG_MESSAGES // 64)) for _ in range(64)]
     side_by_side([partial(tenant.post, each) for each in bodies], stop)
 
 
