@@ -42,7 +42,10 @@ def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
 
 
 def fetch_before_change(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
-    """Do the same before anything was changed by the request, which StoreUnavailable then says."""
+    """Do the same before the request changes anything.
+
+    Raises StoreUnavailable, which says that nothing was changed, if PostgreSQL fails.
+    """
     try:
         return fetch_one(sql, parameters)
     except StoreUnavailable as error:
