@@ -33,7 +33,7 @@ def caller(caller_of_scripted: Caller) -> Caller:
         Answer(502, b"<html>no problem document"),
         Answer(201, b'{"number": '),
         Answer(200, b"<html>no JSON"),
-        Answer(201, b"no gzip", {"Content-Encoding": "gzip"}),
+        Answer(201, b"no gzip", {"Content-Encoding": "gzip"}, promised=7),
     ],
     ids=[
         *("lost", "cut", "unavailable", "overloaded", "rate limited", "gateway"),
