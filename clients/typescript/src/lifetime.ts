@@ -28,6 +28,19 @@ export class Lifetime {
     clearTimeout(this.timer);
   }
 
+  /**
+   * Return what a promise does; throw when the time is over before.
+   *
+   * Node.js never ends reading some bodies that can't be decompressed, aborted or not.
+   */
+  within<T>(reading: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const abort = () => reject(new Error("no response in time"));
+      this.signal.addEventListener("abort", abort, { once: true });
+      reading.then(resolve, reject);
+    });
+  }
+
   end(): void {
     this.pause();
     this.caller?.removeEventListener("abort", this.abort);

@@ -76,7 +76,7 @@ export class Session {
   async send(call: Call): Promise<{ headers: Headers; value: unknown }> {
     return this.repeat(call, async (lifetime) => {
       const response = await this.open(call, lifetime);
-      const text = await response.text().catch(noAnswer);
+      const text = await lifetime.within(response.text()).catch(noAnswer);
       const value = call.method === "DELETE" ? null : decoded(text);
       lifetime.end();
       return { headers: response.headers, value };
@@ -222,7 +222,7 @@ export class Session {
   }
 
   /** Return a response whose body is not read yet; throw Problem if it is an error. */
-  private async open(call: Call, { signal }: Lifetime): Promise<Response> {
+  private async open(call: Call, lifetime: Lifetime): Promise<Response> {
     const headers = new Headers(call.headers);
     if (call.json !== undefined) headers.set("Content-Type", "application/json");
     // A mistake, such as a malformed URL, is thrown here, and is no error of the connection.
@@ -233,11 +233,11 @@ export class Session {
       cache: "no-store",
       // The services never redirect; a redirected POST would lose its body.
       redirect: "manual",
-      signal,
+      signal: lifetime.signal,
     });
     const response = await this.fetch(request).catch(noAnswer);
     if (response.ok) return response;
-    throw await Problem.from(response).catch(noAnswer);
+    throw await lifetime.within(Problem.from(response)).catch(noAnswer);
   }
 }
 

@@ -25,6 +25,18 @@ export class Lifetime {
     pause() {
         clearTimeout(this.timer);
     }
+    /**
+     * Return what a promise does; throw when the time is over before.
+     *
+     * Node.js never ends reading some bodies that can't be decompressed, aborted or not.
+     */
+    within(reading) {
+        return new Promise((resolve, reject) => {
+            const abort = () => reject(new Error("no response in time"));
+            this.signal.addEventListener("abort", abort, { once: true });
+            reading.then(resolve, reject);
+        });
+    }
     end() {
         this.pause();
         this.caller?.removeEventListener("abort", this.abort);

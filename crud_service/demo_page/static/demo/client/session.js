@@ -28,7 +28,7 @@ export class Session {
     async send(call) {
         return this.repeat(call, async (lifetime) => {
             const response = await this.open(call, lifetime);
-            const text = await response.text().catch(noAnswer);
+            const text = await lifetime.within(response.text()).catch(noAnswer);
             const value = call.method === "DELETE" ? null : decoded(text);
             lifetime.end();
             return { headers: response.headers, value };
@@ -179,7 +179,7 @@ export class Session {
         }
     }
     /** Return a response whose body is not read yet; throw Problem if it is an error. */
-    async open(call, { signal }) {
+    async open(call, lifetime) {
         const headers = new Headers(call.headers);
         if (call.json !== undefined)
             headers.set("Content-Type", "application/json");
@@ -191,12 +191,12 @@ export class Session {
             cache: "no-store",
             // The services never redirect; a redirected POST would lose its body.
             redirect: "manual",
-            signal,
+            signal: lifetime.signal,
         });
         const response = await this.fetch(request).catch(noAnswer);
         if (response.ok)
             return response;
-        throw await Problem.from(response).catch(noAnswer);
+        throw await lifetime.within(Problem.from(response)).catch(noAnswer);
     }
 }
 export function matching(etag) {

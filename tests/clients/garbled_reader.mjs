@@ -1,0 +1,26 @@
+// Gets responses that can't be decompressed, and have no length; prints what they are to the client.
+//
+//     node garbled_reader.mjs MODULE
+
+import { createServer } from "node:net";
+import { pathToFileURL } from "node:url";
+
+const { Client } = await import(pathToFileURL(process.argv[2]));
+let status = 201;
+const server = createServer((socket) => {
+  socket.once("data", () => socket.end(`HTTP/1.0 ${status} X\r\nContent-Encoding: gzip\r\n\r\nno gzip`));
+});
+await new Promise((done) => server.listen(0, "127.0.0.1", done));
+const url = `http://127.0.0.1:${server.address().port}`;
+const client = new Client({ crudUrl: url, numberingUrl: url, timeout: 0.5, retries: { seconds: 0 } });
+
+// A response that is never done with fails the test instead of holding it.
+setTimeout(() => process.exit(1), 20_000).unref();
+
+const names = [];
+for (status of [201, 503]) {
+  const failed = await client.application("A").createChat().catch((error) => error);
+  names.push(failed.name);
+}
+server.close();
+console.log(JSON.stringify(names));
