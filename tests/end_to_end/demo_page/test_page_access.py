@@ -132,6 +132,21 @@ def test_a_phone_shows_chats_or_messages_and_never_scrolls_sideways(
     ann.see("#body")
 
 
+def test_the_state_of_the_connection_is_not_covered_on_a_narrow_phone(
+    browser: Browser, chat: Chat
+) -> None:
+    ann = browser.window("Ann", chat.page, Viewport(320, 640))
+    ann.until_connected()
+    ann.until(lambda: ann.text("#chat-subtitle"), "0 messages")
+    ann.offline(True)
+    ann.until(lambda: ann.texts(".titles .connection"), ["Offline"])
+    # The longest of its words.
+    ann.evaluate("document.querySelector('.titles .connection').textContent = 'Reconnecting…'")
+    right = "document.querySelector('.titles .connection').getBoundingClientRect().right"
+    left = "document.getElementById('share').getBoundingClientRect().left"
+    assert ann.evaluate(f"{right} <= {left}")
+
+
 def is_as_wide_as_its_window(window: Window) -> bool:
     return bool(
         window.evaluate(
