@@ -31,13 +31,14 @@ def caller(caller_of_scripted: Caller) -> Caller:
         problem(503, "overloaded", Retry_After="0"),
         problem(429, "rate_limited", Retry_After="0"),
         Answer(502, b"<html>no problem document"),
+        Answer(502, b'{"code": [502]}'),
         Answer(201, b'{"number": '),
         Answer(200, b"<html>no JSON"),
         Answer(201, b"no gzip", {"Content-Encoding": "gzip"}, promised=7),
     ],
     ids=[
-        *("lost", "cut", "unavailable", "overloaded", "rate limited", "gateway"),
-        *("cut unnoticed", "200 of a gateway", "garbled"),
+        *("lost", "cut", "unavailable", "overloaded", "rate limited"),
+        *("gateway", "gateway with JSON", "cut unnoticed", "200 of a gateway", "garbled"),
     ],
 )
 def test_a_creation_is_repeated_with_its_key(

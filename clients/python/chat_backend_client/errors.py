@@ -50,7 +50,9 @@ class Problem(ChatBackendError):
             document = response.json()
         except ValueError:
             document = {}
-        document = document if isinstance(document, dict) else {}
+        # Only a problem document has a code of this kind; gateways have JSON of their own.
+        if not isinstance(document, dict) or not isinstance(document.get("code"), str):
+            document = {}
         return cls(
             response.status_code,
             document.get("code", "unknown"),
