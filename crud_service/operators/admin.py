@@ -91,6 +91,9 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
         found: QuerySet[Application] = super().get_queryset(request)
         return found.filter(deleted_at=None).exclude(access_token__startswith=HIDDEN)
 
+    def access_token_of(self, obj: Application) -> str:
+        return obj.access_token
+
     def delete_model(self, request: HttpRequest, obj: Application) -> None:
         delete_application(obj.access_token, Preconditions())
 
@@ -100,6 +103,9 @@ class ChatAdmin(DeletableAdmin):
     list_display = ("id", "application", "number", "name", "message_count", "created_at")
     list_select_related = ("application",)
     path_lookups = ("application__access_token", "number")
+
+    def access_token_of(self, obj: Chat) -> str:
+        return obj.application.access_token
 
     def delete_model(self, request: HttpRequest, obj: Chat) -> None:
         delete_chat(obj.application.access_token, obj.number, Preconditions())
@@ -123,6 +129,9 @@ class MessageAdmin(DeletableAdmin, CorrectableAdmin):
         chat = obj.chat
         token = chat.application.access_token
         edit_message(token, chat.number, obj.number, {"body": obj.body}, state_of(form))
+
+    def access_token_of(self, obj: Message) -> str:
+        return obj.chat.application.access_token
 
     def delete_model(self, request: HttpRequest, obj: Message) -> None:
         chat = obj.chat

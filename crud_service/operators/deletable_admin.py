@@ -15,14 +15,24 @@ class DeletableAdmin(TableAdmin):
     There is no action for many: deleting is final, and the confirmation names one.
     """
 
+    def access_token_of(self, obj: Any) -> str:
+        """Return the token of the application that a row belongs to."""
+        raise NotImplementedError
+
+    def is_final(self, obj: Any) -> bool:
+        """Whether a row must stay as it is: it is deleted, or its application is being erased or
+        imported, and has no token that a request could name.
+        """
+        if obj is None:
+            return False
+        return obj.deleted_at is not None or not self.access_token_of(obj).isalnum()
+
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        is_deleted = obj is not None and obj.deleted_at is not None
-        return not is_deleted and super().has_change_permission(request, obj)
+        return not self.is_final(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        is_deleted = obj is not None and obj.deleted_at is not None
         allowed: bool = super(TableAdmin, self).has_delete_permission(request, obj)
-        return allowed and not is_deleted
+        return allowed and not self.is_final(obj)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)

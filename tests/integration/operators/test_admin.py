@@ -346,3 +346,21 @@ def test_an_application_that_is_being_imported_is_not_shown(
     page = operator.get("/admin/chat/application/").text
     assert "half of it" not in page
     assert "1 application" in page
+
+
+@pytest.mark.parametrize("table", ["message", "chat"])
+def test_nothing_of_an_application_that_is_being_imported_can_be_changed(
+    operator: httpx.Client, database: Database, application: str, table: str
+) -> None:
+    add_chat_of(database, application, 2)
+    (row_id,) = database.execute(f"SELECT min(id) FROM {table}s").fetchone() or ()
+    # What imports have stored so far stays whole, or the outcome would be neither all nor nothing.
+    database.execute("UPDATE applications SET access_token = '~a'")
+    path = f"/admin/chat/{table}/{row_id}"
+    page = operator.get(f"{path}/change/")
+    assert page.status_code == 200
+    assert "_save" not in page.text
+    fields = {"csrfmiddlewaretoken": csrf(page), "post": "yes"}
+    assert operator.post(f"{path}/delete/", data=fields).status_code == 403
+    deleted = f"SELECT count(*) FROM {table}s WHERE deleted_at IS NOT NULL"
+    assert database.execute(deleted).fetchone() == (0,)
