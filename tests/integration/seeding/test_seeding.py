@@ -7,6 +7,7 @@ import string
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -187,12 +188,16 @@ def test_a_flood_leaves_room_for_the_cold_chat_of_another(
             for _ in range(200)
         ]
         await asyncio.sleep(1)
+        times: list[float] = []
         async with Client(service.port) as client:
             for number in range(1, 21):
                 started = time.monotonic()
                 answer = await client.post(f"/applications/{B}/chats/{number}/messages", "x")
                 assert answer.number == number + 1
-                assert time.monotonic() - started < 5  # one second where the cores are ours
+                times.append(time.monotonic() - started)
+        # One second where the cores are ours. Without room each of them would wait, and a busy
+        # machine delays one or another.
+        assert median(times) < 5, times
         for task in flooding:
             task.cancel()
         await asyncio.gather(*flooding, return_exceptions=True)
