@@ -1,7 +1,8 @@
 """A table of many messages: what one page, one new message, one search and a vacuum cost in it.
 
 `python -m bench large --rows 10000000`. Half of the rows are one chat, the others chats of a
-thousand messages each. They are in no search index, but for one chat of ordinary size.
+thousand messages each. They are in no search index, but for one chat of ordinary size. The same
+statements are then counted in a copy of the table that is divided by chat.
 """
 
 import random
@@ -14,6 +15,7 @@ import psycopg
 from bench.backlog import waiting_for_index
 from bench.dataset import APPLICATION_TOKEN, make_bodies
 from bench.lag import measure_lags
+from bench.large_table import BATCH, DIVIDE, EXCHANGE, Table, measure_in_turns
 from bench.reads import pages, timed
 from bench.reads_data import ADD_CHAT, ADD_MESSAGES, LARGE_CHAT, LIST_CHAT
 from bench.running_stack import wait_until
@@ -62,7 +64,21 @@ def large(run: Run) -> None:
                 parts.enter_context(stack.during(stack.run(name)))
             measure(run, stack, connection)
         add("vacuum again", timed_call(lambda: vacuum(connection)), "s")
+        measure_divided(run, stack.environment["DATABASE_URL"], connection)
     run.check_failures()
+
+
+def measure_divided(run: Run, url: str, connection: psycopg.Connection) -> None:
+    """The table beside a copy that is divided by chat, which leaves wrong counts behind."""
+    run.results.add("divided", timed_call(lambda: divide(connection)), "s")
+    counted = range(FIRST_SMALL_CHAT, FIRST_SMALL_CHAT + BATCH)
+    table, divided = (Table(url, LARGE_CHAT, counted) for _ in range(2))
+    measure_in_turns(table, divided, run.results, lambda: connection.execute(EXCHANGE))
+
+
+def divide(connection: psycopg.Connection) -> None:
+    connection.execute(DIVIDE)
+    connection.execute("VACUUM (ANALYZE) messages_divided")
 
 
 def timed_call(work: Callable[[], object]) -> float:
