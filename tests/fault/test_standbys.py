@@ -71,7 +71,8 @@ def test_rows_that_only_the_primary_has_stay_in_the_stream(
         else:
             replicated.postgres.primary.execute(TERMINATE)
         wait_until(lambda: len(api.numbers(f"{chat}/messages")) > 5, 30, replicated.output)
-        time.sleep(3)  # the worker finds them stored
+        # The worker has found them stored, and waits for the standby.
+        replicated.postgres.wait_for_held_commit()
         assert replicated.valkey.client.xlen(ACCEPTED) >= 5
         replicated.postgres.primary.kill()
         standby.kill()
