@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 import psycopg
 from redis import RedisError
@@ -26,6 +26,8 @@ from crud_service.stores.redis_clients import shards, worker_redis
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+# For how long deletions in a shard wait whose Redis did not answer.
+AWAY_SECONDS = 5.0
 LEAST_REST_SECONDS = 0.005
 LOG_EVERY_SECONDS = 10.0
 # A seeding that asked before the deletion was committed has ended by then: it writes no sequence
@@ -57,6 +59,7 @@ class Eraser:
         self._refused: set[int] = set()
         # When the last rows may be looked for of deletions that are as good as finished.
         self._due: dict[int, float] = {}
+        self._away_until: dict[int, float] = {}  # by shard, after a failure of its Redis
         self._erased: dict[int, int] = {}
         self._progress = Interval(LOG_EVERY_SECONDS)
 
@@ -68,10 +71,15 @@ class Eraser:
             if self._over.is_set():
                 return False
             seen.add(deletion.id)
-            if self._due.get(deletion.id, 0) <= time.monotonic():
+            if self._is_due(deletion):
                 is_more |= self._try_to_erase(connection, deletion)
         self._forget_all_but(seen)
         return is_more
+
+    def _is_due(self, deletion: Deletion) -> bool:
+        now = time.monotonic()
+        is_away = any(self._away_until.get(shard, 0) > now for shard in shards_of(deletion))
+        return not is_away and self._due.get(deletion.id, 0) <= now
 
     def _forget_all_but(self, seen: set[int]) -> None:
         """Forget deletions that are finished, by this process or another."""
@@ -88,9 +96,12 @@ class Eraser:
             if connection.broken:
                 raise
             logger.exception("erasing failed", extra=described(deletion))
-        except RedisError as error:  # of one shard, of several
-            reason = type(error).__name__
-            logger.warning("erasing waits for a store", extra={"reason": reason})
+        except RedisError as error:
+            # Each try may take a timeout, during which nothing is erased in other shards.
+            again = time.monotonic() + AWAY_SECONDS
+            self._away_until |= dict.fromkeys(shards_of(deletion), again)
+            reason = {"reason": type(error).__name__}
+            logger.warning("erasing waits for Redis", extra={**described(deletion), **reason})
         self._due[deletion.id] = time.monotonic() + LOOK_SECONDS
         return False
 
@@ -125,11 +136,17 @@ class Eraser:
 
     def _note(self, deletion: Deletion, erased: int) -> None:
         first = shards().first
-        self._redis_of(first.number).hincrby(first.key(WORKER_METRICS), "erase_messages", erased)
+        with suppress(RedisError):  # it may be that of another shard
+            metrics = self._redis_of(first.number)
+            metrics.hincrby(first.key(WORKER_METRICS), "erase_messages", erased)
         self._erased[deletion.id] = self._erased.get(deletion.id, 0) + erased
         if self._progress.has_passed():
             count = self._erased[deletion.id]
             logger.info("erasing goes on", extra={**described(deletion), "messages": count})
+
+
+def shards_of(deletion: Deletion) -> set[int]:
+    return {shards().number_of(token) for token in deletion.access_tokens}
 
 
 def described(deletion: Deletion) -> dict[str, object]:

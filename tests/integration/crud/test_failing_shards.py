@@ -11,7 +11,7 @@ import redis
 
 from contract import keys
 from contract.shards import Shards
-from tests.integration.crud_rows import Database, token_of
+from tests.integration.crud_rows import Database, add_chat_of, token_of
 
 SHARDS = Shards(2)
 
@@ -63,6 +63,7 @@ def test_deletions_are_finished_in_the_other_shards(
     from crud_service.erase.eraser import Eraser
 
     for path in applications:
+        add_chat_of(database, path, 3)
         assert http.delete(path).status_code == 202
     with redis.Redis(port=1) as nowhere:
         eraser = Eraser(lambda number: valkey if number else nowhere, grace_seconds=0)
