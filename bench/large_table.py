@@ -1,7 +1,8 @@
 """What statements cost PostgreSQL in a table of many messages, in one piece and in partitions.
 
-Counted are processor time and log of the connection that executes them, and the blocks that it
-touches: other work on the machine disturbs them less than it does clocks. Each is the persister's
+Counted are the processor time of the connection that executes them, the blocks that it touches, and
+the log that the whole server writes meanwhile: other work on the machine disturbs them less than it
+does clocks. Each is the persister's
 or the API's own statement. Both tables hold the same messages, and take turns.
 """
 

@@ -35,7 +35,7 @@ class Cluster:
         self._silent: set[Node] = set()
 
     def candidates(self) -> list[Node]:
-        """Return whom to ask, in this order; a random one first, as any may be unavailable.
+        """Return the nodes to ask, in order; a random one first, as any may be unavailable.
 
         Those that did not answer the last time come last: each costs its caller a timeout.
         """
@@ -61,6 +61,7 @@ class Cluster:
             raise SlotNotServedError(str(reply)) from reply
         ranges = list(read_slots(reply, asked))
         self._nodes = list({node for _, _, nodes in ranges for node in nodes}) or self._nodes
+        self._silent &= {*self._nodes, self.configured}
         for first, last, nodes in ranges:
             if first <= slot <= last:
                 return nodes[0]

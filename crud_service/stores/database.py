@@ -42,7 +42,7 @@ def fetch_one(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
 
 
 def fetch_before_change(sql: str, parameters: Params = ()) -> tuple[Any, ...] | None:
-    """Do the same before the request changes anything.
+    """Return the first row of a statement, or None, before the request changes anything.
 
     Raises StoreUnavailable, which says that nothing was changed, if PostgreSQL fails.
     """

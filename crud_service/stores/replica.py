@@ -65,7 +65,7 @@ class Replica:
         self.is_usable = False
         self._try_it = try_it
         self._retry_seconds = retry_seconds
-        self._is_told_usable: bool | None = None
+        self._last_logged: bool | None = None
         self._is_given_up = threading.Event()
         # Requests fail in many threads at the same moment, in which a trial may succeed.
         self._change = threading.Lock()
@@ -76,16 +76,16 @@ class Replica:
         with self._change:
             self._is_given_up.set()
             self.is_usable = False
-            if self._is_told_usable is not False:
+            if self._last_logged is not False:
                 reason = str(error).partition("\n")[0]
                 logger.warning("reads go to the primary", extra={"reason": reason})
-            self._is_told_usable = False
+            self._last_logged = False
 
     def _take_up(self) -> None:
         """Use the replica, unless a request has failed since the trial began."""
         with self._change:
             if not self._is_given_up.is_set():
-                self.is_usable = self._is_told_usable = True
+                self.is_usable = self._last_logged = True
                 logger.info("reads go to the replica")
 
     def _try_forever(self) -> None:

@@ -133,7 +133,7 @@ def parse_line(text: bytes) -> Line:
 
 
 def check_fields(kind: Kind, fields: Row) -> Row:
-    """Return the values to be stored; raise BadLineError for one that will not do."""
+    """Return the values to be stored; raise BadLineError for an invalid one."""
     row = {name: check_field(name, check, fields) for name, check in kind.required.items()}
     for name, check in kind.optional.items():
         if name in fields:

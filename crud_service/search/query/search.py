@@ -70,7 +70,7 @@ def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> 
 def search(
     connection: Connection, access_token: str, chat_number: int, query: SearchQuery
 ) -> SearchPage:
-    """Do what `search_messages` does, on a connection."""
+    """Search a chat on a connection; see `search_messages`."""
     chat = find_chat(connection, access_token, chat_number)
     if chat is None:
         raise NotFound

@@ -1,8 +1,7 @@
 """Statements that read what belongs to a chat name the chat: a table can be divided by it.
 
 Partitions by chat and Citus find a row by the column that they divide a table by (decision 31).
-What
-is asked here is what the processes really send, read from their plans.
+What is looked at here is what the processes really send, read from their plans.
 """
 
 from collections.abc import Callable, Iterator
