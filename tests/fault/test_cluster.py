@@ -93,9 +93,13 @@ def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
             assert answer.status_code == (503 if shard == 1 else 201), answer.text
         for path in (paths[0], paths[2]):
             chat = f"{stack.crud_url}{path}/chats/1"
-            wait_until(lambda: httpx.get(chat).status_code == 200, 60, stack.output)  # noqa: B023
+            wait_until(lambda chat=chat: is_there(chat), 60, stack.output)
         stack.cluster.servers[1].start()
         wait_until(lambda: readiness_of(stack) == [(200, "ok", None)] * 2, 60, stack.output)
+
+
+def is_there(url: str) -> bool:
+    return httpx.get(url, timeout=30, trust_env=False).status_code == 200
 
 
 def readiness_of(stack: ClusterStack) -> list[tuple[int, str, list[int] | None]]:

@@ -31,7 +31,7 @@ SELECT '/applications/' || access_token || '/chats/' || c.number, highest_number
 FROM chats c JOIN applications a ON a.id = application_id
 """
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 UnderLoad = Callable[[str], AbstractContextManager[Loads]]
 

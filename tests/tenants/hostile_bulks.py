@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 from tests.hostile.wire import Connection
@@ -41,11 +42,11 @@ def flood_of_chats(tenant: Hostile, stop: threading.Event) -> None:
 def post_without_end(tenant: Hostile, path: str, content: bytes, stop: threading.Event) -> None:
     """Send one request again and again, as fast as it is answered."""
     request = post(path, content)
-    with Connection(tenant.stack.numbering_url, timeout=60) as connection:
-        while not stop.is_set():
-            reply = connection.send(request).read()
-            if reply is not None and reply.status == 201 and content:
-                tenant.count(tenant.chat, MESSAGES)
+    while not stop.is_set():
+        with suppress(OSError), Connection(tenant.stack.numbering_url, timeout=60) as connection:
+            while not stop.is_set() and (reply := connection.send(request).read()):
+                if reply.status == 201 and content:
+                    tenant.count(tenant.chat, MESSAGES)
 
 
 def post_bulks(tenant: Hostile, kind: str, stop: threading.Event) -> None:

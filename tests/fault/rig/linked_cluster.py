@@ -89,10 +89,10 @@ class LinkedCluster(ValkeyCluster):
 
     def wait_for_successor(self, lost: Valkey) -> None:
         """Wait until the others know of another server for every slot of a lost primary."""
-        wait_until(lambda: lost not in self.owners(), READY_SECONDS)
+        wait_until(lambda: bool(owners := self.owners()) and lost not in owners, READY_SECONDS)
 
     def owners(self) -> list[Valkey]:
-        """Return the servers that have slots, by any that answers."""
+        """Return the servers that have slots, by any that answers; [] if none does."""
         for server in self.asked():
             with suppress(redis.RedisError):
                 nodes = command(server, "CLUSTER NODES")

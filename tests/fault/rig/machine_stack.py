@@ -37,12 +37,13 @@ class Balancer:
     """An address that leads to the processes of a service that serve, in turn."""
 
     def __init__(self, links: Links) -> None:
-        self.serving: list[int] = []
+        self.serving: tuple[int, ...] = ()  # replaced as a whole: links read it in their thread
         self._turns = count()
         self.link: Link = links.add(self._next)
 
     def _next(self) -> int:
-        return self.serving[next(self._turns) % len(self.serving)]
+        serving = self.serving
+        return serving[next(self._turns) % len(serving)]
 
 
 class MachineStack(ClusterStack):
@@ -97,7 +98,7 @@ class MachineStack(ClusterStack):
             return
         port = self._ports[name]
         self.run(package, name, **{PORTS[package]: str(port)})
-        self._balancers[package].serving.append(port)
+        self._balancers[package].serving += (port,)
 
     def kill_at_once(self, *names: str) -> None:
         """kill -9 processes before any of them is waited for."""
@@ -106,7 +107,8 @@ class MachineStack(ClusterStack):
         for name in names:
             self.parts[name].end(signal.SIGKILL)
             if name in self._ports:
-                self._balancers[name.removesuffix(BESIDE)].serving.remove(self._ports[name])
+                balancer = self._balancers[name.removesuffix(BESIDE)]
+                balancer.serving = tuple(set(balancer.serving) - {self._ports[name]})
 
     def lose_stores(self, lost: Valkey, chance: random.Random) -> None:
         """Lose a primary of the cluster, PostgreSQL's and a worker at once, and replace them all.
@@ -160,11 +162,12 @@ class MachineStack(ClusterStack):
 
         def move() -> None:
             while not over.wait(choose.uniform(0, 0.5)):
-                # Either of the two may be away, or have become a replica.
+                # Either of the two may be unavailable, or have become a replica.
                 with suppress(redis.RedisError):
                     targets = [server for server in self.cluster.owners() if server is not lost]
                     shard = choose.choice(list(Shards(int(self.environment["SHARDS"]))))
-                    self.cluster.begin_to_move(shard, choose.choice(targets))
+                    if targets:
+                        self.cluster.begin_to_move(shard, choose.choice(targets))
 
         thread = threading.Thread(target=move, name="moving slots")
         thread.start()
