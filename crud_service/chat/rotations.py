@@ -19,7 +19,7 @@ A process that is killed leaves steps 2 and 3 to the worker.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ _RETIRE = Path(__file__).with_name("lua").joinpath("retire_token.lua").read_text
 UNFINISHED = """
 SELECT r.id, r.former_token::text, r.fence::text
 FROM rotations r JOIN applications a ON a.id = r.application_id AND a.deleted_at IS NULL
-WHERE NOT r.finished ORDER BY r.id LIMIT 100
+WHERE NOT r.finished AND r.id > %s ORDER BY r.id LIMIT 100
 """
 OF_ID = "SELECT id, former_token::text, fence::text FROM rotations WHERE id = %s AND NOT finished"
 SET_FENCE = "UPDATE rotations SET fence = %s WHERE id = %s"
@@ -76,13 +76,21 @@ def is_rotating(access_token: str) -> bool:
     return bool(fetch_value(IS_ROTATING, (access_token,)))
 
 
+def unfinished(connection: Connection) -> Iterator[Rotation]:
+    """Yield all unfinished rotations, a hundred at a time."""
+    last = 0
+    while rows := connection.execute(UNFINISHED, (last,)).fetchall():
+        yield from map(as_rotation, rows)
+        last = rows[-1][0]
+
+
 def finish_rotations(connection: Connection) -> int:
     """Take all unfinished rotations as far as possible; return how many were finished.
 
     Raises RedisError if a shard is unavailable, once those of the others are done.
     """
     finished, failed = 0, dict[int, RedisError]()
-    for rotation in map(as_rotation, connection.execute(UNFINISHED).fetchall()):
+    for rotation in unfinished(connection):
         shard = shards().number_of(rotation.former_token)
         if shard not in failed:
             try:
