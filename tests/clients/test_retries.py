@@ -109,7 +109,14 @@ def test_a_date_in_retry_after_is_waited_for(caller: Caller, scripted: ScriptedS
     assert len(scripted.received) == 2
 
 
-@pytest.mark.parametrize("retry_after", ["-1", "0.5", "soon", "Fri, 99 Nov 2026 10:00:00 GMT"])
+@pytest.mark.parametrize(
+    "retry_after",
+    [
+        *("-1", "0.5", "soon", "Fri, 99 Nov 2026 10:00:00 GMT"),
+        "Fri, 1 Nov 99999999999999999999 10:00:00 GMT",
+        "Fri, 01 Nov 2999 10:00:00 +0200",
+    ],
+)
 def test_a_retry_after_that_says_nothing_is_ignored(
     caller: Caller, scripted: ScriptedServer, retry_after: str
 ) -> None:

@@ -68,9 +68,12 @@ def seconds_until(retry_after: str) -> float | None:
     """Return what a `Retry-After` says, as seconds or as a date; None if it says neither."""
     if retry_after.isascii() and retry_after.isdecimal():
         return float(retry_after)
+    # Dates of HTTP have no other zone.
+    if not retry_after.endswith(" GMT"):
+        return None
     try:
         date = parsedate_to_datetime(retry_after).replace(tzinfo=UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
