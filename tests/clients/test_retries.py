@@ -159,6 +159,17 @@ def test_an_error_that_would_recur_is_raised_at_once(
     assert len(scripted.received) == 1
 
 
+@pytest.mark.parametrize("document", [{"code": 502, "errors": "x"}, ["code"], "code", None])
+def test_an_error_of_a_gateway_has_no_code_of_ours(
+    caller: Caller, scripted: ScriptedServer, document: object
+) -> None:
+    scripted.script = [json_answer(document, 400)]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "update_message", 1, body="hi")
+    fields = caught.value.fields
+    assert (fields["status"], fields["code"], fields["errors"]) == (400, "unknown", [])
+
+
 def test_what_is_not_stored_yet_is_waited_for_on_request(
     caller: Caller, scripted: ScriptedServer
 ) -> None:

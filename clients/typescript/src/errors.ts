@@ -83,8 +83,9 @@ function secondsUntil(retryAfter: string): number | null {
 
 function parsed(text: string): ProblemDocument {
   try {
-    const document: unknown = JSON.parse(text);
-    return typeof document === "object" && document !== null ? document : {};
+    const document = JSON.parse(text) as { code?: unknown } | null;
+    // Only a problem document has a code of this kind; gateways have JSON of their own.
+    return typeof document?.code === "string" ? (document as ProblemDocument) : {};
   } catch {
     return {};
   }

@@ -66,7 +66,8 @@ function secondsUntil(retryAfter) {
 function parsed(text) {
     try {
         const document = JSON.parse(text);
-        return typeof document === "object" && document !== null ? document : {};
+        // Only a problem document has a code of this kind; gateways have JSON of their own.
+        return typeof document?.code === "string" ? document : {};
     }
     catch {
         return {};
