@@ -254,6 +254,17 @@ def test_an_export_that_is_cut_short_is_an_error(
     assert len(scripted.received) == 1
 
 
+@pytest.mark.parametrize("page", [b"<html>\n", b"\xff\n", b"\n"])
+def test_a_line_of_an_export_that_is_not_json_is_an_error(
+    caller: Caller, scripted: ScriptedServer, page: bytes
+) -> None:
+    scripted.script = [Answer(200, page)]
+    with pytest.raises(Failed) as caught:
+        caller.call((TOKEN,), "export")
+    assert caught.value.kind == "NoAnswer"
+    assert len(scripted.received) == 1
+
+
 def test_an_export_in_javascript_may_be_read_slowly() -> None:
     """Only the server's silence is limited, not how long the program takes for a line."""
     program = ROOT / "tests" / "clients" / "slow_reader.mjs"

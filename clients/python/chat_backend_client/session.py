@@ -95,7 +95,8 @@ class Session:
     async def lines(self, call: Call) -> AsyncGenerator[Any]:
         """Yield the values of a response that has one, as JSON, in each line.
 
-        Only its beginning is repeated: raises NoAnswer if the connection ends later.
+        Only its beginning is repeated: raises NoAnswer if the connection ends later, or a line is
+        not JSON.
         """
         response = await self._repeat(call, self._open)
         try:
@@ -103,7 +104,7 @@ class Session:
             async for chunk in self._transport.chunks(response):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    yield json.loads(line)
+                    yield decoded(line)
         except CONNECTION_ERRORS as error:
             raise as_ours(error) from error
         finally:
@@ -194,7 +195,8 @@ class Session:
     async def _open_and_read(self, call: Call) -> Answer:
         response = await self._open(call)
         await self._read(response)
-        return Answer(response.headers, None if call.method == "DELETE" else decoded(response))
+        value = None if call.method == "DELETE" else decoded(response.content)
+        return Answer(response.headers, value)
 
     async def _read(self, response: httpx.Response) -> None:
         try:
@@ -203,10 +205,10 @@ class Session:
             await self._transport.close(response)
 
 
-def decoded(response: httpx.Response) -> Any:
+def decoded(text: bytes) -> Any:
     """Return the JSON of a response; raise NoAnswer if it is cut, or a gateway's own page."""
     try:
-        return response.json()
+        return json.loads(text)
     except ValueError as error:
         raise NoAnswer(f"a response that is not JSON: {error}") from error
 

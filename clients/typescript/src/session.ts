@@ -105,7 +105,7 @@ export class Session {
   /**
    * Yield the values of a response that has one, as JSON, in each line.
    *
-   * Only its beginning is repeated: throws NoAnswer if the connection ends later.
+   * Only its beginning is repeated: throws NoAnswer if the connection ends later, or a line is not JSON.
    */
   async *lines<T>(call: Call): AsyncGenerator<T> {
     const { body, lifetime } = await this.repeat(call, async (lifetime) => {
@@ -123,7 +123,7 @@ export class Session {
         lifetime.pause();
         const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
         rest = lines.pop() ?? "";
-        for (const line of lines) yield JSON.parse(line) as T;
+        for (const line of lines) yield decoded(line) as T;
       }
     } finally {
       lifetime.end();

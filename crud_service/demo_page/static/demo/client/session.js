@@ -58,7 +58,7 @@ export class Session {
     /**
      * Yield the values of a response that has one, as JSON, in each line.
      *
-     * Only its beginning is repeated: throws NoAnswer if the connection ends later.
+     * Only its beginning is repeated: throws NoAnswer if the connection ends later, or a line is not JSON.
      */
     async *lines(call) {
         const { body, lifetime } = await this.repeat(call, async (lifetime) => {
@@ -78,7 +78,7 @@ export class Session {
                 const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
                 rest = lines.pop() ?? "";
                 for (const line of lines)
-                    yield JSON.parse(line);
+                    yield decoded(line);
             }
         }
         finally {
