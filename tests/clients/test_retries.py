@@ -265,6 +265,15 @@ def test_a_line_of_an_export_that_is_not_json_is_an_error(
     assert len(scripted.received) == 1
 
 
+@pytest.mark.parametrize("status", [202, 204])
+def test_a_deletion_is_repeated_when_a_gateway_answers_it(
+    caller: Caller, scripted: ScriptedServer, status: int
+) -> None:
+    scripted.script = [Answer(200, b"<html>Sign in"), Answer(status)]
+    assert caller.call((TOKEN,), "delete") is None
+    assert len(scripted.received) == 2
+
+
 def test_an_export_in_javascript_may_be_read_slowly() -> None:
     """Only the server's silence is limited, not how long the program takes for a line."""
     program = ROOT / "tests" / "clients" / "slow_reader.mjs"

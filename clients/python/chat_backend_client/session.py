@@ -21,6 +21,8 @@ T = TypeVar("T")
 SILENCE_SECONDS = 40.0
 # Until a stream names another time.
 RECONNECT_SECONDS = 2.0
+# Also for what is deleted in the background.
+DELETED = {202, 204}
 
 
 class Versioned(NamedTuple, Generic[T]):
@@ -195,8 +197,10 @@ class Session:
     async def _open_and_read(self, call: Call) -> Answer:
         response = await self._open(call)
         await self._read(response)
-        value = None if call.method == "DELETE" else decoded(response.content)
-        return Answer(response.headers, value)
+        is_deletion = call.method == "DELETE"
+        if is_deletion and response.status_code not in DELETED:
+            raise NoAnswer(f"a deletion that is answered {response.status_code}")
+        return Answer(response.headers, None if is_deletion else decoded(response.content))
 
     async def _read(self, response: httpx.Response) -> None:
         try:

@@ -11,6 +11,8 @@ const TIMEOUT_SECONDS = 15;
 const SILENCE_SECONDS = 40;
 // Until a stream names another time.
 const RECONNECT_SECONDS = 2;
+// Also for what is deleted in the background.
+const DELETED = new Set([202, 204]);
 
 export type Query = Record<string, string | number | boolean | undefined>;
 
@@ -77,7 +79,7 @@ export class Session {
     return this.repeat(call, async (lifetime) => {
       const response = await this.open(call, lifetime);
       const text = await lifetime.within(response.text()).catch(noAnswer);
-      const value = call.method === "DELETE" ? null : decoded(text);
+      const value = call.method === "DELETE" ? deleted(response) : decoded(text);
       lifetime.end();
       return { headers: response.headers, value };
     });
@@ -265,6 +267,11 @@ function decoded(text: string): unknown {
   } catch (error) {
     return noAnswer(error);
   }
+}
+
+/** Return null for the response to a deletion; throw NoAnswer if it is a gateway's own page. */
+function deleted({ status }: Response): null {
+  return DELETED.has(status) ? null : noAnswer(`a deletion that is answered ${status}`);
 }
 
 function noAnswer(error: unknown): never {

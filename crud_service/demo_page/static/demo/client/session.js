@@ -9,6 +9,8 @@ const TIMEOUT_SECONDS = 15;
 const SILENCE_SECONDS = 40;
 // Until a stream names another time.
 const RECONNECT_SECONDS = 2;
+// Also for what is deleted in the background.
+const DELETED = new Set([202, 204]);
 export class Session {
     crudUrl;
     numberingUrl;
@@ -29,7 +31,7 @@ export class Session {
         return this.repeat(call, async (lifetime) => {
             const response = await this.open(call, lifetime);
             const text = await lifetime.within(response.text()).catch(noAnswer);
-            const value = call.method === "DELETE" ? null : decoded(text);
+            const value = call.method === "DELETE" ? deleted(response) : decoded(text);
             lifetime.end();
             return { headers: response.headers, value };
         });
@@ -219,6 +221,10 @@ function decoded(text) {
     catch (error) {
         return noAnswer(error);
     }
+}
+/** Return null for the response to a deletion; throw NoAnswer if it is a gateway's own page. */
+function deleted({ status }) {
+    return DELETED.has(status) ? null : noAnswer(`a deletion that is answered ${status}`);
 }
 function noAnswer(error) {
     throw new NoAnswer(error);
