@@ -37,6 +37,7 @@ export class Lifetime {
     return new Promise((resolve, reject) => {
       const abort = () => reject(new Error("no response in time"));
       this.signal.addEventListener("abort", abort, { once: true });
+      if (this.signal.aborted) abort();
       reading.then(resolve, reject);
     });
   }
