@@ -79,9 +79,9 @@ def seconds_until(retry_after: str) -> float | None:
 
 
 class NoAnswer(ChatBackendError):
-    """The connection failed. Without retries left, the outcome of a change is not known.
+    """The connection failed, or a success was not the service's: cut short, or a gateway's page.
 
-    `__cause__` is the error of the last attempt.
+    The outcome of a change is not known. `__cause__` is what went wrong in the last attempt.
     """
 
 

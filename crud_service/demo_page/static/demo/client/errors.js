@@ -32,9 +32,9 @@ export class Problem extends ChatBackendError {
     }
 }
 /**
- * The connection failed. Without retries left, the outcome of a change is not known.
+ * The connection failed, or a success was not the service's: cut short, or a gateway's page.
  *
- * `cause` is the error of the last attempt.
+ * The outcome of a change is not known. `cause` is what went wrong in the last attempt.
  */
 export class NoAnswer extends ChatBackendError {
     name = "NoAnswer";
