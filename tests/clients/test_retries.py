@@ -34,11 +34,10 @@ def caller(caller_of_scripted: Caller) -> Caller:
         Answer(502, b'{"code": [502]}'),
         Answer(201, b'{"number": '),
         Answer(200, b"<html>no JSON"),
-        Answer(201, b"no gzip", {"Content-Encoding": "gzip"}, promised=7),
     ],
     ids=[
         *("lost", "cut", "unavailable", "overloaded", "rate limited"),
-        *("gateway", "gateway with JSON", "cut unnoticed", "200 of a gateway", "garbled"),
+        *("gateway", "gateway with JSON", "cut unnoticed", "200 of a gateway"),
     ],
 )
 def test_a_creation_is_repeated_with_its_key(
@@ -50,6 +49,17 @@ def test_a_creation_is_repeated_with_its_key(
     bodies = [json.loads(received.body) for received in scripted.received]
     assert (len(scripted.received), len(keys)) == (3, 1)
     assert bodies == [{"body": "hi", "sender": "Ada"}] * 3
+
+
+@pytest.mark.parametrize("caller_of_scripted", ["python", "asyncio"], indirect=True)
+def test_a_creation_whose_answer_is_garbled_is_repeated(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    """Node.js may read such an answer without end; its client gives up then, in the test below."""
+    garbled = Answer(201, b"no gzip", {"Content-Encoding": "gzip"}, promised=7)
+    scripted.script = [garbled, garbled, CREATED]
+    assert caller.call(CHAT, "create_message", "hi")["number"] == 1
+    assert len(scripted.received) == 3
 
 
 def test_each_creation_has_a_key_of_its_own(caller: Caller, scripted: ScriptedServer) -> None:
