@@ -56,7 +56,8 @@ class Server:
         assert self.running is not None
         processes = self._processes()
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it served one connection
+                process.kill()
         self.running.process.wait()
         psutil.wait_procs(processes)
         self.running = None
@@ -71,7 +72,8 @@ class Server:
         """SIGSTOP all of its processes for the time of the block."""
         frozen = self._processes()
         for process in frozen:
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
         try:
             yield
         finally:

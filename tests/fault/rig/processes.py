@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -34,7 +34,8 @@ def frozen(stack: RunningStack, name: str) -> Iterator[None]:
     """A part with all its processes stopped by SIGSTOP, and going on afterwards."""
     processes = tree(stack.pid(name))
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):  # of PostgreSQL's, one a connection
+            process.suspend()
     try:
         yield
     finally:
@@ -52,7 +53,8 @@ def away(stack: RunningStack, name: str) -> Iterator[None]:
     try:
         dead = tree(pid)
         for process in dead:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         yield
     finally:
         supervisor.resume()
