@@ -100,6 +100,25 @@ def test_a_change_that_is_saved_twice_does_not_overtake_itself(
     assert len(puts) == 1
 
 
+def test_nothing_is_written_into_a_change_that_is_being_saved(browser: Browser, chat: Chat) -> None:
+    """It would be lost once the change is saved."""
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("one")
+    ann.until(ann.bodies, ["one"])
+    press_action(ann, 1, "edit")
+    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    hold_answers(ann, "request.method === 'PUT'")
+    ann.send_message("two")
+    until_held(ann)
+    ann.type("!")
+    assert ann.call("#body", "inputValue") == "two"
+    ann.press("Escape")
+    ann.type("next")
+    ann.evaluate("window.go()")
+    ann.until(ann.bodies, ["two"])
+    assert ann.call("#body", "inputValue") == "next"
+
+
 def test_a_deleted_message_disappears_in_the_other_window(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -69,17 +69,18 @@ export class Composer {
   }
 
   async #save(body) {
-    const { edited, chat } = this;
     // Enter, pressed again while an answer is on its way, would meet its own change.
-    if (edited.isSaving) return;
-    edited.isSaving = true;
+    if (this.field.readOnly) return;
+    const { edited, chat } = this;
     const { number, etag } = edited;
+    // What is written by the time of the answer would be lost with it.
+    this.field.readOnly = true;
     try {
       await chat.updateMessage(number, { body, ifMatch: etag });
       if (this.edited === edited) this.stopEditing();
     } catch (error) {
-      edited.isSaving = false;
       if (this.edited !== edited) return tell(inWords(error));
+      this.field.readOnly = false;
       if (error instanceof Problem && error.code === "precondition_failed") return this.#overtaken(number, body);
       if (error instanceof Problem && error.code === "message_deleted") this.stopEditing();
       tell(inWords(error));
@@ -106,6 +107,7 @@ export class Composer {
   }
 
   #show(words) {
+    this.field.readOnly = false;
     byId("editing").hidden = words === "";
     byId("editing-what").textContent = words;
     byId("send").textContent = words === "" ? "Send" : "Save";
