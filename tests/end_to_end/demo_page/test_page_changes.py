@@ -119,6 +119,26 @@ def test_nothing_is_written_into_a_change_that_is_being_saved(browser: Browser, 
     assert ann.call("#body", "inputValue") == "next"
 
 
+def test_a_change_that_was_given_up_is_not_opened_again_by_a_late_answer(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("one")
+    ann.until(ann.bodies, ["one"])
+    press_action(ann, 1, "edit")
+    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    message = f"{api.crud}{chat.path}/messages/1"
+    assert api.client.put(message, json={"body": "two"}).status_code == 200
+    hold_answers(ann, "request.method === 'GET' && request.url.endsWith('/messages/1')")
+    ann.send_message("three")
+    until_held(ann)
+    ann.press("Escape")
+    ann.type("next")
+    ann.evaluate("window.go()")
+    ann.call("@page", "waitForTimeout", 500)
+    assert (ann.text("#send"), ann.call("#body", "inputValue")) == ("Send", "next")
+
+
 def test_a_deleted_message_disappears_in_the_other_window(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -81,21 +81,24 @@ export class Composer {
     } catch (error) {
       if (this.edited !== edited) return tell(inWords(error));
       this.field.readOnly = false;
-      if (error instanceof Problem && error.code === "precondition_failed") return this.#overtaken(number, body);
+      if (error instanceof Problem && error.code === "precondition_failed") return this.#overtaken();
       if (error instanceof Problem && error.code === "message_deleted") this.stopEditing();
       tell(inWords(error));
     }
   }
 
   /** Somebody was faster. The person decides: what they wrote stays, saving again replaces the other. */
-  async #overtaken(number, body) {
+  async #overtaken() {
+    const { edited } = this;
+    const { number } = edited;
     const { value, etag } = await this.chat.messageVersioned(number);
+    // The change may have been given up meanwhile, also for another chat.
+    if (this.edited !== edited) return;
     if (value.deleted_at) {
       this.stopEditing();
       return tell("This message was deleted in the meantime.");
     }
     this.edited = { number, etag };
-    this.field.value = body;
     this.#show(`Message ${number} was changed in the meantime, to “${value.body}”. Save again to replace it.`);
   }
 
