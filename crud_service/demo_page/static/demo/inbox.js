@@ -47,7 +47,7 @@ export class Inbox {
       const { items, total } = (await application.chats(query).pages().next()).value;
       if (application === this.application) this.#take(items, total);
     } catch (error) {
-      this.onError(error);
+      if (application === this.application) this.onError(error);
     }
   }
 

@@ -45,7 +45,7 @@ async function openApplication(token) {
     byId("application-title").textContent = found.name;
     endStream = keepOpen((signal, onConnection) => inbox.follow(signal, onConnection).catch(failed));
   } catch (error) {
-    failed(error);
+    if (application === opened) failed(error);
   }
 }
 
