@@ -52,7 +52,7 @@ export class ChatView {
       if (this.chat === chat) tell(inWords(error));
       return;
     } finally {
-      byId("scroller").removeAttribute("aria-busy");
+      if (this.chat === chat) byId("scroller").removeAttribute("aria-busy");
     }
     if (this.chat === chat) this.endStream = keepOpen((...connection) => this.#follow(chat, ...connection));
   }
@@ -101,6 +101,7 @@ export class ChatView {
     this.outbox?.close();
     this.endStream = this.outbox = this.chat = undefined;
     this.timeline.close();
+    byId("scroller").removeAttribute("aria-busy");
     delete byId("chat").dataset.state;
   }
 
