@@ -137,8 +137,9 @@ export class ChatView {
     try {
       await navigator.clipboard.writeText(location.href);
       tell(COPIED);
+      clearTimeout(this.copiedTimer);
       // Unless something else is told by then.
-      setTimeout(() => byId("banner").textContent === COPIED && tell(""), COPIED_MILLISECONDS);
+      this.copiedTimer = setTimeout(() => byId("banner").textContent === COPIED && tell(""), COPIED_MILLISECONDS);
     } catch {
       tell("Copy the address of this page: whoever has it can read and write all chats of it.");
     }
