@@ -13,7 +13,7 @@ import { inWords } from "./words.js";
 // Events within this time are shown together, so that a flood costs one layout each time.
 const BATCH_MILLISECONDS = 30;
 const ANNOUNCED_CHARACTERS = 200;
-const COPIED = "Copied. Whoever has this link can read and write all chats of this application.";
+const COPIED = "Copied. Anyone with this link can read and write all chats of this application.";
 const COPIED_MILLISECONDS = 8000;
 
 export class ChatView {
@@ -141,7 +141,7 @@ export class ChatView {
       // Unless something else is told by then.
       this.copiedTimer = setTimeout(() => byId("banner").textContent === COPIED && tell(""), COPIED_MILLISECONDS);
     } catch {
-      tell("Copy the address of this page: whoever has it can read and write all chats of it.");
+      tell("Copy the address of this page: anyone with it can read and write all chats of it.");
     }
   }
 }
