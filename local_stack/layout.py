@@ -33,6 +33,7 @@ class Layout:
         self.directory = directory.resolve()
         self.pids = self.directory / "pids"
         self.logs = self.directory / "log"
+        self.ports = self.directory / "ports.json"
         self.stack_env = self.directory / "stack.env"
 
     def create(self) -> None:

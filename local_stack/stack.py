@@ -11,7 +11,7 @@ from local_stack.applications import applications, migrate
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.ports import LOOPBACK, holder, is_free, next_free, remembered_ports
+from local_stack.ports import LOOPBACK, holder, is_free, next_free, read_ports, remembered_ports
 from local_stack.process import Part, Running, end_leftovers
 from local_stack.stores.distribution import UnavailableError, distribution
 from local_stack.stores.elasticsearch import elasticsearch, elasticsearch_url
@@ -96,16 +96,33 @@ class Stores:
         self.why_no_elasticsearch = ""
 
     def prepare(self) -> None:
+        self.require_own_kind()
         self.layout.create()
         self.held = self.layout.lock()
         if count := end_leftovers(self.layout.directory):
             say(f"ended {count} processes left behind by an earlier run")
         self.layout.forget_run()
 
+    def require_own_kind(self) -> None:
+        """Raise StackError if the directory is a cluster's and this is none, or the reverse.
+
+        A cluster's database has commits wait for its standby, also where there is none.
+        """
+        known = read_ports(self.layout.ports)
+        is_cluster = "standby" in known
+        if not known or is_cluster == self.settings.cluster:
+            return
+        what = "a cluster" if is_cluster else "a stack without CLUSTER=1"
+        command = replace(self.settings, cluster=is_cluster).command_to_run()
+        raise StackError(
+            f"{self.layout.directory} holds the data of {what}: type {command},"
+            " or choose another LOCAL_DIR"
+        )
+
     def start(self) -> dict[str, str]:
         """Start the stores; returns their addresses once PostgreSQL and Valkey answer."""
         self.password = self.layout.secrets()["POSTGRES_PASSWORD"]
-        self.ports = remembered_ports(self.layout.directory / "ports.json", self.port_names)
+        self.ports = remembered_ports(self.layout.ports, self.port_names)
         parts = self.needed_stores()
         self.search = self.elasticsearch(self.ports)
         needed = self.supervisor.start(parts)

@@ -1,6 +1,5 @@
 """`make status`: what runs in a directory, where, and how it is."""
 
-import json
 import time
 from collections.abc import Collection, Mapping
 
@@ -12,6 +11,7 @@ from local_stack.cluster.roles import Roles, nodes_of
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
+from local_stack.ports import read_ports
 from local_stack.stack import Settings
 from local_stack.teardown import running_parts
 
@@ -52,9 +52,7 @@ def addresses(environment: Mapping[str, str], parts: Collection[str]) -> dict[st
 
 def roles(layout: Layout) -> dict[str, str]:
     """Return which servers of Valkey's cluster are primaries, and whom the others follow."""
-    ports = layout.directory / "ports.json"
-    nodes = nodes_of(json.loads(ports.read_text())) if ports.exists() else []
-    return Roles(nodes).look()
+    return Roles(nodes_of(read_ports(layout.ports))).look()
 
 
 def readiness(environment: dict[str, str]) -> str:

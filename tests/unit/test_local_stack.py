@@ -1,6 +1,7 @@
 """The parts of local_stack that decide without touching a process."""
 
 import errno
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from local_stack.__main__ import welcome
 from local_stack.applications import ROOT
+from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.cluster.proxy import Front, configure
 from local_stack.cluster.roles import Roles
 from local_stack.console import Waiting
@@ -124,6 +126,18 @@ def test_a_cluster_has_its_own_directory_and_is_named_in_every_command() -> None
     assert settings.command("stop") == "make stop CLUSTER=1"
     assert replace(settings, crud_port=3100).command_to_run() == "make run CLUSTER=1 CRUD_PORT=3100"
     assert Settings.from_environment({"CLUSTER": "0"}) == Settings(Path(".local"))
+
+
+@pytest.mark.parametrize("cluster", [False, True])
+def test_the_directory_of_the_other_kind_of_stack_is_refused(tmp_path: Path, cluster: bool) -> None:
+    kinds = {False: Stack, True: ClusterStack}
+    names = kinds[cluster].port_names
+    Layout(tmp_path).ports.write_text(json.dumps(dict.fromkeys(names, 20000)))
+    command = f"make run {'CLUSTER=1 ' * cluster}LOCAL_DIR={tmp_path}"
+    with pytest.raises(StackError, match=f"{tmp_path} holds the data of a .*: type {command},"):
+        kinds[not cluster](Settings(tmp_path, cluster=not cluster)).prepare()
+    assert os.listdir(tmp_path) == ["ports.json"]
+    kinds[cluster](Settings(tmp_path, cluster=cluster)).require_own_kind()
 
 
 def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
