@@ -104,10 +104,11 @@ def begin(client: "redis.Redis", epoch: int) -> None:
 
 def give_slots(clients: "Sequence[redis.Redis]", primaries: int) -> None:
     """Give the slots that no server has to the first servers, an equal range to each."""
-    taken = [first for client in clients for first, _ in myself(client).slots]
+    taken = [slots for client in clients for slots in myself(client).slots]
     for position, client in enumerate(clients[:primaries]):
         first, behind = (SLOTS * n // primaries for n in (position, position + 1))
-        if not any(first <= slot < behind for slot in taken):
+        # A server refuses a range of which another one has any slot.
+        if not any(low < behind and high >= first for low, high in taken):
             command(client, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
 
 
