@@ -108,13 +108,16 @@ def initialise(home: Path, user: StoreUser, password: str) -> None:
         password_file.unlink()
 
 
-def make_data(home: Path, user: StoreUser, command: Callable[[Path], tuple[str, ...]]) -> None:
+def make_data(
+    home: Path, user: StoreUser, command: Callable[[Path], tuple[str, ...]], **environment: str
+) -> None:
     """Have a program make `data` in a temporary directory and rename that: no partial data is used.
 
     Args:
         home: the directory of `data`, which belongs to the user.
         user: runs the program.
         command: that of the program, for the directory where it is to make the data.
+        environment: of the program, besides ours.
 
     Raises StackError when the program fails.
     """
@@ -122,9 +125,9 @@ def make_data(home: Path, user: StoreUser, command: Callable[[Path], tuple[str, 
     remove_unfinished(unfinished)
     words = command(unfinished)
     part = Part("data", words, bool, user=user)
-    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    whole = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
     done = subprocess.run(
-        launch_command(part), env=environment, capture_output=True, text=True, check=False
+        launch_command(part), env=whole, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()

@@ -31,9 +31,20 @@ def copy_primary(home: Path, url: str, user: StoreUser, name: str = NAME) -> Non
 
     Raises StackError when it can't be copied.
     """
-    source = f"--dbname={url}?application_name={name}"
-    command = (str(program("pg_basebackup")), source, "--write-recovery-conf", "--checkpoint=fast")
-    make_data(home, user, lambda data: (*command, f"--pgdata={data}"))
+    command, password = copy_command(url, name), urlsplit(url).password or ""
+    make_data(home, user, lambda data: (*command, f"--pgdata={data}"), PGPASSWORD=password)
+
+
+def copy_command(url: str, name: str) -> tuple[str, ...]:
+    """Return the command without the password, as every user of a machine may read commands."""
+    primary = urlsplit(url)
+    source = f"host={primary.hostname} port={primary.port} user={primary.username}"
+    return (
+        str(program("pg_basebackup")),
+        f"--dbname={source} application_name={name}",
+        "--write-recovery-conf",
+        "--checkpoint=fast",
+    )
 
 
 def standby(layout: Layout, port: int, primary_url: str) -> Part:

@@ -26,6 +26,8 @@ from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, choose_port
 from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
+from local_stack.stores.postgres import database_url
+from local_stack.stores.standby import copy_command
 from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 from tests.children import child
@@ -138,6 +140,12 @@ def test_the_directory_of_the_other_kind_of_stack_is_refused(tmp_path: Path, clu
         kinds[not cluster](Settings(tmp_path, cluster=not cluster)).prepare()
     assert os.listdir(tmp_path) == ["ports.json"]
     kinds[cluster](Settings(tmp_path, cluster=cluster)).require_own_kind()
+
+
+def test_the_command_that_copies_a_primary_does_not_show_the_password() -> None:
+    shown = " ".join(copy_command(database_url("secret", 5432, "chat"), "standby"))
+    assert "host=127.0.0.1 port=5432 user=postgres application_name=standby" in shown
+    assert "secret" not in shown
 
 
 def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
