@@ -1,6 +1,7 @@
 """nginx in front of several services of a kind, one port for each kind."""
 
 import os
+import resource
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,11 +14,10 @@ from local_stack.process import Part
 CONFIGURATION = """\
 daemon off;
 master_process off;
-worker_rlimit_nofile 8192;
 pid nginx.pid;
 # What is not critical names requests with their paths, which have access tokens in them.
 error_log stderr crit;
-events {{ worker_connections 4096; }}
+events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     client_body_temp_path body;
@@ -43,6 +43,11 @@ FRONT = """
     }}
 """
 PROXY = "proxy"
+# For the streams that two crud_services admit, two for each, and for requests.
+MOST_CONNECTIONS = 48_000
+OTHER_FILES = 100
+# nginx can only do this in the workers of a master process.
+WITH_ALL_FILES = ("/bin/sh", "-c", 'ulimit -n "$(ulimit -H -n)"; exec "$@"', "sh")
 # Debian has nginx where only root looks for programs.
 FURTHER_PATHS = ("/usr/sbin", "/usr/local/sbin")
 
@@ -81,7 +86,7 @@ def proxy(
     configuration = home / "nginx.conf"
     configuration.write_text(configure(host, fronts))
     command = (program, "-p", f"{home}/", "-c", str(configuration))
-    return Part(PROXY, command, is_ready=is_ready)
+    return Part(PROXY, (*WITH_ALL_FILES, *command), is_ready=is_ready)
 
 
 def configure(host: str, fronts: Mapping[str, Front]) -> str:
@@ -96,7 +101,15 @@ def configure(host: str, fronts: Mapping[str, Front]) -> str:
         FRONT.format(name=name, address=f"{listened}:{front.port}", servers=servers(front.behind))
         for name, front in fronts.items()
     ]
-    return CONFIGURATION.format(fronts="".join(blocks))
+    return CONFIGURATION.format(connections=count_connections(), fronts="".join(blocks))
+
+
+def count_connections() -> int:
+    """Return how many connections nginx may have, as far as it may open files."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, files - OTHER_FILES)
 
 
 def servers(ports: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from local_stack.__main__ import welcome
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import ClusterStack
-from local_stack.cluster.proxy import Front, configure
+from local_stack.cluster.proxy import WITH_ALL_FILES, Front, configure, count_connections
 from local_stack.cluster.roles import Roles
 from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
@@ -155,6 +156,15 @@ def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
     assert len(documented) == 5
     assert [line for line in pattern.findall(text) if "_path" not in line] == documented
     assert "listen [::]:3000;" in text
+
+
+def test_the_proxy_may_open_a_file_for_each_of_its_connections() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert most == resource.RLIM_INFINITY or count_connections() < most
+    limited = ["sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh", *WITH_ALL_FILES]
+    command = [sys.executable, "-c", "import resource as it; print(it.getrlimit(it.RLIMIT_NOFILE))"]
+    done = subprocess.run([*limited, *command], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{(most, most)}\n"
 
 
 def member(number: int, follows: str = "", *, lost: bool = False, epoch: int = 1) -> Member:
