@@ -18,8 +18,8 @@ SETTLING_SECONDS = 0.2
 WELL_AFTER_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
-# For how long a part stays dead that another one is about to replace.
-REPLACED_WITHIN_SECONDS = 10.0
+# For how long a part stays dead that another one is about to replace, also on a busy machine.
+REPLACED_WITHIN_SECONDS = 30.0
 
 
 def pause_before_restart(deaths_in_a_row: int, longest: float = LONGEST_PAUSE_SECONDS) -> float:
