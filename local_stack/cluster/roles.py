@@ -1,14 +1,15 @@
 """Which servers of the Valkey Cluster are primaries, and what of that changes."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
 from local_stack.stores.valkey import redis_url
 from local_stack.stores.valkey_cluster import Member, Node, members
 
-ANSWER_SECONDS = 1
+# The supervisor does nothing else meanwhile.
+ANSWER_SECONDS = 0.5
 
 
 def nodes_of(ports: Mapping[str, int]) -> list[Node]:
@@ -70,14 +71,21 @@ class Roles:
 
     def newest_view(self) -> list[Member]:
         """Return what the server says that has heard of the latest election; [] if none answers."""
-        views: list[list[Member]] = [[]]
-        for client in self._clients:
-            with suppress(redis.RedisError):
-                views.append(members(client))
+        # All at the same time, so that frozen ones cost the timeout of one.
+        with ThreadPoolExecutor(max(1, len(self._clients))) as pool:
+            views: list[list[Member]] = [[], *pool.map(view_of, self._clients)]
         return max(views, key=lambda view: max((member.epoch for member in view), default=0))
 
     def _name(self, member: Member) -> str:
         return next((name for name, port in self.ports.items() if port == member.port), member.id)
+
+
+def view_of(client: "redis.Redis") -> list[Member]:
+    """Return what a server knows of all servers; [] if it does not answer."""
+    try:
+        return members(client)
+    except redis.RedisError:
+        return []
 
 
 def describe(member: Member, names: dict[str, str]) -> str:

@@ -6,10 +6,12 @@ import os
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +21,12 @@ from local_stack.__main__ import welcome
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.cluster.proxy import WITH_ALL_FILES, Front, configure, count_connections
-from local_stack.cluster.roles import Roles
+from local_stack.cluster.roles import ANSWER_SECONDS, Roles
 from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
-from local_stack.ports import CHOSEN_FROM, choose_port
+from local_stack.ports import CHOSEN_FROM, LOOPBACK, choose_port
 from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.stores.postgres import database_url
@@ -191,6 +193,16 @@ def test_an_election_and_the_return_of_the_former_primary_are_told(
         (["valkey-4 was elected: it is a primary now, in place of valkey-1"], False),
         (["valkey-1 is a replica of valkey-4 now"], False),
     ]
+
+
+def test_servers_that_do_not_answer_are_waited_for_at_the_same_time() -> None:
+    with ExitStack() as opened:
+        silent = [opened.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(12)]
+        ports = [listening.getsockname()[1] for listening in silent]
+        roles = Roles([Node(f"valkey-{port}", port, 0) for port in ports])
+        began = time.monotonic()
+        assert roles.look() == {}
+        assert time.monotonic() - began < ANSWER_SECONDS * len(silent)
 
 
 def test_the_command_for_the_password_works_in_a_directory_with_a_space(
