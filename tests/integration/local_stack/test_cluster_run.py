@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -63,11 +64,18 @@ def test_the_status_names_every_part_and_who_is_a_primary(cluster: RunningStack)
 
 def test_both_services_of_a_kind_are_asked(cluster: RunningStack, client: httpx.Client) -> None:
     for kind, url in (("crud", cluster.crud_url), ("numbering", cluster.numbering_url)):
-        for _ in range(2):
-            assert client.get(f"{url}/health/live").status_code == 200
-        for number in (1, 2):
-            log = cluster.layout.logs / f"{kind}-{number}.log"
-            wait_until(lambda log=log: "/health/live" in log.read_text(), 10)
+        ids = {f"through-the-proxy-{kind}-{number}" for number in range(4)}
+        for request_id in ids:
+            headers = {"X-Request-ID": request_id}
+            assert client.get(f"{url}/health/live", headers=headers).status_code == 200
+        logs = [cluster.layout.logs / f"{kind}-{number}.log" for number in (1, 2)]
+        wait_until(lambda logs=logs, ids=ids: are_shared(ids, logs), 60)
+
+
+def are_shared(ids: set[str], logs: list[Path]) -> bool:
+    """Return whether each log has some of the ids of requests, and all of them are in one."""
+    found = [{each for each in ids if each in log.read_text()} for log in logs]
+    return all(found) and set.union(*found) == ids
 
 
 def test_lists_that_wait_and_scripts_of_the_page_pass_the_proxy(
