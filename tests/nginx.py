@@ -1,6 +1,5 @@
 """nginx, as tests put it in front of the services."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local_stack.cluster.proxy import find_nginx
 from tests.hostile.wire import exchange, request
 from tests.polling import wait_until
 
@@ -24,9 +24,11 @@ http {{
 START_SECONDS = 10
 
 
-def require_nginx() -> None:
-    if shutil.which("nginx") is None:
+def require_nginx() -> str:
+    """Return the path of nginx; skip the test where it is not installed."""
+    if (program := find_nginx()) is None:
         pytest.skip("NO NGINX: requests are not tried through a proxy")
+    return program
 
 
 @contextmanager
@@ -34,7 +36,8 @@ def nginx(directory: Path, servers: str, *urls: str) -> Iterator[None]:
     """Run nginx with the content of its `http` block; wait until these URLs are alive."""
     configuration = directory / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(directory=directory, servers=servers))
-    process = subprocess.Popen(["nginx", "-p", str(directory), "-c", str(configuration)])
+    command = [require_nginx(), "-p", str(directory), "-c", str(configuration)]
+    process = subprocess.Popen(command)
 
     def is_live(url: str) -> bool:
         try:

@@ -1,7 +1,6 @@
 """docker-compose.cluster.yml over the plain file: it agrees with the code, and is as closed."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from local_stack.cluster.cluster_stack import DEFAULTS, NODE_TIMEOUT_MS, SERVERS
 from local_stack.stores import postgres, standby, valkey
 from local_stack.stores.valkey_cluster import node_settings
 from tests.integration.containers.settings_read import IN_IMAGE, LOCAL_ONLY, SETTINGS, read_by
+from tests.nginx import require_nginx
 
 CLUSTER = ROOT / "docker-compose.cluster.yml"
 SCRIPTS = sorted((ROOT / "ops" / "cluster").glob("*.sh"))
@@ -188,8 +188,7 @@ def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
 
 
 def test_nginx_accepts_the_configuration_of_the_proxy(tmp_path: Path) -> None:
-    if shutil.which("nginx") is None:
-        pytest.skip("NO NGINX: the configuration of the proxy was not tried")
-    command = ["nginx", "-t", "-p", f"{tmp_path}/", "-c", str(ROOT / "ops/cluster/nginx.conf")]
+    configuration = str(ROOT / "ops" / "cluster" / "nginx.conf")
+    command = [require_nginx(), "-t", "-p", f"{tmp_path}/", "-c", configuration]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
