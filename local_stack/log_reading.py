@@ -36,21 +36,22 @@ LOOK_EVERY_SECONDS = 0.2
 def logs(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
     """Print the last N lines, then what is logged until Ctrl-C or the end of the stack."""
     layout = Layout(settings.directory)
-    followed = [LogFile(layout.logs / f"{name}.log") for name in chosen_parts(layout, environment)]
+    followed = new_logs([], layout, environment)
     try:
         last = heapq.merge(*(log.history() for log in followed))
         for _, name, line in deque(last, maxlen=read_count(environment)):
             show(name, line)
-        follow(followed, layout)
+        follow(followed, layout, environment)
     except BrokenPipeError:  # `make logs | head`
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what is flushed at the exit
     except KeyboardInterrupt:
         print_line("")
 
 
-def follow(followed: list["LogFile"], layout: Layout) -> None:
+def follow(followed: list["LogFile"], layout: Layout, environment: Mapping[str, str]) -> None:
     """Print new lines until no supervisor runs any more."""
     while layout.supervisor():
+        followed += new_logs(followed, layout, environment)
         for log in followed:
             for line in log.new_lines():
                 show(log.name, read_line(line))
@@ -59,6 +60,14 @@ def follow(followed: list["LogFile"], layout: Layout) -> None:
         for line in log.new_lines():
             show(log.name, read_line(line))
     print_line(paint(f"no stack is running in {layout.directory}", "dim"))
+
+
+def new_logs(
+    followed: list["LogFile"], layout: Layout, environment: Mapping[str, str]
+) -> list["LogFile"]:
+    """Return the logs of chosen parts that are not followed yet, such as those started just now."""
+    names = set(chosen_parts(layout, environment)) - {log.name for log in followed}
+    return [LogFile(layout.logs / f"{name}.log") for name in sorted(names)]
 
 
 def chosen_parts(layout: Layout, environment: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.log_lines import LogLine, read_line
-from local_stack.log_reading import LogFile, chosen_parts, read_count
+from local_stack.log_reading import LogFile, chosen_parts, new_logs, read_count
 
 REQUEST = {
     "time": "2026-11-27T07:44:02.495Z",
@@ -122,6 +122,18 @@ def test_the_parts_to_follow_are_chosen_by_name(tmp_path: Path) -> None:
     assert {"valkey-1", "valkey-2", "crud"} < set(chosen_parts(layout, {}))
     assert chosen_parts(layout, {"PART": "valkey"}) == ["valkey", "valkey-1", "valkey-2"]
     assert chosen_parts(layout, {"PART": "valkey-2"}) == ["valkey-2"]
+
+
+def test_a_part_that_is_started_later_is_followed_from_its_first_line(tmp_path: Path) -> None:
+    layout, chosen = Layout(tmp_path), {"PART": "crud"}
+    layout.create()
+    (layout.logs / "postgres.log").touch()
+    followed = new_logs([], layout, chosen)
+    assert [log.name for log in followed] == ["crud"]
+    (layout.logs / "crud-1.log").write_text("one\n")
+    (later,) = new_logs(followed, layout, chosen)
+    assert (later.name, list(later.new_lines())) == ("crud-1", ["one"])
+    assert new_logs([*followed, later], layout, chosen) == []
 
 
 @pytest.mark.parametrize("text", ["-1", "many", "²", "1" * 10])
