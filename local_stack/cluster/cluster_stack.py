@@ -32,7 +32,7 @@ COPIES = 2
 # Until a primary counts as lost: more than a busy laptop makes it wait, and well below PATIENCE.
 NODE_TIMEOUT_MS = 2000
 # A replica is elected within some five seconds; then creations wait for the former primary, as
-# somebody has to acknowledge them.
+# a replica must acknowledge them.
 PATIENCE = {"REDIS_PATIENCE_SECONDS": "20"}
 DEFAULTS = {"SHARDS": str(PRIMARIES), "REPLICAS_TO_ACKNOWLEDGE": "1", **PATIENCE}
 FOLLOWS_SECONDS = 60

@@ -96,5 +96,5 @@ def describe(member: Member, names: dict[str, str]) -> str:
 
 def describe_change(name: str, before: str, role: str) -> str:
     if role == "primary" and before.startswith("replica of "):
-        return f"{name} was elected: it is a primary now, in place of {before.split()[-1]}"
-    return f"{name} is a {role} now"
+        return f"{name} was elected primary in place of {before.split()[-1]}"
+    return f"{name} is now a {role}"

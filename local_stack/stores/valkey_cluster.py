@@ -47,7 +47,8 @@ def node_settings(bus_port: int, timeout_ms: int) -> dict[str, str]:
 
     Args:
         bus_port: for the other servers.
-        timeout_ms: a server that does not answer for so long is lost, and its replica elected.
+        timeout_ms: a server that does not answer within this time is considered failed, and its
+            replica elected.
     """
     return {
         "cluster-enabled": "yes",
@@ -72,7 +73,7 @@ def form_cluster(nodes: Sequence[Node], primaries: int) -> None:
         with ExitStack() as opened:
             join([opened.enter_context(connected(node)) for node in nodes], nodes, primaries)
     except redis.RedisError as error:
-        raise StackError(f"the servers of Valkey make no cluster: {error}") from None
+        raise StackError(f"the servers of Valkey do not form a cluster: {error}") from None
 
 
 def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int) -> None:
@@ -87,7 +88,7 @@ def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int
 
 @contextmanager
 def connected(node: Node, seconds: float = ANSWER_SECONDS) -> "Iterator[redis.Redis]":
-    """Yield a client of one server, which has so many seconds to answer."""
+    """Yield a client of one server, with a timeout in seconds."""
     timeouts = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     with redis.Redis.from_url(redis_url(node.port), protocol=2, retry=None, **timeouts) as client:
         yield client

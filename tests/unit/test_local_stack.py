@@ -190,8 +190,8 @@ def test_an_election_and_the_return_of_the_former_primary_are_told(
         told.append((roles.changes(), roles.is_being_replaced("valkey-1")))
     assert told == [
         ([], True),
-        (["valkey-4 was elected: it is a primary now, in place of valkey-1"], False),
-        (["valkey-1 is a replica of valkey-4 now"], False),
+        (["valkey-4 was elected primary in place of valkey-1"], False),
+        (["valkey-1 is now a replica of valkey-4"], False),
     ]
 
 

@@ -78,7 +78,7 @@ def test_every_setting_of_the_code_is_given_and_no_other(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["migrate", "crud", "worker", "numbering"])
-def test_every_service_is_told_of_the_cluster(service: str) -> None:
+def test_every_service_is_configured_for_the_cluster(service: str) -> None:
     given = ALL[service]["environment"]
     for name, default in DEFAULTS.items():
         if name in given:
