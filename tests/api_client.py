@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from chat_backend_client import ChatClient, Client
 from tests.polling import eventually
 
 # Generous: what is claimed is that it happens by itself, on a busy machine too. How soon it
@@ -56,3 +57,9 @@ class Api:
         """Ask until a list holds exactly these numbers; fails when it never does."""
         found = eventually(lambda: self.numbers(path), lambda it: it == expected, seconds)
         assert found == expected
+
+
+def new_chat(client: Client) -> ChatClient:
+    """Create a chat of a new application with the client that users have."""
+    application = client.application(client.create_application("An application")["access_token"])
+    return application.chat(application.create_chat()["number"])

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from chat_backend_client import ChatClient, Client, Retries
+from chat_backend_client import Client, Retries
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import SERVERS
-from tests.api_client import Api
+from tests.api_client import Api, new_chat
 from tests.documents import Document
 from tests.integration.containers.engine import (
     CLUSTER,
@@ -193,7 +193,8 @@ def test_there_are_several_of_each_part_in_a_cluster(cluster: Stack) -> None:
 def test_one_of_each_kind_in_a_cluster_is_killed_and_nothing_is_lost(cluster: Stack) -> None:
     retries = Retries(seconds=HEALTHY_SECONDS, longest_pause=1.0)
     with Client(cluster.crud_url, cluster.numbering_url, retries=retries) as client:
-        # The lost server of Valkey has a third of the applications.
+        # Two servers of Valkey are lost: a primary, with a third of the applications, and a replica
+        # of another one.
         chats = [new_chat(client) for _ in range(6)]
         numbers = list(range(1, len(IN_CLUSTER) + 1))
         for number, service in zip(numbers, IN_CLUSTER, strict=True):
@@ -203,11 +204,6 @@ def test_one_of_each_kind_in_a_cluster_is_killed_and_nothing_is_lost(cluster: St
         for chat in chats:
             chat.message(numbers[-1], until_stored=True)
             assert [message["number"] for message in chat.messages()] == numbers
-
-
-def new_chat(client: Client) -> ChatClient:
-    application = client.application(client.create_application("A cluster")["access_token"])
-    return application.chat(application.create_chat()["number"])
 
 
 def size(image: str) -> int:

@@ -16,7 +16,7 @@ from chat_backend_client import ChatClient, Client, Retries
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import SERVERS
 from local_stack.status import roles
-from tests.api_client import Api
+from tests.api_client import Api, new_chat
 from tests.conftest import SESSION
 from tests.fault.rig.processes import kill_at_once, processes_of
 from tests.nginx import require_nginx
@@ -112,11 +112,6 @@ def test_one_of_each_kind_is_killed_and_nothing_is_lost(cluster: RunningStack) -
     elected = rf"valkey-\d was elected primary in place of {lost}"
     wait_until(lambda: re.search(elected, cluster.output()) is not None, 60, cluster.output)
     wait_until(lambda: "replica of" in roles(cluster.layout).get(lost, ""), 60, cluster.output)
-
-
-def new_chat(client: Client) -> ChatClient:
-    application = client.application(client.create_application("A cluster")["access_token"])
-    return application.chat(application.create_chat()["number"])
 
 
 def found(chat: ChatClient, keyword: str) -> list[int]:
