@@ -185,6 +185,41 @@ def test_the_inbox_shows_what_happens_in_other_chats(
     ann.until(lambda: ann.count("#chats .unread"), 0)
 
 
+def test_a_late_answer_to_a_chat_that_was_left_does_not_end_the_loading_of_the_next(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    api.chat(chat.path.rpartition("/chats/")[0])
+    page = chat.page.rpartition("/")[0]
+    ann = browser.window("Ann", page)
+    ann.until(lambda: ann.count("#chats a"), 2)
+    ann.hold_answers("request.url.includes('/messages?')")
+    ann.evaluate(f"void (location = '{page}/1')")
+    ann.until_held()
+    ann.evaluate("void (window.first = window.go, delete window.go)")
+    ann.evaluate(f"void (location = '{page}/2')")
+    ann.until_held()
+    ann.evaluate("window.first()")
+    ann.call("@page", "waitForTimeout", 500)
+    assert ann.count("#scroller[aria-busy]") == 1
+    ann.evaluate("window.go()")
+    ann.until(lambda: ann.count("#scroller[aria-busy]"), 0)
+
+
+def test_an_error_of_an_application_that_was_left_is_not_told(
+    browser: Browser, chat: Chat, demo_stack: RunningStack
+) -> None:
+    nobodys = "x" * 24
+    ann = browser.window("Ann", f"{demo_stack.crud_url}/demo")
+    ann.hold_answers(f"request.url.endsWith('/applications/{nobodys}')")
+    ann.evaluate(f"void (location.hash = '#/{nobodys}')")
+    ann.until_held()
+    ann.evaluate(f"void (location = '{chat.page}')")
+    ann.see('#chat[data-state="read"]')
+    ann.evaluate("window.go()")
+    ann.call("@page", "waitForTimeout", 500)
+    assert ann.count("#banner:visible") == 0
+
+
 def test_a_link_opens_the_same_chat_in_a_second_window(
     browser: Browser, demo_stack: RunningStack
 ) -> None:

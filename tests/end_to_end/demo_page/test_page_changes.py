@@ -22,20 +22,6 @@ def press_action(window: Window, number: int, action: str) -> None:
     window.click(f'{message} [data-action="{action}"]')
 
 
-def hold_answers(window: Window, condition: str) -> None:
-    """Hold each answer to a request of a kind until `window.go()`, there once one is held."""
-    window.evaluate(
-        "(() => { const real = fetch; window.fetch = async (request) => {"
-        " const answer = await real(request);"
-        f" if ({condition}) await new Promise((go) => (window.go = go));"
-        " return answer; }; })()"
-    )
-
-
-def until_held(window: Window) -> None:
-    window.until(lambda: window.evaluate("'go' in window"), True)
-
-
 def test_a_change_is_seen_in_the_other_window(browser: Browser, chat: Chat) -> None:
     ann, ben = sit_down(browser, "Ann", chat.page), sit_down(browser, "Ben", chat.page)
     ann.send_message("Helo")
@@ -89,9 +75,9 @@ def test_a_change_that_is_saved_twice_does_not_overtake_itself(
     ann.until(ann.bodies, ["one"])
     press_action(ann, 1, "edit")
     ann.until(lambda: ann.call("#body", "inputValue"), "one")
-    hold_answers(ann, "request.method === 'PUT'")
+    ann.hold_answers("request.method === 'PUT'")
     ann.send_message("two")
-    until_held(ann)
+    ann.until_held()
     ann.call("#body", "press", "Enter")
     assert ann.text("#send") == "Save"
     ann.evaluate("window.go()")
@@ -107,9 +93,9 @@ def test_nothing_is_written_into_a_change_that_is_being_saved(browser: Browser, 
     ann.until(ann.bodies, ["one"])
     press_action(ann, 1, "edit")
     ann.until(lambda: ann.call("#body", "inputValue"), "one")
-    hold_answers(ann, "request.method === 'PUT'")
+    ann.hold_answers("request.method === 'PUT'")
     ann.send_message("two")
-    until_held(ann)
+    ann.until_held()
     ann.type("!")
     assert ann.call("#body", "inputValue") == "two"
     ann.press("Escape")
@@ -129,9 +115,9 @@ def test_a_change_that_was_given_up_is_not_opened_again_by_a_late_answer(
     ann.until(lambda: ann.call("#body", "inputValue"), "one")
     message = f"{api.crud}{chat.path}/messages/1"
     assert api.client.put(message, json={"body": "two"}).status_code == 200
-    hold_answers(ann, "request.method === 'GET' && request.url.endsWith('/messages/1')")
+    ann.hold_answers("request.method === 'GET' && request.url.endsWith('/messages/1')")
     ann.send_message("three")
-    until_held(ann)
+    ann.until_held()
     ann.press("Escape")
     ann.type("next")
     ann.evaluate("window.go()")
@@ -197,9 +183,9 @@ def test_a_late_answer_does_not_replace_that_to_a_later_search(
     api.message(chat.path, "two")
     api.wait_for_numbers(f"{chat.path}/messages/search?keyword=two", [2])
     ann = sit_down(browser, "Ann", chat.page)
-    hold_answers(ann, "request.url.includes('keyword=one')")
+    ann.hold_answers("request.url.includes('keyword=one')")
     ann.fill("#keyword", "one")
-    until_held(ann)
+    ann.until_held()
     ann.fill("#keyword", "two")
     ann.until_texts("#found mark", ["two"])
     ann.evaluate("window.go()")
@@ -207,7 +193,7 @@ def test_a_late_answer_does_not_replace_that_to_a_later_search(
     assert ann.texts("#found mark") == ["two"]
     ann.evaluate("delete window.go")
     ann.fill("#keyword", "one")
-    until_held(ann)
+    ann.until_held()
     ann.fill("#keyword", "")
     ann.until(lambda: ann.count("#results:visible"), 0)
     ann.evaluate("window.go()")

@@ -106,6 +106,18 @@ class Window:
         """Return what a JavaScript expression is; it has to be JSON, and no object."""
         return self.call("@page", "evaluate", expression)
 
+    def hold_answers(self, condition: str) -> None:
+        """Hold each answer to a `request` of a kind until `window.go()`, there once one is held."""
+        self.evaluate(
+            "(() => { const real = fetch; window.fetch = async (request) => {"
+            " const answer = await real(request);"
+            f" if ({condition}) await new Promise((go) => (window.go = go));"
+            " return answer; }; })()"
+        )
+
+    def until_held(self) -> None:
+        self.until(lambda: self.evaluate("'go' in window"), True)
+
     def see(self, selector: str) -> None:
         self.call(selector, "waitFor")
 
