@@ -198,7 +198,9 @@ def test_the_real_process_behind_a_command_is_named_once_it_exists(
     supervisor.start([behind])
     command = read_pid(layout, "behind")
     watch_until(supervisor, lambda: read_pid(layout, "behind") != command)
-    assert psutil.Process(read_pid(layout, "behind")).cmdline() == ["sleep", "600"]
+    named = psutil.Process(read_pid(layout, "behind"))
+    # Until it has become another program, it has the command of the shell that started it.
+    watch_until(supervisor, lambda: named.cmdline() == ["sleep", "600"])
 
 
 START_OF_A_SERVER = """
