@@ -235,9 +235,9 @@ export class Session {
       cache: "no-store",
       // The services never redirect; a redirected POST would lose its body.
       redirect: "manual",
-      signal: lifetime.signal,
     });
-    const response = await this.fetch(request).catch(noAnswer);
+    // Not as the request's: Node.js forgets a request while its response is read, and then aborts nothing.
+    const response = await this.fetch(request, { signal: lifetime.signal }).catch(noAnswer);
     if (response.ok) return response;
     throw await lifetime.within(Problem.from(response)).catch(noAnswer);
   }
