@@ -19,7 +19,7 @@ from local_stack.ports import choose_port
 from tests.integration.containers.dockerfile import Directory, Stage, read_stages
 from tests.polling import wait_until
 
-HEALTHY_WITHIN_SECONDS = 30
+HEALTHY_WITHIN_SECONDS = 90  # on a busy machine
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 SECRETS = {"INTERNAL_TOKEN": "t" * 40, "SECRET_KEY": "k" * 40, "ADMIN_PASSWORD": "p" * 40}
 
@@ -47,7 +47,7 @@ class Image:
     def finish(self, command: list[str], **values: str) -> tuple[int, str]:
         """Run a command to its end; returns its exit code and what it said."""
         with self.start(command, **values) as process:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=180)
         return process.returncode, output
 
     @contextmanager
