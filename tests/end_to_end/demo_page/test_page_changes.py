@@ -22,6 +22,16 @@ def press_action(window: Window, number: int, action: str) -> None:
     window.click(f'{message} [data-action="{action}"]')
 
 
+def begin_to_change(browser: Browser, chat: Chat) -> Window:
+    """Sit down as Ann, send a message "one", and begin to change it."""
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.send_message("one")
+    ann.until(ann.bodies, ["one"])
+    press_action(ann, 1, "edit")
+    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    return ann
+
+
 def test_a_change_is_seen_in_the_other_window(browser: Browser, chat: Chat) -> None:
     ann, ben = sit_down(browser, "Ann", chat.page), sit_down(browser, "Ben", chat.page)
     ann.send_message("Helo")
@@ -52,11 +62,7 @@ def test_a_field_that_grows_does_not_hide_the_newest_message(
 def test_a_change_that_somebody_overtook_is_not_written_over_theirs(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.send_message("one")
-    ann.until(ann.bodies, ["one"])
-    press_action(ann, 1, "edit")
-    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    ann = begin_to_change(browser, chat)
     message = f"{api.crud}{chat.path}/messages/1"
     assert api.client.put(message, json={"body": "two"}).status_code == 200
     ann.send_message("three")
@@ -70,11 +76,7 @@ def test_a_change_that_somebody_overtook_is_not_written_over_theirs(
 def test_a_change_that_is_saved_twice_does_not_overtake_itself(
     browser: Browser, chat: Chat
 ) -> None:
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.send_message("one")
-    ann.until(ann.bodies, ["one"])
-    press_action(ann, 1, "edit")
-    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    ann = begin_to_change(browser, chat)
     ann.hold_answers("request.method === 'PUT'")
     ann.send_message("two")
     ann.until_held()
@@ -88,11 +90,7 @@ def test_a_change_that_is_saved_twice_does_not_overtake_itself(
 
 def test_nothing_is_written_into_a_change_that_is_being_saved(browser: Browser, chat: Chat) -> None:
     """It would be lost once the change is saved."""
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.send_message("one")
-    ann.until(ann.bodies, ["one"])
-    press_action(ann, 1, "edit")
-    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    ann = begin_to_change(browser, chat)
     ann.hold_answers("request.method === 'PUT'")
     ann.send_message("two")
     ann.until_held()
@@ -108,11 +106,7 @@ def test_nothing_is_written_into_a_change_that_is_being_saved(browser: Browser, 
 def test_a_change_that_was_given_up_is_not_opened_again_by_a_late_answer(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.send_message("one")
-    ann.until(ann.bodies, ["one"])
-    press_action(ann, 1, "edit")
-    ann.until(lambda: ann.call("#body", "inputValue"), "one")
+    ann = begin_to_change(browser, chat)
     message = f"{api.crud}{chat.path}/messages/1"
     assert api.client.put(message, json={"body": "two"}).status_code == 200
     ann.hold_answers("request.method === 'GET' && request.url.endsWith('/messages/1')")
