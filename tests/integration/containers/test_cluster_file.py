@@ -12,14 +12,13 @@ from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import DEFAULTS, NODE_TIMEOUT_MS, SERVERS
 from local_stack.stores import postgres, standby, valkey
 from local_stack.stores.valkey_cluster import node_settings
+from tests.integration.containers.hardening import assert_without_privileges_and_bounded
 from tests.integration.containers.settings_read import IN_IMAGE, LOCAL_ONLY, SETTINGS, read_by
 from tests.nginx import require_nginx
 
 CLUSTER = ROOT / "docker-compose.cluster.yml"
 SCRIPTS = sorted((ROOT / "ops" / "cluster").glob("*.sh"))
 ONE_SHOTS = {"migrate", "form-cluster", "follow"}
-# Elasticsearch and Grafana write beside their own programs.
-WRITABLE = {"elasticsearch", "grafana"}
 
 
 class Loader(yaml.SafeLoader):
@@ -91,14 +90,7 @@ def test_every_service_is_configured_for_the_cluster(service: str) -> None:
 
 @pytest.mark.parametrize("service", ALL)
 def test_every_container_is_without_privileges_and_bounded(service: str) -> None:
-    it = ALL[service]
-    assert it["cap_drop"] == ["ALL"]
-    assert "cap_add" not in it
-    assert it["security_opt"] == ["no-new-privileges:true"]
-    assert it["pids_limit"] > 0
-    assert it["mem_limit"]
-    assert it["logging"]["options"].keys() == {"max-size", "max-file"}
-    assert it.get("read_only") is (None if service in WRITABLE else True)
+    assert_without_privileges_and_bounded(service, ALL[service])
 
 
 def test_the_proxy_alone_is_reached_from_outside_and_on_the_loopback_interface() -> None:

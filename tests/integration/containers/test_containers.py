@@ -15,14 +15,13 @@ import yaml
 from local_stack.applications import ROOT
 from local_stack.stores import postgres, valkey
 from tests.integration.containers.dockerfile import Stage, read_stages
+from tests.integration.containers.hardening import assert_without_privileges_and_bounded
 from tests.integration.containers.settings_read import IN_IMAGE, LOCAL_ONLY, SETTINGS, read_by
 
 PLAIN = ROOT / "docker-compose.yml"
 PRODUCTION = ROOT / "docker-compose.production.yml"
 SERVICES: dict[str, Any] = yaml.safe_load(PLAIN.read_text())["services"]
 OURS = ("migrate", "crud", "worker", "numbering")
-# Elasticsearch and Grafana write beside their own programs.
-WRITABLE = {"elasticsearch", "grafana"}
 SECRETS = {"POSTGRES_PASSWORD", "INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD", "ADMIN_TOKEN"}
 
 
@@ -132,14 +131,7 @@ def test_nothing_waits_for_elasticsearch() -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_container_is_without_privileges_and_bounded(service: str) -> None:
-    it = SERVICES[service]
-    assert it["cap_drop"] == ["ALL"]
-    assert "cap_add" not in it
-    assert it["security_opt"] == ["no-new-privileges:true"]
-    assert it["pids_limit"] > 0
-    assert it["mem_limit"]
-    assert it["logging"]["options"].keys() == {"max-size", "max-file"}
-    assert it.get("read_only") is (None if service in WRITABLE else True)
+    assert_without_privileges_and_bounded(service, SERVICES[service])
 
 
 @pytest.mark.parametrize("service", OURS)
