@@ -2,8 +2,8 @@
 
 Counted are the processor time of the connection that executes them, the blocks that it touches, and
 the log that the whole server writes meanwhile: other work on the machine disturbs them less than it
-does clocks. Each is the persister's
-or the API's own statement. Both tables hold the same messages, and take turns.
+does clocks. Each is the persister's or the API's own statement. Both tables hold the same messages,
+and take turns.
 """
 
 import itertools
