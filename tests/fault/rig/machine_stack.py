@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 
 from contract.shards import Shards
+from crud_service.duties.background import running
 from local_stack.applications import migrate
 from local_stack.ports import LOOPBACK, choose_port
 from tests.fault.rig.cluster_stack import ClusterStack
@@ -158,9 +159,9 @@ class MachineStack(ClusterStack):
 
         What has just been moved is on its new server, and a moment later on that one's replica.
         """
-        over, choose = threading.Event(), random.Random(chance.getrandbits(32))
+        choose = random.Random(chance.getrandbits(32))
 
-        def move() -> None:
+        def move(over: threading.Event) -> None:
             while not over.wait(choose.uniform(0, 0.5)):
                 # Either of the two may be unavailable, or have become a replica.
                 with suppress(redis.RedisError):
@@ -169,10 +170,5 @@ class MachineStack(ClusterStack):
                     if targets:
                         self.cluster.begin_to_move(shard, choose.choice(targets))
 
-        thread = threading.Thread(target=move, name="moving slots")
-        thread.start()
-        try:
+        with running("moving slots", move):
             yield
-        finally:
-            over.set()
-            thread.join()

@@ -8,7 +8,13 @@ import redis
 
 from contract.shards import Shard
 from local_stack.ports import LOOPBACK, choose_port
-from local_stack.stores.valkey_cluster import Node, form_cluster, node_settings
+from local_stack.stores.valkey_cluster import (
+    Node,
+    count_in_step,
+    form_cluster,
+    knows_all,
+    node_settings,
+)
 from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
@@ -63,26 +69,11 @@ class ValkeyCluster:
             if server.process is not None:
                 server.kill()
 
-    def knows_all(self, server: Valkey) -> bool:
-        info = self.info(server)
-        known = int(info["cluster_known_nodes"]) == len(self.servers)
-        return known and info["cluster_state"] == "ok"
-
     def is_ready(self) -> bool:
         """Whether every server sees the whole cluster, and every replica is in step."""
-        replicas = len(self.servers) - self.primaries
-        return all(self.knows_all(server) for server in self.servers) and replicas == sum(
-            len(role[2]) for role in map(self.role, self.servers) if role[0] == b"master"
-        )
-
-    @staticmethod
-    def info(server: Valkey) -> dict[str, str]:
-        raw: Any = command(server, "CLUSTER INFO")
-        return (
-            raw
-            if isinstance(raw, dict)
-            else dict(line.split(":", 1) for line in raw.decode().split())
-        )
+        clients = [server.client for server in self.servers]
+        sees_all = all(knows_all(client, len(clients)) for client in clients)
+        return sees_all and count_in_step(clients) == len(clients) - self.primaries
 
     @staticmethod
     def role(server: Valkey) -> Any:
