@@ -235,8 +235,10 @@ export class Session {
       cache: "no-store",
       // The services never redirect; a redirected POST would lose its body.
       redirect: "manual",
+      signal: lifetime.signal,
     });
-    // Not as the request's: Node.js forgets a request while its response is read, and then aborts nothing.
+    // Node.js forgets a request while its response is read, and its signal then aborts nothing. A `fetch`
+    // of the caller may take nothing but the request.
     const response = await this.fetch(request, { signal: lifetime.signal }).catch(noAnswer);
     if (response.ok) return response;
     throw await lifetime.within(Problem.from(response)).catch(noAnswer);

@@ -18,8 +18,8 @@ export function connect(adminToken) {
 // Which service the banner is about; only an answer of the same service takes it away.
 let toldAbout = null;
 
-async function fetchAndTell(request) {
-  const response = await fetch(request);
+async function fetchAndTell(request, options) {
+  const response = await fetch(request, options);
   const { origin } = new URL(request.url);
   const words = await waitInWords(response);
   if (words !== null) tell(words, origin);
