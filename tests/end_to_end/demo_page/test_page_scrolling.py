@@ -2,6 +2,7 @@
 
 import pytest
 
+from chat_backend_client import Client, NewMessage
 from tests.api_client import Api
 from tests.end_to_end.demo_page.conftest import Chat, sit_down
 from tests.end_to_end.demo_page.windows import Browser, Window
@@ -38,13 +39,15 @@ pytestmark = pytest.mark.timeout(400)
 
 def fill(api: Api, chat: str, count: int) -> None:
     """Create messages of one to four lines, each with its number as its first word."""
-    for first in range(1, count + 1, IN_ONE_BULK):
-        numbers = range(first, min(first + IN_ONE_BULK, count + 1))
-        bodies = [{"body": f"{number}" + "\nanother line" * (number % 4)} for number in numbers]
-        answer = api.client.post(
-            f"{api.numbering}{chat}/messages/bulk", json={"messages": bodies}, timeout=60
-        )
-        assert answer.status_code == 201, answer.text
+    _, _, token, _, chat_number = chat.split("/")
+    with Client(api.crud, api.numbering) as client:
+        filled = client.application(token).chat(int(chat_number))
+        for first in range(1, count + 1, IN_ONE_BULK):
+            numbers = range(first, min(first + IN_ONE_BULK, count + 1))
+            # A client that waits when it is asked to: bulks may come faster than they are stored.
+            filled.create_messages(
+                [NewMessage(body=f"{n}" + "\nanother line" * (n % 4)) for n in numbers]
+            )
     api.wait_for_numbers(f"{chat}/messages?after={count - 1}", [count], seconds=90)
 
 
