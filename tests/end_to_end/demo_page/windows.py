@@ -10,6 +10,8 @@ from tests.polling import eventually
 
 # Generous: what is claimed is that it happens.
 SEEN_WITHIN_SECONDS = 30.0
+# States of the connection and of the open chat, if there is one.
+FOLLOWING = (["connected", "read"], ["connected", None])
 
 
 class BrowserError(Exception):
@@ -132,7 +134,13 @@ class Window:
         self.until(lambda: self.texts(selector), wanted)
 
     def until_connected(self) -> None:
-        self.until(lambda: self.state(), "connected")
+        """Wait until the page follows what it shows.
+
+        The page calls itself connected once it follows the list of chats, while the open chat may
+        still be read; it is followed from then on.
+        """
+        states = "['connection', 'chat'].map(id => document.getElementById(id).dataset.state)"
+        self.until(lambda: self.evaluate(states) in FOLLOWING, True)
 
     def state(self) -> str:
         return str(self.call("#connection", "getAttribute", "data-state"))
