@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
+from numbering_service.creations.held_back import HeldBack
 from numbering_service.creations.numbers import (
     Answer,
     NumbersScript,
@@ -26,6 +27,7 @@ from numbering_service.creations.numbers import (
     outcome_unknown,
     read_reply,
 )
+from numbering_service.creations.pending import Pending
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
@@ -39,30 +41,10 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 # Together with the creations that wait for their sequence, this stays below the server's
 # budget for bodies (`web.server.limits.Limits`), so that it has room for the next one.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+# How often those that are held back are looked after while no reply does it.
+LOOK_SECONDS = 0.02
 
 _log = logging.getLogger(__name__)
-
-
-class Pending(Protocol):
-    """A creation whose request waits for its answer, and holds `size` bytes meanwhile.
-
-    `numbers` is how many it takes, 1 unless it is a bulk.
-    """
-
-    @property
-    def creation(self) -> AnyCreation: ...
-    @property
-    def numbers(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def is_disconnected(self) -> bool: ...
-
-    def settle(self, answer: Answer) -> None:
-        """Receive the answer; None means that the sequence must be seeded first."""
-
-    def abandon(self) -> None:
-        """Record that it was skipped because its client has disconnected."""
 
 
 class Batcher:
@@ -79,6 +61,8 @@ class Batcher:
         replicas: int = 0,
         shard: Shard = ONLY,
         wake_up: Callable[[str], None],
+        window: Window | None = None,
+        held_back: HeldBack | None = None,
     ) -> None:
         """`shares` bounds what waits, here and wherever else they are used."""
         self._sender = Sender(
@@ -98,7 +82,9 @@ class Batcher:
         # gain nothing, and split what could be one. Of several shards, others are at work then.
         self._max_in_flight = 1 if replicas or shard.tag else MAX_IN_FLIGHT
         self._shares = shares
-        self._window = Window(on_refusal=self._ask_for_progress)
+        self._window = window or Window()
+        self._held_back = HeldBack() if held_back is None else held_back
+        self._is_looking = False
         self._wake_up = wake_up
         self._waiting: deque[Pending] = deque()
         self._batches: deque[list[Pending]] = deque()
@@ -110,7 +96,7 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._held_back)
 
     @property
     def in_flight(self) -> int:
@@ -119,30 +105,28 @@ class Batcher:
     def submit(self, pending: Pending) -> None:
         """Queue a creation to be numbered; its answer goes to `pending.settle`.
 
-        Raises Overloaded when too much waits to be numbered, in total or of this application,
-        or when this application has too much waiting to be stored.
+        It is held back while its application has too much waiting to be stored, and answered with
+        Overloaded if that lasts. Raises Overloaded when too much waits to be numbered, in total or
+        of this application.
         """
         creation = pending.creation
-        self._window.take(creation)
-        try:
-            self._shares.take(creation.access_token, pending.size, pending.numbers)
-        except Overloaded:
-            self._window.give_back(creation)
-            raise
-        self._waiting.append(pending)
-        if not self._is_scheduled and len(self._batches) < self._max_in_flight:
-            self._schedule()
+        self._shares.take(creation.access_token, pending.size, pending.numbers)
+        if creation.access_token in self._held_back or not self._window.take(creation):
+            self._held_back.add(pending)
+            self._look_soon()
+        else:
+            self._queue(pending)
 
     def check(self, access_token: str, size: int) -> None:
-        """Raise Overloaded if an application has too much waiting to be stored to add `size` bytes.
+        """Raise Overloaded if too much of an application waits to add `size` bytes.
 
         To be asked before reading a large request: it is refused a second time in `submit`.
         """
-        self._window.check(access_token, size)
+        self._shares.check(access_token, size)
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""
-        if self._batches or self._waiting:
+        if self._batches or self._waiting or self._held_back:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=seconds)
             self._idle = None
@@ -150,6 +134,11 @@ class Batcher:
 
     async def aclose(self) -> None:
         await self._sender.aclose()
+
+    def _queue(self, pending: Pending) -> None:
+        self._waiting.append(pending)
+        if not self._is_scheduled and len(self._batches) < self._max_in_flight:
+            self._schedule()
 
     def _schedule(self) -> None:
         """Send a batch once this iteration of the event loop has read what else has arrived."""
@@ -163,10 +152,27 @@ class Batcher:
             self._send(batch)
         self._tell_if_idle()
 
-    def _ask_for_progress(self) -> None:
-        """Send an empty batch, whose reply tells what is stored, unless another one will."""
-        if not self._batches and not self._is_scheduled:
-            self._send([])
+    def _look_soon(self) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            self._loop.call_later(LOOK_SECONDS, self._look_after_held_back)
+
+    def _look_after_held_back(self) -> None:
+        """Let in or refuse those that are held back; ask what is stored if no reply will tell."""
+        self._is_looking = False
+        self._let_in()
+        for pending in self._held_back.expire():
+            self._leave(pending, too_fast())
+        if self._held_back:
+            self._look_soon()
+            if not self._batches and not self._is_scheduled:
+                self._send([])
+        self._tell_if_idle()
+
+    def _let_in(self) -> None:
+        for pending in self._held_back.let_in(self._window.take):
+            # One whose client has disconnected is skipped when it is its turn.
+            self._queue(pending)
 
     def _send(self, batch: list[Pending]) -> None:
         try:
@@ -206,6 +212,7 @@ class Batcher:
             settle(pending, answer)
         if reply.wake:
             self._wake_up(batch[0].creation.request_id)
+        self._let_in()
         if self._sender.is_unavailable:
             # Patience has run out: the waiting creations would only fail too, batch by batch.
             self._refuse_waiting()
@@ -227,16 +234,26 @@ class Batcher:
         self._window.stored_before(reply.oldest)
 
     def _tell_if_idle(self) -> None:
-        if self._idle is not None and not self._idle.done() and not self._batches:
+        is_busy = self._batches or self._is_scheduled or self._held_back
+        if self._idle is not None and not self._idle.done() and not is_busy:
             self._idle.set_result(None)
 
     def _dequeue(self) -> Pending:
         pending = self._waiting.popleft()
-        self._shares.give_back(pending.creation.access_token, pending.size, pending.numbers)
+        self._give_back_share(pending)
         return pending
+
+    def _give_back_share(self, pending: Pending) -> None:
+        self._shares.give_back(pending.creation.access_token, pending.size, pending.numbers)
+
+    def _leave(self, held_back: Pending, problem: Problem) -> None:
+        self._give_back_share(held_back)
+        settle(held_back, problem)
 
     def _refuse_waiting(self) -> None:
         self._refuse([self._dequeue() for _ in range(len(self._waiting))], not_sent())
+        for pending in self._held_back.clear():
+            self._leave(pending, not_sent())
 
     def _refuse(self, refused: list[Pending], problem: Problem) -> None:
         for pending in refused:
@@ -256,6 +273,12 @@ def read_outcome(outcome: Any, size: int) -> Reply:
     except (TypeError, ValueError):
         _log.exception("a reply cannot be read")
     return Reply(False, None, None, [outcome_unknown()] * size)
+
+
+def too_fast() -> Overloaded:
+    return Overloaded(
+        "The application sends faster than its messages are stored; nothing was changed."
+    )
 
 
 def settle(pending: Pending, answer: Answer) -> None:

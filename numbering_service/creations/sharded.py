@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from contract.shards import Shards
-from numbering_service.creations.batching import Batcher, Pending
+from numbering_service.creations.batching import Batcher
+from numbering_service.creations.pending import Pending
 
 
 class Batching(Protocol):

@@ -17,6 +17,9 @@ class Held:
     size: int = 0
 
 
+NOTHING = Held()
+
+
 class Shares:
     def __init__(self, places: int, size: int) -> None:
         self._free = Held(places, size)
@@ -27,16 +30,20 @@ class Shares:
 
         Any free place will do for several, so that a few places are enough for a bulk.
         """
-        free, held = self._free, self._held.get(access_token)
+        self.check(access_token, size)
+        held, free = self._held.get(access_token), self._free
         if held is None:
-            held = Held()
-        if held.places >= free.places or held.size + size > free.size:
-            raise Overloaded
-        self._held[access_token] = held
+            held = self._held[access_token] = Held()
         held.places += places
         held.size += size
         free.places -= places
         free.size -= size
+
+    def check(self, access_token: str, size: int) -> None:
+        """Raise Overloaded if there is no room for `size` more bytes of an application."""
+        free, held = self._free, self._held.get(access_token, NOTHING)
+        if held.places >= free.places or held.size + size > free.size:
+            raise Overloaded
 
     def give_back(self, access_token: str, size: int, places: int = 1) -> None:
         held = self._held[access_token]

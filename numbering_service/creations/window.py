@@ -1,9 +1,9 @@
-"""Holds back an application that has more waiting to be stored than is stored in a moment.
+"""Tells which application has more waiting to be stored than is stored in a moment.
 
 Persisting is first in, first out: what one application has waiting delays the messages of
 all. While a persister makes progress, an application may have a limited number of bytes on
-their way to PostgreSQL; anything beyond is refused, and its sender retries (a window as in
-TCP, with stored bytes in place of acknowledged ones). While nothing is being stored, nobody's
+their way to PostgreSQL; anything beyond waits, and so does its sender (a window as in TCP,
+with stored bytes in place of acknowledged ones). While nothing is being stored, nobody's
 message becomes readable sooner, and the bound on the whole backlog is the only one.
 
 A process only knows what it accepted itself: each of several has a window of its own.
@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 from contract.entries import EntryId
 from numbering_service.creation import AnyCreation
-from web.problems import Overloaded
 
 MAX_BYTES = 4 * 1024 * 1024
 # What a number counts besides its text: storing some 8,000 rows without any takes as long as
 # storing 4 MiB of long ones. Without it, bulks of single letters delayed others by ten seconds.
 ROW_BYTES = 512
-# After so long without progress, or without a report of any, nobody is refused.
+# After so long without progress, or without a report of any, nobody is held back.
 STALL_SECONDS = 2.0
 # A longer list would be no more exact in practice: later batches are merged into its last one.
 MAX_BATCHES = 1024
@@ -43,16 +42,10 @@ class Window:
         max_bytes: int = MAX_BYTES,
         max_batches: int = MAX_BATCHES,
         clock: Callable[[], float] = monotonic,
-        on_refusal: Callable[[], object] = lambda: None,
         row_bytes: int = ROW_BYTES,
     ) -> None:
-        """`on_refusal` is called before Overloaded is raised.
-
-        A refused application sends nothing whose reply would report progress: somebody has to ask.
-        A creation counts as the bytes of its text, and `row_bytes` for each of its numbers.
-        """
+        """A creation counts as the bytes of its text, and `row_bytes` for each of its numbers."""
         self._clock = clock
-        self._on_refusal = on_refusal
         self._max_bytes = max_bytes
         self._max_batches = max_batches
         self._row_bytes = row_bytes
@@ -61,25 +54,21 @@ class Window:
         self._oldest: EntryId | None = None
         self._progress_at = 0.0
 
-    def take(self, creation: AnyCreation) -> None:
-        """Count a creation in; raise Overloaded if its application has too much on its way."""
-        size = self._size_of(creation)
+    def take(self, creation: AnyCreation) -> bool:
+        """Count a creation in and return True, or False if its application has too much on its way.
+
+        One always fits, whatever its size.
+        """
         if not self._held:
             # Nothing was stored lately because there was nothing to store: no reason to let in
             # whatever comes before the first report of progress.
             self._progress_at = self._clock()
-        access_token = creation.access_token
-        self.check(access_token, size)
-        self._held[access_token] = self._held.get(access_token, 0) + size
-
-    def check(self, access_token: str, size: int) -> None:
-        """Raise Overloaded if an application has too much on its way to send `size` bytes more."""
-        held = self._held.get(access_token, 0)
+        size = self._size_of(creation)
+        held = self._held.get(creation.access_token, 0)
         if held and held + size > self._max_bytes and self._makes_progress():
-            self._on_refusal()
-            raise Overloaded(
-                "The application sends faster than its messages are stored; nothing was changed."
-            )
+            return False
+        self._held[creation.access_token] = held + size
+        return True
 
     def give_back(self, creation: AnyCreation) -> None:
         self._release(creation.access_token, self._size_of(creation))

@@ -14,7 +14,9 @@ from contract import keys
 from numbering_service import metrics
 from numbering_service.creation import Created, Creation
 from numbering_service.creations.batching import MAX_BATCH, Batcher
+from numbering_service.creations.held_back import HeldBack
 from numbering_service.creations.sending import MAX_IN_FLIGHT
+from numbering_service.creations.window import Window
 from numbering_service.redis_address import Address
 from tests.integration.numbering.surroundings import (
     A,
@@ -339,6 +341,65 @@ def test_drain_refuses_creations_that_cannot_finish_in_time(valkey: Valkey) -> N
             valkey.thaw()
 
     asyncio.run(scenario())
+
+
+def full_window() -> Window:
+    """A window for a single creation of each application, which a persister is about to store."""
+    return Window(1, clock=lambda: 0.0)
+
+
+def test_a_creation_that_is_held_back_for_too_long_is_refused(valkey: Valkey) -> None:
+    asked = waiters(3)
+    held_back = HeldBack(0.2)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, window=full_window(), held_back=held_back) as batcher:
+            for waiter in asked:
+                batcher.submit(waiter)
+            assert batcher.depth == len(asked)
+            await batcher.drain(10)
+            assert batcher.depth == 0
+
+    asyncio.run(scenario())
+    assert asked[0].number == 1
+    for waiter in asked[1:]:
+        [answer] = waiter.answers
+        assert isinstance(answer, Overloaded)
+        assert "faster than its messages are stored" in answer.detail
+    assert valkey.client.xlen(keys.ACCEPTED) == 1
+
+
+def test_creations_that_are_held_back_go_on_in_their_order(valkey: Valkey) -> None:
+    asked = waiters(30)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, window=full_window()) as batcher:
+            for waiter in asked:
+                batcher.submit(waiter)
+            asked[10].is_disconnected = True
+            valkey.client.set(keys.LEASE_PERSIST, "a worker", ex=60)
+            while batcher.depth:
+                await asyncio.sleep(0.01)
+                valkey.client.xtrim(keys.ACCEPTED, maxlen=0, approximate=False)
+
+    asyncio.run(scenario())
+    assert asked.pop(10).was_abandoned
+    assert [waiter.number for waiter in asked] == list(range(1, len(asked) + 1))
+
+
+def test_creations_that_are_held_back_are_refused_at_the_end(valkey: Valkey) -> None:
+    asked = waiters(2)
+
+    async def scenario() -> None:
+        async with batching(valkey.url, window=full_window()) as batcher:
+            for waiter in asked:
+                batcher.submit(waiter)
+            await batcher.drain(0.1)
+
+    asyncio.run(scenario())
+    assert asked[0].number == 1
+    [answer] = asked[1].answers
+    assert isinstance(answer, StoreUnavailable)
 
 
 def test_every_kind_of_address_is_logged_into(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Creations of applications whose window is full: they wait for room, each for a limited time.
+
+So a client that sends faster than its messages are stored is slowed down, and refused only if that
+does not help.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from numbering_service.creation import AnyCreation
+from numbering_service.creations.pending import Pending
+
+# Storing what an application may have on its way takes a fraction of it; clients wait longer.
+MAX_SECONDS = 5.0
+
+
+class HeldBack:
+    """A queue for each application, in the order of its requests."""
+
+    def __init__(
+        self, max_seconds: float = MAX_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._max_seconds = max_seconds
+        self._clock = clock
+        # Each with the time at which its patience ends.
+        self._queues: dict[str, deque[tuple[float, Pending]]] = {}
+
+    def __contains__(self, access_token: str) -> bool:
+        return access_token in self._queues
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def add(self, pending: Pending) -> None:
+        queue = self._queues.setdefault(pending.creation.access_token, deque())
+        queue.append((self._clock() + self._max_seconds, pending))
+
+    def let_in(self, take: Callable[[AnyCreation], bool]) -> Iterator[Pending]:
+        """Remove and yield those for which `take` returns that there was room, in order."""
+        return self._take(lambda _, pending: take(pending.creation))
+
+    def expire(self) -> Iterator[Pending]:
+        """Remove and yield those that have waited for too long."""
+        now = self._clock()
+        return self._take(lambda until, _: until <= now)
+
+    def clear(self) -> Iterator[Pending]:
+        return self._take(lambda _, __: True)
+
+    def _take(self, may_leave: Callable[[float, Pending], bool]) -> Iterator[Pending]:
+        for access_token, queue in list(self._queues.items()):
+            while queue and may_leave(*queue[0]):
+                yield queue.popleft()[1]
+            if not queue:
+                del self._queues[access_token]
