@@ -1,11 +1,18 @@
 """How much an application may have waiting to be stored."""
 
+from typing import Any
+
 import pytest
 
 from numbering_service.creation import AnyCreation, Bulk, Creation
-from numbering_service.creations.window import STALL_SECONDS, Window
+from numbering_service.creations.window import DELAY_SECONDS, STALL_SECONDS, Window
 
 LOUD, QUIET = "L" * 24, "Q" * 24
+
+
+def fixed(row_bytes: int = 0, **settings: Any) -> Window:
+    """A window of 100 bytes, however long batches take."""
+    return Window(100, 100, row_bytes=row_bytes, **settings)
 
 
 def post(token: str, size: int) -> Creation:
@@ -36,7 +43,7 @@ def now() -> list[float]:
 @pytest.fixture
 def full(now: list[float]) -> Window:
     """A window in which one application is at its limit."""
-    held = Window(100, row_bytes=0, clock=lambda: now[0])
+    held = fixed(clock=lambda: now[0])
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))
     held.stored_before((1, 0))
@@ -50,7 +57,7 @@ def test_an_application_with_too_much_waiting_has_no_room_and_all_others_have(fu
 
 
 def test_creations_in_flight_count(now: list[float]) -> None:
-    held = Window(100, row_bytes=0, clock=lambda: now[0])
+    held = fixed(clock=lambda: now[0])
     held.stored_before((1, 0))
     assert held.take(post(LOUD, 60))
     assert not has_room(held, LOUD, 60)
@@ -85,7 +92,7 @@ def test_a_persister_without_progress_counts_as_none(full: Window, now: list[flo
 def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
     now: list[float],
 ) -> None:
-    held = Window(100, row_bytes=0, max_batches=3, clock=lambda: now[0])
+    held = fixed(max_batches=3, clock=lambda: now[0])
     for number in range(1, 1000):
         accept(held, number, post(LOUD, 1))
         now[0] += STALL_SECONDS
@@ -96,7 +103,7 @@ def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
 
 
 def test_what_has_no_text_counts_by_its_rows(now: list[float]) -> None:
-    held = Window(100, row_bytes=10, clock=lambda: now[0])
+    held = fixed(row_bytes=10, clock=lambda: now[0])
     held.stored_before((1, 0))
     chat = Creation(LOUD, None, "", "r")
     bulk = Bulk((post(LOUD, 1),) * 5)
@@ -115,7 +122,7 @@ def test_a_burst_behind_a_pause_is_limited_from_its_beginning(
     now: list[float], reported: list[tuple[int, int] | None]
 ) -> None:
     """Nothing was stored for a while because there was nothing to store."""
-    held = Window(100, row_bytes=0, clock=lambda: now[0])
+    held = fixed(clock=lambda: now[0])
     for each in reported:
         held.stored_before(each)
     now[0] += 60
@@ -124,3 +131,57 @@ def test_a_burst_behind_a_pause_is_limited_from_its_beginning(
     assert has_room(held, QUIET, 90)
     now[0] += STALL_SECONDS + 0.1
     assert has_room(held, LOUD, 90), "nothing is stored for longer than a moment"
+
+
+def size_after(held: Window, now: list[float], *delays: float, is_short: bool = True) -> int:
+    """Return how much has room after batches that took so long to be stored, in turn."""
+    for number, delay in enumerate(delays, start=1):
+        accept(held, 2 * number, post(LOUD, 1), post(QUIET, 1))
+        if is_short:
+            assert not has_room(held, LOUD, 10_000)
+        accept(held, 2 * number + 1, post(QUIET, 1))
+        now[0] += delay
+        held.stored_before((2 * number, 1))
+        # A batch that was accepted beside it says nothing else.
+        held.stored_before((2 * number + 1, 0))
+    accept(held, 1000, post(LOUD, 1))
+    return next(size for size in range(10_000) if not has_room(held, LOUD, size))
+
+
+@pytest.mark.parametrize(
+    ("delays", "size"),
+    [
+        ((), 100),
+        ((DELAY_SECONDS,), 100),
+        ((DELAY_SECONDS / 1.5,), 150),
+        ((0,), 200),
+        ((0,) * 2, 400),
+        ((0,) * 9, 1600),
+        ((0, 0, DELAY_SECONDS * 1.6), 250),
+        ((0, 0, 1.0), 200),
+        ((0, 0) + (1.0,) * 9, 100),
+    ],
+)
+def test_the_window_fits_the_time_that_storing_takes(
+    now: list[float], delays: tuple[float, ...], size: int
+) -> None:
+    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
+    held.take(post(QUIET, 1))
+    assert size_after(held, now, *delays) == size
+
+
+def test_a_window_that_is_large_enough_does_not_grow(now: list[float]) -> None:
+    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
+    held.take(post(QUIET, 1))
+    assert size_after(held, now, 0, 0, 0, is_short=False) == 100
+
+
+def test_the_window_begins_anew_when_everything_is_stored(now: list[float]) -> None:
+    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
+    held.take(post(QUIET, 1))
+    assert size_after(held, now, 0, 0) == 400
+    held.give_back(post(QUIET, 1))
+    held.stored_before((1001, 0))
+    held.take(post(LOUD, 1))
+    assert has_room(held, LOUD, 99)
+    assert not has_room(held, LOUD, 100)
