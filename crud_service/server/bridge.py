@@ -43,6 +43,9 @@ from web.server.request import Request, known_method
 Environ = dict[str, Any]
 WsgiApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
+# What joins the values of a header that was sent several times; a comma for all others. A key may
+# contain a comma, but no line feed: two of them are not taken for one.
+SEPARATORS = {"HTTP_COOKIE": "; ", "HTTP_IDEMPOTENCY_KEY": "\n"}
 _PLAIN_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
 _PLAIN_BOUNDARY = re.compile(r"[\w'()+,./:=?-]{1,70}", re.ASCII)
 
@@ -199,8 +202,7 @@ def environ_of(request: Request, request_id: str, addresses: Addresses) -> Envir
         variable = variable_of(name)
         text = value.decode("latin-1")
         if variable in environ:
-            separator = "; " if variable == "HTTP_COOKIE" else ","
-            text = f"{environ[variable]}{separator}{text}"
+            text = f"{environ[variable]}{SEPARATORS.get(variable, ',')}{text}"
         environ[variable] = text
     environ["CONTENT_LENGTH"] = str(len(request.body))
     environ[CONTENT_TYPE] = environ.pop("CONTENT_TYPE", "")

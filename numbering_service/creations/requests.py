@@ -94,7 +94,8 @@ def read_head(headers: Headers, body: bytes) -> Head:
     key: str | None = None
     for name, value in headers:
         if name == b"content-type":
-            content_type = value.decode("latin-1")
+            text = value.decode("latin-1")
+            content_type = text if content_type is None else f"{content_type},{text}"
         elif name == b"content-length":
             content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":

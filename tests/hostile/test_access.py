@@ -20,6 +20,7 @@ NOT_ADMITTED = [
     *("", "Bearer", "Bearer ", "Bearer wrong", f"Basic {ADMIN_TOKEN}", ADMIN_TOKEN),
     *(f"Bearer {ADMIN_TOKEN}x", f"Bearer {ADMIN_TOKEN[:-1]}", f"Bearer {ADMIN_TOKEN.upper()}"),
     *(f"Bearer {ADMIN_TOKEN},Bearer x", f"Token {ADMIN_TOKEN}", f'Bearer "{ADMIN_TOKEN}"'),
+    f"Bearer {ADMIN_TOKEN}\r\nAuthorization: Bearer {ADMIN_TOKEN}",
     *(f"BearerBearer {ADMIN_TOKEN}", "Bearer \xff\xfe", "Bearer " + "x" * 20_000, "Bearer null"),
 ]
 FORM = "Content-Type: application/x-www-form-urlencoded"

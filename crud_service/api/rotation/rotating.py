@@ -71,7 +71,9 @@ def idempotency_key(request: Request) -> str:
     if key is None:
         raise ValidationFailed("Idempotency-Key", "Is required.")
     if not is_idempotency_key(key.encode("latin-1")):
-        raise ValidationFailed("Idempotency-Key", "Must be 1 to 255 printable ASCII characters.")
+        raise ValidationFailed(
+            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
+        )
     return key
 
 
