@@ -30,12 +30,13 @@ SELECT rank, number FROM (
 WHERE {after} ORDER BY rank DESC, number {order} LIMIT %(limit)s
 """
 
-# For each rank, the blocks that may hold a hit of that rank. The keys name the chat: with a
-# condition on `chat_id` beside them, the planner reads all blocks of the chat instead of the index.
+# For each rank, the blocks that may hold a hit of that rank. The keys name the chat. `blocks_with`
+# reads the index of grams whatever the planner believes: with any other condition on the table, or
+# none, it may read and compare all keys instead.
 CANDIDATES = """
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
-JOIN search_blocks AS covered ON covered.keys @> string_to_array(tier.keys, E'\\n')
+CROSS JOIN LATERAL blocks_with(string_to_array(tier.keys, E'\\n')) AS covered (block)
 WHERE covered.block BETWEEN %(first_block)s AND %(last_block)s
 UNION
 SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_series(
