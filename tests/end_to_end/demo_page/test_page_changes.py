@@ -119,6 +119,18 @@ def test_a_change_that_was_given_up_is_not_opened_again_by_a_late_answer(
     assert (ann.text("#send"), ann.call("#body", "inputValue")) == ("Send", "next")
 
 
+def test_an_overtaken_change_that_cannot_be_read_is_told_of(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = begin_to_change(browser, chat)
+    message = f"{api.crud}{chat.path}/messages/1"
+    assert api.client.put(message, json={"body": "two"}).status_code == 200
+    ann.refuse("request.method === 'GET' && request.url.endsWith('/messages/1')")
+    ann.send_message("three")
+    ann.until(lambda: ann.text("#banner"), "Message 1 was changed in the meantime. Refused.")
+    assert ann.call("#body", "inputValue") == "three"
+
+
 def test_a_deleted_message_disappears_in_the_other_window(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

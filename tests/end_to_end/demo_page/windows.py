@@ -117,6 +117,14 @@ class Window:
             " return answer; }; })()"
         )
 
+    def refuse(self, condition: str) -> None:
+        """Have each `request` of a kind refused as a proxy may do it."""
+        self.evaluate(
+            "(() => { const real = fetch; window.fetch = async (request, options) => {"
+            f" if (!({condition})) return real(request, options);"
+            " return Response.json({code: 'refused', detail: 'Refused.'}, {status: 403}); }; })()"
+        )
+
     def until_held(self) -> None:
         self.until(lambda: self.evaluate("'go' in window"), True)
 

@@ -91,9 +91,16 @@ export class Composer {
   async #overtaken() {
     const { edited } = this;
     const { number } = edited;
-    const { value, etag } = await this.chat.messageVersioned(number);
+    let current;
+    try {
+      current = await this.chat.messageVersioned(number);
+    } catch (error) {
+      // Saving again meets the other change again, and reads it.
+      return tell(`Message ${number} was changed in the meantime. ${inWords(error)}`);
+    }
     // The change may have been given up meanwhile, also for another chat.
     if (this.edited !== edited) return;
+    const { value, etag } = current;
     if (value.deleted_at) {
       this.stopEditing();
       return tell("This message was deleted in the meantime.");
