@@ -1,10 +1,13 @@
 """Two windows of the chat page talk to each other."""
 
+import psycopg
 import pytest
 
+from bench.running_stack import RunningStack
 from tests.api_client import Api
 from tests.end_to_end.demo_page.conftest import Chat, sit_down
 from tests.end_to_end.demo_page.windows import Browser
+from tests.integration.crud_rows import add_chats, token_of
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -45,6 +48,20 @@ def test_four_windows_of_one_browser_have_connections_enough(
         window.until_texts("#found mark", ["all"])
     streams = [each for window in (first, *others) for each in window.requests()]
     assert sum(each["url"].endswith("/stream") for each in streams) == 1 + 4
+
+
+def test_the_inbox_shows_more_than_a_thousand_chats(
+    browser: Browser, demo_stack: RunningStack, api: Api
+) -> None:
+    application = api.application("Many chats")
+    with psycopg.connect(demo_stack.environment["DATABASE_URL"]) as database:
+        add_chats(database, application, 1010)
+    ann = browser.window("Ann", f"{demo_stack.crud_url}/demo#/{token_of(application)}")
+    for shown in (*range(50, 1001, 50), 1010):
+        ann.until(lambda: ann.count("#chats a"), shown)
+        if shown < 1010:
+            ann.click("#more-chats")
+    assert ann.count("#more-chats:visible") == 0
 
 
 def test_the_inbox_goes_on_when_the_window_that_followed_is_closed(

@@ -4,6 +4,8 @@ import { arrowKeys, byId, element, timeOf } from "./dom.js";
 import { followTogether } from "./one-for-all.js";
 
 const PAGE = 50;
+// The most that one request reads.
+const LARGEST_PAGE = 1000;
 // Changes within this time cost one request.
 const PAUSE_MILLISECONDS = 200;
 
@@ -43,8 +45,7 @@ export class Inbox {
     this.timer = undefined;
     const { application } = this;
     try {
-      const query = { sort: "-last_message", include: "last_message", pageSize: this.wanted };
-      const { items, total } = (await application.chats(query).pages().next()).value;
+      const { items, total } = await firstChats(application, this.wanted);
       if (application === this.application) this.#take(items, total);
     } catch (error) {
       if (application === this.application) this.onError(error);
@@ -62,7 +63,7 @@ export class Inbox {
   }
 
   #more() {
-    this.wanted = Math.min(this.wanted + PAGE, 1000);
+    this.wanted += PAGE;
     this.refresh();
   }
 
@@ -98,6 +99,19 @@ export class Inbox {
     if (unread > 0) link.append(element("span", { class: "unread", "aria-label": `${unread} unread` }, String(unread)));
     return element("li", {}, link);
   }
+}
+
+/** Read so many chats, if there are. One that is written to between two requests is announced. */
+async function firstChats(application, wanted) {
+  const query = { sort: "-last_message", include: "last_message", pageSize: Math.min(wanted, LARGEST_PAGE) };
+  const items = [];
+  let total = 0;
+  for await (const page of application.chats(query).pages()) {
+    items.push(...page.items);
+    ({ total } = page);
+    if (items.length >= wanted) break;
+  }
+  return { items: items.slice(0, wanted), total };
 }
 
 export const titleOf = ({ name, number }) => name ?? `Chat ${number}`;
