@@ -284,6 +284,13 @@ def test_a_deletion_is_repeated_when_a_gateway_answers_it(
     assert len(scripted.received) == 2
 
 
+def test_a_silent_response_is_given_up_in_javascript() -> None:
+    """An export ends, a stream is resumed elsewhere, and their connections are closed."""
+    program = ROOT / "tests" / "clients" / "silent_reader.mjs"
+    outcomes = run("node", program, compiled_typescript()).splitlines()
+    assert list(map(json.loads, outcomes)) == [["NoAnswer", [1, 2], [None, "1.0"]]] * 2
+
+
 def test_an_export_in_javascript_may_be_read_slowly() -> None:
     """Only the server's silence is limited, not how long the program takes for a line."""
     program = ROOT / "tests" / "clients" / "slow_reader.mjs"

@@ -31,14 +31,16 @@ export class Lifetime {
   /**
    * Return what a promise does; throw when the time is over before.
    *
-   * Node.js never ends reading some bodies that can't be decompressed, aborted or not.
+   * Node.js never ends reading some bodies that can't be decompressed, aborted or not; neither does a
+   * `fetch` of the caller that takes no notice of the signal.
    */
   within<T>(reading: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const abort = () => reject(new Error("no response in time"));
       this.signal.addEventListener("abort", abort, { once: true });
       if (this.signal.aborted) abort();
-      reading.then(resolve, reject);
+      const settled = () => this.signal.removeEventListener("abort", abort);
+      reading.finally(settled).then(resolve, reject);
     });
   }
 

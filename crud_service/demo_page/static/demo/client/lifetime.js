@@ -28,7 +28,8 @@ export class Lifetime {
     /**
      * Return what a promise does; throw when the time is over before.
      *
-     * Node.js never ends reading some bodies that can't be decompressed, aborted or not.
+     * Node.js never ends reading some bodies that can't be decompressed, aborted or not; neither does a
+     * `fetch` of the caller that takes no notice of the signal.
      */
     within(reading) {
         return new Promise((resolve, reject) => {
@@ -36,7 +37,8 @@ export class Lifetime {
             this.signal.addEventListener("abort", abort, { once: true });
             if (this.signal.aborted)
                 abort();
-            reading.then(resolve, reject);
+            const settled = () => this.signal.removeEventListener("abort", abort);
+            reading.finally(settled).then(resolve, reject);
         });
     }
     end() {

@@ -60,31 +60,23 @@ export class Session {
     /**
      * Yield the values of a response that has one, as JSON, in each line.
      *
-     * Only its beginning is repeated: throws NoAnswer if the connection ends later, or a line is not JSON.
+     * Only its beginning is repeated: throws NoAnswer if the connection ends or is silent later, or a
+     * line is not JSON.
      */
     async *lines(call) {
         const { body, lifetime } = await this.repeat(call, async (lifetime) => {
             const { body } = await this.open(call, lifetime);
             return { body, lifetime };
         });
-        try {
-            const reader = body?.getReader();
-            const decoder = new TextDecoder();
-            let rest = "";
-            for (;;) {
-                lifetime.extend();
-                const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
-                if (done || !value)
-                    return;
-                lifetime.pause();
-                const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
-                rest = lines.pop() ?? "";
-                for (const line of lines)
-                    yield decoded(line);
-            }
-        }
-        finally {
-            lifetime.end();
+        const decoder = new TextDecoder();
+        let rest = "";
+        for await (const chunk of chunks(body, lifetime)) {
+            lifetime.pause();
+            const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+            rest = lines.pop() ?? "";
+            for (const line of lines)
+                yield decoded(line);
+            lifetime.extend();
         }
     }
     async json(call) {
@@ -162,14 +154,11 @@ export class Session {
     async *connection(call, signal) {
         const lifetime = new Lifetime(SILENCE_SECONDS, signal);
         try {
-            const reader = (await this.open(call, lifetime)).body?.getReader();
+            const { body } = await this.open(call, lifetime);
             const stream = new EventStream();
-            for (;;) {
-                const { done, value } = (await reader?.read().catch(noAnswer)) ?? { done: true };
-                if (done || !value)
-                    return;
+            for await (const chunk of chunks(body, lifetime)) {
                 lifetime.extend();
-                for (const event of stream.feed(value)) {
+                for (const event of stream.feed(chunk)) {
                     if (event.name === "reset")
                         throw new StreamReset(event.id);
                     yield event;
@@ -214,6 +203,23 @@ function contains(state, changes) {
     const values = new Map(Object.entries(state));
     const asText = (value) => JSON.stringify(value ?? null);
     return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+}
+/** Yield a body as it arrives; throw NoAnswer if its time is over. */
+async function* chunks(body, lifetime) {
+    const reader = body?.getReader();
+    try {
+        while (reader) {
+            const { done, value } = await lifetime.within(reader.read()).catch(noAnswer);
+            if (done)
+                return;
+            yield value;
+        }
+    }
+    finally {
+        lifetime.end();
+        // For a `fetch` that takes no notice of the signal. Nothing waits for it: it may never be done.
+        reader?.cancel().catch(() => { });
+    }
 }
 /** Return the JSON of a response; throw NoAnswer if it is cut, or a gateway's own page. */
 function decoded(text) {
