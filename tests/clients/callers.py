@@ -199,8 +199,8 @@ def plain(value: Any) -> Any:
 
 
 def as_failed(error: ChatBackendError) -> Failed:
-    names = (name for name in ERROR_FIELDS if hasattr(error, name))
-    return Failed(type(error).__name__, {name: getattr(error, name) for name in names})
+    fields = {name: getattr(error, name) for name in ERROR_FIELDS if hasattr(error, name)}
+    return Failed(type(error).__name__, {"message": str(error), **fields})
 
 
 def camel(name: str) -> str:

@@ -31,7 +31,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer = { result: await call(JSON.parse(line)) };
   } catch (error) {
-    answer = { kind: error.name, fields: { ...error } };
+    answer = { kind: error.name, fields: { message: error.message, ...error } };
     if (!(error instanceof ChatBackendError)) answer.fields.stack = error.stack;
   }
   console.log(JSON.stringify(answer));

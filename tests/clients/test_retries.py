@@ -284,6 +284,17 @@ def test_a_deletion_is_repeated_when_a_gateway_answers_it(
     assert len(scripted.received) == 2
 
 
+@pytest.mark.parametrize("line", [b"null", b"1", b'"x"', b"[]", b"false", b"<html>", b""])
+def test_a_line_of_an_export_that_is_no_object_is_named(
+    caller: Caller, scripted: ScriptedServer, line: bytes
+) -> None:
+    scripted.script = [Answer(200, b'{"type": "application"}\n' + line + b'\n{"type": "end"}\n')]
+    with pytest.raises(Failed) as caught:
+        caller.call((TOKEN,), "export")
+    assert caught.value.kind == "NoAnswer"
+    assert "line 2 " in caught.value.fields["message"]
+
+
 def test_a_silent_response_is_given_up_in_javascript() -> None:
     """An export ends, a stream is resumed elsewhere, and their connections are closed."""
     program = ROOT / "tests" / "clients" / "silent_reader.mjs"

@@ -201,7 +201,7 @@ class AsyncApplicationClient:
         call = Call(method="GET", url=f"{self._url}/export")
         async with aclosing(self._session.lines(call)) as lines:
             async for line in lines:
-                is_whole = line["type"] == "end"
+                is_whole = line.get("type") == "end"
                 yield line
         if not is_whole:
             raise NoAnswer("the export was cut short")

@@ -95,18 +95,19 @@ class Session:
         return Versioned(answer.value, answer.headers["ETag"])
 
     async def lines(self, call: Call) -> AsyncGenerator[Any]:
-        """Yield the values of a response that has one, as JSON, in each line.
+        """Yield the objects of a response that has one, as JSON, in each line.
 
-        Only its beginning is repeated: raises NoAnswer if the connection ends later, or a line is
-        not JSON.
+        Only its beginning is repeated: raises NoAnswer if the connection ends or is silent later,
+        or a line is not a JSON object.
         """
         response = await self._repeat(call, self._open)
         try:
-            rest = b""
+            rest, number = b"", 0
             async for chunk in self._transport.chunks(response):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    yield decoded(line)
+                    number += 1
+                    yield decoded_line(line, number)
         except CONNECTION_ERRORS as error:
             raise as_ours(error) from error
         finally:
@@ -215,6 +216,17 @@ def decoded(text: bytes) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise NoAnswer(f"a response that is not JSON: {error}") from error
+
+
+def decoded_line(line: bytes, number: int) -> dict[str, Any]:
+    """Return the object in a line of a response; raise NoAnswer if there is none."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise NoAnswer(f"line {number} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise NoAnswer(f"line {number} is not a JSON object")
+    return value
 
 
 def as_ours(error: Exception) -> ChatBackendError:

@@ -105,10 +105,10 @@ export class Session {
   }
 
   /**
-   * Yield the values of a response that has one, as JSON, in each line.
+   * Yield the objects of a response that has one, as JSON, in each line.
    *
    * Only its beginning is repeated: throws NoAnswer if the connection ends or is silent later, or a
-   * line is not JSON.
+   * line is not a JSON object.
    */
   async *lines<T>(call: Call): AsyncGenerator<T> {
     const { body, lifetime } = await this.repeat(call, async (lifetime) => {
@@ -116,12 +116,12 @@ export class Session {
       return { body, lifetime };
     });
     const decoder = new TextDecoder();
-    let rest = "";
+    let [rest, number] = ["", 0];
     for await (const chunk of chunks(body, lifetime)) {
       lifetime.pause();
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
-      for (const line of lines) yield decoded(line) as T;
+      for (const line of lines) yield decodedLine(line, ++number) as T;
       lifetime.extend();
     }
   }
@@ -268,6 +268,18 @@ async function* chunks(body: Response["body"], lifetime: Lifetime): AsyncGenerat
     // For a `fetch` that takes no notice of the signal. Nothing waits for it: it may never be done.
     reader?.cancel().catch(() => {});
   }
+}
+
+/** Return the object in a line of a response; throw NoAnswer if there is none. */
+function decodedLine(line: string, number: number): object {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (error) {
+    return noAnswer(`line ${number} is not JSON: ${error instanceof Error ? error.message : error}`);
+  }
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  return isObject ? (value as object) : noAnswer(`line ${number} is not a JSON object`);
 }
 
 /** Return the JSON of a response; throw NoAnswer if it is cut, or a gateway's own page. */

@@ -58,10 +58,10 @@ export class Session {
         }
     }
     /**
-     * Yield the values of a response that has one, as JSON, in each line.
+     * Yield the objects of a response that has one, as JSON, in each line.
      *
      * Only its beginning is repeated: throws NoAnswer if the connection ends or is silent later, or a
-     * line is not JSON.
+     * line is not a JSON object.
      */
     async *lines(call) {
         const { body, lifetime } = await this.repeat(call, async (lifetime) => {
@@ -69,13 +69,13 @@ export class Session {
             return { body, lifetime };
         });
         const decoder = new TextDecoder();
-        let rest = "";
+        let [rest, number] = ["", 0];
         for await (const chunk of chunks(body, lifetime)) {
             lifetime.pause();
             const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
             rest = lines.pop() ?? "";
             for (const line of lines)
-                yield decoded(line);
+                yield decodedLine(line, ++number);
             lifetime.extend();
         }
     }
@@ -220,6 +220,18 @@ async function* chunks(body, lifetime) {
         // For a `fetch` that takes no notice of the signal. Nothing waits for it: it may never be done.
         reader?.cancel().catch(() => { });
     }
+}
+/** Return the object in a line of a response; throw NoAnswer if there is none. */
+function decodedLine(line, number) {
+    let value;
+    try {
+        value = JSON.parse(line);
+    }
+    catch (error) {
+        return noAnswer(`line ${number} is not JSON: ${error instanceof Error ? error.message : error}`);
+    }
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? value : noAnswer(`line ${number} is not a JSON object`);
 }
 /** Return the JSON of a response; throw NoAnswer if it is cut, or a gateway's own page. */
 function decoded(text) {
