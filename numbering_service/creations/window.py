@@ -24,8 +24,9 @@ from numbering_service.creation import AnyCreation
 # The window is so large that a batch is stored after this time, which nobody notices, and which is
 # enough to keep a persister busy.
 DELAY_SECONDS = 0.25
-# It begins with the least, and grows while an application needs more and batches take less.
-MIN_BYTES = 256 * 1024
+# It begins with the least, 1,000 short messages, and grows while an application needs more and
+# batches take less.
+MIN_BYTES = 512 * 1024
 MAX_BYTES = 4 * 1024 * 1024
 # What a number counts besides its text: a short row takes as long to store as some text.
 ROW_BYTES = 512
