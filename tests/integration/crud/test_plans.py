@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -35,6 +36,7 @@ from crud_service.chat.list_queries import (
 )
 from crud_service.chat.reading import APPLICATION, CHAT, MESSAGE
 from crud_service.stores.database import connect
+from tests.conftest import empty_tables
 from tests.integration.crud_rows import Database
 
 TOKEN = f"{500:0>24}"
@@ -71,30 +73,37 @@ for name, (row, changes) in ROWS.items():
         change_statement(row, changes),
         {**row.key, **changes, "parent": 1},
     )
+MANY_ROWS = """
+INSERT INTO applications (access_token, name, chat_count)
+SELECT lpad(n::text, 24, '0'), 'x', 2 FROM generate_series(1, 5000) n;
+INSERT INTO chats (application_id, number, message_count)
+SELECT id, n, 3 FROM applications, generate_series(1, 2) n;
+INSERT INTO messages (chat_id, number, body)
+SELECT id, n, 'message' FROM chats, generate_series(1, 3) n;
+INSERT INTO messages (chat_id, number, body)
+SELECT chats.id, n, 'message'
+FROM chats JOIN applications ON application_id = applications.id,
+    generate_series(4, 20000) n
+WHERE access_token = lpad('500', 24, '0') AND chats.number = 1;
+ANALYZE applications, chats, messages;
+"""
 # A handful of rows each, however much is stored.
 SMALL = {"application_totals", "conflicts", "set_aside_entries"}
 
 
+@pytest.fixture(scope="module")
+def big_url(crud: dict[str, str]) -> str:
+    """Add enough rows that a scan costs more than an index; no test of the module changes them."""
+    empty_tables(crud["DATABASE_URL"])
+    with psycopg.connect(crud["DATABASE_URL"], autocommit=True) as database:
+        database.execute(MANY_ROWS)
+    return crud["DATABASE_URL"]
+
+
 @pytest.fixture
-def big(database: Database) -> Database:
-    """Add enough rows that a scan costs more than an index."""
-    database.execute(
-        """
-        INSERT INTO applications (access_token, name, chat_count)
-        SELECT lpad(n::text, 24, '0'), 'x', 2 FROM generate_series(1, 5000) n;
-        INSERT INTO chats (application_id, number, message_count)
-        SELECT id, n, 3 FROM applications, generate_series(1, 2) n;
-        INSERT INTO messages (chat_id, number, body)
-        SELECT id, n, 'message' FROM chats, generate_series(1, 3) n;
-        INSERT INTO messages (chat_id, number, body)
-        SELECT chats.id, n, 'message'
-        FROM chats JOIN applications ON application_id = applications.id,
-            generate_series(4, 20000) n
-        WHERE access_token = lpad('500', 24, '0') AND chats.number = 1;
-        ANALYZE applications, chats, messages;
-        """
-    )
-    return database
+def big(big_url: str) -> Iterator[Database]:
+    with psycopg.connect(big_url, autocommit=True) as database:
+        yield database
 
 
 def walked_through(database: Database, sql: str, parameters: Any) -> set[str]:
