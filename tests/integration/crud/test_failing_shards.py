@@ -65,7 +65,7 @@ def test_deletions_are_finished_in_the_other_shards(
     for path in applications:
         add_chat_of(database, path, 3)
         assert http.delete(path).status_code == 202
-    with redis.Redis(port=1) as nowhere:
+    with redis.Redis(port=1, retry=None) as nowhere:
         eraser = Eraser(lambda number: valkey if number else nowhere, grace_seconds=0)
         while eraser.erase_some(database):
             pass
