@@ -1,25 +1,67 @@
 """A connection dies between COMMIT and reply: what the response says about the change is true."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import httpx
 import psycopg
 import pytest
 
-from tests.integration.conftest import CrudServer
+from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
 from tests.integration.crud_server.lost_commits import LostCommits
 
 
-@pytest.fixture
-def postgres(clean_crud: dict[str, str]) -> Iterator[LostCommits]:
-    with LostCommits(clean_crud["DATABASE_URL"]) as proxy:
-        yield proxy
+class Lossy(NamedTuple):
+    """A server, and the proxy between it and PostgreSQL."""
+
+    server: CrudServer
+    postgres: LostCommits
+
+
+@contextmanager
+def lossy_server(stores: Mapping[str, str]) -> Iterator[Lossy]:
+    with LostCommits(stores["DATABASE_URL"]) as postgres, crud_servers(stores) as start:
+        yield Lossy(start(DATABASE_URL=postgres.url), postgres)
+
+
+@pytest.fixture(scope="module")
+def shared(crud: dict[str, str]) -> Iterator[Lossy]:
+    with lossy_server(crud) as running:
+        yield running
 
 
 @pytest.fixture
-def server(crud_server: Callable[..., CrudServer], postgres: LostCommits) -> CrudServer:
-    return crud_server(DATABASE_URL=postgres.url)
+def own(clean_crud: dict[str, str]) -> Iterator[Lossy]:
+    with lossy_server(clean_crud) as running:
+        yield running
+
+
+@pytest.fixture
+def lossy(request: pytest.FixtureRequest, clean_crud: dict[str, str]) -> Lossy:
+    """The server that tests share, unless a test asks for its own.
+
+    A test needs its own if no connection to PostgreSQL may be there before, or if it leaves dead
+    ones behind.
+    """
+    found: Lossy = request.getfixturevalue(getattr(request, "param", "shared"))
+    found.postgres.answers = found.postgres.commits = 0
+    found.postgres.meanwhile = lambda: None
+    return found
+
+
+with_own_server = pytest.mark.parametrize("lossy", ["own"], indirect=True)
+
+
+@pytest.fixture
+def postgres(lossy: Lossy) -> LostCommits:
+    return lossy.postgres
+
+
+@pytest.fixture
+def server(lossy: Lossy) -> CrudServer:
+    return lossy.server
 
 
 @pytest.fixture(params=["message", "application"])
@@ -32,7 +74,12 @@ def resource(
     return f"{server.url}{add_chat_of(database, application, 1, 'before')}/messages/1", "body"
 
 
-@pytest.mark.parametrize("warm", [True, False], ids=["used connection", "fresh connection"])
+@pytest.mark.parametrize(
+    ("lossy", "warm"),
+    [("shared", True), ("own", False)],
+    indirect=["lossy"],
+    ids=["used connection", "fresh connection"],
+)
 def test_a_committed_change_with_if_match_is_answered_200(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str], warm: bool
 ) -> None:
@@ -99,6 +146,7 @@ def test_a_change_overtaken_before_it_was_made_is_412(
     assert client.get(url).json()[field] in expected
 
 
+@with_own_server
 def test_an_unknown_outcome_is_reported_as_unknown(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
@@ -112,6 +160,7 @@ def test_an_unknown_outcome_is_reported_as_unknown(
     assert answer.headers["Retry-After"] == "1"
 
 
+@with_own_server
 def test_a_change_that_never_began_reports_that_nothing_was_changed(
     postgres: LostCommits, client: httpx.Client, resource: tuple[str, str]
 ) -> None:
