@@ -1,26 +1,38 @@
 """Without PostgreSQL: a quick 503, and recovery without intervention."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.integration.breakable import Breakable
-from tests.integration.conftest import CrudServer
+from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
 
 
-@pytest.fixture
-def postgres(clean_crud: dict[str, str]) -> Iterator[Breakable]:
-    with Breakable(clean_crud["DATABASE_URL"]) as proxy:
+@pytest.fixture(scope="module")
+def shared_postgres(crud: dict[str, str]) -> Iterator[Breakable]:
+    with Breakable(crud["DATABASE_URL"]) as proxy:
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def running_server(crud: dict[str, str], shared_postgres: Breakable) -> Iterator[CrudServer]:
+    with crud_servers(crud) as start:
+        yield start(DATABASE_URL=shared_postgres.url)
+
+
 @pytest.fixture
-def server(crud_server: Callable[..., CrudServer], postgres: Breakable) -> CrudServer:
-    return crud_server(DATABASE_URL=postgres.url)
+def postgres(shared_postgres: Breakable) -> Breakable:
+    """The proxy between the server and PostgreSQL; every test mends what it broke."""
+    return shared_postgres
+
+
+@pytest.fixture
+def server(running_server: CrudServer, clean_crud: dict[str, str]) -> CrudServer:
+    return running_server
 
 
 @pytest.fixture
