@@ -21,8 +21,9 @@ from xdist.workermanage import WorkerController
 RECORD = Path(__file__).with_name("seconds.json")
 # A file not worth recording; the others' order matters.
 SHORT_SECONDS = 2.0
-# What is started for all files of a folder, and takes a while to start.
+# What is started for all files of a folder, and takes a while to start; the first that matches.
 STACKS = {
+    "tests/end_to_end/demo_page": "stack with the chat page",
     "tests/fault": "stack with links",
     "tests/live": "stack with followers",
     "tests/tenants": "stack of tenants",
@@ -30,6 +31,11 @@ STACKS = {
     "tests/end_to_end": "stack",
     "tests/hostile": "stack",
     "tests/integration/search": "Elasticsearch",
+}
+# Files of these folders that use nothing but what they start themselves.
+ALONE = {
+    f"tests/fault/test_{name}.py"
+    for name in ("cluster", "full_disk", "replicas", "resharding", "shards", "standbys")
 }
 
 
@@ -39,6 +45,8 @@ def file_of(node_id: str) -> str:
 
 def stack_of(file: str) -> str | None:
     """Return what a file shares with other files and is started for all of them."""
+    if file in ALONE:
+        return None
     return next((stack for folder, stack in STACKS.items() if file.startswith(f"{folder}/")), None)
 
 

@@ -1,5 +1,6 @@
 """Several processes share the tests so that none of them is left with a long file at the end."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -54,6 +55,18 @@ def test_each_stack_is_started_once_and_no_process_is_idle_for_long() -> None:
 @pytest.mark.parametrize("folder", scheduling.STACKS)
 def test_the_folders_with_a_stack_exist(folder: str) -> None:
     assert any((ROOT / folder).glob("test_*.py"))
+
+
+@pytest.mark.parametrize("file", sorted(scheduling.ALONE))
+def test_files_that_need_no_stack_ask_for_none(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert re.search(r"\b(linked|index_check|under_load):", text) is None
+    assert scheduling.stack_of(file) is None
+
+
+def test_the_chat_page_has_a_stack_of_its_own() -> None:
+    names = ("tests/end_to_end/test_chain.py", "tests/end_to_end/demo_page/test_two_windows.py")
+    assert [scheduling.stack_of(name) for name in names] == ["stack", "stack with the chat page"]
 
 
 def test_every_file_of_the_record_exists() -> None:
