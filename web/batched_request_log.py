@@ -7,9 +7,8 @@ answering a GET or handing out a number.
 
 import threading
 import time
-from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from functools import cache
 
 from prometheus_client import Counter, Histogram
 
@@ -43,7 +42,7 @@ class BatchedRequestLog:
         self.notes: list[Note] = []
         self._service = service
         self._requests = requests
-        self._timer = cache(timer)  # a lookup by labels costs more than observing
+        self._timer = timer
         self._flushing = threading.Lock()
 
     def note(
@@ -63,12 +62,14 @@ class BatchedRequestLog:
             # Other threads keep appending: notes added after the copy are left for the next flush.
             notes = self.notes[:]
             del self.notes[: len(notes)]
-            answers: Tally[tuple[str, str, str]] = Tally()
+            durations: defaultdict[tuple[str, str, int], list[float]] = defaultdict(list)
             for _, _, method, route, _, status, seconds in notes:
-                answers[method, route, str(status)] += 1
-                self._timer(method, route).observe(seconds)
-            for labels, number in answers.items():
-                self._requests.labels(*labels).inc(number)
+                durations[method, route, status].append(seconds)
+            for (method, route, status), each_seconds in durations.items():
+                self._requests.labels(method, route, str(status)).inc(len(each_seconds))
+                observe = self._timer(method, route).observe
+                for seconds in each_seconds:
+                    observe(seconds)
             if self.shown and notes:
                 self.output.write(render(self._service, notes).encode())
 
