@@ -17,8 +17,8 @@ from web.log_output import LogOutput
 
 FLUSH_SECONDS = 0.05
 
-# Unix time, request id, method, route, path, status, seconds. The path has its tokens masked;
-# nothing in it or in the method needs escaping.
+# Unix time, request id, method, route, path, status, seconds. The path has its tokens masked; it
+# and the method go into JSON as they are.
 Note = tuple[float, str, str, str, str, int, float]
 
 
@@ -48,7 +48,7 @@ class BatchedRequestLog:
     def note(
         self, request_id: str, method: str, route: str, path: str, status: int, seconds: float
     ) -> None:
-        """Record an answered request; `path` must be safe to log."""
+        """Record an answered request; `path` must be safe to log, and fit into a string of JSON."""
         self.notes.append((time.time(), request_id, method, route, path, status, seconds))
         self.flush_soon()
 

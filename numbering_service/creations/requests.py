@@ -1,5 +1,6 @@
 """Reads a creation from a whole request and fully validates it, before any store is queried."""
 
+import json
 import re
 from functools import lru_cache
 from typing import NamedTuple
@@ -29,7 +30,8 @@ class Target(NamedTuple):
 
     With `is_bulk` several messages are added to it. The texts that each of its answers needs are
     part of it: `route` is the path as the OpenAPI document names it, `masked_path` the one to
-    log, and `parents` the JSON members that name what a new chat or message belongs to.
+    log, and `parents` the JSON members that name what a new chat or message belongs to. Those that
+    become part of JSON are ASCII: encoding a line of the log takes half the time then.
     """
 
     access_token: str
@@ -45,11 +47,11 @@ def target_of(access_token: str, chat_number: int | None, *, is_bulk: bool = Fal
     """Return the collection of an application's chats, or of a chat's messages."""
     # Tokens and numbers were matched by patterns: nothing needs escaping.
     parents = f'"access_token":"{access_token}"'
-    route = path = masked_path = "/chats"
+    route = path = "/chats"
     if chat_number is not None:
         parents = f'"chat_number":{chat_number},{parents}'
         route = "/chats/{chat_number}/messages"
-        path = masked_path = f"/chats/{chat_number}/messages"
+        path = f"/chats/{chat_number}/messages"
     posted = "/bulk" if is_bulk else ""
     return Target(
         access_token,
@@ -57,7 +59,7 @@ def target_of(access_token: str, chat_number: int | None, *, is_bulk: bool = Fal
         is_bulk,
         route=f"/applications/{{access_token}}{route}{posted}",
         path=f"/applications/{access_token}{path}",
-        masked_path=f"/applications/{mask_token(access_token)}{masked_path}{posted}",
+        masked_path=json.dumps(f"/applications/{mask_token(access_token)}{path}{posted}")[1:-1],
         parents=parents,
     )
 
