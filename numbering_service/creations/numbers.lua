@@ -298,12 +298,12 @@ while sequence_key do
 
   if not answer then
     local number = last + 1
-    local text = string.format('%.0f', number)
+    local text = string.format('%d', number)
     local newest = text
     for i = 0, count - 1 do
       local added
       if i > 0 then
-        newest, body = string.format('%.0f', number + i), ARGV[a + 5 * i + 2]
+        newest, body = string.format('%d', number + i), ARGV[a + 5 * i + 2]
         attributes = attributes_at and attributes_at[position + i]
       end
       if attributes then
