@@ -58,7 +58,9 @@ async def render(redis: "Sequence[Redis]", depth: int) -> bytes:
     `redis` are the clients of all shards, in order.
     """
     registry = CollectorRegistry()
-    Gauge("chat_numbering_waiting", "Creations waiting for a batch.", registry=registry).set(depth)
+    Gauge(
+        "chat_numbering_waiting", "Creations waiting for a batch, or held back.", registry=registry
+    ).set(depth)
     try:
         shards = zip(Shards(len(redis)), redis, strict=True)
         found = total(await asyncio.gather(*(backlog(shard, client) for shard, client in shards)))

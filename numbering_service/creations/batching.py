@@ -1,19 +1,21 @@
 """Group commit: creations that arrive while a script call is in flight form the next call.
 
-No timer and no added latency: an idle service sends a batch of one at once, a
+Batches need no timer and add no latency: an idle service sends a batch of one at once, a
 busy one shares each round trip, and each fsync of Redis, among many requests
 (the "group commit" of DeWitt et al., SIGMOD 1984). A second batch is sent before
 the first is answered, so that Redis works while we read and write HTTP.
 
-There is no task and no future per request: the script's reply settles it.
+There is no task and no future per request: the script's reply settles it. An application
+that sends faster than its messages are stored is held back before (see `window`).
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from secrets import token_hex
+from time import perf_counter
 from typing import Any
 
 from contract.shards import ONLY, Shard
@@ -41,7 +43,7 @@ MAX_BATCH_BYTES = 4 * 1024 * 1024
 # Together with the creations that wait for their sequence, this stays below the server's
 # budget for bodies (`web.server.limits.Limits`), so that it has room for the next one.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-# How often those that are held back are looked after while no reply does it.
+# How often held-back creations are checked while no reply arrives.
 LOOK_SECONDS = 0.02
 
 _log = logging.getLogger(__name__)
@@ -131,6 +133,7 @@ class Batcher:
             await asyncio.wait([self._idle], timeout=seconds)
             self._idle = None
         self._refuse_waiting()
+        self._refuse_held_back(self._held_back.clear(), too_fast())
 
     async def aclose(self) -> None:
         await self._sender.aclose()
@@ -160,19 +163,22 @@ class Batcher:
     def _look_after_held_back(self) -> None:
         """Let in or refuse those that are held back; ask what is stored if no reply will tell."""
         self._is_looking = False
-        self._let_in()
-        for pending in self._held_back.expire():
-            self._leave(pending, too_fast())
         if self._held_back:
             self._look_soon()
-            if not self._batches and not self._is_scheduled:
-                self._send([])
+        self._let_in()
+        self._refuse_held_back(self._held_back.expire(), too_fast())
+        if self._held_back and not self._batches and not self._is_scheduled:
+            self._send([])
         self._tell_if_idle()
 
     def _let_in(self) -> None:
         for pending in self._held_back.let_in(self._window.take):
-            # One whose client has disconnected is skipped when it is its turn.
-            self._queue(pending)
+            if pending.is_disconnected:
+                self._give_back_share(pending)
+                pending.abandon()
+            else:
+                pending.waits_since = perf_counter()
+                self._queue(pending)
 
     def _send(self, batch: list[Pending]) -> None:
         try:
@@ -216,6 +222,7 @@ class Batcher:
         if self._sender.is_unavailable:
             # Patience has run out: the waiting creations would only fail too, batch by batch.
             self._refuse_waiting()
+            self._refuse_held_back(self._held_back.clear(), not_sent())
         self._send_next()
 
     def _note_accepted(self, batch: list[Pending], reply: Reply) -> None:
@@ -246,14 +253,17 @@ class Batcher:
     def _give_back_share(self, pending: Pending) -> None:
         self._shares.give_back(pending.creation.access_token, pending.size, pending.numbers)
 
-    def _leave(self, held_back: Pending, problem: Problem) -> None:
-        self._give_back_share(held_back)
-        settle(held_back, problem)
-
     def _refuse_waiting(self) -> None:
         self._refuse([self._dequeue() for _ in range(len(self._waiting))], not_sent())
-        for pending in self._held_back.clear():
-            self._leave(pending, not_sent())
+
+    def _refuse_held_back(self, refused: Iterable[Pending], problem: Problem) -> None:
+        """Refuse creations that the window has not counted."""
+        for pending in refused:
+            self._give_back_share(pending)
+            if pending.is_disconnected:
+                pending.abandon()
+            else:
+                settle(pending, problem)
 
     def _refuse(self, refused: list[Pending], problem: Problem) -> None:
         for pending in refused:

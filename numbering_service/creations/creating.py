@@ -53,6 +53,7 @@ class Pending:
     target: Target
     size: int
     numbers: int
+    waits_since: float
     seedings: int = 0
 
     @property
@@ -127,7 +128,9 @@ class Creations:
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
         numbers = creation.numbers
         size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
-        self._batcher.submit(Pending(self, creation, request, target, size, numbers))
+        self._batcher.submit(
+            Pending(self, creation, request, target, size, numbers, request.started)
+        )
 
     def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
         if not isinstance(error, Problem):
@@ -169,7 +172,7 @@ class Creations:
     def _seed(self, pending: Pending) -> None:
         """Seed a missing sequence, once for all creations that wait for it."""
         pending.seedings += 1
-        seconds = self._patience - (perf_counter() - pending.request.started)
+        seconds = self._patience - (perf_counter() - pending.waits_since)
         if pending.seedings > MAX_SEEDINGS or seconds <= 0:
             pending.settle(
                 StoreUnavailable("The sequence keeps disappearing from Redis; nothing was changed.")

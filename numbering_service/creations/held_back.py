@@ -11,7 +11,8 @@ from time import monotonic
 from numbering_service.creation import AnyCreation
 from numbering_service.creations.pending import Pending
 
-# Storing what an application may have on its way takes a fraction of it; clients wait longer.
+# Longer than a worker takes to take over from another one (`window.STALL_SECONDS`); clients wait
+# longer still.
 MAX_SECONDS = 5.0
 
 
@@ -29,6 +30,9 @@ class HeldBack:
     def __contains__(self, access_token: str) -> bool:
         return access_token in self._queues
 
+    def __bool__(self) -> bool:
+        return bool(self._queues)
+
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
@@ -37,8 +41,11 @@ class HeldBack:
         queue.append((self._clock() + self._max_seconds, pending))
 
     def let_in(self, take: Callable[[AnyCreation], bool]) -> Iterator[Pending]:
-        """Remove and yield those for which `take` returns that there was room, in order."""
-        return self._take(lambda _, pending: take(pending.creation))
+        """Remove and yield those for which `take` returns that there was room, in order.
+
+        And those whose clients have disconnected, for which it is not asked.
+        """
+        return self._take(lambda _, pending: pending.is_disconnected or take(pending.creation))
 
     def expire(self) -> Iterator[Pending]:
         """Remove and yield those that have waited for too long."""

@@ -1,4 +1,4 @@
-"""A creation on its way to a number, as those see it that have it wait."""
+"""A creation that waits for its number, as the batcher sees it."""
 
 from typing import Protocol
 
@@ -9,8 +9,11 @@ from numbering_service.creations.numbers import Answer
 class Pending(Protocol):
     """A creation whose request waits for its answer, and holds `size` bytes meanwhile.
 
-    `numbers` is how many it takes, 1 unless it is a bulk.
+    `numbers` is how many it takes, 1 unless it is a bulk. `waits_since` is when its patience began
+    (`time.perf_counter`): with its request, or when it was no longer held back.
     """
+
+    waits_since: float
 
     @property
     def creation(self) -> AnyCreation: ...

@@ -43,7 +43,9 @@ class Shares:
         """Raise Overloaded if there is no room for `size` more bytes of an application."""
         free, held = self._free, self._held.get(access_token, NOTHING)
         if held.places >= free.places or held.size + size > free.size:
-            raise Overloaded
+            raise Overloaded(
+                "Too much waits already, of this application or in all; nothing was changed."
+            )
 
     def give_back(self, access_token: str, size: int, places: int = 1) -> None:
         held = self._held[access_token]

@@ -117,6 +117,7 @@ export class Session {
     });
     const decoder = new TextDecoder();
     let [rest, number] = ["", 0];
+    lifetime.extend();
     for await (const chunk of chunks(body, lifetime)) {
       lifetime.pause();
       const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");

@@ -1,6 +1,6 @@
 """Blocks are found by their grams alone, by a function that always reads the index of grams.
 
-The planner takes the table for small, because the keys of a block are stored out of line, and
+The planner underestimates the table, because the keys of a block are stored out of line, and
 assumes that comparing two arrays costs next to nothing. So it read and compared all keys of all
 blocks: a second for those of three chats of 20,000 messages, vacuumed or not. What waits in the
 index's pending list makes the index look more expensive still.

@@ -2,14 +2,14 @@
 
 Two indexes begin with the application: that of the numbers and that of the activity. Where most
 applications have a chat or two, the planner took them for equally good to find a chat by its number,
-and read all chats of an application for each chat of a batch. The setting is a part of the table's
-rows: with it, each application is believed to have a thousandth of all chats, or all of a few.
+and read all chats of an application for each chat of a batch. With the setting there is an application
+for each thousand rows: it is believed to have a thousand chats, or all of them where there are fewer.
 """
 
 from django.db import migrations
 
 SET = "ALTER TABLE chats ALTER COLUMN application_id SET (n_distinct = {})"
-# What is set counts from the next time on that the table is looked at.
+# It takes effect at the next ANALYZE.
 COUNT = "ANALYZE chats (application_id)"
 
 

@@ -438,6 +438,7 @@ class Waiter:
         self.creation = creation
         self.size = size
         self.numbers = creation.numbers
+        self.waits_since = 0.0
         self.is_disconnected = False
         self.was_abandoned = False
         self.answers: list[Answer] = []
@@ -458,7 +459,9 @@ class Waiter:
 @asynccontextmanager
 async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
     """A `Batcher` that has settled everything at the end."""
-    shares = Shares(settings.pop("max_waiting", 10_000), MAX_WAITING_BYTES)
+    shares = settings.pop("shares", None) or Shares(
+        settings.pop("max_waiting", 10_000), MAX_WAITING_BYTES
+    )
     usual = {"max_backlog": 100_000, "patience_seconds": 8}
     batcher = Batcher(
         ShardServers(redis_url), shares=shares, wake_up=lambda _: None, **(usual | settings)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -13,9 +14,11 @@ import redis
 from contract import keys
 from numbering_service import metrics
 from numbering_service.creation import Created, Creation
-from numbering_service.creations.batching import MAX_BATCH, Batcher
+from numbering_service.creations import batching as batching_module
+from numbering_service.creations.batching import MAX_BATCH, MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.held_back import HeldBack
 from numbering_service.creations.sending import MAX_IN_FLIGHT
+from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.redis_address import Address
 from tests.integration.numbering.surroundings import (
@@ -348,12 +351,26 @@ def full_window() -> Window:
     return Window(1, 1, clock=lambda: 0.0)
 
 
+def shares() -> Shares:
+    return Shares(10_000, MAX_WAITING_BYTES)
+
+
+def check_free(shares: Shares) -> None:
+    """Check that nothing waits any more: all bytes can be taken at once."""
+    shares.take(A, MAX_WAITING_BYTES)
+
+
 def test_a_creation_that_is_held_back_for_too_long_is_refused(valkey: Valkey) -> None:
-    asked = waiters(3)
-    held_back = HeldBack(0.2)
+    asked = waiters(3, size=10)
+    asked[2].is_disconnected = True
+    settings: dict[str, Any] = {
+        "window": full_window(),
+        "held_back": HeldBack(0.2),
+        "shares": shares(),
+    }
 
     async def scenario() -> None:
-        async with batching(valkey.url, window=full_window(), held_back=held_back) as batcher:
+        async with batching(valkey.url, **settings) as batcher:
             for waiter in asked:
                 batcher.submit(waiter)
             assert batcher.depth == len(asked)
@@ -361,7 +378,9 @@ def test_a_creation_that_is_held_back_for_too_long_is_refused(valkey: Valkey) ->
             assert batcher.depth == 0
 
     asyncio.run(scenario())
+    check_free(settings["shares"])
     assert asked[0].number == 1
+    assert asked.pop(2).was_abandoned
     for waiter in asked[1:]:
         [answer] = waiter.answers
         assert isinstance(answer, Overloaded)
@@ -369,37 +388,81 @@ def test_a_creation_that_is_held_back_for_too_long_is_refused(valkey: Valkey) ->
     assert valkey.client.xlen(keys.ACCEPTED) == 1
 
 
-def test_creations_that_are_held_back_go_on_in_their_order(valkey: Valkey) -> None:
-    asked = waiters(30)
+@pytest.mark.parametrize("look_seconds", [0.001, 60.0], ids=["asking", "from replies"])
+def test_creations_that_are_held_back_go_on_in_their_order(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch, look_seconds: float
+) -> None:
+    """As soon as any reply reports that there is room."""
+    monkeypatch.setattr(batching_module, "LOOK_SECONDS", look_seconds)
+    asked = waiters(15, size=10)
+    others = iter([Waiter(Creation(f"{number:024}", 1, "x", "r")) for number in range(2000)])
+    known = [keys.message_sequence(f"{number:024}", 1) for number in range(2000)]
+    valkey.client.mset(dict.fromkeys(known, 0))
+    settings: dict[str, Any] = {
+        "window": full_window(),
+        "held_back": HeldBack(600),
+        "shares": shares(),
+    }
 
     async def scenario() -> None:
-        async with batching(valkey.url, window=full_window()) as batcher:
+        async with batching(valkey.url, **settings) as batcher:
             for waiter in asked:
                 batcher.submit(waiter)
             asked[10].is_disconnected = True
             valkey.client.set(keys.LEASE_PERSIST, "a worker", ex=60)
-            while batcher.depth:
-                await asyncio.sleep(0.01)
+            while not all(waiter.answers or waiter.was_abandoned for waiter in asked):
+                await asyncio.sleep(0.005)
                 valkey.client.xtrim(keys.ACCEPTED, maxlen=0, approximate=False)
+                if look_seconds > 1:
+                    batcher.submit(next(others))
 
     asyncio.run(scenario())
+    check_free(settings["shares"])
     assert asked.pop(10).was_abandoned
     assert [waiter.number for waiter in asked] == list(range(1, len(asked) + 1))
 
 
 def test_creations_that_are_held_back_are_refused_at_the_end(valkey: Valkey) -> None:
-    asked = waiters(2)
+    asked = waiters(2, size=10)
+    settings: dict[str, Any] = {"window": full_window(), "shares": shares()}
 
     async def scenario() -> None:
-        async with batching(valkey.url, window=full_window()) as batcher:
+        async with batching(valkey.url, **settings) as batcher:
             for waiter in asked:
                 batcher.submit(waiter)
             await batcher.drain(0.1)
 
     asyncio.run(scenario())
+    check_free(settings["shares"])
     assert asked[0].number == 1
     [answer] = asked[1].answers
-    assert isinstance(answer, StoreUnavailable)
+    assert isinstance(answer, Overloaded)
+
+
+def test_creations_that_are_held_back_are_refused_once_redis_is_lost(valkey: Valkey) -> None:
+    asked = waiters(3, size=10)
+    settings: dict[str, Any] = {
+        "window": full_window(),
+        "shares": shares(),
+        "patience_seconds": 0.2,
+    }
+
+    async def scenario() -> None:
+        freeze(valkey.pid)
+        try:
+            async with batching(valkey.url, **settings) as batcher:
+                for waiter in asked:
+                    batcher.submit(waiter)
+                await batcher.drain(30)
+        finally:
+            valkey.thaw()
+
+    asyncio.run(scenario())
+    check_free(settings["shares"])
+    for waiter in asked:
+        [answer] = waiter.answers
+        assert isinstance(answer, StoreUnavailable)
+        assert not isinstance(answer, Overloaded)
 
 
 def test_every_kind_of_address_is_logged_into(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_each_waits_for_as_long_as_the_others() -> None:
 
 
 def test_a_creation_that_is_let_in_may_be_followed_by_another_one() -> None:
-    """Whoever takes them may add to the queue meanwhile."""
+    """The caller may add to the queue meanwhile."""
     held = HeldBack(10)
     first, second = waiter(LOUD, "first"), waiter(LOUD, "second")
     held.add(first)

@@ -1,18 +1,42 @@
-"""How much an application may have waiting to be stored."""
+"""Who sends faster than messages are stored."""
 
+from collections import deque
 from typing import Any
 
 import pytest
 
 from numbering_service.creation import AnyCreation, Bulk, Creation
-from numbering_service.creations.window import DELAY_SECONDS, STALL_SECONDS, Window
+from numbering_service.creations.window import (
+    DELAY_SECONDS,
+    MAX_PART,
+    MIN_PART,
+    STALL_SECONDS,
+    START_SECONDS,
+    Window,
+)
 
 LOUD, QUIET = "L" * 24, "Q" * 24
 
 
-def fixed(row_bytes: int = 0, **settings: Any) -> Window:
-    """A window of 100 bytes, however long batches take."""
-    return Window(100, 100, row_bytes=row_bytes, **settings)
+class Clock:
+    """The time, which stands still unless a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def window(clock: Clock, **settings: Any) -> Window:
+    """A window in which an application may be 100 bytes ahead, and never more."""
+    usual = {"min_ahead_bytes": 100, "max_ahead_bytes": 100, "row_bytes": 0, "clock": clock}
+    return Window(**(usual | settings))
 
 
 def post(token: str, size: int) -> Creation:
@@ -29,159 +53,230 @@ def has_room(held: Window, token: str, size: int = 1) -> bool:
 
 
 def accept(held: Window, number: int, *creations: AnyCreation) -> None:
+    """Take creations and have them accepted as the batch whose last entry has this number."""
     for creation in creations:
         assert held.take(creation)
     held.accept((number, 0), creations)
 
 
 @pytest.fixture
-def now() -> list[float]:
-    """The time, which stands still unless a test moves it."""
-    return [1000.0]
-
-
-@pytest.fixture
-def full(now: list[float]) -> Window:
-    """A window in which one application is at its limit."""
-    held = fixed(clock=lambda: now[0])
+def full(clock: Clock) -> Window:
+    """A window in which one application is as far ahead as it may be."""
+    held = window(clock)
     accept(held, 1, post(LOUD, 60))
     accept(held, 2, post(LOUD, 40), post(QUIET, 5))
     held.stored_before((1, 0))
     return held
 
 
-def test_an_application_with_too_much_waiting_has_no_room_and_all_others_have(full: Window) -> None:
+def test_an_application_that_is_too_far_ahead_has_no_room_and_all_others_have(
+    full: Window,
+) -> None:
     assert not has_room(full, LOUD)
     assert has_room(full, QUIET, 95)
+    assert not has_room(full, QUIET, 96)
     assert has_room(full, "N" * 24, 1000), "one body fits, whatever its size"
 
 
-def test_creations_in_flight_count(now: list[float]) -> None:
-    held = fixed(clock=lambda: now[0])
-    held.stored_before((1, 0))
+def test_creations_in_flight_count(clock: Clock) -> None:
+    held = window(clock)
     assert held.take(post(LOUD, 60))
     assert not has_room(held, LOUD, 60)
 
 
-def test_stored_entries_make_room(full: Window) -> None:
-    full.stored_before((2, 0))
-    assert has_room(full, LOUD, 60)
-    assert not has_room(full, LOUD, 61)
+def test_what_is_stored_is_granted_whoever_sent_it(clock: Clock) -> None:
+    held = window(clock)
+    accept(held, 1, post(LOUD, 100))
+    accept(held, 2, post(QUIET, 30))
+    accept(held, 3, post("N" * 24, 20))
+    clock.now += DELAY_SECONDS
+    held.stored_before((2, 0))
+    assert has_room(held, LOUD, 100)
+    assert held.take(post(LOUD, 70))
+    held.stored_before((3, 0))
+    assert has_room(held, LOUD, 60)
+    assert not has_room(held, LOUD, 61)
+
+
+def test_everything_is_forgotten_once_it_is_stored(full: Window) -> None:
     full.stored_before((2, 1))
     assert has_room(full, LOUD, 1000)
 
 
-def test_without_a_persister_everything_has_room(full: Window, now: list[float]) -> None:
+def test_without_a_persister_everything_has_room(full: Window, clock: Clock) -> None:
     full.stored_before(None)
     assert not has_room(full, LOUD), "one may be starting"
-    now[0] += STALL_SECONDS + 0.1
+    clock.now += START_SECONDS + 0.1
     full.stored_before(None)
-    assert has_room(full, LOUD, 1000)
+    assert full.take(post(LOUD, 1000))
+    full.stored_before((2, 0))
+    assert full.take(post(LOUD, 100)), "what came in the meantime counts for nothing"
+    assert not has_room(full, LOUD)
 
 
-def test_a_persister_without_progress_counts_as_none(full: Window, now: list[float]) -> None:
-    now[0] += STALL_SECONDS / 2
+def test_a_persister_without_progress_counts_as_none(full: Window, clock: Clock) -> None:
+    clock.now += STALL_SECONDS / 2
     full.stored_before((1, 0))
     assert not has_room(full, LOUD)
-    now[0] += STALL_SECONDS / 2 + 0.1
-    assert has_room(full, LOUD, 1000)
+    clock.now += STALL_SECONDS / 2 + 0.1
+    assert full.take(post(LOUD, 1000))
     full.stored_before((2, 0))
-    assert not has_room(full, LOUD, 1000)
+    assert full.take(post(LOUD, 100)), "what came in the meantime counts for nothing"
+    assert not has_room(full, LOUD)
 
 
-def test_a_long_backlog_takes_bounded_memory_and_is_forgotten_in_the_end(
-    now: list[float],
-) -> None:
-    held = fixed(max_batches=3, clock=lambda: now[0])
-    for number in range(1, 1000):
-        accept(held, number, post(LOUD, 1))
-        now[0] += STALL_SECONDS
-    held.stored_before((999, 0))
-    assert not has_room(held, LOUD)
-    held.stored_before((999, 1))
-    assert has_room(held, LOUD, 1000)
-
-
-def test_what_has_no_text_counts_by_its_rows(now: list[float]) -> None:
-    held = fixed(row_bytes=10, clock=lambda: now[0])
-    held.stored_before((1, 0))
-    chat = Creation(LOUD, None, "", "r")
+def test_what_has_no_text_counts_by_its_rows(clock: Clock) -> None:
+    held = window(clock, row_bytes=10)
     bulk = Bulk((post(LOUD, 1),) * 5)
-    accept(held, 2, chat, bulk)
+    accept(held, 2, Creation(LOUD, None, "", "r"), bulk)
     assert has_room(held, LOUD, 25)
     assert not has_room(held, LOUD, 26)
     assert not held.take(bulk)
-    held.stored_before((2, 1))
-    assert held.take(bulk)
-    held.give_back(bulk)
-    assert has_room(held, LOUD, 1000)
 
 
 @pytest.mark.parametrize("reported", [[], [(2, 0)], [(2, 0), None]])
 def test_a_burst_behind_a_pause_is_limited_from_its_beginning(
-    now: list[float], reported: list[tuple[int, int] | None]
+    clock: Clock, reported: list[tuple[int, int] | None]
 ) -> None:
     """Nothing was stored for a while because there was nothing to store."""
-    held = fixed(clock=lambda: now[0])
+    held = window(clock)
     for each in reported:
         held.stored_before(each)
-    now[0] += 60
+    clock.now += 60
     assert held.take(post(LOUD, 90))
     assert not has_room(held, LOUD, 90)
     assert has_room(held, QUIET, 90)
-    now[0] += STALL_SECONDS + 0.1
-    assert has_room(held, LOUD, 90), "nothing is stored for longer than a moment"
-
-
-def size_after(held: Window, now: list[float], *delays: float, is_short: bool = True) -> int:
-    """Return how much has room after batches that took so long to be stored, in turn."""
-    for number, delay in enumerate(delays, start=1):
-        accept(held, 2 * number, post(LOUD, 1), post(QUIET, 1))
-        if is_short:
-            assert not has_room(held, LOUD, 10_000)
-        accept(held, 2 * number + 1, post(QUIET, 1))
-        now[0] += delay
-        held.stored_before((2 * number, 1))
-        # A batch that was accepted beside it says nothing else.
-        held.stored_before((2 * number + 1, 0))
-    accept(held, 1000, post(LOUD, 1))
-    return next(size for size in range(10_000) if not has_room(held, LOUD, size))
 
 
 @pytest.mark.parametrize(
-    ("delays", "size"),
+    ("delay", "part"),
     [
-        ((), 100),
-        ((DELAY_SECONDS,), 100),
-        ((DELAY_SECONDS / 1.5,), 150),
-        ((0,), 200),
-        ((0,) * 2, 400),
-        ((0,) * 9, 1600),
-        ((0, 0, DELAY_SECONDS * 1.6), 250),
-        ((0, 0, 1.0), 200),
-        ((0, 0) + (1.0,) * 9, 100),
+        (0.0, MAX_PART),
+        (DELAY_SECONDS, 1.0),
+        (2 * DELAY_SECONDS, 0.25),
+        (4 * DELAY_SECONDS, MIN_PART),
+        (1_000_000.0, MIN_PART),
     ],
 )
-def test_the_window_fits_the_time_that_storing_takes(
-    now: list[float], delays: tuple[float, ...], size: int
-) -> None:
-    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
-    held.take(post(QUIET, 1))
-    assert size_after(held, now, *delays) == size
+def test_what_was_stored_late_is_granted_in_part(clock: Clock, delay: float, part: float) -> None:
+    held = window(clock, min_ahead_bytes=1000, max_ahead_bytes=1000)
+    accept(held, 1, post(LOUD, 1000))
+    accept(held, 2, post(QUIET, 1))
+    clock.now += delay
+    held.stored_before((2, 0))
+    room = int(1000 * part)
+    assert has_room(held, LOUD, min(room, 1000))
+    assert part >= 1 or not has_room(held, LOUD, room + 1)
 
 
-def test_a_window_that_is_large_enough_does_not_grow(now: list[float]) -> None:
-    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
-    held.take(post(QUIET, 1))
-    assert size_after(held, now, 0, 0, 0, is_short=False) == 100
+def test_the_window_grows_while_the_persister_runs_out_of_work(clock: Clock) -> None:
+    held = window(clock, max_ahead_bytes=400)
+
+    def store(number: int, delay: float, *, is_short: bool) -> None:
+        accept(held, number, post(LOUD, 50))
+        if is_short:
+            assert not has_room(held, LOUD, 1000)
+        clock.now += delay
+        held.stored_before((number, 1))
+
+    def size() -> int:
+        assert held.take(post(LOUD, 1))
+        return 1 + next(n for n in range(1000) if not has_room(held, LOUD, n + 1))
+
+    for number in (1, 2, 3, 4):
+        store(number, 0.01, is_short=True)
+    assert size() == 400
+    store(5, DELAY_SECONDS * 2, is_short=True)
+    assert size() == 200
 
 
-def test_the_window_begins_anew_when_everything_is_stored(now: list[float]) -> None:
-    held = Window(100, 1600, row_bytes=0, clock=lambda: now[0])
-    held.take(post(QUIET, 1))
-    assert size_after(held, now, 0, 0) == 400
-    held.give_back(post(QUIET, 1))
-    held.stored_before((1001, 0))
-    held.take(post(LOUD, 1))
-    assert has_room(held, LOUD, 99)
-    assert not has_room(held, LOUD, 100)
+def test_a_window_that_is_large_enough_stays(clock: Clock) -> None:
+    held = window(clock, max_ahead_bytes=400)
+    for number in (1, 2, 3):
+        accept(held, number, post(LOUD, 50))
+        held.stored_before((number, 1))
+    assert held.take(post(LOUD, 50))
+    assert not has_room(held, LOUD, 51)
+
+
+def test_those_that_have_caught_up_are_forgotten(clock: Clock) -> None:
+    held = window(clock)
+    for number in range(1, 20_001):
+        accept(held, number, post(f"{number:024}", 1))
+        if number > 10:
+            held.stored_before((number - 10, 0))
+    assert len(held._positions) < 5_000
+
+
+class Storage:
+    """Stores entries in turn at a fixed speed, as one persister does."""
+
+    def __init__(self, held: Window, clock: Clock, rows_a_second: float) -> None:
+        self.held, self.clock, self.speed = held, clock, rows_a_second
+        self.waiting: deque[tuple[float, AnyCreation]] = deque()
+        self.sent, self.stored, self.credit = 0, 0, 0.0
+        self.slowest = 0.0
+
+    def send(self, *creations: AnyCreation) -> int:
+        """Send what has room, and have it accepted; return how many that are."""
+        taken = [each for each in creations if self.held.take(each)]
+        if taken:
+            self.sent += len(taken)
+            self.held.accept((self.sent, 0), taken)
+            self.waiting.extend((self.clock(), each) for each in taken)
+        return len(taken)
+
+    def work(self, seconds: float) -> None:
+        """Let time pass, and report what is stored then."""
+        self.clock.now += seconds
+        self.credit = min(self.credit + seconds * self.speed, len(self.waiting))
+        while self.credit >= 1:
+            self.credit -= 1
+            self.stored += 1
+            at, creation = self.waiting.popleft()
+            if creation.access_token == QUIET:
+                self.slowest = max(self.slowest, self.clock() - at)
+        self.held.stored_before((self.stored + 1, 0))
+
+
+# The first thousand messages take a second where storing is slow.
+@pytest.mark.parametrize(("rows_a_second", "limit"), [(1_000, 1.5), (5_000, 0.5), (20_000, 0.5)])
+def test_a_flood_costs_its_neighbour_little(clock: Clock, rows_a_second: int, limit: float) -> None:
+    """And nothing of the speed at which messages are stored."""
+    storage = Storage(Window(clock=clock), clock, rows_a_second)
+    for _ in range(300):
+        storage.send(post(QUIET, 1))
+        storage.send(*[post(LOUD, 1)] * 500)
+        storage.work(0.02)
+    assert storage.stored > 0.95 * 6 * rows_a_second
+    assert storage.slowest < limit
+
+
+@pytest.mark.parametrize("owner", [QUIET, "N" * 24])
+def test_nobody_waits_for_a_backlog(clock: Clock, owner: str) -> None:
+    """However long it is, and whoever made it."""
+    storage = Storage(Window(clock=clock), clock, 8_000)
+    storage.send(post(owner, 1))
+    storage.held.stored_before((1, 0))
+    for _ in range(600):
+        clock.now += 0.5
+        assert storage.send(post(QUIET, 1)) == 1
+        if clock.now > 1000 + STALL_SECONDS:
+            assert storage.send(*[post(owner, 1)] * 500) == 500
+    assert len(storage.waiting) > 250_000
+    while storage.waiting:
+        assert storage.send(*[post(QUIET, 1)] * 8) == 8
+        storage.work(0.02)
+
+
+def test_a_long_backlog_takes_bounded_memory(clock: Clock) -> None:
+    held = window(clock, max_batches=4)
+    for number in range(1, 1000):
+        clock.now += STALL_SECONDS
+        held.accept((number, 0), [post(LOUD, 1)])
+        assert len(held._batches) <= 4
+    held.take(post(LOUD, 5000))
+    held.stored_before((999, 0))
+    assert not has_room(held, LOUD)
+    held.stored_before((999, 1))
+    assert has_room(held, LOUD, 1000)

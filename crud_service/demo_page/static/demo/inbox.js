@@ -101,7 +101,7 @@ export class Inbox {
   }
 }
 
-/** Read so many chats, if there are. One that is written to between two requests is announced. */
+/** Read the first `wanted` chats. One that is written to between two requests is announced. */
 async function firstChats(application, wanted) {
   const query = { sort: "-last_message", include: "last_message", pageSize: Math.min(wanted, LARGEST_PAGE) };
   const items = [];
