@@ -1,5 +1,7 @@
 """The creation of a chat, of a message, or of several messages at once, and its result."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -66,7 +68,8 @@ class Creation(NamedTuple):
         return position, self.attributes, str(self.reply_to) if self.reply_to else ""
 
 
-class Bulk(NamedTuple):
+@dataclass(frozen=True)
+class Bulk:
     """The creation of several messages of a chat: all of them or none, numbered consecutively.
 
     The messages have the same chat and request id, and no idempotency keys of their own.
@@ -100,8 +103,9 @@ class Bulk(NamedTuple):
     def sequence_key(self) -> str:
         return self.first.sequence_key
 
-    @property
+    @cached_property
     def body_size(self) -> int:
+        """The sum of all; asked again and again while a bulk is held back."""
         return sum(message.body_size for message in self.messages)
 
     @property

@@ -5,9 +5,9 @@ all. While a persister makes progress, an application may send somewhat more tha
 a part of what is stored meanwhile, whoever sent that. Anything beyond waits, and so does its
 sender. What took a quarter of a second to be stored is granted wholly, what took longer in part,
 so the delay settles there, with any content and any speed of PostgreSQL. The part is never
-nothing: whoever sends a sixteenth of what PostgreSQL can store waits for no backlog, however long
-it is and whoever made it. While nothing is being stored, nobody's message becomes readable sooner,
-and nobody waits.
+nothing: whoever sends less than a sixteenth of what PostgreSQL can store waits for no backlog,
+however long it is and whoever made it. While nothing is being stored, nobody's message becomes
+readable sooner, and nobody waits.
 
 It is a virtual clock (Zhang, ACM TOCS 1991) that is driven by stored bytes, at a pace that follows
 the delay, as the window of TCP Vegas does (Brakmo and Peterson, IEEE JSAC 1995).
@@ -32,12 +32,18 @@ ROW_BYTES = 512
 # What is stored after this time, which nobody notices and which keeps a persister busy, is granted
 # wholly; the less of the rest, the longer it took. Above 1 a backlog may grow.
 DELAY_SECONDS = 0.25
-MIN_PART, MAX_PART = 1 / 16, 1.25
+MAX_PART = 1.25
+# All that flood together are granted at least half of what is stored, and one of them a sixteenth
+# at most, which is granted to everybody.
+MIN_PART_OF_ALL, MIN_FLOODS = 1 / 2, 8
+# A step of the persister that stores nothing of ours grants as much as if so much were stored: it
+# works on what another process accepted, or on what this one did before it was restarted.
+STEP_BYTES = 512 * 1024
 # After so long without progress nobody is held back. Another worker takes over sooner.
-STALL_SECONDS = 3.0
-# Or so long without a persister: one that was idle has begun by then.
-START_SECONDS = 0.3
-# An even number. With more, neighbours are put together, two and two.
+STALL_SECONDS = 4.0
+# Or after so long without a report of a persister: one that was idle has begun by then.
+SILENT_SECONDS = 0.3
+# With more, neighbours are put together.
 MAX_BATCHES = 1024
 # Those that have caught up are forgotten when there are more, and twice as many as last time.
 MAX_FORGOTTEN = 1024
@@ -63,14 +69,17 @@ class Window:
         max_ahead_bytes: int = MAX_AHEAD_BYTES,
         clock: Callable[[], float] = monotonic,
         row_bytes: int = ROW_BYTES,
+        step_bytes: int = STEP_BYTES,
         max_batches: int = MAX_BATCHES,
     ) -> None:
         """A creation counts as the bytes of its text, and `row_bytes` for each of its numbers."""
         self._limits = min_ahead_bytes, max_ahead_bytes
         self._max_ahead = min_ahead_bytes
-        self._somebody_waits = False
+        # The applications that had no room since the persister's last step.
+        self._floods: set[str] = set()
         self._clock = clock
         self._row_bytes = row_bytes
+        self._step_bytes = step_bytes
         self._max_batches = max_batches
         # Bytes granted to each application, and where those are that have sent more.
         self._granted = 0.0
@@ -78,7 +87,7 @@ class Window:
         self._most_positions = MAX_FORGOTTEN
         self._batches: deque[Accepted] = deque()  # in the order of the stream
         self._oldest: EntryId | None = None
-        self._has_persister = True
+        self._silent_since: float | None = None
         self._progress_at = 0.0
 
     def take(self, creation: AnyCreation) -> bool:
@@ -89,54 +98,68 @@ class Window:
         if not (self._batches or self._positions):
             # Nothing was stored lately because there was nothing to store: no reason to let in
             # whatever comes before the first report of progress.
-            self._progress_at = self._clock()
+            self._progress_at, self._silent_since = self._clock(), None
+        access_token = creation.access_token
         size = self._size_of(creation)
-        position = max(self._positions.get(creation.access_token, 0.0), self._granted)
-        ahead = position - self._granted
-        if ahead and ahead + size > self._max_ahead:
-            if self._makes_progress():
-                self._somebody_waits = True
-                return False
+        ahead = max(0.0, self._positions.get(access_token, 0.0) - self._granted)
+        if ahead and not self._makes_progress():
             # Nobody is to wait later for what comes while nothing is stored.
-            del self._positions[creation.access_token]
-        else:
-            self._positions[creation.access_token] = position + size
+            del self._positions[access_token]
+            return True
+        if ahead and ahead + size > self._max_ahead:
+            self._floods.add(access_token)
+            return False
+        self._positions[access_token] = self._granted + ahead + size
         return True
 
     def give_back(self, creation: AnyCreation) -> None:
-        if creation.access_token in self._positions:
-            self._positions[creation.access_token] -= self._size_of(creation)
+        """Count a creation out that was not accepted."""
+        left = self._positions.get(creation.access_token, 0.0) - self._size_of(creation)
+        if left > self._granted:
+            self._positions[creation.access_token] = left
+        else:
+            self._positions.pop(creation.access_token, None)
 
     def accept(self, last: EntryId, accepted: Iterable[AnyCreation]) -> None:
         if len(self._batches) >= self._max_batches:
-            batches = list(self._batches)
-            self._batches = deque(map(Accepted.followed_by, batches[::2], batches[1::2]))
+            self._thin_out()
         self._batches.append(Accepted(self._clock(), last, sum(map(self._size_of, accepted))))
 
     def stored_before(self, oldest: EntryId | None) -> None:
-        """Record that every entry before `oldest` is stored; None: no persister stores anything."""
-        self._has_persister = oldest is not None
-        if oldest is None:
-            return
+        """Record that every entry before `oldest` is stored; None tells nothing."""
         now = self._clock()
+        if oldest is None:
+            if self._silent_since is None:
+                self._silent_since = now
+            return
+        self._silent_since = None
         if oldest != self._oldest:
             self._oldest, self._progress_at = oldest, now
+            self._take_step(oldest, now)
+        elif self._batches and self._batches[0].last < oldest:
+            self._take_step(oldest, now)  # its own reply told nothing
+
+    def _take_step(self, oldest: EntryId, now: float) -> None:
+        """Grant what is stored."""
+        least = MIN_PART_OF_ALL / max(MIN_FLOODS, len(self._floods))
+        if not self._batches or self._batches[0].last >= oldest:
+            self._granted += least * self._step_bytes
         while self._batches and self._batches[0].last < oldest:
             batch = self._batches.popleft()
             delay = now - batch.at
-            self._granted += batch.size * granted_part(delay)
+            self._granted += batch.size * granted_part(delay, least)
             if delay > DELAY_SECONDS:
                 self._max_ahead, _ = self._limits
         if not self._batches:
             self._begin_anew()
         elif len(self._positions) > self._most_positions:
             self._forget()
+        self._floods.clear()
 
     def _begin_anew(self) -> None:
         """Forget everything, as it is stored."""
         at_least, at_most = self._limits
-        self._max_ahead = min(2 * self._max_ahead, at_most) if self._somebody_waits else at_least
-        self._somebody_waits = False
+        self._max_ahead = min(2 * self._max_ahead, at_most) if self._floods else at_least
         self._positions.clear()
         self._granted = 0.0
 
@@ -150,13 +173,25 @@ class Window:
         return creation.body_size + self._row_bytes * creation.numbers
 
     def _makes_progress(self) -> bool:
-        patience = STALL_SECONDS if self._has_persister else START_SECONDS
-        return self._clock() - self._progress_at <= patience
+        now, silent_since = self._clock(), self._silent_since
+        if silent_since is not None and now - silent_since > SILENT_SECONDS:
+            return False
+        return now - self._progress_at <= STALL_SECONDS
+
+    def _thin_out(self) -> None:
+        """Put neighbours together that are small compared with everything."""
+        most = 4 * sum(batch.size for batch in self._batches) / self._max_batches
+        thinned: deque[Accepted] = deque()
+        for batch in self._batches:
+            if thinned and thinned[-1].size + batch.size <= most:
+                batch = thinned.pop().followed_by(batch)
+            thinned.append(batch)
+        self._batches = thinned
 
 
-def granted_part(delay: float) -> float:
+def granted_part(delay: float, least: float) -> float:
     """Return what part of a batch is granted that took so many seconds to be stored.
 
     The square has the delay grow only with the root of the number of applications that flood.
     """
-    return min(MAX_PART, max(MIN_PART, (DELAY_SECONDS / max(delay, 0.001)) ** 2))
+    return min(MAX_PART, max(least, (DELAY_SECONDS / max(delay, 0.001)) ** 2))

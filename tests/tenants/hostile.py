@@ -29,7 +29,7 @@ OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
 
 # A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
 CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 50_000))
-# An application may have 4 MiB on their way (decision 15); the smaller numbers are several times
+# An application may be 4 MiB ahead at most (decision 15); the smaller numbers are several times
 # as much. Elasticsearch takes some thirty of these messages a second.
 LONG_MESSAGES = 1000 if IS_FULL_SIZE else 300
 

@@ -348,7 +348,7 @@ def test_drain_refuses_creations_that_cannot_finish_in_time(valkey: Valkey) -> N
 
 def full_window() -> Window:
     """A window for a single creation of each application, which a persister is about to store."""
-    return Window(1, 1, clock=lambda: 0.0)
+    return Window(1, 1, step_bytes=0, clock=lambda: 0.0)
 
 
 def shares() -> Shares:
