@@ -216,7 +216,7 @@ def test_the_log_names_the_route(service: Numbering) -> None:
 def test_a_burst_of_bulks_is_let_in_as_it_is_stored(
     own_valkey: Valkey, sequences: redis.Redis, tmp_path: Path
 ) -> None:
-    """From the first request of a process on, and whether or not a persister has begun.
+    """From the first request of a process on: a persister is there, and has stored nothing yet.
 
     One may be on its way at first, and sixteen more wait; what is beyond is refused unread.
     """
@@ -225,6 +225,7 @@ def test_a_burst_of_bulks_is_let_in_as_it_is_stored(
         Numbering(tmp_path, own_valkey.url, "http://127.0.0.1:1") as fresh,
         ThreadPoolExecutor(24) as clients,
     ):
+        sequences.set(keys.LEASE_PERSIST, "a worker", ex=60)
         started = time.monotonic()
         sent = [clients.submit(post, fresh, megabyte) for _ in range(19)]
         refused = [reply.result() for reply in islice(as_completed(sent), 3)]
@@ -235,7 +236,6 @@ def test_a_burst_of_bulks_is_let_in_as_it_is_stored(
         assert sorted(reply.status for reply in refused) == [201] + [503] * 2
         assert (unread.status, unread.code) == (503, "overloaded")
         assert others.status == 201, "nobody else is held back"
-        sequences.set(keys.LEASE_PERSIST, "a worker", ex=60)
         while not all(reply.done() for reply in sent):
             sequences.xtrim(keys.ACCEPTED, maxlen=0, approximate=False)
             time.sleep(0.05)
