@@ -84,7 +84,7 @@ class Batcher:
         # gain nothing, and split what could be one. Of several shards, others are at work then.
         self._max_in_flight = 1 if replicas or shard.tag else MAX_IN_FLIGHT
         self._shares = shares
-        self._window = window or Window()
+        self._window = Window() if window is None else window
         self._held_back = HeldBack() if held_back is None else held_back
         self._is_looking = False
         self._wake_up = wake_up

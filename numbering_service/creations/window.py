@@ -1,13 +1,12 @@
 """Tells which application sends faster than its messages are stored.
 
 Persisting is first in, first out: what one application has waiting delays the messages of
-all. While a persister makes progress, an application may send somewhat more than it is granted:
-a part of what is stored meanwhile, whoever sent that. Anything beyond waits, and so does its
-sender. What took a quarter of a second to be stored is granted wholly, what took longer in part,
-so the delay settles there, with any content and any speed of PostgreSQL. The part is never
-nothing: whoever sends less than a sixteenth of what PostgreSQL can store waits for no backlog,
-however long it is and whoever made it. While nothing is being stored, nobody's message becomes
-readable sooner, and nobody waits.
+all. So each application is granted as many bytes as are stored in total, and anything sent too
+far beyond its grant waits, and its sender with it. Batches that took up to a quarter of a second
+to be stored are granted in full, slower ones in part: the delay settles near that, whatever the
+content and the speed of PostgreSQL. Some part is always granted, so an application below a
+sixteenth of PostgreSQL's throughput never waits for a backlog, its own or another's. While
+nothing is being stored, waiting would make no message readable sooner, and nothing is held back.
 
 It is a virtual clock (Zhang, ACM TOCS 1991) that is driven by stored bytes, at a pace that follows
 the delay, as the window of TCP Vegas does (Brakmo and Peterson, IEEE JSAC 1995).
@@ -45,8 +44,9 @@ STALL_SECONDS = 4.0
 SILENT_SECONDS = 0.3
 # With more, neighbours are put together.
 MAX_BATCHES = 1024
-# Those that have caught up are forgotten when there are more, and twice as many as last time.
-MAX_FORGOTTEN = 1024
+# Applications that have caught up are dropped once there are this many positions, or twice as many
+# as the last time left.
+MAX_POSITIONS = 1024
 
 
 class Accepted(NamedTuple):
@@ -84,7 +84,7 @@ class Window:
         # Bytes granted to each application, and where those are that have sent more.
         self._granted = 0.0
         self._positions: dict[str, float] = {}
-        self._most_positions = MAX_FORGOTTEN
+        self._most_positions = MAX_POSITIONS
         self._batches: deque[Accepted] = deque()  # in the order of the stream
         self._oldest: EntryId | None = None
         self._silent_since: float | None = None
@@ -167,7 +167,7 @@ class Window:
         """Forget the applications that have caught up."""
         ahead = {each: at for each, at in self._positions.items() if at > self._granted}
         self._positions = ahead
-        self._most_positions = MAX_FORGOTTEN + 2 * len(ahead)
+        self._most_positions = MAX_POSITIONS + 2 * len(ahead)
 
     def _size_of(self, creation: AnyCreation) -> int:
         return creation.body_size + self._row_bytes * creation.numbers

@@ -1,14 +1,13 @@
 """How PostgreSQL finds what a batch names, when it knows little about the tables."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
 from crud_service.persist import store_sql
+from tests.integration.crud_rows import Database
 
-Database = psycopg.Connection[Any]
 WANTED = 64
 
 
