@@ -38,6 +38,7 @@ from crud_service.chat.reading import APPLICATION, CHAT, MESSAGE
 from crud_service.stores.database import connect
 from tests.conftest import empty_tables
 from tests.integration.crud_rows import Database
+from tests.integration.plans import blocks_touched, explain
 
 TOKEN = f"{500:0>24}"
 WALKS = [
@@ -159,11 +160,7 @@ def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
 
 def buffers(database: Database, sql: str, **bounds: str) -> int:
     """How many blocks the statement of a list touches."""
-    statement = psycopg.ClientCursor(database).mogrify(sql, {**OWNER, **LISTED, **bounds})
-    (plan,) = database.execute(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
-    ).fetchone() or (0,)
-    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])
+    return blocks_touched(explain(database, sql, {**OWNER, **LISTED, **bounds}))
 
 
 @pytest.mark.parametrize("of", [MESSAGES, CHANGED_MESSAGES], ids=["by number", "by change"])

@@ -19,6 +19,7 @@ from crud_service.chat.filters import FILTERS
 from crud_service.chat.list_queries import MESSAGES, Walk, filtered, list_query
 from tests.integration.crud.test_plans import LISTED, OWNER
 from tests.integration.crud_rows import Database
+from tests.integration.plans import blocks_touched, explain
 
 MIGRATION = importlib.import_module("crud_service.chat.migrations.0016_time_slack")
 
@@ -250,12 +251,6 @@ def test_a_filtered_page_touches_no_more_than_it_shows(
         moments = {"created_before": at(3_000)}
     values = {**OWNER, **LISTED, "access_token": TOKEN, "sender": "rare", "low": "1", **moments}
     sql = list_query(filtered(MESSAGES, names), Walk(from_high=from_high))
-    statement = psycopg.ClientCursor(long).mogrify(sql, values)
-    touched = buffers_of(long, statement)
+    touched = blocks_touched(explain(long, sql, values))
     # Some 15 probes for each time, of three or four pages, and a few pages of rows.
     assert touched < 400, touched
-
-
-def buffers_of(database: Database, statement: str) -> int:
-    ((plan,),) = database.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}").fetchall()
-    return int(plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"])

@@ -7,6 +7,7 @@ import pytest
 
 from crud_service.persist import store_sql
 from tests.integration.crud_rows import Database
+from tests.integration.plans import blocks_touched, explain
 
 WANTED = 64
 
@@ -37,8 +38,6 @@ def test_the_chats_of_a_batch_are_found_by_their_numbers(database: Database) -> 
     parameters = {"tokens": [token] * WANTED, "numbers": list(range(4900, 4900 + WANTED))}
     # Literals have no binary format.
     sql = store_sql.FIND_CHATS.replace(")b::", ")s::")
-    statement = psycopg.ClientCursor(database).mogrify(sql, parameters)
-    [[[explained]]] = database.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
-    plan = explained["Plan"]
+    plan = explain(database, sql, parameters)
     assert plan["Actual Rows"] == WANTED
-    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 10 * WANTED
+    assert blocks_touched(plan) < 10 * WANTED
