@@ -32,6 +32,12 @@ def begin_to_change(browser: Browser, chat: Chat) -> Window:
     return ann
 
 
+def overtake(api: Api, chat: Chat) -> None:
+    """Have somebody else change the first message."""
+    message = f"{api.crud}{chat.path}/messages/1"
+    assert api.client.put(message, json={"body": "two"}).status_code == 200
+
+
 def test_a_change_is_seen_in_the_other_window(browser: Browser, chat: Chat) -> None:
     ann, ben = sit_down(browser, "Ann", chat.page), sit_down(browser, "Ben", chat.page)
     ann.send_message("Helo")
@@ -63,8 +69,7 @@ def test_a_change_that_somebody_overtook_is_not_written_over_theirs(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
     ann = begin_to_change(browser, chat)
-    message = f"{api.crud}{chat.path}/messages/1"
-    assert api.client.put(message, json={"body": "two"}).status_code == 200
+    overtake(api, chat)
     ann.send_message("three")
     ann.until(lambda: "to “two”" in ann.text("#editing"), True)
     assert ann.call("#body", "inputValue") == "three"
@@ -107,8 +112,7 @@ def test_a_change_that_was_given_up_is_not_opened_again_by_a_late_answer(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
     ann = begin_to_change(browser, chat)
-    message = f"{api.crud}{chat.path}/messages/1"
-    assert api.client.put(message, json={"body": "two"}).status_code == 200
+    overtake(api, chat)
     ann.hold_answers("request.method === 'GET' && request.url.endsWith('/messages/1')")
     ann.send_message("three")
     ann.until_held()
@@ -123,8 +127,7 @@ def test_an_overtaken_change_that_cannot_be_read_is_told_of(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
     ann = begin_to_change(browser, chat)
-    message = f"{api.crud}{chat.path}/messages/1"
-    assert api.client.put(message, json={"body": "two"}).status_code == 200
+    overtake(api, chat)
     ann.refuse("request.method === 'GET' && request.url.endsWith('/messages/1')")
     ann.send_message("three")
     ann.until(lambda: ann.text("#banner"), "Message 1 was changed in the meantime. Refused.")

@@ -346,13 +346,13 @@ def test_drain_refuses_creations_that_cannot_finish_in_time(valkey: Valkey) -> N
     asyncio.run(scenario())
 
 
-def full_window() -> Window:
-    """A window for a single creation of each application, which a persister is about to store."""
-    return Window(1, 1, step_bytes=0, clock=lambda: 0.0)
+def full(**more: Any) -> dict[str, Any]:
+    """Settings of a batcher with room for a single creation of each application.
 
-
-def shares() -> Shares:
-    return Shares(10_000, MAX_WAITING_BYTES)
+    A persister is about to store it.
+    """
+    window = Window(1, 1, step_bytes=0, clock=lambda: 0.0)
+    return {"window": window, "shares": Shares(10_000, MAX_WAITING_BYTES), **more}
 
 
 def check_free(shares: Shares) -> None:
@@ -363,11 +363,7 @@ def check_free(shares: Shares) -> None:
 def test_a_creation_that_is_held_back_for_too_long_is_refused(valkey: Valkey) -> None:
     asked = waiters(3, size=10)
     asked[2].is_disconnected = True
-    settings: dict[str, Any] = {
-        "window": full_window(),
-        "held_back": HeldBack(0.2),
-        "shares": shares(),
-    }
+    settings = full(held_back=HeldBack(0.2))
 
     async def scenario() -> None:
         async with batching(valkey.url, **settings) as batcher:
@@ -398,11 +394,7 @@ def test_creations_that_are_held_back_go_on_in_their_order(
     others = iter([Waiter(Creation(f"{number:024}", 1, "x", "r")) for number in range(2000)])
     known = [keys.message_sequence(f"{number:024}", 1) for number in range(2000)]
     valkey.client.mset(dict.fromkeys(known, 0))
-    settings: dict[str, Any] = {
-        "window": full_window(),
-        "held_back": HeldBack(600),
-        "shares": shares(),
-    }
+    settings = full(held_back=HeldBack(600))
 
     async def scenario() -> None:
         async with batching(valkey.url, **settings) as batcher:
@@ -424,7 +416,7 @@ def test_creations_that_are_held_back_go_on_in_their_order(
 
 def test_creations_that_are_held_back_are_refused_at_the_end(valkey: Valkey) -> None:
     asked = waiters(2, size=10)
-    settings: dict[str, Any] = {"window": full_window(), "shares": shares()}
+    settings = full()
 
     async def scenario() -> None:
         async with batching(valkey.url, **settings) as batcher:
@@ -441,11 +433,7 @@ def test_creations_that_are_held_back_are_refused_at_the_end(valkey: Valkey) -> 
 
 def test_creations_that_are_held_back_are_refused_once_redis_is_lost(valkey: Valkey) -> None:
     asked = waiters(3, size=10)
-    settings: dict[str, Any] = {
-        "window": full_window(),
-        "shares": shares(),
-        "patience_seconds": 0.2,
-    }
+    settings = full(patience_seconds=0.2)
 
     async def scenario() -> None:
         freeze(valkey.pid)
