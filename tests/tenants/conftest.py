@@ -64,6 +64,7 @@ def neighbour(stack: RunningStack) -> Iterator[Measured]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
