@@ -1,10 +1,11 @@
 """Pacing of admin logins: one password check at a time, and a wrong password takes a second.
 
 A password check costs a third of a second of CPU, so guessing must be paced; refusing
-all logins during an attack would lock the operators out. Logins therefore wait in a
-queue that serves client addresses round-robin. A browser that has logged in before
-carries a signed cookie (OWASP: device cookie) and gets threads and queues of its own
-for every page of the site. Strangers cannot fill those, even behind a proxy, where all
+all logins during an attack would lock the operators out. Where processors are scarce a check
+takes longer, so the pause after it has a minimum as well: guesses take a third of one at most.
+Logins therefore wait in a queue that serves client addresses round-robin. A browser that has
+logged in before carries a signed cookie (OWASP: device cookie) and gets threads and queues of its
+own for every page of the site. Strangers cannot fill those, even behind a proxy, where all
 clients share one address.
 """
 
@@ -20,6 +21,7 @@ from django.http.cookie import parse_cookie
 SITE = "/admin"
 LOGIN = f"{SITE}/login"
 WRONG_PASSWORD_SECONDS = 1.0
+SHORTEST_PAUSE_SECONDS = 0.7
 COOKIE = "known_browser"
 COOKIE_SECONDS = 365 * 24 * 3600
 _SALT = "crud_service.server.logins"
@@ -55,5 +57,6 @@ def remember_browser(response: HttpResponse) -> None:
 
 
 def pace(started: float) -> None:
-    """Sleep until WRONG_PASSWORD_SECONDS after `started`, a reading of `time.monotonic`."""
-    time.sleep(max(0.0, started + WRONG_PASSWORD_SECONDS - time.monotonic()))
+    """Sleep after a wrong password, whose check started at a reading of `time.monotonic`."""
+    left = started + WRONG_PASSWORD_SECONDS - time.monotonic()
+    time.sleep(max(left, SHORTEST_PAUSE_SECONDS))
