@@ -37,23 +37,21 @@ Act = Callable[["Hostile", threading.Event], None]
 
 
 class Hostile:
-    """A hostile application, which remembers what was accepted of it."""
+    """A chat of a hostile application; remembers what was accepted of it."""
 
-    def __init__(self, stack: RunningStack) -> None:
-        self.stack = stack
+    def __init__(self, stack: RunningStack, path: str) -> None:
+        """`path` is that of the application."""
+        self.stack, self.path = stack, path
         self.accepted: Counter[str] = Counter()
         self._lock = threading.Lock()
-        with httpx.Client(timeout=60, trust_env=False) as client:
-            answer = client.post(f"{stack.crud_url}/applications", json={"name": "hostile"})
-            self.path = f"/applications/{answer.json()['access_token']}"
         self.chat = self.new_chat()
 
     def new_chat(self) -> str:
-        """Create a chat; returns its path."""
-        answer = httpx.post(
-            f"{self.stack.numbering_url}{self.path}/chats", timeout=60, trust_env=False
-        )
-        assert answer.status_code == 201, answer.text
+        """Create a chat, however often it is refused for what else is sent; returns its path."""
+        url = f"{self.stack.numbering_url}{self.path}/chats"
+        while (answer := httpx.post(url, timeout=60, trust_env=False)).status_code != 201:
+            assert answer.status_code == 503, answer.text
+            time.sleep(0.05)
         return f"{self.path}/chats/{answer.json()['number']}"
 
     def post(self, bodies: Iterator[str], stop: threading.Event, chat: str = "") -> None:
@@ -79,6 +77,14 @@ class Hostile:
             while not stop.is_set():
                 with suppress(httpx.TransportError):
                     client.get(path)
+
+
+def new_application(stack: RunningStack) -> str:
+    """Create an application; returns its path."""
+    created = httpx.post(
+        f"{stack.crud_url}/applications", json={"name": "hostile"}, timeout=60, trust_env=False
+    )
+    return f"/applications/{created.json()['access_token']}"
 
 
 def message(chat: str, body: str) -> bytes:

@@ -14,7 +14,7 @@ from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
 from tests.tenants.conftest import IS_FULL_SIZE, PATIENCE, SECONDS, neighbour
 from tests.tenants.hostile import ACTS as REQUEST_ACTS
-from tests.tenants.hostile import Act, Hostile
+from tests.tenants.hostile import Act, Hostile, new_application
 from tests.tenants.hostile_bulks import BULK_ACTS
 from tests.tenants.hostile_streams import STREAM_ACTS
 from tests.tenants.memory import Growth
@@ -59,8 +59,12 @@ def test_all_of_it_together_costs_the_neighbour_nothing(
 def suffer(
     stack: RunningStack, acts: list[str], seconds: float, record_property: RecordProperty
 ) -> None:
-    """Measure a neighbour during hostile acts, then check that nothing of either was lost."""
-    tenants = [Hostile(stack) for _ in acts]
+    """Measure a neighbour during hostile acts of one application.
+
+    Then check that nothing of either was lost.
+    """
+    path = new_application(stack)
+    tenants = [Hostile(stack, path) for _ in acts]
     stop = threading.Event()
     threads = [
         threading.Thread(target=ACTS[act], args=(tenant, stop), name=act)
