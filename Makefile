@@ -6,6 +6,8 @@ UV ?= uv
 BIN := .venv/bin
 FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
+# Where it is set, each of the processes that a stack or a test starts compiles all of our modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo demo-client screenshots status logs stop reset test test-quick test-fault coverage lint format hooks lock bench clean environment environment-dev
