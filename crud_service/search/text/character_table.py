@@ -106,11 +106,15 @@ def _class_of(characters: Iterable[str]) -> str:
 
 _CHARACTERS = [chr(code) for code in _SCANNED]
 _COMPOSING = {part for c in _CHARACTERS for part in unicodedata.normalize("NFD", c)[1:]}
-_INTERESTING = [c for c in _CHARACTERS if ord(c) < _ALWAYS_LISTED or _changes(c)]
+_MARKS = [c for c in _CHARACTERS if unicodedata.category(c)[0] == "M"]
 
-FOLDED: dict[int, str] = {ord(c): fold_character(c) for c in _INTERESTING}
+FOLDED: dict[int, str] = {code: chr(code) for code in range(_ALWAYS_LISTED)}
+FOLDED |= {ord(c): fold_character(c) for c in _CHARACTERS if _changes(c)}
 # Characters that fold to no character or to several.
-RESIZED = _class_of(c for c in _INTERESTING if len(FOLDED[ord(c)]) != 1)
-MARKS = _class_of(c for c in _CHARACTERS if unicodedata.category(c)[0] == "M")
-NON_STARTERS = _class_of(filter(_is_non_starter, _CHARACTERS))
-JOINERS = _class_of(filter(_is_joiner, _CHARACTERS))
+RESIZED = _class_of(chr(code) for code, folded in FOLDED.items() if len(folded) != 1)
+MARKS = _class_of(_MARKS)
+# Only marks have a combining class.
+NON_STARTERS = _class_of(filter(_is_non_starter, _MARKS))
+# Every process computes this when it starts: a character that is none of these joins nothing.
+_MAY_JOIN = sorted({*map(chr, FOLDED), *_COMPOSING, *_MARKS})
+JOINERS = _class_of(filter(_is_joiner, _MAY_JOIN))
