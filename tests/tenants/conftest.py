@@ -2,7 +2,7 @@
 
 TENANT_PATIENCE  by how much the bounds are stretched; 20, for machines that are busy: 1 on one
                  that has nothing else to do, to see the bounds themselves kept, with everything
-                 at its full size
+                 at its full size, and each act alone
 TENANT_SECONDS   how long the neighbour is measured beside each act; 5, at full size 8, and there
                  three times as long beside all acts together
 TENANT_CHANGES   how many changes one application has waiting to be indexed; 50,000, at full
