@@ -221,22 +221,19 @@ def log_in(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    ("public_url", "origin", "status"),
+    ("public_url", "statuses"),
     [
-        ("https://chat.example.com", "https://chat.example.com", 302),
-        ("https://chat.example.com/", "https://evil.example.com", 403),
-        ("https://chat.example.com", "null", 403),
-        ("https://chat.example.com:8443", "https://chat.example.com:8443", 302),
-        ("", "https://chat.example.com", 403),
-        ("", "http://chat.example.com", 302),
+        ("https://chat.example.com", {"null": 403, "https://chat.example.com": 302}),
+        ("https://chat.example.com/", {"https://evil.example.com": 403}),
+        ("https://chat.example.com:8443", {"https://chat.example.com:8443": 302}),
+        ("", {"https://chat.example.com": 403, "http://chat.example.com": 302}),
     ],
 )
 def test_operators_log_in_behind_a_tls_proxy(
     crud_server: Callable[..., CrudServer],
     client: httpx.Client,
     public_url: str,
-    origin: str,
-    status: int,
+    statuses: dict[str, int],
 ) -> None:
     """Such a proxy passes on the browser's Host and Origin."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
@@ -245,12 +242,13 @@ def test_operators_log_in_behind_a_tls_proxy(
     server = crud_server(CRUD_PUBLIC_URL=public_url)
     # A client that reaches the service directly can claim anything.
     forged = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example.com"}
-    answer = log_in(client, server.url, Origin=origin, **forged)
-    assert answer.status_code == status
-    cookies = answer.headers.get_list("Set-Cookie")
     secure = public_url.startswith("https://")
-    assert all(("Secure" in cookie) == secure for cookie in cookies)
-    assert bool(cookies) == (status == 302)
+    for origin, status in statuses.items():
+        answer = log_in(client, server.url, Origin=origin, **forged)
+        assert answer.status_code == status, origin
+        cookies = answer.headers.get_list("Set-Cookie")
+        assert all(("Secure" in cookie) == secure for cookie in cookies)
+        assert bool(cookies) == (status == 302)
 
 
 def test_a_password_changed_by_an_operator_is_kept(clean_crud: dict[str, str]) -> None:
