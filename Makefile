@@ -39,9 +39,11 @@ reset: environment ## stop it and remove its data; asks first (FORCE=1: does not
 	@$(BIN)/python -m local_stack reset
 
 ##@ Test it
-# Tests wait more than they compute: quiet cores can do with more processes than this. Which files go
-# to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its record.
-JOBS ?= 2
+# The tests of faults wait more than they compute: two cores have room for four processes of all tests.
+# Which files go to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its
+# record.
+test: JOBS ?= 4
+test-quick coverage: JOBS ?= 2
 RECORD :=
 
 test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)
