@@ -12,6 +12,7 @@ import redis
 from local_stack.console import Waiting, done
 from local_stack.failure import StackError
 from local_stack.layout import Layout
+from local_stack.ports import PLAIN_HTTP
 from local_stack.process import Part, last_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,7 @@ def module(name: str, package: str, environment: Mapping[str, str], url: str) ->
 def is_live(url: str) -> bool:
     """Return whether a service answers that it is live."""
     try:
-        return httpx.get(f"{url}/health/live", timeout=2, trust_env=False).status_code == 200
+        return httpx.get(f"{url}/health/live", timeout=2, **PLAIN_HTTP).status_code == 200
     except httpx.HTTPError:
         return False
 

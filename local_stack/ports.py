@@ -6,8 +6,10 @@ import os
 import random
 import shlex
 import socket
+import ssl
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -15,6 +17,13 @@ from local_stack.failure import StackError
 from local_stack.layout import write_atomically
 
 LOOPBACK = "127.0.0.1"
+# Options of httpx for processes at such an address. By default each of its clients loads the
+# system's certificates: 25 ms of processor time, which a loop that asks whether a process has
+# started takes from that process. This context trusts none.
+PLAIN_HTTP: dict[str, Any] = {
+    "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    "trust_env": False,
+}
 # Below Linux's ephemeral range (32768 and up), where an outgoing connection might
 # by chance use a port kept from the last run.
 CHOSEN_FROM = range(20000, 32000)

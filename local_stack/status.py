@@ -11,7 +11,7 @@ from local_stack.cluster.roles import Roles, nodes_of
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.ports import read_ports
+from local_stack.ports import PLAIN_HTTP, read_ports
 from local_stack.stack import Settings
 from local_stack.teardown import running_parts
 
@@ -61,7 +61,7 @@ def readiness(environment: dict[str, str]) -> str:
         return paint("starting", "yellow")
     try:
         url = f"{environment['CRUD_URL']}/health/ready"
-        answer = httpx.get(url, timeout=10, trust_env=False).json()
+        answer = httpx.get(url, timeout=10, **PLAIN_HTTP).json()
     except (httpx.HTTPError, ValueError):
         return paint("crud does not answer", "red")
     state = str(answer.get("status", "not ready"))

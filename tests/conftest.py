@@ -50,6 +50,7 @@ from xdist.remote import Producer
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT, migrate
+from local_stack.ports import PLAIN_HTTP
 from local_stack.stack import Settings, Stores
 from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database
@@ -304,7 +305,7 @@ def make_stack() -> Iterator[Callable[..., RunningStack]]:
 
 @pytest.fixture
 def client() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=15, trust_env=False, follow_redirects=False) as http:
+    with httpx.Client(timeout=15, **PLAIN_HTTP, follow_redirects=False) as http:
         yield http
 
 

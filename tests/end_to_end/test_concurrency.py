@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 
 CLIENTS = 64
@@ -41,7 +42,7 @@ def created_by_many(create: Callable[[httpx.Client, int], httpx.Response], total
 
     def work(client_number: int) -> list[int]:
         numbers = []
-        with httpx.Client(timeout=30, trust_env=False) as client:
+        with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
             for each in range(client_number, total, CLIENTS):
                 response = create(client, each)
                 assert response.status_code == 201, response.text

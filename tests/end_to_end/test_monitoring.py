@@ -12,6 +12,7 @@ import yaml
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 
 OPS = ROOT / "ops"
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.timeout(500)
 @pytest.fixture(scope="module")
 def exported(stack: RunningStack) -> dict[str, str]:
     """Return what each service exports after some use, including searches and the worker's work."""
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         chat = api.chat(api.application())
         api.message(chat, "Hello")

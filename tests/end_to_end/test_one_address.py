@@ -9,7 +9,7 @@ import pytest
 from bench.running_stack import RunningStack
 from chat_backend_client import Client
 from local_stack.applications import ROOT
-from local_stack.ports import choose_port
+from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.nginx import nginx, require_nginx
 from tests.polling import wait_until
 
@@ -36,7 +36,7 @@ def address(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def is_served(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/docs", trust_env=False).status_code == 200
+        return httpx.get(f"{url}/docs", **PLAIN_HTTP).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.conftest import SEED, SESSION, started
 from tests.fault.rig import report
 from tests.fault.rig.index_check import IndexCheck
@@ -121,7 +122,7 @@ def loaded(
 def application(stack: RunningStack) -> str:
     """The path of a new application."""
     url = f"{stack.crud_url}/applications"
-    response = httpx.post(url, json={"name": "faults"}, timeout=15, trust_env=False)
+    response = httpx.post(url, json={"name": "faults"}, timeout=15, **PLAIN_HTTP)
     assert response.status_code == 201, response.text
     return f"/applications/{response.json()['access_token']}"
 

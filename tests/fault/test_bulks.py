@@ -11,6 +11,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import kill_at_once
@@ -38,7 +39,7 @@ class Sender:
 
     def send(self, _client: int) -> list[Sent]:
         sent = []
-        with httpx.Client(timeout=20, trust_env=False) as client:
+        with httpx.Client(timeout=20, **PLAIN_HTTP) as client:
             while not self._stopped.is_set():
                 name = str(next(self._names))
                 sent.append(Sent(name, self._post(client, name)))
@@ -59,7 +60,7 @@ class Sender:
 
 
 def test_a_bulk_is_whole_or_not_there(linked: LinkedStack, chance: random.Random) -> None:
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
         api = Api(client, linked.crud_url, linked.numbering_url)
         chat = api.chat(api.application())
         sender = Sender(f"{api.numbering}{chat}/messages/bulk")

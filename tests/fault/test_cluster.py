@@ -14,6 +14,7 @@ import pytest
 from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.cluster_stack import ClusterStack, clustered
 from tests.fault.rig.many_loads import applications_of_all_shards, loaded_shards
 from tests.polling import wait_until
@@ -89,7 +90,7 @@ def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
         stack.cluster.servers[1].kill()
         wait_until(lambda: readiness_of(stack) == [(200, "degraded", [1])] * 2, 60, stack.output)
         for shard, path in enumerate(paths):
-            answer = httpx.post(f"{stack.numbering_url}{path}/chats", timeout=30, trust_env=False)
+            answer = httpx.post(f"{stack.numbering_url}{path}/chats", timeout=30, **PLAIN_HTTP)
             assert answer.status_code == (503 if shard == 1 else 201), answer.text
         for path in (paths[0], paths[2]):
             chat = f"{stack.crud_url}{path}/chats/1"
@@ -99,13 +100,13 @@ def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
 
 
 def is_there(url: str) -> bool:
-    return httpx.get(url, timeout=30, trust_env=False).status_code == 200
+    return httpx.get(url, timeout=30, **PLAIN_HTTP).status_code == 200
 
 
 def readiness_of(stack: ClusterStack) -> list[tuple[int, str, list[int] | None]]:
     """Return what each service answers, and which shards it says are unavailable."""
     answers = [
-        httpx.get(f"{url}/health/ready", timeout=15, trust_env=False)
+        httpx.get(f"{url}/health/ready", timeout=15, **PLAIN_HTTP)
         for url in (stack.crud_url, stack.numbering_url)
     ]
     return [

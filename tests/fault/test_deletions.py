@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from contract.keys import chat_sequence
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.conftest import application
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import kill_at_once
@@ -68,7 +69,7 @@ def kill(stack: LinkedStack, part: str, chance: random.Random) -> None:
 def delete(stack: LinkedStack, path: str) -> None:
     """Send a deletion once; a process that is killed meanwhile may leave it without an answer."""
     with suppress(httpx.TransportError):
-        httpx.delete(f"{stack.crud_url}{path}", timeout=15, trust_env=False)
+        httpx.delete(f"{stack.crud_url}{path}", timeout=15, **PLAIN_HTTP)
 
 
 def remains(stack: LinkedStack, target: Target) -> int:
@@ -80,7 +81,7 @@ def remains(stack: LinkedStack, target: Target) -> int:
 
 def verify(stack: LinkedStack, target: Target) -> str:
     """Check that nothing or everything is left; return what became of the target."""
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
         read = client.get(f"{stack.crud_url}/applications/{target.token}/chats/1/messages?limit=1")
         post = f"{stack.numbering_url}/applications/{target.token}/chats/1/messages"
         # Of a deletion that was cut off, creations wait for some seconds until it is decided.

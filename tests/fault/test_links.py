@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.conftest import UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.search import search
@@ -87,7 +88,7 @@ def test_reads_without_postgresql_are_503_and_never_500(
 
 def read(stack: LinkedStack, application: str) -> int:
     """The status of reading an application."""
-    return httpx.get(f"{stack.crud_url}{application}", timeout=30, trust_env=False).status_code
+    return httpx.get(f"{stack.crud_url}{application}", timeout=30, **PLAIN_HTTP).status_code
 
 
 def test_a_link_to_crud_that_fails_repeats_no_number(

@@ -11,6 +11,7 @@ import pytest
 from contract import keys
 from contract.shards import Shard, Shards
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.process_stack import PACKAGES, ValkeyStack
 from tests.fault.rig.verify import rows, wait_until_stored
 
@@ -54,7 +55,7 @@ class GrowingStack(ValkeyStack):
         headers = {"Idempotency-Key": key} if key else {}
         fields = {"body": body} if body else {}
         url = self.numbering_url + path
-        return httpx.post(url, json=fields, headers=headers, timeout=15, trust_env=False)
+        return httpx.post(url, json=fields, headers=headers, timeout=15, **PLAIN_HTTP)
 
     def names_of(self, shards: Shards) -> list[bytes]:
         """Return the keys that belong to any of these shards."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.conftest import application
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.rotated_load import RotatedLoad
@@ -31,7 +32,7 @@ def killer(linked: LinkedStack) -> Iterator[LineProgram]:
 
 @pytest.fixture
 def crud(linked: LinkedStack) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=linked.crud_url, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=linked.crud_url, timeout=20, **PLAIN_HTTP) as client:
         yield client
 
 
@@ -52,7 +53,7 @@ def test_killed_rotations_repeat_and_skip_no_number(
     linked: LinkedStack, crud: httpx.Client, killer: LineProgram, chance: random.Random
 ) -> None:
     token = application(linked).rpartition("/")[2]
-    numbering = httpx.Client(base_url=linked.numbering_url, timeout=20, trust_env=False)
+    numbering = httpx.Client(base_url=linked.numbering_url, timeout=20, **PLAIN_HTTP)
     assert numbering.post(f"/applications/{token}/chats").status_code == 201
     once = {"Idempotency-Key": "of a creation"}
     with RotatedLoad(linked.numbering_url, token) as load:

@@ -11,6 +11,7 @@ import pytest
 
 from contract import keys
 from contract.shards import Shards
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.many_loads import applications_of_all_shards, loaded_shards
 from tests.fault.rig.process_stack import ValkeyStack
 from tests.fault.rig.verify import rows, wait_until_stored
@@ -77,7 +78,7 @@ def test_sequences_that_are_lost_continue_in_each_shard(
 
 def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyStack) -> None:
     stuck, fine, _ = paths = applications_of_all_shards(sharded)
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         for path in paths:
             post(client, sharded, f"{path}/chats")
         wait_until_stored(sharded)
@@ -99,7 +100,7 @@ def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyS
 def test_a_rotation_into_another_shard_repeats_no_number(sharded: ValkeyStack) -> None:
     [path, *_] = applications_of_all_shards(sharded)
     seen = {SHARDS.number_of(path.rpartition("/")[2])}
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         for number in range(1, 9):
             assert post(client, sharded, f"{path}/chats")["number"] == number
             headers = {"Idempotency-Key": str(number)}
@@ -113,7 +114,7 @@ def test_a_rotation_into_another_shard_repeats_no_number(sharded: ValkeyStack) -
 
 
 def test_deletions_are_known_in_each_shard(sharded: ValkeyStack) -> None:
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         for path in applications_of_all_shards(sharded):
             post(client, sharded, f"{path}/chats")
             post(client, sharded, f"{path}/chats")

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.hostile.wire import Reply, check_problem, exchange, request
 from tests.polling import eventually
@@ -105,7 +106,7 @@ class Ground:
 
 @pytest.fixture(scope="module")
 def ground(stack: RunningStack) -> Iterator[Ground]:
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         application = api.application(BEFORE)
         chat = api.chat(application)

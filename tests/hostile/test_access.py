@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from contract.sequences import sequence_path
+from local_stack.ports import PLAIN_HTTP
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request
 from tests.integration.conftest import crud_servers
@@ -37,7 +38,7 @@ def test_only_applications_require_the_admin_token(ground: Ground) -> None:
                 check_problem(reply, 401)
                 assert reply.headers["www-authenticate"] == "Bearer"
                 assert ADMIN_TOKEN.encode() not in reply.body
-        with httpx.Client(trust_env=False, timeout=20) as client:
+        with httpx.Client(**PLAIN_HTTP, timeout=20) as client:
             head = client.head(f"{crud.url}/applications")
             assert (head.status_code, head.headers["WWW-Authenticate"]) == (401, "Bearer")
             check_open_to_its_owner(client, crud.url, ground.numbering)
@@ -110,7 +111,7 @@ def test_the_admin_site_requires_its_password(ground: Ground) -> None:
 def logged_in(ground: Ground, password: str) -> Iterator[httpx.Client]:
     """A client that tried a password."""
     url = f"{ground.crud}/admin/login/"
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(**PLAIN_HTTP) as client:
         client.get(url)
         token = client.cookies["csrftoken"]
         form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token}

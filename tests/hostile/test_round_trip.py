@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from local_stack.ports import PLAIN_HTTP
 from tests.hostile.conftest import Door, Ground
 from tests.hostile.wire import Reply
 from tests.polling import eventually
@@ -139,7 +140,7 @@ def test_a_form_from_a_library_round_trips(ground: Ground) -> None:
     """As common client libraries send it."""
     text = ' ünï\r\ncode 🙂 "&=+%\\ '
     url = f"{ground.crud}{ground.message}"
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(**PLAIN_HTTP) as client:
         ways = ({"json": {"body": text}}, {"data": {"body": text}}, {"params": {"body": text}})
         for sent in ways:
             assert client.put(url, **sent).json()["body"] == text

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import check_problem, exchange, request
@@ -73,7 +74,7 @@ INVISIBLE = "\x01\x7f\u00ad\u200b\u200d\u202e\ufe0f\ufeff\u2800\u3164\U000e0041"
 @pytest.fixture(scope="module")
 def library(stack: RunningStack) -> Iterator[tuple[Api, str, dict[str, int]]]:
     """A chat that contains every text, and the number of each."""
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         chat = api.chat(api.application())
         numbers = {body: api.message(chat, body) for body in TEXTS}

@@ -24,7 +24,7 @@ import httpx
 import psycopg
 import pytest
 
-from local_stack.ports import choose_port
+from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.conftest import SESSION
 from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
@@ -121,7 +121,7 @@ class CrudServer:
 
     def _is_live(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/health/live", trust_env=False).status_code == 200
+            return httpx.get(f"{self.url}/health/live", **PLAIN_HTTP).status_code == 200
         except httpx.TransportError:
             assert self.process.poll() is None, self.output()
             return False

@@ -14,7 +14,7 @@ from bench.running_stack import wait_until
 from contract.entries import FIELDS
 from contract.keys import ACCEPTED, WORKER_METRICS
 from local_stack.applications import ROOT, is_live
-from local_stack.ports import choose_port
+from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.integration.accepting import TOKEN, make_application, query
 
 # In lines of two hundred bytes, several times what a pipe holds.
@@ -71,7 +71,7 @@ def test_a_service_answers_and_counts_its_requests(module: str, room: Room, star
     with room() as output:
         process = start(module, output, CRUD_PORT=port, NUMBERING_PORT=port)
         wait_until(lambda: is_live(url), 60, f"{module} does not answer")
-        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=20, **PLAIN_HTTP) as client:
             for _ in range(REQUESTS):
                 assert client.get("/nowhere").status_code == 404
             wait_until(lambda: counted(client) == REQUESTS, 20, "requests are not counted")

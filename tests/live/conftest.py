@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.conftest import SEED, SESSION
 from tests.fault.rig.linked_stack import LinkedStack
@@ -98,7 +99,7 @@ def link_to_clients(links: Links, linked: LinkedStack) -> Link:
 @pytest.fixture(scope="module")
 def chats(linked: LinkedStack) -> dict[str, list[str]]:
     """Chats, by paths of their applications; all of them stored."""
-    with httpx.Client(timeout=30, trust_env=False) as client:
+    with httpx.Client(timeout=30, **PLAIN_HTTP) as client:
         api = Api(client, linked.crud_url, linked.numbering_url)
         applications = [api.application(f"live {number}") for number in range(APPLICATIONS)]
         made = {path: [api.chat(path) for _ in range(CHATS)] for path in applications}

@@ -20,6 +20,7 @@ import httpx
 import psycopg
 import uvloop
 
+from local_stack.ports import PLAIN_HTTP
 from tests.line_program import LineProgram
 from tests.live.follower import ApplicationFollower, ChatFollower, Contents, Figures, Numbers
 from tests.polling import eventually
@@ -86,7 +87,7 @@ class Followers:
         self.applications: list[ApplicationFollower] = []
         self._contents = Contents()
         self._client = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{plan.port}", timeout=10, trust_env=False
+            base_url=f"http://127.0.0.1:{plan.port}", timeout=10, **PLAIN_HTTP
         )
 
     async def connect(self) -> None:

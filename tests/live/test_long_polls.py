@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 
 # Far beyond what anything takes here: an answer that comes sooner did not wait for the end.
@@ -23,7 +24,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def poll(stack: RunningStack, chat: str, **parameters: object) -> httpx.Response:
     url = f"{stack.crud_url}{chat}/messages"
     query = {name: str(value) for name, value in parameters.items()}
-    return httpx.get(url, params=query, timeout=LONG_SECONDS + 20, trust_env=False)
+    return httpx.get(url, params=query, timeout=LONG_SECONDS + 20, **PLAIN_HTTP)
 
 
 def numbers(response: httpx.Response) -> list[int]:
@@ -115,7 +116,7 @@ def test_a_message_below_the_cursor_does_not_end_the_wait(
     ],
 )
 def test_a_wait_that_makes_no_sense_is_422(stack: RunningStack, chat: str, query: str) -> None:
-    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", trust_env=False)
+    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", **PLAIN_HTTP)
     assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
 
 
@@ -135,7 +136,7 @@ def test_a_client_that_leaves_costs_nothing(stack: RunningStack, api: Api, chat:
             httpx.get(
                 f"{stack.crud_url}{chat}/messages?after=3&wait={LONG_SECONDS}",
                 timeout=0.05,
-                trust_env=False,
+                **PLAIN_HTTP,
             )
     assert api.message(chat, "the fourth") == 4
     assert numbers(poll(stack, chat, after=3, wait=LONG_SECONDS)) == [4]

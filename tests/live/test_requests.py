@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import frozen
@@ -33,7 +34,7 @@ def paths(stack: RunningStack, module_api: Api) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def module_api(stack: RunningStack) -> Iterator[Api]:
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         yield Api(client, stack.crud_url, stack.numbering_url)
 
 

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.live.listener import Listener
 
@@ -89,7 +90,7 @@ def test_a_list_that_waits_is_answered_when_its_token_is_rotated(
 ) -> None:
     url = f"{api.crud}{chat}/messages?after=3&wait=30"
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(httpx.get, url, timeout=40, trust_env=False)
+        waiting = pool.submit(httpx.get, url, timeout=40, **PLAIN_HTTP)
         time.sleep(0.5)
         rotate(api, application)
         assert waiting.result(timeout=15).status_code == 404

@@ -14,6 +14,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.live.listener import Listener, Seen
 
@@ -154,7 +155,7 @@ def test_a_stream_ends_with_its_chat_or_its_application(
 def test_a_list_that_waits_is_answered_when_its_chat_is_deleted(api: Api, chat: str) -> None:
     url = f"{api.crud}{chat}/messages?after=3&wait=30"
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(httpx.get, url, timeout=40, trust_env=False)
+        waiting = pool.submit(httpx.get, url, timeout=40, **PLAIN_HTTP)
         time.sleep(0.5)
         assert api.client.delete(f"{api.crud}{chat}").status_code == 204
         assert waiting.result(timeout=15).status_code == 410

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.requests import Connection, Fate
 
 WRITERS = 24
@@ -46,7 +47,7 @@ class Writers:
 
     async def _all(self) -> None:
         async with httpx.AsyncClient(
-            base_url=self._stack.crud_url, timeout=EDIT_SECONDS, trust_env=False
+            base_url=self._stack.crud_url, timeout=EDIT_SECONDS, **PLAIN_HTTP
         ) as editor:
             await asyncio.gather(*(self._write(editor) for _ in range(WRITERS)))
 

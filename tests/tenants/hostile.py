@@ -18,6 +18,7 @@ import httpx
 import psycopg
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.hostile.wire import Connection
 from tests.tenants.conftest import IS_FULL_SIZE
 
@@ -49,7 +50,7 @@ class Hostile:
     def new_chat(self) -> str:
         """Create a chat, however often it is refused for what else is sent; returns its path."""
         url = f"{self.stack.numbering_url}{self.path}/chats"
-        while (answer := httpx.post(url, timeout=60, trust_env=False)).status_code != 201:
+        while (answer := httpx.post(url, timeout=60, **PLAIN_HTTP)).status_code != 201:
             assert answer.status_code == 503, answer.text
             time.sleep(0.05)
         return f"{self.path}/chats/{answer.json()['number']}"
@@ -73,7 +74,7 @@ class Hostile:
 
     def get(self, path: str, stop: threading.Event) -> None:
         """GET the same path again and again, and read every answer to its end."""
-        with httpx.Client(timeout=60, trust_env=False, base_url=self.stack.crud_url) as client:
+        with httpx.Client(timeout=60, **PLAIN_HTTP, base_url=self.stack.crud_url) as client:
             while not stop.is_set():
                 with suppress(httpx.TransportError):
                     client.get(path)
@@ -82,7 +83,7 @@ class Hostile:
 def new_application(stack: RunningStack) -> str:
     """Create an application; returns its path."""
     created = httpx.post(
-        f"{stack.crud_url}/applications", json={"name": "hostile"}, timeout=60, trust_env=False
+        f"{stack.crud_url}/applications", json={"name": "hostile"}, timeout=60, **PLAIN_HTTP
     )
     return f"/applications/{created.json()['access_token']}"
 
@@ -209,7 +210,7 @@ def try_passwords(url: str, stop: threading.Event) -> None:
     while not stop.is_set():
         with (
             suppress(httpx.TransportError),
-            httpx.Client(timeout=60, trust_env=False, base_url=url) as client,
+            httpx.Client(timeout=60, **PLAIN_HTTP, base_url=url) as client,
         ):
             client.get("/admin/login/")
             token = client.cookies.get("csrftoken", "")

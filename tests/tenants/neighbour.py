@@ -22,6 +22,8 @@ from pathlib import Path
 
 import httpx
 
+from local_stack.ports import PLAIN_HTTP
+
 PAUSE_SECONDS = 0.4
 LIVE_PAUSE_SECONDS = 0.1
 GIVE_UP_SECONDS = 30.0
@@ -109,7 +111,7 @@ class Neighbour:
 async def measure(crud: str, numbering: str) -> Measured:
     """Measure until the standard input ends."""
     stopped = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
-    async with httpx.AsyncClient(timeout=GIVE_UP_SECONDS, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=GIVE_UP_SECONDS, **PLAIN_HTTP) as client:
         neighbour = Neighbour(client, crud, numbering)
         await neighbour.prepare()
         sys.stdout.write("begun\n")

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
 from tests.tenants.conftest import IS_FULL_SIZE, PATIENCE, SECONDS, neighbour
@@ -128,7 +129,7 @@ def hold(measured: Measured) -> None:
 
 def everything_is_there(stack: RunningStack, tenant: Hostile) -> None:
     """Check that everything accepted from the hostile application is stored and found."""
-    with httpx.Client(base_url=stack.crud_url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
         for chat, accepted in tenant.accepted.items():
             stored = eventually(partial(message_count, client, chat), accepted.__eq__, WAIT_SECONDS)
             assert stored == accepted

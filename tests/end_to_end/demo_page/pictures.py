@@ -17,6 +17,7 @@ from PIL import Image
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.chromium import PROGRAMS, find_chromium
 from tests.end_to_end.demo_page.windows import Browser, Viewport, Window
@@ -67,7 +68,7 @@ def main() -> int:
 
 def seed(stack: RunningStack) -> str:
     """Fill an application with chats; return the address of the page with the last one."""
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(**PLAIN_HTTP) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         application = api.application("Acme")
         for name, messages in CHATS.items():

@@ -7,6 +7,7 @@ import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
 from tests.end_to_end.demo_page.conftest import Chat, sit_down
 from tests.end_to_end.demo_page.windows import Browser, Viewport, Window
@@ -277,7 +278,7 @@ def test_a_stack_with_an_admin_token_asks_for_it(
 
 
 def test_the_page_and_its_files_are_revalidated(demo_stack: RunningStack) -> None:
-    with httpx.Client(base_url=demo_stack.crud_url, trust_env=False) as client:
+    with httpx.Client(base_url=demo_stack.crud_url, **PLAIN_HTTP) as client:
         page, script = client.get("/demo"), client.get("/static/demo/main.js")
         assert page.status_code == script.status_code == client.get("/demo/").status_code == 200
         assert script.headers["cache-control"] == "no-cache"

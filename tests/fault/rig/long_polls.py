@@ -7,6 +7,7 @@ from typing import Self
 
 import httpx
 
+from local_stack.ports import PLAIN_HTTP
 from tests.polling import wait_until
 
 WAIT_SECONDS = 2
@@ -37,7 +38,7 @@ class LongPolls:
         wait_until(lambda: self._highest[chat] >= number, seconds, lambda: str(self._highest))
 
     def _follow(self, chat: str) -> None:
-        with httpx.Client(base_url=self._url, timeout=15, trust_env=False) as client:
+        with httpx.Client(base_url=self._url, timeout=15, **PLAIN_HTTP) as client:
             while not self._stopping.is_set():
                 try:
                     self._read(client, chat)

@@ -7,6 +7,8 @@ from http import HTTPStatus
 
 import httpx
 
+from local_stack.ports import PLAIN_HTTP
+
 CREATORS = 6
 
 
@@ -43,7 +45,7 @@ class RotatedLoad:
         self.token = token
 
     def _create(self, chats: bool) -> None:
-        with httpx.Client(base_url=self._numbering, timeout=15, trust_env=False) as client:
+        with httpx.Client(base_url=self._numbering, timeout=15, **PLAIN_HTTP) as client:
             while not self._stopped.is_set():
                 self._create_one(client, chats)
 

@@ -5,6 +5,7 @@ import time
 import httpx
 
 from bench.running_stack import RunningStack
+from local_stack.ports import PLAIN_HTTP
 
 
 def searched_for(seconds: float, stack: RunningStack, application: str) -> list[str]:
@@ -20,6 +21,6 @@ def searched_for(seconds: float, stack: RunningStack, application: str) -> list[
 def search(stack: RunningStack, application: str) -> str:
     """Which store answered a search."""
     url = f"{stack.crud_url}{application}/chats/1/messages/search"
-    response = httpx.get(url, params={"keyword": "a"}, timeout=20, trust_env=False)
+    response = httpx.get(url, params={"keyword": "a"}, timeout=20, **PLAIN_HTTP)
     assert response.status_code == 200, response.text
     return str(response.headers["x-search-backend"])

@@ -14,6 +14,7 @@ import redis
 
 from bench.running_stack import RunningStack
 from contract.keys import ACCEPTED
+from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.load import Creation, Load
 from tests.polling import eventually
 
@@ -33,7 +34,7 @@ def state(stack: RunningStack) -> tuple[int, int, int]:
 
 def readiness(url: str) -> int:
     try:
-        return httpx.get(f"{url}/health/ready", timeout=15, trust_env=False).status_code
+        return httpx.get(f"{url}/health/ready", timeout=15, **PLAIN_HTTP).status_code
     except httpx.TransportError:
         return 0
 
@@ -53,7 +54,7 @@ def backlog(stack: RunningStack) -> int:
 def backlog_of_shards(stack: RunningStack) -> int:
     """Return what crud_service says, which asks all shards."""
     try:
-        text = httpx.get(f"{stack.crud_url}/metrics", timeout=15, trust_env=False).text
+        text = httpx.get(f"{stack.crud_url}/metrics", timeout=15, **PLAIN_HTTP).text
     except httpx.TransportError:
         return -1
     found = re.search(r"^chat_backlog_entries (\d+)", text, re.MULTILINE)
@@ -63,7 +64,7 @@ def backlog_of_shards(stack: RunningStack) -> int:
 def verify(stack: RunningStack, load: Load) -> int:
     """Compare what the clients know with what there is; how many answered creations are lost."""
     assert load.figures.complaints == []
-    with httpx.Client(base_url=stack.crud_url, timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
         lost = verify_chats(client, load)
     assert rows(stack, "SELECT count(*) FROM conflicts") == [(0,)]
     assert rows(stack, "SELECT reason FROM set_aside_entries LIMIT 5") == []

@@ -12,6 +12,7 @@ import httpx
 import psycopg
 import pytest
 
+from local_stack.ports import PLAIN_HTTP
 from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
 from tests.polling import eventually, wait_until
@@ -170,7 +171,7 @@ def test_slow_requests_of_one_application_leave_threads_to_another(
     ):
         locking.execute("SELECT FROM messages WHERE number = 1 FOR UPDATE")
         slow = [
-            clients.submit(httpx.put, message, json={"body": str(n)}, timeout=60, trust_env=False)
+            clients.submit(httpx.put, message, json={"body": str(n)}, timeout=60, **PLAIN_HTTP)
             for n in range(30)
         ]
         time.sleep(0.5)
@@ -193,7 +194,7 @@ def guessing(own_server: CrudServer, client: httpx.Client) -> Iterator[Callable[
     over = threading.Event()
 
     def guess() -> None:
-        with httpx.Client(timeout=60, trust_env=False, headers=cookies) as guesser:
+        with httpx.Client(timeout=60, **PLAIN_HTTP, headers=cookies) as guesser:
             while not over.is_set():
                 statuses.append(
                     guesser.post(f"{own_server.url}/admin/login/", data=fields).status_code
@@ -219,7 +220,7 @@ def operator(own_server: CrudServer) -> Iterator[httpx.Client]:
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin("the right password", reset_password=True)
-    with httpx.Client(base_url=own_server.url, timeout=120, trust_env=False) as browser:
+    with httpx.Client(base_url=own_server.url, timeout=120, **PLAIN_HTTP) as browser:
         yield browser
 
 
@@ -269,7 +270,7 @@ def test_strangers_requesting_the_login_page_delay_no_operator(
     over = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(timeout=60, trust_env=False) as stranger:
+        with httpx.Client(timeout=60, **PLAIN_HTTP) as stranger:
             while not over.is_set():
                 stranger.get(f"{own_server.url}/admin/login/")
 
@@ -377,7 +378,7 @@ def growth_by(server: CrudServer, paths: list[str]) -> int:
     """Return by how many KiB a server grows while eight clients search."""
 
     def search(path: str) -> int:
-        return httpx.get(f"{server.url}{path}", timeout=60, trust_env=False).status_code
+        return httpx.get(f"{server.url}{path}", timeout=60, **PLAIN_HTTP).status_code
 
     before = server.resident_kib()
     with ThreadPoolExecutor(8) as clients:

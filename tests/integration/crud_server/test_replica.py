@@ -16,6 +16,7 @@ import redis
 
 from contract import keys
 from contract.sequences import HIGHEST_NUMBER
+from local_stack.ports import PLAIN_HTTP
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer, crud_servers
@@ -64,7 +65,7 @@ def server(running_server: CrudServer, standby: Standby) -> CrudServer:
 
 @pytest.fixture
 def http_client(server: CrudServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=15, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=15, **PLAIN_HTTP) as client:
         yield client
 
 
@@ -75,7 +76,7 @@ def chat(database: Database, application: str) -> str:
 
 
 def metrics(server: CrudServer) -> str:
-    return httpx.get(f"{server.url}/metrics", trust_env=False).text
+    return httpx.get(f"{server.url}/metrics", **PLAIN_HTTP).text
 
 
 def wait_for_replica(server: CrudServer, state: int = 1) -> None:
@@ -284,7 +285,7 @@ def test_a_replica_that_fails_costs_no_client_an_error(
         wait_for_replica(server)
         wanted = [f"{chat}/messages/1", f"{chat}/messages?limit=2", chat] * 8
         with (
-            httpx.Client(base_url=server.url, timeout=15, trust_env=False) as client,
+            httpx.Client(base_url=server.url, timeout=15, **PLAIN_HTTP) as client,
             ThreadPoolExecutor(8) as clients,
         ):
             assert {each.status_code for each in clients.map(client.get, wanted)} == {200}
@@ -305,9 +306,9 @@ def test_a_server_that_follows_no_primary_is_not_read(
     crud_server: Callable[..., CrudServer], clean_crud: dict[str, str], chat: str
 ) -> None:
     server = crud_server(DATABASE_READ_URL=clean_crud["DATABASE_URL"])
-    assert httpx.get(f"{server.url}{chat}", trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}{chat}", **PLAIN_HTTP).status_code == 200
     wait_until(lambda: TURNS.findall(server.output()) == ["primary"], KEPT_UP_SECONDS)
-    assert httpx.get(f"{server.url}{chat}", trust_env=False).status_code == 200
+    assert httpx.get(f"{server.url}{chat}", **PLAIN_HTTP).status_code == 200
     assert "chat_replica_up 0.0" in metrics(server)
     assert statements(server) == {"primary": 2}
 
@@ -323,7 +324,7 @@ def test_nobody_reads_the_past_while_a_replica_falls_behind_and_dies(
     def write_and_read(number: int) -> int:
         path, rounds = f"{chat}/messages/{number}", 0
         listed = f"{chat}/messages?after={number - 1}&limit=1"
-        with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=server.url, timeout=30, **PLAIN_HTTP) as client:
             while not over.is_set():
                 body = f"{number}: {rounds}"
                 assert client.put(path, json={"body": body}).status_code == 200

@@ -13,6 +13,7 @@ import pytest
 
 from contract.entries import Entry
 from contract.sequences import sequence_path
+from local_stack.ports import PLAIN_HTTP
 from local_stack.stack import Stores
 from tests.conftest import INTERNAL_TOKEN, own_database
 from tests.integration.accepting import TOKEN, make_application
@@ -149,7 +150,7 @@ def seen(
         with (
             crud_servers(environment) as start,
             psycopg.connect(url, autocommit=True) as database,
-            httpx.Client(base_url=start().url, timeout=15, trust_env=False) as client,
+            httpx.Client(base_url=start().url, timeout=15, **PLAIN_HTTP) as client,
         ):
             database.execute(ADD_OTHER_CHATS)
             paths = Paths(database, client)

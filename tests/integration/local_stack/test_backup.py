@@ -14,7 +14,7 @@ import pytest
 
 from local_stack.applications import ROOT, applications
 from local_stack.layout import Layout
-from local_stack.ports import choose_port
+from local_stack.ports import PLAIN_HTTP, choose_port
 from local_stack.process import Running
 from local_stack.stores.postgres import can_connect, postgres, program
 from local_stack.stores.valkey import redis_url, valkey
@@ -93,7 +93,7 @@ class System:
         """Create a chat or a message; return its number."""
         headers = {"Idempotency-Key": key} if key else {}
         url = f"{self.environment['NUMBERING_URL']}{path}"
-        answer = httpx.post(url, json={"body": "hi"}, headers=headers, timeout=15, trust_env=False)
+        answer = httpx.post(url, json={"body": "hi"}, headers=headers, timeout=15, **PLAIN_HTTP)
         assert answer.status_code == 201, answer.text
         number: int = answer.json()["number"]
         return number
@@ -117,7 +117,7 @@ def start_system(migrated_database_url: str, tmp_path: Path) -> Iterator[Callabl
 
 @pytest.fixture
 def http() -> Iterator[httpx.Client]:
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         yield client
 
 

@@ -19,6 +19,7 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from local_stack.layout import Layout
+from local_stack.ports import PLAIN_HTTP
 from local_stack.process import MARK
 from tests.children import child
 
@@ -157,7 +158,7 @@ def test_logs_follow_the_chosen_parts_and_are_legible(stack: RunningStack) -> No
         first = [process.stdout.readline() for _ in range(5)]
         assert all(line[13:].startswith("numbering ") for line in first), first
         path = "/applications/abcdefghijklmnopqrstuvwx/chats"
-        httpx.post(f"{stack.numbering_url}{path}", trust_env=False)
+        httpx.post(f"{stack.numbering_url}{path}", **PLAIN_HTTP)
         line = next(line for line in process.stdout if "abcd…" in line)
         expected = r"\d\d:\d\d:\d\d\.\d{3} numbering +info +POST /applications/abcd…/chats 404 in "
         assert re.match(expected, line), line
@@ -170,7 +171,7 @@ def test_a_reader_that_leaves_ends_the_logs(stack: RunningStack) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        httpx.get(f"{stack.crud_url}/applications?limit=1", trust_env=False)
+        httpx.get(f"{stack.crud_url}/applications?limit=1", **PLAIN_HTTP)
         assert process.wait(10) == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 
 from contract import keys
+from local_stack.ports import PLAIN_HTTP
 from numbering_service.main import NumberingService
 from numbering_service.settings import Settings
 from tests.integration.numbering.surroundings import CHATS, MESSAGES, A, B, Numbering, Valkey
@@ -110,7 +111,7 @@ def test_both_ways_answer_the_same(
 ) -> None:
     with (
         Numbering(tmp_path, valkey.url, "http://127.0.0.1:1", **environment) as service,
-        httpx.Client(base_url=service.url, trust_env=False) as http,
+        httpx.Client(base_url=service.url, **PLAIN_HTTP) as http,
     ):
         by_our_server = answers(valkey, http)
     application = NumberingService(Settings.from_env(environment))

@@ -18,6 +18,7 @@ from openapi_spec_validator import validate
 
 from contract import keys
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH, EXISTS, HIGHEST_NUMBER
+from local_stack.ports import PLAIN_HTTP
 from tests.integration.numbering.surroundings import (
     CHATS,
     MESSAGES,
@@ -59,7 +60,7 @@ def sequences(valkey: Valkey) -> redis.Redis:
 
 @pytest.fixture
 def http(service: Numbering) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=service.url, **PLAIN_HTTP, timeout=10) as client:
         yield client
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from contract import keys
 from contract.entries import FIELDS
+from local_stack.ports import PLAIN_HTTP
 from numbering_service.creation import Creation
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
@@ -225,7 +226,7 @@ def seed(valkey: Valkey, scenario: Callable[[Seeding], Awaitable[None]], **names
     async def whole() -> None:
         async with (
             storage(valkey.url) as store,
-            httpx.AsyncClient(base_url=store.url, trust_env=False) as crud,
+            httpx.AsyncClient(base_url=store.url, **PLAIN_HTTP) as crud,
             RedisClient.from_url(valkey.url, retry=None) as connection,
         ):
             store.paused = True

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from local_stack.ports import PLAIN_HTTP
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chats, add_messages
 
@@ -110,7 +111,7 @@ def test_an_application_that_disappears_cuts_the_export_short(
 ) -> None:
     database.execute("UPDATE messages SET body = repeat('x', 60000) WHERE number > 500")
     url = f"{crud_server().url}{full}/export"
-    with httpx.stream("GET", url, trust_env=False) as answer:
+    with httpx.stream("GET", url, **PLAIN_HTTP) as answer:
         received = answer.iter_raw()
         read = [next(received)]
         database.execute("UPDATE applications SET access_token = %s", ("y" * 24,))
@@ -124,7 +125,7 @@ def test_one_application_cannot_take_all_places(
 ) -> None:
     database.execute("UPDATE messages SET body = repeat('x', 60000) WHERE number > 500")
     url = f"{crud_server().url}{full}/export"
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(**PLAIN_HTTP, timeout=30) as client:
         unread = [client.send(client.build_request("GET", url), stream=True) for _ in range(10)]
         assert [answer.status_code for answer in unread] == [200] * 10
         refused = client.get(url)
