@@ -1,21 +1,26 @@
 -- Numbers a batch of creations and puts their entries into the stream, in one atomic step.
 --
+-- What does not differ between calls stands in front of this text as local variables (numbers.py):
+-- MAX_BACKLOG      maximum number of entries in the stream
+-- SEQUENCE_TTL, IDEMPOTENCY_TTL, BATCH_TTL
+--                  time to live, in seconds, of a sequence, an idempotency key, a batch's answer
+-- WAKE_UP_TTL      time to live, in milliseconds, of the wake-up flag
+-- DEFAULT_RATE, DEFAULT_BURST
+--                  the limit of all other applications: creations a second (0: none), and burst
+-- and names of keys:
+-- LEASE            the persister's lease: while it is held, no wake-up is needed
+-- WAKE_UP          the flag that a wake-up is on its way
+-- LIMITS           hash of the limits that applications have of their own: '<rate> <burst>' by token
+-- LIMITER          prefix of the keys of the limiter, which end with the application's token
+--
 -- With several shards all keys begin with the tag of one, and what is '' below is that tag.
 -- KEYS  1          the stream of accepted entries
 --       2          where this batch's answer is stored, for a retry of the same batch
---       3          the persister's lease: while it is held, no wake-up is needed
---       4          the flag that a wake-up is on its way
---       5          hash of the limits that applications have of their own: '<rate> <burst>' by token
 --       then, for each creation, two keys:
 --       +1         the sequence: highest number handed out
 --       +2         the idempotency key, or '' for none
 --       Further messages that are created with one, all or none, have '' for both.
--- ARGV  1          maximum number of entries in the stream
---       2, 3, 4    time to live, in seconds, of a sequence, an idempotency key, a batch's answer
---       5          time to live, in milliseconds, of the wake-up flag
---       6          1 when this batch was sent before, or replicas are to acknowledge it, else 0
---       7, 8       the limit of all other applications: creations a second (0: none), and burst
---       9          prefix of the keys of the limiter, which end with the application's token
+-- ARGV  1          1 when this batch was sent before, or replicas are to acknowledge it, else 0
 --       then, for each creation, five arguments:
 --       +1         access token
 --       +2         chat number, '' when a chat is created
@@ -77,22 +82,21 @@ local READONLY = 'READONLY This server is a replica.'
 
 -- What every batch reads, and the two sequences of its first creation: one command costs less than
 -- four. MGET returns nothing for a key of another type, so GET has the last word on a missing one.
-local FIRST_KEY, FIRST_ARGUMENT = 6, 10
+local FIRST_KEY, FIRST_ARGUMENT = 3, 2
 local NO_KEY = string.match(KEYS[1], '^{.-}') or ''
 local APPLICATION = NO_KEY .. 'sequence:chats:'
 local first_application = APPLICATION .. (ARGV[FIRST_ARGUMENT] or '')
 local first_sequence = KEYS[FIRST_KEY] or first_application
-local known = redis.call('MGET', KEYS[2], KEYS[3], first_application, first_sequence)
+local known = redis.call('MGET', KEYS[2], NO_KEY .. LEASE, first_application, first_sequence)
 local answered, is_persisting = known[1], known[2]
 if answered then
   -- A write, so that the caller can wait until replicas have all that was written before.
-  local is_stale = is_readonly(redis.pcall('EXPIRE', KEYS[2], ARGV[4]))
+  local is_stale = is_readonly(redis.pcall('EXPIRE', KEYS[2], BATCH_TTL))
   return is_stale and redis.error_reply(READONLY) or cmsgpack.unpack(answered)
 end
 
 local waiting = redis.call('XLEN', KEYS[1])
-local room = tonumber(ARGV[1]) - waiting
-local sequence_ttl, idempotency_ttl, batch_ttl = ARGV[2], ARGV[3], ARGV[4]
+local room = MAX_BACKLOG - waiting
 local refused_applications = {}
 local highest = {}
 local moved = {}
@@ -107,9 +111,8 @@ local BAD_REPLY_IN_BULK = -1000
 local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
 local LIMITED = -10
 
-local DEFAULT_RATE, DEFAULT_BURST, LIMITER = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
 local LARGEST_BULK = 500
-local HAS_OWN = redis.call('EXISTS', KEYS[5]) == 1
+local HAS_OWN = redis.call('EXISTS', NO_KEY .. LIMITS) == 1
 local limits, now, limit_of, admit, with_limit
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
@@ -130,12 +133,12 @@ if DEFAULT_RATE > 0 or HAS_OWN then
       return limit
     end
     local rate, burst = DEFAULT_RATE, DEFAULT_BURST
-    local own = HAS_OWN and redis.pcall('HGET', KEYS[5], token)
+    local own = HAS_OWN and redis.pcall('HGET', NO_KEY .. LIMITS, token)
     if type(own) == 'string' then
       rate, burst = string.match(own, '^(%d+) (%d+)$')
       rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
     end
-    limit = rate > 0 and {rate = rate, burst = burst, interval = 1000000 / rate, key = LIMITER .. token}
+    limit = rate > 0 and {rate = rate, burst = burst, interval = 1000000 / rate, key = NO_KEY .. LIMITER .. token}
     limits[token] = limit
     if limit then
       local stored = redis.pcall('GET', limit.key)
@@ -194,7 +197,7 @@ local function start_messages(key)
   if redis.pcall('GET', key) == 'unknown' then
     redis.call('DEL', key)
   end
-  if redis.call('SET', key, '0', 'NX', 'EX', sequence_ttl) then
+  if redis.call('SET', key, '0', 'NX', 'EX', SEQUENCE_TTL) then
     redis.call('DEL', 'lock:' .. key)
   end
 end
@@ -330,7 +333,7 @@ while sequence_key do
         start_messages(extra .. text)
       end
       if digest then
-        redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', idempotency_ttl)
+        redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', IDEMPOTENCY_TTL)
       end
       if limit then
         limit.ahead, limit.moved = ahead, true
@@ -348,7 +351,7 @@ if accepted == 0 and (refused_by_replica or is_replica()) then
 end
 
 for key, text in pairs(moved) do
-  redis.call('SET', key, text, 'EX', sequence_ttl)
+  redis.call('SET', key, text, 'EX', SEQUENCE_TTL)
 end
 
 for _, limit in pairs(limits or {}) do
@@ -362,8 +365,8 @@ end
 -- the buffer of a lost connection, and must not accept later what is refused now. Answers that
 -- replicas are to acknowledge have to be a write as well: they may tell what was accepted a moment
 -- ago. PERSIST came before, so a lack of memory does not refuse this one.
-if accepted > 0 or ARGV[6] == '1' then
-  redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', batch_ttl)
+if accepted > 0 or ARGV[1] == '1' then
+  redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', BATCH_TTL)
 end
 -- The rest is set after the answer is stored: a retry must not wake a persister again; for a lost
 -- wake-up there is the worker's sweep.
@@ -372,7 +375,7 @@ if waiting == 0 then
 elseif is_persisting then
   answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
 end
-if not is_persisting and accepted > 0 and redis.call('SET', KEYS[4], '1', 'NX', 'PX', ARGV[5]) then
+if not is_persisting and accepted > 0 and redis.call('SET', NO_KEY .. WAKE_UP, '1', 'NX', 'PX', WAKE_UP_TTL) then
   answers[WAKE] = 1
 end
 return answers

@@ -1,6 +1,6 @@
 """The numbering script: packs the call for a batch, and reads its reply."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ Answer = Created | Problem | None
 
 
 class NumbersScript:
-    """numbers.lua for the applications of a shard, and the settings at the start of each call."""
+    """numbers.lua for the applications of a shard."""
 
     def __init__(
         self,
@@ -43,25 +43,12 @@ class NumbersScript:
         shard: Shard = ONLY,
     ) -> None:
         """With `acknowledged`, every call is a write, for which replicas can be waited."""
-        self.source = files("numbering_service.creations").joinpath("numbers.lua").read_text()
+        self.source = script_text(variables(max_backlog, default_rate))
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        self._settings = (
-            max_backlog,
-            keys.SEQUENCE_TTL_SECONDS,
-            keys.IDEMPOTENCY_TTL_SECONDS,
-            keys.BATCH_TTL_SECONDS,
-            keys.WAKE_UP_TTL_MS,
-        )
-        self._limits = (*default_rate, shard.key(keys.LIMITER))
         self._acknowledged = acknowledged
         self._tag = shard.tag
         self._accepted = shard.key(keys.ACCEPTED)
-        self._shared_keys = (
-            shard.key(keys.LEASE_PERSIST),
-            shard.key(keys.WAKE_UP_PERSIST),
-            shard.key(keys.LIMITS),
-        )
 
     def pack(self, creations: Iterable[AnyCreation], batch_id: str, *, again: bool) -> bytes:
         """Pack the call for a batch into bytes for the wire.
@@ -70,12 +57,8 @@ class NumbersScript:
         after a lost reply finds it there, so nothing is done twice.
         """
         tag = self._tag
-        script_keys = [self._accepted, tag + keys.batch(batch_id), *self._shared_keys]
-        arguments: list[Any] = [
-            *self._settings,
-            int(again or self._acknowledged),
-            *self._limits,
-        ]
+        script_keys = [self._accepted, tag + keys.batch(batch_id)]
+        arguments: list[Any] = [int(again or self._acknowledged)]
         attributes: list[Any] = []
         position = 1
         for creation in creations:
@@ -88,6 +71,29 @@ class NumbersScript:
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
         packed: bytes = pack_command(command)
         return packed
+
+
+def variables(max_backlog: int, default_rate: Rate) -> dict[str, int | str]:
+    """Return what the script has as local variables, and not as arguments of each call."""
+    return {
+        "MAX_BACKLOG": max_backlog,
+        "SEQUENCE_TTL": keys.SEQUENCE_TTL_SECONDS,
+        "IDEMPOTENCY_TTL": keys.IDEMPOTENCY_TTL_SECONDS,
+        "BATCH_TTL": keys.BATCH_TTL_SECONDS,
+        "WAKE_UP_TTL": keys.WAKE_UP_TTL_MS,
+        "DEFAULT_RATE": default_rate.rate,
+        "DEFAULT_BURST": default_rate.burst,
+        "LEASE": keys.LEASE_PERSIST,
+        "WAKE_UP": keys.WAKE_UP_PERSIST,
+        "LIMITS": keys.LIMITS,
+        "LIMITER": keys.LIMITER,
+    }
+
+
+def script_text(local_variables: Mapping[str, int | str]) -> str:
+    """Return numbers.lua with variables in front of it."""
+    text = files("numbering_service.creations").joinpath("numbers.lua").read_text()
+    return "".join(f"local {name} = {value!r}\n" for name, value in local_variables.items()) + text
 
 
 class Reply(NamedTuple):

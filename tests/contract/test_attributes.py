@@ -42,7 +42,7 @@ def test_a_creation_without_attributes_is_sent_as_before() -> None:
     script = NumbersScript(max_backlog=1, default_rate=Rate(0, 0))
     plain = script.pack([post(1)], "b", again=False)
     assert b"attributes" not in plain
-    assert plain.startswith(b"*24\r\n")  # 3 words, 7 keys, 9 settings, 5 arguments
+    assert plain.startswith(b"*13\r\n")  # 3 words, 4 keys, 6 arguments
 
 
 def test_a_reply_needs_a_number_that_was_handed_out(numbering: Numbering) -> None:

@@ -1,7 +1,6 @@
 """numbers.lua on a real Valkey: the answer to each creation of a batch, and what it leaves."""
 
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +10,13 @@ import redis
 
 from contract import keys
 from numbering_service.creation import AnyCreation, Creation
+from numbering_service.creations.numbers import script_text, variables
 from numbering_service.rate_limits import NO_LIMIT, Rate
 from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24
 MISSING, REUSED, FULL, REFUSED, UNKNOWN, CHAT_DELETED, BEING_DELETED = 0, -1, -2, -3, -4, -6, -7
-SCRIPT = files("numbering_service.creations").joinpath("numbers.lua").read_text()
 
 
 class Numbering:
@@ -25,7 +24,6 @@ class Numbering:
 
     def __init__(self, client: redis.Redis, *, fresh: bool = True) -> None:
         self.redis = client
-        self.script = client.register_script(SCRIPT)
         self.batches = 0
         # Of the last batch: its last entry, and the oldest in the stream.
         self.last = self.oldest = b""
@@ -38,21 +36,19 @@ class Numbering:
         batch: str | None = None,
         again: bool = False,
         room: int = 1000,
-        ttl: int = 100,
         rate: Rate = NO_LIMIT,
     ) -> tuple[int, list[Any]]:
         """Return whether to wake the persister, and the answers; see also `last` and `oldest`."""
         self.batches += 1
         batch_key = keys.batch(batch or f"b{self.batches}")
-        names = [keys.ACCEPTED, batch_key, keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST]
-        names.append(keys.LIMITS)
+        names = [keys.ACCEPTED, batch_key]
         names += [key for creation in creations for key in creation.script_keys()]
-        arguments: list[int | str] = [room, ttl, ttl + 100, ttl + 200, 1000, int(again)]
-        arguments += [*rate, keys.LIMITER]
+        arguments: list[int | str] = [int(again)]
         arguments += [word for creation in creations for word in creation.script_arguments()]
         for position, creation in enumerate(creations, 1):
             arguments += creation.script_attributes(position) if creation.attributes else ()
-        wake, self.last, self.oldest, *answers = self.script(keys=names, args=arguments)
+        script = self.redis.register_script(script_text(variables(room, rate)))
+        wake, self.last, self.oldest, *answers = script(keys=names, args=arguments)
         return wake, answers
 
     def answers(
@@ -274,13 +270,13 @@ def test_a_call_that_is_to_be_acknowledged_is_a_write_whatever_it_answers(
 
 
 def test_every_key_gets_its_time_to_live(numbering: Numbering) -> None:
-    numbering.run(post(1), chat("k"), batch="b", ttl=100)
+    numbering.run(post(1), chat("k"), batch="b")
     for key, seconds in (
-        (message(1), 100),
-        (keys.chat_sequence(A), 100),
-        (message(3), 100),
-        (keys.idempotency(A, None, "k"), 200),
-        (keys.batch("b"), 300),
+        (message(1), keys.SEQUENCE_TTL_SECONDS),
+        (keys.chat_sequence(A), keys.SEQUENCE_TTL_SECONDS),
+        (message(3), keys.SEQUENCE_TTL_SECONDS),
+        (keys.idempotency(A, None, "k"), keys.IDEMPOTENCY_TTL_SECONDS),
+        (keys.batch("b"), keys.BATCH_TTL_SECONDS),
     ):
         assert seconds - 2 <= numbering.redis.ttl(key) <= seconds, key
     assert 0 < numbering.redis.pttl(keys.WAKE_UP_PERSIST) <= 1000

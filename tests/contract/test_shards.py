@@ -59,5 +59,5 @@ def test_all_keys_of_a_call_are_in_one_slot(creation: Creation | Bulk) -> None:
     script = NumbersScript(max_backlog=1, default_rate=NO_LIMIT, shard=shard)
     words = script.pack([creation], "id", again=False).split(b"\r\n")[2::2]
     names = words[3 : 3 + int(words[2])]
-    assert len(names) == 5 + 2 * creation.numbers
+    assert len(names) == 2 + 2 * creation.numbers
     assert {key_slot(name) for name in names} == {shard.slot}

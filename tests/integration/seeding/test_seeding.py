@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +16,8 @@ from contract import keys
 from contract.entries import FIELDS
 from local_stack.ports import PLAIN_HTTP
 from numbering_service.creation import Creation
+from numbering_service.creations.numbers import script_text, variables
+from numbering_service.rate_limits import NO_LIMIT
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
@@ -371,18 +372,13 @@ def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
 
 
 def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
-    from importlib.resources import files
-
-    script = valkey.client.register_script(
-        files("numbering_service.creations").joinpath("numbers.lua").read_text()
-    )
+    script = valkey.client.register_script(script_text(variables(9, NO_LIMIT)))
     chat = Creation(A, None, "", "r")
     valkey.client.set(chat.sequence_key, 6)
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
-    names = [keys.ACCEPTED, keys.batch("b"), keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST, keys.LIMITS]
-    settings: list[Any] = [9, 9, 9, 9, 9, 0, 0, 1, keys.LIMITER]
-    script([*names, *chat.script_keys()], [*settings, *chat.script_arguments()])
+    names = [keys.ACCEPTED, keys.batch("b"), *chat.script_keys()]
+    script(names, [0, *chat.script_arguments()])
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
