@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import NamedTuple
 
 from contract import keys
 from numbering_service.rate_limits import Limit
 from web.problems import NotFound
 
 
-class Creation(NamedTuple):
+@dataclass(init=False, slots=True)
+class Creation:
     """One request to create, fully validated: none of its fields can be refused any more.
 
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
@@ -22,9 +22,27 @@ class Creation(NamedTuple):
     chat_number: int | None
     body: str
     request_id: str
-    idempotency_key: str = ""
-    attributes: str = ""
-    reply_to: int = 0
+    idempotency_key: str
+    attributes: str
+    reply_to: int
+
+    def __init__(
+        self,
+        access_token: str,
+        chat_number: int | None,
+        body: str,
+        request_id: str,
+        idempotency_key: str = "",
+        attributes: str = "",
+        reply_to: int = 0,
+    ) -> None:
+        self.access_token = access_token
+        self.chat_number = chat_number
+        self.body = body
+        self.request_id = request_id
+        self.idempotency_key = idempotency_key
+        self.attributes = attributes
+        self.reply_to = reply_to
 
     @property
     def first(self) -> "Creation":
@@ -50,10 +68,14 @@ class Creation(NamedTuple):
 
     def script_keys(self, tag: str = "") -> tuple[str, ...]:
         """Return what numbers.lua takes as keys; `tag` is that of the application's shard."""
-        if not self.idempotency_key:
+        return self.keys_with(self.idempotency_key, tag)
+
+    def keys_with(self, idempotency_key: str, tag: str) -> tuple[str, ...]:
+        """Return the script's keys with another idempotency key: that of a bulk."""
+        if not idempotency_key:
             return tag + self.sequence_key, tag
         return tag + self.sequence_key, tag + keys.idempotency(
-            self.access_token, self.chat_number, self.idempotency_key
+            self.access_token, self.chat_number, idempotency_key
         )
 
     def script_arguments(self, tag: str = "") -> tuple[str, ...]:
@@ -123,7 +145,7 @@ class Bulk:
 
     def script_keys(self, tag: str = "") -> tuple[str, ...]:
         """Return the keys of the first message; the others have none, which ties them to it."""
-        keys_of_first = self.first._replace(idempotency_key=self.idempotency_key).script_keys(tag)
+        keys_of_first = self.first.keys_with(self.idempotency_key, tag)
         return keys_of_first + (tag, tag) * (self.numbers - 1)
 
     def script_arguments(self, tag: str = "") -> tuple[str, ...]:
@@ -145,15 +167,21 @@ class Bulk:
 AnyCreation = Creation | Bulk
 
 
-class Created(NamedTuple):
+@dataclass(init=False, slots=True)
+class Created:
     """The number handed out, of a bulk the first; `replayed` when it was handed out before.
 
     `limit` is the state of the application's rate limit, None if it has none or was not asked.
     """
 
     number: int
-    replayed: bool = False
-    limit: Limit | None = None
+    replayed: bool
+    limit: Limit | None
+
+    def __init__(self, number: int, replayed: bool = False, limit: Limit | None = None) -> None:
+        self.number = number
+        self.replayed = replayed
+        self.limit = limit
 
 
 def payload_digest(body: str, attributes: str = "") -> str:

@@ -81,9 +81,10 @@ def render(service: str, notes: Sequence[Note]) -> str:
         milliseconds = int(moment * 1000)
         if milliseconds != last:  # whole batches are answered within one millisecond
             last, stamp = milliseconds, timestamp(milliseconds)
+        duration = format(seconds * 1000, ".2f")
         lines.append(
             f'{{"time":"{stamp}","level":"info","service":"{service}","message":"request",'
             f'"request_id":"{request_id}","method":"{method}","path":"{path}",'
-            f'"status":{status},"duration_ms":{seconds * 1000:.2f}}}\n'
+            f'"status":{status},"duration_ms":{duration}}}\n'
         )
     return "".join(lines)

@@ -16,4 +16,4 @@ def request_id(header: str | None) -> str:
     """Return the client's own request id if it is harmless, else a new one."""
     if header is not None and _HARMLESS.fullmatch(header):
         return header
-    return f"{_PREFIX}{next(_NUMBERS):06x}"
+    return _PREFIX + format(next(_NUMBERS), "06x")

@@ -5,7 +5,7 @@ Optional fields become attributes, a JSON object that travels with the creation 
 
 import json
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import orjson
 
@@ -31,12 +31,18 @@ BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
 _OPTIONAL_IN_QUERY = re.compile(rb"(?:^|&)(?:sender|metadata|reply_to|name|[a-z_]*%[^&=]*)=")
 
 
-class MessageFields(NamedTuple):
+@dataclass(init=False, slots=True)
+class MessageFields:
     """The valid fields of a message; `reply_to` is one of the attributes, 0 if it is not set."""
 
     body: str
-    attributes: str = ""
-    reply_to: int = 0
+    attributes: str
+    reply_to: int
+
+    def __init__(self, body: str, attributes: str = "", reply_to: int = 0) -> None:
+        self.body = body
+        self.attributes = attributes
+        self.reply_to = reply_to
 
 
 def message_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:

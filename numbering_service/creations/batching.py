@@ -92,8 +92,8 @@ class Batcher:
         self._batches: deque[list[Pending]] = deque()
         self._is_scheduled = False
         self._idle: asyncio.Future[None] | None = None
-        prefix = token_hex(8)
-        self._batch_ids = (f"{prefix}-{number}" for number in count(1))
+        self._prefix = token_hex(8)
+        self._batch_numbers = count(1)
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -182,7 +182,8 @@ class Batcher:
 
     def _send(self, batch: list[Pending]) -> None:
         try:
-            self._sender.send(next(self._batch_ids), [pending.creation for pending in batch])
+            batch_id = f"{self._prefix}-{next(self._batch_numbers)}"
+            self._sender.send(batch_id, [pending.creation for pending in batch])
         except Exception:
             _log.exception("a batch cannot be sent")
             self._refuse(batch, InternalError())

@@ -8,7 +8,6 @@ by the same code.
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 
 from numbering_service.creation import AnyCreation, Created, Creation
@@ -45,16 +44,35 @@ _CREATED = (
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
 class Pending:
-    creations: "Creations"
-    creation: AnyCreation
-    request: Request
-    target: Target
-    size: int
-    numbers: int
-    waits_since: float
-    seedings: int = 0
+    __slots__ = (
+        "creation",
+        "creations",
+        "numbers",
+        "request",
+        "seedings",
+        "size",
+        "target",
+        "waits_since",
+    )
+
+    def __init__(
+        self,
+        creations: "Creations",
+        creation: AnyCreation,
+        request: Request,
+        target: Target,
+        size: int,
+        numbers: int,
+    ) -> None:
+        self.creations = creations
+        self.creation = creation
+        self.request = request
+        self.target = target
+        self.size = size
+        self.numbers = numbers
+        self.waits_since = request.started
+        self.seedings = 0
 
     @property
     def is_disconnected(self) -> bool:
@@ -128,9 +146,7 @@ class Creations:
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
         numbers = creation.numbers
         size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
-        self._batcher.submit(
-            Pending(self, creation, request, target, size, numbers, request.started)
-        )
+        self._batcher.submit(Pending(self, creation, request, target, size, numbers))
 
     def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
         if not isinstance(error, Problem):

@@ -64,11 +64,14 @@ def target_of(access_token: str, chat_number: int | None, *, is_bulk: bool = Fal
     )
 
 
-class Head(NamedTuple):
+class Head:
     """The headers that matter for a creation."""
 
-    content_type: str | None
-    idempotency_key: str
+    __slots__ = ("content_type", "idempotency_key")
+
+    def __init__(self, content_type: str | None, idempotency_key: str) -> None:
+        self.content_type = content_type
+        self.idempotency_key = idempotency_key
 
 
 def read_target(path: str) -> Target | None:

@@ -1,5 +1,7 @@
 """Attributes of creations: what numbers.lua makes of them, and what the persister reads."""
 
+from dataclasses import replace
+
 import pytest
 
 from contract import keys
@@ -16,8 +18,8 @@ SENDER = '{"sender":"Ann \\u00e9 漢"}'
 
 
 def reply(chat_number: int, reply_to: int, key: str = "") -> Creation:
-    return post(chat_number, "re", key)._replace(
-        attributes=f'{{"reply_to":{reply_to}}}', reply_to=reply_to
+    return replace(
+        post(chat_number, "re", key), attributes=f'{{"reply_to":{reply_to}}}', reply_to=reply_to
     )
 
 
@@ -32,7 +34,7 @@ def test_attributes_are_read_as_they_were_numbered(redis_url: str) -> None:
 
 
 def test_only_an_entry_with_attributes_has_their_field(numbering: Numbering) -> None:
-    numbering.run(post(1), post(1)._replace(attributes=SENDER), post(1))
+    numbering.run(post(1), replace(post(1), attributes=SENDER), post(1))
     entries = [list(fields) for _id, fields in numbering.redis.xrange(keys.ACCEPTED)]
     plain = [name.encode() for name in FIELDS]
     assert entries == [plain, [*plain, ATTRIBUTES.encode()], plain]
@@ -65,13 +67,13 @@ def test_a_refused_reply_takes_no_number_and_leaves_no_key(numbering: Numbering)
 
 
 def test_attributes_are_part_of_what_a_key_stands_for(numbering: Numbering) -> None:
-    sent = post(1, key="k")._replace(attributes=SENDER)
-    named = chat(key="c")._replace(attributes='{"name":"a"}')
+    sent = replace(post(1, key="k"), attributes=SENDER)
+    named = replace(chat(key="c"), attributes='{"name":"a"}')
     assert numbering.answers(sent, named) == [1, 3]
     assert numbering.answers(sent, named) == [b"1", b"3"]
-    for other in (post(1, key="k"), sent._replace(attributes='{"sender":"Bob"}')):
+    for other in (post(1, key="k"), replace(sent, attributes='{"sender":"Bob"}')):
         assert numbering.answers(other) == [REUSED]
-    for other in (chat(key="c"), named._replace(attributes='{"name":"b"}')):
+    for other in (chat(key="c"), replace(named, attributes='{"name":"b"}')):
         assert numbering.answers(other) == [REUSED]
 
 
@@ -83,7 +85,7 @@ def test_a_key_from_before_attributes_still_replays(
     digest = creation.script_arguments()[4] if creation.chat_number else "-"
     numbering.redis.set(creation.script_keys()[1], f"{digest} 1")
     assert numbering.answers(creation) == [b"1"]
-    assert numbering.answers(creation._replace(attributes=SENDER)) == [REUSED]
+    assert numbering.answers(replace(creation, attributes=SENDER)) == [REUSED]
 
 
 def test_a_reply_is_replayed_before_its_number_is_looked_at(numbering: Numbering) -> None:

@@ -1,7 +1,5 @@
 """Parses what has arrived on one connection into whole requests, one at a time. No I/O."""
 
-from typing import NamedTuple
-
 from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
 from web.server import limits
 from web.server.body import Body, ChunkedBody, SizedBody
@@ -10,11 +8,14 @@ from web.server.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_l
 _END_OF_HEAD = b"\r\n\r\n"
 
 
-class Whole(NamedTuple):
+class Whole:
     """A whole request."""
 
-    head: Head
-    body: bytes
+    __slots__ = ("body", "head")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head = head
+        self.body = body
 
 
 class Arrival:

@@ -7,7 +7,6 @@ differently is refused.
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 import httptools
@@ -36,17 +35,39 @@ _DROPPED = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings
 _NOTED = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
 
 
-class Head(NamedTuple):
+class Head:
     """A request without its body; header names in lower case."""
 
-    method: str
-    raw_path: bytes
-    query: bytes
-    version: str
-    headers: Headers
-    length: int
-    keep_alive: bool
-    expects_continue: bool
+    __slots__ = (
+        "expects_continue",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "query",
+        "raw_path",
+        "version",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        version: str,
+        headers: Headers,
+        length: int,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        self.version = version
+        self.headers = headers
+        self.length = length
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
 
 
 class _Lines:
@@ -141,9 +162,7 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
                 target = b"/" + target
         elif target != b"*":  # pragma: no cover - llhttp refuses it first
             raise MalformedRequest
-    if b"#" in target:
-        target = target[: target.index(b"#")]
-    path, _, query = target.partition(b"?")
+    path, _, query = target.partition(b"#")[0].partition(b"?")
     return path, query
 
 

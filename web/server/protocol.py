@@ -159,7 +159,7 @@ class Protocol(Writer):
         try:
             whole = self._arrival.feed(data)
             if whole is not None:
-                self._dispatch(*whole)
+                self._dispatch(whole.head, whole.body)
             elif not self._arrival.is_empty:
                 self._expect_rest()
         except Problem as problem:

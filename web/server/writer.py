@@ -22,8 +22,12 @@ from web.server.reader_watch import ReaderWatch
 from web.server.request import Request, id_of, known_method
 
 
-class Writer(asyncio.Protocol):
-    """Answers the request that the reading half has dispatched."""
+class Writer:
+    """Answers the request that the reading half has dispatched.
+
+    With its subclass it has all methods of an `asyncio.Protocol`, and not that base: compiled, it
+    would be as slow as an interpreted class then.
+    """
 
     _transport: asyncio.Transport
     _watch: ReaderWatch

@@ -5,7 +5,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from hypothesis import HealthCheck, Phase, settings
@@ -88,7 +88,9 @@ class Service:
         assert config.loaded_app is self.app  # in a wrapper the short way would not be found
         state = ServerState()
         self.server = await self.loop.create_server(
-            lambda: Protocol(config, state, {}, self.loop), "127.0.0.1", 0
+            lambda: cast("asyncio.Protocol", Protocol(config, state, {}, self.loop)),
+            "127.0.0.1",
+            0,
         )
         self.port: int = self.server.sockets[0].getsockname()[1]
 

@@ -1,6 +1,7 @@
 """The optional fields of a creation: what is accepted, and what becomes of them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_attributes_are_part_of_the_payload() -> None:
     assert payload_digest("a", "{}") != payload_digest("a{}") != payload_digest("a")
     creation = Creation(TOKEN, 1, "a", "r", "key")
     assert creation.script_arguments()[4] == payload_digest("a")
-    assert creation._replace(attributes="{}").script_arguments()[4] == payload_digest("a", "{}")
+    assert replace(creation, attributes="{}").script_arguments()[4] == payload_digest("a", "{}")
 
 
 def test_the_size_of_a_creation_includes_its_attributes() -> None:
