@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo demo-client screenshots status logs stop reset test test-quick test-fault coverage lint format hooks lock bench clean environment environment-dev
+.PHONY: help run compiled demo demo-client screenshots status logs stop reset test test-quick test-fault test-compiled coverage lint format hooks lock bench clean environment environment-dev
 
 # Groups are lines that begin with ##@.
 help: ## show this list
@@ -22,6 +22,9 @@ help: ## show this list
 ##@ Run it (another copy: add LOCAL_DIR=.local-2 CRUD_PORT=3100 NUMBERING_PORT=8180)
 run: environment ## start everything, until Ctrl-C (options: CLUSTER=1, WITHOUT_ELASTICSEARCH=1)
 	@exec $(BIN)/python -m local_stack run
+
+compiled: environment-dev ## compile numbering_service for the next `make run`, until it is changed (needs a C compiler)
+	@$(BIN)/python -m local_stack.compiled
 
 demo: environment ## walk through the API of a running stack, printing every exchange
 	@$(BIN)/python -m local_stack demo
@@ -54,6 +57,12 @@ test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 
 test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
+
+# Where numbering_service is a process of its own: what is imported by a test are the sources.
+test-compiled: compiled ## the tests that start numbering_service or send it whole requests, of it compiled
+	@COMPILED=1 $(BIN)/python -m pytest $(COMPILED_TOO) -n $(JOBS) --dist loadfile
+
+COMPILED_TOO := tests/integration/numbering tests/hostile tests/end_to_end/test_chain.py
 
 # Apart from `make test`, whose bounds in time are not to be those of a traced process. Where a
 # mistake loses or repeats a number, or opens a door, a line that no test reaches fails this; one
@@ -96,6 +105,7 @@ lock: ## pin all dependencies again, with hashes (needs uv)
 	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra crud --extra numbering --extra local -o requirements/run.txt
 	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra crud -o requirements/crud.txt
 	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra numbering -o requirements/numbering.txt
+	$(UV) pip compile $(LOCK) -c requirements/dev.txt --extra numbering --extra compile -o requirements/compile.txt
 
 LOCK := -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
 
@@ -104,7 +114,7 @@ bench: environment-dev ## run the benchmarks (half an hour; needs wrk and redis-
 	@$(BIN)/python -m bench
 
 clean: ## remove the environment, caches and test data; keeps .local/
-	rm -rf .venv .local-test .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .local-test .local-compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.local/*' -prune -exec rm -rf {} +
 
 environment:

@@ -42,6 +42,7 @@ from bench.standby import standby
 from bench.tools import BenchError, require_tools
 from bench.transfer import transfer
 from local_stack.applications import ROOT
+from local_stack.compiled.tree import compiled
 from local_stack.failure import StackError
 
 SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
@@ -131,6 +132,8 @@ def measure(arguments: argparse.Namespace, output: Path) -> int:
     sizes = QUICK if arguments.quick else FULL
     if arguments.rows:
         sizes = replace(sizes, large_rows=arguments.rows)
+    if not arguments.quick:
+        compile_if_possible()
     run = Run(sizes, ROOT / ".local-bench")
     try:
         for name in arguments.scenarios or SCENARIOS:
@@ -140,6 +143,16 @@ def measure(arguments: argparse.Namespace, output: Path) -> int:
             report.show(run.results)
             report.write(run.results, run.sizes.name, output)
     return outcome(run.results)
+
+
+def compile_if_possible() -> None:
+    """Have a compiled numbering_service measured; `COMPILED=0` has its sources measured."""
+    if os.environ.get("COMPILED") == "0":
+        return
+    try:
+        compiled()
+    except StackError as error:
+        say(f"numbering_service runs interpreted: {error}")
 
 
 def attempt(run: Run, name: str) -> None:

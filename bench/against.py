@@ -6,6 +6,7 @@ too, rates say little, and ratios of turns next to each other, and processor tim
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from bench.results import say
 from local_stack.applications import ROOT
+from local_stack.compiled.tree import compiled
 
 # Clients, and the chats that they write to in turn.
 CASES = ((64, 1), (64, 1000), (16, 1), (1, 1))
@@ -39,10 +41,16 @@ class Turn(NamedTuple):
 class Revision:
     """A process that takes turns in a tree."""
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(self, tree: Path, *, is_compiled: bool = False) -> None:
+        variables = {**os.environ, "COMPILED": str(int(is_compiled))}
         words = (sys.executable, str(ROOT / "bench" / "against_turn.py"))
         self._process = subprocess.Popen(
-            words, cwd=tree, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            words,
+            cwd=tree,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._read()
 
@@ -84,11 +92,14 @@ def main() -> None:
     parser.add_argument("revision", help="a commit, tag or branch that has this benchmark's stack")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"of each case ({TURNS})")
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"of each turn ({SECONDS})")
+    parser.add_argument("--compiled", action="store_true", help="this code is compiled")
     arguments = parser.parse_args()
+    if arguments.compiled:
+        compiled()
     with ExitStack() as stack:
         there = Revision(stack.enter_context(tree_of(arguments.revision)))
         stack.callback(there.close)
-        here = Revision(ROOT)
+        here = Revision(ROOT, is_compiled=arguments.compiled)
         stack.callback(here.close)
         say(f"{'clients':>7} {'chats':>5}  {'rate':>15} {'ratio':>6}  processor time, ratio")
         for clients, chats in CASES:

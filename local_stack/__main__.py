@@ -15,6 +15,7 @@ Settings come from the environment; all others reach our processes as they are.
   HOST                    the address to listen on (127.0.0.1)
   WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
   CLUSTER                 1: several of each part, with data of their own (.local-cluster)
+  COMPILED                0: numbering_service from its sources, after `make compiled` too
   NO_COLOR                1: no colours on a terminal
 """
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import redis
 
+from local_stack.compiled import tree
 from local_stack.console import Waiting, done
 from local_stack.failure import StackError
 from local_stack.layout import Layout
@@ -17,6 +18,8 @@ from local_stack.process import Part, last_line
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_SECONDS = 0.1
+# If the present sources have been (`make compiled`).
+COMPILED = {"numbering_service"}
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
@@ -82,8 +85,13 @@ def module(name: str, package: str, environment: Mapping[str, str], url: str) ->
         environment: variables besides those of the supervisor.
         url: where it tells whether it is live.
     """
-    command = (sys.executable, "-m", package)
-    return Part(name, command, is_ready=lambda: is_live(url), environment=environment)
+    return Part(
+        name,
+        (sys.executable, "-m", package),
+        is_ready=lambda: is_live(url),
+        environment=environment,
+        environment_at_start=tree.environment if package in COMPILED else dict,
+    )
 
 
 def is_live(url: str) -> bool:

@@ -31,6 +31,8 @@ class Part:
     command: tuple[str, ...]
     is_ready: Callable[[], bool]
     environment: Mapping[str, str] = field(default_factory=dict)
+    # Further variables, asked for at each start.
+    environment_at_start: Callable[[], Mapping[str, str]] = dict
     user: StoreUser = field(default_factory=StoreUser)
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 12.0
@@ -64,7 +66,12 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **part.environment, MARK: str(layout.directory)},
+                env={
+                    **os.environ,
+                    **part.environment,
+                    **part.environment_at_start(),
+                    MARK: str(layout.directory),
+                },
                 start_new_session=True,
             )
         self.pid = self.process.pid

@@ -76,6 +76,8 @@ INTERNAL_TOKEN = "internal-token-of-the-tests"
 # An Elasticsearch of the tests hardly gets to run what the better compiler of the JVM makes.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+# What `make compiled` has left is not what is tested, except by `make test-compiled`.
+os.environ.setdefault("COMPILED", "0")
 # A killed server loses nothing by it: the system keeps what the server has written.
 WITHOUT_FSYNC = ("fsync", "full_page_writes")
 

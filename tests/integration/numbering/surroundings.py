@@ -29,6 +29,7 @@ from contract import keys
 from contract.entries import Entry, decode
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
 from local_stack.applications import ROOT
+from local_stack.compiled import tree
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
 from numbering_service.creation import Created, Creation
@@ -176,6 +177,7 @@ class Numbering(Process):
         self.url = f"http://{LOOPBACK}:{self.port}"
         own = {"REDIS_URL": redis_url, "CRUD_URL": crud_url, "INTERNAL_TOKEN": "t"}
         own |= {"NUMBERING_PORT": str(self.port), "CRUD_PUBLIC_URL": "http://public"}
+        own |= tree.environment()
         log = directory / f"numbering-{self.port}.log"
         code = environment.pop("command", "")
         command = ["-c", code] if code else ["-m", "numbering_service"]

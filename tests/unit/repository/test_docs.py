@@ -260,7 +260,7 @@ def test_each_dependency_has_its_reason_and_no_other_is_named() -> None:
     rows = table(section(TEXTS["CONTRIBUTING.md"], "Dependencies"))
     named = {name for row in rows if row[0] != "package" for name in row[0].split(", ")}
     # It comes as an extra of redis.
-    assert named - {"hiredis"} == requirement_names("crud", "numbering", "local")
+    assert named - {"hiredis"} == requirement_names("crud", "numbering", "local", "compile")
 
 
 OUR_SOURCES = [text for path, text in SOURCES.items() if "tests" not in path.parts]
@@ -289,9 +289,10 @@ def test_every_dependency_is_used() -> None:
     modules = {
         "djangorestframework": "rest_framework",
         "elasticsearch-dsl": "elasticsearch",
+        "mypy": "mypyc",
     }
     used = imported()
-    for name in requirement_names("crud", "numbering", "local"):
+    for name in requirement_names("crud", "numbering", "local", "compile"):
         module = modules.get(name, name.replace("-", "_"))
         loaded = LOADED_BY_NAME.get(module)
         assert module in used or (loaded and any(loaded in text for text in OUR_SOURCES)), name

@@ -1,0 +1,1 @@
+"""The path of a creation, compiled: the same sources, as extension modules."""

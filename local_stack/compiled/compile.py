@@ -1,0 +1,95 @@
+"""Compiles modules with mypyc: `python compile.py DIRECTORY`.
+
+The directory has copies of the packages; the sources of the modules are replaced by their
+extension modules. Run as a file, by a Python that has mypy.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from mypyc.build import mypycify
+from setuptools import setup
+
+# What a creation passes through, and what that imports all the time. The rest gains nothing, or is
+# what mypyc can't compile: `web.problems` (two class attributes in one assignment).
+MODULES = (
+    "contract/entries.py",
+    "contract/keys.py",
+    "contract/paths.py",
+    "contract/shards.py",
+    # Its class has a compiled base, which no interpreted class may have.
+    "numbering_service/api/asgi_request.py",
+    "numbering_service/creation.py",
+    "numbering_service/creations/access_log.py",
+    "numbering_service/creations/attributes.py",
+    "numbering_service/creations/batching.py",
+    "numbering_service/creations/creating.py",
+    "numbering_service/creations/held_back.py",
+    "numbering_service/creations/numbers.py",
+    "numbering_service/creations/pending.py",
+    "numbering_service/creations/requests.py",
+    "numbering_service/creations/script_connection.py",
+    "numbering_service/creations/sending.py",
+    "numbering_service/creations/sharded.py",
+    "numbering_service/creations/shares.py",
+    "numbering_service/creations/window.py",
+    "web/batched_request_log.py",
+    "web/characters.py",
+    "web/cors.py",
+    "web/fields.py",
+    "web/media_types.py",
+    "web/request_id.py",
+    "web/server/answers.py",
+    "web/server/arrival.py",
+    "web/server/body.py",
+    "web/server/budget.py",
+    "web/server/deadline.py",
+    "web/server/front.py",
+    "web/server/head.py",
+    "web/server/limits.py",
+    "web/server/protocol.py",
+    "web/server/reader_watch.py",
+    "web/server/request.py",
+    "web/server/turns.py",
+    "web/server/writer.py",
+)
+CHECKED = (
+    "--config-file=",
+    f"--cache-dir={os.devnull}",
+    "--strict",
+    "--explicit-package-bases",
+    # Only the modules themselves: `make lint` checks everything.
+    "--follow-imports=silent",
+    "--no-warn-unused-ignores",
+)
+# Of what the compiler writes on the way.
+TEMPORARY = "build"
+
+
+def main() -> None:
+    """Compile in a directory, and leave nothing behind but the extension modules."""
+    os.chdir(sys.argv[1])
+    # One group: calls between its modules are calls of C functions.
+    extensions = mypycify(
+        [*CHECKED, *MODULES],
+        opt_level="2",
+        debug_level="0",
+        group_name="creations",
+        target_dir=TEMPORARY,
+    )
+    setup(
+        name="creations",
+        packages=[],
+        ext_modules=extensions,
+        script_args=["--quiet", "build_ext", "--inplace", f"--build-temp={TEMPORARY}"],
+    )
+    shutil.rmtree(TEMPORARY)
+    # Nothing falls back to them in silence.
+    for module in MODULES:
+        Path(module).unlink()
+
+
+if __name__ == "__main__":
+    main()

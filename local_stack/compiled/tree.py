@@ -1,0 +1,127 @@
+"""Compiled copies of the packages, each in a folder that is named by what it was made from.
+
+Whoever runs one asks for that of the present sources, so a stale one is never found.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from local_stack.console import Waiting, done
+from local_stack.failure import StackError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMPILER = Path(__file__).with_name("compile.py")
+TREES = ROOT / ".local-compiled"
+PACKAGES = ("contract", "web", "numbering_service")
+LOOK_EVERY_SECONDS = 0.1
+
+
+def environment(
+    variables: Mapping[str, str] = os.environ, trees: Path = TREES, root: Path = ROOT
+) -> dict[str, str]:
+    """Return what has Python import the compiled packages; nothing if there are none.
+
+    Args:
+        variables: with `COMPILED=0`, the sources are run in any case.
+        trees: has the compiled copies.
+        root: has the sources.
+    """
+    tree = trees / digest_of(root)
+    if variables.get("COMPILED") == "0" or not tree.exists():
+        return {}
+    # Without the second, `python -m` would find the sources of the current folder first.
+    return {"PYTHONPATH": f"{tree}{os.pathsep}{root}", "PYTHONSAFEPATH": "1"}
+
+
+def digest_of(root: Path) -> str:
+    """Return a digest of the sources, and of all else that a compiled copy depends on."""
+    digest = hashlib.sha256(f"{sys.version} {sysconfig.get_config_var('EXT_SUFFIX')}".encode())
+    digest.update(COMPILER.read_bytes())
+    lock = root / "requirements" / "dev.txt"  # has the version of mypy
+    for path in (lock, *sources(root)):
+        content = path.read_bytes()
+        digest.update(f"\0{path.relative_to(root)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def sources(root: Path) -> list[Path]:
+    """Return all files of the packages."""
+    found = (path for package in PACKAGES for path in (root / package).rglob("*"))
+    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+
+def compiled() -> Path:
+    """Return the compiled copy of the present sources, made if it is missing.
+
+    Raises StackError where that is not possible.
+    """
+    TREES.mkdir(exist_ok=True)
+    with (TREES / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        tree = TREES / digest_of(ROOT)
+        if not tree.exists():
+            make(tree)
+    return tree
+
+
+def make(tree: Path) -> None:
+    if missing := what_is_missing():
+        raise StackError(f"nothing is compiled without {missing}")
+    unfinished = tree.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for package in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, unfinished / package, ignore=ignored)
+    if digest_of(ROOT) != tree.name:
+        raise StackError("the sources were changed while they were copied: try again")
+    compile_in(unfinished)
+    unfinished.rename(tree)
+
+
+def what_is_missing() -> str:
+    """Return what a compilation would lack on this machine; nothing if it has all."""
+    compiler = str(sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"a C compiler ({compiler})"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "Python.h (Debian and Ubuntu: apt install python3-dev)"
+    return "" if find_spec("mypyc") and find_spec("setuptools") else "mypy: type make compiled"
+
+
+def compile_in(directory: Path) -> None:
+    """Compile; raises StackError, which names the log, if that fails."""
+    waiting = Waiting()
+    log = directory.with_suffix(".log")
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(COMPILER), str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while process.poll() is None:
+            waiting.tell("compiling")
+            wait(process)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        raise StackError(f"the sources can't be compiled: {log} says why")
+    done("compiled", waiting.seconds)
+
+
+def wait(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a moment, or for the end of a process."""
+    try:
+        process.wait(LOOK_EVERY_SECONDS)
+    except subprocess.TimeoutExpired:
+        return

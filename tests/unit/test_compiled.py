@@ -1,0 +1,85 @@
+"""A compiled copy of the packages is run for as long as it is that of the sources."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from local_stack.applications import ROOT, applications
+from local_stack.compiled import compile as compiler
+from local_stack.compiled.tree import PACKAGES, digest_of, environment
+
+SOURCE = "web/server/head.py"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with a source in each package."""
+    for name in (
+        *(f"{package}/__init__.py" for package in PACKAGES),
+        SOURCE,
+        "requirements/dev.txt",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# {name}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def tree(root: Path) -> Path:
+    """What a compilation would have left for its sources."""
+    tree = root / "trees" / digest_of(root)
+    tree.mkdir(parents=True)
+    return tree
+
+
+def test_what_was_compiled_of_the_sources_is_imported_in_their_place(
+    root: Path, tree: Path
+) -> None:
+    found = environment({}, tree.parent, root)
+    assert found["PYTHONPATH"].split(os.pathsep) == [str(tree), str(root)]
+    assert found["PYTHONSAFEPATH"] == "1"
+
+
+def test_the_sources_are_run_if_that_is_asked_for(root: Path, tree: Path) -> None:
+    assert environment({"COMPILED": "0"}, tree.parent, root) == {}
+
+
+def change(root: Path) -> None:
+    with (root / SOURCE).open("a") as source:
+        source.write("# more\n")
+
+
+def rename(root: Path) -> None:
+    (root / SOURCE).rename(root / "web" / "head.py")
+
+
+def lock_again(root: Path) -> None:
+    (root / "requirements" / "dev.txt").write_text("mypy==3\n")
+
+
+@pytest.mark.parametrize("act", [change, rename, lock_again])
+def test_nothing_stale_is_run(root: Path, tree: Path, act: Callable[[Path], None]) -> None:
+    act(root)
+    assert environment({}, tree.parent, root) == {}
+
+
+def test_bytecode_beside_the_sources_changes_nothing(root: Path, tree: Path) -> None:
+    cached = root / "web" / "server" / "__pycache__" / "head.cpython-311.pyc"
+    cached.parent.mkdir()
+    cached.write_bytes(b"bytecode")
+    assert digest_of(root) == tree.name
+
+
+def test_numbering_is_looked_up_at_each_start() -> None:
+    urls = {"CRUD_URL": "", "NUMBERING_URL": "", "REDIS_URL": ""}
+    looked_up = {
+        part.name for part in applications(urls) if part.environment_at_start is environment
+    }
+    assert looked_up == {"numbering"}
+
+
+def test_every_module_to_compile_exists() -> None:
+    assert [name for name in compiler.MODULES if not (ROOT / name).is_file()] == []
