@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import orjson
 
 from local_stack.applications import ROOT
 
-# What only an image has: users, and the base image's own pip.
-SYSTEM_RUN = re.compile(r"groupadd|useradd|pip uninstall")
-INSTALL_SECONDS = 300
+# What only an image has: users, the base image's own pip, and packages of its system.
+SYSTEM_RUN = re.compile(r"groupadd|useradd|pip uninstall|apt-get")
+# Compiling takes a minute of one core.
+RUN_SECONDS = 1200
 
 
 @dataclass
@@ -62,9 +64,11 @@ def read_stages(path: Path) -> list[Stage]:
 class Directory:
     """A directory that stands for an image's root."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, **arguments: str):
+        """`arguments` are those of the build, in place of the defaults."""
         self.root = root
         self.stages: dict[str, Path] = {}
+        self.arguments = arguments
 
     def build(self, stages: list[Stage]) -> "Directory":
         """Follow every stage; the last one's files are in `image`."""
@@ -87,8 +91,11 @@ class Directory:
                 work.mkdir(exist_ok=True)
             elif instruction == "COPY":
                 self.copy(rest, work, place)
+            elif instruction == "ARG":
+                name, _, default = rest.partition("=")
+                self.arguments.setdefault(name, default)
             elif instruction == "RUN" and not SYSTEM_RUN.search(rest):
-                run(rest, work, place)
+                run(rest, work, place, self.arguments)
 
     def copy(self, rest: str, work: Path, place: Path) -> None:
         """COPY from the repository, or from an earlier stage, which is done with then."""
@@ -111,18 +118,18 @@ class Directory:
         return {**given, **values}
 
 
-def run(rest: str, work: Path, place: Path) -> None:
-    """A RUN of a stage that installs, with its paths below the place."""
+def run(rest: str, work: Path, place: Path, arguments: Mapping[str, str]) -> None:
+    """A RUN of a stage that installs or compiles, with its paths below the place."""
     command = re.sub(r"--mount=\S+ ", "", rest).replace("/venv", f"{place}/venv")
     pythons = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": pythons}
+    environment = {**os.environ, **arguments, "PATH": pythons}
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=work,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=INSTALL_SECONDS,
+        timeout=RUN_SECONDS,
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -11,28 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
+from redis import Redis
 
+from contract import keys
 from local_stack.applications import ROOT
+from local_stack.compiled.tree import what_is_missing
 from local_stack.ports import choose_port
 from tests.integration.containers.dockerfile import Directory, Stage, read_stages
 from tests.polling import wait_until
 
 HEALTHY_WITHIN_SECONDS = 90  # on a busy machine
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+TOKEN = "A" * 24
 SECRETS = {"INTERNAL_TOKEN": "t" * 40, "SECRET_KEY": "k" * 40, "ADMIN_PASSWORD": "p" * 40}
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(1800)
 
 
 class Image:
     """A Dockerfile's last stage, in a directory."""
 
-    def __init__(self, name: str, directory: Path):
+    def __init__(self, name: str, directory: Path, **arguments: str):
         stages = read_stages(ROOT / name)
         self.stage: Stage = stages[-1]
-        self.built = Directory(directory).build(stages)
+        self.built = Directory(directory, **arguments).build(stages)
 
     def start(self, command: list[str], **values: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -86,7 +91,10 @@ def crud_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 @pytest.fixture(scope="module")
 def numbering_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return Image("Dockerfile.numbering", tmp_path_factory.mktemp("numbering"))
+    """The image, compiled where that is possible."""
+    missing = what_is_missing()
+    arguments = {"COMPILED": "0"} if missing else {}
+    return Image("Dockerfile.numbering", tmp_path_factory.mktemp("numbering"), **arguments)
 
 
 def serves_and_stops(image: Image, command: list[str], check: list[str], **values: str) -> None:
@@ -115,6 +123,29 @@ def test_the_image_of_numbering_serves(numbering_image: Image, redis_url: str) -
     values = {**SECRETS, "REDIS_URL": redis_url, "NUMBERING_PORT": port}
     image = numbering_image
     serves_and_stops(image, image.stage.command, image.stage.health_check, **values)
+
+
+def test_the_image_of_numbering_creates_with_extension_modules(
+    numbering_image: Image, redis_url: str
+) -> None:
+    image, port = numbering_image, str(choose_port())
+    if missing := what_is_missing():
+        pytest.skip(f"NOTHING IS COMPILED HERE without {missing}")
+    server = image.built.image / "app" / "web" / "server"
+    assert list(server.glob("head.*.so"))
+    assert not (server / "head.py").exists()
+    values = {**SECRETS, "REDIS_URL": redis_url, "NUMBERING_PORT": port}
+    with (
+        Redis.from_url(redis_url) as redis,
+        image.running(image.stage.command, **values) as process,
+    ):
+        redis.set(keys.message_sequence(TOKEN, 1), 0)
+        image.wait_healthy(process, image.stage.health_check, **values)
+        messages = f"http://127.0.0.1:{port}/applications/{TOKEN}/chats/1/messages"
+        answers = [httpx.post(messages, json={"body": body}) for body in ("one", "two", " ")]
+        assert [answer.status_code for answer in answers] == [201, 201, 422]
+        assert [answer.json()["number"] for answer in answers[:2]] == [1, 2]
+        assert redis.xlen(keys.ACCEPTED) == 2
 
 
 @pytest.mark.parametrize("service", ["crud", "numbering"])
