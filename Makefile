@@ -46,7 +46,7 @@ reset: environment ## stop it and remove its data; asks first (FORCE=1: does not
 # Which files go to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its
 # record.
 test: JOBS ?= 4
-test-quick coverage: JOBS ?= 2
+test-quick test-compiled coverage: JOBS ?= 2
 RECORD :=
 
 test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)

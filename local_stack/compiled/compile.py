@@ -13,7 +13,8 @@ from mypyc.build import mypycify
 from setuptools import setup
 
 # What a creation passes through, and what that imports all the time. The rest gains nothing, or is
-# what mypyc can't compile: `web.problems` (two class attributes in one assignment).
+# what mypyc can't compile: `web.problems` (two class attributes in one assignment). And
+# `web.server.limits` is sent to further processes: a compiled frozen dataclass can't be unpickled.
 MODULES = (
     "contract/entries.py",
     "contract/keys.py",
@@ -48,7 +49,6 @@ MODULES = (
     "web/server/deadline.py",
     "web/server/front.py",
     "web/server/head.py",
-    "web/server/limits.py",
     "web/server/protocol.py",
     "web/server/reader_watch.py",
     "web/server/request.py",

@@ -134,7 +134,9 @@ def test_the_image_of_numbering_creates_with_extension_modules(
     server = image.built.image / "app" / "web" / "server"
     assert list(server.glob("head.*.so"))
     assert not (server / "head.py").exists()
-    values = {**SECRETS, "REDIS_URL": redis_url, "NUMBERING_PORT": port}
+    # Two: what the first process sends to the second is pickled.
+    own = {"NUMBERING_PORT": port, "NUMBERING_PROCESSES": "2"}
+    values = {**SECRETS, "REDIS_URL": redis_url, **own}
     with (
         Redis.from_url(redis_url) as redis,
         image.running(image.stage.command, **values) as process,
