@@ -59,7 +59,7 @@ test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
 
 # Where numbering_service is a process of its own: what is imported by a test are the sources.
-test-compiled: compiled ## the tests that start numbering_service or send it whole requests, of it compiled
+test-compiled: compiled ## tests that start numbering_service as a process, with it compiled
 	@COMPILED=1 $(BIN)/python -m pytest $(COMPILED_TOO) -n $(JOBS) --dist loadfile
 
 COMPILED_TOO := tests/integration/numbering tests/hostile tests/end_to_end/test_chain.py

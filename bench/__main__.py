@@ -42,7 +42,7 @@ from bench.standby import standby
 from bench.tools import BenchError, require_tools
 from bench.transfer import transfer
 from local_stack.applications import ROOT
-from local_stack.compiled.tree import compiled
+from local_stack.compiled.tree import compile_sources
 from local_stack.failure import StackError
 
 SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
@@ -132,8 +132,7 @@ def measure(arguments: argparse.Namespace, output: Path) -> int:
     sizes = QUICK if arguments.quick else FULL
     if arguments.rows:
         sizes = replace(sizes, large_rows=arguments.rows)
-    if not arguments.quick:
-        compile_if_possible()
+    compile_if_possible()
     run = Run(sizes, ROOT / ".local-bench")
     try:
         for name in arguments.scenarios or SCENARIOS:
@@ -150,7 +149,7 @@ def compile_if_possible() -> None:
     if os.environ.get("COMPILED") == "0":
         return
     try:
-        compiled()
+        compile_sources()
     except StackError as error:
         say(f"numbering_service runs interpreted: {error}")
 

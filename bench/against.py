@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from bench.results import say
 from local_stack.applications import ROOT
-from local_stack.compiled.tree import compiled
+from local_stack.compiled.tree import compile_sources
 
 # Clients, and the chats that they write to in turn.
 CASES = ((64, 1), (64, 1000), (16, 1), (1, 1))
@@ -92,10 +92,10 @@ def main() -> None:
     parser.add_argument("revision", help="a commit, tag or branch that has this benchmark's stack")
     parser.add_argument("--turns", type=int, default=TURNS, help=f"of each case ({TURNS})")
     parser.add_argument("--seconds", type=int, default=SECONDS, help=f"of each turn ({SECONDS})")
-    parser.add_argument("--compiled", action="store_true", help="this code is compiled")
+    parser.add_argument("--compiled", action="store_true", help="compile this code, not the other")
     arguments = parser.parse_args()
     if arguments.compiled:
-        compiled()
+        compile_sources()
     with ExitStack() as stack:
         there = Revision(stack.enter_context(tree_of(arguments.revision)))
         stack.callback(there.close)

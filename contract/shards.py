@@ -16,7 +16,6 @@ the same token once there is another number of shards.
 
 from binascii import crc_hqx
 from collections.abc import Iterator
-from itertools import count
 from typing import NamedTuple
 from zlib import crc32
 
@@ -77,8 +76,9 @@ class Shards:
 
 def tagged(number: int, size: int) -> Shard:
     """Return one of `size` shards, with a tag in its share of the slots."""
-    names = (f"s{number}/{size}.{attempt}" for attempt in count())
-    name = next(name for name in names if slot_of(name) * size // SLOTS == number)
+    attempt = 0
+    while slot_of(name := f"s{number}/{size}.{attempt}") * size // SLOTS != number:
+        attempt += 1
     return Shard(number, f"{{{name}}}")
 
 

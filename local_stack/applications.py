@@ -18,8 +18,8 @@ from local_stack.process import Part, last_line
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOK_EVERY_SECONDS = 0.1
-# If the present sources have been (`make compiled`).
-COMPILED = {"numbering_service"}
+# Those that `make compiled` compiles.
+COMPILED_PACKAGES = {"numbering_service"}
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
@@ -90,7 +90,7 @@ def module(name: str, package: str, environment: Mapping[str, str], url: str) ->
         (sys.executable, "-m", package),
         is_ready=lambda: is_live(url),
         environment=environment,
-        environment_at_start=tree.environment if package in COMPILED else dict,
+        environment_at_start=tree.import_variables if package in COMPILED_PACKAGES else dict,
     )
 
 

@@ -13,6 +13,8 @@ from web.problems import NotFound
 class Creation:
     """One request to create, fully validated: none of its fields can be refused any more.
 
+    Nobody changes it; it is not frozen because that would make each one slower to construct.
+
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
     client's own, or empty. `attributes` are the optional fields as JSON, empty if there are
     none; `reply_to` is one of them, 0 if it is not set.

@@ -2,14 +2,14 @@
 
 import sys
 
-from local_stack.compiled.tree import compiled
+from local_stack.compiled.tree import compile_sources
 from local_stack.console import complain
 from local_stack.failure import StackError
 
 
 def main() -> int:
     try:
-        compiled()
+        compile_sources()
     except StackError as error:
         complain(str(error))
         return 1

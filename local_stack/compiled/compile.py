@@ -14,7 +14,7 @@ from setuptools import setup
 
 # What a creation passes through, and what that imports all the time. The rest gains nothing, or is
 # what mypyc can't compile: `web.problems` (two class attributes in one assignment). And
-# `web.server.limits` is sent to further processes: a compiled frozen dataclass can't be unpickled.
+# `web.server.limits` is sent to further processes: compiled dataclasses can't be unpickled.
 MODULES = (
     "contract/entries.py",
     "contract/keys.py",

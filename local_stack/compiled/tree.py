@@ -1,6 +1,6 @@
 """Compiled copies of the packages, each in a folder that is named by what it was made from.
 
-Whoever runs one asks for that of the present sources, so a stale one is never found.
+A service is started with that of the present sources, so a stale one is never found.
 """
 
 import fcntl
@@ -21,13 +21,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 COMPILER = Path(__file__).with_name("compile.py")
 TREES = ROOT / ".local-compiled"
 PACKAGES = ("contract", "web", "numbering_service")
+SUFFIXES = {".py", ".lua", ".html"}
 LOOK_EVERY_SECONDS = 0.1
 
 
-def environment(
+def import_variables(
     variables: Mapping[str, str] = os.environ, trees: Path = TREES, root: Path = ROOT
 ) -> dict[str, str]:
-    """Return what has Python import the compiled packages; nothing if there are none.
+    """Return the variables with which Python imports the compiled packages; none without any.
+
+    Raises StackError if `COMPILED=1` asks for them and there are none.
 
     Args:
         variables: with `COMPILED=0`, the sources are run in any case.
@@ -35,10 +38,14 @@ def environment(
         root: has the sources.
     """
     tree = trees / digest_of(root)
-    if variables.get("COMPILED") == "0" or not tree.exists():
+    wanted = variables.get("COMPILED")
+    if wanted == "1" and not tree.exists():
+        raise StackError("the present sources are not compiled: type make compiled")
+    if wanted == "0" or not tree.exists():
         return {}
+    path = (str(tree), str(root), *filter(None, (variables.get("PYTHONPATH"),)))
     # Without the second, `python -m` would find the sources of the current folder first.
-    return {"PYTHONPATH": f"{tree}{os.pathsep}{root}", "PYTHONSAFEPATH": "1"}
+    return {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
 
 
 def digest_of(root: Path) -> str:
@@ -53,12 +60,12 @@ def digest_of(root: Path) -> str:
 
 
 def sources(root: Path) -> list[Path]:
-    """Return all files of the packages."""
+    """Return all files of the packages, and none that an editor has put beside them."""
     found = (path for package in PACKAGES for path in (root / package).rglob("*"))
-    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
-def compiled() -> Path:
+def compile_sources() -> Path:
     """Return the compiled copy of the present sources, made if it is missing.
 
     Raises StackError where that is not possible.
@@ -73,7 +80,7 @@ def compiled() -> Path:
 
 
 def make(tree: Path) -> None:
-    if missing := what_is_missing():
+    if missing := missing_tool():
         raise StackError(f"nothing is compiled without {missing}")
     unfinished = tree.with_suffix(".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -86,7 +93,7 @@ def make(tree: Path) -> None:
     unfinished.rename(tree)
 
 
-def what_is_missing() -> str:
+def missing_tool() -> str:
     """Return what a compilation would lack on this machine; nothing if it has all."""
     compiler = str(sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:

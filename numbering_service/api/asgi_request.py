@@ -24,10 +24,10 @@ class WholeRequest(Request):
             None,
             scope["method"],
             scope["path"],
-            scope.get("raw_path", b""),
+            scope.get("raw_path") or b"",
             scope["query_string"],
             scope["http_version"],
-            scope["headers"],
+            [(name, value) for name, value in scope["headers"]],
             body,
             started,
         )

@@ -7,7 +7,7 @@
 -- WAKE_UP_TTL      time to live, in milliseconds, of the wake-up flag
 -- DEFAULT_RATE, DEFAULT_BURST
 --                  the limit of all other applications: creations a second (0: none), and burst
--- and names of keys:
+-- and names of keys, without the tag:
 -- LEASE            the persister's lease: while it is held, no wake-up is needed
 -- WAKE_UP          the flag that a wake-up is on its way
 -- LIMITS           hash of the limits that applications have of their own: '<rate> <burst>' by token

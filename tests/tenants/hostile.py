@@ -85,7 +85,7 @@ def new_application(stack: RunningStack) -> str:
     created = httpx.post(
         f"{stack.crud_url}/applications", json={"name": "hostile"}, timeout=60, **PLAIN_HTTP
     )
-    return f"/applications/{created.json()['access_token']}"
+    return f"/applications/{created.raise_for_status().json()['access_token']}"
 
 
 def message(chat: str, body: str) -> bytes:

@@ -8,7 +8,8 @@ import pytest
 
 from local_stack.applications import ROOT, applications
 from local_stack.compiled import compile as compiler
-from local_stack.compiled.tree import PACKAGES, digest_of, environment
+from local_stack.compiled.tree import PACKAGES, digest_of, import_variables
+from local_stack.failure import StackError
 
 SOURCE = "web/server/head.py"
 
@@ -38,13 +39,24 @@ def tree(root: Path) -> Path:
 def test_what_was_compiled_of_the_sources_is_imported_in_their_place(
     root: Path, tree: Path
 ) -> None:
-    found = environment({}, tree.parent, root)
+    found = import_variables({}, tree.parent, root)
     assert found["PYTHONPATH"].split(os.pathsep) == [str(tree), str(root)]
     assert found["PYTHONSAFEPATH"] == "1"
 
 
 def test_the_sources_are_run_if_that_is_asked_for(root: Path, tree: Path) -> None:
-    assert environment({"COMPILED": "0"}, tree.parent, root) == {}
+    assert import_variables({"COMPILED": "0"}, tree.parent, root) == {}
+
+
+def test_what_is_asked_for_and_not_compiled_is_an_error(root: Path, tree: Path) -> None:
+    change(root)
+    with pytest.raises(StackError, match="make compiled"):
+        import_variables({"COMPILED": "1"}, tree.parent, root)
+
+
+def test_folders_of_the_environment_are_kept(root: Path, tree: Path) -> None:
+    found = import_variables({"PYTHONPATH": "/of/somebody"}, tree.parent, root)
+    assert found["PYTHONPATH"].endswith(f"{os.pathsep}/of/somebody")
 
 
 def change(root: Path) -> None:
@@ -63,7 +75,7 @@ def lock_again(root: Path) -> None:
 @pytest.mark.parametrize("act", [change, rename, lock_again])
 def test_nothing_stale_is_run(root: Path, tree: Path, act: Callable[[Path], None]) -> None:
     act(root)
-    assert environment({}, tree.parent, root) == {}
+    assert import_variables({}, tree.parent, root) == {}
 
 
 def test_bytecode_beside_the_sources_changes_nothing(root: Path, tree: Path) -> None:
@@ -76,7 +88,7 @@ def test_bytecode_beside_the_sources_changes_nothing(root: Path, tree: Path) -> 
 def test_numbering_is_looked_up_at_each_start() -> None:
     urls = {"CRUD_URL": "", "NUMBERING_URL": "", "REDIS_URL": ""}
     looked_up = {
-        part.name for part in applications(urls) if part.environment_at_start is environment
+        part.name for part in applications(urls) if part.environment_at_start is import_variables
     }
     assert looked_up == {"numbering"}
 

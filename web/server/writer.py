@@ -25,8 +25,8 @@ from web.server.request import Request, id_of, known_method
 class Writer:
     """Answers the request that the reading half has dispatched.
 
-    With its subclass it has all methods of an `asyncio.Protocol`, and not that base: compiled, it
-    would be as slow as an interpreted class then.
+    With its subclass it has all methods of an `asyncio.Protocol`, but not that base, which would
+    make the compiled class as slow as an interpreted one.
     """
 
     _transport: asyncio.Transport

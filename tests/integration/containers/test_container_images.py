@@ -17,8 +17,9 @@ import yaml
 from redis import Redis
 
 from contract import keys
+from contract.shards import Shards
 from local_stack.applications import ROOT
-from local_stack.compiled.tree import what_is_missing
+from local_stack.compiled.tree import missing_tool
 from local_stack.ports import choose_port
 from tests.integration.containers.dockerfile import Directory, Stage, read_stages
 from tests.polling import wait_until
@@ -92,7 +93,7 @@ def crud_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 @pytest.fixture(scope="module")
 def numbering_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     """The image, compiled where that is possible."""
-    missing = what_is_missing()
+    missing = missing_tool()
     arguments = {"COMPILED": "0"} if missing else {}
     return Image("Dockerfile.numbering", tmp_path_factory.mktemp("numbering"), **arguments)
 
@@ -129,25 +130,26 @@ def test_the_image_of_numbering_creates_with_extension_modules(
     numbering_image: Image, redis_url: str
 ) -> None:
     image, port = numbering_image, str(choose_port())
-    if missing := what_is_missing():
+    if missing := missing_tool():
         pytest.skip(f"NOTHING IS COMPILED HERE without {missing}")
     server = image.built.image / "app" / "web" / "server"
     assert list(server.glob("head.*.so"))
     assert not (server / "head.py").exists()
-    # Two: what the first process sends to the second is pickled.
-    own = {"NUMBERING_PORT": port, "NUMBERING_PROCESSES": "2"}
+    # What the first of two processes sends to the second is pickled.
+    own = {"NUMBERING_PORT": port, "NUMBERING_PROCESSES": "2", "SHARDS": "3"}
+    shard = Shards(3).of(TOKEN)
     values = {**SECRETS, "REDIS_URL": redis_url, **own}
     with (
         Redis.from_url(redis_url) as redis,
         image.running(image.stage.command, **values) as process,
     ):
-        redis.set(keys.message_sequence(TOKEN, 1), 0)
+        redis.set(shard.key(keys.message_sequence(TOKEN, 1)), 0)
         image.wait_healthy(process, image.stage.health_check, **values)
         messages = f"http://127.0.0.1:{port}/applications/{TOKEN}/chats/1/messages"
         answers = [httpx.post(messages, json={"body": body}) for body in ("one", "two", " ")]
         assert [answer.status_code for answer in answers] == [201, 201, 422]
         assert [answer.json()["number"] for answer in answers[:2]] == [1, 2]
-        assert redis.xlen(keys.ACCEPTED) == 2
+        assert redis.xlen(shard.key(keys.ACCEPTED)) == 2
 
 
 @pytest.mark.parametrize("service", ["crud", "numbering"])

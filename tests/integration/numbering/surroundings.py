@@ -177,7 +177,7 @@ class Numbering(Process):
         self.url = f"http://{LOOPBACK}:{self.port}"
         own = {"REDIS_URL": redis_url, "CRUD_URL": crud_url, "INTERNAL_TOKEN": "t"}
         own |= {"NUMBERING_PORT": str(self.port), "CRUD_PUBLIC_URL": "http://public"}
-        own |= tree.environment()
+        own |= tree.import_variables()
         log = directory / f"numbering-{self.port}.log"
         code = environment.pop("command", "")
         command = ["-c", code] if code else ["-m", "numbering_service"]
