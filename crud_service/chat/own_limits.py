@@ -8,9 +8,11 @@ it has not changed since, so an older state of the table never replaces a newer 
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from redis import Redis, RedisError
 
@@ -82,6 +84,18 @@ def synchronise_limits(connection: Connection, redis: Redis, shard: Shard = ONLY
     synchronised = shard.key(keys.LIMITS_SYNCHRONISED)
     if redis.exists(synchronised):
         return 0
+    # Before anything is read: a Redis that loses its data meanwhile loses this as well.
+    redis.set(synchronised, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
+    try:
+        return repair_shard(connection, redis, shard)
+    except (psycopg.Error, RedisError):
+        with suppress(RedisError):
+            redis.delete(synchronised)
+        raise
+
+
+def repair_shard(connection: Connection, redis: Redis, shard: Shard) -> int:
+    """Compare a shard's limits with the table, and return the number of repairs."""
     limits = shard.key(keys.LIMITS)
     seen = {
         token.decode(): limit.decode()
@@ -89,9 +103,7 @@ def synchronise_limits(connection: Connection, redis: Redis, shard: Shard = ONLY
     }
     every = limits_in_table(connection, _ALL).items()
     wanted = {token: limit for token, limit in every if shards().of(token) == shard}
-    replaced = replace(redis, limits, seen, wanted)
-    redis.set(synchronised, "1", ex=keys.LIMITS_SYNCHRONISED_TTL_SECONDS)
-    return replaced
+    return replace(redis, limits, seen, wanted)
 
 
 def limits_in_table(connection: Connection, query: str, *parameters: object) -> dict[str, str]:

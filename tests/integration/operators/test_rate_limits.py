@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -125,6 +126,28 @@ def test_more_limits_than_fit_into_one_call_are_compared(
     assert synchronise_limits(database, valkey_client) == 1202
     assert valkey_client.hlen(keys.LIMITS) == 1201
     assert synchronise_limits(database, valkey_client) == 0
+
+
+def test_what_redis_loses_while_it_is_compared_is_repaired(
+    database: Database, valkey_client: redis.Redis
+) -> None:
+    from crud_service.chat.own_limits import synchronise_limits
+
+    class Losing:
+        """A connection during whose statements Redis loses everything."""
+
+        def execute(self, *statement: Any) -> Any:
+            valkey_client.flushdb()
+            return database.execute(*statement)
+
+    database.execute(
+        "INSERT INTO applications (access_token, name, rate_limit) VALUES (%s, 'x', 7)", ("A" * 24,)
+    )
+    assert synchronise_limits(database, valkey_client) == 1
+    valkey_client.delete(keys.LIMITS_SYNCHRONISED)
+    synchronise_limits(cast("Database", Losing()), valkey_client)
+    synchronise_limits(database, valkey_client)
+    assert valkey_client.hvals(keys.LIMITS) == [b"7 7"]
 
 
 def test_the_worker_repairs_what_redis_lost(
