@@ -62,7 +62,9 @@ class Share:
 SHARE = Share()
 
 
-def keep_enrolled(redis: Redis, shards: Shards, name: str, over: threading.Event) -> None:
+def keep_enrolled(
+    redis: Redis, shards: Shards, name: str, over: threading.Event, share: Share = SHARE
+) -> None:
     """Enrol a worker once a second, and take it off the list at the end.
 
     Others would leave its share to it for as long as it is remembered.
@@ -72,10 +74,11 @@ def keep_enrolled(redis: Redis, shards: Shards, name: str, over: threading.Event
         shards: all shards.
         name: the worker's, which no other has.
         over: set to end.
+        share: how many shards this process may persist.
     """
     while not over.is_set():
         try:
-            SHARE.enrol(redis, shards, name)
+            share.enrol(redis, shards, name)
         except Exception as error:  # the thread must go on: without it the share stays what it is
             logger.warning("not enrolled", extra={"reason": type(error).__name__})
         over.wait(ENROL_SECONDS)

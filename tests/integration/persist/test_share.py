@@ -67,7 +67,7 @@ def test_a_worker_that_is_gone_is_not_counted(client: redis.Redis) -> None:
 def test_a_worker_that_ends_is_not_counted_any_more(client: redis.Redis) -> None:
     enrolled = SHARDS.first.key(keys.WORKERS)
     over = threading.Event()
-    thread = threading.Thread(target=keep_enrolled, args=(client, SHARDS, "ends", over))
+    thread = threading.Thread(target=keep_enrolled, args=(client, SHARDS, "ends", over, Share()))
     thread.start()
     try:
         wait_until(lambda: client.zscore(enrolled, "ends") is not None, 10)
