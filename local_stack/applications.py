@@ -10,21 +10,19 @@ import httpx
 import redis
 
 from local_stack.compiled import tree
-from local_stack.console import Waiting, done
+from local_stack.console import done
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import PLAIN_HTTP
-from local_stack.process import Part, last_line
+from local_stack.process import Part, last_line, wait_for_exit
 
 ROOT = Path(__file__).resolve().parent.parent
-LOOK_EVERY_SECONDS = 0.1
 # Those that `make compiled` compiles.
 COMPILED_PACKAGES = {"numbering_service"}
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
     """Create or update the tables; raises StackError when that fails."""
-    waiting = Waiting()
     with layout.open_log("migrate") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
@@ -34,20 +32,11 @@ def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-    while process.poll() is None:
-        waiting.tell("creating the tables")
-        try:
-            process.wait(LOOK_EVERY_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
+    seconds = wait_for_exit(process, "creating the tables")
     if process.returncode != 0:
         path = layout.logs / "migrate.log"
         raise StackError(f"the tables can't be created: {last_line(path)} [{path}]")
-    done("tables", waiting.seconds)
+    done("tables", seconds)
 
 
 def applications(environment: Mapping[str, str]) -> list[Part]:

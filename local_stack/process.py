@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from local_stack.console import Waiting
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stores.store_user import StoreUser
@@ -21,6 +22,7 @@ from local_stack.stores.store_user import StoreUser
 # environment: this tells leftovers from unrelated processes.
 MARK = "CHAT_STACK_DIRECTORY"
 LAUNCHER = Path(__file__).with_name("launch.py")
+LOOK_EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,24 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def wait_for_exit(process: subprocess.Popen[bytes], what: str) -> float:
+    """Wait until a command has ended, and say meanwhile what it does; return the seconds.
+
+    It is killed if the wait is interrupted.
+    """
+    waiting = Waiting()
+    try:
+        while process.poll() is None:
+            waiting.tell(what)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_EVERY_SECONDS)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    return waiting.seconds
 
 
 def last_line(path: Path) -> str:

@@ -14,15 +14,15 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from local_stack.console import Waiting, done
+from local_stack.console import done
 from local_stack.failure import StackError
+from local_stack.process import wait_for_exit
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPILER = Path(__file__).with_name("compile.py")
 TREES = ROOT / ".local-compiled"
 PACKAGES = ("contract", "web", "numbering_service")
 SUFFIXES = {".py", ".lua", ".html"}
-LOOK_EVERY_SECONDS = 0.1
 
 
 def import_variables(
@@ -105,7 +105,6 @@ def missing_tool() -> str:
 
 def compile_in(directory: Path) -> None:
     """Compile; raises StackError, which names the log, if that fails."""
-    waiting = Waiting()
     log = directory.with_suffix(".log")
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -114,21 +113,7 @@ def compile_in(directory: Path) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    try:
-        while process.poll() is None:
-            waiting.tell("compiling")
-            wait(process)
-    finally:
-        process.kill()
-        process.wait()
+    seconds = wait_for_exit(process, "compiling")
     if process.returncode != 0:
         raise StackError(f"the sources can't be compiled: {log} says why")
-    done("compiled", waiting.seconds)
-
-
-def wait(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a moment, or for the end of a process."""
-    try:
-        process.wait(LOOK_EVERY_SECONDS)
-    except subprocess.TimeoutExpired:
-        return
+    done("compiled", seconds)
