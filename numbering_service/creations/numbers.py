@@ -1,6 +1,6 @@
 """The numbering script: packs the call for a batch, and reads its reply."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ class NumbersScript:
         shard: Shard = ONLY,
     ) -> None:
         """With `acknowledged`, every call is a write, for which replicas can be waited."""
-        self.source = script_text(variables(max_backlog, default_rate))
+        self.source = script_text(max_backlog, default_rate)
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._acknowledged = acknowledged
@@ -73,9 +73,9 @@ class NumbersScript:
         return packed
 
 
-def variables(max_backlog: int, default_rate: Rate) -> dict[str, int | str]:
-    """Return what the script has as local variables, and not as arguments of each call."""
-    return {
+def script_text(max_backlog: int, default_rate: Rate) -> str:
+    """Return numbers.lua, with what does not differ between calls as local variables before it."""
+    local_variables: dict[str, int | str] = {
         "MAX_BACKLOG": max_backlog,
         "SEQUENCE_TTL": keys.SEQUENCE_TTL_SECONDS,
         "IDEMPOTENCY_TTL": keys.IDEMPOTENCY_TTL_SECONDS,
@@ -88,10 +88,6 @@ def variables(max_backlog: int, default_rate: Rate) -> dict[str, int | str]:
         "LIMITS": keys.LIMITS,
         "LIMITER": keys.LIMITER,
     }
-
-
-def script_text(local_variables: Mapping[str, int | str]) -> str:
-    """Return numbers.lua with variables in front of it."""
     text = files("numbering_service.creations").joinpath("numbers.lua").read_text()
     return "".join(f"local {name} = {value!r}\n" for name, value in local_variables.items()) + text
 

@@ -10,7 +10,7 @@ import redis
 
 from contract import keys
 from numbering_service.creation import AnyCreation, Creation
-from numbering_service.creations.numbers import script_text, variables
+from numbering_service.creations.numbers import script_text
 from numbering_service.rate_limits import NO_LIMIT, Rate
 from tests.integration.numbering.surroundings import Valkey
 from web.fields import MAX_BODY_BYTES
@@ -47,7 +47,7 @@ class Numbering:
         arguments += [word for creation in creations for word in creation.script_arguments()]
         for position, creation in enumerate(creations, 1):
             arguments += creation.script_attributes(position) if creation.attributes else ()
-        script = self.redis.register_script(script_text(variables(room, rate)))
+        script = self.redis.register_script(script_text(room, rate))
         wake, self.last, self.oldest, *answers = script(keys=names, args=arguments)
         return wake, answers
 

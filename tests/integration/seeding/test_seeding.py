@@ -16,7 +16,7 @@ from contract import keys
 from contract.entries import FIELDS
 from local_stack.ports import PLAIN_HTTP
 from numbering_service.creation import Creation
-from numbering_service.creations.numbers import script_text, variables
+from numbering_service.creations.numbers import script_text
 from numbering_service.rate_limits import NO_LIMIT
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
@@ -372,7 +372,7 @@ def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
 
 
 def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
-    script = valkey.client.register_script(script_text(variables(9, NO_LIMIT)))
+    script = valkey.client.register_script(script_text(9, NO_LIMIT))
     chat = Creation(A, None, "", "r")
     valkey.client.set(chat.sequence_key, 6)
     seeded = keys.message_sequence(A, 7)
