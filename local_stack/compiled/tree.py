@@ -37,11 +37,13 @@ def import_variables(
         trees: has the compiled copies.
         root: has the sources.
     """
-    tree = trees / digest_of(root)
     wanted = variables.get("COMPILED")
-    if wanted == "1" and not tree.exists():
-        raise StackError("the present sources are not compiled: type make compiled")
-    if wanted == "0" or not tree.exists():
+    if wanted == "0":
+        return {}
+    tree = trees / digest_of(root)
+    if not tree.exists():
+        if wanted == "1":
+            raise StackError("the present sources are not compiled: type make compiled")
         return {}
     path = (str(tree), str(root), *filter(None, (variables.get("PYTHONPATH"),)))
     # Without the second, `python -m` would find the sources of the current folder first.
