@@ -11,6 +11,7 @@ import pytest
 from chat_backend_client import Client, Retries
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import SERVERS
+from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api, new_chat
 from tests.documents import Document
 from tests.integration.containers.engine import (
@@ -66,7 +67,7 @@ def plain() -> Iterator[Stack]:
 
 @pytest.fixture
 def api(plain: Stack) -> Iterator[Api]:
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         yield Api(client, plain.crud_url, plain.numbering_url)
 
 
@@ -160,7 +161,7 @@ def test_production_starts_with_secrets_and_demands_them(production: Stack) -> N
     production.up()
     url = f"{production.crud_url}/applications"
     bearer = {"Authorization": f"Bearer {SECRETS['ADMIN_TOKEN']}"}
-    with httpx.Client(timeout=15, trust_env=False) as client:
+    with httpx.Client(timeout=15, **PLAIN_HTTP) as client:
         assert client.get(url).status_code == 401
         created = client.post(url, json={"name": "An application"}, headers=bearer)
         assert created.status_code == 201

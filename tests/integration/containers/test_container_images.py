@@ -20,7 +20,7 @@ from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
 from local_stack.compiled.tree import missing_tool
-from local_stack.ports import choose_port
+from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.integration.containers.dockerfile import Directory, Stage, read_stages
 from tests.polling import wait_until
 
@@ -146,7 +146,9 @@ def test_the_image_of_numbering_creates_with_extension_modules(
         redis.set(shard.key(keys.message_sequence(TOKEN, 1)), 0)
         image.wait_healthy(process, image.stage.health_check, **values)
         messages = f"http://127.0.0.1:{port}/applications/{TOKEN}/chats/1/messages"
-        answers = [httpx.post(messages, json={"body": body}) for body in ("one", "two", " ")]
+        answers = [
+            httpx.post(messages, json={"body": body}, **PLAIN_HTTP) for body in ("one", "two", " ")
+        ]
         assert [answer.status_code for answer in answers] == [201, 201, 422]
         assert [answer.json()["number"] for answer in answers[:2]] == [1, 2]
         assert redis.xlen(shard.key(keys.ACCEPTED)) == 2
