@@ -2,11 +2,10 @@
 
 A password check costs a third of a second of CPU, so guessing must be paced; refusing
 all logins during an attack would lock the operators out. Where processors are scarce a check
-takes longer, so the pause after it has a minimum as well.
-Logins therefore wait in a queue that serves client addresses round-robin. A browser that has
-logged in before carries a signed cookie (OWASP: device cookie) and gets threads and queues of its
-own for every page of the site. Strangers cannot fill those, even behind a proxy, where all
-clients share one address.
+takes longer, so the pause after it has a minimum as well. Logins therefore wait in a queue that
+serves client addresses round-robin. A browser that has logged in before carries a signed cookie
+(OWASP: device cookie) and gets threads and queues of its own for every page of the site. Strangers
+cannot fill those, even behind a proxy, where all clients share one address.
 """
 
 import time
