@@ -36,10 +36,11 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
         request: a whole request.
         request_id: its id, which the entries carry.
     """
-    head = read_head(request.headers, request.body)
-    fields = parse_body(head.content_type, request.body, _parse, MAX_REQUEST_BYTES)
+    body = request.body  # dropped from the request if the client disconnects meanwhile
+    head = read_head(request.headers, body)
+    fields = parse_body(head.content_type, body, _parse, MAX_REQUEST_BYTES)
     yield
-    messages = yield from _check_messages(fields.get(MESSAGES, MISSING), request.body)
+    messages = yield from _check_messages(fields.get(MESSAGES, MISSING), body)
     creations = tuple(
         Creation(
             target.access_token,

@@ -20,7 +20,7 @@ from numbering_service.creations.requests import Target, read_creation, read_tar
 from numbering_service.creations.sharded import Batching
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
-from web.problems import InternalError, Problem, StoreUnavailable
+from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from web.server.answers import problem_answer
 from web.server.request import Request, id_of
 
@@ -34,6 +34,8 @@ CLIENT_CLOSED = 499
 # Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
 # others that have arrived at the same time (see `large_requests`).
 LARGE_BYTES = 64 * 1024
+# Until one is read: dozens of bulks of one application take that long, and its clients give up.
+MAX_LARGE_SECONDS = 5.0
 
 _CREATED = (
     "content-type: application/json\r\n"
@@ -119,6 +121,8 @@ class Creations:
 
     def create(self, request: Request, target: Target) -> None:
         if target.is_bulk or len(request.body) > LARGE_BYTES:
+            # A client that gives up gives up its share of the server's budget for bodies.
+            request.on_disconnect = request.drop_body
             self._large.add(target.access_token, lambda: self._create_in_steps(request, target))
         else:
             self._create(request, target)
@@ -131,15 +135,24 @@ class Creations:
             self._fail(request, target, request_id, error)
 
     def _create_in_steps(self, request: Request, target: Target) -> Iterator[None]:
-        if not target.is_bulk:
-            self._create(request, target)
-            return
+        """Read a large request whose turn it is, if anybody is still waiting for it."""
         request_id = id_of(request.headers)
+        if request.is_disconnected:
+            self._log.creation(request_id, target, CLIENT_CLOSED, request.started)
+            return
         try:
+            if perf_counter() - request.started > MAX_LARGE_SECONDS:
+                raise Overloaded(
+                    "More large requests have arrived than can be read in time; "
+                    "nothing was changed."
+                )
             # A refused client retries, and parsing a megabyte for each retry would starve the rest.
             self._batcher.check(target.access_token, len(request.body))
-            bulk = yield from read_bulk(target, request, request_id)
-            self._submit(request, target, bulk)
+            if target.is_bulk:
+                creation: AnyCreation = yield from read_bulk(target, request, request_id)
+            else:
+                creation = read_creation(target, request, request_id)
+            self._submit(request, target, creation)
         except Exception as error:
             self._fail(request, target, request_id, error)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import cast
 
@@ -9,7 +10,7 @@ from contract import keys
 from numbering_service.creation import Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher
-from numbering_service.creations.creating import Creations
+from numbering_service.creations.creating import LARGE_BYTES, MAX_LARGE_SECONDS, Creations
 from numbering_service.seeding import Seeding
 from tests.integration.numbering.surroundings import MESSAGES, A, Valkey, batching, freeze
 from web.server.head import Headers
@@ -18,7 +19,7 @@ from web.server.head import Headers
 class Asked:
     """A request for a message, without HTTP; records its answer."""
 
-    method, query, is_disconnected = "POST", b"", False
+    method, query = "POST", b""
 
     def __init__(self, path: str = MESSAGES) -> None:
         self.path = path
@@ -26,6 +27,11 @@ class Asked:
         self.body = b'{"body": "hello"}'
         self.started = perf_counter()
         self.answers: list[tuple[int, str]] = []
+        self.is_disconnected = False
+        self.on_disconnect: Callable[[], None] | None = None
+
+    def drop_body(self) -> None:
+        self.body = b""
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         self.answers.append((status, json.loads(body).get("detail", "")))
@@ -69,6 +75,44 @@ def test_a_creation_is_refused_when_its_patience_runs_out(valkey: Valkey) -> Non
         [(status, detail)] = asked.answers
         assert status == 503
         assert "nothing was changed" in detail
+
+
+def test_a_large_request_is_not_read_after_its_client_has_waited_too_long(valkey: Valkey) -> None:
+    """Its application sends them faster than they can be read: it is told so, at little cost."""
+    bulk, message = Asked(f"{MESSAGES}/bulk"), Asked()
+    message.body = b'{"body": "' + b"x" * LARGE_BYTES + b'"}'
+    for asked in (bulk, message):
+        asked.started -= MAX_LARGE_SECONDS
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            creations = creations_of(batcher, 60)
+            assert creations.handle(bulk)
+            assert creations.handle(message)
+            await creations.drain(0)
+
+    asyncio.run(scenario())
+    for asked in (bulk, message):
+        [(status, detail)] = asked.answers
+        assert status == 503
+        assert "More large requests" in detail
+
+
+def test_a_large_request_takes_no_memory_once_its_client_has_left(valkey: Valkey) -> None:
+    left = Asked(f"{MESSAGES}/bulk")
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            creations = creations_of(batcher, 60)
+            assert creations.handle(left)
+            left.is_disconnected = True
+            assert left.on_disconnect is not None
+            left.on_disconnect()
+            assert left.body == b""
+            await creations.drain(0)
+
+    asyncio.run(scenario())
+    assert left.answers == []
 
 
 def test_the_end_waits_once_for_seedings_and_batches_together(valkey: Valkey) -> None:

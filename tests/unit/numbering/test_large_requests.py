@@ -25,6 +25,9 @@ class Sent:
         self.name = name
         self.body = b"x" * size
 
+    def drop_body(self) -> None:
+        self.body = b""
+
 
 class Noted(Creations):
     """Notes which requests are read, and does no more."""
