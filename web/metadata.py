@@ -23,9 +23,9 @@ Loads = Callable[[bytes], Any]
 
 Container = dict[str, Any] | list[Any]
 
-# No string has a lone surrogate, which the parsers of both services refuse.
-_NUMBER = "\udc80"
-_NUMBERS = re.compile(f'"{_NUMBER}([^"]*)"')
+# Around the digits of a number. No string has a lone surrogate, which the parsers of both services
+# refuse.
+_NUMBER, _NUMBER_END = "\udc80", "\udc81"
 _MINUS_ZERO = b"-0"
 _NUL = "\\u0000"
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -38,7 +38,7 @@ def check_metadata(value: object) -> str:
     _check_shape(value)
     text = _ENCODER.encode(value)
     if _NUMBER in text:
-        text = _NUMBERS.sub(r"\1", text)
+        text = text.replace(f'"{_NUMBER}', "").replace(f'{_NUMBER_END}"', "")
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise _too_large()
     if _NUL in text and _ESCAPED_NUL.search(text):
@@ -61,12 +61,13 @@ def _check_shape(metadata: dict[str, Any]) -> None:
 
 
 def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str, Any]:
-    """Return the members of a JSON body with the numbers in its metadata as the bytes sent.
+    """Return the members of a JSON body with the numbers in its metadata as they were sent.
 
     Args:
         fields: the members, with floats for numbers that are no 64-bit integers, and 0 for -0.
         body: what they were parsed from.
-        loads: parses JSON with bytes for numbers; called only if the metadata has such a number.
+        loads: parses JSON with a `mark_number` for each number; called only if the metadata has
+            such a number.
     """
     metadata = fields.get(METADATA)
     if not isinstance(metadata, dict) or not has_changed_numbers(
@@ -74,6 +75,11 @@ def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str
     ):
         return fields
     return {**fields, METADATA: loads(body)[METADATA]}
+
+
+def mark_number(digits: str) -> str:
+    """Return a number's digits as a string that `check_metadata` takes for the number."""
+    return f"{_NUMBER}{digits}{_NUMBER_END}"
 
 
 def may_have_minus_zero(body: bytes) -> bool:
@@ -115,15 +121,8 @@ def _values(container: Container) -> Collection[Any]:
     return container.values() if isinstance(container, dict) else container
 
 
-def _mark_number(digits: bytes) -> str:
-    return _NUMBER + digits.decode()
-
-
-# Its C code encodes a bulk of metadata in milliseconds; numbers that are bytes (`exact_numbers`)
-# pass as marked strings.
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=_mark_number
-)
+# Its C code encodes a bulk of metadata in milliseconds.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _too_large() -> ValidationFailed:

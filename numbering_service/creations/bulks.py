@@ -1,6 +1,7 @@
 """Several messages in one request: each is valid as a single one would be, or none is created."""
 
 import gc
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator
 from time import perf_counter
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import orjson
 from numbering_service.creation import Bulk, Creation
 from numbering_service.creations.attributes import MessageFields, check_message
 from numbering_service.creations.requests import Target, read_head
-from web.fields import MAX_REQUEST_BYTES, MISSING, parse_body, parse_digits
+from web.fields import MAX_REQUEST_BYTES, MISSING, parse_body, parse_digits_at
 from web.metadata import METADATA, has_changed_numbers, may_have_minus_zero
 from web.problems import ValidationFailed
 from web.server.request import Request
@@ -19,7 +20,7 @@ MESSAGES = "messages"
 MAX_MESSAGES = 500
 # In one answer; the first ones are enough to find the mistake.
 MAX_ERRORS = 20
-# A message is checked in a fraction of it; parsing a body, in one step, takes up to 40 ms.
+# A message is checked in a fraction of it; parsing a body, in one step, takes up to 20 ms.
 STEP_SECONDS = 0.003
 
 T = TypeVar("T")
@@ -96,11 +97,45 @@ def _take_exact_numbers(messages: list[Any], body: bytes) -> Steps[None]:
     else:
         return
     yield
-    exact = _uncollected(parse_digits, body)[MESSAGES]
+    exact = yield from _parse_digits(body)
     for message, again in zip(messages, exact, strict=True):
         if isinstance(message, dict) and isinstance(message.get(METADATA), dict):
             message[METADATA] = again[METADATA]
     yield
+
+
+def _parse_digits(body: bytes) -> Steps[list[Any]]:
+    """Return the messages in a body that is known to be valid, each number as a `mark_number`.
+
+    One message after the other, as all of them would be a step of 30 ms. Raises MalformedBody
+    (400) for JSON that is nested too deeply.
+    """
+    text = body.removeprefix(BOM_UTF8).decode()
+    messages: list[Any] = []
+    ends_at = perf_counter() + STEP_SECONDS
+    at = _skip_space(text, 0) + 1
+    while text[at := _skip_space(text, at, ",")] != "}":
+        name, at = parse_digits_at(text, at)
+        at = _skip_space(text, at, ":")
+        if name != MESSAGES or text[at] != "[":
+            _, at = parse_digits_at(text, at)
+            continue
+        messages, at = [], at + 1  # the last member of this name counts
+        while text[at := _skip_space(text, at, ",")] != "]":
+            message, at = parse_digits_at(text, at)
+            messages.append(message)
+            if perf_counter() > ends_at:
+                yield
+                ends_at = perf_counter() + STEP_SECONDS
+        at += 1
+    return messages
+
+
+def _skip_space(text: str, at: int, separator: str = "") -> int:
+    """Return the position of what follows in valid JSON, behind a separator if there is one."""
+    while text[at] in {" ", "\t", "\n", "\r", separator}:
+        at += 1
+    return at
 
 
 def _parse(body: bytes) -> Any:

@@ -7,6 +7,8 @@ from time import process_time
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numbering_service.creation import Bulk
 from numbering_service.creations.bulks import read_bulk
@@ -147,6 +149,35 @@ def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
     for message in (bulk.messages[0], bulk.messages[-1]):
         attributes = json.loads(message.attributes, parse_int=str, parse_float=str)
         assert attributes["metadata"] == expected
+
+
+SPACE = st.text(" \t\r\n", max_size=2)
+NUMBER = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True
+)
+VALUE = st.recursive(
+    st.one_of(NUMBER, st.sampled_from(['"]"', '"}, {"', r'"\""', "[]", "{}", "null"])),
+    lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[ {', '.join(items)}\n]"),
+    max_leaves=5,
+)
+OTHER = st.sampled_from(['"messages":[]', '"messages" : 1.5', '"messages":[1.5]', '"other" :[2.5]'])
+
+
+@given(space=SPACE, values=st.lists(VALUE, min_size=1, max_size=4), others=st.lists(OTHER))
+def test_numbers_keep_their_digits_however_a_bulk_is_written(
+    space: str, values: list[str], others: list[str]
+) -> None:
+    every = f"{space},{space}".join(
+        f'{{"body":{space}"x","metadata":{{"a":1.0,"b"{space}:{value}{space}}}}}'
+        for value in values
+    )
+    last = f'"messages"{space}:{space}[{space}{every}{space}]'
+    document = f"{space}{{{space}{f'{space},'.join([*others, last])}{space}}}{space}"
+    bulk = in_one_step(read_bulk(BULK, cast(Request, Whole(document.encode())), ""))
+    for message, value in zip(bulk.messages, values, strict=True):
+        attributes = json.loads(message.attributes, parse_int=str, parse_float=str)
+        expected = json.loads(value, parse_int=str, parse_float=str)
+        assert attributes["metadata"] == {"a": "1.0", "b": expected}
 
 
 @pytest.mark.parametrize("kind", WORST)
