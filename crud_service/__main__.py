@@ -1,7 +1,6 @@
 """The HTTP server: `python -m crud_service`, on HOST and CRUD_PORT."""
 
 import os
-import socket
 import sys
 from functools import partial
 
@@ -13,13 +12,13 @@ from crud_service.monitoring.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refuse_to_serve, warnings
 from web.json_logs import configure
 from web.server.limits import LIMITS, Limits
-from web.server.serving import serve
+from web.server.serving import is_taken, serve
 
 
 def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -> int:
     """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
-    if refuse_to_serve("crud_service") or not port_is_free():
+    if refuse_to_serve("crud_service") or is_taken(settings.HOST, settings.CRUD_PORT):
         return 1
     warnings()
     factory = partial(application, stream_limits)
@@ -34,19 +33,6 @@ def application(stream_limits: StreamLimits) -> object:
     from crud_service.server.bridge import Server
 
     return Server(wsgi.application, request_log(), stream_limits)
-
-
-def port_is_free() -> bool:
-    """Return whether the port can be bound; if not, say so on stderr."""
-    address = (settings.HOST, settings.CRUD_PORT)
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        print(f"crud_service cannot listen on {address}: {error.strerror}", file=sys.stderr)  # noqa: T201
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -12,7 +12,13 @@ from uvicorn.supervisors import Multiprocess
 from numbering_service.settings import Settings, SettingsError
 from web.death_signal import signal_when_parent_dies
 from web.server.limits import LIMITS, Limits, raise_descriptor_limit
-from web.server.serving import exit_after_sigterm, options, serve
+from web.server.serving import (
+    exit_after_sigterm,
+    is_taken,
+    listening_sockets,
+    options,
+    serve,
+)
 
 APPLICATION = "numbering_service.__main__:application"
 # Within which a process must answer its parent, and a new one be ready for the one it replaces to
@@ -21,12 +27,17 @@ PROCESS_SECONDS = 30
 
 
 def main(limits: Limits = LIMITS) -> int:
-    """Serve until SIGTERM; return the exit code, 2 for an invalid environment."""
+    """Serve until SIGTERM; return the exit code.
+
+    It is 1 if the port is taken, 2 if the environment is invalid.
+    """
     try:
         settings = Settings.from_env()
     except SettingsError as error:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
+    if is_taken(settings.host, settings.port):
+        return 1
     if settings.processes == 1:
         serve(APPLICATION, settings.host, settings.port, limits)
     else:
@@ -47,13 +58,13 @@ def serve_in_several(settings: Settings, limits: Limits) -> None:
         timeout_worker_healthcheck=PROCESS_SECONDS,
         **chosen,
     )
-    Processes(config, [config.bind_socket()]).run()
+    Processes(config, listening_sockets(config)).run()
 
 
 class Processes(Multiprocess):
-    """uvicorn's supervisor, which closes the listening socket before it stops its processes.
+    """uvicorn's supervisor, which closes the listening sockets before it stops its processes.
 
-    They share the socket with their parent: while the parent listens, the kernel
+    They share the sockets with their parent: while the parent listens, the kernel
     keeps accepting connections, and resets them with their requests at the end.
     """
 

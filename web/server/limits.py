@@ -17,6 +17,8 @@ CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
 # A process: see also `Limits`.
+# New connections per iteration of the event loop; a busy one has thirty iterations a second.
+ACCEPTS_A_TURN = 32
 # Beyond these, connections are answered 503; beyond that many more, closed without an answer.
 REFUSED_CONNECTIONS = 64
 # How much of an answer a client may leave unread before its producer is paused.

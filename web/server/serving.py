@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,13 @@ from typing import Any, cast
 
 import uvicorn
 
-from web.server.limits import GRACE_SECONDS, LIMITS, Limits, raise_descriptor_limit
+from web.server.limits import (
+    ACCEPTS_A_TURN,
+    GRACE_SECONDS,
+    LIMITS,
+    Limits,
+    raise_descriptor_limit,
+)
 from web.server.protocol import Protocol
 
 # Each waiting thread may hold the interpreter lock (GIL) for this long before the event loop has
@@ -53,6 +60,28 @@ def exit_after_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
+def is_taken(host: str, port: int) -> bool:
+    """Return whether an address cannot be bound, and say so on stderr."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        sys.stderr.write(f"cannot listen on {host}, port {port}: {error.strerror}\n")
+        return True
+    return False
+
+
+def listening_sockets(config: uvicorn.Config) -> list[socket.socket]:
+    """Bind the port; return the socket, and copies of it that listen as well.
+
+    libuv accepts one connection of each in an iteration of the loop (since 1.45). With a single
+    one, whoever opens connections faster makes those of others wait, for seconds on a busy loop.
+    """
+    bound = config.bind_socket()
+    return [bound, *(bound.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+
+
 class QuietServer(uvicorn.Server):
     """uvicorn's server, whose main loop ticks once a second instead of ten times.
 
@@ -63,6 +92,9 @@ class QuietServer(uvicorn.Server):
         super().__init__(config)
         self._asked_to_stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(listening_sockets(self.config) if sockets is None else sockets)
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from uvicorn.server import ServerState
 from web.server.limits import LIMITS, Limits
 from web.server.protocol import Protocol
 from web.server.request import Request
-from web.server.serving import options
+from web.server.serving import QuietServer, options
 
 
 class Seen(NamedTuple):
@@ -151,7 +152,7 @@ def statuses(written: bytes) -> list[int]:
 def serving(app: Any, limits: Limits = LIMITS) -> Iterator[int]:
     """Serve an application in a thread, on a port of its own: the port."""
     settings = options("127.0.0.1", 0, limits) | {"factory": False, "lifespan": "off"}
-    server = uvicorn.Server(uvicorn.Config(app, **settings))
+    server = QuietServer(uvicorn.Config(app, **settings))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -159,7 +160,7 @@ def serving(app: Any, limits: Limits = LIMITS) -> Iterator[int]:
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.handle_exit(signal.SIGTERM, None)
         thread.join(15)
         assert not thread.is_alive()
 

@@ -1,0 +1,46 @@
+"""New connections are accepted together, however long the event loop takes for each iteration."""
+
+import asyncio
+import socket
+import time
+from contextlib import ExitStack
+
+from tests.unit.web.web_server import Recorder, serving
+from web.server.request import Request
+
+TOGETHER = 100
+
+
+class Busy(Recorder):
+    """Takes a while in each iteration of the event loop, and counts them, once it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.iterations = 0
+
+    def handle(self, request: Request) -> bool:
+        if not self.seen:
+            self.work()
+        return super().handle(request)
+
+    def work(self) -> None:
+        self.iterations += 1
+        time.sleep(0.01)
+        asyncio.get_running_loop().call_soon(self.work)
+
+
+def test_many_clients_that_connect_at_once_wait_for_few_iterations() -> None:
+    app = Busy()
+    with serving(app) as port, ExitStack() as clients:
+
+        def connect() -> socket.socket:
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            return client
+
+        assert connect().recv(1024).startswith(b"HTTP/1.1 200")
+        together = [connect() for _ in range(TOGETHER)]
+        before = app.iterations
+        for client in together:
+            assert client.recv(1024).startswith(b"HTTP/1.1 200")
+        assert app.iterations - before < TOGETHER / 4
