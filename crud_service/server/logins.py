@@ -2,8 +2,8 @@
 
 A password check costs a third of a second of CPU, so guessing must be paced; refusing
 all logins during an attack would lock the operators out. Where processors are scarce a check
-takes longer, so the pause after it has a minimum as well. Logins therefore wait in a queue that
-serves client addresses round-robin. A browser that has logged in before carries a signed cookie
+takes longer, and so does the pause after it. Logins therefore wait in a queue that serves client
+addresses round-robin. A browser that has logged in before carries a signed cookie
 (OWASP: device cookie) and gets threads and queues of its own for every page of the site. Strangers
 cannot fill those, even behind a proxy, where all clients share one address.
 """
@@ -20,7 +20,9 @@ from django.http.cookie import parse_cookie
 SITE = "/admin"
 LOGIN = f"{SITE}/login"
 WRONG_PASSWORD_SECONDS = 1.0
-SHORTEST_PAUSE_SECONDS = 0.7
+# Guesses take a third of a processor at most.
+PAUSE_TIMES = 2
+LONGEST_PAUSE_SECONDS = 5.0
 COOKIE = "known_browser"
 COOKIE_SECONDS = 365 * 24 * 3600
 _SALT = "crud_service.server.logins"
@@ -57,5 +59,6 @@ def remember_browser(response: HttpResponse) -> None:
 
 def pace(started: float) -> None:
     """Sleep after a wrong password, whose check started at a reading of `time.monotonic`."""
-    left = started + WRONG_PASSWORD_SECONDS - time.monotonic()
-    time.sleep(max(left, SHORTEST_PAUSE_SECONDS))
+    taken = time.monotonic() - started
+    pause = min(PAUSE_TIMES * taken, LONGEST_PAUSE_SECONDS)
+    time.sleep(max(WRONG_PASSWORD_SECONDS - taken, pause))
