@@ -7,7 +7,6 @@ no lone surrogate, bounded nesting) and raise ValueError; both services pass
 `orjson.loads`, whose import would not belong in this package.
 """
 
-import json
 import re
 from binascii import a2b_qp
 from codecs import BOM_UTF8
@@ -17,7 +16,7 @@ from typing import Any, Final
 from contract.paths import MAX_NUMBER
 from web.characters import is_blank
 from web.media_types import is_utf8, split_content_type
-from web.metadata import METADATA, exact_numbers, mark_number
+from web.metadata import METADATA, exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
@@ -33,7 +32,6 @@ MAX_CONTAINERS = MAX_ESCAPES = MAX_BODY_BYTES + 1000
 URLENCODED = "application/x-www-form-urlencoded"
 PLAIN = "text/plain"
 JSON_SPACE = b" \t\r\n"
-_DIGITS = json.JSONDecoder(parse_int=mark_number, parse_float=mark_number)
 _IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,255}")
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -136,29 +134,15 @@ def parse_json(body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS) 
         raise MalformedBody("The body is not valid JSON in UTF-8.") from error
     if not isinstance(value, dict):
         raise ValidationFailed("body", "The body must be a JSON object.")
-    return exact_numbers(value, body, parse_digits) if METADATA in value else value
-
-
-def parse_digits(body: bytes) -> Any:
-    """Parse valid JSON, each number as a `mark_number`.
-
-    Raises MalformedBody (400) for JSON that is nested too deeply.
-    """
-    value, _ = parse_digits_at(body.removeprefix(BOM_UTF8).strip(JSON_SPACE).decode(), 0)
-    return value
-
-
-def parse_digits_at(text: str, position: int) -> tuple[Any, int]:
-    """Parse the value that begins at a position of valid JSON, each number as a `mark_number`.
-
-    Returns:
-        The value, and the position after it. Raises MalformedBody (400) for a value that is nested
-        too deeply.
-    """
     try:
-        return _DIGITS.raw_decode(text, position)
-    except RecursionError as error:  # the caller's parser may allow deeper nesting
-        raise MalformedBody("The body is nested too deeply.") from error
+        return exact_numbers(value, body) if METADATA in value else value
+    except RecursionError as error:  # `loads` may allow deeper nesting
+        raise nested_too_deeply() from error
+
+
+def nested_too_deeply() -> MalformedBody:
+    """Return the problem of JSON that is nested deeper than a parser goes."""
+    return MalformedBody("The body is nested too deeply.")
 
 
 def parse_urlencoded(data: bytes) -> dict[str, object]:

@@ -7,8 +7,11 @@ that were sent: as floats, long ones would come back changed.
 
 import json
 import re
-from collections.abc import Callable, Collection
+from codecs import BOM_UTF8
+from collections.abc import Collection
 from typing import Any
+
+import msgspec
 
 from web.problems import ValidationFailed
 
@@ -18,8 +21,6 @@ MAX_METADATA_BYTES = 4096
 MAX_NESTING = 8
 # A member or an item takes at least two bytes.
 _MAX_VALUES = MAX_METADATA_BYTES // 2
-
-Loads = Callable[[bytes], Any]
 
 Container = dict[str, Any] | list[Any]
 
@@ -60,26 +61,46 @@ def _check_shape(metadata: dict[str, Any]) -> None:
     raise ValidationFailed(METADATA, f"Must not be nested more than {MAX_NESTING} levels deep.")
 
 
-def exact_numbers(fields: dict[str, Any], body: bytes, loads: Loads) -> dict[str, Any]:
+class _Object(msgspec.Struct):
+    """An object of JSON of which only the metadata matters, as it was sent; all else is skipped."""
+
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_OBJECT, _OBJECTS = msgspec.json.Decoder(_Object), msgspec.json.Decoder(list[_Object])
+
+
+def exact_numbers(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
     """Return the members of a JSON body with the numbers in its metadata as they were sent.
 
     Args:
         fields: the members, with floats for numbers that are no 64-bit integers, and 0 for -0.
         body: what they were parsed from.
-        loads: parses JSON with a `mark_number` for each number; called only if the metadata has
-            such a number.
+
+    Returns:
+        Members for `check_metadata`. Raises RecursionError for JSON that is nested too deeply.
     """
     metadata = fields.get(METADATA)
-    if not isinstance(metadata, dict) or not has_changed_numbers(
-        metadata, may_have_minus_zero(body)
-    ):
+    minus_zero = may_have_minus_zero(body)
+    if not isinstance(metadata, dict) or not has_changed_numbers(metadata, minus_zero):
         return fields
-    return {**fields, METADATA: loads(body)[METADATA]}
+    return {**fields, METADATA: parse_digits(_OBJECT.decode(body.removeprefix(BOM_UTF8)).metadata)}
 
 
-def mark_number(digits: str) -> str:
-    """Return a number's digits as a string that `check_metadata` takes for the number."""
-    return f"{_NUMBER}{digits}{_NUMBER_END}"
+def metadata_of_each(objects: msgspec.Raw) -> list[msgspec.Raw]:
+    """Return the metadata of each object in a valid array as it was sent, in milliseconds.
+
+    Raises RecursionError for JSON that is nested too deeply.
+    """
+    return [each.metadata for each in _OBJECTS.decode(objects)]
+
+
+def parse_digits(metadata: msgspec.Raw) -> Any:
+    """Parse valid metadata with marks around the digits of its numbers, for `check_metadata`.
+
+    Raises RecursionError for JSON that is nested too deeply.
+    """
+    return json.loads(bytes(metadata), parse_int=_mark_number, parse_float=_mark_number)
 
 
 def may_have_minus_zero(body: bytes) -> bool:
@@ -119,6 +140,10 @@ def _containers(container: Container) -> list[Container]:
 
 def _values(container: Container) -> Collection[Any]:
     return container.values() if isinstance(container, dict) else container
+
+
+def _mark_number(digits: str) -> str:
+    return f"{_NUMBER}{digits}{_NUMBER_END}"
 
 
 # Its C code encodes a bulk of metadata in milliseconds.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator
 from time import process_time
 from typing import Any, cast
@@ -160,31 +161,66 @@ VALUE = st.recursive(
     lambda inner: st.lists(inner, max_size=3).map(lambda items: f"[ {', '.join(items)}\n]"),
     max_leaves=5,
 )
-OTHER = st.sampled_from(['"messages":[]', '"messages" : 1.5', '"messages":[1.5]', '"other" :[2.5]'])
+OTHER = st.sampled_from(
+    [
+        '"messages":[]',
+        '"messages" : 1.5',
+        '"messages":[1.5]',
+        '"other" :[2.5]',
+        r'"\ud83d\ude00":{}',
+    ]
+)
+# The same name, as JSON may write it.
+MESSAGES_NAME = st.sampled_from(['"messages"', r'"m\u0065ssages"'])
+METADATA_NAME = st.sampled_from(
+    ['"metadata"', r'"\u006detadat\u0061"', '"metadata":[3.5],"metadata"']
+)
 
 
-@given(space=SPACE, values=st.lists(VALUE, min_size=1, max_size=4), others=st.lists(OTHER))
+@given(
+    space=SPACE,
+    values=st.lists(VALUE, min_size=1, max_size=4),
+    others=st.lists(OTHER),
+    names=st.tuples(MESSAGES_NAME, METADATA_NAME),
+    mark=st.sampled_from([b"", BOM_UTF8]),
+)
 def test_numbers_keep_their_digits_however_a_bulk_is_written(
-    space: str, values: list[str], others: list[str]
+    space: str, values: list[str], others: list[str], names: tuple[str, str], mark: bytes
 ) -> None:
+    messages, metadata = names
     every = f"{space},{space}".join(
-        f'{{"body":{space}"x","metadata":{{"a":1.0,"b"{space}:{value}{space}}}}}'
+        f'{{"body":{space}"x",{metadata}:{{"a":1.0,"b"{space}:{value}{space}}}}}'
         for value in values
     )
-    last = f'"messages"{space}:{space}[{space}{every}{space}]'
+    last = f"{messages}{space}:{space}[{space}{every}{space}]"
     document = f"{space}{{{space}{f'{space},'.join([*others, last])}{space}}}{space}"
-    bulk = in_one_step(read_bulk(BULK, cast(Request, Whole(document.encode())), ""))
+    bulk = in_one_step(read_bulk(BULK, cast(Request, Whole(mark + document.encode())), ""))
     for message, value in zip(bulk.messages, values, strict=True):
         attributes = json.loads(message.attributes, parse_int=str, parse_float=str)
         expected = json.loads(value, parse_int=str, parse_float=str)
         assert attributes["metadata"] == {"a": "1.0", "b": expected}
 
 
-@pytest.mark.parametrize("kind", WORST)
+NUMBERED = '{"body":"x","metadata":{"a":1.5}}'
+# What is beside the metadata and means nothing, in bodies whose numbers are to keep their digits.
+BESIDE = {
+    "members": f'{{"messages":[{NUMBERED}]' + ',"":0' * 200_000 + "}",
+    "messages": "{" + '"messages":[],' * 70_000 + f'"messages":[{NUMBERED}]}}',
+    "spaces": f'{{"messages":[{NUMBERED}' + " " * 1_000_000 + "]}",
+    "arrays": f'{{"messages":[{NUMBERED}],"x":[' + ",".join(["[]"] * 330_000) + "]}",
+    "integers in a message": f'{{"messages":[{NUMBERED[:-1]},"x":[' + "1," * 500_000 + "1]}]}",
+}
+BODIES = {
+    **{kind: bulk_of(metadata) for kind, metadata in WORST.items()},
+    **{f"{kind} beside": cast(Request, Whole(body.encode())) for kind, body in BESIDE.items()},
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
 def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
     longest = []
     for _ in range(3):
-        steps = read_bulk(BULK, bulk_of(WORST[kind]), "")
+        steps = read_bulk(BULK, BODIES[kind], "")
         seconds = []
         while True:
             started = process_time()
@@ -193,7 +229,6 @@ def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
             if ended:
                 break
         longest.append(max(seconds))
-        assert len(seconds) > 3
     assert min(longest) < 0.1
 
 
