@@ -39,6 +39,7 @@ class WholeRequest(Request):
         return self.answered.cancelled()
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        self.on_disconnect = None  # it may be a method of this object: free both now
         if not self.answered.done():
             response = Response(status_code=status)
             response.body = body
@@ -48,9 +49,8 @@ class WholeRequest(Request):
 
 async def respond(request: AsgiRequest, answer: Callable[[WholeRequest], None]) -> Response:
     """Have `answer` answer an ASGI request; returns the response, raises ClientDisconnect."""
-    started = perf_counter()
     body = b"" if is_declared_too_large(request) else await read_bounded(request)
-    whole = WholeRequest(request, body, started)
+    whole = WholeRequest(request, body, started=perf_counter())
     answer(whole)
     return await whole.answered
 

@@ -34,7 +34,8 @@ CLIENT_CLOSED = 499
 # Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
 # others that have arrived at the same time (see `large_requests`).
 LARGE_BYTES = 64 * 1024
-# Until one is read: dozens of bulks of one application take that long, and its clients give up.
+# How long one may wait to be read. Dozens of bulks of one application take longer, and clients do
+# not wait for ever.
 MAX_LARGE_SECONDS = 5.0
 
 _CREATED = (
@@ -121,7 +122,7 @@ class Creations:
 
     def create(self, request: Request, target: Target) -> None:
         if target.is_bulk or len(request.body) > LARGE_BYTES:
-            # A client that gives up gives up its share of the server's budget for bodies.
+            # The server's budget does not count the body once the client has disconnected.
             request.on_disconnect = request.drop_body
             self._large.add(target.access_token, lambda: self._create_in_steps(request, target))
         else:
@@ -135,12 +136,11 @@ class Creations:
             self._fail(request, target, request_id, error)
 
     def _create_in_steps(self, request: Request, target: Target) -> Iterator[None]:
-        """Read a large request whose turn it is, if anybody is still waiting for it."""
+        """Read a large request whose turn it is, unless its client has disconnected."""
         request_id = id_of(request.headers)
-        if request.is_disconnected:
-            self._log.creation(request_id, target, CLIENT_CLOSED, request.started)
-            return
         try:
+            if self._has_left(request, target, request_id):
+                return
             if perf_counter() - request.started > MAX_LARGE_SECONDS:
                 raise Overloaded(
                     "More large requests have arrived than can be read in time; "
@@ -150,11 +150,19 @@ class Creations:
             self._batcher.check(target.access_token, len(request.body))
             if target.is_bulk:
                 creation: AnyCreation = yield from read_bulk(target, request, request_id)
+                if self._has_left(request, target, request_id):
+                    return
             else:
                 creation = read_creation(target, request, request_id)
             self._submit(request, target, creation)
         except Exception as error:
             self._fail(request, target, request_id, error)
+
+    def _has_left(self, request: Request, target: Target, request_id: str) -> bool:
+        """Return whether the client has disconnected, and record it."""
+        if request.is_disconnected:
+            self._log.creation(request_id, target, CLIENT_CLOSED, request.started)
+        return request.is_disconnected
 
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
         numbers = creation.numbers
