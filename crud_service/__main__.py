@@ -12,18 +12,17 @@ from crud_service.monitoring.request_metrics import LOG_LINES_DROPPED
 from crud_service.startup import refuse_to_serve, warnings
 from web.json_logs import configure
 from web.server.limits import LIMITS, Limits
-from web.server.serving import is_taken, serve
+from web.server.serving import serve
 
 
 def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -> int:
     """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
     configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
-    if refuse_to_serve("crud_service") or is_taken(settings.HOST, settings.CRUD_PORT):
+    if refuse_to_serve("crud_service"):
         return 1
     warnings()
     factory = partial(application, stream_limits)
-    serve(factory, settings.HOST, settings.CRUD_PORT, limits)
-    return 0
+    return serve(factory, settings.HOST, settings.CRUD_PORT, limits)
 
 
 def application(stream_limits: StreamLimits) -> object:

@@ -13,8 +13,8 @@ from numbering_service.settings import Settings, SettingsError
 from web.death_signal import signal_when_parent_dies
 from web.server.limits import LIMITS, Limits, raise_descriptor_limit
 from web.server.serving import (
+    cannot_listen,
     exit_after_sigterm,
-    is_taken,
     listening_sockets,
     options,
     serve,
@@ -36,17 +36,17 @@ def main(limits: Limits = LIMITS) -> int:
     except SettingsError as error:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
-    if is_taken(settings.host, settings.port):
-        return 1
     if settings.processes == 1:
-        serve(APPLICATION, settings.host, settings.port, limits)
-    else:
-        serve_in_several(settings, limits)
-    return 0
+        return serve(APPLICATION, settings.host, settings.port, limits)
+    return serve_in_several(settings, limits)
 
 
-def serve_in_several(settings: Settings, limits: Limits) -> None:
-    """Supervise several serving processes until SIGTERM."""
+def serve_in_several(settings: Settings, limits: Limits) -> int:
+    """Supervise several serving processes until SIGTERM; return the exit code."""
+    try:
+        sockets = listening_sockets(settings.host, settings.port)
+    except OSError as error:
+        return cannot_listen(settings.host, settings.port, error)
     # Where the processes share their metrics; prometheus_client reads it when imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     raise_descriptor_limit(limits)
@@ -58,7 +58,8 @@ def serve_in_several(settings: Settings, limits: Limits) -> None:
         timeout_worker_healthcheck=PROCESS_SECONDS,
         **chosen,
     )
-    Processes(config, listening_sockets(config)).run()
+    Processes(config, sockets).run()
+    return 0
 
 
 class Processes(Multiprocess):

@@ -17,8 +17,9 @@ CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
 # A process: see also `Limits`.
-# New connections per iteration of the event loop; a busy one has thirty iterations a second.
-ACCEPTS_A_TURN = 32
+# New connections per iteration of the event loop; a busy one has thirty iterations a second. Each
+# adds two microseconds to every new connection.
+ACCEPTS_A_TURN = 16
 # Beyond these, connections are answered 503; beyond that many more, closed without an answer.
 REFUSED_CONNECTIONS = 64
 # How much of an answer a client may leave unread before its producer is paused.

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL
 from functools import partial
 from types import FrameType
 from typing import Any, cast
@@ -26,6 +27,7 @@ from web.server.protocol import Protocol
 # its turn, and the loop needs a turn for every piece of data that arrives. With Python's 5 ms, a
 # liveness probe beside thirty busy threads took 3.5 s at the worst; with this, 0.4 s.
 SWITCH_SECONDS = 0.0005
+MAX_PORT = 65_535
 # glibc's malloc gives every thread a heap of its own, which keeps what large answers needed.
 HEAPS = 2
 _M_ARENA_MAX = -8  # malloc.h
@@ -60,26 +62,58 @@ def exit_after_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
-def is_taken(host: str, port: int) -> bool:
-    """Return whether an address cannot be bound, and say so on stderr."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        sys.stderr.write(f"cannot listen on {host}, port {port}: {error.strerror}\n")
-        return True
-    return False
+def listening_sockets(host: str, port: int) -> list[socket.socket]:
+    """Bind a port on all addresses of a host; raises OSError.
 
+    Args:
+        host: an address or a name; empty for all addresses of this machine.
+        port: the TCP port, 0 for any.
 
-def listening_sockets(config: uvicorn.Config) -> list[socket.socket]:
-    """Bind the port; return the socket, and copies of it that listen as well.
-
-    libuv accepts one connection of each in an iteration of the loop (since 1.45). With a single
-    one, whoever opens connections faster makes those of others wait, for seconds on a busy loop.
+    Returns:
+        Several copies of each socket. libuv accepts one connection of each in an iteration of the
+        loop (since 1.45). With a single one, a client that opens many connections delays those of
+        others, by seconds on a busy loop.
     """
-    bound = config.bind_socket()
-    return [bound, *(bound.dup() for _ in range(ACCEPTS_A_TURN - 1))]
+    if port > MAX_PORT:  # getaddrinfo takes the rest of dividing by 65,536
+        raise OSError(EINVAL, f"a port is at most {MAX_PORT}")
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    for family, address in dict.fromkeys((each[0], each[4]) for each in found):
+        try:
+            bound.append(_bind(family, address))
+        except OSError as error:
+            # A name may have an IPv6 address where that is switched off.
+            if error.errno not in {EADDRNOTAVAIL, EAFNOSUPPORT}:
+                raise
+            unavailable = error
+    if not bound:
+        raise unavailable
+    return [*bound, *(each.dup() for each in bound for _ in range(ACCEPTS_A_TURN - 1))]
+
+
+def _bind(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:  # a name has its IPv4 address besides
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    try:
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> int:
+    """Report on stderr that a port cannot be bound; return the exit code.
+
+    Args:
+        host: what was to be listened on.
+        port: the TCP port.
+        error: why it cannot be.
+    """
+    sys.stderr.write(f"cannot listen on {host}, port {port}: {error.strerror}\n")
+    return 1
 
 
 class QuietServer(uvicorn.Server):
@@ -92,9 +126,6 @@ class QuietServer(uvicorn.Server):
         super().__init__(config)
         self._asked_to_stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(listening_sockets(self.config) if sockets is None else sockets)
 
     async def main_loop(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -118,10 +149,10 @@ def limit_heaps() -> None:
 
 def serve(
     factory: str | Callable[[], object], host: str, port: int, limits: Limits = LIMITS
-) -> None:
-    """Serve an application in this process until SIGTERM.
+) -> int:
+    """Serve an application in this process until SIGTERM; return the exit code.
 
-    If it does not start, uvicorn ends the process with 3.
+    If the application does not start, uvicorn ends the process with 3.
 
     Args:
         factory: makes the application; a function, or its name as `module:function`.
@@ -129,6 +160,10 @@ def serve(
         port: the TCP port.
         limits: what the process holds, and how long it waits.
     """
+    try:
+        sockets = listening_sockets(host, port)
+    except OSError as error:
+        return cannot_listen(host, port, error)
     raise_descriptor_limit(limits)
     limit_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -137,4 +172,5 @@ def serve(
     signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run(sockets)
+    return 0

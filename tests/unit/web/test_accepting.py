@@ -5,10 +5,30 @@ import socket
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from tests.unit.web.web_server import Recorder, serving
 from web.server.request import Request
+from web.server.serving import listening_sockets
 
 TOGETHER = 100
+
+
+@pytest.mark.parametrize(
+    ("host", "addresses"),
+    [("127.0.0.1", {"127.0.0.1"}), ("127.0.0.2", {"127.0.0.2"}), ("localhost", {"127.0.0.1"})],
+)
+def test_all_addresses_of_a_host_are_bound(host: str, addresses: set[str]) -> None:
+    sockets = listening_sockets(host, 0)
+    assert addresses <= {each.getsockname()[0] for each in sockets}
+    for each in sockets:
+        each.close()
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("192.0.2.1", 0)])
+def test_what_cannot_be_bound_is_an_error(host: str, port: int) -> None:
+    with pytest.raises(OSError, match=r"at most 65535|assign requested address"):
+        listening_sockets(host, port)
 
 
 class Busy(Recorder):
@@ -16,11 +36,12 @@ class Busy(Recorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.iterations = 0
+        self.iterations = self.last = 0
 
     def handle(self, request: Request) -> bool:
         if not self.seen:
             self.work()
+        self.last = self.iterations
         return super().handle(request)
 
     def work(self) -> None:
@@ -43,4 +64,4 @@ def test_many_clients_that_connect_at_once_wait_for_few_iterations() -> None:
         before = app.iterations
         for client in together:
             assert client.recv(1024).startswith(b"HTTP/1.1 200")
-        assert app.iterations - before < TOGETHER / 4
+        assert app.last - before < TOGETHER / 4

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 from web.server.limits import LIMITS, Limits
 from web.server.protocol import Protocol
 from web.server.request import Request
-from web.server.serving import QuietServer, options
+from web.server.serving import QuietServer, listening_sockets, options
 
 
 class Seen(NamedTuple):
@@ -153,12 +153,13 @@ def serving(app: Any, limits: Limits = LIMITS) -> Iterator[int]:
     """Serve an application in a thread, on a port of its own: the port."""
     settings = options("127.0.0.1", 0, limits) | {"factory": False, "lifespan": "off"}
     server = QuietServer(uvicorn.Config(app, **settings))
-    thread = threading.Thread(target=server.run)
+    sockets = listening_sockets("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=[sockets])
     thread.start()
     while not server.started:
         assert thread.is_alive()
     try:
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield sockets[0].getsockname()[1]
     finally:
         server.handle_exit(signal.SIGTERM, None)
         thread.join(15)
