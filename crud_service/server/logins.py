@@ -22,7 +22,7 @@ LOGIN = f"{SITE}/login"
 WRONG_PASSWORD_SECONDS = 1.0
 # Guesses take a third of a processor at most.
 PAUSE_TIMES = 2
-LONGEST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 2.0
 COOKIE = "known_browser"
 COOKIE_SECONDS = 365 * 24 * 3600
 _SALT = "crud_service.server.logins"

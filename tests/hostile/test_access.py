@@ -111,7 +111,7 @@ def test_the_admin_site_requires_its_password(ground: Ground) -> None:
 def logged_in(ground: Ground, password: str) -> Iterator[httpx.Client]:
     """A client that tried a password."""
     url = f"{ground.crud}/admin/login/"
-    with httpx.Client(**PLAIN_HTTP) as client:
+    with httpx.Client(timeout=60, **PLAIN_HTTP) as client:
         client.get(url)
         token = client.cookies["csrftoken"]
         form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token}

@@ -8,7 +8,7 @@ from crud_service.server import logins
 
 
 @pytest.mark.parametrize(
-    ("check", "pause"), [(0.0, 1.0), (0.25, 0.75), (0.9, 1.8), (30.0, 5.0)], ids=str
+    ("check", "pause"), [(0.0, 1.0), (0.25, 0.75), (0.9, 1.8), (30.0, 2.0)], ids=str
 )
 def test_a_pause_follows_the_check_of_a_wrong_password(
     monkeypatch: pytest.MonkeyPatch, check: float, pause: float
