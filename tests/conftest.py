@@ -42,6 +42,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import httpx
+import hypothesis
 import psutil
 import psycopg
 import pytest
@@ -56,6 +57,14 @@ from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database
 from tests.api_client import Api
 from tests.scheduling import LongestFirst, Recorder, recorded_seconds
+
+# A busy machine may stand still for longer than any example takes.
+hypothesis.settings.register_profile(
+    "patient",
+    hypothesis.settings.get_profile(hypothesis.settings.get_current_profile_name()),
+    deadline=None,
+)
+hypothesis.settings.load_profile("patient")
 
 KINDS = (
     "unit",

@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 // How long a stream may be silent is no option of the client. Only its own times pass sooner, and not
 // those of Node.js, which gives up a silent body after five minutes.
 const { setTimeout } = globalThis;
-const sooner = (milliseconds) => (milliseconds === 15_000 || milliseconds === 40_000 ? 500 : milliseconds);
+const sooner = (milliseconds) => (milliseconds === 15_000 || milliseconds === 40_000 ? 1_500 : milliseconds);
 globalThis.setTimeout = (callback, milliseconds, ...rest) => setTimeout(callback, sooner(milliseconds), ...rest);
 
 const { Client } = await import(pathToFileURL(process.argv[2]));

@@ -206,7 +206,7 @@ def guessing(own_server: CrudServer, client: httpx.Client) -> Iterator[Callable[
         def start(number: int) -> list[int]:
             for _ in range(number):
                 clients.submit(guess)
-            time.sleep(1)
+            assert eventually(lambda: statuses.count(200), bool, 60), "no guess was looked at"
             return statuses
 
         yield start
