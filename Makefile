@@ -45,8 +45,8 @@ reset: environment ## stop it and remove its data; asks first (FORCE=1: does not
 # The tests of faults wait more than they compute: two cores have room for four processes of all tests.
 # Which files go to which process is decided in tests/scheduling.py. RECORD=--record-seconds renews its
 # record.
-test: JOBS ?= 4
-test-quick test-compiled coverage: JOBS ?= 2
+test coverage: JOBS ?= 4
+test-quick test-compiled: JOBS ?= 2
 RECORD :=
 
 test: lint ## lint, then every test, on real stores and separate ports (JOBS=1: one at a time)
@@ -76,6 +76,7 @@ coverage: environment-dev ## which lines no test reaches; fails where none may b
 
 COVERED := tests/unit tests/contract
 COVERED += $(addprefix tests/integration/,crud crud_server numbering operators persist search seeding)
+COVERED += tests/fault/test_resharding.py
 COMPLETE := crud_service/persist/*,numbering_service/seeding/*,numbering_service/creations/batching.py,web/*
 
 lint: environment-dev ## style, types and import boundaries

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -16,7 +17,11 @@ TOGETHER = 100
 
 @pytest.mark.parametrize(
     ("host", "addresses"),
-    [("127.0.0.1", {"127.0.0.1"}), ("127.0.0.2", {"127.0.0.2"}), ("localhost", {"127.0.0.1"})],
+    [
+        ("127.0.0.1", {"127.0.0.1"}),
+        ("localhost", {"127.0.0.1"}),
+        ("", {str(IPv4Address(0))}),
+    ],
 )
 def test_all_addresses_of_a_host_are_bound(host: str, addresses: set[str]) -> None:
     sockets = listening_sockets(host, 0)
