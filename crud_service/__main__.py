@@ -22,7 +22,8 @@ def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -
         return 1
     warnings()
     factory = partial(application, stream_limits)
-    return serve(factory, settings.HOST, settings.CRUD_PORT, limits)
+    serve(factory, settings.HOST, settings.CRUD_PORT, limits)
+    return 0
 
 
 def application(stream_limits: StreamLimits) -> object:

@@ -13,7 +13,6 @@ from numbering_service.settings import Settings, SettingsError
 from web.death_signal import signal_when_parent_dies
 from web.server.limits import LIMITS, Limits, raise_descriptor_limit
 from web.server.serving import (
-    cannot_listen,
     exit_after_sigterm,
     listening_sockets,
     options,
@@ -27,26 +26,22 @@ PROCESS_SECONDS = 30
 
 
 def main(limits: Limits = LIMITS) -> int:
-    """Serve until SIGTERM; return the exit code.
-
-    It is 1 if the port is taken, 2 if the environment is invalid.
-    """
+    """Serve until SIGTERM; return the exit code, 2 for an invalid environment."""
     try:
         settings = Settings.from_env()
     except SettingsError as error:
         sys.stderr.write(f"numbering_service: {error}\n")
         return 2
     if settings.processes == 1:
-        return serve(APPLICATION, settings.host, settings.port, limits)
-    return serve_in_several(settings, limits)
+        serve(APPLICATION, settings.host, settings.port, limits)
+    else:
+        serve_in_several(settings, limits)
+    return 0
 
 
-def serve_in_several(settings: Settings, limits: Limits) -> int:
-    """Supervise several serving processes until SIGTERM; return the exit code."""
-    try:
-        sockets = listening_sockets(settings.host, settings.port)
-    except OSError as error:
-        return cannot_listen(settings.host, settings.port, error)
+def serve_in_several(settings: Settings, limits: Limits) -> None:
+    """Supervise several serving processes until SIGTERM."""
+    sockets = listening_sockets(settings.host, settings.port)
     # Where the processes share their metrics; prometheus_client reads it when imported.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     raise_descriptor_limit(limits)
@@ -59,7 +54,6 @@ def serve_in_several(settings: Settings, limits: Limits) -> int:
         **chosen,
     )
     Processes(config, sockets).run()
-    return 0
 
 
 class Processes(Multiprocess):

@@ -63,7 +63,7 @@ def exit_after_sigterm() -> None:
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
-    """Bind a port on all addresses of a host; raises OSError.
+    """Bind a port on all addresses of a host; exit with 1 and a line on stderr where that fails.
 
     Args:
         host: an address or a name; empty for all addresses of this machine.
@@ -74,6 +74,14 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
         loop (since 1.45). With a single one, a client that opens many connections delays those of
         others, by seconds on a busy loop.
     """
+    try:
+        bound = _bind_all(host, port)
+    except OSError as error:
+        sys.exit(f"cannot listen on {host}, port {port}: {error.strerror}")
+    return [*bound, *(each.dup() for each in bound for _ in range(ACCEPTS_A_TURN - 1))]
+
+
+def _bind_all(host: str, port: int) -> list[socket.socket]:
     if port > MAX_PORT:  # getaddrinfo takes the rest of dividing by 65,536
         raise OSError(EINVAL, f"a port is at most {MAX_PORT}")
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -88,7 +96,7 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
             unavailable = error
     if not bound:
         raise unavailable
-    return [*bound, *(each.dup() for each in bound for _ in range(ACCEPTS_A_TURN - 1))]
+    return bound
 
 
 def _bind(family: int, address: Any) -> socket.socket:
@@ -102,18 +110,6 @@ def _bind(family: int, address: Any) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def cannot_listen(host: str, port: int, error: OSError) -> int:
-    """Report on stderr that a port cannot be bound; return the exit code.
-
-    Args:
-        host: what was to be listened on.
-        port: the TCP port.
-        error: why it cannot be.
-    """
-    sys.stderr.write(f"cannot listen on {host}, port {port}: {error.strerror}\n")
-    return 1
 
 
 class QuietServer(uvicorn.Server):
@@ -149,10 +145,10 @@ def limit_heaps() -> None:
 
 def serve(
     factory: str | Callable[[], object], host: str, port: int, limits: Limits = LIMITS
-) -> int:
-    """Serve an application in this process until SIGTERM; return the exit code.
+) -> None:
+    """Serve an application in this process until SIGTERM.
 
-    If the application does not start, uvicorn ends the process with 3.
+    The process ends with 1 if it cannot listen, and with 3 if the application does not start.
 
     Args:
         factory: makes the application; a function, or its name as `module:function`.
@@ -160,10 +156,7 @@ def serve(
         port: the TCP port.
         limits: what the process holds, and how long it waits.
     """
-    try:
-        sockets = listening_sockets(host, port)
-    except OSError as error:
-        return cannot_listen(host, port, error)
+    sockets = listening_sockets(host, port)
     raise_descriptor_limit(limits)
     limit_heaps()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -173,4 +166,3 @@ def serve(
     server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
     with suppress(KeyboardInterrupt):
         server.run(sockets)
-    return 0
