@@ -229,6 +229,7 @@ def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
             if ended:
                 break
         longest.append(max(seconds))
+        assert len(seconds) > 3 or kind not in WORST
     assert min(longest) < 0.1
 
 
