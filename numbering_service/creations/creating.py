@@ -34,8 +34,8 @@ CLIENT_CLOSED = 499
 # Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
 # others that have arrived at the same time (see `large_requests`).
 LARGE_BYTES = 64 * 1024
-# How long one may wait to be read. Dozens of bulks of one application take longer, and clients do
-# not wait for ever.
+# How long one may wait to be read. Reading dozens of bulks of one application takes longer than
+# clients wait for an answer.
 MAX_LARGE_SECONDS = 5.0
 
 _CREATED = (

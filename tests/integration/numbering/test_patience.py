@@ -78,7 +78,7 @@ def test_a_creation_is_refused_when_its_patience_runs_out(valkey: Valkey) -> Non
 
 
 def test_a_large_request_is_not_read_after_its_client_has_waited_too_long(valkey: Valkey) -> None:
-    """Its application sends them faster than they can be read: it is told so, at little cost."""
+    """It is refused unread when its application sends more than can be read."""
     bulk, message = Asked(f"{MESSAGES}/bulk"), Asked()
     message.body = b'{"body": "' + b"x" * LARGE_BYTES + b'"}'
     for asked in (bulk, message):
