@@ -48,8 +48,10 @@ def take_turn(
     """Start from nothing, warm up, and measure."""
     requests = chat_requests(chats)
 
+    # Not between the loads, as in `creations`: an emptied stream looks like a persister at work.
+    empty(stack, requests)
+
     def run(seconds: int) -> Load:
-        empty(stack, requests)
         return load(stack.numbering_url, requests, clients=clients, seconds=seconds, method="POST")
 
     run(WARM_UP_SECONDS)
