@@ -29,9 +29,10 @@ from tests.fault.rig.index_check import IndexCheck
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.load import Load
 from tests.fault.rig.requests import Fate
-from tests.fault.rig.verify import verify, wait_until_stored
+from tests.fault.rig.verify import rows, verify, wait_until_stored
 from tests.links import Links
 from tests.notes import noted
+from tests.polling import eventually
 
 SECONDS = float(os.environ.get("FAULT_SECONDS") or 1)
 ROUNDS = int(os.environ.get("FAULT_ROUNDS") or 1)
@@ -117,6 +118,8 @@ def loaded(
     lost = verify(stack, load)
     record_property("fault", astuple(seen(fault, load, lost, equal_after)))
     assert lost == 0, f"{lost} answered creations are not there"
+    # `check_index` reads everything there is.
+    erase(stack, load.application)
 
 
 def application(stack: RunningStack) -> str:
@@ -125,6 +128,15 @@ def application(stack: RunningStack) -> str:
     response = httpx.post(url, json={"name": "faults"}, timeout=15, **PLAIN_HTTP)
     assert response.status_code == 201, response.text
     return f"/applications/{response.json()['access_token']}"
+
+
+def erase(stack: RunningStack, application: str) -> None:
+    """Delete an application, and wait until nothing is left of it."""
+    response = httpx.delete(f"{stack.crud_url}{application}", timeout=15, **PLAIN_HTTP)
+    assert response.status_code == 202, response.text
+    token = application.rpartition("/")[2]
+    query = f"SELECT count(*) FROM applications WHERE access_token = '{token}'"
+    assert eventually(lambda: rows(stack, query), lambda it: it == [(0,)], 60) == [(0,)]
 
 
 def seen(fault: str, load: Load, lost: int, equal_after: float | None) -> report.Line:

@@ -3,9 +3,9 @@
 TENANT_PATIENCE  by how much the bounds are stretched; 20, for machines that are busy: 1 on one
                  that has nothing else to do, to see the bounds themselves kept, with everything
                  at its full size, and each act alone
-TENANT_SECONDS   how long the neighbour is measured beside each act; 5, at full size 8, and there
+TENANT_SECONDS   how long the neighbour is measured beside each act; 3, at full size 8, and there
                  three times as long beside all acts together
-TENANT_CHANGES   how many changes one application has waiting to be indexed; 50,000, at full
+TENANT_CHANGES   how many changes one application has waiting to be indexed; 20,000, at full
                  size 200,000
 """
 
@@ -29,7 +29,7 @@ from tests.tenants.neighbour import Measured
 PATIENCE = float(os.environ.get("TENANT_PATIENCE") or 20)
 # With stretched bounds more would find no more: most of the time went by until all was indexed.
 IS_FULL_SIZE = PATIENCE == 1
-SECONDS = float(os.environ.get("TENANT_SECONDS") or (8 if IS_FULL_SIZE else 5))
+SECONDS = float(os.environ.get("TENANT_SECONDS") or (8 if IS_FULL_SIZE else 3))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

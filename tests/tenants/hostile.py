@@ -29,10 +29,10 @@ SAME_LETTER = "a" * LONGEST
 OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
 
 # A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
-CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 50_000))
+CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 20_000))
 # An application may be 4 MiB ahead at most (decision 15); the smaller numbers are several times
 # as much. Elasticsearch takes some thirty of these messages a second.
-LONG_MESSAGES = 1000 if IS_FULL_SIZE else 300
+LONG_MESSAGES = 1000 if IS_FULL_SIZE else 150
 
 Act = Callable[["Hostile", threading.Event], None]
 

@@ -7,10 +7,11 @@ from contextlib import suppress
 from functools import partial
 
 from tests.hostile.wire import Connection
+from tests.tenants.conftest import IS_FULL_SIZE
 from tests.tenants.hostile import Act, Hostile, side_by_side
 
 MESSAGES = 500
-AT_ONCE = 40
+AT_ONCE = 40 if IS_FULL_SIZE else 16
 # Some 1.6 KB each: much text to store, or many numbers, which are to be kept digit by digit.
 METADATA = {
     "strings": {f"key {i}": "a value of some length" for i in range(40)},
@@ -19,12 +20,12 @@ METADATA = {
 
 
 def bulks_of_strings(tenant: Hostile, stop: threading.Event) -> None:
-    """Forty bulks at once, of messages with long metadata."""
+    """Dozens of bulks at once, of messages with long metadata."""
     post_bulks(tenant, "strings", stop)
 
 
 def bulks_of_numbers(tenant: Hostile, stop: threading.Event) -> None:
-    """Forty bulks at once, whose metadata has hundreds of thousands of numbers."""
+    """Dozens of bulks at once, whose metadata has hundreds of thousands of numbers."""
     post_bulks(tenant, "numbers", stop)
 
 

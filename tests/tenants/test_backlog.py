@@ -16,9 +16,9 @@ from contract import keys
 from contract.entries import Entry, encode
 from tests.api_client import Api
 from tests.fault.rig.verify import wait_until_stored
-from tests.tenants.conftest import PATIENCE
+from tests.tenants.conftest import IS_FULL_SIZE, PATIENCE
 
-ENTRIES = 200_000
+ENTRIES = 200_000 if IS_FULL_SIZE else 50_000
 PAGE = 5_000
 ANSWERED_SECONDS = 1.0
 

@@ -22,9 +22,10 @@ from tests.polling import wait_until
 CLIENTS = 24
 FIRST_CHATS = 4
 # Shares of requests.
-CHATS, WITH_KEY, REPEATED = 0.02, 0.33, 0.2
-# A client's longest pause between two requests.
-LONGEST_PAUSE_SECONDS = 0.12
+CHATS, WITH_KEY, REPEATED, TOGETHER = 0.02, 0.33, 0.2, 0.5
+# A client's longest pause between two requests. Every second one lasts until all clients send at
+# once, so that a batch has many creations although few are sent.
+LONGEST_PAUSE_SECONDS = 0.3
 RETRY_SECONDS = 0.1
 # How long a request with a key is repeated: at most, and when everybody is to stop.
 GIVE_UP_SECONDS, GIVE_UP_AT_THE_END_SECONDS = 90, 10
@@ -123,10 +124,15 @@ class Load:
         connection = Connection(self._port)
         choose = self._random
         while not self._stopping:
-            await asyncio.sleep(choose.uniform(0, LONGEST_PAUSE_SECONDS))
+            await asyncio.sleep(self._next_pause())
             key = f"key-{choose.getrandbits(64):x}" if choose.random() < WITH_KEY else ""
             await self._create(connection, self._next_creation(), key)
         await connection.aclose()
+
+    def _next_pause(self) -> float:
+        if self._random.random() < TOGETHER:
+            return LONGEST_PAUSE_SECONDS - time.monotonic() % LONGEST_PAUSE_SECONDS
+        return self._random.uniform(0, LONGEST_PAUSE_SECONDS)
 
     def _next_creation(self) -> Creation:
         choose = self._random
