@@ -82,7 +82,8 @@ LOCK_KEPT = "LOCK TABLE conflicts, set_aside_entries IN SHARE ROW EXCLUSIVE MODE
 ERASE_KEPT = """
 DELETE FROM {table} WHERE id = ANY (ARRAY(
     SELECT id FROM {table}
-    WHERE access_token = ANY (%s::text[]) AND (%s::bigint IS NULL OR chat_number = %s::bigint)
+    WHERE access_token = ANY (%s::text[])
+      AND (%s::bigint IS NULL OR coalesce(chat_number, number) = %s::bigint)
     LIMIT %s
 ))
 """

@@ -21,7 +21,11 @@ INSERT INTO set_aside_entries
        (entry_id, access_token, chat_number, number, payload, reason)
 SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
        %(payload)s, %(reason)s
-WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
+WHERE NOT is_erased(
+    %(access_token)s::text,
+    coalesce(%(chat_number)s, %(number)s)::bigint,
+    CASE WHEN %(chat_number)s::bigint IS NOT NULL THEN %(number)s::bigint END
+)
 ON CONFLICT (entry_id, access_token) DO NOTHING
 """
 

@@ -176,6 +176,10 @@ INSERT INTO conflicts
        (entry_id, access_token, chat_number, number, body, attributes, accepted_at)
 SELECT %(entry_id)s, %(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint,
        %(body)s, %(attributes)s, %(accepted_at)s
-WHERE NOT is_erased(%(access_token)s::text, %(chat_number)s::bigint, %(number)s::bigint)
+WHERE NOT is_erased(
+    %(access_token)s::text,
+    coalesce(%(chat_number)s, %(number)s)::bigint,
+    CASE WHEN %(chat_number)s::bigint IS NOT NULL THEN %(number)s::bigint END
+)
 ON CONFLICT (entry_id, access_token) DO NOTHING
 """
