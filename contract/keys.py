@@ -97,6 +97,13 @@ def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
     return f"idempotency:{access_token}:{chat_number or ''}:{key}"
 
 
+def prefixes(access_token: str) -> tuple[str, ...]:
+    """Return with what the names of all keys of an application begin."""
+    sequences = chat_sequence(access_token), message_sequences(access_token)
+    others = f"idempotency:{access_token}:", f"{LIMITER}{access_token}"
+    return *sequences, *map(seed_lock, sequences), *others
+
+
 def batch(batch_id: str) -> str:
     """Return the key of the script's answer to a batch, by its id."""
     return f"batch:{batch_id}"

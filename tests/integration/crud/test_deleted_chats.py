@@ -104,11 +104,12 @@ def test_nothing_of_a_chat_but_its_row_outlives_the_eraser(
     http: httpx.Client, database: Database, chat: str, erase: Callable[[], None]
 ) -> None:
     token = token_of(chat.removesuffix("/chats/1"))
-    database.execute(
-        "INSERT INTO conflicts (entry_id, access_token, chat_number, number, body, accepted_at)"
-        " VALUES ('1-1', %s, 1, 2, %s, now())",
-        (token, SECRET),
-    )
+    for entry_id, chat_number, number in (("1-1", 1, 2), ("1-2", None, 1)):
+        database.execute(
+            "INSERT INTO conflicts (entry_id, access_token, chat_number, number, body, accepted_at)"
+            " VALUES (%s, %s, %s, %s, %s, now())",
+            (entry_id, token, chat_number, number, SECRET),
+        )
     assert SECRET[:3] in str(database.execute("SELECT keys FROM search_blocks").fetchall())
     http.delete(chat)
     erase()
@@ -132,6 +133,7 @@ def test_entries_of_a_deleted_chat_are_not_stored(
     accept(valkey, COUNT + 1, SECRET, token=token)
     accept(valkey, COUNT + 2, f"{SECRET} \x00", token=token)
     accept(valkey, 1, "", chat="", token=token)
+    accept(valkey, 1, f"{SECRET} \x00", chat="", token=token)
     drain_accepted(valkey)
     erase()
     assert SECRET not in dump(database)
@@ -197,6 +199,10 @@ def test_nothing_of_an_application_outlives_the_eraser(
     token = token_of(application)
     valkey.set(keys.message_sequence(token, 1), COUNT)
     valkey.set(keys.idempotency(token, 1, "k"), "x")
+    valkey.set(keys.seed_lock(keys.message_sequence(token, 1)), "x")
+    valkey.set(f"{keys.LIMITER}{token}", "1")
+    named = keys.idempotency("B" * 24, 1, f"copy:{token}:7")
+    valkey.set(named, "x")
     accept(valkey, 1, "poison \x00", chat=2, token=token)
     drain_accepted(valkey)
     http.delete(f"{application}/chats/2")
@@ -211,7 +217,7 @@ def test_nothing_of_an_application_outlives_the_eraser(
     assert "An application" not in dump(database)
     tables = ("applications", "chats", "messages", "search_texts", "search_chats", "deletions")
     assert [count(database, table) for table in tables] == [0] * 6
-    assert valkey.keys(f"*{token}*") == []
+    assert valkey.keys(f"*{token}*") == [named.encode()], "another application's"
     assert http.get("/applications?limit=9").headers["X-Total-Count"] == "0"
 
 
