@@ -33,6 +33,8 @@ CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 
 # An application may be 4 MiB ahead at most (decision 15); the smaller numbers are several times
 # as much. Elasticsearch takes some thirty of these messages a second.
 LONG_MESSAGES = 1000 if IS_FULL_SIZE else 150
+# What is there to be read: pages of it are beyond every bound in bytes.
+STORED_MESSAGES = 200 if IS_FULL_SIZE else 60
 
 Act = Callable[["Hostile", threading.Event], None]
 
@@ -119,8 +121,8 @@ def flood_of_long_messages(tenant: Hostile, stop: threading.Event) -> None:
 
 
 def highlighted_searches(tenant: Hostile, stop: threading.Event) -> None:
-    """Searches over hundreds of the longest messages, every hit highlighted, four at once."""
-    tenant.post(repeat(LOREM, 200), stop)
+    """Searches over dozens of the longest messages, every hit highlighted, four at once."""
+    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
     path = f"{tenant.chat}/messages/search?keyword=lorem&limit=1000&highlight=true"
     side_by_side([tenant.get] * 4, path, stop)
 
@@ -133,15 +135,15 @@ def overlapping_highlights(tenant: Hostile, stop: threading.Event) -> None:
 
 
 def stalled_pages(tenant: Hostile, stop: threading.Event) -> None:
-    """A hundred connections that ask for a page of 13 MB and read nothing of it."""
-    tenant.post(repeat(LOREM, 200), stop)
+    """A hundred connections that ask for a page of megabytes and read nothing of it."""
+    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
     with stalled(tenant, f"{tenant.chat}/messages?limit=1000", 100):
         stop.wait()
 
 
 def stalled_lists(tenant: Hostile, stop: threading.Event) -> None:
     """Two hundred connections that ask for a complete list and read nothing of it."""
-    tenant.post(repeat(LOREM, 200), stop)
+    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
     with stalled(tenant, f"{tenant.chat}/messages", 200):
         stop.wait()
 

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from tests.tenants.hostile import LOREM, Hostile, repeat, side_by_side, stalled
+from tests.tenants.hostile import LOREM, STORED_MESSAGES, Hostile, repeat, side_by_side, stalled
 
 FOLLOWERS = 800
+# A little less than there is, since what follows it does not end.
+HISTORY_BYTES = 60_000 * STORED_MESSAGES
 
 
 def flooded_followers(tenant: Hostile, stop: threading.Event) -> None:
@@ -21,15 +23,15 @@ def flooded_followers(tenant: Hostile, stop: threading.Event) -> None:
 
 
 def replayed_histories(tenant: Hostile, stop: threading.Event) -> None:
-    """Sixty streams that read 13 MB from the beginning, again and again."""
-    tenant.post(repeat(LOREM, 200), stop)
+    """Sixty streams that read megabytes from the beginning, again and again."""
+    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
     path = f"{tenant.chat}/messages/stream?after=0"
     side_by_side([read_again] * 60, tenant.stack.crud_url, path, stop)
 
 
 def stalled_streams(tenant: Hostile, stop: threading.Event) -> None:
-    """Two hundred streams from the beginning of 13 MB of which nothing is read."""
-    tenant.post(repeat(LOREM, 200), stop)
+    """Two hundred streams from the beginning of megabytes of which nothing is read."""
+    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
     with stalled(tenant, f"{tenant.chat}/messages/stream?after=0", 200):
         stop.wait()
 
@@ -40,7 +42,7 @@ def fleeting_streams(tenant: Hostile, stop: threading.Event) -> None:
     side_by_side([partial(read_again, size=1)] * 16, tenant.stack.crud_url, path, stop)
 
 
-def read_again(url: str, path: str, stop: threading.Event, size: int = 12_000_000) -> None:
+def read_again(url: str, path: str, stop: threading.Event, size: int = HISTORY_BYTES) -> None:
     """Open a stream and read so many bytes of it, without end."""
     while not stop.is_set():
         with suppress(OSError), opened(url, path) as connection:
