@@ -6,6 +6,7 @@ One with many parameters says what each of them is, and one that raises somethin
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -17,7 +18,7 @@ FEW = 2
 SAME_EVERYWHERE = {"connection"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text())
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
     for package in PACKAGES
     for path in (ROOT / package).rglob("*.py")
     if "migrations" not in path.parts
@@ -37,7 +38,15 @@ def used_names(tree: ast.Module) -> Iterator[str]:
             yield f"{modules.get(node.value.id)}.{node.attr}"
 
 
-USED = {name for tree in MODULES.values() for name in used_names(tree)}
+# Not while tests are collected, which every process does for all of them.
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {module: ast.parse(path.read_text()) for module, path in MODULES.items()}
+
+
+@cache
+def used_everywhere() -> set[str]:
+    return {name for tree in trees().values() for name in used_names(tree)}
 
 
 def used_functions(module: str, tree: ast.Module, used: set[str]) -> Iterator[Function]:
@@ -78,7 +87,7 @@ def is_class(error: ast.expr | None) -> bool:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_function_that_other_modules_use_is_documented(module: str) -> None:
-    functions = used_functions(module, MODULES[module], USED)
+    functions = used_functions(module, trees()[module], used_everywhere())
     assert {it.name: lacks for it in functions if (lacks := undocumented(it))} == {}
 
 
