@@ -21,6 +21,8 @@ MAX_BULK_BYTES = 8_000_000
 MAX_DIVISIONS = 40
 # Statuses that may be due to the content of a request or to its size.
 DIVIDED = {400, 413, 429, 500}
+# Elasticsearch has no room or no shard at the moment, whatever the document is.
+OVERLOADED = {429, 503}
 # Higher than any version, so that no late copy can bring back the document of a deleted message.
 GONE_VERSION = 2**62
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
@@ -32,13 +34,18 @@ class IndexGone(Exception):
 
 @dataclass(slots=True)
 class Outcome:
-    """The outcome of a bulk: message ids to retry, and those refused with the reason."""
+    """The outcome of a bulk: message ids to retry, and those refused with the reason.
+
+    `overloaded` are those to retry that say nothing against their documents.
+    """
 
     retry: set[int] = field(default_factory=set)
+    overloaded: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
 
     def add(self, other: "Outcome") -> None:
         self.retry |= other.retry
+        self.overloaded |= other.overloaded
         self.refused |= other.refused
 
 
@@ -145,7 +152,7 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
     ids = [operation.message_id for operation in operations]
     if len(ids) == 1 and error.status_code in (400, 413):
         return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
-    return Outcome(retry=set(ids))
+    return Outcome(set(ids), set(ids) if error.status_code in OVERLOADED else set())
 
 
 def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
@@ -182,4 +189,6 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
             outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
         elif status >= 400 and status not in (404, 409):
             outcome.retry.add(message_id)
+            if status in OVERLOADED:
+                outcome.overloaded.add(message_id)
     return outcome

@@ -17,9 +17,9 @@ concurrent processes, wherever each of them is stopped:
    `messages`); without a refresh those messages would then vanish until the next one.
 6. Small batches, as people typing produce them, are made searchable a few times a second too.
 7. A document that fails is put back, with the time of its change and a time before which it
-   is not retried. If other documents succeed, it is given up after MAX_ATTEMPTS. If all fail,
-   the documents are not the cause; if there are more than FEW, nothing is moved and Throttled
-   is raised.
+   is not retried. If other documents succeed, it is given up after MAX_ATTEMPTS, unless
+   Elasticsearch was overloaded. If all fail, the documents are not the cause; if there are more
+   than FEW, nothing is moved and Throttled is raised.
 """
 
 import logging
@@ -217,10 +217,10 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
     failed = [entry for entry in queued if entry.message_id in outcome.retry]
     if len(failed) == len(queued) > FEW:
         raise Throttled(f"{len(failed)} documents")
-    alone = len(failed) < len(queued)
+    is_to_blame = outcome.retry - outcome.overloaded if len(failed) < len(queued) else set()
     again = []
     for entry in failed:
-        if alone and entry.attempts + 1 >= MAX_ATTEMPTS:
+        if entry.message_id in is_to_blame and entry.attempts + 1 >= MAX_ATTEMPTS:
             outcome.refused[entry.message_id] = f"given up after {MAX_ATTEMPTS} attempts"
         else:
             again.append(entry)
@@ -229,18 +229,21 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
     with connection.transaction():
         connection.execute(SETTLE, (done,))
         if again:
-            put_back(connection, again, counted=alone)
+            put_back(connection, again, is_to_blame)
         for message_id, reason in outcome.refused.items():
             if message_id not in kept:
                 logger.error("Elasticsearch refused message %s: %s", message_id, reason)
                 connection.execute(SET_ASIDE, (message_id, reason))
 
 
-def put_back(connection: Connection, entries: Sequence[Queued], *, counted: bool) -> None:
-    """Queue entries again with a back-off; each keeps the time of its change."""
+def put_back(connection: Connection, entries: Sequence[Queued], counted: set[int]) -> None:
+    """Queue entries again with a back-off; each keeps the time of its change.
+
+    The attempts of the messages in `counted` are counted.
+    """
     rows = []
     for entry in entries:
-        attempts = entry.attempts + counted
+        attempts = entry.attempts + (entry.message_id in counted)
         pause = min(MAX_PAUSE_SECONDS, 0.25 * 2 ** min(attempts, 10))
         key = (entry.application_id, entry.message_id, entry.chat_id, entry.number)
         rows.append((*key, entry.changed_at, attempts, pause))

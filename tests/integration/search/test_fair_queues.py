@@ -347,3 +347,29 @@ def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(
         queue.index_queued(search_stores.database, write=fail_for_first)
     row = search_stores.database.execute("SELECT message_id, reason FROM search_failures")
     assert row.fetchone() == (first, f"given up after {queue.MAX_ATTEMPTS} attempts")
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_document_that_fails_for_want_of_room_is_never_given_up(
+    search_stores: SearchStores, elasticsearch: None, status: int
+) -> None:
+    from crud_service.search.feed import queue
+    from crud_service.search.feed.bulk import Outcome, read_outcome
+    from crud_service.search.feed.outbox import index_batch
+
+    search_stores.add("hello")
+    index_batch(search_stores.database, hand_on=True)
+    ((first,),) = search_stores.database.execute("SELECT message_id FROM search_queue").fetchall()
+
+    def fail_for_first(*_: object) -> Outcome:
+        return read_outcome([{"index": {"_id": str(first), "status": status}}])
+
+    for _ in range(queue.MAX_ATTEMPTS + 1):
+        search_stores.add("another")
+        index_batch(search_stores.database, hand_on=True)
+        search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
+        queue.index_queued(search_stores.database, write=fail_for_first)
+    assert search_stores.database.execute("SELECT FROM search_failures").fetchall() == []
+    queue.index_queued(search_stores.database)
+    waiting = search_stores.database.execute("SELECT message_id, attempts FROM search_queue")
+    assert waiting.fetchall() == [(first, 0)]
