@@ -38,7 +38,7 @@ FRONT = """
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $http_host;
-            proxy_read_timeout 60s;
+            proxy_read_timeout 75s;
         }}
     }}
 """
