@@ -41,9 +41,27 @@ FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%s)"
 LOCK_CHATS = f"{FIND_CHATS} ORDER BY chat_id FOR NO KEY UPDATE"
 COVER_CHAT = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
-MEASURE_BLOCKS = """
-SELECT (number - 1) / 64, sum(octet_length(marked)) FROM search_texts
-WHERE chat_id = %s AND number > %s AND number <= %s GROUP BY 1 ORDER BY 1
+# The blocks of a chat that have texts, from `first` to `last`, in their order. Each step looks the
+# next one up in the index, so the cost follows the texts, whatever gaps there are between numbers.
+FILLED_BLOCKS = """
+WITH RECURSIVE filled (block) AS (
+    SELECT {first} - 1
+    UNION ALL
+    SELECT (
+        SELECT (number - 1) / 64 FROM search_texts
+        WHERE chat_id = %(chat_id)s AND number > filled.block * 64 + 64 ORDER BY number LIMIT 1
+    )
+    FROM filled WHERE filled.block < {last}
+)
+SELECT block FROM filled WHERE block BETWEEN {first} AND {last}
+"""
+MEASURE_BLOCKS = f"""
+SELECT block, (
+    SELECT sum(octet_length(marked)) FROM search_texts
+    WHERE chat_id = %(chat_id)s AND number BETWEEN block * 64 + 1 AND block * 64 + 64
+)
+FROM ({FILLED_BLOCKS.format(first="%(start)s::bigint", last="%(end)s::bigint - 1")}) AS filled
+LIMIT %(limit)s
 """
 READ_STAMPS = """
 SELECT number, xmin::text FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s
@@ -207,17 +225,19 @@ class Piece:
 
 
 def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Piece:
-    """Read the texts of at most PIECE_BLOCKS blocks and cut their keys.
+    """Read the texts of at most PIECE_BLOCKS blocks that have any, and cut their keys.
 
     Args:
         chat_id: their chat.
         start, end: the first block, and the one behind the last; a piece may end before.
     """
-    end = min(end, start + PIECE_BLOCKS)
-    bounds = (chat_id, start * BLOCK, end * BLOCK)
+    parameters = {"chat_id": chat_id, "start": start, "end": end, "limit": PIECE_BLOCKS}
+    measured = connection.execute(MEASURE_BLOCKS, parameters).fetchall()
+    if len(measured) == PIECE_BLOCKS:
+        end = measured[-1][0] + 1
     readable, total = [], 0
     keys = {}
-    for block, size in connection.execute(MEASURE_BLOCKS, bounds).fetchall():
+    for block, size in measured:
         if size > MAX_BYTES:
             keys[block] = join_keys(chat_id, {ANY_GRAM})
         elif total and total + size > PIECE_BYTES:

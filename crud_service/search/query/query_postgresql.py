@@ -12,7 +12,7 @@ from itertools import islice, product
 from typing import Any
 
 from crud_service.chat.filters import conditions
-from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
+from crud_service.search.index.blocks import ANY_GRAM, FILLED_BLOCKS, block_of, gram_keys
 from crud_service.search.query.narrowing import Narrowed, narrow
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
@@ -30,20 +30,20 @@ SELECT rank, number FROM (
 WHERE {after} ORDER BY rank DESC, number {order} LIMIT %(limit)s
 """
 
+NEWEST_BLOCKS = FILLED_BLOCKS.format(
+    first="greatest(%(blocks)s, %(first_block)s)::bigint", last="%(last_block)s"
+)
+
 # For each rank, the blocks that may hold a hit of that rank. The keys name the chat. `blocks_with`
 # reads the index of grams whatever the planner believes: with any other condition on the table, or
 # none, it may read and compare all keys instead.
-CANDIDATES = """
+CANDIDATES = f"""
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
 CROSS JOIN LATERAL blocks_with(string_to_array(tier.keys, E'\\n')) AS covered (block)
 WHERE covered.block BETWEEN %(first_block)s AND %(last_block)s
 UNION
-SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN generate_series(
-    greatest(%(blocks)s, %(first_block)s), least(%(last_block)s, (
-        SELECT (max(number) - 1) / 64 FROM search_texts WHERE chat_id = %(chat_id)s
-    ))
-) AS block
+SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN ({NEWEST_BLOCKS}) AS newest
 """
 
 # The nested loop over the sorted candidates returns hits in the right order and
