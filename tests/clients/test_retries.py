@@ -194,16 +194,29 @@ def test_what_is_not_stored_yet_is_waited_for_on_request(
 
 
 def test_an_update_meets_its_own_change(caller: Caller, scripted: ScriptedServer) -> None:
-    """The response to the first attempt was lost, after the change was made."""
-    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(MESSAGE)]
-    assert caller.call(CHAT, "update_message", 1, body="mine", if_match='"1"') == MESSAGE
+    """The response to the first attempt was lost, after the change was made.
+
+    What was made of `metadata` comes back with its keys in another order.
+    """
+    changed = {**MESSAGE, "metadata": {"a": [{"c": 3, "d": 4}], "b": {"": None, "1": "x"}}}
+    sent = {"b": {"1": "x", "": None}, "a": [{"d": 4, "c": 3}]}
+    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(changed)]
+    options = {"body": "mine", "metadata": sent, "if_match": '"1"'}
+    assert caller.call(CHAT, "update_message", 1, **options) == changed
     assert [received.method for received in scripted.received] == ["PUT", "PUT", "GET"]
 
 
-def test_an_update_that_was_overtaken_fails(caller: Caller, scripted: ScriptedServer) -> None:
-    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(MESSAGE)]
+@pytest.mark.parametrize(
+    "changes",
+    [{"body": "another"}, {"metadata": {"a": [2, 1]}}, {"metadata": {"a": [1, 2], "b": 0}}],
+)
+def test_an_update_that_was_overtaken_fails(
+    caller: Caller, scripted: ScriptedServer, changes: dict[str, object]
+) -> None:
+    state = json_answer({**MESSAGE, "metadata": {"a": [1, 2]}})
+    scripted.script = [LOST, problem(412, "precondition_failed"), state]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "update_message", 1, body="another", if_match='"1"')
+        caller.call(CHAT, "update_message", 1, **changes, if_match='"1"')
     assert caught.value.fields["code"] == "precondition_failed"
 
 

@@ -251,8 +251,15 @@ function withQuery(url: string, query: Query): string {
 
 function contains(state: object, changes: object): boolean {
   const values = new Map(Object.entries(state));
-  const asText = (value: unknown) => JSON.stringify(value ?? null);
-  return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+  return Object.entries(changes).every(([name, it]) => sorted(values.get(name)) === sorted(it));
+}
+
+/** Return a value as JSON, with the keys of its objects sorted: the services don't keep their order. */
+function sorted(value: unknown): string {
+  return JSON.stringify(value ?? null, (_key, it: unknown) => {
+    if (typeof it !== "object" || it === null || Array.isArray(it)) return it;
+    return Object.fromEntries(Object.entries(it).sort(([one], [other]) => (one < other ? -1 : 1)));
+  });
 }
 
 /** Yield a body as it arrives; throw NoAnswer if its time is over. */

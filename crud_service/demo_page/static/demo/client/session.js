@@ -202,8 +202,15 @@ function withQuery(url, query) {
 }
 function contains(state, changes) {
     const values = new Map(Object.entries(state));
-    const asText = (value) => JSON.stringify(value ?? null);
-    return Object.entries(changes).every(([name, it]) => asText(values.get(name)) === asText(it));
+    return Object.entries(changes).every(([name, it]) => sorted(values.get(name)) === sorted(it));
+}
+/** Return a value as JSON, with the keys of its objects sorted: the services don't keep their order. */
+function sorted(value) {
+    return JSON.stringify(value ?? null, (_key, it) => {
+        if (typeof it !== "object" || it === null || Array.isArray(it))
+            return it;
+        return Object.fromEntries(Object.entries(it).sort(([one], [other]) => (one < other ? -1 : 1)));
+    });
 }
 /** Yield a body as it arrives; throw NoAnswer if its time is over. */
 async function* chunks(body, lifetime) {
