@@ -251,7 +251,7 @@ class Stack(Stores):
     def application_environment(self) -> dict[str, str]:
         """Return addresses and secrets for our processes; the caller's values override some."""
         settings, secrets = self.settings, self.layout.secrets()
-        reachable = LOOPBACK if settings.host in {"0.0.0.0", "::"} else settings.host  # noqa: S104 - compared, not bound
+        reachable = reachable_host(settings.host)
         crud = f"http://{reachable}:{settings.crud_port}"
         numbering = f"http://{reachable}:{settings.numbering_port}"
         return {
@@ -268,6 +268,13 @@ class Stack(Stores):
             "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD") or secrets["ADMIN_PASSWORD"],
             "LOCAL_STACK": "1",
         }
+
+
+def reachable_host(host: str) -> str:
+    """Return how a URL on this machine names the address that is listened on."""
+    # The services that listen on all addresses of IPv6 listen on none of IPv4.
+    reachable = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+    return f"[{reachable}]" if ":" in reachable else reachable
 
 
 def chat_page(environment: Mapping[str, str]) -> dict[str, str]:

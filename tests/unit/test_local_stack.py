@@ -27,7 +27,7 @@ from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, LOOPBACK, choose_port
-from local_stack.stack import Settings, Stack, allowed_origins
+from local_stack.stack import Settings, Stack, allowed_origins, reachable_host
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.stores.postgres import database_url
 from local_stack.stores.standby import copy_command
@@ -123,6 +123,20 @@ def test_the_command_to_run_names_what_differs_from_the_defaults() -> None:
         "make run 'LOCAL_DIR=my dir' CRUD_PORT=3100 HOST=127.0.0.2 WITHOUT_ELASTICSEARCH=1"
     )
     assert other.command("stop") == "make stop 'LOCAL_DIR=my dir'"
+
+
+@pytest.mark.parametrize(
+    ("host", "reachable"),
+    [
+        ("127.0.0.2", "127.0.0.2"),
+        ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - not bound
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("my-machine", "my-machine"),
+    ],
+)
+def test_a_stack_is_asked_at_the_address_that_it_listens_on(host: str, reachable: str) -> None:
+    assert reachable_host(host) == reachable
 
 
 def test_a_cluster_has_its_own_directory_and_is_named_in_every_command() -> None:
