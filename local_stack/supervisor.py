@@ -82,9 +82,11 @@ class Watched:
         self.start_again_at = None
         try:
             self.running = Running(self.part, self.layout)
-        except OSError as error:
-            # No room for its log, no memory for a process: this may be transient.
-            say(f"{self.part.name} can't be started now: {explain(error, self.layout.directory)}")
+        except (OSError, StackError) as error:
+            # No room for its log, no memory for a process, sources that are not compiled: this may
+            # be transient.
+            why = explain(error, self.layout.directory) if isinstance(error, OSError) else error
+            say(f"{self.part.name} can't be started now: {why}")
             self.start_again_at = time.monotonic() + self.longest_pause
 
 

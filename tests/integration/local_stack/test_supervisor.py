@@ -117,6 +117,32 @@ def test_a_full_disk_does_not_end_the_supervisor(tmp_path: Path, name: str) -> N
         assert psutil.pid_exists(read_pid(layout, name))
 
 
+def test_a_part_that_cannot_be_prepared_is_started_later(
+    layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as one that runs compiled sources, while they are being changed."""
+    refused = False
+    asked_again = 0
+
+    def variables() -> dict[str, str]:
+        nonlocal asked_again
+        if refused:
+            asked_again += 1
+            raise StackError("not compiled")
+        return {}
+
+    with supervising(layout, longest_pause=0.1) as supervisor:
+        supervisor.start([replace(part("one"), environment_at_start=variables)])
+        dead = read_pid(layout, "one")
+        refused = True
+        os.kill(dead, signal.SIGKILL)
+        watch_until(supervisor, lambda: asked_again > 1)
+        assert "one can't be started now: not compiled" in capsys.readouterr().out
+        refused = supervisor.stopping = False
+        watch_until(supervisor, lambda: read_pid(layout, "one") != dead)
+        assert psutil.pid_exists(read_pid(layout, "one"))
+
+
 def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: Layout) -> None:
     named = layout.directory / "child"
     script = f"sleep 600 & echo $! > {named}; wait"
