@@ -21,6 +21,7 @@ from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
     ChatDeleted,
+    HeadersTooLarge,
     MalformedBody,
     MessageDeleted,
     MethodNotAllowed,
@@ -196,6 +197,7 @@ PROBLEMS: dict[type[Problem], tuple[str, ...]] = {
     UnsupportedMediaType: (),
     ValidationFailed: (),
     TooManyStreams: ("Retry-After",),
+    HeadersTooLarge: (),
     StoreUnavailable: ("Retry-After",),
 }
 DESCRIPTIONS: dict[type[Problem], str] = {
@@ -208,6 +210,8 @@ DESCRIPTIONS: dict[type[Problem], str] = {
     "nothing was changed, or the outcome of a change is unknown.",
     TooManyStreams: f"`{TooManyStreams.code}`: this application has as many streams and waiting "
     "lists open as it may have.",
+    HeadersTooLarge: f"`{HeadersTooLarge.code}`: the headers are too large. With `wait`, headers "
+    "and query have less room than without.",
     PreconditionFailed: f"`{PreconditionFailed.code}`: `If-Match` does not match, or "
     "`If-None-Match` does.",
 }

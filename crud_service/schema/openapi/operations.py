@@ -207,6 +207,7 @@ def listing(
     *parameters: str,
     items: str = "",
     headers: tuple[str, ...] = (),
+    problems: tuple[type[Problem], ...] = (),
 ) -> Json:
     """Describe GET of a list.
 
@@ -217,6 +218,7 @@ def listing(
         parameters: names of components.
         items: the component that describes an item, if that is more than the resource.
         headers: names of components, besides those of every list.
+        problems: those that it may answer, besides those of every list.
     """
     schema_of_list = {"type": "array", "items": ref("schemas", items or schema)}
     missing: tuple[type[Problem], ...] = (NotFound,) if tag != "applications" else ()
@@ -226,7 +228,14 @@ def listing(
         tag,
         parameters=parameters,
         success=answer(schema_of_list, [READING[tag]], "X-Total-Count", *headers, "Link"),
-        problems=(MalformedBody, *missing, *gone(schema), ValidationFailed, StoreUnavailable),
+        problems=(
+            MalformedBody,
+            *missing,
+            *gone(schema),
+            ValidationFailed,
+            StoreUnavailable,
+            *problems,
+        ),
         description=PAGES,
     )
 

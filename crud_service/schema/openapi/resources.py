@@ -20,7 +20,7 @@ from crud_service.schema.openapi.operations import (
 )
 from crud_service.schema.openapi.parameters import search_parameters
 from crud_service.schema.openapi.values import Json, ref
-from web.problems import ChatDeleted, NotFound, StoreUnavailable
+from web.problems import ChatDeleted, HeadersTooLarge, NotFound, StoreUnavailable, TooManyStreams
 
 Guard = Callable[[Json], Json]
 IN_CHAT = ("AccessToken", "ChatNumber")
@@ -160,6 +160,7 @@ def message_paths() -> Json:
         *PAGE_PARAMETERS,
         *("ChangedAfter", "Wait", "Sender", "CreatedAfter", "CreatedBefore"),
         headers=("X-Last-Change",),
+        problems=(TooManyStreams, HeadersTooLarge),
     )
     deleted = deletion(
         "Message",

@@ -140,6 +140,14 @@ def test_every_parameter_of_a_list_is_described(operation: str, own: tuple[str, 
     assert names(operation, "query") == [*PARAMETERS, *own]
 
 
+def test_only_a_list_that_may_wait_has_the_problems_of_waiting() -> None:
+    of_waiting = {str(problems.TooManyStreams.status), str(problems.HeadersTooLarge.status)}
+    for name, operation in OPERATIONS.items():
+        if name.startswith("list"):
+            may_wait = "wait" in {parameter["name"] for parameter in operation["parameters"]}
+            assert operation["responses"].keys() & of_waiting == (of_waiting if may_wait else set())
+
+
 def test_the_defaults_are_those_of_the_serializer() -> None:
     search = OPERATIONS["searchMessages"]["parameters"]
     described = {p["name"]: p["schema"].get("default") for p in search if p["in"] == "query"}
