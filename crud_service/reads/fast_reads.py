@@ -115,6 +115,7 @@ class FastReads:
         key = tuple([part for part in (token, chat, number) if part is not None])
         if any(parse_number(number) is None for number in key[1:]):
             return False
+        request.drop_body()  # none of these has fields in it
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
             pending = Pending(self, request, "messages", key, log_path)

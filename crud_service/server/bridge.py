@@ -142,6 +142,7 @@ class Server:
         if is_silent or len(first) == length:
             close()
             return Answer(status, lines, length, first, None, close)
+        environ["wsgi.input"].close()  # drops the body: the answer may take long to send
         return Answer(status, lines, length, b"", chain([first], pieces), close)
 
     def _refuse(self, request: Request, request_id: str, problem: Problem) -> None:

@@ -76,10 +76,11 @@ def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any
 class _Exchange:
     """ASGI's two directions."""
 
-    __slots__ = ("_begun", "_disconnected", "_received", "_request", "is_complete")
+    __slots__ = ("_begun", "_body", "_disconnected", "_received", "_request", "is_complete")
 
     def __init__(self, request: Request) -> None:
         self._request = request
+        self._body = request.body  # which the request drops when its answer begins
         self._received = self._begun = self.is_complete = False
         self._disconnected: asyncio.Event | None = None
 
@@ -87,7 +88,8 @@ class _Exchange:
         """Return the whole body at once; after that only http.disconnect, when it comes."""
         if not self._received:
             self._received = True
-            return {"type": "http.request", "body": self._request.body, "more_body": False}
+            body, self._body = self._body, b""
+            return {"type": "http.request", "body": body, "more_body": False}
         if not self._request.is_disconnected:
             if self._disconnected is None:
                 self._disconnected = asyncio.Event()

@@ -6,6 +6,12 @@ from typing import Generic, TypeVar
 Holder = TypeVar("Holder")
 
 
+# Counts above it are large; together they may pin this part of the budget, so that small ones
+# find room beside them.
+LARGE_BYTES = 64 * 1024
+LARGE_PART = 0.75
+
+
 class Budget(Generic[Holder]):
     """Bytes held by connections; the one that has made no progress for longest gives way."""
 
@@ -14,6 +20,7 @@ class Budget(Generic[Holder]):
         self._give_way = give_way
         self._held: dict[Holder, int] = {}  # in order of the last progress
         self.total = 0
+        self._large_pinned = 0
 
     def hold(self, holder: Holder, count: int) -> bool:
         """Record how many bytes a connection holds now; returns False if there is no room.
@@ -32,6 +39,9 @@ class Budget(Generic[Holder]):
 
     def pin(self, count: int) -> bool:
         """Take bytes that can't give way until unpinned; takes none and returns False if full."""
+        is_large = count > LARGE_BYTES
+        if is_large and self._large_pinned + count > self._limit * LARGE_PART:
+            return False
         self.total += count
         while self.total > self._limit:
             oldest = next(iter(self._held), None)
@@ -40,11 +50,15 @@ class Budget(Generic[Holder]):
                 return False
             self.release(oldest)
             self._give_way(oldest)
+        if is_large:
+            self._large_pinned += count
         return True
 
     def unpin(self, count: int) -> None:
-        """Give back pinned bytes."""
+        """Give back what a call of `pin` took."""
         self.total -= count
+        if count > LARGE_BYTES:
+            self._large_pinned -= count
 
     def release(self, holder: Holder) -> None:
         """Record that a connection holds nothing any more."""

@@ -47,7 +47,8 @@ class Limits:
 
     Attributes:
         connections: how many clients may be connected.
-        arriving_bytes: for requests that are arriving, and the bodies of those not answered yet.
+        arriving_bytes: for requests that are arriving, and the bodies of those whose answers have
+            not begun; three quarters of it for bodies over 64 KiB.
             When more is needed, the upload that has made no progress for longest gives way.
         unread_bytes: for answers that clients have not read yet. When more is needed, the client
             that has read nothing for longest is disconnected.

@@ -171,7 +171,7 @@ class Request:
         return self._connection is not None and self._connection.is_ending
 
     def drop_body(self) -> None:
-        """Drop the body: this answer lasts, and others need the room for their bodies."""
+        """Drop the body: nobody will read it, and others need the room for theirs."""
         self.body = b""
         if self._connection is not None:
             self._connection.unpin()

@@ -149,6 +149,8 @@ class Writer:
         if request is None or transport.is_closing() or self._is_begun:
             return
         self._is_begun = True
+        # It may take as long as the client likes, and others need the room for their bodies.
+        request.drop_body()
         self._is_silent = request.method == "HEAD" or status in BODILESS
         self._is_chunked = length is None and not self._is_silent and request.version == "1.1"
         self._length_left = None if self._is_silent else length

@@ -66,6 +66,11 @@ async def echo_in_pieces(receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
+async def echo_behind_the_head(receive: Any, send: Any) -> None:
+    await send(START)
+    await send({"type": "http.response.body", "body": (await receive())["body"]})
+
+
 async def wait_for_end(receive: Any, send: Any) -> None:
     await receive()
     waiting = asyncio.create_task(receive())
@@ -100,7 +105,7 @@ def test_an_answer_that_fails_midway_does_not_look_complete() -> None:
     assert not received.endswith(b"0\r\n\r\n")
 
 
-@pytest.mark.parametrize("answer", [echo, echo_in_pieces])
+@pytest.mark.parametrize("answer", [echo, echo_in_pieces, echo_behind_the_head])
 def test_an_application_receives_the_whole_body_at_once(answer: Answer) -> None:
     app = App(answer)
     with serving(app) as port:

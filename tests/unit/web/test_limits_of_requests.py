@@ -12,7 +12,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from local_stack.applications import ROOT
-from tests.unit.web.test_connections import GET, Later, echo, exchange
+from tests.unit.web.test_connections import GET, Later, connected, echo, exchange
 from tests.unit.web.web_corpus import post
 from tests.unit.web.web_server import Machine, Transport, serving, statuses
 from web.problems import BodyTooLarge, MalformedRequest
@@ -87,6 +87,14 @@ def test_a_budget_takes_from_those_that_make_no_progress() -> None:
     assert budget.total == 0
 
 
+def test_large_bodies_leave_room_for_small_ones() -> None:
+    budget: Budget[str] = Budget(8 * limits.MIB, lambda _: None)
+    assert [budget.pin(limits.MIB) for _ in range(8)] == [True] * 6 + [False] * 2
+    assert budget.pin(2)
+    budget.unpin(limits.MIB)
+    assert budget.pin(limits.MIB)
+
+
 @pytest.mark.parametrize(
     ("files", "connections"),
     [(1024, 768), (10, 1), (10**6, 12_000), (resource.RLIM_INFINITY, 12_000)],
@@ -119,6 +127,25 @@ def test_open_files_are_raised_to_what_connections_need(files: int, most: int, w
 def test_a_body_without_room_is_503(raw: bytes) -> None:
     with serving(Later(), Limits(arriving_bytes=1000)) as port:
         assert statuses(exchange(port, raw)) == [503]
+
+
+def test_the_body_of_a_request_whose_answer_has_begun_takes_no_room() -> None:
+    body = b"x" * 600
+    app = Later(lambda request: echo(request) if request.path == "/last" else begin(request))
+    with (
+        serving(app, Limits(arriving_bytes=1000)) as port,
+        connected(port, post(body)) as reader,
+    ):
+        assert reader.recv(12) == b"HTTP/1.1 200"
+        received = exchange(port, post(body, b"Connection: close", target=b"/last"))
+        assert statuses(received) == [200]
+        assert received.endswith(body)
+        assert [len(request.body) for request in app.requests] == [0, 600]
+
+
+def begin(request: Request) -> None:
+    """Begin an answer whose end does not come."""
+    request.begin(200, b"content-length: 1\r\n", 1)
 
 
 @pytest.mark.parametrize("pieces", [[GET + b"x" * 5000], [GET, b"x" * 5000]])
