@@ -16,7 +16,7 @@ from typing import Any, Final
 from contract.paths import MAX_NUMBER
 from web.characters import is_blank
 from web.media_types import is_utf8, split_content_type
-from web.metadata import METADATA, exact_numbers
+from web.metadata import MAX_METADATA_BYTES, METADATA, exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
@@ -26,8 +26,11 @@ MAX_SENDER_CHARACTERS = 255
 MAX_BODY_BYTES = 65_536
 MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
-# As many as fit into a message body that holds nothing else, and some for what surrounds it.
-MAX_CONTAINERS = MAX_ESCAPES = MAX_BODY_BYTES + 1000
+# As many as fit into a message whose fields hold nothing else, and some for what surrounds them.
+# A character is percent-encoded as up to four escapes; a form has no metadata.
+_SURROUNDINGS = 1000
+MAX_CONTAINERS = MAX_BODY_BYTES + MAX_METADATA_BYTES + MAX_SENDER_CHARACTERS + _SURROUNDINGS
+MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + _SURROUNDINGS
 
 URLENCODED = "application/x-www-form-urlencoded"
 PLAIN = "text/plain"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
 from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
 
 FORM = "application/x-www-form-urlencoded"
@@ -66,6 +67,16 @@ def test_a_field_missing_in_the_body_is_read_from_the_query_string(
 def test_a_body_is_kept_verbatim(http: httpx.Client, message: str, text: str) -> None:
     assert http.put(message, json={"body": text}).status_code == 200
     assert http.get(message).json()["body"] == text
+
+
+def test_the_largest_message_is_kept_too(http: httpx.Client, message: str) -> None:
+    """A PUT reads no sender, but its client may send one."""
+    kept = http.put(message, json=LARGEST_MESSAGE).json()
+    assert (kept["body"], kept["metadata"]) == (
+        LARGEST_MESSAGE["body"],
+        LARGEST_MESSAGE["metadata"],
+    )
+    assert http.put(message, data=LARGEST_FORM).json()["body"] == LARGEST_FORM["body"]
 
 
 @pytest.mark.parametrize(

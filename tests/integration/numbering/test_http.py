@@ -32,6 +32,7 @@ from tests.integration.numbering.surroundings import (
     Valkey,
     storage,
 )
+from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
 from tests.polling import eventually
 from web.server.limits import HEAD_BYTES
 
@@ -117,6 +118,18 @@ def test_a_body_is_kept_however_it_is_sent(http: httpx.Client, sequences: redis.
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     http.post(MESSAGES, content=json.dumps({"body": body}), headers=form)
     assert accepted(sequences) == [body.encode()] * 6
+
+
+def test_the_largest_message_of_each_kind_is_accepted(
+    http: httpx.Client, sequences: redis.Redis
+) -> None:
+    assert http.post(MESSAGES, json=LARGEST_MESSAGE).status_code == 201
+    assert http.post(MESSAGES, data=LARGEST_FORM).status_code == 201
+    assert http.post(MESSAGES, files={n: (None, v) for n, v in LARGEST_FORM.items()}).is_success
+    bulk = {"messages": [LARGEST_MESSAGE] * 14}
+    assert http.post(f"{MESSAGES}/bulk", json=bulk).status_code == 201
+    brackets, emoji = (sent["body"].encode() for sent in (LARGEST_MESSAGE, LARGEST_FORM))
+    assert accepted(sequences) == [brackets, emoji, emoji, *[brackets] * 14]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.integration.transfer.carried import (
     without_token,
     write,
 )
+from tests.largest_message import LARGEST_MESSAGE
 
 TIME = "2022-08-09T22:17:52.599Z"
 ODD = '\u2028 "quoted" \\ \n\r\n\t 日本 🤦🏽‍♂️ e\u0301 \u202eabc \x01\x1f'
@@ -78,6 +79,15 @@ def test_what_was_exported_is_there_again(http: httpx.Client, odd: str, tmp_path
     assert len(times) == 4
     assert times == sorted(times, reverse=True)
     assert http.get(f"{imported}/chats/7/messages?limit=1").headers["X-Total-Count"] == "4493"
+
+
+def test_the_largest_message_is_there_again(
+    http: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    lines = as_lines(APPLICATION, CHAT, {**MESSAGE, **LARGEST_MESSAGE}, END)
+    imported = import_file(write(tmp_path / "export.ndjson", lines))
+    message = http.get(f"{imported}/chats/1/messages/1").json()
+    assert {name: message[name] for name in LARGEST_MESSAGE} == LARGEST_MESSAGE
 
 
 def test_the_rows_know_what_they_must(

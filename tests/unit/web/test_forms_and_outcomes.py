@@ -1,8 +1,12 @@
 """Forms that would block the others are refused, and an unknown outcome is called that."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 
-from web.fields import MAX_ESCAPES, MAX_PAIRS, parse_urlencoded
+from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
+from web.fields import MAX_ESCAPES, MAX_PAIRS, parse_json, parse_urlencoded
 from web.problems import StoreUnavailable, ValidationFailed
 
 
@@ -10,6 +14,12 @@ from web.problems import StoreUnavailable, ValidationFailed
 def test_a_form_of_too_many_pairs_or_escapes_is_422(form: bytes) -> None:
     with pytest.raises(ValidationFailed, match="at most"):
         parse_urlencoded(form)
+
+
+def test_the_largest_message_is_read_from_json_and_from_a_form() -> None:
+    assert parse_json(json.dumps(LARGEST_MESSAGE).encode(), json.loads) == LARGEST_MESSAGE
+    form = "&".join(f"{name}={quote(value)}" for name, value in LARGEST_FORM.items())
+    assert parse_urlencoded(form.encode()) == LARGEST_FORM
 
 
 def test_an_unknown_outcome_does_not_say_that_nothing_was_changed() -> None:
