@@ -25,6 +25,9 @@ from web.problems import MalformedBody, ValidationFailed
 
 # The longest body in JSON's longest notation, and what surrounds it.
 MAX_LINE_BYTES = 1024 * 1024
+# numbers.lua counts on from the highest number, in doubles: from 2^53 on, adding 1 changes nothing,
+# and every creation would be answered with the same number. This leaves room to count on.
+MAX_IMPORTED_NUMBER = 2**52
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 Row = dict[str, Any]
@@ -43,9 +46,9 @@ class Line(NamedTuple):
 
 
 def check_number(value: object) -> int:
-    if type(value) is int and 1 <= value <= MAX_NUMBER:
+    if type(value) is int and 1 <= value <= MAX_IMPORTED_NUMBER:
         return value
-    raise ValidationFailed("", f"Must be a whole number from 1 to {MAX_NUMBER}.")
+    raise ValidationFailed("", f"Must be a whole number from 1 to {MAX_IMPORTED_NUMBER}.")
 
 
 def check_count(value: object) -> int:
