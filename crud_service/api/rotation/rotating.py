@@ -128,7 +128,8 @@ def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECOND
     Raises NotFound for an unknown token, StoreUnavailable if a store fails or too much waits to
     be stored.
     """
-    if fetch_before_change(APPLICATION, (access_token,)) is None:
+    row = fetch_before_change(APPLICATION, (access_token,))
+    if row is None or row[0] is None:  # a row without a value: see `batched`
         raise missing_application(access_token)
     wait_for_backlog(access_token, patience_seconds)
     token = new_access_token()

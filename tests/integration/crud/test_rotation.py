@@ -14,7 +14,7 @@ from local_stack.ports import PLAIN_HTTP
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
-from web.problems import StoreUnavailable
+from web.problems import NotFound, StoreUnavailable
 
 KEY = {"Idempotency-Key": "once"}
 
@@ -226,6 +226,8 @@ def test_a_backlog_that_is_not_stored_changes_nothing(
     with pytest.raises(StoreUnavailable, match="nothing was changed"):
         rotating.rotate(token_of(application), "once", patience_seconds=0.2)
     assert http.get(application).status_code == 200
+    with pytest.raises(NotFound):  # an unknown token does not wait
+        rotating.rotate("x" * 24, "once", patience_seconds=0.2)
 
 
 def test_two_at_once_with_different_keys_rotate_once(
