@@ -2,8 +2,8 @@
 
 Every worker enrols once a second. One that holds more leases than its share gives one back, and one
 that has its share takes no more, so a task for a shard that nobody persists gets to a worker that
-has room: brokers serve their consumers in turns. A worker that could not persist does not enrol for
-a while, or the others would leave its share to it.
+has room: brokers serve their consumers in turns. A worker that could not persist is not counted by
+others for a while, or they would leave its share to it.
 """
 
 import logging
@@ -37,11 +37,15 @@ class Share:
         self._failed_at = -math.inf
 
     def enrol(self, redis: Redis, shards: Shards, name: str) -> None:
-        """Be counted as a worker for a moment, and share the shards with all that are; or raise."""
-        if time.monotonic() - self._failed_at < self._unfit_seconds:
-            return
+        """Share the shards with all counted workers, and be counted for a moment; or raise.
+
+        A worker that could not persist is not counted, but its share follows the others: when one
+        of them is gone, there may be nobody else.
+        """
         enrolled = shards.first.key(keys.WORKERS)
-        workers: int = redis.eval(_ENROL, 1, enrolled, name, keys.LEASE_TTL_MS)
+        is_unfit = time.monotonic() - self._failed_at < self._unfit_seconds
+        remembered_ms = 0 if is_unfit else keys.LEASE_TTL_MS
+        workers: int = redis.eval(_ENROL, 1, enrolled, name, remembered_ms)
         self._most = math.ceil(len(shards) / workers)
 
     def note_failure(self) -> None:

@@ -86,3 +86,21 @@ def test_a_worker_that_could_not_persist_is_not_counted_for_a_while(
         share.note_failure()
         share.enrol(client, SHARDS, "a")
         assert bool(client.exists(SHARDS.first.key(keys.WORKERS))) is is_counted
+
+
+def test_a_worker_that_could_not_persist_takes_the_shards_of_a_worker_that_is_gone(
+    client: redis.Redis,
+) -> None:
+    enrolled = SHARDS.first.key(keys.WORKERS)
+    share, other = Share(), Share()
+    for _ in range(2):
+        share.enrol(client, SHARDS, "a")
+        other.enrol(client, SHARDS, "b")
+    attended.update(DUTIES[:2])
+    assert share.is_taken(DUTIES[2])
+    share.note_failure()
+    share.enrol(client, SHARDS, "a")
+    assert share.is_taken(DUTIES[2]), "the other one is still there"
+    client.zrem(enrolled, "b")
+    share.enrol(client, SHARDS, "a")
+    assert not share.is_taken(DUTIES[2])
