@@ -9,6 +9,9 @@ from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
 from web.cors import OriginError, parse_origins
 
+# A creation may be sent to Redis again for so long: well within the time for which a batch's answer
+# is kept there (`BATCH_TTL_SECONDS`), or it would be numbered twice.
+MAX_PATIENCE_SECONDS = 30
 LOCAL_INTERNAL_TOKEN = "local-internal-token"  # noqa: S105 - refused outside of a local stack
 
 
@@ -53,7 +56,9 @@ class Settings:
             processes=whole_number(env, "NUMBERING_PROCESSES", 1),
             max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
             max_waiting=whole_number(env, "MAX_WAITING", 10_000),
-            redis_patience_seconds=whole_number(env, "REDIS_PATIENCE_SECONDS", 8),
+            redis_patience_seconds=whole_number(
+                env, "REDIS_PATIENCE_SECONDS", 8, most=MAX_PATIENCE_SECONDS
+            ),
             replicas_to_acknowledge=whole_number(env, "REPLICAS_TO_ACKNOWLEDGE", 0, least=0),
             shards=whole_number(env, "SHARDS", 1, most=MAX_SHARDS),
             default_rate=default_rate(env),

@@ -1,0 +1,15 @@
+"""The patience with Redis, as a setting."""
+
+import pytest
+
+from contract import keys
+from numbering_service.settings import MAX_PATIENCE_SECONDS, Settings, SettingsError
+
+
+def test_a_patience_that_outlives_the_answers_of_batches_stops_the_start() -> None:
+    """A batch that is sent again after its answer has expired would be numbered again."""
+    assert 2 * MAX_PATIENCE_SECONDS <= keys.BATCH_TTL_SECONDS
+    longest = {"REDIS_PATIENCE_SECONDS": str(MAX_PATIENCE_SECONDS)}
+    assert Settings.from_env(longest).redis_patience_seconds == MAX_PATIENCE_SECONDS
+    with pytest.raises(SettingsError, match="REDIS_PATIENCE_SECONDS must be at most"):
+        Settings.from_env({"REDIS_PATIENCE_SECONDS": str(keys.BATCH_TTL_SECONDS)})
