@@ -32,16 +32,26 @@ class WakeUp:
             task_ignore_result=True,
         )
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake-up")
+        # The shards whose next wake-up waits for the thread. A second one would say the same, and
+        # they would pile up while the broker is unavailable: sending takes longer then.
+        self._queued: set[int] = set()
 
     def __call__(self, shard: int, request_id: str) -> None:
         """Send the task in the background; a failure is logged and otherwise harmless."""
-        self._executor.submit(self._send, shard, request_id).add_done_callback(report)
+        if shard not in self._queued:
+            self._queued.add(shard)
+            self._executor.submit(self._send, shard, request_id).add_done_callback(report)
 
     def close(self) -> None:
-        self._executor.shutdown(wait=True)
+        """Drop what is queued, and wait for the task being sent: no longer than a socket's timeout.
+
+        The sweep makes up for what is dropped.
+        """
+        self._executor.shutdown(wait=True, cancel_futures=True)
         self._celery.close()
 
     def _send(self, shard: int, request_id: str) -> None:
+        self._queued.discard(shard)
         self._celery.send_task(
             PERSIST_ACCEPTED,
             args=persisting_arguments(shard),
@@ -55,6 +65,5 @@ class WakeUp:
 
 
 def report(sent: "Future[None]") -> None:
-    error = sent.exception()
-    if error is not None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
         _log.warning("wake-up not sent: %s", error)
