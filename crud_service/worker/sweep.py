@@ -18,9 +18,19 @@ from redis.exceptions import OutOfMemoryError
 
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from crud_service.duties.celery_app import send_task
-from crud_service.duties.lease import Duty, attended, indexing, may_wake, persisting, progress
+from crud_service.duties.lease import (
+    Duty,
+    Lease,
+    attended,
+    indexing,
+    may_wake,
+    persisting,
+    progress,
+)
 from crud_service.duties.spread import keep_enrolled
+from crud_service.erase.eraser import erasing
 from crud_service.persist.drain import drain_accepted
+from crud_service.search.feed.indexer import keep_indexed
 from crud_service.stores.redis_clients import connect_worker, shards, sweep_name
 from crud_service.worker.chores import start_chores
 from crud_service.worker.heartbeat import start_beating
@@ -38,6 +48,9 @@ SOCKET_TIMEOUT_SECONDS = 1.0
 # No step of the work takes this long where PostgreSQL answers at all; one that is frozen for so
 # long is better met by a new process.
 STUCK_SECONDS = 300.0
+# A sender may flag a task without being able to send it, and under load it flags the next one at
+# once: if no task has started for so long, we send one whatever the flag says.
+OVERDUE_SECONDS = 2.0
 # Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0
 
@@ -87,7 +100,7 @@ class Sweep(bootsteps.StartStopStep):
             if duty not in attended or time.monotonic() - swept_at > IDLE_SECONDS:
                 swept_at = time.monotonic()
                 try:
-                    watch.look(sweep(redis, duty, name))
+                    watch.look(sweep(redis, duty, name, is_overdue=watch.is_overdue()))
                 except Exception:
                     # Nothing else sweeps: the thread must survive any error.
                     logger.exception("the sweep failed")
@@ -118,6 +131,10 @@ class Watch:
     def _note_start(self, **_kwargs: Any) -> None:
         self._started_at = time.monotonic()
 
+    def is_overdue(self) -> bool:
+        """Return whether a task that was sent would have started by now."""
+        return time.monotonic() - max(self._free_since, self._started_at) > OVERDUE_SECONDS
+
     def look(self, is_free: bool) -> None:
         """End the process if it is stuck; `is_free` means that no worker has the duty."""
         now = time.monotonic()
@@ -135,23 +152,35 @@ def give_up(reason: str) -> None:
     os._exit(1)
 
 
-def sweep(redis: Redis, duty: Duty, name: str) -> bool:
-    """Send the duty's task if no worker has the duty and no task is on its way.
+def sweep(redis: Redis, duty: Duty, name: str, *, is_overdue: bool = False) -> bool:
+    """Send the duty's task if no worker has the duty and no task is on its way, or it is overdue.
 
-    Returns whether no worker has the duty; False if Redis is unavailable or out of memory.
+    Returns whether no worker has the duty, and the task is left to whoever receives it; False also
+    if Redis or the broker is unavailable or out of memory.
     """
     try:
         free = is_free(redis.get(duty.lease), duty, name)
-        if free and may_wake(redis, duty):
+        if free and (may_wake(redis, duty) or is_overdue):
             send_task(duty)
         return free
     except OutOfMemoryError:
         # No task can be sent, and only persisting frees memory: so it is done here.
         if duty.queue == PERSIST_QUEUE:
             drain_accepted(redis, duty.shard)
-    except (RedisError, OperationalError, OSError) as error:
+    except OperationalError as error:
+        logger.warning("no task is sent: the sweep does the work", extra={"reason": str(error)})
+        do_waiting(redis, duty)
+    except (RedisError, OSError) as error:
         logger.warning("the sweep waits for Redis", extra={"reason": str(error)})
     return False
+
+
+def do_waiting(redis: Redis, duty: Duty) -> None:
+    """Do what waits of a duty, without a task; return once nothing is left."""
+    if duty.queue == PERSIST_QUEUE:
+        drain_accepted(redis, duty.shard)
+    else:
+        keep_indexed(redis, Lease(redis, duty), stay=False, beside=erasing)
 
 
 def is_free(holder: Any, duty: Duty, name: str) -> bool:

@@ -10,7 +10,15 @@ import psycopg
 import pytest
 import redis
 
-from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST, LEASE_TTL_MS
+from contract.keys import (
+    ACCEPTED,
+    LEASE_INDEX,
+    LEASE_PERSIST,
+    LEASE_TTL_MS,
+    WAKE_UP_INDEX,
+    WAKE_UP_PERSIST,
+)
+from local_stack.ports import choose_port
 from tests.integration.accepting import (
     TOKEN,
     accept,
@@ -343,3 +351,23 @@ def test_a_worker_is_woken_through_a_broker_of_its_own(
         assert client.smembers("_kombu.binding.persist")
         assert not stream.exists("_kombu.binding.persist")
         client.flushdb()
+
+
+def test_entries_are_stored_and_indexed_while_the_broker_is_unavailable(
+    environment: Environment, database: str, stream: redis.Redis, tmp_path: Path
+) -> None:
+    """Under load, the flags that tasks are on their way are set again and again."""
+    stream.set(WAKE_UP_PERSIST, b"")
+    stream.set(WAKE_UP_INDEX, b"")
+    own = {**environment, "BROKER_URL": f"redis://127.0.0.1:{choose_port()}/0"}
+    worker = WorkerProcess(own, tmp_path / "worker.log")
+    try:
+        accept(stream, 1, "hello")
+        wait_patiently(lambda: is_found(database), 10, worker.output)
+        stream.set(WAKE_UP_PERSIST, b"")
+        accept(stream, 2, "again")
+        wait_patiently(lambda: is_found(database, 2), 5, worker.output)
+        assert worker.terminate() == 0
+    finally:
+        worker.kill()
+    assert bodies(database) == [(1, "hello"), (2, "again")]
