@@ -1,8 +1,7 @@
 """Bearer tokens: ADMIN_TOKEN to list and create applications, INTERNAL_TOKEN to seed numbers."""
 
-import secrets
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
@@ -10,6 +9,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from web.bearer import bears
 from web.problems import NotFound
 
 
@@ -29,7 +29,7 @@ class BearerToken(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[TokenHolder, None] | None:
         """Return the holder of the token; None if it was not sent, or is not set."""
         token: str = getattr(settings, self.setting)
-        return (TokenHolder(self.setting), None) if token and bears(request, token) else None
+        return (TokenHolder(self.setting), None) if token and bears(request.META, token) else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
@@ -64,11 +64,3 @@ class InternalOnly(IsAuthenticated):
         if not settings.INTERNAL_TOKEN:
             raise NotFound
         return super().has_permission(request, view)
-
-
-def bears(request: Any, token: str) -> bool:
-    """Return whether the request bears the token, comparing in constant time."""
-    scheme, _, sent = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    # WSGI has the bytes of a header as Latin-1.
-    matches = secrets.compare_digest(sent.strip().encode("latin-1"), token.encode())
-    return matches and scheme.lower() == "bearer"

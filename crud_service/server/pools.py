@@ -4,12 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
+
 from contract.paths import TOKEN_PATTERN
 from crud_service.server.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
+from web.bearer import bears
 
 # No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
+# Separate, so that no client of ours can make the numbering service wait, which asks for numbers
+# and applications in everybody's name.
+INTERNAL = Bounds(threads=4, share=3, waiting=2000, share_of_waiting=1000)
 # Separate, so that searches delay nothing else. More threads raise throughput a little, but
 # contend for the interpreter lock, which shows in the 99th percentile.
 SEARCHES = Bounds(threads=6, share=3, waiting=400, share_of_waiting=200)
@@ -37,6 +43,7 @@ class Pools:
 
     def __init__(self) -> None:
         self.requests = FairThreads("request", REQUESTS)
+        self._internal = FairThreads("internal", INTERNAL)
         self._searches = FairThreads("search", SEARCHES)
         # Keyed by whether the browser is known.
         self._admin = {True: FairThreads("admin", ADMIN), False: FairThreads("stranger", ADMIN)}
@@ -51,6 +58,8 @@ class Pools:
         """Return a request's pool and owner: an access token, a login's address or nothing."""
         path = environ["PATH_INFO"]
         owner = owner_of(path)
+        if path.startswith("/internal/") and bears(environ, settings.INTERNAL_TOKEN):
+            return self._internal, owner
         if owner:
             is_search = path.rstrip("/").endswith("/search")
             return self._searches if is_search else self.requests, owner
@@ -68,6 +77,6 @@ class Pools:
     def shutdown(self) -> None:
         """Wait for running work, then stop the threads."""
         admin = (*self._admin.values(), *self._logins.values())
-        shared = (self.requests, self._searches, self._operating, self._readiness)
-        for pool in (*shared, *admin):
+        operating = (self._operating, self._readiness)
+        for pool in (self.requests, self._internal, self._searches, *operating, *admin):
             pool.shutdown()

@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from functools import partial
 
 import httpx
 import psycopg
 import pytest
 
+from contract.sequences import ACCESS_TOKENS, applications_path
 from local_stack.ports import PLAIN_HTTP
+from tests.conftest import INTERNAL_TOKEN
 from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
 from tests.polling import eventually, wait_until
@@ -181,6 +184,29 @@ def test_slow_requests_of_one_application_leave_threads_to_another(
         assert not all(each.done() for each in slow)
         locking.rollback()
         assert {each.result().status_code for each in slow} <= {200, 503}
+
+
+WAITING = "SELECT FROM pg_locks WHERE relation = 'application_totals'::regclass AND NOT granted"
+
+
+def test_strangers_do_not_delay_the_numbering_service(
+    server: CrudServer, client: httpx.Client, application: str, clean_crud: dict[str, str]
+) -> None:
+    token = application.rpartition("/")[2]
+    url = f"{server.url}{applications_path([token])}"
+    authorization = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    with (
+        psycopg.connect(clean_crud["DATABASE_URL"]) as locking,
+        ThreadPoolExecutor(20) as strangers,
+    ):
+        locking.execute("LOCK application_totals IN EXCLUSIVE MODE")
+        create = partial(httpx.post, json={"name": "Slow"}, timeout=60, **PLAIN_HTTP)
+        slow = [strangers.submit(create, f"{server.url}/applications") for _ in range(20)]
+        wait_until(lambda: len(locking.execute(WAITING).fetchall()) >= 3, 60)
+        assert client.get(url, headers=authorization).json() == {ACCESS_TOKENS: [token]}
+        # Behind the strangers, it would have waited for 14 of them.
+        assert sum(each.done() for each in slow) < 10
+        locking.rollback()
 
 
 @pytest.fixture
