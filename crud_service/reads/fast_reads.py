@@ -122,7 +122,7 @@ class FastReads:
             self._start(pending, self._list(pending))
         else:
             name, reads = self._resources[len(key)]
-            reads.find(Pending(self, request, name, key, log_path))
+            reads.find(Pending(self, request, name, key, log_path), token)
         return True
 
     async def close(self) -> None:

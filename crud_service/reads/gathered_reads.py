@@ -18,6 +18,10 @@ from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256
+# A statement that finds more is followed by one for fewer resources.
+STATEMENT_BYTES = 1024 * 1024
+# Answered in one step; the event loop serves other connections between two.
+STEP_BYTES = 1024 * 1024
 
 Key = tuple[str, ...]
 
@@ -49,7 +53,7 @@ class GatheredReads:
     ) -> None:
         self._statement = statement
         self._connection = connection
-        self._most_at_once = most_at_once
+        self._most_at_once = self._most = most_at_once
         self._waiting: FairQueue[Waiting] = FairQueue()
         self._reader: asyncio.Task[None] | None = None
 
@@ -69,7 +73,7 @@ class GatheredReads:
     async def _read_all(self) -> None:
         try:
             while self._waiting:
-                await self._read(self._waiting.take(self._most_at_once))
+                await self._read(self._waiting.take(self._most))
         finally:
             self._reader = None
 
@@ -90,5 +94,18 @@ class GatheredReads:
             for waiting in batch:
                 waiting.settle(problem)
         else:
+            self._adapt(sum(len(resource or b"") for (resource,) in found), len(batch))
+            answered = 0
             for waiting, (resource,) in zip(batch, found, strict=True):
                 waiting.settle(resource)
+                answered += len(resource or b"")
+                if answered > STEP_BYTES:
+                    answered = 0
+                    await asyncio.sleep(0)
+
+    def _adapt(self, found_bytes: int, count: int) -> None:
+        """Choose how many resources the next statement may find, after one that found these."""
+        if found_bytes > STATEMENT_BYTES:
+            self._most = max(1, count // 2)
+        else:
+            self._most = min(self._most * 2, self._most_at_once)
