@@ -13,7 +13,7 @@ import redis
 from contract import keys
 from contract.changed_chats import WHOLE_APPLICATION
 from crud_service.api.etags import Preconditions
-from crud_service.api.writing import NEXT_MOMENT, TRANSACTION, one_row
+from crud_service.api.writing import NEXT_MOMENT, one_row
 from crud_service.chat.announcements import announce
 from crud_service.chat.deleted_sequences import hold, refuse, release
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
@@ -23,7 +23,7 @@ from crud_service.search.index.doorbell import wake_indexer
 from crud_service.search.index.erasing import erase_text
 from crud_service.stores.database import Connection, fetch_before_change
 from crud_service.stores.redis_clients import api_redis, shards
-from crud_service.stores.transactions import Written, change
+from crud_service.stores.transactions import TRANSACTION, Written, change
 from web.problems import StoreUnavailable
 
 logger = logging.getLogger(__name__)

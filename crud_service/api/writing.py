@@ -16,10 +16,8 @@ from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
 from crud_service.stores.database import Connection
-from crud_service.stores.transactions import Written, change
+from crud_service.stores.transactions import TRANSACTION, Written, change
 from web.problems import MessageDeleted, StoreUnavailable
-
-TRANSACTION = "pg_current_xact_id()::text"
 
 # Keeps updated_at increasing: two changes within a millisecond, a clock that was set back.
 NEXT_MOMENT = "greatest(clock_timestamp(), x.updated_at + interval '1 millisecond')"

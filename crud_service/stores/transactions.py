@@ -28,7 +28,12 @@ T = TypeVar("T")
 
 LOOK_UP_SECONDS = 3.0
 LOOK_SECONDS = 0.05
-STATUS = "SELECT pg_xact_status(%s::xid8)"
+# A standby that is promoted gives ids again that its primary gave to transactions it never got: an
+# id means something on its own timeline only. Reading a log position fails on a standby.
+TIMELINE = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+# What a change reads before COMMIT, and `look_up` takes.
+TRANSACTION = f"{TIMELINE} || '/' || pg_current_xact_id()::text"
+STATUS = f"SELECT CASE {TIMELINE} WHEN %s THEN pg_xact_status(%s::xid8) END"
 # A commit that writes to PostgreSQL's log and nowhere else. It waits until all commits before it
 # are as safe as configured: one that waits for a synchronous standby becomes visible without it
 # when its server process is ended, or PostgreSQL restarts.
@@ -36,7 +41,7 @@ SECURE = "SELECT pg_logical_emit_message(true, 'chat', '')"
 
 
 class Written(NamedTuple, Generic[T]):
-    """A result, and the id of the transaction it depends on; None if nothing was written."""
+    """A result, and the TRANSACTION it depends on; None if nothing was written."""
 
     result: T
     transaction_id: bytes | None
@@ -117,7 +122,11 @@ def look_up(transaction_id: bytes) -> Outcome:
     """Return a transaction's outcome; UNKNOWN if it is not settled within LOOK_UP_SECONDS.
 
     It stays in progress until its backend has noticed that the client disconnected, and while it
-    waits for a synchronous standby. It is committed once that is as safe as configured.
+    waits for a synchronous standby. It is committed once that is as safe as configured. After a
+    fail-over it is unknown.
+
+    Args:
+        transaction_id: what TRANSACTION returned in it.
     """
     deadline = time.monotonic() + LOOK_UP_SECONDS
     while time.monotonic() < deadline:
@@ -131,7 +140,7 @@ def look_up(transaction_id: bytes) -> Outcome:
 def _wait_for_outcome(connection: Connection, transaction_id: bytes, deadline: float) -> Outcome:
     try:
         while time.monotonic() < deadline:
-            row = connection.execute(STATUS, (transaction_id.decode(),)).fetchone()
+            row = connection.execute(STATUS, transaction_id.decode().split("/")).fetchone()
             status = row[0] if row is not None else None
             if status == Outcome.COMMITTED.value:
                 connection.execute(SECURE)

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.postgresql import IMPORTER
-from crud_service.stores.transactions import Outcome, look_up
+from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
 from crud_service.transfer.lines import (
     BadLineError,
     Line,
@@ -57,10 +57,10 @@ WITH numbered AS (
 )
 SELECT created_at::text, chat_id FROM numbered ORDER BY id DESC LIMIT 1
 """).format(NAMES)
-SHOW = """
+SHOW = f"""
 UPDATE applications SET access_token = %s, name = %s, chat_count = %s,
     created_at = %s::timestamptz, updated_at = %s::timestamptz
-WHERE id = %s RETURNING pg_current_xact_id()::text
+WHERE id = %s RETURNING {TRANSACTION}
 """
 
 

@@ -196,14 +196,27 @@ def test_sending_the_same_text_again_is_neither_a_change_nor_an_error(
 def test_looking_up_a_commit_that_is_held_up_takes_one_connection(
     http: httpx.Client, clean_crud: dict[str, str]
 ) -> None:
-    from crud_service.stores.transactions import Outcome, look_up
+    from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
 
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crud_service'"
     url = clean_crud["DATABASE_URL"]
     # A transaction sees the activity as it was when it first looked.
     with psycopg.connect(url, autocommit=True) as looking, psycopg.connect(url) as held_up:
-        [(transaction_id,)] = held_up.execute("SELECT pg_current_xact_id()::text").fetchall()
+        [(transaction_id,)] = held_up.execute(f"SELECT {TRANSACTION}").fetchall()
         [(before,)] = looking.execute(count).fetchall()
         assert look_up(transaction_id.encode()) is Outcome.UNKNOWN
         [(after,)] = looking.execute(count).fetchall()
     assert after <= before + 1
+
+
+def test_the_id_of_a_transaction_means_nothing_on_another_timeline(
+    http: httpx.Client, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
+
+    with psycopg.connect(clean_crud["DATABASE_URL"]) as committed:
+        [(transaction_id,)] = committed.execute(f"SELECT {TRANSACTION}").fetchall()
+    timeline, number = transaction_id.split("/")
+    promoted = f"{int(timeline, 16) + 1:08X}"
+    assert look_up(transaction_id.encode()) is Outcome.COMMITTED
+    assert look_up(f"{promoted}/{number}".encode()) is Outcome.UNKNOWN
