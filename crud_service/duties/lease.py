@@ -112,6 +112,7 @@ class Lease:
         renewal_seconds: float = RENEWAL_SECONDS,
     ) -> None:
         self.duty = duty
+        self._redis = redis
         self.renewal_seconds = renewal_seconds
         self.holder = holder or secrets.token_hex(8)
         self._ttl_ms = ttl_ms
@@ -129,6 +130,10 @@ class Lease:
     def take_with(self, pipeline: Pipeline) -> None:
         """Add a command to a pipeline that takes the lease, or renews it: a write."""
         pipeline.eval(_TAKE, 1, self.duty.lease, self.holder, self._ttl_ms)
+
+    def leave_server(self) -> None:
+        """Close idle connections: the next command resolves the server's address again."""
+        self._redis.connection_pool.disconnect(inuse_connections=False)
 
     def is_held(self) -> bool:
         """Return whether the lease is certainly still ours, without a round trip.

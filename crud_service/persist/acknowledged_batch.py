@@ -1,5 +1,7 @@
 """Waits until a batch survives the loss of Redis's primary, before it is stored.
 
+While there is none, checks that the server is still the primary of its replicas.
+
 An entry that the primary alone has is lost when a replica is promoted, and its number is handed
 out again. Had it been stored meanwhile, the second creation would be in conflict with it.
 """
@@ -38,3 +40,22 @@ def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
         raise NotAcknowledgedError("The lease was lost before a batch was acknowledged.")
     if found != [batch.last]:
         raise NotAcknowledgedError("A batch was acknowledged by a server that does not have it.")
+
+
+def check_replicas(redis: Redis, lease: Lease) -> None:
+    """Renew the lease with a write that replicas acknowledge; raises NotAcknowledgedError.
+
+    A former primary that lost its replicas, and is alive, answers blocking reads and renewals
+    without end, while entries arrive at the one that was promoted. Both clients leave it.
+
+    Args:
+        redis: where entries are waited for.
+        lease: the lease on persisting.
+    """
+    try:
+        [is_held] = write_acknowledged(redis, lease.take_with, WORKER_WAIT_MS)
+    except NotAcknowledgedError:
+        lease.leave_server()
+        raise
+    if not is_held:
+        raise NotAcknowledgedError("The lease was lost where entries are waited for.")

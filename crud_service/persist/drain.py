@@ -22,7 +22,7 @@ from crud_service.duties.lease import (
 )
 from crud_service.duties.spread import SHARE
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
-from crud_service.persist.acknowledged_batch import wait_for_replicas
+from crud_service.persist.acknowledged_batch import check_replicas, wait_for_replicas
 from crud_service.persist.batch_log import log_batch
 from crud_service.persist.poison import store_what_can_be
 from crud_service.persist.set_aside import set_aside
@@ -96,7 +96,8 @@ def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
             return
         else:
             while not wait_for_entries(redis, BLOCK_MS, duty.waiting) and may_go_on(lease):
-                pass
+                if settings.REPLICAS_TO_ACKNOWLEDGE:
+                    check_replicas(redis, lease)
 
 
 def may_go_on(lease: Lease) -> bool:

@@ -1,5 +1,6 @@
 """Nothing is built on a write to Redis that replicas do not have."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from contract import keys
 from contract.shards import ONLY
 from tests.integration.accepting import TOKEN, accept, accept_raw, bodies, query
 from tests.integration.numbering.surroundings import Valkey, freeze, primary_and_replica
+from tests.links import Links
+from tests.polling import wait_until
 
 Pair = tuple[Valkey, Valkey]
 
@@ -58,6 +61,50 @@ def frozen_replica(pair: Pair) -> Iterator[None]:
             pipeline.set("awake", 1)
             pipeline.wait(1, 10_000)
             pipeline.execute()
+
+
+def test_a_worker_leaves_an_idle_primary_that_lost_its_replicas(
+    pair: Pair, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is alive, and so is every connection to it; new connections lead to the new primary."""
+    from django import db
+
+    from crud_service.duties.lease import Lease, persisting
+    from crud_service.persist.drain import persist_accepted
+    from crud_service.stores.redis_clients import connect_worker
+
+    former, promoted = pair
+    primary = former
+    stopping = threading.Event()
+    monkeypatch.setattr("crud_service.persist.drain.stopping", stopping)
+    (tmp_path / "third").mkdir()
+    with Links() as links, Valkey(tmp_path / "third") as third:
+        third.follow(former.client)
+        url = f"redis://127.0.0.1:{links.add(lambda: primary.port).port}/0"
+        redis, lease_redis = connect_worker(url=url), connect_worker(url=url)
+        lease = Lease(lease_redis, persisting())
+
+        def sweep() -> None:
+            while not stopping.is_set():
+                persist_accepted(redis, lease)
+            db.connection.close()  # this thread's own
+
+        worker = threading.Thread(target=sweep)
+        worker.start()
+        try:
+            accept(former.client, 1, "before")
+            wait_until(lambda: bodies(database) == [(1, "before")], 60)
+            promoted.client.replicaof("NO", "ONE")
+            third.client.replicaof("127.0.0.1", promoted.port)
+            primary = promoted
+            wait_until(lambda: bool(promoted.client.role()[2]), 60)
+            accept(promoted.client, 2, "after")
+            wait_until(lambda: len(bodies(database)) == 2, 60)
+        finally:
+            stopping.set()
+            worker.join()
+            redis.close()
+            lease_redis.close()
 
 
 def test_what_no_replica_has_is_not_stored(
