@@ -79,7 +79,12 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     ]
     batcher = ShardedBatcher(batchers)
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
-    seeding = Seeding(redis, crud, patience_seconds=settings.redis_patience_seconds)
+    seeding = Seeding(
+        redis,
+        crud,
+        patience_seconds=settings.redis_patience_seconds,
+        replicas=settings.replicas_to_acknowledge,
+    )
     creations = Creations(
         batcher,
         seeding,

@@ -8,9 +8,10 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError
 
 from contract import keys
+from contract.replicas import is_received, shortfall
 
 T = TypeVar("T")
 
@@ -18,6 +19,8 @@ FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.05
 RENEW_SECONDS = 1.0
 RELEASE_SECONDS = 0.5
+# How long to wait for replicas to receive a lock.
+WAIT_MS = 800
 
 _TTL_MS = keys.SEED_LOCK_TTL_SECONDS * 1000
 
@@ -27,12 +30,31 @@ class LockLostError(Exception):
 
 
 class Scripts:
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", replicas: int = 0) -> None:
+        self._redis = redis
+        self._replicas = replicas
         folder = files("numbering_service.seeding")
         self.take, self.renew, self.write = (
             redis.register_script(folder.joinpath(name).read_text())
             for name in ("take_lock.lua", "renew_lock.lua", "write_sequence.lua")
         )
+
+    async def take_received(self, names: list[str], arguments: list[str | int]) -> bytes:
+        """Run `take`, where replicas receive it if there are to be any; raises ConnectionError.
+
+        A former primary that lost its replicas, and is alive, would be seeded without end for
+        creations that arrive at the one that was promoted.
+        """
+        if not self._replicas:
+            return bytes(await self.take(keys=names, args=arguments))
+        # One connection for both: WAIT waits for the writes of its own.
+        async with self._redis.client() as connection:
+            outcome = await self.take(keys=names, args=arguments, client=connection)
+            received = await connection.wait(self._replicas, WAIT_MS)
+        if not is_received(received, self._replicas):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            raise ConnectionError(shortfall(received, self._replicas))
+        return bytes(outcome)
 
 
 class SeedLock:
@@ -59,8 +81,8 @@ class SeedLock:
         self._token = token_hex(8)
         pause = FIRST_PAUSE_SECONDS
         while True:
-            outcome = await self._scripts.take(
-                keys=[self._sequence, self._lock], args=[self._token, _TTL_MS, *self._former]
+            outcome = await self._scripts.take_received(
+                [self._sequence, self._lock], [self._token, _TTL_MS, *self._former]
             )
             if outcome != b"held":
                 return bool(outcome == b"taken")

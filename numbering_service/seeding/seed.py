@@ -51,11 +51,12 @@ class Seeding:
         *,
         patience_seconds: float,
         limits: Limits = LIMITS,
+        replicas: int = 0,
     ) -> None:
-        """`redis` are the clients of all shards, in order."""
+        """`redis` are the clients of all shards, in order; each has to have `replicas`."""
         self._shards = Shards(len(redis))
         self._stores = [
-            Store(shard, client, Scripts(client), Backlog(client, limits, shard))
+            Store(shard, client, Scripts(client, replicas), Backlog(client, limits, shard))
             for shard, client in zip(self._shards, redis, strict=True)
         ]
         self._crud = crud

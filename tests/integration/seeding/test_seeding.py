@@ -32,8 +32,10 @@ from tests.integration.numbering.surroundings import (
     Storage,
     Valkey,
     load,
+    primary_and_replica,
     storage,
 )
+from tests.links import Links
 from web.problems import NotFound, Overloaded, StoreUnavailable
 
 Scene = Callable[[Storage, Numbering], Awaitable[None]]
@@ -278,6 +280,38 @@ def test_a_replica_is_used_again_once_it_is_primary(valkey: Valkey) -> None:
     finally:
         valkey.client.replicaof("NO", "ONE")
     assert valkey.client.get(SEQUENCE) == b"3"
+
+
+def test_seeding_leaves_a_primary_that_lost_its_replicas(tmp_path: Path) -> None:
+    """It is alive, and so is every connection to it; new connections lead to the new primary."""
+
+    async def whole(former: Valkey, promoted: Valkey, third: Valkey, links: Links) -> None:
+        primary = former
+        link = links.add(lambda: primary.port)
+        async with (
+            storage(former.url) as store,
+            httpx.AsyncClient(base_url=store.url, **PLAIN_HTTP) as crud,
+            RedisClient.from_url(f"redis://127.0.0.1:{link.port}/0", retry=None) as connection,
+        ):
+            store.paused = True
+            store.chat(A, 1, highest_message=3)
+            seeding = Seeding([connection], crud, patience_seconds=30, replicas=1)
+            await seeding.seed_sequence(MESSAGE)
+            assert former.client.get(SEQUENCE) == b"3"
+            promoted.client.replicaof("NO", "ONE")
+            promoted.client.delete(SEQUENCE)
+            third.follow(promoted.client)
+            primary = promoted
+            await seeding.seed_sequence(MESSAGE)
+        assert promoted.client.get(SEQUENCE) == b"3"
+
+    (tmp_path / "third").mkdir()
+    with (
+        primary_and_replica(tmp_path) as (former, promoted),
+        Valkey(tmp_path / "third") as third,
+        Links() as links,
+    ):
+        asyncio.run(asyncio.wait_for(whole(former, promoted, third, links), 90))
 
 
 def test_full_memory_is_reported(valkey: Valkey) -> None:
