@@ -61,6 +61,16 @@ class Rotation(NamedTuple):
     fence: str
 
 
+class Retired(NamedTuple):
+    """What the former token's shard said, in one call."""
+
+    # Whether creations were not refused before.
+    is_new: bool
+    # The stream's last id, and that of the first entry that waits; empty if none does.
+    last: str
+    first: bytes
+
+
 def tokens_of(application_id: str, access_token: str) -> str:
     """Return what an application's entries have for a token, in SQL: this one, or a former one.
 
@@ -133,19 +143,19 @@ def advance(connection: Connection, rotation: Rotation) -> bool:
     """
     fence, shard = rotation.fence, shards().of(rotation.former_token)
     redis = api_redis(shard.number)
-    is_new, last = retire(redis, rotation.former_token)
+    is_new, last, first = retire(redis, rotation.former_token)
     # A Redis that was lost or restored may have accepted more since the fence was noted.
     if is_new or not fence:
         fence = last
         connection.execute(SET_FENCE, (fence, rotation.id))
-    if not is_stored(redis, shard.key(keys.ACCEPTED), fence):
+    if not has_left(first, fence):
         return False
     connection.execute(FINISH, (rotation.id,))
     return True
 
 
-def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
-    """Have creations under a token refused; return whether they were not, and the last entry."""
+def retire(redis: Redis, former_token: str) -> Retired:
+    """Have creations under a token refused."""
     shard = shards().of(former_token)
     sequence = shard.key(keys.chat_sequence(former_token))
     names = (sequence, keys.seed_lock(sequence), shard.key(keys.ACCEPTED))
@@ -153,7 +163,7 @@ def retire(redis: Redis, former_token: str) -> tuple[bool, str]:
     [reply] = write_acknowledged(
         redis, lambda pipeline: pipeline.eval(_RETIRE, len(names), *names, RETIRED_TTL_SECONDS)
     )
-    return bool(reply[0]), reply[1].decode()
+    return Retired(bool(reply[0]), reply[1].decode(), reply[2])
 
 
 def last_entry(redis: Redis, stream: str) -> str:
@@ -165,7 +175,12 @@ def last_entry(redis: Redis, stream: str) -> str:
 def is_stored(redis: Redis, stream: str, entry_id: str) -> bool:
     """Return whether an entry and all before it have left a stream."""
     page: Any = redis.xrange(stream, count=1)
-    return not page or read_id(page[0][0]) > read_id(entry_id.encode())
+    return has_left(page[0][0] if page else b"", entry_id)
+
+
+def has_left(first: bytes, entry_id: str) -> bool:
+    """Return whether an entry has left a stream, by the id of the first one that waits, if any."""
+    return not first or read_id(first) > read_id(entry_id.encode())
 
 
 def wait_until_stored(access_token: str, seconds: float) -> bool:

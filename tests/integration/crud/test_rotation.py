@@ -157,6 +157,21 @@ def test_what_was_accepted_under_the_former_token_is_stored_and_never_numbered_a
     assert http.get(renamed).json()["chat_count"] == 2
 
 
+def test_a_former_token_is_retired_together_with_a_look_at_what_waits(
+    valkey_client: Any, application: str
+) -> None:
+    """Asked afterwards, another server might say that nothing waits."""
+    from crud_service.chat.rotations import has_left, retire
+
+    former = token_of(application)
+    assert has_left(retire(valkey_client, former).first, "0-0")
+    accept(valkey_client, former, "1", 2)
+    retired = retire(valkey_client, former)
+    assert retired.first.decode() == retired.last
+    assert not has_left(retired.first, retired.last)
+    valkey_client.delete(keys.ACCEPTED)
+
+
 def finish_one_step() -> None:
     """What the worker does each second."""
     from crud_service.chat.rotations import finish_rotations
