@@ -18,6 +18,9 @@ from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
 from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256
+# How many resources a statement may find at first, and once fewer are asked for at a time: what
+# many of them hold is known only afterwards.
+FEW_AT_ONCE = 16
 # A statement that finds more is followed by one for fewer resources.
 STATEMENT_BYTES = 1024 * 1024
 # Answered in one step; the event loop serves other connections between two.
@@ -53,7 +56,8 @@ class GatheredReads:
     ) -> None:
         self._statement = statement
         self._connection = connection
-        self._most_at_once = self._most = most_at_once
+        self._most_at_once = most_at_once
+        self._few = self._most = min(FEW_AT_ONCE, most_at_once)
         self._waiting: FairQueue[Waiting] = FairQueue()
         self._reader: asyncio.Task[None] | None = None
 
@@ -107,5 +111,7 @@ class GatheredReads:
         """Choose how many resources the next statement may find, after one that found these."""
         if found_bytes > STATEMENT_BYTES:
             self._most = max(1, count // 2)
-        else:
+        elif count == self._most:
             self._most = min(self._most * 2, self._most_at_once)
+        elif self._most > self._few:
+            self._most -= 1
