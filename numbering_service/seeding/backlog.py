@@ -60,13 +60,20 @@ LIMITS = Limits()
 
 
 class Page(NamedTuple):
-    history: str
+    history: str  # the replication id of the server
     last_generated: EntryId
     entries_added: int
     first_in_stream: EntryId | None
     position: EntryId
     entries: int
     highest: dict[bytes, int]
+
+
+class Found(NamedTuple):
+    """The highest number of a sequence, None if there is none, and the history it was read in."""
+
+    number: int | None
+    history: str
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class Reading:
 
     done: asyncio.Future[None]
     wanted: set[bytes] = field(default_factory=set)
-    found: dict[bytes, int | None] = field(default_factory=dict)
+    found: dict[bytes, Found] = field(default_factory=dict)
     # Pages for which there was no room, reduced to the wanted sequences.
     beyond: deque[Segment] = field(default_factory=deque)
 
@@ -112,12 +119,11 @@ class Backlog:
         self._last_generated = START
         self._entries_added = 0
 
-    async def find(self, access_token: str, chat_number: int | None) -> int | None:
+    async def find(self, access_token: str, chat_number: int | None) -> Found:
         """Return the highest number in the backlog, up to a fence recorded after this call.
 
-        Returns 0 for messages when only the creation of their chat is there, None when
-        nothing is. Raises the errors of Redis. Cancelling one caller does not end the
-        reading, since others may wait for it.
+        That is 0 for messages when only the creation of their chat is there. Raises the errors of
+        Redis. Cancelling one caller does not end the reading, since others may wait for it.
         """
         name = f"{access_token}:{chat_number or ''}".encode()
         reading = self._join()
@@ -183,7 +189,8 @@ class Backlog:
             if not reading.wanted and self._next is None:
                 await asyncio.sleep(self._limits.follow_rest_seconds)
         for name in reading.wanted:
-            reading.found[name] = look_up(name, (*self._segments, *reading.beyond))
+            number = look_up(name, (*self._segments, *reading.beyond))
+            reading.found[name] = Found(number, self._history)
 
     async def _read_page(self, position: EntryId) -> Page:
         limits, behind = self._limits, f"{position[0]}-{position[1]}"

@@ -8,7 +8,8 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 
 from contract import keys
 from contract.replicas import is_received, shortfall
@@ -40,10 +41,10 @@ class Scripts:
         )
 
     async def take_received(self, names: list[str], arguments: list[str | int]) -> bytes:
-        """Run `take`, where replicas receive it if there are to be any; raises ConnectionError.
+        """Run `take`, where replicas receive it if there are to be any; or raise a RedisError.
 
-        A former primary that lost its replicas, and is alive, would be seeded without end for
-        creations that arrive at the one that was promoted.
+        A former primary that lost its replicas, and is alive, would be seeded indefinitely
+        for creations that arrive at the one that was promoted.
         """
         if not self._replicas:
             return bytes(await self.take(keys=names, args=arguments))
@@ -53,7 +54,7 @@ class Scripts:
             received = await connection.wait(self._replicas, WAIT_MS)
         if not is_received(received, self._replicas):
             await self._redis.connection_pool.disconnect(inuse_connections=False)
-            raise ConnectionError(shortfall(received, self._replicas))
+            raise RedisConnectionError(shortfall(received, self._replicas))
         return bytes(outcome)
 
 
@@ -100,19 +101,26 @@ class SeedLock:
         finally:
             task.cancel()
 
-    async def write(self, value: int | str, ttl_ms: int) -> None:
-        """Write the sequence and release the lock; raises LockLostError."""
-        if not await self._finish(value, ttl_ms):
+    async def write(self, value: int | str, ttl_ms: int, history: str) -> None:
+        """Write the sequence and release the lock; raises LockLostError.
+
+        Args:
+            value: the highest number, or a state.
+            ttl_ms: how long it lives, in milliseconds.
+            history: the replication id of the server whose backlog was read; '' to write it
+                whichever that was.
+        """
+        if not await self._finish(value, ttl_ms, history):
             raise LockLostError
 
     async def release(self) -> None:
         """Release the lock without writing; if Redis is unavailable, it expires."""
         with contextlib.suppress(RedisError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._finish("", 1)
+                await self._finish("", 1, "")
 
-    async def _finish(self, value: int | str, ttl_ms: int) -> bool:
+    async def _finish(self, value: int | str, ttl_ms: int, history: str) -> bool:
         written = await self._scripts.write(
-            keys=[self._sequence, self._lock], args=[self._token, value, ttl_ms]
+            keys=[self._sequence, self._lock], args=[self._token, value, ttl_ms, history]
         )
         return bool(written)

@@ -14,7 +14,7 @@ from contract.shards import Shard, Shards
 from numbering_service.creation import Creation, no_parent
 from numbering_service.metrics import SEEDED
 from numbering_service.redis_errors import RETRYABLE
-from numbering_service.seeding.backlog import LIMITS, Backlog, Limits
+from numbering_service.seeding.backlog import LIMITS, Backlog, Found, Limits
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from numbering_service.seeding.lookup import Applications, look_up
 from numbering_service.seeding.places import Places
@@ -60,6 +60,7 @@ class Seeding:
             for shard, client in zip(self._shards, redis, strict=True)
         ]
         self._crud = crud
+        self._replicas = replicas
         self._patience = patience_seconds
         self._applications = Applications(crud)
         self._places = Places(
@@ -119,7 +120,7 @@ class Seeding:
         try:
             exists = await self._applications.exists(creation)
         except StoreUnavailable:
-            if await self._find(creation) is None:
+            if (await self._find(creation)).number is None:
                 raise
             return
         if not exists:
@@ -141,7 +142,8 @@ class Seeding:
             try:
                 await self._seed(creation, lock)
             except LockLostError:
-                continue
+                # A connection may be left to a former primary, whose backlog is of no use.
+                await store.redis.connection_pool.disconnect(inuse_connections=False)
             except RETRYABLE:
                 await asyncio.sleep(REDIS_PAUSE_SECONDS)
             else:
@@ -151,21 +153,27 @@ class Seeding:
         if not await lock.take():
             return
         try:
-            waiting = await lock.keep_during(self._find(creation))
+            waiting, read_from = await lock.keep_during(self._find(creation))
+        except BaseException:
+            await lock.release()
+            raise
+        # Without acknowledgements a fail-over may repeat numbers anyway.
+        history = read_from if self._replicas else ""
+        try:
             number = await lock.keep_during(self._highest(creation, waiting))
         except ChatDeleted:
-            await lock.write(keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000)
+            await lock.write(keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000, history)
             raise
         except BaseException:
             await lock.release()
             raise
         if number is None:
-            await lock.write(keys.UNKNOWN, keys.UNKNOWN_TTL_MS)
+            await lock.write(keys.UNKNOWN, keys.UNKNOWN_TTL_MS, history)
             raise no_parent()
-        await lock.write(number, keys.SEQUENCE_TTL_SECONDS * 1000)
+        await lock.write(number, keys.SEQUENCE_TTL_SECONDS * 1000, history)
         SEEDED.inc()
 
-    async def _find(self, creation: Creation) -> int | None:
+    async def _find(self, creation: Creation) -> Found:
         backlog = self._store_of(creation).backlog
         return await backlog.find(creation.access_token, creation.chat_number)
 

@@ -7,12 +7,20 @@
 -- ARGV  1  the lock's token
 --       2  highest number handed out, 'unknown', or '' to write nothing
 --       3  time to live of the sequence in milliseconds
+--       4  replication id of the server whose stream was read, '' to write whichever that was
 --
 -- Returns 0 when the lock was lost: a caller that was suspended for longer than its lock's time to
--- live may hold a stale number, and must start over.
+-- live may hold a stale number, and must start over. So must one that read the stream of another
+-- server, such as a former primary that is still alive.
 
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then
   return 0
+end
+if ARGV[4] ~= '' then
+  local id = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or ''
+  if id ~= ARGV[4] then
+    return 0
+  end
 end
 redis.call('DEL', KEYS[2])
 if ARGV[2] ~= '' then

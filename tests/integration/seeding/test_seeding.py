@@ -20,6 +20,7 @@ from numbering_service.creations.numbers import script_text
 from numbering_service.rate_limits import NO_LIMIT
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
+from numbering_service.seeding.backlog import Found
 from numbering_service.seeding.lock import LockLostError, Scripts, SeedLock
 from tests.integration.accepting import accept
 from tests.integration.numbering.surroundings import (
@@ -335,6 +336,27 @@ def with_lock(valkey: Valkey, scenario: Callable[[Scripts], Awaitable[None]]) ->
     asyncio.run(asyncio.wait_for(whole(), 30))
 
 
+def history(valkey: Valkey) -> str:
+    """Return the replication id of a server."""
+    return str(valkey.client.info("replication")["master_replid"])
+
+
+def test_what_was_read_from_another_server_is_not_written(valkey: Valkey) -> None:
+    """As from a former primary to which a connection is left after a fail-over."""
+
+    async def scenario(scripts: Scripts) -> None:
+        lock = SeedLock(scripts, SEQUENCE)
+        assert await lock.take()
+        with pytest.raises(LockLostError):
+            await lock.write(5, 60_000, "0" * 40)
+        assert not valkey.client.exists(SEQUENCE)
+        assert await lock.take()
+        await lock.write(6, 60_000, history(valkey))
+
+    with_lock(valkey, scenario)
+    assert valkey.client.get(SEQUENCE) == b"6"
+
+
 def test_a_late_write_finds_another_lock_token(valkey: Valkey) -> None:
     """The lock expires, others seed and get numbers, the key is lost, the lock is taken again."""
 
@@ -346,7 +368,7 @@ def test_a_late_write_finds_another_lock_token(valkey: Valkey) -> None:
         assert valkey.client.get(LOCK) != late.encode()
         assert await scripts.write(keys=[SEQUENCE, LOCK], args=[late, 1, 1_000]) == 0
         assert not valkey.client.exists(SEQUENCE)
-        await lock.write(5, 60_000)
+        await lock.write(5, 60_000, history(valkey))
         assert valkey.client.get(SEQUENCE) == b"5"
         assert not valkey.client.exists(LOCK)
 
@@ -359,7 +381,7 @@ def test_a_lock_that_expired_writes_nothing(valkey: Valkey) -> None:
         assert await lock.take()
         valkey.client.delete(LOCK)
         with pytest.raises(LockLostError):
-            await lock.write(5, 60_000)
+            await lock.write(5, 60_000, history(valkey))
         assert await lock.take()
         valkey.client.set(LOCK, "somebody else's")
         with pytest.raises(LockLostError):
@@ -376,7 +398,7 @@ def test_a_lock_is_renewed_while_the_work_lasts(valkey: Valkey) -> None:
         assert await lock.take()
         valkey.client.pexpire(LOCK, 300)
         await lock.keep_during(asyncio.sleep(0.6))
-        await lock.write(7, 60_000)
+        await lock.write(7, 60_000, history(valkey))
 
     with_lock(valkey, scenario)
     assert valkey.client.get(SEQUENCE) == b"7"
@@ -390,7 +412,7 @@ def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
         accept(valkey.client, 3, chat=1, token=A)
         find, finds = seeding._find, []
 
-        async def find_and_be_overtaken(creation: Creation) -> int | None:
+        async def find_and_be_overtaken(creation: Creation) -> Found:
             finds.append(await find(creation))
             if len(finds) == 1:
                 accept(valkey.client, 4, chat=1, token=A)
@@ -399,7 +421,7 @@ def test_a_lock_that_was_lost_means_starting_over(valkey: Valkey) -> None:
 
         seeding._find = find_and_be_overtaken
         await seeding.seed_sequence(MESSAGE)
-        assert finds == [3, 4]
+        assert [it.number for it in finds] == [3, 4]
 
     seed(valkey, scenario)
     assert valkey.client.get(SEQUENCE) == b"4"
