@@ -41,6 +41,8 @@ BATCH = 2000
 # Bytes of marked texts; a document is about four times as large.
 BATCH_BYTES = 2_000_000
 MAX_ATTEMPTS = 20
+# After so many the pause is the longest.
+SLOWEST = 4
 # If a whole batch of at most this many fails, it is put back too, so that it delays only itself.
 FEW = 50
 MAX_PAUSE_SECONDS = 4.0
@@ -217,10 +219,11 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
     failed = [entry for entry in queued if entry.message_id in outcome.retry]
     if len(failed) == len(queued) > FEW:
         raise Throttled(f"{len(failed)} documents")
-    is_to_blame = outcome.retry - outcome.overloaded if len(failed) < len(queued) else set()
+    counted = len(failed) < len(queued)
     again = []
     for entry in failed:
-        if entry.message_id in is_to_blame and entry.attempts + 1 >= MAX_ATTEMPTS:
+        blamed = counted and entry.message_id not in outcome.overloaded
+        if blamed and entry.attempts + 1 >= MAX_ATTEMPTS:
             outcome.refused[entry.message_id] = f"given up after {MAX_ATTEMPTS} attempts"
         else:
             again.append(entry)
@@ -229,21 +232,29 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
     with connection.transaction():
         connection.execute(SETTLE, (done,))
         if again:
-            put_back(connection, again, is_to_blame)
+            put_back(connection, again, outcome.overloaded, counted=counted)
         for message_id, reason in outcome.refused.items():
             if message_id not in kept:
                 logger.error("Elasticsearch refused message %s: %s", message_id, reason)
                 connection.execute(SET_ASIDE, (message_id, reason))
 
 
-def put_back(connection: Connection, entries: Sequence[Queued], counted: set[int]) -> None:
+def put_back(
+    connection: Connection, entries: Sequence[Queued], overloaded: set[int], *, counted: bool
+) -> None:
     """Queue entries again with a back-off; each keeps the time of its change.
 
-    The attempts of the messages in `counted` are counted.
+    Args:
+        connection: a connection in a transaction.
+        entries: what failed.
+        overloaded: messages that failed for want of room, whose attempts count for the back-off.
+        counted: whether this was an attempt.
     """
     rows = []
     for entry in entries:
-        attempts = entry.attempts + (entry.message_id in counted)
+        attempts = entry.attempts + counted
+        if entry.message_id in overloaded:
+            attempts = max(entry.attempts, min(attempts, SLOWEST))
         pause = min(MAX_PAUSE_SECONDS, 0.25 * 2 ** min(attempts, 10))
         key = (entry.application_id, entry.message_id, entry.chat_id, entry.number)
         rows.append((*key, entry.changed_at, attempts, pause))

@@ -372,4 +372,4 @@ def test_a_document_that_fails_for_want_of_room_is_never_given_up(
     assert search_stores.database.execute("SELECT FROM search_failures").fetchall() == []
     queue.index_queued(search_stores.database)
     waiting = search_stores.database.execute("SELECT message_id, attempts FROM search_queue")
-    assert waiting.fetchall() == [(first, 0)]
+    assert waiting.fetchall() == [(first, queue.SLOWEST)]
