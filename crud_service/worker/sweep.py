@@ -49,7 +49,7 @@ SOCKET_TIMEOUT_SECONDS = 1.0
 # long is better met by a new process.
 STUCK_SECONDS = 300.0
 # A sender may flag a task without being able to send it, and under load it flags the next one at
-# once: if no task has started for so long, we send one whatever the flag says.
+# once: if no task has started for so long, we send one whatever the flag says, and so seldom.
 OVERDUE_SECONDS = 2.0
 # Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0
@@ -100,7 +100,7 @@ class Sweep(bootsteps.StartStopStep):
             if duty not in attended or time.monotonic() - swept_at > IDLE_SECONDS:
                 swept_at = time.monotonic()
                 try:
-                    watch.look(sweep(redis, duty, name, is_overdue=watch.is_overdue()))
+                    watch.look(sweep(redis, duty, name, is_overdue=watch.note_overdue()))
                 except Exception:
                     # Nothing else sweeps: the thread must survive any error.
                     logger.exception("the sweep failed")
@@ -125,15 +125,20 @@ class Watch:
     def __init__(self, duty: Duty) -> None:
         self._duty = duty
         self._free_since = math.inf
-        self._started_at = -math.inf
+        self._started_at = self._overdue_at = -math.inf
         signals.task_prerun.connect(self._note_start)
 
     def _note_start(self, **_kwargs: Any) -> None:
         self._started_at = time.monotonic()
 
-    def is_overdue(self) -> bool:
-        """Return whether a task that was sent would have started by now."""
-        return time.monotonic() - max(self._free_since, self._started_at) > OVERDUE_SECONDS
+    def note_overdue(self) -> bool:
+        """Return whether a task that was sent would have started by now; True for one call."""
+        now = time.monotonic()
+        last = max(self._free_since, self._started_at, self._overdue_at)
+        if now - last <= OVERDUE_SECONDS:
+            return False
+        self._overdue_at = now
+        return True
 
     def look(self, is_free: bool) -> None:
         """End the process if it is stuck; `is_free` means that no worker has the duty."""
@@ -155,8 +160,8 @@ def give_up(reason: str) -> None:
 def sweep(redis: Redis, duty: Duty, name: str, *, is_overdue: bool = False) -> bool:
     """Send the duty's task if no worker has the duty and no task is on its way, or it is overdue.
 
-    Returns whether no worker has the duty, and the task is left to whoever receives it; False also
-    if Redis or the broker is unavailable or out of memory.
+    Returns whether no worker has the duty; False also if Redis or the broker is unavailable or out
+    of memory.
     """
     try:
         free = is_free(redis.get(duty.lease), duty, name)
