@@ -14,7 +14,7 @@ from web.bearer import bears
 # No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)
 # Separate, so that no client of ours can make the numbering service wait, which asks for numbers
-# and applications in everybody's name.
+# and applications for all of them.
 INTERNAL = Bounds(threads=4, share=3, waiting=2000, share_of_waiting=1000)
 # Separate, so that searches delay nothing else. More threads raise throughput a little, but
 # contend for the interpreter lock, which shows in the 99th percentile.
@@ -58,7 +58,8 @@ class Pools:
         """Return a request's pool and owner: an access token, a login's address or nothing."""
         path = environ["PATH_INFO"]
         owner = owner_of(path)
-        if path.startswith("/internal/") and bears(environ, settings.INTERNAL_TOKEN):
+        internal_token = settings.INTERNAL_TOKEN
+        if path.startswith("/internal/") and internal_token and bears(environ, internal_token):
             return self._internal, owner
         if owner:
             is_search = path.rstrip("/").endswith("/search")
