@@ -81,7 +81,9 @@ class LinkedCluster(ValkeyCluster):
 
     def is_ready(self) -> bool:
         """Whether also each primary has a replica: one that comes back may follow any of them."""
-        return super().is_ready() and all(self.role(owner)[2] for owner in self.owners())
+        with suppress(redis.ConnectionError):
+            return super().is_ready() and all(self.role(owner)[2] for owner in self.owners())
+        return False
 
     def asked(self) -> Sequence[Valkey]:
         """Leave out a server that is cut off: it knows of no successor."""

@@ -1,6 +1,7 @@
 """A cluster of real Valkey servers: primaries that share the slots, and a replica for each."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,15 @@ class ValkeyCluster:
                 server.kill()
 
     def is_ready(self) -> bool:
-        """Whether every server sees the whole cluster, and every replica is in step."""
+        """Whether every server sees the whole cluster, and every replica is in step.
+
+        A connection that was cut or reset is noticed by the command that uses it next.
+        """
         clients = [server.client for server in self.servers]
-        sees_all = all(knows_all(client, len(clients)) for client in clients)
-        return sees_all and count_in_step(clients) == len(clients) - self.primaries
+        with suppress(redis.ConnectionError):
+            sees_all = all(knows_all(client, len(clients)) for client in clients)
+            return sees_all and count_in_step(clients) == len(clients) - self.primaries
+        return False
 
     @staticmethod
     def role(server: Valkey) -> Any:

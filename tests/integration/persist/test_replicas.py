@@ -48,6 +48,20 @@ def drain(pair: Pair) -> Callable[[], None]:
     return run
 
 
+@pytest.fixture
+def drain_all(pair: Pair, drain: Callable[[], None]) -> Callable[[], None]:
+    """Runs it until the stream is empty: on a busy machine a replica acknowledges late."""
+
+    def is_drained() -> bool:
+        drain()
+        return int(pair[0].client.xlen(keys.ACCEPTED)) == 0
+
+    def run() -> None:
+        wait_until(is_drained, 60)
+
+    return run
+
+
 @contextmanager
 def frozen_replica(pair: Pair) -> Iterator[None]:
     """The replica stands still; at the end it has everything again."""
@@ -108,16 +122,15 @@ def test_a_worker_leaves_an_idle_primary_that_lost_its_replicas(
 
 
 def test_what_no_replica_has_is_not_stored(
-    pair: Pair, database: str, drain: Callable[[], None]
+    pair: Pair, database: str, drain: Callable[[], None], drain_all: Callable[[], None]
 ) -> None:
     with frozen_replica(pair):
         accept(pair[0].client, 1, "hello")
         drain()
         assert bodies(database) == []
         assert pair[0].client.xlen(keys.ACCEPTED) == 1
-    drain()
+    drain_all()
     assert bodies(database) == [(1, "hello")]
-    assert pair[0].client.xlen(keys.ACCEPTED) == 0
 
 
 def test_a_batch_whose_lease_was_lost_meanwhile_is_not_acknowledged(
@@ -161,24 +174,24 @@ def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
 
 
 def test_a_batch_that_ends_with_an_unreadable_entry_is_acknowledged_too(
-    pair: Pair, database: str, drain: Callable[[], None]
+    pair: Pair, database: str, drain_all: Callable[[], None]
 ) -> None:
     accept(pair[0].client, 1, "hello")
     accept_raw(pair[0].client, {"unknown": b"\xff"})
-    drain()
+    drain_all()
     assert bodies(database) == [(1, "hello")]
     assert query(database, "SELECT count(*) FROM set_aside_entries") == [(1,)]
 
 
 def test_a_deletion_waits_for_its_mark_on_a_replica(
-    pair: Pair, database: str, drain: Callable[[], None]
+    pair: Pair, database: str, drain_all: Callable[[], None]
 ) -> None:
     from crud_service.api.deleting import delete_chat
     from crud_service.api.etags import Preconditions
     from web.problems import StoreUnavailable
 
     accept(pair[0].client, 1, chat="")
-    drain()
+    drain_all()
     with frozen_replica(pair), pytest.raises(StoreUnavailable, match="nothing was changed"):
         delete_chat(TOKEN, 1, Preconditions())
     assert query(database, "SELECT deleted_at FROM chats") == [(None,)]
