@@ -97,8 +97,8 @@ def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
     return f"idempotency:{access_token}:{chat_number or ''}:{key}"
 
 
-def prefixes(access_token: str) -> tuple[str, ...]:
-    """Return with what the names of all keys of an application begin."""
+def application_prefixes(access_token: str) -> tuple[str, ...]:
+    """Return the prefixes of an application's keys."""
     sequences = chat_sequence(access_token), message_sequences(access_token)
     others = f"idempotency:{access_token}:", f"{LIMITER}{access_token}"
     return *sequences, *map(seed_lock, sequences), *others

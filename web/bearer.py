@@ -1,4 +1,4 @@
-"""Recognises the sender of a WSGI request by its `Authorization: Bearer`."""
+"""Recognizes the sender of a WSGI request by its `Authorization: Bearer`."""
 
 import secrets
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def forget_keys(redis_of: Clients, access_token: str) -> None:
     mark = shard.key(keys.chat_sequence(access_token)).encode()
     every = redis.scan_iter(match=f"*{shard.tag}*:{access_token}*", count=KEYS_AT_ONCE)
     # An idempotency key of another application may have the token in it.
-    own = tuple(shard.key(prefix).encode() for prefix in keys.prefixes(access_token))
+    own = tuple(shard.key(prefix).encode() for prefix in keys.application_prefixes(access_token))
     others = (key for key in every if key != mark and key.startswith(own))
     while some := list(islice(others, KEYS_AT_ONCE)):
         redis.unlink(*some)

@@ -46,7 +46,8 @@ def check_replicas(redis: Redis, lease: Lease) -> None:
     """Renew the lease with a write that replicas acknowledge; raises NotAcknowledgedError.
 
     A former primary that lost its replicas, and is alive, answers blocking reads and renewals
-    without end, while entries arrive at the one that was promoted. Both clients leave it.
+    indefinitely, while entries arrive at the one that was promoted. Both clients close what they
+    have open to it and do not use at the moment.
 
     Args:
         redis: where entries are waited for.

@@ -123,7 +123,7 @@ def columns(kind: str) -> tuple[str, ...]:
 def parse_line(text: bytes) -> Line:
     """Parse a line; raise BadLineError."""
     try:
-        # Nobody waits for an import's thread, so its length is bound enough.
+        # Nobody waits for an import's thread, so the line's length is limit enough.
         fields = dict(parse_json(text, orjson.loads, MAX_LINE_BYTES))
     except MalformedBody:
         raise BadLineError("it is not valid JSON in UTF-8") from None

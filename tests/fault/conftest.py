@@ -131,7 +131,7 @@ def application(stack: RunningStack) -> str:
 
 
 def erase(stack: RunningStack, application: str) -> None:
-    """Delete an application, and wait until nothing is left of it."""
+    """Delete an application, and wait until its rows are gone."""
     url = f"{stack.crud_url}{application}"
     # A store that was away a moment ago may be so once more: 503, then 404 if it was done.
     wait_until(lambda: httpx.delete(url, timeout=15, **PLAIN_HTTP).status_code in {202, 404}, 60)
