@@ -58,7 +58,7 @@ class WakeUp:
             queue=PERSIST_QUEUE,
             headers={REQUEST_ID_HEADER: request_id},
             expires=EXPIRES_SECONDS,
-            # The broker is Redis itself; once it is back, the sweep takes over.
+            # The sweep makes up for it.
             retry=False,
         )
         _log.info("worker woken", extra={"request_id": request_id})
