@@ -29,7 +29,7 @@ class BearerToken(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[TokenHolder, None] | None:
         """Return the holder of the token; None if it was not sent, or is not set."""
         token: str = getattr(settings, self.setting)
-        return (TokenHolder(self.setting), None) if token and bears(request.META, token) else None
+        return (TokenHolder(self.setting), None) if bears(request.META, token) else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

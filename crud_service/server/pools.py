@@ -58,8 +58,7 @@ class Pools:
         """Return a request's pool and owner: an access token, a login's address or nothing."""
         path = environ["PATH_INFO"]
         owner = owner_of(path)
-        internal_token = settings.INTERNAL_TOKEN
-        if path.startswith("/internal/") and internal_token and bears(environ, internal_token):
+        if path.startswith("/internal/") and bears(environ, settings.INTERNAL_TOKEN):
             return self._internal, owner
         if owner:
             is_search = path.rstrip("/").endswith("/search")

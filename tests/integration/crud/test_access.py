@@ -60,6 +60,7 @@ def test_a_token_may_have_any_characters() -> None:
     as_wsgi_has_it = "Bearer tök".encode().decode("latin-1")
     assert bears({"HTTP_AUTHORIZATION": as_wsgi_has_it}, "tök")
     assert not bears({"HTTP_AUTHORIZATION": "Bearer tok"}, "tök")
+    assert not bears({"HTTP_AUTHORIZATION": "Bearer "}, ""), "a token that is not set"
 
 
 def test_the_admin_token_grants_access(http: httpx.Client, admin_token: str) -> None:
