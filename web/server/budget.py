@@ -3,13 +3,9 @@
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from web.server import limits
+
 Holder = TypeVar("Holder")
-
-
-# Counts above it are large; together they may pin this part of the budget, so that small ones
-# find room beside them.
-LARGE_BYTES = 64 * 1024
-LARGE_PART = 0.75
 
 
 class Budget(Generic[Holder]):
@@ -39,8 +35,8 @@ class Budget(Generic[Holder]):
 
     def pin(self, count: int) -> bool:
         """Take bytes that can't give way until unpinned; takes none and returns False if full."""
-        is_large = count > LARGE_BYTES
-        if is_large and self._large_pinned + count > self._limit * LARGE_PART:
+        is_large = count > limits.LARGE_BODY_BYTES
+        if is_large and self._large_pinned + count > self._limit * limits.LARGE_BODIES_PART:
             return False
         self.total += count
         while self.total > self._limit:
@@ -57,7 +53,7 @@ class Budget(Generic[Holder]):
     def unpin(self, count: int) -> None:
         """Give back what a call of `pin` took."""
         self.total -= count
-        if count > LARGE_BYTES:
+        if count > limits.LARGE_BODY_BYTES:
             self._large_pinned -= count
 
     def release(self, holder: Holder) -> None:

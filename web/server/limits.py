@@ -17,6 +17,10 @@ CHUNKS_A_TURN = 1024
 TRAILER_BYTES = 16 * KIB
 
 # A process: see also `Limits`.
+# Bodies above this size may together pin this part of `arriving_bytes`, so that smaller ones find
+# room beside them.
+LARGE_BODY_BYTES = 64 * KIB
+LARGE_BODIES_PART = 0.75
 # New connections per iteration of the event loop; a busy one has thirty iterations a second. Each
 # adds two microseconds to every new connection.
 ACCEPTS_A_TURN = 16
