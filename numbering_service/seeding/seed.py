@@ -152,14 +152,11 @@ class Seeding:
     async def _seed(self, creation: Creation, lock: SeedLock) -> None:
         if not await lock.take():
             return
+        history = ""
         try:
             waiting, read_from = await lock.keep_during(self._find(creation))
-        except BaseException:
-            await lock.release()
-            raise
-        # Without acknowledgements a fail-over may repeat numbers anyway.
-        history = read_from if self._replicas else ""
-        try:
+            if self._replicas:  # without acknowledgements a fail-over may repeat numbers anyway
+                history = read_from
             number = await lock.keep_during(self._highest(creation, waiting))
         except ChatDeleted:
             await lock.write(keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000, history)
