@@ -32,7 +32,7 @@ from tests.fault.rig.requests import Fate
 from tests.fault.rig.verify import rows, verify, wait_until_stored
 from tests.links import Links
 from tests.notes import noted
-from tests.polling import eventually, wait_until
+from tests.polling import wait_until
 
 SECONDS = float(os.environ.get("FAULT_SECONDS") or 1)
 ROUNDS = int(os.environ.get("FAULT_ROUNDS") or 1)
@@ -133,11 +133,11 @@ def application(stack: RunningStack) -> str:
 def erase(stack: RunningStack, application: str) -> None:
     """Delete an application, and wait until its rows are gone."""
     url = f"{stack.crud_url}{application}"
-    # A store that was away a moment ago may be so once more: 503, then 404 if it was done.
+    # Retried while a store is unavailable (503); 404 means that an earlier attempt succeeded.
     wait_until(lambda: httpx.delete(url, timeout=15, **PLAIN_HTTP).status_code in {202, 404}, 60)
     token = application.rpartition("/")[2]
     query = f"SELECT count(*) FROM applications WHERE access_token = '{token}'"
-    assert eventually(lambda: rows(stack, query), lambda it: it == [(0,)], 60) == [(0,)]
+    wait_until(lambda: rows(stack, query) == [(0,)], 60)
 
 
 def seen(fault: str, load: Load, lost: int, equal_after: float | None) -> report.Line:

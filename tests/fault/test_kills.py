@@ -14,11 +14,10 @@ from tests.fault.rig.search import searched_for
 
 pytestmark = pytest.mark.timeout(240)
 
-PAIRS = list(combinations(("numbering", "worker", "valkey", "postgres"), 2))
+PARTS = ("numbering", "worker", "valkey", "postgres")
+PAIRS = list(combinations(PARTS, 2))
 # Elasticsearch takes half a minute of a processor to start again: one pair with it in each round.
-WITH_ELASTICSEARCH = [
-    (name, "elasticsearch") for name in ("numbering", "worker", "valkey", "postgres")
-]
+WITH_ELASTICSEARCH = [(name, "elasticsearch") for name in PARTS]
 PAIRS += random.Random(SEED).sample(WITH_ELASTICSEARCH, min(ROUNDS, len(WITH_ELASTICSEARCH)))
 # Without these a creation is answered all the same.
 NOT_NEEDED_TO_CREATE = ("worker", "postgres", "crud")

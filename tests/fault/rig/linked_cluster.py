@@ -79,11 +79,9 @@ class LinkedCluster(ValkeyCluster):
         for link in (*(each.clients for each in links), *(each.bus for each in links)):
             link.heal()
 
-    def is_ready(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether also each primary has a replica: one that comes back may follow any of them."""
-        with suppress(redis.ConnectionError):
-            return super().is_ready() and all(self.role(owner)[2] for owner in self.owners())
-        return False
+        return super().is_whole() and all(self.role(owner)[2] for owner in self.owners())
 
     def asked(self) -> Sequence[Valkey]:
         """Leave out a server that is cut off: it knows of no successor."""

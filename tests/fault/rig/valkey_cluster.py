@@ -71,15 +71,16 @@ class ValkeyCluster:
                 server.kill()
 
     def is_ready(self) -> bool:
-        """Whether every server sees the whole cluster, and every replica is in step.
-
-        A connection that was cut or reset is noticed by the command that uses it next.
-        """
-        clients = [server.client for server in self.servers]
+        """Whether the cluster is whole; not yet if a connection turns out to be reset."""
         with suppress(redis.ConnectionError):
-            sees_all = all(knows_all(client, len(clients)) for client in clients)
-            return sees_all and count_in_step(clients) == len(clients) - self.primaries
+            return self.is_whole()
         return False
+
+    def is_whole(self) -> bool:
+        """Whether every server sees the whole cluster, and every replica is in step."""
+        clients = [server.client for server in self.servers]
+        sees_all = all(knows_all(client, len(clients)) for client in clients)
+        return sees_all and count_in_step(clients) == len(clients) - self.primaries
 
     @staticmethod
     def role(server: Valkey) -> Any:

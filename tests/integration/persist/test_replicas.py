@@ -131,6 +131,7 @@ def test_what_no_replica_has_is_not_stored(
         assert pair[0].client.xlen(keys.ACCEPTED) == 1
     drain_all()
     assert bodies(database) == [(1, "hello")]
+    assert pair[0].client.xlen(keys.ACCEPTED) == 0
 
 
 def test_a_batch_whose_lease_was_lost_meanwhile_is_not_acknowledged(
