@@ -198,12 +198,11 @@ def end_leftovers(directory: Path) -> int:
     """End the processes left by an earlier, killed supervisor; returns how many there were."""
     left = [process for process in psutil.process_iter() if is_ours(process, directory)]
     for process in left:
-        # To PostgreSQL's children SIGTERM means to end a session, and to its first
-        # process SIGINT means "fast shutdown".
-        send(process, signal.SIGINT if process.name() == "postgres" else signal.SIGTERM)
+        ask_to_end(process)
     _, alive = psutil.wait_procs(left, timeout=8)
     for process in alive:
-        send(process, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     psutil.wait_procs(alive, timeout=2)
     return len(left)
 
@@ -215,8 +214,13 @@ def is_ours(process: psutil.Process, directory: Path) -> bool:
         return False
 
 
-def send(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.Error:
-        return
+def ask_to_end(process: psutil.Process) -> None:
+    """Send a process the signal to end; one that has ended meanwhile is fine.
+
+    PostgreSQL's children end with their first process, before it is their turn.
+    """
+    with contextlib.suppress(psutil.Error):
+        # To PostgreSQL's children SIGTERM means to end a session, and to its first
+        # process SIGINT means "fast shutdown".
+        is_postgres = process.name() == "postgres"
+        process.send_signal(signal.SIGINT if is_postgres else signal.SIGTERM)

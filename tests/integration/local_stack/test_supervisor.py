@@ -18,7 +18,7 @@ import pytest
 from bench.running_stack import wait_until
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.process import Part, end_leftovers
+from local_stack.process import Part, ask_to_end, end_leftovers
 from local_stack.stores.elasticsearch import server_pid
 from local_stack.supervisor import Supervisor
 from tests.children import child
@@ -382,3 +382,11 @@ def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout
         assert not psutil.pid_exists(pid) or is_zombie(pid)
         assert stranger.poll() is None
         stranger.kill()
+
+
+def test_a_leftover_that_ends_with_another_one_is_passed_over() -> None:
+    with child(SLEEP) as ended:
+        leftover = psutil.Process(ended.pid)
+        ended.kill()
+        ended.wait()
+    ask_to_end(leftover)
