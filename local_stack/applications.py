@@ -19,6 +19,21 @@ from local_stack.process import Part, last_line, wait_for_exit
 ROOT = Path(__file__).resolve().parent.parent
 # Those that `make compiled` compiles.
 COMPILED_PACKAGES = {"numbering_service"}
+# What may be chosen on the command line of make, and decides which stores, keys and indexes the
+# management commands use: they have to agree with the services.
+SHARED_SETTINGS = (
+    "BROKER_URL",
+    "DATABASE_READ_URL",
+    "ELASTICSEARCH_REPLICAS",
+    "REPLICAS_TO_ACKNOWLEDGE",
+    "SEARCH_INDEX",
+    "SHARDS",
+)
+
+
+def shared_settings(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the settings chosen by the caller that belong into stack.env; none without any."""
+    return {name: variables[name] for name in SHARED_SETTINGS if variables.get(name)}
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:

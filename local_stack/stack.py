@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from local_stack.applications import applications, migrate
+from local_stack.applications import applications, migrate, shared_settings
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
@@ -214,7 +214,8 @@ class Stack(Stores):
         Elasticsearch takes longer and is not waited for: PostgreSQL answers searches until then.
         """
         self.began = time.monotonic()
-        self.environment = {**super().start(), **self.application_environment()}
+        stores = super().start()
+        self.environment = {**shared_settings(), **stores, **self.application_environment()}
         self.environment |= chat_page(self.environment)
         migrate(self.layout, self.environment)
         needed = self.supervisor.start(self.applications())

@@ -19,8 +19,9 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from local_stack.layout import Layout
-from local_stack.ports import PLAIN_HTTP
-from local_stack.process import MARK
+from local_stack.ports import PLAIN_HTTP, choose_port
+from local_stack.process import MARK, Running
+from local_stack.stores.valkey import redis_url, valkey
 from tests.children import child
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -89,14 +90,34 @@ def read_terminal(descriptor: int) -> Iterator[bytes]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings that are not the defaults, with a broker that runs."""
+    layout, port = Layout(tmp_path_factory.mktemp("broker")), choose_port()
+    layout.create()
+    broker = Running(valkey(layout, port, "broker"), layout)
+    broker.wait_ready()
+    yield {"BROKER_URL": redis_url(port), "SEARCH_INDEX": "chosen", "SHARDS": "2"}
+    broker.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, chosen: dict[str, str]
+) -> Iterator[RunningStack]:
     directory = tmp_path_factory.mktemp("stack")
-    with RunningStack(directory, environment={"WITHOUT_ELASTICSEARCH": "1"}) as running:
+    with RunningStack(directory, environment={"WITHOUT_ELASTICSEARCH": "1", **chosen}) as running:
         yield running
 
 
 def directory_of(stack: RunningStack) -> Path:
     return stack.layout.directory
+
+
+def test_management_commands_get_the_settings_of_the_services(
+    stack: RunningStack, chosen: dict[str, str]
+) -> None:
+    environment = stack.layout.read_env()
+    assert {name: environment.get(name) for name in chosen} == chosen
 
 
 def test_each_part_is_named_with_the_time_that_it_took(stack: RunningStack) -> None:
