@@ -27,18 +27,24 @@ http {{
     scgi_temp_path scgi;
 {fronts}}}
 """
-# The location is that of ops/nginx.conf, which says why.
+# As in ops/nginx.conf, which says why.
 FRONT = """
     upstream {name} {{ {servers} keepalive 32; }}
     server {{
         listen {address};
         client_max_body_size 2m;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_read_timeout 75s;
         location / {{
+            error_page 418 = @once;
+            if ($request_method ~ "^(PUT|DELETE)$") {{ return 418; }}
             proxy_pass http://{name};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_read_timeout 75s;
+        }}
+        location @once {{
+            proxy_next_upstream off;
+            proxy_pass http://{name};
         }}
     }}
 """

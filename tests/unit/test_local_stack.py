@@ -166,10 +166,11 @@ def test_the_command_that_copies_a_primary_does_not_show_the_password() -> None:
 
 
 def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
-    pattern = re.compile(r"^ *(proxy_(?!pass).*|client_max_body_size.*);$", re.MULTILINE)
+    kinds = r"proxy_(?!pass).*|client_max_body_size.*|error_page.*|if .*"
+    pattern = re.compile(rf"^ *({kinds})(?:;|; }})$", re.MULTILINE)
     documented = pattern.findall((ROOT / "ops" / "nginx.conf").read_text())
     text = configure("::", {"crud": Front(3000, [20001, 20002])})
-    assert len(documented) == 5
+    assert len(documented) == 8
     assert [line for line in pattern.findall(text) if "_path" not in line] == documented
     assert "listen [::]:3000;" in text
 

@@ -173,7 +173,8 @@ def test_a_script_is_one_for_any_shell(path: Path) -> None:
 
 
 def test_the_proxy_treats_requests_as_the_documented_one_does() -> None:
-    pattern = re.compile(r"^ *(proxy_(?!pass|temp).*|client_max_body_size.*);$", re.MULTILINE)
+    kinds = r"proxy_(?!pass|temp).*|client_max_body_size.*|error_page.*|if .*"
+    pattern = re.compile(rf"^ *({kinds})(?:;|; }})$", re.MULTILINE)
     documented = pattern.findall((ROOT / "ops" / "nginx.conf").read_text())
     own = pattern.findall((ROOT / "ops" / "cluster" / "nginx.conf").read_text())
     assert sorted(own) == sorted(documented)
