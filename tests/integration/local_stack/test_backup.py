@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(240)
 class System:
     """Services, Valkey and a database of their own, which can be stopped one by one."""
 
-    def __init__(self, directory: Path, database: str, elasticsearch: str) -> None:
+    def __init__(self, directory: Path, database: str, elasticsearch: str, shards: str) -> None:
         self.layout = Layout(directory / "stack")
         self.layout.create()
         self.directory = directory
@@ -45,6 +45,7 @@ class System:
             "NUMBERING_PORT": str(numbering),
             "NUMBERING_URL": f"http://127.0.0.1:{numbering}",
             "INTERNAL_TOKEN": "token-of-the-tests",
+            "SHARDS": shards,
             "LOCAL_STACK": "1",
         }
         self.running: dict[str, Running] = {}
@@ -103,8 +104,8 @@ class System:
 def start_system(migrated_database_url: str, tmp_path: Path) -> Iterator[Callable[..., System]]:
     systems: list[System] = []
 
-    def start(elasticsearch: str = "") -> System:
-        system = System(tmp_path, migrated_database_url, elasticsearch)
+    def start(elasticsearch: str = "", shards: str = "1") -> System:
+        system = System(tmp_path, migrated_database_url, elasticsearch, shards)
         systems.append(system)
         system.start_valkey()
         system.start()
@@ -134,10 +135,11 @@ def chat_of(api: Api, messages: int) -> str:
     return chat
 
 
+@pytest.mark.parametrize("shards", ["1", "3"])
 def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
-    start_system: Callable[..., System], http: httpx.Client
+    start_system: Callable[..., System], http: httpx.Client, shards: str
 ) -> None:
-    system = start_system()
+    system = start_system(shards=shards)
     api = api_of(system, http)
     chat = chat_of(api, 3)
     system.run(commands("A dump"))
@@ -155,6 +157,26 @@ def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
     assert api.get(chat)["message_count"] == 4
     assert http.post(f"{api.numbering}{lost}/chats").status_code == 404
     assert "0 differences" in system.run("python -m crud_service.manage check_index")
+
+
+def test_what_was_deleted_or_rotated_after_the_dump_is_written_to_again(
+    start_system: Callable[..., System], http: httpx.Client
+) -> None:
+    system = start_system()
+    api = api_of(system, http)
+    chats = [chat_of(api, 1) for _ in range(3)]
+    system.run(commands("A dump"))
+    application = chats[1].rpartition("/chats")[0]
+    assert http.delete(api.crud + chats[0]).status_code == 204
+    assert http.delete(api.crud + application).status_code == 202
+    rotated = f"{api.crud}{chats[2].rpartition('/chats')[0]}/rotate"
+    assert http.post(rotated, headers={"Idempotency-Key": "key"}).status_code == 200
+    system.stop(*SERVICES)
+    system.run(commands("Restore a dump"))
+    system.run(commands("An older PostgreSQL with the current Redis"))
+    system.start()
+    assert [system.numbered(f"{chat}/messages") for chat in chats] == [2, 2, 2]
+    assert system.numbered(f"{application}/chats") == 2
 
 
 def test_a_restored_dump_is_searched_without_lost_messages(
@@ -193,7 +215,7 @@ def test_a_lost_redis_volume_is_seeded_from_what_is_stored(
 def test_an_older_redis_repeats_no_number_once_its_sequences_are_deleted(
     start_system: Callable[..., System], http: httpx.Client
 ) -> None:
-    system = start_system()
+    system = start_system(shards="3")
     api = api_of(system, http)
     chat = chat_of(api, 3)
     data = system.layout.directory / "valkey"
