@@ -93,15 +93,23 @@ def test_prometheus_accepts_its_configuration_and_the_alerts() -> None:
     assert "SUCCESS" in done.stdout
 
 
-def test_prometheus_scrapes_the_ports_of_the_services() -> None:
-    jobs = {
-        job["job_name"]: str(job)
-        for job in yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
-    }
-    assert jobs.keys() == {"crud", "numbering"}
-    for name, text in jobs.items():
-        assert name in text
-        assert SERVICES[name]["ports"][0].rpartition(":")[2] in text
+def jobs() -> dict[str, list[dict[str, object]]]:
+    """Return the names by which Prometheus finds containers, and their ports."""
+    configured = yaml.safe_load((OPS / "prometheus.yml").read_text())["scrape_configs"]
+    return {job["job_name"]: job["dns_sd_configs"] for job in configured}
+
+
+def test_prometheus_scrapes_every_container_of_the_services() -> None:
+    assert jobs().keys() == {"crud", "numbering"}
+    for name, (found,) in jobs().items():
+        assert found["names"] == [name]
+        assert str(found["port"]) == SERVICES[name]["ports"][0].rpartition(":")[2]
+
+
+def test_a_service_without_any_container_is_down() -> None:
+    (expression,) = (each for each in alert_expressions() if each.startswith("up"))
+    for name in jobs():
+        assert f'absent(up{{job="{name}"}})' in expression
 
 
 def test_every_file_that_monitoring_mounts_is_there() -> None:
