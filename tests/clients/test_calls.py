@@ -2,6 +2,8 @@
 
 import pytest
 
+from bench.running_stack import RunningStack
+from chat_backend_client import Client
 from tests.clients.callers import Caller, Failed
 from tests.polling import eventually
 
@@ -159,6 +161,20 @@ def test_what_was_just_created_can_be_followed(caller: Caller, token: str) -> No
     caller.call(chat, "create_message", "two")
     followed = caller.call(chat, "follow", after=number, take=1)
     assert followed[0]["message"]["body"] == "two"
+
+
+def test_a_chat_is_followed_from_the_page_that_is_shown(stack: RunningStack, chat: Chat) -> None:
+    """As the guides say: a change made after the page was read arrives."""
+    token, number = chat
+    with Client(stack.crud_url, stack.numbering_url) as client:
+        shown = client.application(token).chat(number)
+        created = shown.create_message("as it is read")["number"]
+        shown.message(created, until_stored=True)
+        page = next(shown.messages(order="desc", page_size=50).pages())
+        shown.update_message(created, body="changed since")
+        shown_until = f"{page.items[0]['number']}.{page.last_change}"
+        event = next(shown.follow(last_event_id=shown_until))
+    assert (event.type, event.message["body"]) == ("message.updated", "changed since")
 
 
 def test_an_inbox_is_followed(caller: Caller, chat: Chat) -> None:

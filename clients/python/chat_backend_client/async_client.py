@@ -143,8 +143,9 @@ class AsyncChatClient:
     ) -> AsyncGenerator[MessageEvent]:
         """Yield what happens to messages, without end, over lost connections.
 
-        Starts after the event with an id, or after a message's number, else now. Every creation
-        comes once, in the order of numbers; several changes of a message may come as one.
+        Starts after the event with an id, or after a message's number, else now; without an id,
+        changes of messages are those from now on. Every creation comes once, in the order of
+        numbers; several changes of a message may come as one.
         """
         url = f"{self._url}/messages/stream"
         async with aclosing(self._session.events(url, after, last_event_id)) as events:

@@ -275,8 +275,9 @@ export class ChatClient {
   /**
    * Yield what happens to messages, without end, over lost connections.
    *
-   * Starts after the event with an id, or after a message's number, else now. Every creation
-   * comes once, in the order of numbers; several changes of a message may come as one.
+   * Starts after the event with an id, or after a message's number, else now; without an id,
+   * changes of messages are those from now on. Every creation comes once, in the order of numbers;
+   * several changes of a message may come as one.
    */
   async *follow(options: StreamStart & FollowOptions = {}): AsyncGenerator<MessageEvent> {
     const events = this.session.events(`${this.url}/messages/stream`, options, options);

@@ -33,7 +33,11 @@ def parameters() -> Json:
     event_id = {"type": "string", "pattern": f"^({NUMBER_CURSOR})[.]({NUMBER_CURSOR})$"}
     last_event_id = "Start behind the event with this id; a browser sends it by itself."
     in_query = "The same, for a client that cannot set the header, which comes first."
-    stream_after = "Start behind the message with this number. Without a start: now."
+    stream_after = (
+        "Start behind the message with this number, with changes from now on. To miss no change "
+        "since a list was read, start behind the id `<highest number>.<X-Last-Change>` instead. "
+        "Without a start: now."
+    )
     request_id = "Becomes the request's id if it is 1 to 128 characters of [A-Za-z0-9._:-]."
     return {
         "AccessToken": parameter("access_token", "path", TOKEN, "The application's token.", **path),
