@@ -297,6 +297,27 @@ def test_a_deletion_is_repeated_when_a_gateway_answers_it(
     assert len(scripted.received) == 2
 
 
+def test_an_application_that_is_gone_when_its_deletion_is_repeated_was_deleted(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    """The response to the first attempt was lost, after the deletion was made."""
+    scripted.script = [LOST, problem(404, "not_found")]
+    assert caller.call((TOKEN,), "delete") is None
+    assert len(scripted.received) == 2
+
+
+@pytest.mark.parametrize(
+    "script", [[problem(404, "not_found")], [LOST, Answer(404)]], ids=["ours", "of a gateway"]
+)
+def test_another_404_of_a_deletion_is_an_error(
+    caller: Caller, scripted: ScriptedServer, script: list[Answer]
+) -> None:
+    scripted.script = [*script]
+    with pytest.raises(Failed) as caught:
+        caller.call((TOKEN,), "delete")
+    assert caught.value.fields["status"] == 404
+
+
 @pytest.mark.parametrize("line", [b"null", b"1", b'"x"', b"[]", b"false", b"<html>", b""])
 def test_a_line_of_an_export_that_is_no_object_is_named(
     caller: Caller, scripted: ScriptedServer, line: bytes

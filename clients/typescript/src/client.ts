@@ -1,5 +1,5 @@
 import { creation, listing, type PageSize } from "./calls.js";
-import { NoAnswer } from "./errors.js";
+import { NoAnswer, Problem } from "./errors.js";
 import type { Pages } from "./lists.js";
 import type {
   Application,
@@ -117,8 +117,14 @@ export class ApplicationClient {
   }
 
   /** Delete the application with everything in it. */
-  delete(): Promise<void> {
-    return this.session.delete(this.url, undefined, this.session.admin);
+  async delete(): Promise<void> {
+    try {
+      await this.session.delete(this.url, undefined, this.session.admin);
+    } catch (error) {
+      // A deletion whose response was lost finds nothing when it is repeated.
+      const isGone = error instanceof Problem && error.code === "not_found";
+      if (!isGone || error.attempts === 1) throw error;
+    }
   }
 
   /**

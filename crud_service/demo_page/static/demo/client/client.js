@@ -1,5 +1,5 @@
 import { creation, listing } from "./calls.js";
-import { NoAnswer } from "./errors.js";
+import { NoAnswer, Problem } from "./errors.js";
 import { Session, } from "./session.js";
 const MESSAGE_EVENTS = ["message.created", "message.updated", "message.deleted"];
 /** Both services. */
@@ -50,8 +50,16 @@ export class ApplicationClient {
         return this.session.put(this.url, { name }, ifMatch);
     }
     /** Delete the application with everything in it. */
-    delete() {
-        return this.session.delete(this.url, undefined, this.session.admin);
+    async delete() {
+        try {
+            await this.session.delete(this.url, undefined, this.session.admin);
+        }
+        catch (error) {
+            // A deletion whose response was lost finds nothing when it is repeated.
+            const isGone = error instanceof Problem && error.code === "not_found";
+            if (!isGone || error.attempts === 1)
+                throw error;
+        }
     }
     /**
      * Give it a new access token, once, however often it has to be sent; return it.
