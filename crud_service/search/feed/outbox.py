@@ -36,9 +36,11 @@ from crud_service.search.index.blocks import (
     Uncovered,
     block_of,
     cover_long_chats,
+    late,
     lock_chats,
     rebuild_block,
 )
+from crud_service.search.index.scattered_blocks import join_blocks
 from crud_service.search.text.folding import mark
 from crud_service.search.text.texts import Text, columns
 from crud_service.stores.database import Connection
@@ -222,6 +224,7 @@ class Indexing:
             connection.execute(FORGET, ([change.message_id for change in changes],))
         highest = {text.chat_id: text.number for text in texts}
         cover_long_chats(connection, highest, covered, self.uncovered)
+        join_blocks(connection, [(t.chat_id, block_of(t.number)) for t in late(texts, covered)])
         for chat_id, block in sorted({(each.chat_id, block_of(each.number)) for each in deleted}):
             if block < covered.get(chat_id, 0):
                 rebuild_block(connection, chat_id, block)

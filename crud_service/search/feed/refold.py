@@ -19,7 +19,8 @@ from typing import NamedTuple
 from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.feed.start_over import REBUILD_LOCK
-from crud_service.search.index.blocks import LateKeys, block_of, lock_chats, rebuild_block
+from crud_service.search.index.blocks import LateKeys, block_of, lock_chats
+from crud_service.search.index.scattered_blocks import join_blocks
 from crud_service.search.text.folding import TEXT_FORMAT, mark
 from crud_service.search.text.texts import columns
 from crud_service.stores.database import Connection
@@ -72,14 +73,6 @@ HAND_ON = """
 INSERT INTO search_queue (message_id, chat_id, number, changed_at)
 SELECT message_id, chat_id, number, now()
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS changed (message_id, chat_id, number)
-"""
-FIND_SCATTERED_BLOCKS = """
-SELECT passed.chat_id, passed.block
-FROM unnest(%s::bigint[], %s::bigint[]) AS passed (chat_id, block)
-WHERE 1 < (
-    SELECT count(*) FROM search_blocks AS covered
-    WHERE covered.chat_id = passed.chat_id AND covered.block = passed.block
-)
 """
 
 
@@ -152,7 +145,8 @@ def refold_some(
     if not write_piece(connection, fold(piece), hand_on=hand_on):
         return 0
     if piece:
-        join_blocks(connection, {position, *((row.chat_id, row.number) for row in piece)})
+        passed = {position, *((row.chat_id, row.number) for row in piece)}
+        join_blocks(connection, [(chat, block_of(number)) for chat, number in passed], 1)
         after = Walk(walk.done_format, text_format, piece[-1].chat_id, piece[-1].number)
     else:
         after = Walk(text_format, text_format, *position)
@@ -187,14 +181,6 @@ def write_piece(connection: Connection, texts: Sequence[Changed], *, hand_on: bo
         if hand_on:
             connection.execute(HAND_ON, columns(changed, 3))
     return True
-
-
-def join_blocks(connection: Connection, passed: set[tuple[int, int]]) -> None:
-    """Merge the rows of each block that has several into one."""
-    blocks = sorted({(chat_id, block_of(number)) for chat_id, number in passed})
-    scattered = connection.execute(FIND_SCATTERED_BLOCKS, columns(blocks, 2)).fetchall()
-    for chat_id, block in scattered:
-        rebuild_block(connection, chat_id, block)
 
 
 class Progress:
