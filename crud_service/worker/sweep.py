@@ -171,7 +171,7 @@ def sweep(redis: Redis, duty: Duty, name: str, *, is_overdue: bool = False) -> b
     except OutOfMemoryError:
         # No task can be sent, and only persisting frees memory: so it is done here.
         if duty.queue == PERSIST_QUEUE:
-            drain_accepted(redis, duty.shard)
+            do_waiting(redis, duty)
     except OperationalError as error:
         logger.warning("no task is sent: the sweep does the work", extra={"reason": str(error)})
         do_waiting(redis, duty)
