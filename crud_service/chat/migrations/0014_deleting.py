@@ -101,6 +101,12 @@ BEGIN
 END $$;
 """
 
+# An interrupted attempt leaves some of these behind, still empty; creating them again would fail.
+DROP_LEFTOVERS = """
+DROP TABLE IF EXISTS deletions, deleted_applications;
+DROP INDEX IF EXISTS conflicts_sequence_idx;
+"""
+
 
 def add_columns(apps: StateApps, editor: BaseDatabaseSchemaEditor) -> None:
     """Add the marks."""
@@ -138,6 +144,7 @@ class Migration(migrations.Migration):
             [migrations.RunPython(add_columns, drop_columns)],
             [mark("message"), mark("chat"), mark("application")],
         ),
+        migrations.RunSQL(DROP_LEFTOVERS, migrations.RunSQL.noop),
         migrations.CreateModel(
             name="Deletion",
             fields=[

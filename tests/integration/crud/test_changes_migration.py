@@ -1,14 +1,17 @@
 """Migrations on tables with rows, while others read and write, above all that of changes."""
 
+import pkgutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 
 import psycopg
 import pytest
 
+from crud_service.chat import migrations as chat_migrations
 from local_stack.stack import Stores
 from tests.conftest import own_database
 from tests.integration.crud.migrator import Migrator
@@ -126,6 +129,20 @@ def test_an_interrupted_attempt_is_continued(
     migrate(NOW)
     assert column(old, WRONG_ENDS) == [0]
     assert set(column(old, INDEXES)) >= OURS
+
+
+def test_each_migration_without_a_transaction_can_be_repeated_after_an_interruption(
+    migrate: Migrate, old: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    """The latest point at which it may be killed: all is done, and nothing says so."""
+    versions = [module.name for module in pkgutil.iter_modules(chat_migrations.__path__)]
+    modules = {name: import_module(f"{chat_migrations.__name__}.{name}") for name in versions}
+    repeated = [it for it in sorted(versions) if it > BEFORE and not modules[it].Migration.atomic]
+    assert len(repeated) > 5
+    for version in repeated:
+        migrate(version)
+        old.execute("DELETE FROM django_migrations WHERE app = 'chat' AND name = %s", (version,))
+        migrate(version)
 
 
 class Traffic:
