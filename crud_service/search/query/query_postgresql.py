@@ -8,7 +8,7 @@ it takes no patterns, so nothing needs escaping. Filters narrow the numbers that
 """
 
 from collections.abc import Sequence
-from itertools import islice, product
+from itertools import product
 from typing import Any
 
 from crud_service.chat.filters import conditions
@@ -20,8 +20,8 @@ from crud_service.search.text.folding import RUN_SEPARATOR, Part
 from crud_service.search.text.grams import part_grams
 from crud_service.stores.database import Connection
 
-# Parts with two readings are rare; with more than three of them, no block is looked up.
-MAX_COMBINATIONS = 8
+# By how many of the parts with two readings blocks are looked up: each doubles the lookups.
+MOST_DOUBLE = 3
 
 READ_THROUGH = """
 SELECT rank, number FROM (
@@ -103,7 +103,7 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
         written = write(statement, plan, narrowed)
         return [Hit(*row) for row in connection.execute(written, parameters)]
 
-    if not blocks or narrowed.numbers is not None or not is_selective(plan):
+    if not blocks or narrowed.numbers is not None or not plan.parts:
         return run(READ_THROUGH, ())
     if not plan.ranked or len(plan.parts) == 1:
         return run(READ_TIERS, plan.tiers)
@@ -116,15 +116,14 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     return run(RANK_CANDIDATES, (0,))
 
 
-def is_selective(plan: Plan) -> bool:
-    """Return whether to look blocks up by grams: not for a keyword without parts, nor for
-    one with more than MAX_COMBINATIONS combinations of readings."""
-    return bool(plan.parts) and len(combinations(plan)) <= MAX_COMBINATIONS
-
-
 def combinations(plan: Plan) -> list[tuple[Part, ...]]:
-    """Return the ways to choose a reading for each part, at most MAX_COMBINATIONS + 1."""
-    return list(islice(product(*(part.readings for part in plan.parts)), MAX_COMBINATIONS + 1))
+    """Return the ways to choose a reading for each part by which blocks are looked up.
+
+    Parts with two readings beyond MOST_DOUBLE are left out: that finds more blocks, never fewer.
+    """
+    double = [part for part in plan.parts if part.spelled is not None]
+    left_out = double[MOST_DOUBLE:]
+    return list(product(*(part.readings for part in plan.parts if part not in left_out)))
 
 
 def write(statement: str, plan: Plan, narrowed: Narrowed) -> str:
@@ -191,7 +190,8 @@ def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> d
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]
     for rank, parts in product(ranks, combinations(plan)):
-        tiers.append((rank, RUN_SEPARATOR.join(tier_keys(plan.chat_id, parts, rank))))
+        keys = tier_keys(plan.chat_id, parts, level_of(plan, rank))
+        tiers.append((rank, RUN_SEPARATOR.join(keys)))
     return {
         "chat_id": plan.chat_id,
         "limit": plan.limit,
@@ -214,12 +214,14 @@ def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> d
     }
 
 
-def tier_keys(chat_id: int, parts: Sequence[Part], rank: int) -> list[str]:
-    """Return the keys that a block needs to hold a hit of a rank, for one reading of each part."""
-    if rank == 2 * len(parts):
-        wanted = [part.whole for part in parts]
-    elif rank == 1 and len(parts) == 1:
-        wanted = [part.start for part in parts]
-    else:
-        wanted = [part.inside for part in parts]
+def level_of(plan: Plan, rank: int) -> Level:
+    """Return the level at which every part of a hit of a rank matches at least."""
+    if rank == 2 * len(plan.parts):
+        return Level.WHOLE
+    return Level.START if rank == len(plan.parts) == 1 else Level.INSIDE
+
+
+def tier_keys(chat_id: int, parts: Sequence[Part], level: Level) -> list[str]:
+    """Return the keys that a block needs to hold parts at a level, for one reading of each."""
+    wanted = [(part.inside, part.start, part.whole)[level] for part in parts]
     return gram_keys(chat_id, {gram for form in wanted for gram in part_grams(form)})

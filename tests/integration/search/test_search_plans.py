@@ -35,3 +35,25 @@ def test_blocks_are_found_by_their_grams_whatever_the_planner_knows(
         [(whole, by_number, by_grams)] = connection.execute(SCANS).fetchall()
     assert (whole, by_number) == (0, 0)
     assert by_grams > 0
+
+
+def test_blocks_are_found_by_their_grams_however_many_parts_have_two_readings(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    """Whoever pastes a file's name from macOS has decomposed letters in each word."""
+    keyword = " ".join(f"{letter}\u3099" for letter in "かきくけこ")
+    search_stores.add(*bodies(900, seed=5), f"so {keyword}", *bodies(900, seed=6))
+    search_stores.index()
+    with psycopg.connect(clean_crud["DATABASE_URL"], **REQUESTS) as connection:
+        plan = Plan(search_stores.chat_id(1), split_parts(keyword), 100, ranked=True)
+        assert [hit.number for hit in find_hits(connection, plan, blocks_of(search_stores))] == [
+            901
+        ]
+        [(_whole, _by_number, by_grams)] = connection.execute(SCANS).fetchall()
+    assert by_grams > 0
+
+
+def blocks_of(stores: SearchStores) -> int:
+    """Return how many blocks are covered."""
+    [(blocks,)] = stores.database.execute("SELECT blocks FROM search_chats").fetchall()
+    return int(blocks)
