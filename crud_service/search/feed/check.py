@@ -68,9 +68,17 @@ WHERE NOT EXISTS (
       AND messages.id = text.message_id
 )
 """
+# Those whose text is not queued yet for an index that is being filled.
+FIND_UNFILLED = """
+SELECT messages.id FROM search_state AS state, messages JOIN search_texts AS text
+  ON text.chat_id = messages.chat_id AND text.number = messages.number
+WHERE %(index)s AND messages.id = ANY (%(ids)s)
+  AND (text.chat_id, text.number) > (state.fill_chat, state.fill_number)
+"""
 FIND_PENDING = f"""
 SELECT message_id FROM search_outbox WHERE message_id = ANY (%(ids)s)
 UNION SELECT message_id FROM search_queue WHERE %(index)s AND message_id = ANY (%(ids)s)
+UNION {FIND_UNFILLED}
 UNION {FIND_OUTDATED}
 """
 
