@@ -26,10 +26,12 @@ WHERE search_texts.chat_id = stray.chat_id AND search_texts.number = stray.numbe
 # Queued as application 0, which has a share of its own: repairs delay no application.
 ENQUEUE = """
 INSERT INTO search_outbox (message_id, chat_id, number)
-SELECT messages.id, messages.chat_id, messages.number FROM messages
-WHERE messages.id = ANY (%s)
-   OR (messages.chat_id, messages.number) IN (SELECT * FROM unnest(%s::bigint[], %s::bigint[]))
-ORDER BY messages.id
+SELECT id, chat_id, number FROM (
+    SELECT id, chat_id, number FROM messages WHERE id = ANY (%s)
+    UNION
+    SELECT id, chat_id, number FROM unnest(%s::bigint[], %s::bigint[]) AS stray (chat_id, number)
+    JOIN messages USING (chat_id, number)
+) AS wrong ORDER BY id
 """
 FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
 

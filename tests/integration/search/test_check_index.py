@@ -1,9 +1,14 @@
-"""`check_index` while an index is being filled."""
+"""`check_index` while an index is being filled, and what a repair reads."""
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
+from crud_service.postgresql import INDEXER
 from tests.integration.search.search_stores import SearchStores
+
+# How often this transaction has read the table as a whole.
+SCANS = "SELECT pg_stat_get_xact_numscans('messages'::regclass)"
 
 
 def lose_documents(stores: SearchStores) -> None:
@@ -26,3 +31,23 @@ def test_texts_not_queued_yet_for_a_new_index_are_pending_and_not_differences(
     out = capsys.readouterr().out
     assert "3 messages checked, 2 of them pending" in out
     assert "Elasticsearch: 1 differences" in out
+
+
+def test_a_repair_reads_only_what_it_repairs(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.search.feed.check_report import Found, Key
+    from crud_service.search.feed.repair import repair
+
+    search_stores.add(*[f"message {i}" for i in range(5000)])
+    database = search_stores.database
+    database.execute("ANALYZE messages")
+    chat = search_stores.chat_id(1)
+    [(first,)] = database.execute("SELECT min(id) FROM messages").fetchall()
+    found = Found(texts={first: "missing"}, stray_texts=[Key(chat, 7, 0)])
+    database.execute("TRUNCATE search_outbox")
+    with psycopg.connect(clean_crud["DATABASE_URL"], **INDEXER) as connection:
+        repair(connection, found)
+        assert connection.execute(SCANS).fetchall() == [(0,)]
+    queued = database.execute("SELECT number FROM search_outbox ORDER BY id").fetchall()
+    assert queued == [(1,), (7,)]
