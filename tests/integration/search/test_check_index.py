@@ -1,14 +1,29 @@
-"""`check_index` while an index is being filled, and what a repair reads."""
+"""`check_index` while an index is being filled, when it is interrupted, and what a repair reads."""
+
+import os
+import subprocess
+import sys
+from typing import Any
 
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
 from crud_service.postgresql import INDEXER
+from tests.children import child
 from tests.integration.search.search_stores import SearchStores
+from tests.polling import wait_until
 
 # How often this transaction has read the table as a whole.
 SCANS = "SELECT pg_stat_get_xact_numscans('messages'::regclass)"
+
+
+def gc_deletes() -> str:
+    from crud_service.search.index.elasticsearch_index import client
+
+    [body] = client().indices.get_settings(index="messages").body.values()
+    settings: dict[str, Any] = body["settings"]["index"]
+    return str(settings["gc_deletes"])
 
 
 def lose_documents(stores: SearchStores) -> None:
@@ -51,3 +66,24 @@ def test_a_repair_reads_only_what_it_repairs(
         assert connection.execute(SCANS).fetchall() == [(0,)]
     queued = database.execute("SELECT number FROM search_outbox ORDER BY id").fetchall()
     assert queued == [(1,), (7,)]
+
+
+def test_a_repair_that_is_stopped_leaves_the_settings_of_the_index(
+    search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
+) -> None:
+    from django.conf import settings
+
+    search_stores.add("apple", "pear")
+    search_stores.index_all()
+    lose_documents(search_stores)
+    before = gc_deletes()
+    with child(
+        [sys.executable, "-m", "crud_service.manage", "check_index", "--repair"],
+        env={**os.environ, **clean_crud, "ELASTICSEARCH_URL": settings.ELASTICSEARCH_URL},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_until(lambda: gc_deletes() != before or process.poll() is not None, 60, pause=0.005)
+        process.terminate()
+        process.wait(timeout=60)
+    assert gc_deletes() == before

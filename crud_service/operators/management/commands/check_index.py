@@ -1,5 +1,6 @@
 """`python -m crud_service.manage check_index`"""
 
+import signal
 import sys
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from crud_service.operators.interruption import exit_on_signal
 from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks
 from crud_service.search.feed.check_report import Report
@@ -34,6 +36,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        signal.signal(signal.SIGTERM, exit_on_signal)
         try:
             with connect() as connection:
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()

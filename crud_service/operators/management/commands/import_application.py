@@ -9,13 +9,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO, cast
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from crud_service.operators.interruption import exit_on_signal
 from crud_service.transfer.importing import (
     ImportFailedError,
     OutcomeUnknownError,
@@ -66,11 +66,6 @@ class Command(BaseCommand):
             first, *_ = str(error).splitlines() or [type(error).__name__]
             raise CommandError(f"PostgreSQL failed, nothing was imported: {first}") from error
         self.stdout.write(token)
-
-
-def exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    """Exit as on Ctrl-C, so that what was stored is removed."""
-    sys.exit(128 + number)
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from crud_service.operators.interruption import exit_on_signal
 from crud_service.search.feed.indexer import connect, has_elasticsearch
 from crud_service.search.feed.rebuild import RebuildRunning, rebuild
 from crud_service.search.feed.start_over import AliasTaken
@@ -40,8 +40,3 @@ class Command(BaseCommand):
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch failed, nothing was changed: {error}") from error
         self.stdout.write(f"the alias now points to {name}")
-
-
-def exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    """Exit as on Ctrl-C, so that the unfinished index is removed."""
-    sys.exit(128 + number)
