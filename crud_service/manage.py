@@ -7,6 +7,7 @@ import path, where our modules could shadow installed ones of the same name.
 import os
 import sys
 
+import psycopg
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
 
@@ -20,15 +21,16 @@ def main() -> None:
         sys.exit(1)
     try:
         execute_from_command_line(sys.argv)
-    except OperationalError as error:
+    except (OperationalError, psycopg.OperationalError) as error:
         if reason := why_not_connected(error):
             sys.exit(f"crud_service.manage: {reason}")
         raise
 
 
-def why_not_connected(error: OperationalError) -> str:
+def why_not_connected(error: OperationalError | psycopg.OperationalError) -> str:
     """Explain a failed connection in one line; empty if the error came after connecting."""
-    if getattr(error.__cause__, "sqlstate", None) is not None:
+    reported = error if isinstance(error, psycopg.Error) else error.__cause__
+    if getattr(reported, "sqlstate", None) is not None:
         return ""
     said = " ".join(str(error).split())
     if "password authentication failed" not in said:

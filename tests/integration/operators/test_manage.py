@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from local_stack.applications import ROOT
 from local_stack.ports import choose_port
 
 
-def migrate(database_url: str) -> tuple[int, str]:
+def manage(database_url: str, *command: str) -> tuple[int, str]:
     """Return the exit code and standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
+        [sys.executable, "-m", "crud_service.manage", *command],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url, "LOCAL_STACK": "1"},
         capture_output=True,
@@ -24,16 +26,17 @@ def migrate(database_url: str) -> tuple[int, str]:
 
 def test_a_rejected_password_is_explained_in_one_line(database_url: str) -> None:
     user, _, rest = database_url.rpartition("@")
-    code, said = migrate(f"{user.rpartition(':')[0]}:another-one@{rest}")
+    code, said = manage(f"{user.rpartition(':')[0]}:another-one@{rest}", "migrate", "--noinput")
     assert code == 1
     (line,) = said.splitlines()
     assert line.startswith("crud_service.manage: PostgreSQL rejects the password of DATABASE_URL.")
     assert "another-one" not in line
 
 
-def test_an_unreachable_server_is_named_in_one_line() -> None:
+@pytest.mark.parametrize("command", ["migrate", "check_index"], ids=["by Django", "by psycopg"])
+def test_an_unreachable_server_is_named_in_one_line(command: str) -> None:
     port = choose_port()
-    code, said = migrate(f"postgresql://postgres@127.0.0.1:{port}/chat")
+    code, said = manage(f"postgresql://postgres@127.0.0.1:{port}/chat", command)
     assert code == 1
     (line,) = said.splitlines()
     assert line.startswith("crud_service.manage: PostgreSQL cannot be reached: ")
