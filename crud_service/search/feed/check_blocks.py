@@ -6,7 +6,7 @@ by block: this process never holds more than the text of one piece.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS
@@ -44,6 +44,7 @@ WHERE NOT EXISTS (
 """
 READ_NUMBERS = "SELECT number FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s"
 READ_TEXT = "SELECT marked FROM search_texts WHERE chat_id = %s AND number = %s"
+COUNT_BLOCKS = "SELECT coalesce(sum(blocks), 0) FROM search_chats"
 SET_BLOCKS = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
 
@@ -61,7 +62,12 @@ class Extent(NamedTuple):
 
 
 def check_blocks(
-    connection: Connection, report: Report, *, mend: bool, settle_seconds: float = SETTLE_SECONDS
+    connection: Connection,
+    report: Report,
+    *,
+    mend: bool,
+    settle_seconds: float = SETTLE_SECONDS,
+    advance: Callable[[int], object] = lambda blocks: None,
 ) -> None:
     """Check every block. One that lacks a gram is checked again after a delay.
 
@@ -69,12 +75,13 @@ def check_blocks(
         report: where what is wrong is added.
         mend: whether what is wrong is repaired.
         settle_seconds: the delay, in which the indexer may finish what it has begun.
+        advance: gets the number of blocks after each step.
     """
     suspects: list[Block] = []
     for chat_id, covered, filled in read_chats(connection):
         if not 0 <= covered <= filled:
             check_extent(connection, report, chat_id, mend=mend)
-        for block in lacking_blocks(connection, chat_id, min(covered, filled)):
+        for block in lacking_blocks(connection, chat_id, min(covered, filled), advance):
             suspects.append(Block(chat_id, block))
             if len(suspects) >= SUSPECTS:
                 time.sleep(settle_seconds)
@@ -107,13 +114,21 @@ def check_extent(connection: Connection, report: Report, chat_id: int, *, mend: 
                     connection.execute(SET_BLOCKS, (highest, chat_id))
 
 
-def lacking_blocks(connection: Connection, chat_id: int, blocks: int) -> Iterator[int]:
+def count_blocks(connection: Connection) -> int:
+    """Return how many blocks are recorded as covered."""
+    return int(connection.execute(COUNT_BLOCKS).fetchall()[0][0])
+
+
+def lacking_blocks(
+    connection: Connection, chat_id: int, blocks: int, advance: Callable[[int], object]
+) -> Iterator[int]:
     start = 0
     while start < blocks:
         piece = read_piece(connection, chat_id, start, blocks)
         for block, keys in piece.keys.items():
             if is_lacking(connection, chat_id, block, keys):
                 yield block
+        advance(piece.end - start)
         start = piece.end
 
 

@@ -87,3 +87,13 @@ def test_a_repair_that_is_stopped_leaves_the_settings_of_the_index(
         process.terminate()
         process.wait(timeout=60)
     assert gc_deletes() == before
+
+
+def test_a_check_of_blocks_shows_its_progress(
+    search_stores: SearchStores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search_stores.add(*[f"message {i}" for i in range(1700)])
+    search_stores.index()
+    [(blocks,)] = search_stores.database.execute("SELECT blocks FROM search_chats").fetchall()
+    call_command("check_index")
+    assert f"{blocks}/{blocks}" in capsys.readouterr().err

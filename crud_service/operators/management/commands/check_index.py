@@ -11,7 +11,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signal
 from crud_service.search.feed.check import Check
-from crud_service.search.feed.check_blocks import check_blocks
+from crud_service.search.feed.check_blocks import check_blocks, count_blocks
 from crud_service.search.feed.check_report import Report
 from crud_service.search.feed.indexer import connect, has_elasticsearch
 from crud_service.search.feed.repair import repair
@@ -44,7 +44,8 @@ class Command(BaseCommand):
                 with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
                     check = Check(connection, with_index=has_elasticsearch(), mend=mend)
                     report = check.run(bar.update)
-                check_blocks(connection, report, mend=options["repair"])
+                with tqdm(total=count_blocks(connection), unit=" blocks", file=sys.stderr) as bar:
+                    check_blocks(connection, report, mend=options["repair"], advance=bar.update)
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch does not answer: {error}") from error
         if options["repair"] and report.differs:
