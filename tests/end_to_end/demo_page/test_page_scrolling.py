@@ -128,6 +128,49 @@ def test_scrolling_back_down_loads_what_was_dropped(browser: Browser, chat: Chat
     assert ann.numbers() == list(range(600 - MOST + 1, 601))
 
 
+def hold_older_page(window: Window) -> None:
+    """Scroll up, and hold the answer with the older page."""
+    window.hold_answers("request.url.includes('before=') && !('go' in window)")
+    window.evaluate("document.getElementById('scroller').scrollTop = 0")
+    window.until_held()
+
+
+def test_a_page_that_arrives_after_a_jump_leaves_no_gap(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    fill(api, chat.path, 600)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [600])
+    hold_older_page(ann)
+    ann.call('#messages [tabindex="0"]', "focus")
+    ann.press("Home")
+    ann.until(lambda: ann.numbers()[0], 1)
+    ann.evaluate("window.go()")
+    ann.call("@page", "waitForTimeout", 500)
+    numbers = ann.numbers()
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_change_in_one_chat_is_not_shown_in_another(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    """It came while an older page was read, which arrives when the other chat is open."""
+    fill(api, chat.path, 120)
+    application = chat.path.rpartition("/chats/")[0]
+    other = api.chat(application)
+    fill(api, other, 1)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [120])
+    hold_older_page(ann)
+    put = api.client.put(f"{api.crud}{chat.path}/messages/1", json={"body": "of the first chat"})
+    assert put.status_code == 200
+    api.message(chat.path, "behind the change")
+    ann.until(lambda: ann.numbers()[-1:], [121])
+    ann.click(f'#chats a[href$="/{other.rpartition("/")[2]}"]')
+    ann.until(ann.numbers, [1])
+    assert ann.bodies() != ["of the first chat"]
+
+
 def test_a_change_made_while_its_page_is_read_is_shown(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -52,9 +52,8 @@ export class Timeline {
 
   /** Show the newest messages of a chat, and be ready to follow it from there. */
   async open(chat) {
+    this.close();
     this.chat = chat;
-    this.#empty();
-    this.highest = 0;
     const { items, lastChange } = await this.#page({ order: "desc" });
     if (this.chat !== chat) return;
     this.#fill(items.reverse());
@@ -64,7 +63,8 @@ export class Timeline {
   }
 
   close() {
-    this.chat = null;
+    // A page of another chat that is being read is no longer wanted, nor what happened meanwhile.
+    this.chat = this.meanwhile = null;
     this.highest = 0;
     this.#empty();
   }
@@ -195,29 +195,33 @@ export class Timeline {
   /** Load one page at an end of the window; a second one waits until the first is there. */
   async #load(which) {
     if (this.meanwhile !== null) return;
-    const chat = this.chat;
     const query =
       which === "older" ? { order: "desc", before: this.#first } : { after: this.#last };
-    const isRead = await this.#reading(async () => {
-      const { items } = await this.#page(query);
-      if (this.chat !== chat) return;
+    const isShown = await this.#read(query, (items) => {
       this.#keepingPlace(() => (which === "older" ? this.#prepend(items) : this.#extend(items)));
       this.#changed();
     });
-    if (isRead && this.chat === chat) this.#scrolled();
+    if (isShown) this.#scrolled();
   }
 
-  /** Run what reads a page; remember what the stream says until it is done. False if it failed. */
-  async #reading(read) {
-    this.meanwhile = new Map();
+  /**
+   * Read a page, and show it with what the stream has said meanwhile; returns whether it is shown.
+   *
+   * A page that was asked for later takes its place: this one would no longer fit the window.
+   */
+  async #read(query, show) {
+    const meanwhile = new Map();
+    this.meanwhile = meanwhile;
     try {
-      await read();
+      const { items } = await this.#page(query);
+      if (this.meanwhile !== meanwhile) return false;
+      show(items);
       return true;
     } catch (error) {
-      this.onError(error);
+      if (this.meanwhile === meanwhile) this.onError(error);
       return false;
     } finally {
-      this.meanwhile = null;
+      if (this.meanwhile === meanwhile) this.meanwhile = null;
     }
   }
 
@@ -253,10 +257,8 @@ export class Timeline {
   }
 
   async #jump(query) {
-    const chat = this.chat;
-    await this.#reading(async () => {
-      const { items } = await this.#page(query);
-      if (this.chat !== chat || items.length === 0) return;
+    await this.#read(query, (items) => {
+      if (items.length === 0) return;
       this.#fill(query.order === "desc" ? items.reverse() : items);
       this.hasOlder = this.#first > 1;
       this.#changed();
