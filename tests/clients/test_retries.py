@@ -220,6 +220,15 @@ def test_an_update_that_was_overtaken_fails(
     assert caught.value.fields["code"] == "precondition_failed"
 
 
+def test_a_proxy_may_drop_the_entity_tag(caller: Caller, scripted: ScriptedServer) -> None:
+    """What was read is returned; a change on condition of the empty tag is not made anyway."""
+    scripted.script = [json_answer(MESSAGE)]
+    assert caller.call(CHAT, "message", 1) == MESSAGE
+    etag = caller.call(CHAT, "message_versioned", 1)["etag"]
+    caller.call(CHAT, "update_message", 1, body="mine", if_match=etag)
+    assert (etag, scripted.received[-1].headers.get("If-Match")) == ("", "")
+
+
 def test_the_link_of_a_page_is_followed_at_our_own_address(
     caller: Caller, scripted: ScriptedServer
 ) -> None:

@@ -92,7 +92,8 @@ class Session:
 
     async def versioned(self, call: Call) -> Versioned[Any]:
         answer = await self.send(call)
-        return Versioned(answer.value, answer.headers["ETag"])
+        # Some proxies drop it. An empty one never matches, so it changes nothing by mistake.
+        return Versioned(answer.value, answer.headers.get("ETag", ""))
 
     async def lines(self, call: Call) -> AsyncGenerator[Any]:
         """Yield the objects of a response that has one, as JSON, in each line.
@@ -118,7 +119,7 @@ class Session:
 
         An update whose response was lost does not match its own change when it is repeated.
         """
-        headers = {"If-Match": if_match} if if_match else {}
+        headers = matching(if_match)
         try:
             return await self.json(Call(method="PUT", url=url, json=changes, headers=headers))
         except Problem as problem:
@@ -130,8 +131,7 @@ class Session:
             return state
 
     async def delete(self, url: str, if_match: str | None = None, *, admin: bool = False) -> None:
-        headers = {"If-Match": if_match} if if_match else {}
-        headers |= self.admin if admin else {}
+        headers = matching(if_match) | (self.admin if admin else {})
         await self.send(Call(method="DELETE", url=url, headers=headers))
 
     async def events(
@@ -208,6 +208,10 @@ class Session:
             await self._transport.read(response)
         finally:
             await self._transport.close(response)
+
+
+def matching(etag: str | None) -> dict[str, str]:
+    return {} if etag is None else {"If-Match": etag}
 
 
 def decoded(text: bytes) -> Any:
