@@ -176,6 +176,8 @@ export class Session {
           lastEventId = event.id || lastEventId;
           reconnect = event.retry ?? reconnect;
           yield event;
+          // More events may have arrived together with this one.
+          if (signal?.aborted) return;
         }
         // A service that stops ends all its streams at once.
         pause = Math.random() * reconnect;
