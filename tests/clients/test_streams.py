@@ -131,3 +131,8 @@ def test_a_stream_in_javascript_is_ended_by_a_signal() -> None:
     *silent, together = run("node", program, compiled_typescript()).splitlines()
     assert list(map(json.loads, silent)) == [[True, False]] * 2
     assert json.loads(together) == ["message.created"]
+
+
+def test_a_stream_in_javascript_leaves_a_server_alone_for_as_long_as_it_asks() -> None:
+    program = ROOT / "tests" / "clients" / "far_retry.mjs"
+    assert run("node", program, compiled_typescript()).strip() == "1"

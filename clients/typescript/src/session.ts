@@ -317,7 +317,8 @@ function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", end);
       done();
     };
-    const timer = setTimeout(end, seconds * 1000);
+    // A timer for longer than this many milliseconds is over at once.
+    const timer = setTimeout(end, Math.min(seconds * 1000, 2 ** 31 - 1));
     signal?.addEventListener("abort", end);
     if (signal?.aborted) end();
   });
