@@ -30,13 +30,14 @@ def caller(caller_of_scripted: Caller) -> Caller:
         problem(503, "store_unavailable", Retry_After="0"),
         problem(503, "overloaded", Retry_After="0"),
         problem(429, "rate_limited", Retry_After="0"),
+        problem(408, "request_timeout"),
         Answer(502, b"<html>no problem document"),
         Answer(502, b'{"code": [502]}'),
         Answer(201, b'{"number": '),
         Answer(200, b"<html>no JSON"),
     ],
     ids=[
-        *("lost", "cut", "unavailable", "overloaded", "rate limited"),
+        *("lost", "cut", "unavailable", "overloaded", "rate limited", "late"),
         *("gateway", "gateway with JSON", "cut unnoticed", "200 of a gateway"),
     ],
 )
@@ -149,10 +150,13 @@ def test_an_application_is_not_created_twice(
     assert len(scripted.received) == 1
 
 
+@pytest.mark.parametrize(
+    "refusal", [problem(503, "overloaded", Retry_After="0"), problem(408, "request_timeout")]
+)
 def test_an_application_that_was_refused_is_tried_again(
-    caller: Caller, scripted: ScriptedServer
+    caller: Caller, scripted: ScriptedServer, refusal: Answer
 ) -> None:
-    scripted.script = [problem(503, "overloaded", Retry_After="0"), CREATED]
+    scripted.script = [refusal, CREATED]
     caller.call((), "create_application", "Mine")
     assert len(scripted.received) == 2
 

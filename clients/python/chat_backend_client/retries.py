@@ -14,8 +14,8 @@ CONNECTION_ERRORS = (
 )
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # Refused before anything was done, so any request may be repeated.
-REFUSED = {"overloaded", "rate_limited", "too_many_streams"}
-TEMPORARY = {429, 502, 503, 504}
+REFUSED = {"overloaded", "rate_limited", "request_timeout", "too_many_streams"}
+TEMPORARY = {408, 429, 502, 503, 504}
 
 
 @dataclass(frozen=True, kw_only=True)

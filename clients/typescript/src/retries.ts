@@ -3,8 +3,8 @@
 import { type ChatBackendError, NoAnswer, Problem } from "./errors.js";
 
 // Refused before anything was done, so any request may be repeated.
-const REFUSED = new Set(["overloaded", "rate_limited", "too_many_streams"]);
-const TEMPORARY = new Set([429, 502, 503, 504]);
+const REFUSED = new Set(["overloaded", "rate_limited", "request_timeout", "too_many_streams"]);
+const TEMPORARY = new Set([408, 429, 502, 503, 504]);
 // Node.js says that no connection was made; a browser does not.
 const NOTHING_SENT = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "UND_ERR_CONNECT_TIMEOUT"]);
 

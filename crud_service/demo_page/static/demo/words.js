@@ -1,7 +1,7 @@
 // Errors, as sentences for people. Programs decide by `code`; an unknown one shows its `detail`.
 import { NoAnswer, Problem } from "./client/index.js";
 
-const TEMPORARY = [429, 502, 503, 504];
+const TEMPORARY = [408, 429, 502, 503, 504];
 
 const SENTENCES = {
   not_found: "There is no such chat. It was deleted, or the link is not complete.",
