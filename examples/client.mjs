@@ -1,7 +1,7 @@
 // A client in JavaScript (Node 18 or newer): creates, reads, follows, searches.
 //
-//     cd clients/typescript && npm ci && npm run build && npm pack       (in a clone of the repository)
-//     npm install chat-backend-client-1.0.0.tgz                          (in a project of yours)
+//     (cd clients/typescript && npm ci && npm pack)                          (in a clone of the repository)
+//     npm install path/to/clients/typescript/chat-backend-client-1.0.0.tgz   (in a project of yours, with this file)
 //     node client.mjs
 
 import { Client } from "chat-backend-client";
