@@ -1,5 +1,6 @@
 """Ports: the two public ones must be free, those of the stores are chosen."""
 
+import errno
 import fcntl
 import json
 import os
@@ -32,15 +33,33 @@ SHOWN_OF_A_COMMAND = 70
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
     """Return whether a TCP port can be listened on at an address."""
+    return refusal(port, host) is None
+
+
+def refusal(port: int, host: str) -> OSError | None:
+    """Return why a TCP port can't be listened on at an address; None if it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
             probe.listen(1)
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
+
+
+def require_own_address(host: str) -> None:
+    """Raise StackError if no port can be listened on at an address, since it is not ours."""
+    if error := refusal(0, host):
+        raise StackError(f"HOST={host} is not an address of this machine: {error.strerror}")
+
+
+def reachable_host(host: str) -> str:
+    """Return how a URL on this machine names the address that is listened on."""
+    # The services that listen on all addresses of IPv6 listen on none of IPv4.
+    reachable = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
+    return f"[{reachable}]" if ":" in reachable else reachable
 
 
 class Reservations:
@@ -117,6 +136,14 @@ def next_free(port: int, host: str, without: set[int]) -> int:
     candidates = (port + step for step in range(1, 1000) if port + step < 65536)
     free = (each for each in candidates if each not in without and is_free(each, host))
     return next(free, 0) or choose_port(without)
+
+
+def why_not_free(port: int, host: str) -> str:
+    """Say of a port that is not free who has it, or that this user may not have it."""
+    error = refusal(port, host)
+    if error and error.errno == errno.EACCES:
+        return f"port {port} may not be used by this user"
+    return f"port {port} is taken by {holder(port)}"
 
 
 def holder(port: int) -> str:

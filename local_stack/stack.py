@@ -11,7 +11,16 @@ from local_stack.applications import applications, migrate, shared_settings
 from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
-from local_stack.ports import LOOPBACK, holder, is_free, next_free, read_ports, remembered_ports
+from local_stack.ports import (
+    LOOPBACK,
+    is_free,
+    next_free,
+    reachable_host,
+    read_ports,
+    remembered_ports,
+    require_own_address,
+    why_not_free,
+)
 from local_stack.process import Part, Running, end_leftovers
 from local_stack.stores.distribution import UnavailableError, distribution
 from local_stack.stores.elasticsearch import elasticsearch, elasticsearch_url
@@ -197,6 +206,7 @@ class Stack(Stores):
         crud, numbering = settings.crud_port, settings.numbering_port
         if crud == numbering:
             raise StackError(f"CRUD_PORT and NUMBERING_PORT are both {crud}")
+        require_own_address(settings.host)
         taken = [port for port in (crud, numbering) if not is_free(port, settings.host)]
         if not taken:
             return
@@ -205,7 +215,7 @@ class Stack(Stores):
         if numbering in taken:
             numbering = next_free(numbering, settings.host, {crud})
         instead = replace(settings, crud_port=crud, numbering_port=numbering).command_to_run()
-        who = "; ".join(f"port {port} is taken by {holder(port)}" for port in taken)
+        who = "; ".join(why_not_free(port, settings.host) for port in taken)
         raise StackError(f"{who}: end it, or type: {instead}")
 
     def start(self) -> dict[str, str]:
@@ -269,13 +279,6 @@ class Stack(Stores):
             "ADMIN_PASSWORD": os.environ.get("ADMIN_PASSWORD") or secrets["ADMIN_PASSWORD"],
             "LOCAL_STACK": "1",
         }
-
-
-def reachable_host(host: str) -> str:
-    """Return how a URL on this machine names the address that is listened on."""
-    # The services that listen on all addresses of IPv6 listen on none of IPv4.
-    reachable = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)  # noqa: S104 - not bound
-    return f"[{reachable}]" if ":" in reachable else reachable
 
 
 def chat_page(environment: Mapping[str, str]) -> dict[str, str]:

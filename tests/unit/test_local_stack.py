@@ -26,8 +26,8 @@ from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
-from local_stack.ports import CHOSEN_FROM, LOOPBACK, choose_port
-from local_stack.stack import Settings, Stack, allowed_origins, reachable_host
+from local_stack.ports import CHOSEN_FROM, LOOPBACK, choose_port, reachable_host
+from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import VERSION, fetch, progress
 from local_stack.stores.postgres import database_url
 from local_stack.stores.standby import copy_command

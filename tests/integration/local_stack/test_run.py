@@ -58,6 +58,13 @@ def test_an_invalid_port_is_named_in_one_line(tmp_path: Path, port: str) -> None
     assert (done.returncode, done.stderr) == (1, f"local_stack: CRUD_PORT={port} is not a port\n")
 
 
+def test_an_address_of_another_machine_is_named_in_one_line(tmp_path: Path) -> None:
+    done = run(tmp_path, HOST="192.0.2.1")  # reserved for documentation
+    said = "local_stack: HOST=192.0.2.1 is not an address of this machine: "
+    assert (done.returncode, done.stderr.startswith(said)) == (1, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_demo_without_a_stack_says_what_to_do(tmp_path: Path) -> None:
     done = run(tmp_path, "demo")
     assert done.returncode == 1
