@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import psycopg
 import psycopg.sql
 
@@ -82,6 +83,7 @@ def postgres(
     if not (home / "data" / "PG_VERSION").exists():
         Waiting().tell("creating the database")
         initialise(home, user, password)
+    remove_stale_lock(home / "data" / "postmaster.pid")
     options = [f"--{key}={value}" for key, value in {**SETTINGS, **settings}.items()]
     command = (str(program("postgres")), "-D", str(home / "data"), f"--port={port}")
     return Part(
@@ -94,6 +96,22 @@ def postgres(
         # wait until every client has disconnected by itself.
         stop_signal=signal.SIGINT,
     )
+
+
+def remove_stale_lock(path: Path) -> None:
+    """Remove a server's lock file that names a process which is no PostgreSQL.
+
+    It stays behind when the machine stops. A server with the same user as the process that has the
+    number by now would take that for another server on its data, and refuse to start. PostgreSQL
+    itself removes a file that names no process.
+    """
+    try:
+        process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
+        is_stale = process.name() != "postgres"
+    except (OSError, ValueError, psutil.Error):
+        return
+    if is_stale:
+        path.unlink()
 
 
 def initialise(home: Path, user: StoreUser, password: str) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, ask_to_end, end_leftovers
 from local_stack.stores.elasticsearch import server_pid
+from local_stack.stores.postgres import remove_stale_lock
 from local_stack.supervisor import Supervisor
 from tests.children import child
 
@@ -390,3 +392,24 @@ def test_a_leftover_that_ends_with_another_one_is_passed_over() -> None:
         ended.kill()
         ended.wait()
     ask_to_end(leftover)
+
+
+def test_a_lock_file_of_postgresql_is_removed_if_another_program_has_its_number(
+    tmp_path: Path,
+) -> None:
+    program, lock = tmp_path / "postgres", tmp_path / "postmaster.pid"
+    program.symlink_to(str(shutil.which("sleep")))
+    with child(SLEEP) as stranger, child([str(program), "600"]) as server:
+        wait_until(lambda: psutil.Process(server.pid).name() == "postgres", 5, "it has no name")
+        assert not lock_stays(lock, stranger.pid)
+        assert lock_stays(lock, server.pid)
+        server.kill()
+        server.wait()
+        assert lock_stays(lock, server.pid)
+        stranger.kill()
+
+
+def lock_stays(lock: Path, pid: int) -> bool:
+    lock.write_text(f"{pid}\n/data\n")
+    remove_stale_lock(lock)
+    return lock.exists()
