@@ -140,6 +140,7 @@ class LateKeys:
 
 
 def late(texts: Sequence[Marked], covered: dict[int, int]) -> list[Marked]:
+    """Return the texts whose block is covered, given how many blocks of each chat are."""
     return [text for text in texts if block_of(text.number) < covered.get(text.chat_id, 0)]
 
 

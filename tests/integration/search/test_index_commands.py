@@ -277,8 +277,8 @@ def test_an_oversized_text_is_checked_message_by_message(search_stores: SearchSt
     """A block whose messages became long after it was covered has their individual grams."""
     search_stores.add(*[f"number{i}" for i in range(1700)])
     search_stores.index()
-    for number in range(65, 129):
-        search_stores.update(number, f"number{number} " * 1000)
+    for number in range(65, 75):
+        search_stores.update(number, f"number{number} " * 6000)
     search_stores.index()
     check()
     search_stores.database.execute("UPDATE search_blocks SET keys = keys[10:] WHERE block = 1")
