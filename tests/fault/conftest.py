@@ -29,7 +29,12 @@ from tests.fault.rig.index_check import IndexCheck
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.load import Load
 from tests.fault.rig.requests import Fate
-from tests.fault.rig.verify import rows, verify, wait_until_stored
+from tests.fault.rig.verify import (
+    rows,
+    verify,
+    wait_until_chat_is_stored,
+    wait_until_stored,
+)
 from tests.links import Links
 from tests.notes import noted
 from tests.polling import wait_until
@@ -110,6 +115,8 @@ def loaded(
     wait_until_stored(stack)
     load = Load(stack.numbering_port, application(stack), chance.getrandbits(32))
     with load:
+        load.wait_until_at_work(stack.output)
+        wait_until_chat_is_stored(stack, load.application)
         time.sleep(SECONDS + chance.random())
         yield load
         time.sleep(SECONDS)

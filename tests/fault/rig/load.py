@@ -99,6 +99,10 @@ class Load:
         so_far = self.answered
         wait_until(lambda: self.answered > so_far + creations, 60, explain)
 
+    def wait_until_at_work(self, explain: Callable[[], str]) -> None:
+        """Wait until the first chats exist and all clients may have posted into them."""
+        self.wait_for_more(FIRST_CHATS + self._clients, explain)
+
     @property
     def errors(self) -> int:
         """How many requests were not answered with a number."""

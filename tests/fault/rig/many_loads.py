@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from bench.running_stack import RunningStack
 from contract.shards import Shards
 from tests.fault.conftest import application
-from tests.fault.rig.load import Load
+from tests.fault.rig.load import FIRST_CHATS, Load
 from tests.fault.rig.report import Line
 from tests.fault.rig.requests import Fate
-from tests.fault.rig.verify import verify, wait_until_stored
+from tests.fault.rig.verify import verify, wait_until_chat_is_stored, wait_until_stored
 from tests.polling import wait_until
 
 CLIENTS = 6
@@ -63,6 +63,10 @@ def loaded_shards(stack: RunningStack, chance: random.Random) -> Iterator[Loads]
     with ExitStack() as running:
         for load in loads:
             running.enter_context(load)
+        for load in loads:
+            load.wait_until_at_work(stack.output)
+            for number in range(1, FIRST_CHATS + 1):
+                wait_until_chat_is_stored(stack, load.application, number)
         time.sleep(1)
         yield Loads(loads)
         time.sleep(1)

@@ -16,7 +16,7 @@ from bench.running_stack import RunningStack
 from contract.keys import ACCEPTED
 from local_stack.ports import PLAIN_HTTP
 from tests.fault.rig.load import Creation, Load
-from tests.polling import eventually
+from tests.polling import eventually, wait_until
 
 # Generous: what is claimed is that it happens by itself, on a busy machine too.
 STORED_WITHIN_SECONDS = 90.0
@@ -28,13 +28,24 @@ def wait_until_stored(stack: RunningStack) -> None:
     assert seen == (200, 200, 0), f"crud, numbering, backlog: {seen}\n{stack.output()[-2000:]}"
 
 
+def wait_until_chat_is_stored(stack: RunningStack, application: str, number: int = 1) -> None:
+    """Wait until an application's chat can be read."""
+    url = f"{stack.crud_url}{application}/chats/{number}"
+    wait_until(lambda: status_of(url) == 200, STORED_WITHIN_SECONDS, stack.output)
+
+
 def state(stack: RunningStack) -> tuple[int, int, int]:
     return readiness(stack.crud_url), readiness(stack.numbering_url), backlog(stack)
 
 
 def readiness(url: str) -> int:
+    return status_of(f"{url}/health/ready")
+
+
+def status_of(url: str) -> int:
+    """Return the status of an answer, 0 if there is none."""
     try:
-        return httpx.get(f"{url}/health/ready", timeout=15, **PLAIN_HTTP).status_code
+        return httpx.get(url, timeout=15, **PLAIN_HTTP).status_code
     except httpx.TransportError:
         return 0
 
