@@ -80,7 +80,9 @@ def chance(request: pytest.FixtureRequest, round_number: int) -> random.Random:
 @pytest.fixture(scope="session")
 def linked() -> Iterator[LinkedStack]:
     with Links() as links:
-        environment = {"NUMBERING_PROCESSES": "2"}
+        # Clients are to wait for a store that comes back. A busy machine takes seconds more for
+        # that, and still less than an outage of twenty seconds, which is to be refused.
+        environment = {"NUMBERING_PROCESSES": "2", "REDIS_PATIENCE_SECONDS": "15"}
         with started(LinkedStack(SESSION / "linked", links, environment)) as running:
             yield running
 
