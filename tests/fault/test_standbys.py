@@ -63,16 +63,16 @@ def test_rows_that_only_the_primary_has_stay_in_the_stream(
     assert standby is not None
     with standby.frozen():
         numbers += [api.message(chat, "held up") for _ in range(5)]
-        replicated.postgres.wait_for_held_commit()
+        replicated.postgres.wait_for_held_commit("worker")
         assert api.numbers(f"{chat}/messages") == numbers[:5]
         if how == "restart":
             replicated.postgres.primary.kill()
             replicated.postgres.primary.start()
         else:
             replicated.postgres.primary.execute(TERMINATE)
-        wait_until(lambda: len(api.numbers(f"{chat}/messages")) > 5, 30, replicated.output)
+        wait_until(lambda: len(api.numbers(f"{chat}/messages")) > 5, 60, replicated.output)
         # The worker has found them stored, and waits for the standby.
-        replicated.postgres.wait_for_held_commit()
+        replicated.postgres.wait_for_held_commit("worker")
         assert replicated.valkey.client.xlen(ACCEPTED) >= 5
         replicated.postgres.primary.kill()
         standby.kill()
@@ -92,7 +92,7 @@ def test_an_update_that_only_the_primary_has_is_not_confirmed(
     assert standby is not None
     with standby.frozen(), ThreadPoolExecutor(1) as other:
         put = other.submit(client.put, f"{crud}{path}", json={"name": "renamed"})
-        replicated.postgres.wait_for_held_commit()
+        replicated.postgres.wait_for_held_commit("crud_service")
         replicated.postgres.primary.execute(TERMINATE)
         answer = put.result()
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
@@ -113,7 +113,7 @@ def test_a_frozen_standby_holds_up_what_is_stored_and_no_creation(
         with standby.frozen():
             last = stream.xinfo_stream(ACCEPTED)["last-generated-id"].decode()
             answered = load.answered
-            replicated.postgres.wait_for_held_commit()
+            replicated.postgres.wait_for_held_commit("worker")
             [(visible,)] = replicated.postgres.primary.execute(COUNT)
             wait_until(lambda: load.answered > answered + CREATIONS, 60, replicated.output)
             # Those of before may be trimmed yet: their commit may have been acknowledged.
@@ -121,10 +121,10 @@ def test_a_frozen_standby_holds_up_what_is_stored_and_no_creation(
             assert oldest
             replicated.postgres.primary.kill()
             replicated.postgres.primary.start()
-            replicated.postgres.wait_for_held_commit()
+            replicated.postgres.wait_for_held_commit("worker")
             wait_until(
                 lambda: replicated.postgres.primary.execute(COUNT) > [(visible,)],
-                30,
+                60,
                 replicated.output,
             )
             time.sleep(2)

@@ -15,7 +15,9 @@ from tests.links import Links
 from tests.polling import wait_until
 from tests.standby import Server
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND application_name = %s
+"""
 FOLLOWED = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'quorum'"
 SECONDS = 60
 
@@ -76,6 +78,9 @@ class PostgresPair:
         self.follow_guide("Promote the standby", standby)
         self.primary, self.standby = standby, None
 
-    def wait_for_held_commit(self) -> None:
-        """Wait until a commit waits for the standby."""
-        wait_until(lambda: self.primary.execute(WAITING) > [(0,)], SECONDS, self.primary.log)
+    def wait_for_held_commit(self, part: str) -> None:
+        """Wait until a commit of a part waits for the standby: `worker` stores what was accepted.
+
+        Others commit too, at any moment: the indexer, the API.
+        """
+        wait_until(lambda: self.primary.execute(WAITING, part) > [(0,)], SECONDS, self.primary.log)
