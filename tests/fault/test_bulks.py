@@ -36,6 +36,7 @@ class Sender:
         self._url = url
         self._names = itertools.count()
         self._stopped = threading.Event()
+        self.answered = threading.Event()
 
     def send(self, _client: int) -> list[Sent]:
         sent = []
@@ -53,7 +54,10 @@ class Sender:
             time.sleep(0.05)
             return 0
         assert answer.status_code in {201, 503}, answer.text
-        return int(answer.json()["first_number"]) if answer.status_code == 201 else 0
+        if answer.status_code != 201:
+            return 0
+        self.answered.set()
+        return int(answer.json()["first_number"])
 
     def stop(self) -> None:
         self._stopped.set()
@@ -69,6 +73,8 @@ def test_a_bulk_is_whole_or_not_there(linked: LinkedStack, chance: random.Random
             for name in [chance.choice(("numbering", "valkey")) for _ in range(KILLS)]:
                 time.sleep(0.2 + chance.random())
                 kill_at_once(linked, name)
+            # It may be the first: a service that is killed each second has hardly started by then.
+            sender.answered.wait(60)
             time.sleep(0.5)
             sender.stop()
             sent = [bulk for done in clients for bulk in done.result()]

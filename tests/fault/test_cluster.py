@@ -45,7 +45,8 @@ def test_each_primary_has_one_of_three_shards(
             assert all(shard.tag.encode() in name for name in server.client.scan_iter()), (
                 "keys of other shards"
             )
-            assert server.client.exists(shard.key(keys.LEASE_PERSIST))
+            lease = shard.key(keys.LEASE_PERSIST)
+            wait_until(lambda: bool(server.client.exists(lease)), 60, stack.output)  # noqa: B023
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -61,7 +61,8 @@ def kill(stack: LinkedStack, part: str, chance: random.Random) -> None:
     if part == CHILD:
         children = psutil.Process(stack.pid("worker")).children()
         if children:
-            chance.choice(children).kill()
+            with suppress(psutil.NoSuchProcess):  # the last kill has only now ended it
+                chance.choice(children).kill()
     else:
         kill_at_once(stack, part)
 

@@ -80,7 +80,8 @@ def paths(growing: GrowingStack) -> list[str]:
     """Applications, each with a chat of one message, and a limit."""
     paths = []
     for number in range(APPLICATIONS):
-        found = httpx.post(f"{growing.crud_url}/applications", json={"name": str(number)})
+        url = f"{growing.crud_url}/applications"
+        found = httpx.post(url, json={"name": str(number)}, timeout=15, **PLAIN_HTTP)
         paths.append(f"/applications/{found.json()['access_token']}")
         assert growing.post(f"{paths[-1]}/chats", "", "chat").status_code == 201
         assert growing.post(f"{paths[-1]}/chats/1/messages", "first", "first").status_code == 201

@@ -18,6 +18,7 @@ from tests.fault.rig.processes import (
     stop_in_order,
 )
 from tests.fault.rig.requests import Fate
+from tests.polling import eventually
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -50,7 +51,7 @@ def test_a_rolling_restart_costs_no_client_an_error(
     linked: LinkedStack, under_load: UnderLoad
 ) -> None:
     with under_load("SIGHUP numbering (rolling restart)") as load:
-        before = serving(linked)
+        before = eventually(lambda: serving(linked), lambda found: len(found) == 2, 60)
         assert len(before) == 2
         linked.send("numbering", signal.SIGHUP)
         wait_until(lambda: not any(map(psutil.Process.is_running, before)), 60, "not restarted")

@@ -34,4 +34,4 @@ def send_spare_wake_ups(stack: LinkedStack) -> None:
         for task, queue in ((PERSIST_ACCEPTED, PERSIST_QUEUE), (INDEX_PENDING, INDEX_QUEUE)):
             app.send_task(task, queue=queue)
     with redis.Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        assert eventually(lambda: client.hlen("unacked"), lambda it: it == 2, 10) == 2
+        assert eventually(lambda: client.hlen("unacked"), lambda it: it == 2, 60) == 2

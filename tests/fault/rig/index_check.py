@@ -17,7 +17,8 @@ from tests.fault.rig.verify import rows
 from tests.line_program import LineProgram
 from tests.polling import eventually
 
-EQUAL_WITHIN_SECONDS = 30.0
+# Generous: what is claimed is that it happens by itself, on a busy machine too.
+EQUAL_WITHIN_SECONDS = 90.0
 ELASTICSEARCH_STARTS_WITHIN = 180.0
 PENDING = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 

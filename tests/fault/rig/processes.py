@@ -96,7 +96,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 def expect_gone(processes: list[psutil.Process]) -> None:
     """No process that a dead part had started outlives it for long."""
-    psutil.wait_procs(processes, timeout=5)
+    psutil.wait_procs(processes, timeout=30)
     assert [process for process in processes if is_alive(process)] == []
 
 
