@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Self
 
+from local_stack.ports import choose_port
+
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27
 CHUNK = 64 * 1024
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -52,7 +54,7 @@ class Links:
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something in the loop, and wait until it is done."""
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def stop_accepting(self, listening: socket.socket) -> None:
         self._loop.remove_reader(listening)
@@ -71,7 +73,7 @@ class Link:
     def __init__(self, links: Links, target: Callable[[], int]):
         self._links = links
         self._target = target
-        self._socket = bound_socket(0)
+        self._socket = bound_socket(choose_port())
         self.port: int = self._socket.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._open: set[Streams] = set()

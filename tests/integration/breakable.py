@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Self
 from urllib.parse import urlsplit
 
+from local_stack.ports import choose_port
+
 
 class Breakable:
     """Forwards connections to the address in a URL while it is whole; `url` leads through it."""
@@ -19,7 +21,7 @@ class Breakable:
         target = urlsplit(url)
         self.target = (target.hostname, target.port)
         self.frozen = False
-        self._listener = listen(0)
+        self._listener = listen(choose_port())
         self.port: int = self._listener.getsockname()[1]
         credentials, at, _ = target.netloc.rpartition("@")
         netloc = f"{credentials}{at}127.0.0.1:{self.port}"
@@ -42,6 +44,9 @@ class Breakable:
                 client, _ = listener.accept()
                 server = socket.create_connection(self.target)
                 self._sockets += [client, server]
+                if listener.fileno() < 0:  # cut in this very moment
+                    hang_up(client)
+                    hang_up(server)
                 threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
