@@ -77,10 +77,10 @@ async def seed(crud: Crud, token: str, *creations: Creation) -> list[object]:
     """Return the outcome of seeding each: None, or the problem."""
     headers = {"Authorization": f"Bearer {token}"}
     async with (
-        httpx.AsyncClient(base_url=crud.url, headers=headers, **PLAIN_HTTP) as client,
+        httpx.AsyncClient(base_url=crud.url, headers=headers, timeout=30, **PLAIN_HTTP) as client,
         Redis.from_url(crud.redis_url) as connection,
     ):
-        seeding = Seeding([connection], client, patience_seconds=3)
+        seeding = Seeding([connection], client, patience_seconds=8)
         seeds = (seeding.seed_sequence(creation) for creation in creations)
         return list(await asyncio.gather(*seeds, return_exceptions=True))
 
@@ -135,7 +135,7 @@ def test_another_token_gets_no_number(running_crud: Crud) -> None:
 
 def test_the_endpoint_answers_as_documented(running_crud: Crud) -> None:
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
-    with httpx.Client(base_url=running_crud.url, **PLAIN_HTTP) as client:
+    with httpx.Client(base_url=running_crud.url, timeout=60, **PLAIN_HTTP) as client:
         for path, status, highest in (
             (sequence_path(A, None), 200, 5),
             (sequence_path(A, 1), 200, 0),
@@ -154,7 +154,7 @@ def test_the_endpoint_answers_as_documented(running_crud: Crud) -> None:
 def test_existing_applications_are_distinguished_from_others(running_crud: Crud) -> None:
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
     others = [f"{number:024d}" for number in range(MAX_ACCESS_TOKENS - 1)]
-    with httpx.Client(base_url=running_crud.url, **PLAIN_HTTP) as client:
+    with httpx.Client(base_url=running_crud.url, timeout=60, **PLAIN_HTTP) as client:
         reply = client.get(applications_path([*others, A]), headers=allowed)
         assert (reply.status_code, reply.json()) == (200, {ACCESS_TOKENS: [A]})
         assert client.get(applications_path([B]), headers=allowed).json() == {ACCESS_TOKENS: []}
@@ -174,7 +174,7 @@ def test_set_aside_numbers_count_as_taken_without_their_chat(running_crud: Crud)
     for entry in (("1-1", A, None, 9), ("1-2", A, 9, 3), ("1-3", B, 1, 4)):
         query(running_crud.database_url, SET_ASIDE, *entry)
     allowed = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
-    with httpx.Client(base_url=running_crud.url, **PLAIN_HTTP) as client:
+    with httpx.Client(base_url=running_crud.url, timeout=60, **PLAIN_HTTP) as client:
         for path, highest, exists in (
             (sequence_path(A, None), 9, True),
             (sequence_path(A, 9), 3, True),
@@ -188,7 +188,7 @@ def test_creations_in_a_deleted_chat_are_refused_whatever_redis_has_lost(
     running_crud: Crud,
 ) -> None:
     path = f"{running_crud.url}/applications/{A}/chats/5"
-    assert httpx.delete(path, **PLAIN_HTTP).status_code == 204
+    assert httpx.delete(path, timeout=60, **PLAIN_HTTP).status_code == 204
     with redis.Redis.from_url(running_crud.redis_url) as client:
         assert client.getdel(message(5).sequence_key) == keys.DELETED.encode()
         [outcome] = asyncio.run(seed(running_crud, INTERNAL_TOKEN, message(5)))
@@ -205,7 +205,7 @@ def test_creations_in_a_deleted_application_are_refused_whatever_redis_has_lost(
     path = f"{running_crud.url}/applications/{A}"
     with redis.Redis.from_url(running_crud.redis_url) as client:
         client.xadd(keys.ACCEPTED, accepted)
-        assert httpx.delete(path, **PLAIN_HTTP).status_code == 202
+        assert httpx.delete(path, timeout=60, **PLAIN_HTTP).status_code == 202
         assert client.get(keys.chat_sequence(A)) == keys.DELETED.encode()
         client.delete(keys.chat_sequence(A))
         creations = [message(5), Creation(A, None, "", "r")]

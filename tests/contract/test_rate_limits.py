@@ -51,7 +51,7 @@ def test_a_burst_is_let_through_and_the_rest_is_refused(numbering: Numbering) ->
     assert len(numbering.entries()) == 5
     assert numbering.redis.mget(message(1), keys.chat_sequence(A)) == [b"4", b"3"]
     assert numbering.redis.get(keys.idempotency(A, 1, "k")) is None
-    assert 0 < numbering.redis.pttl(LIMITER_A) <= 501
+    assert -1 != numbering.redis.pttl(LIMITER_A) <= 501
 
 
 def test_answers_tell_the_state_of_the_limit(numbering: Numbering) -> None:
@@ -64,21 +64,26 @@ def test_answers_tell_the_state_of_the_limit(numbering: Numbering) -> None:
 
 
 def test_a_refusal_leaves_nothing_behind(numbering: Numbering) -> None:
+    began = now_us(numbering.redis)
     numbering.run(*[post(1)] * 20, rate=Rate(1, 10))
     before = content(numbering.redis)
     _, answers = numbering.run(post(1, key="new"), chat("new"), rate=Rate(1, 10))
-    assert numbers(answers) == [LIMITED, LIMITED]
-    assert content(numbering.redis) == before
+    # On a machine that pauses for a second at the wrong moment, another creation is allowed.
+    if numbers(answers) == [LIMITED, LIMITED]:
+        assert content(numbering.redis) == before
+    else:
+        assert now_us(numbering.redis) > began + 900_000
 
 
 def test_a_replay_costs_nothing_and_is_never_refused(numbering: Numbering) -> None:
-    rate = Rate(1, 1)
+    rate, began = Rate(1, 1), now_us(numbering.redis)
     assert numbers(numbering.run(post(1, key="k"), rate=rate)[1]) == [1]
     _, answers = numbering.run(
         *[post(1, key="k")] * 3, post(1, "else", key="k"), post(1), rate=rate
     )
     assert answers[:4] == [b"1", b"1", b"1", REUSED]
-    assert numbers(answers[4:]) == [LIMITED]
+    # On a machine that pauses for a second at the wrong moment, another creation is allowed.
+    assert numbers(answers[4:]) == [LIMITED] or now_us(numbering.redis) > began + 900_000
 
 
 def test_what_takes_no_number_costs_nothing(numbering: Numbering) -> None:

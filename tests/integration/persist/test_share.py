@@ -70,7 +70,7 @@ def test_a_worker_that_ends_is_not_counted_any_more(client: redis.Redis) -> None
     thread = threading.Thread(target=keep_enrolled, args=(client, SHARDS, "ends", over, Share()))
     thread.start()
     try:
-        wait_until(lambda: client.zscore(enrolled, "ends") is not None, 10)
+        wait_until(lambda: client.zscore(enrolled, "ends") is not None, 60)
         client.persist(enrolled)  # it is not merely forgotten
     finally:
         over.set()

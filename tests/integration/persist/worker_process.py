@@ -13,7 +13,7 @@ import psutil
 from local_stack.applications import ROOT
 from tests.polling import wait_until
 
-BUSY_FACTOR = 5
+BUSY_FACTOR = 10
 
 
 class WorkerProcess:
