@@ -64,7 +64,7 @@ class Process:
             self.end(signal.SIGKILL)
             pytest.fail(self.log.read_text()[-2000:])
 
-    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 12) -> int:
+    def end(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30) -> int:
         """Send a signal and wait for the exit code; one that does not end is killed."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
@@ -131,7 +131,7 @@ class Valkey:
         primary.config_set("repl-diskless-sync-delay", 0)
         self.client.replicaof(address["host"], address["port"])
         wait_until(
-            lambda: primary.info("replication").get("slave0", {}).get("state") == "online", 30
+            lambda: primary.info("replication").get("slave0", {}).get("state") == "online", 60
         )
 
     def answers(self) -> bool:

@@ -111,7 +111,7 @@ def test_both_ways_answer_the_same(
 ) -> None:
     with (
         Numbering(tmp_path, valkey.url, "http://127.0.0.1:1", **environment) as service,
-        httpx.Client(base_url=service.url, **PLAIN_HTTP) as http,
+        httpx.Client(base_url=service.url, timeout=60, **PLAIN_HTTP) as http,
     ):
         by_our_server = answers(valkey, http)
     application = NumberingService(Settings.from_env(environment))

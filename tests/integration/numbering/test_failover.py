@@ -82,14 +82,15 @@ def test_a_primary_that_became_a_replica_is_left_at_once(
                 Numbering, tmp_path, f"redis://{LOOPBACK}:{proxy.port}/0", store.url
             ) as service:
                 loading = asyncio.create_task(load(service.port, CLIENTS, EACH, post))
-                await asyncio.sleep(0.3)
+                while len(store.entries) < CLIENTS:  # it is under way
+                    await asyncio.sleep(0.005)
                 await asyncio.to_thread(switch, first, second, proxy, seconds_late=seconds_late)
                 store.move(second.url)
-                replies = await asyncio.wait_for(loading, 60)
+                replies = await asyncio.wait_for(loading, 120)
         await proxy.close()
         return replies, store, service.lines()
 
-    replies, store, lines = asyncio.run(asyncio.wait_for(whole(), 90))
+    replies, store, lines = asyncio.run(asyncio.wait_for(whole(), 240))
     assert Counter(reply.status for reply in replies) == {201: CLIENTS * EACH}
     assert not store.repeated
     warm = CLIENTS * EACH - CLIENTS * EACH // 10

@@ -48,6 +48,14 @@ JSON = {"Content-Type": "application/json"}
 def service(own_valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbering]:
     """A service without crud: what the tests need is seeded, everything else is unknown."""
     directory = tmp_path_factory.mktemp("numbering")
+    with Numbering(directory, own_valkey.url, "http://127.0.0.1:1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def impatient(own_valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Numbering]:
+    """The same, for clients that are slow on purpose."""
+    directory = tmp_path_factory.mktemp("impatient")
     with Numbering(directory, own_valkey.url, "http://127.0.0.1:1", command=IMPATIENT) as running:
         yield running
 
@@ -61,7 +69,7 @@ def sequences(valkey: Valkey) -> redis.Redis:
 
 @pytest.fixture
 def http(service: Numbering) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=service.url, **PLAIN_HTTP, timeout=10) as client:
+    with httpx.Client(base_url=service.url, **PLAIN_HTTP, timeout=60) as client:
         yield client
 
 
@@ -269,10 +277,10 @@ def test_a_body_over_the_limit_is_answered_before_it_has_arrived(service: Number
     ids=["nothing", "a word", "half a head", "half a body"],
 )
 def test_a_request_that_takes_too_long_is_ended(
-    service: Numbering, sequences: redis.Redis, part: bytes
+    impatient: Numbering, sequences: redis.Redis, part: bytes
 ) -> None:
     started = time.monotonic()
-    problem(raw(service, part), 408, "request_timeout")
+    problem(raw(impatient, part), 408, "request_timeout")
     assert 0.5 < time.monotonic() - started < 20
     assert not accepted(sequences)
 

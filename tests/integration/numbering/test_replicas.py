@@ -40,7 +40,7 @@ def bodies(server: Valkey) -> list[bytes]:
     return [fields[b"body"] for _entry_id, fields in server.client.xrange(keys.ACCEPTED)]
 
 
-def create(server: Valkey, *creations: Creation, patience_seconds: float = 8) -> list[Answer]:
+def create(server: Valkey, *creations: Creation, patience_seconds: float = 30) -> list[Answer]:
     """Have creations acknowledged by one replica."""
     return asyncio.run(
         number(server.url, *creations, replicas=1, patience_seconds=patience_seconds)
@@ -67,7 +67,7 @@ def test_without_an_acknowledgement_the_outcome_is_unknown(pair: tuple[Valkey, V
     first, _second = pair
 
     def check() -> None:
-        [answer] = create(first, CREATIONS[0], patience_seconds=1)
+        [answer] = create(first, CREATIONS[0], patience_seconds=3)
         assert isinstance(answer, StoreUnavailable)
         assert "not known" in str(answer.detail)
 
@@ -82,7 +82,7 @@ def test_a_repeat_is_not_answered_from_what_the_primary_alone_has(
 
     def check() -> None:
         for _ in range(2):  # the second finds the number under its idempotency key
-            [answer] = create(first, CREATIONS[0], patience_seconds=1)
+            [answer] = create(first, CREATIONS[0], patience_seconds=3)
             assert isinstance(answer, StoreUnavailable)
         assert bodies(first) == [b"body 0"]
 
@@ -142,16 +142,16 @@ def test_readiness_says_what_is_missing_for_acknowledgements(
     def check(crud_url: str) -> None:
         wanted = {"REPLICAS_TO_ACKNOWLEDGE": "1"}
         with Numbering(tmp_path, first.url, crud_url, **wanted) as service:
-            assert redis_of(service)[0] == 200
+            wait_until(lambda: redis_of(service)[0] == 200, 60)
             second.client.replicaof("NO", "ONE")
-            wait_until(lambda: redis_of(service)[0] == 503, 10)
+            wait_until(lambda: redis_of(service)[0] == 503, 60)
             assert "0 of 1 replicas" in str(redis_of(service)[1]["reason"])
             second.follow(first.client)
-            wait_until(lambda: redis_of(service)[0] == 200, 30)
+            wait_until(lambda: redis_of(service)[0] == 200, 60)
             first.client.config_set("appendonly", "no")
             assert "appendonly yes" in str(redis_of(service)[1]["reason"])
 
-    asyncio.run(asyncio.wait_for(whole(), 90))
+    asyncio.run(asyncio.wait_for(whole(), 240))
 
 
 def test_a_killed_primary_that_is_replaced_by_its_replica_loses_nothing_answered(

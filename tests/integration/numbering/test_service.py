@@ -47,7 +47,7 @@ def run(valkey: Valkey, scenario: Scenario, *, chats: int = 1) -> Storage:
             await scenario(store)
         return store
 
-    store = asyncio.run(asyncio.wait_for(whole(), 60))
+    store = asyncio.run(asyncio.wait_for(whole(), 240))
     assert not store.repeated
     return store
 
@@ -129,7 +129,7 @@ def test_a_longer_outage_of_valkey_is_reported_promptly_and_heals_by_itself(
     tmp_path: Path, valkey: Valkey
 ) -> None:
     async def scenario(store: Storage) -> None:
-        service = await start(tmp_path, valkey, store, REDIS_PATIENCE_SECONDS="1")
+        service = await start(tmp_path, valkey, store, REDIS_PATIENCE_SECONDS="3")
         async with Client(service.port) as client:
             assert (await client.post(MESSAGES, "a")).number == 1
             valkey.kill()
@@ -137,7 +137,7 @@ def test_a_longer_outage_of_valkey_is_reported_promptly_and_heals_by_itself(
             started = time.monotonic()
             answers = await load(service.port, 16, 4, post_message)
             assert all(refused(answer) for answer in answers)
-            assert time.monotonic() - started < 10  # 16 that waited a second each would take 16
+            assert time.monotonic() - started < 30  # one after the other takes 48
             assert (await client.request("GET", "/health/ready")).status == 503
             await asyncio.to_thread(valkey.start)
             assert (await client.post(MESSAGES, "c")).number == 2
@@ -364,7 +364,7 @@ def test_creations_beyond_the_queue_are_refused_at_once(tmp_path: Path, valkey: 
                 took = time.monotonic() - started
             finally:
                 valkey.process.popen.send_signal(signal.SIGCONT)
-            assert took < 4  # and not after the patience of the others
+            assert took < 6  # and not after the patience of the others
             assert refused(answer)
             assert answer.code == "overloaded"
             statuses = Counter([(await each)[0].status for each in loading])
@@ -404,7 +404,7 @@ async def nothing_waits(valkey: Valkey) -> None:
 
 async def wait_for_metric(port: int, line: bytes) -> None:
     """Wait until /metrics has a line: the processes write theirs some time after the responses."""
-    give_up = time.monotonic() + 15
+    give_up = time.monotonic() + 60
     while line not in (await asyncio.to_thread(request, port, "GET", "/metrics")).body:
         assert time.monotonic() < give_up
         await asyncio.sleep(0.1)
@@ -420,7 +420,7 @@ def test_several_processes_serve_one_port_and_add_up(tmp_path: Path, valkey: Val
         children = psutil.Process(service.popen.pid).children(recursive=True)
         assert len(children) >= 2
         await end(service)
-        assert not psutil.wait_procs(children, timeout=15)[1]
+        assert not psutil.wait_procs(children, timeout=60)[1]
 
     exact(run(valkey, scenario), answers)
 
@@ -433,7 +433,7 @@ def test_a_killed_parent_leaves_nothing_on_the_port(tmp_path: Path, valkey: Valk
         service = await start(tmp_path, valkey, store, **settings)
         service.popen.kill()
         service.popen.wait()
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while not is_free(port):
             assert time.monotonic() < give_up
             await asyncio.sleep(0.05)
@@ -449,7 +449,7 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path, valkey: Valkey) -> No
         command = [sys.executable, "-m", "numbering_service"]
         settings = {"NUMBERING_PORT": str(first.port), "REDIS_URL": valkey.url}
         with Process(tmp_path / "second.log", command, **settings) as second:
-            assert await asyncio.to_thread(second.popen.wait, 10) not in {0, None}
+            assert await asyncio.to_thread(second.popen.wait, 60) not in {0, None}
         lines = second.log.read_text().splitlines()
         taken = [line for line in lines if str(first.port) in line]
         assert taken == [f"cannot listen on 127.0.0.1, port {first.port}: Address already in use"]
@@ -469,7 +469,8 @@ def test_a_broker_of_its_own_gets_the_wake_ups(tmp_path: Path, valkey: Valkey) -
     run(valkey, scenario)
     assert not valkey.client.exists("persist")
     with redis.Redis.from_url(broker) as client:
-        assert client.llen("persist") == 1
+        # One a second, until a worker is there.
+        assert client.llen("persist") >= 1
 
 
 def test_only_a_wake_up_goes_to_the_broker(tmp_path: Path, valkey: Valkey) -> None:
@@ -479,8 +480,9 @@ def test_only_a_wake_up_goes_to_the_broker(tmp_path: Path, valkey: Valkey) -> No
         await end(service)
 
     run(valkey, scenario)
-    [task] = valkey.client.lrange("persist", 0, -1)
-    headers = json.loads(task)["headers"]
-    assert headers["task"] == "chat.persist_accepted"
-    assert headers["request_id"]
+    tasks = valkey.client.lrange("persist", 0, -1)
+    assert tasks
+    for headers in (json.loads(task)["headers"] for task in tasks):
+        assert headers["task"] == "chat.persist_accepted"
+        assert headers["request_id"]
     assert not valkey.client.keys(keys.seed_lock("*"))
