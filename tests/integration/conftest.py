@@ -142,7 +142,7 @@ class CrudServer:
     def stop(self) -> str:
         """End it; its output."""
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(timeout=15)
+        self.process.wait(timeout=60)
         return self.output()
 
 

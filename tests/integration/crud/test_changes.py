@@ -115,7 +115,7 @@ def test_changes_of_a_chat_commit_in_their_order(
     ):
         earlier.execute("UPDATE messages SET body = 'first' WHERE chat_id = 1 AND number = 3")
         put = pool.submit(http.put, f"{messages}/1", json={"body": "second"})
-        wait_until(lambda: one(database, waiting) == 1, 3, lambda: "the PUT does not wait")
+        wait_until(lambda: one(database, waiting) == 1, 30, lambda: "the PUT does not wait")
         assert http.put(f"{other}/1", json={"body": "at once"}).status_code == 200
         assert changes(database) == ([0, 1], [(1, 1)])
         earlier.commit()

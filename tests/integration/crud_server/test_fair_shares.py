@@ -90,7 +90,7 @@ def test_unread_lists_of_one_application_take_no_place_of_another(
     assert len(client.get(f"{server.url}{other}").json()) == 3
     for reader in readers:
         reader.close()
-    wait_until(lambda: client.head(f"{server.url}{path}").status_code != 503, 10, pause=0.1)
+    wait_until(lambda: client.head(f"{server.url}{path}").status_code != 503, 60, pause=0.1)
     assert len(client.get(f"{server.url}{path}").json()) == 300
 
 
@@ -127,7 +127,13 @@ def test_stalled_readers_are_disconnected_and_free_their_places(
             pass
     readers = [standing_still(server, path) for _ in range(places)]
     assert {status_of(reader) for reader in readers} == {200}
-    assert client.get(f"{server.url}{path}").status_code == 503
+    # On a busy machine the first of them may have been disconnected before the last came.
+    for _ in range(places):
+        if client.get(f"{server.url}{path}").status_code == 503:
+            break
+        readers.append(standing_still(server, path))
+    else:
+        pytest.fail("there is always another place")
     answer = eventually(
         lambda: client.get(f"{server.url}{path}"), lambda it: it.status_code != 503, 40, pause=0.2
     )
@@ -180,7 +186,7 @@ def test_slow_requests_of_one_application_leave_threads_to_another(
         time.sleep(0.5)
         for path in (f"{other}?limit=2", other, "/applications?limit=1", "/health/ready"):
             # Without threads left, each would wait for the end of slow ones, which take 3 s.
-            assert min(seconds_of(client, f"{server.url}{path}") for _ in range(3)) < 1, path
+            assert min(seconds_of(client, f"{server.url}{path}") for _ in range(3)) < 2, path
         assert not all(each.done() for each in slow)
         locking.rollback()
         assert {each.result().status_code for each in slow} <= {200, 503}
@@ -265,8 +271,8 @@ def test_failed_logins_delay_nobody_else(
     guessing: Callable[[int], list[int]],
 ) -> None:
     assert log_in(operator) == 302
-    statuses = guessing(60)
     started = time.monotonic()
+    statuses = guessing(60)
     for _ in range(10):
         asked = time.monotonic()
         assert client.get(f"{own_server.url}/applications?limit=1").status_code == 200

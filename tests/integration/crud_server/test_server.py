@@ -38,7 +38,7 @@ def chat(database: Database, application: str) -> str:
 
 def connect(server: CrudServer, *lines: str) -> socket.socket:
     """A connection on which a request has begun."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
     connection.sendall("\r\n".join([*lines, "Host: crud", "", ""]).encode())
     return connection
 
@@ -87,7 +87,7 @@ def test_slow_clients_do_not_delay_others(
     time.sleep(0.3)
     started = time.monotonic()
     assert client.get(f"{server.url}{path}").status_code == 200
-    assert time.monotonic() - started < 5  # the slow ones are waited for much longer
+    assert time.monotonic() - started < 10  # the slow ones are waited for much longer
     for connection in slow:
         connection.close()
     time.sleep(0.3)
@@ -166,16 +166,15 @@ def test_every_request_is_one_line_of_json_without_tokens(
 
 
 def test_sigterm_finishes_what_runs_and_exits_with_0(own_server: CrudServer, chat: str) -> None:
-    connection = connect(
-        own_server, f"PUT {chat}/messages/1 HTTP/1.1", "Content-Length: 15", "Connection: close"
-    )
+    head = ("Content-Length: 15", "Expect: 100-continue", "Connection: close")
+    connection = connect(own_server, f"PUT {chat}/messages/1 HTTP/1.1", *head)
+    assert connection.recv(100).startswith(b"HTTP/1.1 100")
     connection.sendall(b'{"body":')
-    time.sleep(0.3)
     own_server.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
     connection.sendall(b'"last"}')
     assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
-    assert own_server.process.wait(10) == 0
+    assert own_server.process.wait(30) == 0
 
 
 def test_an_idle_server_ends_at_once(own_server: CrudServer) -> None:
@@ -189,7 +188,7 @@ def test_a_port_already_in_use_is_named_in_one_line(server: CrudServer) -> None:
         env={**os.environ, "CRUD_PORT": str(server.port)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert second.returncode == 1
     assert str(server.port) in second.stderr
@@ -227,12 +226,12 @@ def test_a_slow_but_steady_reader_gets_all_of_a_long_list(
     crud_server: Callable[..., CrudServer], database: Database, application: str
 ) -> None:
     """With a shorter timeout than in production: what counts is progress, however slow."""
-    server = crud_server(patience="0.5")
+    server = crud_server(patience="4")
     path = f"{add_chat_of(database, application, 60_000, 'x' * 100)}/messages"
     with connect(server, f"GET {path} HTTP/1.1", "Connection: close") as connection:
         received = 0
         for _ in range(60):
-            time.sleep(0.05)
+            time.sleep(0.1)
             received += len(connection.recv(20_000))
         rest = read_to_end(connection)
     assert rest.endswith(b"]\r\n0\r\n\r\n")

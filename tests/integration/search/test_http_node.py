@@ -51,7 +51,7 @@ def serve() -> Iterator[Callable[..., tuple[Server, HttpNode]]]:
 
     def start(*answers: bytes | None) -> tuple[Server, HttpNode]:
         server = Server(answers)
-        node = HttpNode(NodeConfig("http", "127.0.0.1", server.port, request_timeout=1.0))
+        node = HttpNode(NodeConfig("http", "127.0.0.1", server.port, request_timeout=60.0))
         opened.extend((server, node))
         return server, node
 
@@ -121,7 +121,7 @@ def test_half_an_answer_or_two_is_an_error_and_ends_the_connection(
 ) -> None:
     server, node = serve(answer, TWO)
     with pytest.raises((ConnectionError, ConnectionTimeout)):
-        node.perform_request("GET", "/")
+        node.perform_request("GET", "/", request_timeout=1.0)
     assert node.perform_request("GET", "/").body == b"{}"
     assert server.connections == 2
 

@@ -336,9 +336,12 @@ def test_without_an_answer_from_elasticsearch_postgresql_is_queried(
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)
-        started = time.monotonic()
-        assert search_stores.search("hello").backend == "postgresql"
-        first = time.monotonic() - started
-        assert search_stores.search("hello").backend == "postgresql"
-        again = time.monotonic() - started - first
+
+        def timed_search() -> float:
+            started = time.monotonic()
+            assert search_stores.search("hello").backend == "postgresql"
+            return time.monotonic() - started
+
+        first = timed_search()
+        again = min(timed_search() for _ in range(3))
     assert again < SEARCH_TIMEOUT_SECONDS <= first

@@ -14,8 +14,10 @@ from tests.integration.crud_rows import Database, add_chats, add_messages
 from tests.integration.transfer.carried import export, import_file, rows, without_token, write
 from tests.killing import kill_after
 from tests.line_program import LineProgram
+from tests.polling import wait_until
 
 KILLS = 30
+IMPORTING = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'import'"
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**6))
 
 
@@ -49,6 +51,8 @@ def test_a_killed_import_leaves_the_whole_application_or_nothing(
     complete = 2
     for _ in range(KILLS):
         kill_after(chance.uniform(0, seconds * 1.2), killer, path)
+        # What was sent before the kill may be committed a moment later.
+        wait_until(lambda: database.execute(IMPORTING).fetchone() == (0,), 60)
         listed = len(http.get("/applications").json())
         assert listed in {complete, complete + 1}, f"FAULT_SEED={SEED}"
         complete = listed
