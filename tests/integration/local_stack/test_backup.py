@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -21,6 +20,7 @@ from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
 from tests.guide import commands
 from tests.node_packages import stop
+from tests.polling import wait_until
 
 SERVICES = ("numbering", "crud", "worker")
 
@@ -266,11 +266,7 @@ class ServerOn:
         self.running = Running(part, layout)
 
     def __enter__(self) -> str:
-        for _ in range(200):
-            if can_connect(self.url):
-                break
-            with suppress(subprocess.TimeoutExpired):
-                self.running.process.wait(0.1)
+        wait_until(lambda: can_connect(self.url), 120)
         return self.url
 
     def __exit__(self, *_: object) -> None:

@@ -55,7 +55,7 @@ def running(
 def run(directory: Path, command: str, **environment: str) -> tuple[int, str]:
     """Return a command's exit code and what it printed, to no terminal."""
     with running(directory, command, **environment) as process:
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
     return process.returncode, output
 
 
@@ -76,7 +76,7 @@ def run_on_terminal(
         os.close(theirs)
         output = b"".join(read_terminal(ours)).decode()
         os.close(ours)
-        return process.wait(10), output
+        return process.wait(60), output
 
 
 def read_terminal(descriptor: int) -> Iterator[bytes]:
@@ -179,12 +179,12 @@ def test_logs_follow_the_chosen_parts_and_are_legible(stack: RunningStack) -> No
         first = [process.stdout.readline() for _ in range(5)]
         assert all(line[13:].startswith("numbering ") for line in first), first
         path = "/applications/abcdefghijklmnopqrstuvwx/chats"
-        httpx.post(f"{stack.numbering_url}{path}", **PLAIN_HTTP)
+        httpx.post(f"{stack.numbering_url}{path}", timeout=60, **PLAIN_HTTP)
         line = next(line for line in process.stdout if "abcd…" in line)
         expected = r"\d\d:\d\d:\d\d\.\d{3} numbering +info +POST /applications/abcd…/chats 404 in "
         assert re.match(expected, line), line
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_reader_that_leaves_ends_the_logs(stack: RunningStack) -> None:
@@ -192,8 +192,8 @@ def test_a_reader_that_leaves_ends_the_logs(stack: RunningStack) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        httpx.get(f"{stack.crud_url}/applications?limit=1", **PLAIN_HTTP)
-        assert process.wait(10) == 0
+        httpx.get(f"{stack.crud_url}/applications?limit=1", timeout=60, **PLAIN_HTTP)
+        assert process.wait(60) == 0
 
 
 def test_an_unknown_part_of_the_logs_is_named(stack: RunningStack) -> None:
@@ -236,7 +236,7 @@ def test_a_stack_is_stopped_from_elsewhere_and_then_reset(tmp_path: Path) -> Non
     assert ended.index("numbering") < ended.index("worker") < ended.index("postgres")
     assert not any(psutil.pid_exists(pid) for pid in pids)
     assert running.process is not None
-    assert running.process.wait(10) == 0
+    assert running.process.wait(60) == 0
     assert run(directory, "stop") == (0, f"no stack is running in {directory}\n")
     check_reset(directory)
 
@@ -298,7 +298,7 @@ def test_reset_stops_what_runs_before_it_removes(tmp_path: Path) -> None:
         code, output = run(tmp_path, "reset", FORCE="1")
         assert code == 0, output
         assert "the data stays" not in output
-        assert holder.wait(10) == -signal.SIGTERM
+        assert holder.wait(60) == -signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["supervisor.lock"]
 
 
@@ -349,6 +349,6 @@ def test_ctrl_c_ends_a_command_that_waits_without_a_traceback(tmp_path: Path) ->
             assert stopping.stdout is not None
             assert stopping.stdout.readline().startswith("stopping the stack")
             stopping.send_signal(signal.SIGINT)
-            output, _ = stopping.communicate(timeout=60)
+            output, _ = stopping.communicate(timeout=120)
         holder.kill()
     assert (stopping.returncode, output) == (128 + signal.SIGINT, "\n")

@@ -33,7 +33,7 @@ def run(
         env={**os.environ, "LOCAL_DIR": str(directory), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -145,7 +145,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_can_be_restarted(
         assert stack.process is not None
         stack.process.kill()
         stack.process.wait()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 20, "something lives on")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, "something lives on")
     with stack:
         assert all(psutil.pid_exists(stack.pid(name)) for name in names)
         assert stack.stop(signal.SIGINT) == 0
@@ -162,7 +162,7 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
         with suspended(stack.pid("elasticsearch")):
             wait_until(stack.has_started, 120, "it waits for Elasticsearch", stack.output)
             starting = "Elasticsearch (still starting"
-            wait_until(lambda: starting in stack.output(), 20, "not said", stack.output)
+            wait_until(lambda: starting in stack.output(), 60, "not said", stack.output)
             done = run(tmp_path, "demo")
             assert done.returncode == 0, done.stderr
         said = "elasticsearch is ready after"

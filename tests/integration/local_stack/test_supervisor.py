@@ -61,7 +61,7 @@ def read_pid(layout: Layout, name: str) -> int:
     return int((layout.pids / name).read_text())
 
 
-def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: float = 10) -> None:
+def watch_until(supervisor: Supervisor, condition: Callable[[], bool], seconds: float = 60) -> None:
     """Run the supervisor in this thread until a condition holds."""
     deadline = time.monotonic() + seconds
 
@@ -149,7 +149,7 @@ def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: 
     named = layout.directory / "child"
     script = f"sleep 600 & echo $! > {named}; wait"
     supervisor.start([part("parent", ("/bin/sh", "-c", script))])
-    wait_until(lambda: named.exists() and bool(named.read_text().strip()), 10, "no child")
+    wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60, "no child")
     orphan = int(named.read_text())
     dead = read_pid(layout, "parent")
     os.kill(dead, signal.SIGKILL)
@@ -165,9 +165,13 @@ def test_a_process_that_dies_at_once_is_not_restarted_in_a_tight_loop(
 ) -> None:
     starts = layout.directory / "starts"
     supervisor.start([part("broken", ("/bin/sh", "-c", f"echo x >> {starts}; exit 3"))])
-    deadline = time.monotonic() + 2
-    watch_until(supervisor, lambda: time.monotonic() > deadline)
-    assert 3 <= len(starts.read_text().splitlines()) <= 6
+    begun = time.monotonic()
+
+    def count() -> int:
+        return len(starts.read_text().splitlines())
+
+    watch_until(supervisor, lambda: time.monotonic() > begun + 2 and count() >= 3)
+    assert count() <= 4 + (time.monotonic() - begun)
 
 
 def test_the_supervisor_looks_only_when_something_happens(
@@ -181,7 +185,7 @@ def test_the_supervisor_looks_only_when_something_happens(
             supervisor.stopping = True
         return None
 
-    script = "import time; time.sleep(1.5); raise SystemExit(3)"
+    script = "import time; time.sleep(4); raise SystemExit(3)"
     supervisor.start([part("one"), part("two", (sys.executable, "-c", script))])
     first = read_pid(layout, "two")
     supervisor.run(meanwhile=look)
@@ -244,9 +248,9 @@ def test_elasticsearch_itself_is_not_mistaken_for_its_launcher(tmp_path: Path) -
     script = START_OF_A_SERVER.format(server=named)
     with child(["/bin/sh", "-c", script], start_new_session=True) as command:
         try:
-            wait_until(lambda: named.exists() and bool(named.read_text().strip()), 10, "no server")
+            wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60, "no server")
             server = int(named.read_text())
-            wait_until(lambda: server_pid(command.pid) == server, 10, "it is not found")
+            wait_until(lambda: server_pid(command.pid) == server, 60, "it is not found")
         finally:
             os.killpg(command.pid, signal.SIGKILL)
 
@@ -305,12 +309,12 @@ def test_parts_are_waited_for_at_once_and_each_is_timed(
     supervisor: Supervisor, layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
     late = layout.directory / "late"
-    script = f"sleep 1; touch {late}; sleep 600"
+    script = f"sleep 4; touch {late}; sleep 600"
     parts = [part("slow", ("/bin/sh", "-c", script), late.exists), part("quick")]
     supervisor.wait_ready(supervisor.start(parts))
     quick, slow = (line.split() for line in capsys.readouterr().out.splitlines())
     assert (quick[1], slow[1]) == ("quick", "slow")
-    assert float(quick[2]) < 1 <= float(slow[2])
+    assert float(quick[2]) < 4 <= float(slow[2])
 
 
 def test_processes_stop_in_the_given_order_and_the_others_after_them(
@@ -335,7 +339,7 @@ def test_a_process_that_ignores_its_signal_is_killed(supervisor: Supervisor) -> 
         stop_seconds=0.3,
     )
     pid = supervisor.start([stubborn])[0].process.pid
-    wait_until(lambda: psutil.Process(pid).cmdline()[1:2] == ["-c"], 10, "not started")
+    wait_until(lambda: psutil.Process(pid).cmdline()[1:2] == ["-c"], 60, "not started")
     time.sleep(0.2)
     supervisor.stop()
     assert not psutil.pid_exists(pid)
@@ -359,7 +363,7 @@ def supervisor_elsewhere(layout: Layout, *command: str) -> Iterator["subprocess.
     arguments = [str(layout.directory), *command]
     with child([sys.executable, "-c", START_AND_HANG, *arguments]) as other:
         started = layout.directory / "started"
-        wait_until(started.exists, 10, "the part did not start")
+        wait_until(started.exists, 60, "the part did not start")
         yield other
 
 
@@ -368,7 +372,7 @@ def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
     with supervisor_elsewhere(layout, "/bin/sh", "-c", script) as other:
         pid = read_pid(layout, "one")
         other.kill()
-    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 5, "it lives on")
+    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 60, "it lives on")
 
 
 def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout: Layout) -> None:
