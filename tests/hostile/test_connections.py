@@ -9,7 +9,7 @@ import pytest
 
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import Connection, check_problem, exchange, request
-from tests.polling import eventually
+from tests.polling import eventually, wait_until
 
 # As many as this process may open, with some left for everything else.
 IDLE = min(6000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2
@@ -91,7 +91,13 @@ def test_clients_that_disconnect_early_cost_others_nothing(ground: Ground) -> No
     door = ground.doors["create message"]
     for _ in range(100):
         Connection(door.url).send(request("POST", door.path, b'{"body":"and away"}')).close()
-    time.sleep(0.2)
+
+    def no_other_is_numbered() -> bool:
+        first = ground.api.message(ground.chat, "the last but one")
+        time.sleep(0.2)
+        return ground.api.message(ground.chat, "meanwhile") == first + 1
+
+    wait_until(no_other_is_numbered, 60)
     last = ground.api.message(ground.chat, "the last")
     numbers = eventually(
         lambda: ground.api.numbers(f"{ground.chat}/messages"), lambda it: it[-1] == last, 30

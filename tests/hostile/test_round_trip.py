@@ -140,7 +140,7 @@ def test_a_form_from_a_library_round_trips(ground: Ground) -> None:
     """As common client libraries send it."""
     text = ' ünï\r\ncode 🙂 "&=+%\\ '
     url = f"{ground.crud}{ground.message}"
-    with httpx.Client(**PLAIN_HTTP) as client:
+    with httpx.Client(timeout=60, **PLAIN_HTTP) as client:
         ways = ({"json": {"body": text}}, {"data": {"body": text}}, {"params": {"body": text}})
         for sent in ways:
             assert client.put(url, **sent).json()["body"] == text

@@ -116,7 +116,7 @@ def test_a_message_below_the_cursor_does_not_end_the_wait(
     ],
 )
 def test_a_wait_that_makes_no_sense_is_422(stack: RunningStack, chat: str, query: str) -> None:
-    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", **PLAIN_HTTP)
+    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", timeout=60, **PLAIN_HTTP)
     assert (response.status_code, response.json()["code"]) == (422, "validation_failed")
 
 

@@ -68,7 +68,7 @@ def main() -> int:
 
 def seed(stack: RunningStack) -> str:
     """Fill an application with chats; return the address of the page with the last one."""
-    with httpx.Client(**PLAIN_HTTP) as client:
+    with httpx.Client(timeout=60, **PLAIN_HTTP) as client:
         api = Api(client, stack.crud_url, stack.numbering_url)
         application = api.application("Acme")
         for name, messages in CHATS.items():

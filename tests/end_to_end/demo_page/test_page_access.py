@@ -278,7 +278,7 @@ def test_a_stack_with_an_admin_token_asks_for_it(
 
 
 def test_the_page_and_its_files_are_revalidated(demo_stack: RunningStack) -> None:
-    with httpx.Client(base_url=demo_stack.crud_url, **PLAIN_HTTP) as client:
+    with httpx.Client(base_url=demo_stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
         page, script = client.get("/demo"), client.get("/static/demo/main.js")
         assert page.status_code == script.status_code == client.get("/demo/").status_code == 200
         assert script.headers["cache-control"] == "no-cache"

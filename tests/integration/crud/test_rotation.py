@@ -122,7 +122,7 @@ def test_it_needs_the_admin_token_where_one_is_set(
     crud_server: Callable[..., CrudServer], application: str
 ) -> None:
     url = f"{crud_server(ADMIN_TOKEN='of the admin').url}{application}/rotate"
-    with httpx.Client(**PLAIN_HTTP, headers=KEY) as client:
+    with httpx.Client(**PLAIN_HTTP, timeout=60, headers=KEY) as client:
         assert client.post(url).status_code == 401
         admin = {"Authorization": "Bearer of the admin"}
         assert client.post(url, headers=admin).status_code == 200
