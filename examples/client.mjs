@@ -18,5 +18,9 @@ for await (const { message } of chat.follow({ after: 0 })) {
   console.log(message);
   break;
 }
-await new Promise((done) => setTimeout(done, 2000)); // until it is in the index
-for await (const found of chat.search("javas")) console.log(found);
+let found = [];
+while (found.length === 0) {
+  await new Promise((done) => setTimeout(done, 200)); // until it is in the index
+  for await (const message of chat.search("javas")) found.push(message);
+}
+console.log(...found);

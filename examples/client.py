@@ -22,8 +22,9 @@ def main() -> None:
         for event in chat.follow(after=0):
             print(event.message)
             break
-        time.sleep(2)  # until it is in the index
-        print(list(chat.search("pyth")))
+        while not (found := list(chat.search("pyth"))):
+            time.sleep(0.2)  # until it is in the index
+        print(found)
 
 
 if __name__ == "__main__":

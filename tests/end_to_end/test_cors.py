@@ -223,7 +223,7 @@ def test_an_origin_that_no_browser_sends_stops_the_start(service: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert started.returncode != 0

@@ -30,7 +30,7 @@ def address(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
         text = text.replace(documented, own)
     url = f"http://127.0.0.1:{port}"
     with nginx(tmp_path_factory.mktemp("nginx"), text):
-        wait_until(lambda: is_served(url), 10)
+        wait_until(lambda: is_served(url), 60)
         yield url
 
 

@@ -69,7 +69,7 @@ def run(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Run:
     require_node_packages(POSTMAN)
     report = tmp_path_factory.mktemp("newman") / "report.json"
     done = subprocess.run(
-        newman(stack, report), cwd=POSTMAN, capture_output=True, text=True, timeout=110, check=False
+        newman(stack, report), cwd=POSTMAN, capture_output=True, text=True, timeout=300, check=False
     )
     executions = json.loads(report.read_text())["run"]["executions"]
     answers = {each["item"]["name"]: each["response"] for each in executions}
