@@ -26,6 +26,7 @@ ACTS: dict[str, Act] = {**REQUEST_ACTS, **BULK_ACTS, **STREAM_ACTS}
 READABLE_SECONDS = 1.0
 SEARCHABLE_SECONDS = 4.0
 LIVE_SECONDS = 0.1
+STALL_SECONDS = 5.0
 # By how much a process may grow for what clients send or leave unread (docs/operations.md).
 GROWTH_MEGABYTES = 256
 # What all acts together leave takes ten times as long to index as they took.
@@ -113,10 +114,10 @@ def hold(measured: Measured) -> None:
     """Check the bounds, each against what was measured.
 
     A machine that is busy with something else may stand still for seconds: one time is
-    spared there.
+    spared there, and seconds are added to each bound.
     """
     assert measured.errors == []
-    spared = 0 if PATIENCE == 1 else 1
+    spared, stall = (0, 0.0) if PATIENCE == 1 else (1, STALL_SECONDS)
     for times, bound in (
         (measured.readable, READABLE_SECONDS),
         (measured.searchable, SEARCHABLE_SECONDS),
@@ -124,7 +125,7 @@ def hold(measured: Measured) -> None:
         (measured.live_numbering, LIVE_SECONDS),
     ):
         slowest = sorted(times, reverse=True)
-        assert all(each < PATIENCE * bound for each in slowest[spared:]), slowest[:5]
+        assert all(each < PATIENCE * bound + stall for each in slowest[spared:]), slowest[:5]
 
 
 def everything_is_there(stack: RunningStack, tenant: Hostile) -> None:
