@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from multiprocessing import parent_process
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -42,8 +42,6 @@ def main(limits: Limits = LIMITS) -> int:
 def serve_in_several(settings: Settings, limits: Limits) -> None:
     """Supervise several serving processes until SIGTERM."""
     sockets = listening_sockets(settings.host, settings.port)
-    # Where the processes share their metrics; prometheus_client reads it when imported.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = mkdtemp(prefix="numbering-metrics-")
     raise_descriptor_limit(limits)
     exit_after_sigterm()
     chosen = options(settings.host, settings.port, limits)
@@ -53,7 +51,10 @@ def serve_in_several(settings: Settings, limits: Limits) -> None:
         timeout_worker_healthcheck=PROCESS_SECONDS,
         **chosen,
     )
-    Processes(config, sockets).run()
+    with TemporaryDirectory(prefix="numbering-metrics-") as shared:
+        # Where the processes share their metrics; prometheus_client reads it when imported.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        Processes(config, sockets).run()
 
 
 class Processes(Multiprocess):
