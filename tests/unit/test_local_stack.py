@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,9 +27,9 @@ from local_stack.console import Waiting
 from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
-from local_stack.ports import CHOSEN_FROM, LOOPBACK, choose_port, reachable_host
+from local_stack.ports import CHOSEN_FROM, LOOPBACK, Reservations, choose_port, reachable_host
 from local_stack.stack import Settings, Stack, allowed_origins
-from local_stack.stores.distribution import VERSION, fetch, progress
+from local_stack.stores.distribution import VERSION, UnavailableError, fetch, progress
 from local_stack.stores.postgres import database_url
 from local_stack.stores.standby import copy_command
 from local_stack.stores.valkey_cluster import Member, Node
@@ -240,15 +241,15 @@ printf 'Progress (1): 0.3/98 MB\rProgress (1): 49/98 MB\r'
 sleep 1
 "$PYTHON" -c '
 import sys, zipfile
-with zipfile.ZipFile(sys.argv[1] + "/elasticsearch.zip", "w") as bundle:
-    bundle.writestr(sys.argv[2] + "/bin/elasticsearch", "")
+with zipfile.ZipFile(sys.argv[1] + "/elasticsearch.zip", "w", zipfile.ZIP_DEFLATED) as bundle:
+    bundle.writestr(sys.argv[2] + "/bin/elasticsearch", "#" * 2_000_000)
 ' "$out" elasticsearch-VERSION
 """
 
 
-def test_a_download_says_how_many_megabytes_have_arrived(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for what MAVEN downloads."""
     maven = tmp_path / "mvn"
     maven.write_text(MAVEN.replace("VERSION", VERSION))
     maven.chmod(0o755)
@@ -256,6 +257,33 @@ def test_a_download_says_how_many_megabytes_have_arrived(
     monkeypatch.setenv("PYTHON", sys.executable)
     cache = tmp_path / "cache"
     cache.mkdir()
+    return cache
+
+
+def test_a_download_that_cannot_be_unpacked_is_a_reason_and_not_a_failure(cache: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(UnavailableError, match="can't be unpacked"):
+            fetch(cache, cache / f"elasticsearch-{VERSION}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_file_of_reservations_that_cannot_be_opened_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = tmp_path / f"chat-backend-ports-{os.getuid()}"
+    path.symlink_to("elsewhere")
+    with pytest.raises(StackError, match=f"{path} can't be opened"):
+        Reservations().reserve(20_000)
+
+
+def test_a_download_says_how_many_megabytes_have_arrived(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     home = cache / f"elasticsearch-{VERSION}"
     fetch(cache, home, Waiting(seconds_between_lines=0.1))
     assert (home / "bin" / "elasticsearch").exists()
