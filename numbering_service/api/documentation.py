@@ -140,6 +140,8 @@ def add_routes(api: FastAPI) -> None:
     """Add the interactive documentation, and the files that its page loads."""
     api.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
+    # The framework serves the document without a trailing slash only.
+    api.add_api_route(f"{api.openapi_url}/", api.openapi, include_in_schema=False)
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
         api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
 

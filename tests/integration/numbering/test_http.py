@@ -333,6 +333,12 @@ def test_an_expected_100_is_sent_before_the_body(service: Numbering) -> None:
         assert connection.recv(1000).startswith(b"HTTP/1.1 201")
 
 
+def test_every_path_for_reading_works_with_a_trailing_slash(http: httpx.Client) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"):
+        for method in ("GET", "HEAD"):
+            assert http.request(method, f"{path}/").status_code == 200, f"{method} {path}/"
+
+
 def test_every_answer_has_a_request_id(http: httpx.Client) -> None:
     for path in ("/", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json", CHATS):
         assert http.get(path, headers={"X-Request-ID": "mine"}).headers["x-request-id"] == "mine"
