@@ -27,8 +27,10 @@ from web.metadata import METADATA, check_metadata
 
 BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
 # A query without any of these is not parsed if the request's body has what is required. Letters of
-# a name may be escaped.
-_OPTIONAL_IN_QUERY = re.compile(rb"(?:^|&)(?:sender|metadata|reply_to|name|[a-z_]*%[^&=]*)=")
+# a name may be escaped, and a name without a value has an empty one.
+_OPTIONAL_IN_QUERY = re.compile(
+    rb"(?:^|&)(?:sender|metadata|reply_to|name|[a-z_]*%[^&=]*)(?:[=&]|$)"
+)
 
 
 @dataclass(init=False, slots=True)

@@ -70,6 +70,14 @@ def test_forms_and_query_strings_have_numbers_as_text() -> None:
     assert chat(b"name=A+chat") == '{"name":"A chat"}'
 
 
+@pytest.mark.parametrize("query", [b"sender", b"a=b&sender", b"sender&a=b", b"s%65nder"])
+def test_a_field_in_a_query_without_a_value_is_empty(query: bytes) -> None:
+    with pytest.raises(ValidationFailed, match="sender"):
+        message(query)
+    with pytest.raises(ValidationFailed, match="name"):
+        chat(query.replace(b"sender", b"name").replace(b"s%65nder", b"n%61me"))
+
+
 def test_a_query_without_an_optional_field_is_not_parsed() -> None:
     """It may hold anything, as it always could where the body has what is needed."""
     assert message(b"utm=%ff&sendername=%ff") == MessageFields("hi")
