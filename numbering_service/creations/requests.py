@@ -105,7 +105,7 @@ def read_head(headers: Headers, body: bytes) -> Head:
             content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":
             key = check_idempotency_key(value, first=key is None)
-        elif name == b"content-encoding" and value.strip().lower() != b"identity":
+        elif name == b"content-encoding" and body and value.strip().lower() != b"identity":
             raise UnsupportedMediaType
     if content_length > MAX_REQUEST_BYTES or len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)

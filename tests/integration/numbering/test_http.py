@@ -206,6 +206,12 @@ def test_an_invalid_body_is_a_problem_and_takes_no_number(
     assert http.post(MESSAGES, json={"body": "next"}).json()["number"] == 1
 
 
+def test_an_encoding_of_no_body_is_ignored(http: httpx.Client) -> None:
+    compressed = {"Content-Encoding": "gzip"}
+    assert http.post(CHATS, headers=compressed).status_code == 201
+    assert http.post(f"{MESSAGES}?body=x", headers=compressed).status_code == 201
+
+
 @pytest.mark.parametrize(
     "data",
     [
