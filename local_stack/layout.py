@@ -2,13 +2,14 @@
 
 stack.env         addresses and secrets, for `set -a; . .local/stack.env`; while it runs
 pids/NAME         process id of each part, current across restarts; while it runs
-log/NAME.log      output of each part
+log/NAME.log      output of each part; NAME.log.1 has what came before it
 secrets.json      made once, mode 600
 ports.json        ports of the stores, kept between runs where still free
 supervisor.lock   held by the supervisor that runs here
 postgres/ valkey/ elasticsearch/    data
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -87,11 +88,21 @@ class Layout:
         return known | missing
 
     def open_log(self, name: str) -> IO[bytes]:
-        """Open the log that a part appends to; a large one is rotated when its part starts."""
-        path = self.logs / f"{name}.log"
-        if path.exists() and path.stat().st_size > LOG_ROTATED_AT_BYTES:
-            path.replace(path.with_suffix(".log.1"))
-        return path.open("ab")
+        """Open the log that a part appends to."""
+        return (self.logs / f"{name}.log").open("ab")
+
+    def rotate_logs(self) -> None:
+        """Copy each large log to NAME.log.1, and empty it.
+
+        Parts keep their logs open for as long as they run. Since they append, they go on at the
+        start of an emptied file; what one writes between the two steps is lost. A log that cannot
+        be copied, on a full disk, stays as it is until the next call.
+        """
+        for path in self.logs.glob("*.log"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_size > LOG_ROTATED_AT_BYTES:
+                    shutil.copyfile(path, path.with_suffix(".log.1"))
+                    os.truncate(path, 0)
 
     def write_env(self, values: Mapping[str, str]) -> None:
         """Write stack.env, readable only by its owner since it holds secrets."""

@@ -18,6 +18,8 @@ SETTLING_SECONDS = 0.2
 WELL_AFTER_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
+# How often to look for logs that have become large: a part may write some MB in a second.
+ROTATE_EVERY_SECONDS = 60.0
 # For how long a part stays dead that another one is about to replace, also on a busy machine.
 REPLACED_WITHIN_SECONDS = 30.0
 
@@ -99,6 +101,7 @@ class Supervisor:
         self.longest_pause = longest_pause
         self.watched: list[Watched] = []
         self.stopping = False
+        self.rotate_at = 0.0
 
     def ask_to_stop(self) -> None:
         """Ask the loop to stop. Safe in a signal handler: all else happens in the loop."""
@@ -133,8 +136,17 @@ class Supervisor:
         with SignalWait() as signals:
             while not self.stopping:
                 waits = [*(watched.watch() for watched in self.watched), meanwhile()]
+                waits.append(self.rotate_logs())
                 if not self.stopping:
                     signals.wait(min((wait for wait in waits if wait is not None), default=None))
+
+    def rotate_logs(self) -> float:
+        """Rotate large logs when it is time to; return in how many seconds to call it again."""
+        now = time.monotonic()
+        if now >= self.rotate_at:
+            self.layout.rotate_logs()
+            self.rotate_at = now + ROTATE_EVERY_SECONDS
+        return self.rotate_at - now
 
     def stop(self, in_order: Sequence[str] = ()) -> None:
         """Stop the named kinds of parts one after another, then the others concurrently."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -296,6 +297,34 @@ def test_an_idle_supervisor_uses_no_cpu(layout: Layout) -> None:
 def cpu_seconds(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
+
+
+WRITING = "echo before; while [ ! -e {named} ]; do sleep 0.05; done; echo after; exec sleep 600"
+
+
+def test_a_large_log_is_rotated_while_its_part_writes_to_it(
+    supervisor: Supervisor, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local_stack.layout.LOG_ROTATED_AT_BYTES", 6)
+    named, log, former = (layout.logs / name for name in ("go on", "one.log", "one.log.1"))
+    script = WRITING.format(named=shlex.quote(str(named)))
+    supervisor.start([part("one", ("/bin/sh", "-c", script))])
+    wait_until(lambda: log.read_text() == "before\n", 60, "nothing is written")
+    watch_until(supervisor, lambda: log.stat().st_size == 0)
+    assert former.read_text() == "before\n"
+    named.touch()
+    wait_until(lambda: log.read_text() == "after\n", 60, "it writes elsewhere")
+
+
+def test_a_log_that_cannot_be_copied_is_kept(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local_stack.layout.LOG_ROTATED_AT_BYTES", 6)
+    log = layout.logs / "one.log"
+    log.write_text("before\n")
+    (layout.logs / "one.log.1").mkdir()
+    layout.rotate_logs()
+    assert log.read_text() == "before\n"
 
 
 def test_a_process_that_does_not_start_is_named_with_its_last_line(supervisor: Supervisor) -> None:
