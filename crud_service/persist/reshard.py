@@ -141,8 +141,11 @@ def copy_idempotency_keys(redis: Redis, shard: Shard) -> int:
 
 
 def patterns_of(shard: Shard) -> list[str]:
-    """Return patterns of all keys of a shard."""
-    return [f"*{shard.tag}*"] if shard.tag else list(UNTAGGED)
+    """Return patterns of all keys of a shard.
+
+    They fix where the tag stands: a client may use one in an `Idempotency-Key` of its own.
+    """
+    return [f"{shard.tag}*", keys.seed_lock(f"{shard.tag}*")] if shard.tag else list(UNTAGGED)
 
 
 def delete_all(redis: Redis, patterns: Iterable[str]) -> int:

@@ -3,7 +3,9 @@
 import pytest
 import redis
 
-from tests.integration.accepting import accept
+from contract import keys
+from contract.shards import Shards
+from tests.integration.accepting import TOKEN, accept
 
 
 def test_entries_at_a_former_address_are_not_left_behind(
@@ -20,3 +22,18 @@ def test_entries_at_a_former_address_are_not_left_behind(
     with pytest.raises(LeftBehindError, match="1 entries wait"):
         reshard(former_url, said.append)
     assert stream.xlen("accepted") == 1
+
+
+def test_a_clients_key_that_holds_the_tag_of_another_shard_stays(
+    stream: redis.Redis, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.persist.reshard import delete_all, patterns_of
+
+    one, other = Shards(2)
+    sequence = one.key(keys.chat_sequence(TOKEN))
+    own = [sequence, keys.seed_lock(sequence), one.key(keys.idempotency(TOKEN, 1, "key"))]
+    clients = [shard.key(keys.idempotency(TOKEN, 1, f"a {one.tag} b")) for shard in Shards(3)]
+    clients.append(other.key(keys.idempotency(TOKEN, None, one.tag)))
+    stream.mset(dict.fromkeys([*own, *clients], "1"))
+    assert delete_all(stream, patterns_of(one)) == len(own)
+    assert stream.exists(*clients) == len(clients)
