@@ -8,4 +8,5 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         --checkpoint=fast --write-recovery-conf
     mv "$PGDATA.unfinished" "$PGDATA"
 fi
-exec docker-entrypoint.sh "$@"
+# Not what the copy says: its password may be a former one. The present one is in PGPASSWORD.
+exec docker-entrypoint.sh "$@" -c "primary_conninfo=host=postgres user=postgres application_name=standby"

@@ -1,5 +1,6 @@
 """docker-compose.cluster.yml over the plain file: it agrees with the code, and is as closed."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_commits_wait_for_the_standby_as_in_the_local_stack() -> None:
     wanted = f"ALTER SYSTEM SET synchronous_standby_names = '{standby.WAIT_FOR_ANY}'"
     assert f"--command={wanted}" in follow
     assert f"PGAPPNAME={standby.NAME} " in (ROOT / "ops/cluster/start-standby.sh").read_text()
+
+
+def test_a_standby_that_has_data_follows_with_the_present_password(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("18\n")
+    (tmp_path / "docker-entrypoint.sh").symlink_to("/bin/echo")
+    done = subprocess.run(
+        ["sh", ROOT / "ops" / "cluster" / "start-standby.sh", *ALL["standby"]["command"]],
+        env={"PATH": f"{tmp_path}:{os.defpath}", "PGDATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    connection = f"host=postgres user=postgres application_name={standby.NAME}"
+    assert done.stdout.endswith(f" -c primary_conninfo={connection}\n")
+    assert "PGPASSWORD" in ALL["standby"]["environment"]
 
 
 def test_files_that_are_mounted_exist() -> None:
