@@ -222,6 +222,13 @@ def test_what_is_for_operators_has_no_public_address() -> None:
         assert all(it["backend"] == {"service": service} for it in paths)
 
 
+def test_a_change_whose_response_is_lost_is_not_sent_again() -> None:
+    (ingress,) = (it for it in read_manifests(EXAMPLE) if it["kind"] == "Ingress")
+    annotations = ingress["metadata"]["annotations"]
+    # YAML would read it as false, which no annotation may be.
+    assert annotations["nginx.ingress.kubernetes.io/proxy-next-upstream"] == "off"
+
+
 def test_the_example_names_each_image_with_a_version() -> None:
     images = read_kustomization(EXAMPLE)["images"]
     used = {it["image"] for workload in WORKLOADS.values() for it in containers_of(workload)}
