@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 COMPILER = Path(__file__).with_name("compile.py")
 TREES = ROOT / ".local-compiled"
 PACKAGES = ("contract", "web", "numbering_service")
+KEPT = 2
 SUFFIXES = {".py", ".lua", ".html"}
 
 
@@ -78,7 +79,20 @@ def compile_sources() -> Path:
         tree = TREES / digest_of(ROOT)
         if not tree.exists():
             make(tree)
+        tree.touch()
+        remove_older(TREES)
     return tree
+
+
+def remove_older(trees: Path) -> None:
+    """Remove all compiled copies but those that were asked for last, and their logs.
+
+    More than one is kept, as a running service may have been started with the one before.
+    """
+    found = sorted(filter(Path.is_dir, trees.iterdir()), key=lambda tree: tree.stat().st_mtime)
+    for tree in found[:-KEPT]:
+        shutil.rmtree(tree)
+        tree.with_suffix(".log").unlink(missing_ok=True)
 
 
 def make(tree: Path) -> None:

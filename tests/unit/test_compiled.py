@@ -8,7 +8,7 @@ import pytest
 
 from local_stack.applications import ROOT, applications
 from local_stack.compiled import compile as compiler
-from local_stack.compiled.tree import PACKAGES, digest_of, import_variables
+from local_stack.compiled.tree import PACKAGES, digest_of, import_variables, remove_older
 from local_stack.failure import StackError
 
 SOURCE = "web/server/head.py"
@@ -95,3 +95,15 @@ def test_numbering_is_looked_up_at_each_start() -> None:
 
 def test_every_module_to_compile_exists() -> None:
     assert [name for name in compiler.MODULES if not (ROOT / name).is_file()] == []
+
+
+def test_the_two_copies_that_were_asked_for_last_are_kept(tmp_path: Path) -> None:
+    for age, name in enumerate(("d", "a", "b.unfinished", "c")):
+        (tmp_path / name / "web").mkdir(parents=True)
+        log = (tmp_path / name).with_suffix(".log")
+        log.touch()
+        for path in (tmp_path / name, log):
+            os.utime(path, (1e9 - age, 1e9 - age))
+    (tmp_path / "lock").touch()
+    remove_older(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"d", "d.log", "a", "a.log", "lock"}
