@@ -22,6 +22,7 @@ MODULES = (
     "contract/shards.py",
     # Its class has a compiled base, which no interpreted class may have.
     "numbering_service/api/asgi_request.py",
+    "numbering_service/connections/script_connection.py",
     "numbering_service/creation.py",
     "numbering_service/creations/access_log.py",
     "numbering_service/creations/attributes.py",
@@ -31,7 +32,6 @@ MODULES = (
     "numbering_service/creations/numbers.py",
     "numbering_service/creations/pending.py",
     "numbering_service/creations/requests.py",
-    "numbering_service/creations/script_connection.py",
     "numbering_service/creations/sending.py",
     "numbering_service/creations/sharded.py",
     "numbering_service/creations/shares.py",

@@ -18,7 +18,7 @@ from contract.replicas import PROBE, ROLE, count_replicas, shortfall
 from contract.shards import Shard, Shards
 from numbering_service import metrics
 from numbering_service.api.documentation import probe_responses
-from numbering_service.creations.acknowledged import NotAcknowledgedError
+from numbering_service.connections.acknowledged import NotAcknowledgedError
 from numbering_service.running import Running, running_in
 from web.shard_health import of_all_shards
 

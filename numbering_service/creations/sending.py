@@ -19,10 +19,10 @@ from typing import Any
 from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
 
 from contract.shards import ONLY, Shard
+from numbering_service.connections.acknowledged import AcknowledgedConnection, open_acknowledged
+from numbering_service.connections.script_connection import ScriptConnection, open_connection
 from numbering_service.creation import AnyCreation
-from numbering_service.creations.acknowledged import AcknowledgedConnection, open_acknowledged
 from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
-from numbering_service.creations.script_connection import ScriptConnection, open_connection
 from numbering_service.metrics import BATCH_RETRIES
 from numbering_service.redis_errors import RETRYABLE
 from numbering_service.shard_servers import ShardServers

@@ -6,7 +6,7 @@ from typing import Any
 from redis.exceptions import ConnectionError
 
 from contract.replicas import PROBE, acknowledgement, is_on_disk, is_received, shortfall
-from numbering_service.creations.script_connection import (
+from numbering_service.connections.script_connection import (
     CONNECT_SECONDS,
     OnLost,
     OnReply,
