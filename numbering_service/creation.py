@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from contract import keys
 from numbering_service.rate_limits import Limit
-from web.problems import NotFound
+from web.problems import NotFound, Problem
 
 
 @dataclass(init=False, slots=True)
@@ -184,6 +184,10 @@ class Created:
         self.number = number
         self.replayed = replayed
         self.limit = limit
+
+
+Answer = Created | Problem | None
+"""The outcome of a creation; None when its sequence is missing and must be seeded."""
 
 
 def payload_digest(body: str, attributes: str = "") -> str:

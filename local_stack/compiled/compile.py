@@ -30,6 +30,7 @@ MODULES = (
     "numbering_service/creations/creating.py",
     "numbering_service/creations/held_back.py",
     "numbering_service/creations/numbers.py",
+    "numbering_service/creations/outcomes.py",
     "numbering_service/creations/pending.py",
     "numbering_service/creations/requests.py",
     "numbering_service/creations/sending.py",

@@ -21,14 +21,8 @@ from typing import Any
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
 from numbering_service.creations.held_back import HeldBack
-from numbering_service.creations.numbers import (
-    Answer,
-    NumbersScript,
-    Reply,
-    not_sent,
-    outcome_unknown,
-    read_reply,
-)
+from numbering_service.creations.numbers import NumbersScript, Reply, not_sent
+from numbering_service.creations.outcomes import read_outcome, settle
 from numbering_service.creations.pending import Pending
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
 from numbering_service.creations.shares import Shares
@@ -272,29 +266,7 @@ class Batcher:
             settle(pending, problem)
 
 
-def read_outcome(outcome: Any, size: int) -> Reply:
-    """Return the reply to a batch, with an answer for each creation even if the call failed."""
-    if isinstance(outcome, Problem):
-        return Reply(False, None, None, [outcome] * size)
-    try:
-        reply = read_reply(outcome)
-        if len(reply.answers) == size:
-            return reply
-        _log.error("a batch of %d received %d answers", size, len(reply.answers))
-    except (TypeError, ValueError):
-        _log.exception("a reply cannot be read")
-    return Reply(False, None, None, [outcome_unknown()] * size)
-
-
 def too_fast() -> Overloaded:
     return Overloaded(
         "The application sends faster than its messages are stored; nothing was changed."
     )
-
-
-def settle(pending: Pending, answer: Answer) -> None:
-    """Deliver an answer; a failure must not affect the other answers of the batch."""
-    try:
-        pending.settle(answer)
-    except Exception:
-        _log.exception("answering failed", extra={"request_id": pending.creation.request_id})

@@ -10,12 +10,11 @@ import logging
 from collections.abc import Iterator
 from time import perf_counter
 
-from numbering_service.creation import AnyCreation, Created, Creation
+from numbering_service.creation import Answer, AnyCreation, Created, Creation
 from numbering_service.creations.access_log import AccessLog
-from numbering_service.creations.batching import settle
 from numbering_service.creations.bulks import bulk_created, read_bulk
 from numbering_service.creations.large_requests import LargeRequests
-from numbering_service.creations.numbers import Answer
+from numbering_service.creations.outcomes import settle
 from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.sharded import Batching
 from numbering_service.creations.shares import Shares

@@ -10,7 +10,7 @@ from hiredis import pack_command
 from contract import keys
 from contract.entries import EntryId, read_id
 from contract.shards import ONLY, Shard
-from numbering_service.creation import AnyCreation, Created, no_parent
+from numbering_service.creation import Answer, AnyCreation, Created, no_parent
 from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
 from web.fields import bad_reply_to
@@ -18,7 +18,6 @@ from web.problems import (
     ChatDeleted,
     KeyReused,
     Overloaded,
-    Problem,
     RateLimited,
     StoreUnavailable,
 )
@@ -26,9 +25,6 @@ from web.problems import (
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
 _BAD_REPLY, _CHAT_DELETED, _DELETING, _RATE_LIMITED = -5, -6, -7, -10
 _BAD_REPLY_IN_BULK = -1000
-
-Answer = Created | Problem | None
-"""The outcome of a creation; None when its sequence is missing and must be seeded."""
 
 
 class NumbersScript:

@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from numbering_service.creation import AnyCreation
-from numbering_service.creations.numbers import Answer
+from numbering_service.creation import Answer, AnyCreation
 
 
 class Pending(Protocol):

@@ -32,9 +32,8 @@ from local_stack.applications import ROOT
 from local_stack.compiled import tree
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
-from numbering_service.creation import Created, Creation
+from numbering_service.creation import Answer, Created, Creation
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
-from numbering_service.creations.numbers import Answer
 from numbering_service.creations.shares import Shares
 from numbering_service.shard_servers import ShardServers
 from tests.polling import eventually, wait_until

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract import keys
-from numbering_service.creation import Created, Creation
-from numbering_service.creations.numbers import Answer
+from numbering_service.creation import Answer, Created, Creation
 from tests.integration.numbering.surroundings import (
     A,
     Numbering,

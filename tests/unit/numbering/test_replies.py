@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from numbering_service.creations.batching import read_outcome
+from numbering_service.creations.outcomes import read_outcome
 from web.problems import StoreUnavailable
 
 
