@@ -16,6 +16,7 @@ from contract.shards import Shard, Shards
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.creating import Creations
+from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.sharded import ShardedBatcher
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import MAX_CRUD_CONNECTIONS, Seeding
@@ -69,10 +70,9 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             servers,
             max_backlog=settings.max_backlog,
             default_rate=settings.default_rate,
-            shares=shares,
             patience_seconds=settings.redis_patience_seconds,
             replicas=settings.replicas_to_acknowledge,
-            shard=shard,
+            queue=ShardQueue(shares, shard),
             wake_up=partial(wake_up, shard.number),
         )
         for shard in shards

@@ -34,6 +34,7 @@ MODULES = (
     "numbering_service/creations/pending.py",
     "numbering_service/creations/requests.py",
     "numbering_service/creations/sending.py",
+    "numbering_service/creations/shard_queue.py",
     "numbering_service/creations/sharded.py",
     "numbering_service/creations/shares.py",
     "numbering_service/creations/window.py",

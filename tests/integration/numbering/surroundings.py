@@ -28,12 +28,14 @@ import redis.asyncio
 from contract import keys
 from contract.entries import Entry, decode
 from contract.sequences import ACCESS_TOKENS, APPLICATIONS_PATH
+from contract.shards import ONLY
 from local_stack.applications import ROOT
 from local_stack.compiled import tree
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
 from numbering_service.creation import Answer, Created, Creation
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
+from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.shares import Shares
 from numbering_service.shard_servers import ShardServers
 from tests.polling import eventually, wait_until
@@ -464,8 +466,10 @@ async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
         settings.pop("max_waiting", 10_000), MAX_WAITING_BYTES
     )
     usual = {"max_backlog": 100_000, "patience_seconds": 8}
+    shard, *own = (settings.pop(name, None) for name in ("shard", "window", "held_back"))
+    queue = ShardQueue(shares, shard or ONLY, *own)
     batcher = Batcher(
-        ShardServers(redis_url), shares=shares, wake_up=lambda _: None, **(usual | settings)
+        ShardServers(redis_url), queue=queue, wake_up=lambda _: None, **(usual | settings)
     )
     try:
         yield batcher

@@ -15,9 +15,10 @@ from contract import keys
 from numbering_service import metrics
 from numbering_service.creation import Created, Creation
 from numbering_service.creations import batching as batching_module
-from numbering_service.creations.batching import MAX_BATCH, MAX_WAITING_BYTES, Batcher
+from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.held_back import HeldBack
 from numbering_service.creations.sending import MAX_IN_FLIGHT
+from numbering_service.creations.shard_queue import MAX_BATCH
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.redis_address import Address
