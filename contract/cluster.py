@@ -31,6 +31,7 @@ class Cluster:
 
     def __init__(self, configured: Node) -> None:
         self.configured = configured
+        self.is_cluster = False  # by the last answer
         self._nodes: list[Node] = []
         self._silent: set[Node] = set()
 
@@ -57,9 +58,11 @@ class Cluster:
         self._silent.discard(asked)
         if isinstance(reply, Exception):
             if any(text in str(reply) for text in _NO_CLUSTER):
+                self.is_cluster = False
                 return self.configured
             raise SlotNotServedError(str(reply)) from reply
         ranges = list(read_slots(reply, asked))
+        self.is_cluster = True
         self._nodes = list({node for _, _, nodes in ranges for node in nodes}) or self._nodes
         self._silent &= {*self._nodes, self.configured}
         for first, last, nodes in ranges:

@@ -8,6 +8,7 @@ address already points to it.
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
@@ -38,6 +39,7 @@ _BY_WORD: dict[str, type[RedisError]] = {
     "ASK": ElsewhereError,
     "BUSY": ScriptBusyError,
     "CLUSTERDOWN": ClusterDownError,
+    "CROSSSLOT": ClusterCrossSlotError,
     "LOADING": BusyLoadingError,
     "MASTERDOWN": MasterDownError,
     "MOVED": ElsewhereError,

@@ -1,10 +1,9 @@
 """The resources of the running service: opened at startup, drained and closed at shutdown."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import httpx
 from fastapi import Request
@@ -65,19 +64,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     )
     wake_up = WakeUp(settings.broker_url)
     shares = Shares(settings.max_waiting, MAX_WAITING_BYTES)
-    batchers = [
-        Batcher(
+
+    def make_batcher(queues: Sequence[ShardQueue], on_spread: Callable[[], None] | None) -> Batcher:
+        return Batcher(
             servers,
             max_backlog=settings.max_backlog,
             default_rate=settings.default_rate,
             patience_seconds=settings.redis_patience_seconds,
             replicas=settings.replicas_to_acknowledge,
-            queue=ShardQueue(shares, shard),
-            wake_up=partial(wake_up, shard.number),
+            queues=queues,
+            wake_up=wake_up,
+            on_spread=on_spread,
         )
-        for shard in shards
-    ]
-    batcher = ShardedBatcher(batchers)
+
+    batcher = ShardedBatcher([ShardQueue(shares, shard) for shard in shards], make_batcher)
     log = AccessLog(shown=settings.log_level in {"debug", "info"})
     seeding = Seeding(
         redis,

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 
 from contract.cluster import ASK_SLOTS, Cluster, Node, SlotNotServedError
-from contract.shards import Shard
+from contract.shards import ONLY, Shard
 from numbering_service.redis_address import Address
 from numbering_service.redis_client import Client
 
@@ -21,6 +21,10 @@ ASK_SECONDS = 1.0
 OF_A_POOL = ("max_connections", "timeout")
 
 Locate = Callable[[], Awaitable[Address]]
+
+
+class SpreadError(Exception):
+    """Shards are on servers of a cluster."""
 
 
 class ShardServers:
@@ -61,6 +65,22 @@ class ShardServers:
             return self._address
         node = await self._find(shard.slot)
         return replace(self._address, host=node.host, port=node.port)
+
+    async def address_of_all(self) -> Address:
+        """Return the address of the one server that has all shards.
+
+        Raises SpreadError if it is in a cluster, even if that has no other server: none of them
+        runs a script on keys of several slots.
+        """
+        try:
+            address = await self.address_of(ONLY)
+        except ConnectionError as error:
+            if self._cluster.is_cluster:
+                raise SpreadError(str(self)) from error
+            raise
+        if self._cluster.is_cluster:
+            raise SpreadError(str(self))
+        return address
 
     async def _find(self, slot: int) -> Node:
         reason = ""

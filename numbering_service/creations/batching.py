@@ -5,6 +5,9 @@ busy one shares each round trip, and each fsync of Redis, among many requests
 (the "group commit" of DeWitt et al., SIGMOD 1984). A second batch is sent before
 the first is answered, so that Redis works while we read and write HTTP.
 
+A call has a batch of each shard that has creations waiting. Servers of a cluster refuse calls for
+several shards, so there each shard has a batcher of its own (see `sharded`).
+
 There is no task and no future per request: the script's reply settles it. An application
 that sends faster than its messages are stored is held back before (see `window`).
 """
@@ -12,15 +15,16 @@ that sends faster than its messages are stored is held back before (see `window`
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from secrets import token_hex
 from typing import Any
 
+from contract.shards import Shards
 from numbering_service.creations.numbers import NumbersScript, not_sent
-from numbering_service.creations.outcomes import read_outcome
-from numbering_service.creations.pending import Pending
-from numbering_service.creations.sending import MAX_IN_FLIGHT, Sender
+from numbering_service.creations.outcomes import read_outcomes
+from numbering_service.creations.pending import Batch, Pending
+from numbering_service.creations.sending import MAX_IN_FLIGHT, Call, Sender
 from numbering_service.creations.shard_queue import Room, ShardQueue, too_fast
 from numbering_service.metrics import BATCH_SIZE
 from numbering_service.rate_limits import NO_LIMIT, Rate
@@ -37,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 class Batcher:
-    """Collects creations into batches, each of which is numbered by one script call."""
+    """Collects creations into batches, which are numbered by script calls."""
 
     def __init__(
         self,
@@ -47,31 +51,36 @@ class Batcher:
         default_rate: Rate = NO_LIMIT,
         patience_seconds: float,
         replicas: int = 0,
-        queue: ShardQueue,
-        wake_up: Callable[[str], None],
+        queues: Sequence[ShardQueue],
+        wake_up: Callable[[int, str], None],
+        on_spread: Callable[[], None] | None = None,
     ) -> None:
-        """Number what is in `queue`, on the server of its shard."""
-        shard = queue.shard
-        self._queue = queue
+        """Number what is in `queues`: that of one shard, or with `on_spread` those of all.
+
+        `on_spread` is called once all shards turn out to be spread over the servers of a cluster.
+        """
+        self._queues = queues
+        self._only = None if on_spread else queues[0]
+        self._shards = Shards(len(queues))
         self._sender = Sender(
             servers,
             NumbersScript(
-                max_backlog=max_backlog,
-                default_rate=default_rate,
-                acknowledged=replicas > 0,
-                shard=shard,
+                max_backlog=max_backlog, default_rate=default_rate, acknowledged=replicas > 0
             ),
             patience_seconds=patience_seconds,
             on_done=self._finish,
+            on_spread=on_spread,
             replicas=replicas,
-            shard=shard,
+            shard=queues[0].shard,
         )
-        # Redis runs nothing for a client that waits for replicas: a second batch in flight would
-        # gain nothing, and split what could be one. Of several shards, others are at work then.
-        self._max_in_flight = 1 if replicas or shard.tag else MAX_IN_FLIGHT
+        # Redis runs nothing for a client that waits for replicas: a second call in flight would
+        # gain nothing, and split what could be one. Of several batchers, others are at work then.
+        is_one_of_several = self._only is not None and self._only.shard.tag
+        self._max_in_flight = 1 if replicas or is_one_of_several else MAX_IN_FLIGHT
         self._is_looking = False
         self._wake_up = wake_up
-        self._batches: deque[list[Pending]] = deque()
+        self._calls: deque[list[Batch]] = deque()
+        self._turn = 0
         self._is_scheduled = False
         self._idle: asyncio.Future[None] | None = None
         self._prefix = token_hex(8)
@@ -80,11 +89,11 @@ class Batcher:
 
     @property
     def depth(self) -> int:
-        return self._queue.depth
+        return sum(queue.depth for queue in self._queues)
 
     @property
     def in_flight(self) -> int:
-        return len(self._batches)
+        return len(self._calls)
 
     def submit(self, pending: Pending) -> None:
         """Queue a creation to be numbered; its answer goes to `pending.settle`.
@@ -93,7 +102,7 @@ class Batcher:
         Overloaded if that lasts. Raises Overloaded when too much waits to be numbered, in total or
         of this application.
         """
-        if self._queue.add(pending):
+        if self._queue_of(pending.creation.access_token).add(pending):
             self._schedule_if_free()
         else:
             self._look_soon()
@@ -103,38 +112,77 @@ class Batcher:
 
         To be asked before reading a large request: it is refused a second time in `submit`.
         """
-        self._queue.check(access_token, size)
+        self._queue_of(access_token).check(access_token, size)
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""
-        if self._batches or self.depth:
+        if self._calls or self.depth:
             self._idle = self._loop.create_future()
             await asyncio.wait([self._idle], timeout=seconds)
             self._idle = None
-        self._queue.refuse_waiting(not_sent())
-        self._queue.refuse_held_back(too_fast())
+        for queue in self._queues:
+            queue.refuse_waiting(not_sent())
+            queue.refuse_held_back(too_fast())
 
     async def aclose(self) -> None:
         await self._sender.aclose()
 
+    def stop(self) -> list[Call]:
+        """Stop without settling anything; return the calls in flight, and leave the queues."""
+        self._queues = ()
+        self._calls.clear()
+        self._tell_if_idle()
+        return self._sender.stop()
+
+    def take_over(self, batches: Iterable[tuple[Batch, int]]) -> None:
+        """Go on for another batcher: resend batches, sent so many times, and empty the queues."""
+        for batch, times_sent in batches:
+            self._calls.append([batch])
+            self._sender.send([batch], times_sent)
+        self._look_soon()
+        self._schedule()
+
+    def _queue_of(self, access_token: str) -> ShardQueue:
+        return self._only or self._queues[self._shards.number_of(access_token)]
+
     def _schedule_if_free(self) -> None:
-        if not self._is_scheduled and len(self._batches) < self._max_in_flight:
+        if not self._is_scheduled and len(self._calls) < self._max_in_flight:
             self._schedule()
 
     def _schedule(self) -> None:
-        """Send a batch once this iteration of the event loop has read what else has arrived."""
+        """Send a call once this iteration of the event loop has read what else has arrived."""
         self._is_scheduled = True
         self._loop.call_soon(self._send_next)
 
     def _send_next(self) -> None:
         self._is_scheduled = False
-        if len(self._batches) < self._max_in_flight:
-            batch = self._queue.take(Room())
-            if batch:
-                self._send(batch)
-            if self._queue.is_waiting:
+        if len(self._calls) < self._max_in_flight:
+            batches = self._take_batches()
+            if batches:
+                self._send(batches)
+            if any(queue.is_waiting for queue in self._queues):
                 self._schedule_if_free()
         self._tell_if_idle()
+
+    def _take_batches(self) -> list[Batch]:
+        """Take what fits into a call: shards take turns to be the first, others get what is left.
+
+        Where the room ends a call ends, and the next one begins with another shard.
+        """
+        batches: list[Batch] = []
+        room = Room()
+        self._turn += 1
+        for position in range(len(self._queues)):
+            queue = self._queues[(self._turn + position) % len(self._queues)]
+            taken = queue.take(room)
+            if taken:
+                batches.append(self._batch(queue, taken))
+            if queue.is_waiting:
+                break
+        return batches
+
+    def _batch(self, queue: ShardQueue, pending: list[Pending]) -> Batch:
+        return Batch(f"{self._prefix}-{next(self._batch_numbers)}", queue.shard, pending)
 
     def _look_soon(self) -> None:
         if not self._is_looking:
@@ -144,44 +192,53 @@ class Batcher:
     def _look_after_held_back(self) -> None:
         """Let in or refuse those that are held back; ask what is stored if no reply will tell."""
         self._is_looking = False
-        if self._queue.is_holding_back:
+        for queue in self._queues:
+            queue.let_in()
+            queue.refuse_held_back_for_too_long()
+        held_back = [queue for queue in self._queues if queue.is_holding_back]
+        if held_back:
             self._look_soon()
-            self._queue.let_in()
-            self._queue.refuse_held_back_for_too_long()
-            if self._queue.is_waiting:
-                self._schedule_if_free()
-            elif self._queue.is_holding_back and not self._batches:
-                self._send([])
+        if any(queue.is_waiting for queue in self._queues):
+            self._schedule_if_free()
+        elif held_back and not self._calls:
+            self._send([self._batch(queue, []) for queue in held_back])
         self._tell_if_idle()
 
-    def _send(self, batch: list[Pending]) -> None:
+    def _send(self, batches: list[Batch]) -> None:
         try:
-            batch_id = f"{self._prefix}-{next(self._batch_numbers)}"
-            self._sender.send(batch_id, [pending.creation for pending in batch])
+            self._sender.send(batches)
         except Exception:
-            _log.exception("a batch cannot be sent")
-            self._queue.refuse(batch, InternalError())
+            _log.exception("a call cannot be sent")
+            for batch in batches:
+                self._of(batch).refuse(batch.pending, InternalError())
             self._schedule()
         else:
-            self._batches.append(batch)
+            self._calls.append(batches)
 
     def _finish(self, outcome: Any) -> None:
-        """Settle the oldest batch in flight with the script's reply, or the Problem it met."""
-        batch = self._batches.popleft()
-        reply = read_outcome(outcome, len(batch))
-        if batch:
-            BATCH_SIZE.observe(len(batch))
-        self._queue.settle(batch, reply)
-        if reply.wake:
-            self._wake_up(batch[0].creation.request_id)
-        self._queue.let_in()
-        if self._sender.is_unavailable:
-            # Patience has run out: the waiting creations would only fail too, batch by batch.
-            self._queue.refuse_waiting(not_sent())
-            self._queue.refuse_held_back(not_sent())
+        """Settle the oldest call in flight with the script's reply, or the Problem it met."""
+        batches = self._calls.popleft()
+        size = 0
+        for batch, reply in zip(batches, read_outcomes(outcome, batches), strict=True):
+            size += len(batch.pending)
+            self._of(batch).settle(batch.pending, reply)
+            if reply.wake:
+                self._wake_up(batch.shard.number, batch.pending[0].creation.request_id)
+        if size:
+            BATCH_SIZE.observe(size)
+        for queue in self._queues:
+            queue.let_in()
+            if self._sender.is_unavailable:
+                # Patience has run out: what waits would only fail too, call by call.
+                queue.refuse_waiting(not_sent())
+                queue.refuse_held_back(not_sent())
         self._send_next()
 
+    def _of(self, batch: Batch) -> ShardQueue:
+        return self._only or self._queues[batch.shard.number]
+
     def _tell_if_idle(self) -> None:
-        is_busy = self._batches or self._is_scheduled or self._queue.is_holding_back
-        if self._idle is not None and not self._idle.done() and not is_busy:
-            self._idle.set_result(None)
+        if self._idle is not None and not self._idle.done():
+            is_holding_back = any(queue.is_holding_back for queue in self._queues)
+            if not (self._calls or self._is_scheduled or is_holding_back):
+                self._idle.set_result(None)

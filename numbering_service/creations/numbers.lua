@@ -1,4 +1,4 @@
--- Numbers a batch of creations and puts their entries into the stream, in one atomic step.
+-- Numbers batches of creations and puts their entries into the streams, in one atomic step.
 --
 -- What does not differ between calls stands in front of this text as local variables (numbers.py):
 -- MAX_BACKLOG      maximum number of entries in the stream
@@ -13,14 +13,26 @@
 -- LIMITS           hash of the limits that applications have of their own: '<rate> <burst>' by token
 -- LIMITER          prefix of the keys of the limiter, which end with the application's token
 --
--- With several shards all keys begin with the tag of one, and what is '' below is that tag.
--- KEYS  1          the stream of accepted entries
---       2          where this batch's answer is stored, for a retry of the same batch
+-- A call has a batch of one shard, or, on a server that has all shards, of several: each is numbered
+-- as if it came alone. With several shards all keys begin with the tag of one, and what is '' below
+-- is the tag of the batch's shard.
+-- KEYS  for each batch, the hash of limits of its shard;
+--       then, for each batch:
+--       +1         the stream of accepted entries
+--       +2         where this batch's answer is stored, for a retry of the same batch
 --       then, for each creation, two keys:
 --       +1         the sequence: highest number handed out
 --       +2         the idempotency key, or '' for none
 --       Further messages that are created with one, all or none, have '' for both.
--- ARGV  1          1 when this batch was sent before, or replicas are to acknowledge it, else 0
+-- ARGV  1          1 when this call was sent before, or replicas are to acknowledge it, else 0
+--       2          the number of batches
+--       then, for each batch:
+--       +1         the number of its keys
+--       +2         how many of its chats and messages have attributes
+--       then, for each of these, three arguments:
+--       +1         its position in the batch, 1 for the first
+--       +2         its attributes
+--       +3         number of the message that it replies to, '' if it is no reply
 --       then, for each creation, five arguments:
 --       +1         access token
 --       +2         chat number, '' when a chat is created
@@ -29,16 +41,12 @@
 --       +5         digest of the payload, compared when an idempotency key is repeated;
 --                  when a chat is created: prefix of the keys of its application's message sequences
 --       A further message has its body alone.
---       then, for each chat or message that has attributes, three arguments:
---       +1         its position in the batch, 1 for the first
---       +2         its attributes
---       +3         number of the message that it replies to, '' if it is no reply
 --
--- Returns {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake a persister,
--- last the id of this batch's last entry ('' if it has none). Every entry before oldest is stored: it
--- is the oldest one in the stream, or the highest possible id if that is empty ('' when entries wait
--- and no persister is running, or when this batch was answered before). A batch of no creations asks
--- for this alone. An answer:
+-- Returns for each batch {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake
+-- the shard's persister, last the id of this batch's last entry ('' if it has none). Every entry
+-- before oldest is stored: it is the oldest one in the stream, or the highest possible id if that is
+-- empty ('' when entries wait and no persister is running, or when this batch was answered before).
+-- A batch of no creations asks for this alone. An answer:
 --       n > 0      the number handed out, of several messages the first of theirs
 --       "n"        the number handed out before under the same idempotency key (a string)
 --        0         the sequence is missing and must be seeded; nothing was done
@@ -58,10 +66,10 @@
 -- or, instead of all this, the error READONLY: this server is a replica; nothing was done.
 --
 -- A script that fails halfway keeps its writes. So the commands that can fail, GET and XADD, run
--- through pcall, before anything else of their creation is written; sequences advance once, after
--- all entries. The server decides whether it is out of memory before the script starts, so the
--- commands that follow a successful XADD cannot be refused for lack of memory, nor for the stream's
--- type: of several messages, either the first is refused or all of them are added.
+-- through pcall, before anything else of their creation is written; a batch's sequences advance once,
+-- after all of its entries. The server decides whether it is out of memory before the script starts,
+-- so the commands that follow a successful XADD cannot be refused for lack of memory, nor for the
+-- stream's type: of several messages, either the first is refused or all of them are added.
 
 local function failed(reply)
   return type(reply) == 'table' and reply.err ~= nil
@@ -72,48 +80,33 @@ local function is_readonly(reply)
 end
 
 -- A replica's data may be stale, so answers that need no write must not come from it either.
--- PERSIST is a write that changes nothing here. It must not run before the entries are added,
--- since the first write of a script is the one that is checked against the memory limit.
+-- PERSIST is a write that changes nothing here. It must not run before the entries of all shards
+-- are added, since the first write of a script is the one that is checked against the memory limit.
 local function is_replica()
   return is_readonly(redis.pcall('PERSIST', KEYS[1]))
 end
 
 local READONLY = 'READONLY This server is a replica.'
-
--- What every batch reads, and the two sequences of its first creation: one command costs less than
--- four. MGET returns nothing for a key of another type, so GET has the last word on a missing one.
-local FIRST_KEY, FIRST_ARGUMENT = 3, 2
-local NO_KEY = string.match(KEYS[1], '^{.-}') or ''
-local APPLICATION = NO_KEY .. 'sequence:chats:'
-local first_application = APPLICATION .. (ARGV[FIRST_ARGUMENT] or '')
-local first_sequence = KEYS[FIRST_KEY] or first_application
-local known = redis.call('MGET', KEYS[2], NO_KEY .. LEASE, first_application, first_sequence)
-local answered, is_persisting = known[1], known[2]
-if answered then
-  -- A write, so that the caller can wait until replicas have all that was written before.
-  local is_stale = is_readonly(redis.pcall('EXPIRE', KEYS[2], BATCH_TTL))
-  return is_stale and redis.error_reply(READONLY) or cmsgpack.unpack(answered)
-end
-
-local waiting = redis.call('XLEN', KEYS[1])
-local room = MAX_BACKLOG - waiting
-local refused_applications = {}
-local highest = {}
-local moved = {}
-local accepted = 0
-local first_accepted
-local refused_by_replica = false
-local answers = {0, '', ''}
-local WAKE, LAST, OLDEST = 1, 2, 3
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
+local WAKE, LAST, OLDEST = 1, 2, 3
 
 local BAD_REPLY_IN_BULK = -1000
 local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
 local LIMITED = -10
 
 local LARGEST_BULK = 500
-local HAS_OWN = redis.call('EXISTS', NO_KEY .. LIMITS) == 1
+
+-- Of the whole call; `to_store` has answers that are stored at its end, by key.
+local batches = tonumber(ARGV[2])
+local replies, to_store = {}, {}
+local refused_applications, highest = {}, {}
+local has_accepted, refused_by_replica = false, false
+local has_own = redis.call('EXISTS', unpack(KEYS, 1, batches)) > 0
 local limits, now, limit_of, admit, with_limit
+
+-- Of the batch that is being numbered: the tag of its shard, what was read at once, and its first
+-- sequence.
+local NO_KEY, known, first_sequence
 
 -- Rate limits by GCRA (ITU-T I.371 Annex A, in its form as a "virtual scheduling algorithm"): one
 -- number for each application, the theoretical arrival time at which it will have paid off all that
@@ -121,7 +114,7 @@ local limits, now, limit_of, admit, with_limit
 -- burst / rate ahead of now is refused, and moves nothing. What costs more than the burst by itself
 -- is let through once everything is paid off. All times are microseconds. Calculations use the
 -- distance from now, as sums of times since 1970 would be rounded to quarters of a microsecond.
-if DEFAULT_RATE > 0 or HAS_OWN then
+if DEFAULT_RATE > 0 or has_own then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
   limits = {}
@@ -133,7 +126,7 @@ if DEFAULT_RATE > 0 or HAS_OWN then
       return limit
     end
     local rate, burst = DEFAULT_RATE, DEFAULT_BURST
-    local own = HAS_OWN and redis.pcall('HGET', NO_KEY .. LIMITS, token)
+    local own = has_own and redis.pcall('HGET', NO_KEY .. LIMITS, token)
     if type(own) == 'string' then
       rate, burst = string.match(own, '^(%d+) (%d+)$')
       rate, burst = tonumber(rate) or DEFAULT_RATE, tonumber(burst) or DEFAULT_BURST
@@ -225,133 +218,187 @@ local function replay(idempotency_key, digest, chat)
   return string.sub(first, space + 1)
 end
 
--- By position in the batch; nil when none of it has any, as is usual.
-local attributes_at, refuse_reply
-local FIRST_ATTRIBUTES = FIRST_ARGUMENT + 5 * (#KEYS - FIRST_KEY + 1) / 2
-if ARGV[FIRST_ATTRIBUTES] then
-  attributes_at = {}
-  local reply_to_at = {}
-  for i = FIRST_ATTRIBUTES, #ARGV, 3 do
-    local position = tonumber(ARGV[i])
-    attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
-  end
+local first, a = batches + 1, 3
+while KEYS[first] do
+  local stream, batch_key = KEYS[first], KEYS[first + 1]
+  local k, last_key = first + 2, first + ARGV[a] - 1
+  local with_attributes = tonumber(ARGV[a + 1])
+  first, a = last_key + 1, a + 2
 
-  -- The answer if one of `count` messages replies to a number that was not handed out before it.
-  refuse_reply = function(position, count, last)
-    for i = 0, count - 1 do
-      local earlier = reply_to_at[position + i]
-      if earlier and earlier > last + i then
-        return count == 1 and BAD_REPLY or BAD_REPLY_IN_BULK - i
+  -- By position in the batch; nil when none of it has any, as is usual.
+  local attributes_at, refuse_reply
+  if with_attributes > 0 then
+    local reply_to_at = {}
+    attributes_at = {}
+    for i = a, a + 3 * with_attributes - 1, 3 do
+      local position = tonumber(ARGV[i])
+      attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
+    end
+    a = a + 3 * with_attributes
+
+    -- The answer if one of `count` messages replies to a number that was not handed out before it.
+    refuse_reply = function(position, count, last)
+      for i = 0, count - 1 do
+        local earlier = reply_to_at[position + i]
+        if earlier and earlier > last + i then
+          return count == 1 and BAD_REPLY or BAD_REPLY_IN_BULK - i
+        end
       end
     end
   end
-end
 
--- Creates a chat, a message or `count` messages at a time. Whatever is wrong with them settles the
--- answer, and the steps after it are skipped. What all creations need is not in functions: each
--- batch makes those anew, and each variable that one shares adds 0.25 % to a batch of one.
-local k, a, position = FIRST_KEY, FIRST_ARGUMENT, 1
-local sequence_key = KEYS[k]
-while sequence_key do
-  local idempotency_key, count = KEYS[k + 1], 1
-  local token, chat_number, body, request_id, extra = unpack(ARGV, a, a + 4)
-  local is_chat = chat_number == ''
-  local attributes, digest, limit, ahead, last
-  k = k + 2
-  while KEYS[k] == NO_KEY do
-    k, count = k + 2, count + 1
+  -- What every batch reads, and the two sequences of its first creation: one command costs less
+  -- than four. MGET returns nothing for a key of another type, so GET has the last word on a
+  -- missing one.
+  NO_KEY = string.match(stream, '^{.-}') or ''
+  local APPLICATION = NO_KEY .. 'sequence:chats:'
+  local first_application = APPLICATION .. (ARGV[a] or '')
+  first_sequence = k < last_key and KEYS[k] or first_application
+  known = redis.call('MGET', batch_key, NO_KEY .. LEASE, first_application, first_sequence)
+  local answered, is_persisting = known[1], known[2]
+  local waiting = redis.pcall('XLEN', stream)
+  -- Of a key of another type, XADD will say so.
+  local room = failed(waiting) and MAX_BACKLOG or MAX_BACKLOG - waiting
+  local moved = {}
+  local accepted = 0
+  local first_accepted, last_accepted
+  local answers = {0, '', ''}
+  if answered then
+    answers = cmsgpack.unpack(answered)
+    a, k = a + 5 * (last_key - k + 1) / 2, last_key + 1 -- behind its creations
   end
 
-  -- The answer to every creation under a token that is not valid any more, or of an application
-  -- that is being deleted. The sequence of the application's chats says so (keys.py).
-  local answer = refused_applications[token]
-  if answer == nil then
-    local application = APPLICATION .. token
-    local state = application == first_application and known[3] or redis.pcall('GET', application)
-    answer = state == 'deleted' and UNKNOWN or state == 'deleting' and DELETING
-    refused_applications[token] = answer
-  end
-  if attributes_at then
-    attributes = attributes_at[position]
-  end
-  if not answer and idempotency_key ~= NO_KEY then
-    digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
-    answer = replay(idempotency_key, digest, not is_chat and sequence_key)
-  end
-  if not answer and room < accepted + count then
-    answer = -2
-  end
-  if not answer then
-    last = highest[sequence_key]
-    if not last then
-      last, answer = read_sequence(sequence_key)
+  -- Creates a chat, a message or `count` messages at a time. Whatever is wrong with them settles the
+  -- answer, and the steps after it are skipped. What all creations need is not in functions: each
+  -- call makes those anew, and each variable that one shares adds 0.25 % to a call with one.
+  local position = 1
+  while k < last_key do
+    local sequence_key = KEYS[k]
+    local idempotency_key, count = KEYS[k + 1], 1
+    local token, chat_number, body, request_id, extra = unpack(ARGV, a, a + 4)
+    local is_chat = chat_number == ''
+    local attributes, digest, limit, ahead, last
+    k = k + 2
+    while KEYS[k] == NO_KEY do
+      k, count = k + 2, count + 1
     end
-  end
-  if not answer and attributes_at then
-    answer = refuse_reply(position, count, last)
-  end
-  if not answer and limit_of then
-    limit = limit_of(token)
-    if limit then
-      local wait
-      ahead, wait = admit(limit, count)
-      answer = wait and with_limit(LIMITED, limit, wait)
-    end
-  end
 
-  if not answer then
-    local number = last + 1
-    local text = string.format('%d', number)
-    local newest = text
-    for i = 0, count - 1 do
-      local added
-      if i > 0 then
-        newest, body = string.format('%d', number + i), ARGV[a + 5 * i + 2]
-        attributes = attributes_at and attributes_at[position + i]
-      end
-      if attributes then
-        added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                            'number', newest, 'body', body, 'request_id', request_id,
-                            'attributes', attributes)
-      else
-        added = redis.pcall('XADD', KEYS[1], '*', 'access_token', token, 'chat_number', chat_number,
-                            'number', newest, 'body', body, 'request_id', request_id)
-      end
-      if i == 0 and failed(added) then
-        refused_by_replica = is_readonly(added)
-        answer = REFUSED
-        break
-      end
-      answers[LAST] = added
-      first_accepted = first_accepted or added
+    -- The answer to every creation under a token that is not valid any more, or of an application
+    -- that is being deleted. The sequence of the application's chats says so (keys.py).
+    local answer = refused_applications[token]
+    if answer == nil then
+      local application = APPLICATION .. token
+      local state = application == first_application and known[3] or redis.pcall('GET', application)
+      answer = state == 'deleted' and UNKNOWN or state == 'deleting' and DELETING
+      refused_applications[token] = answer
+    end
+    if attributes_at then
+      attributes = attributes_at[position]
+    end
+    if not answer and idempotency_key ~= NO_KEY then
+      digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
+      answer = replay(idempotency_key, digest, not is_chat and sequence_key)
+    end
+    if not answer and room < accepted + count then
+      answer = -2
     end
     if not answer then
-      answer = number
-      accepted = accepted + count
-      highest[sequence_key], moved[sequence_key] = last + count, newest
-      if is_chat then
-        start_messages(extra .. text)
-      end
-      if digest then
-        redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', IDEMPOTENCY_TTL)
-      end
-      if limit then
-        limit.ahead, limit.moved = ahead, true
-        answer = with_limit(number, limit, 0)
+      last = highest[sequence_key]
+      if not last then
+        last, answer = read_sequence(sequence_key)
       end
     end
+    if not answer and attributes_at then
+      answer = refuse_reply(position, count, last)
+    end
+    if not answer and limit_of then
+      limit = limit_of(token)
+      if limit then
+        local wait
+        ahead, wait = admit(limit, count)
+        answer = wait and with_limit(LIMITED, limit, wait)
+      end
+    end
+
+    if not answer then
+      local number = last + 1
+      local text = string.format('%d', number)
+      local newest = text
+      for i = 0, count - 1 do
+        local added
+        if i > 0 then
+          newest, body = string.format('%d', number + i), ARGV[a + 5 * i + 2]
+          attributes = attributes_at and attributes_at[position + i]
+        end
+        if attributes then
+          added = redis.pcall('XADD', stream, '*', 'access_token', token, 'chat_number', chat_number,
+                              'number', newest, 'body', body, 'request_id', request_id,
+                              'attributes', attributes)
+        else
+          added = redis.pcall('XADD', stream, '*', 'access_token', token, 'chat_number', chat_number,
+                              'number', newest, 'body', body, 'request_id', request_id)
+        end
+        if i == 0 and failed(added) then
+          refused_by_replica = is_readonly(added)
+          answer = REFUSED
+          break
+        end
+        last_accepted = added
+        first_accepted = first_accepted or added
+      end
+      if not answer then
+        answer = number
+        accepted = accepted + count
+        highest[sequence_key], moved[sequence_key] = last + count, newest
+        if is_chat then
+          start_messages(extra .. text)
+        end
+        if digest then
+          redis.call('SET', idempotency_key, digest .. ' ' .. text, 'EX', IDEMPOTENCY_TTL)
+        end
+        if limit then
+          limit.ahead, limit.moved = ahead, true
+          answer = with_limit(number, limit, 0)
+        end
+      end
+    end
+    answers[#answers + 1] = answer
+    a, position = a + 5 * count, position + count
   end
-  answers[#answers + 1] = answer
-  a, position = a + 5 * count, position + count
-  sequence_key = KEYS[k]
+
+  for key, text in pairs(moved) do
+    redis.call('SET', key, text, 'EX', SEQUENCE_TTL)
+  end
+  if accepted > 0 then
+    has_accepted = true
+    answers[LAST] = last_accepted
+  end
+  -- A retried call stores its answer even if it accepted nothing: the first call may still wait in
+  -- the buffer of a lost connection, and must not accept later what is refused now. Answers that
+  -- replicas are to acknowledge have to be a write as well: they may tell what was accepted a moment
+  -- ago.
+  if accepted > 0 then
+    redis.pcall('SET', batch_key, cmsgpack.pack(answers), 'EX', BATCH_TTL)
+  elseif answered or ARGV[1] == '1' then
+    to_store[batch_key] = answered or cmsgpack.pack(answers)
+  end
+  -- The rest is not stored: a retry must not wake a persister again; for a lost wake-up there is
+  -- the worker's sweep.
+  if not answered and not failed(waiting) then
+    if waiting == 0 then
+      answers[OLDEST] = first_accepted or BEYOND_ALL
+    elseif is_persisting then
+      answers[OLDEST] = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+    end
+  end
+  if not is_persisting and accepted > 0 and redis.call('SET', NO_KEY .. WAKE_UP, '1', 'NX', 'PX', WAKE_UP_TTL) then
+    answers[WAKE] = 1
+  end
+  replies[#replies + 1] = answers
 end
 
-if accepted == 0 and (refused_by_replica or is_replica()) then
+if not has_accepted and (refused_by_replica or is_replica()) then
   return redis.error_reply(READONLY)
-end
-
-for key, text in pairs(moved) do
-  redis.call('SET', key, text, 'EX', SEQUENCE_TTL)
 end
 
 for _, limit in pairs(limits or {}) do
@@ -361,21 +408,8 @@ for _, limit in pairs(limits or {}) do
   end
 end
 
--- A retried call stores its answer even if it accepted nothing: the first call may still wait in
--- the buffer of a lost connection, and must not accept later what is refused now. Answers that
--- replicas are to acknowledge have to be a write as well: they may tell what was accepted a moment
--- ago. PERSIST came before, so a lack of memory does not refuse this one.
-if accepted > 0 or ARGV[1] == '1' then
-  redis.pcall('SET', KEYS[2], cmsgpack.pack(answers), 'EX', BATCH_TTL)
+-- PERSIST came before if nothing was accepted, so a lack of memory does not refuse this.
+for key, answers in pairs(to_store) do
+  redis.pcall('SET', key, answers, 'EX', BATCH_TTL)
 end
--- The rest is set after the answer is stored: a retry must not wake a persister again; for a lost
--- wake-up there is the worker's sweep.
-if waiting == 0 then
-  answers[OLDEST] = first_accepted or BEYOND_ALL
-elseif is_persisting then
-  answers[OLDEST] = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
-end
-if not is_persisting and accepted > 0 and redis.call('SET', NO_KEY .. WAKE_UP, '1', 'NX', 'PX', WAKE_UP_TTL) then
-  answers[WAKE] = 1
-end
-return answers
+return replies

@@ -1,6 +1,6 @@
-"""The numbering script: packs the call for a batch, and reads its reply."""
+"""The numbering script: packs the call for batches, and reads the reply to each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -9,8 +9,8 @@ from hiredis import pack_command
 
 from contract import keys
 from contract.entries import EntryId, read_id
-from contract.shards import ONLY, Shard
-from numbering_service.creation import Answer, AnyCreation, Created, no_parent
+from numbering_service.creation import Answer, Created, no_parent
+from numbering_service.creations.pending import Batch
 from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
 from web.fields import bad_reply_to
@@ -28,45 +28,48 @@ _BAD_REPLY_IN_BULK = -1000
 
 
 class NumbersScript:
-    """numbers.lua for the applications of a shard."""
+    """numbers.lua: its text, and how it is called."""
 
-    def __init__(
-        self,
-        *,
-        max_backlog: int,
-        default_rate: Rate,
-        acknowledged: bool = False,
-        shard: Shard = ONLY,
-    ) -> None:
+    def __init__(self, *, max_backlog: int, default_rate: Rate, acknowledged: bool = False) -> None:
         """With `acknowledged`, every call is a write, for which replicas can be waited."""
         self.source = script_text(max_backlog, default_rate)
         # Redis identifies scripts by SHA-1; this has nothing to do with security.
         self._sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         self._acknowledged = acknowledged
-        self._tag = shard.tag
-        self._accepted = shard.key(keys.ACCEPTED)
 
-    def pack(self, creations: Iterable[AnyCreation], batch_id: str, *, again: bool) -> bytes:
-        """Pack the call for a batch into bytes for the wire.
+    def pack(self, batches: Sequence[Batch], *, again: bool) -> bytes:
+        """Pack the call for batches, each of another shard, into bytes for the wire.
 
-        The script stores its answer under the batch's id: a call that is sent `again`
-        after a lost reply finds it there, so nothing is done twice.
+        The script stores the answers to each batch under its id: a call that is sent `again`
+        after a lost reply finds them there, so nothing is done twice.
         """
-        tag = self._tag
-        script_keys = [self._accepted, tag + keys.batch(batch_id)]
-        arguments: list[Any] = [int(again or self._acknowledged)]
-        attributes: list[Any] = []
-        position = 1
-        for creation in creations:
-            script_keys += creation.script_keys(tag)
-            arguments += creation.script_arguments(tag)
-            if creation.attributes:
-                attributes += creation.script_attributes(position)
-            position += creation.numbers
-        arguments += attributes
+        script_keys = [batch.shard.key(keys.LIMITS) for batch in batches]
+        arguments: list[Any] = [int(again or self._acknowledged), len(batches)]
+        for batch in batches:
+            pack_batch(batch, script_keys, arguments)
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
         packed: bytes = pack_command(command)
         return packed
+
+
+def pack_batch(batch: Batch, script_keys: list[str], arguments: list[Any]) -> None:
+    """Add what the script takes of a batch to the keys and arguments of its call."""
+    tag = batch.shard.tag
+    keys_before = len(script_keys)
+    script_keys += (tag + keys.ACCEPTED, tag + keys.batch(batch.id))
+    creations: list[str] = []
+    attributes: list[Any] = []
+    position = 1
+    for pending in batch.pending:
+        creation = pending.creation
+        script_keys += creation.script_keys(tag)
+        creations += creation.script_arguments(tag)
+        if creation.attributes:
+            attributes += creation.script_attributes(position)
+        position += creation.numbers
+    arguments += (len(script_keys) - keys_before, len(attributes) // 3)
+    arguments += attributes
+    arguments += creations
 
 
 def script_text(max_backlog: int, default_rate: Rate) -> str:
@@ -89,7 +92,7 @@ def script_text(max_backlog: int, default_rate: Rate) -> str:
 
 
 class Reply(NamedTuple):
-    """The script's reply.
+    """The script's reply to a batch.
 
     `last` is the id of the batch's last entry, None if it has none. Every entry before `oldest`
     is stored; None when the reply does not tell.
@@ -102,7 +105,7 @@ class Reply(NamedTuple):
 
 
 def read_reply(reply: Sequence[Any]) -> Reply:
-    """Read the script's reply; raises TypeError or ValueError when it is malformed."""
+    """Read the script's reply to a batch; raises TypeError or ValueError when it is malformed."""
     wake, last, oldest, *answers = reply
     if not isinstance(last, bytes) or not isinstance(oldest, bytes):
         raise TypeError("no ids of entries")

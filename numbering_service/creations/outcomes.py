@@ -1,14 +1,24 @@
-"""What becomes of a batch: a reply for all of it, an answer for each creation."""
+"""What becomes of a call: a reply to each of its batches, an answer to each creation."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from numbering_service.creation import Answer
 from numbering_service.creations.numbers import Reply, outcome_unknown, read_reply
-from numbering_service.creations.pending import Pending
+from numbering_service.creations.pending import Batch, Pending
 from web.problems import Problem
 
 _log = logging.getLogger(__name__)
+
+
+def read_outcomes(outcome: Any, batches: Sequence[Batch]) -> list[Reply]:
+    """Return the reply to each batch of a call, in whatever way that failed."""
+    parts = outcome if isinstance(outcome, list) and len(outcome) == len(batches) else None
+    return [
+        read_outcome(parts[position] if parts else outcome, len(batch.pending))
+        for position, batch in enumerate(batches)
+    ]
 
 
 def read_outcome(outcome: Any, size: int) -> Reply:

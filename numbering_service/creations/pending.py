@@ -1,7 +1,8 @@
-"""A creation that waits for its number, as the batcher sees it."""
+"""Creations that wait for their numbers, as the batcher sees them."""
 
 from typing import Protocol
 
+from contract.shards import Shard
 from numbering_service.creation import Answer, AnyCreation
 
 
@@ -28,3 +29,14 @@ class Pending(Protocol):
 
     def abandon(self) -> None:
         """Record that it was skipped because its client has disconnected."""
+
+
+class Batch:
+    """Creations of a shard that are numbered together; their answers are stored under its id."""
+
+    __slots__ = ("id", "pending", "shard")
+
+    def __init__(self, id: str, shard: Shard, pending: list[Pending]) -> None:
+        self.id = id
+        self.shard = shard
+        self.pending = pending

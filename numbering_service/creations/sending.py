@@ -1,9 +1,9 @@
-"""Sends batches to Redis in order and retries while it is unavailable: the one retry policy.
+"""Sends calls to Redis in order and retries while it is unavailable: the one retry policy.
 
-Up to two batches are in flight on one connection; replies come in the order of
+Up to two calls are in flight on one connection; replies come in the order of
 the calls. Every failure of the connection (closed, silent, a server that is no
 longer the primary, or no longer has the shard) is handled the same way: drop it,
-reconnect, resend every batch in flight under its own id. The script answers a batch
+reconnect, resend every call in flight under the ids of its batches. The script answers a batch
 that was already done with the stored answer, so nothing happens twice. So does a call
 that too few replicas have acknowledged, where there are `replicas` that have to.
 """
@@ -16,16 +16,21 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import ConnectionError, OutOfMemoryError, TimeoutError
+from redis.exceptions import (
+    ClusterCrossSlotError,
+    ConnectionError,
+    OutOfMemoryError,
+    TimeoutError,
+)
 
 from contract.shards import ONLY, Shard
 from numbering_service.connections.acknowledged import AcknowledgedConnection, open_acknowledged
 from numbering_service.connections.script_connection import ScriptConnection, open_connection
-from numbering_service.creation import AnyCreation
 from numbering_service.creations.numbers import NumbersScript, not_sent, outcome_unknown
+from numbering_service.creations.pending import Batch
 from numbering_service.metrics import BATCH_RETRIES
 from numbering_service.redis_errors import RETRYABLE
-from numbering_service.shard_servers import ShardServers
+from numbering_service.shard_servers import ShardServers, SpreadError
 from web.problems import Overloaded, Problem
 
 MAX_IN_FLIGHT = 2
@@ -38,10 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A batch in flight: its id, what is sent, since when and how often."""
+    """Batches in flight: what is sent, since when and how often."""
 
-    batch_id: str
-    creations: list[AnyCreation]
+    batches: list[Batch]
     packed: bytes
     sent_at: float = field(default_factory=monotonic)
     times_sent: int = 0
@@ -64,16 +68,23 @@ class Sender:
         *,
         patience_seconds: float,
         on_done: OnDone,
+        on_spread: Callable[[], None] | None = None,
         replicas: int = 0,
         shard: Shard = ONLY,
     ) -> None:
-        """`on_done` gets the reply to the oldest call, or a Problem in its place."""
+        """Send calls to the server of `shard`, or those for all shards to the one that has them.
+
+        `on_done` gets the reply to the oldest call, or a Problem in its place. With `on_spread`,
+        calls are for all shards, and if these turn out to be spread over the servers of a cluster,
+        it is called instead; it has to `stop` this.
+        """
         self._servers = servers
         self._shard = shard
         self._script = script
         self._patience = patience_seconds
         self._replicas = replicas
         self._on_done = on_done
+        self._on_spread = on_spread
         self._calls: deque[Call] = deque()
         self._connection: Connection | None = None
         self._recovery: asyncio.Task[None] | None = None
@@ -85,23 +96,32 @@ class Sender:
 
     @property
     def _name(self) -> str:
-        return f"{self._servers} {self._shard.tag}".rstrip()
+        return f"{self._servers} {'' if self._on_spread else self._shard.tag}".rstrip()
 
     @property
     def is_unavailable(self) -> bool:
         return self._failing_since is not None
 
-    def send(self, batch_id: str, creations: list[AnyCreation]) -> None:
-        """Send a batch; its outcome goes to `on_done` after those of earlier ones.
+    def send(self, batches: list[Batch], times_sent: int = 0) -> None:
+        """Send batches in one call; its outcome goes to `on_done` after those of earlier ones.
 
-        Errors in the batch itself are raised here, before it has a place in the order.
+        `times_sent` is how often another sender has sent them, under the same ids. Errors in the
+        batches themselves are raised here, before they have a place in the order.
         """
-        call = Call(batch_id, creations, self._script.pack(creations, batch_id, again=False))
+        packed = self._script.pack(batches, again=times_sent > 0)
+        call = Call(batches, packed, times_sent=times_sent)
         self._calls.append(call)
         if self._connection is not None:
             self._write(call)
         elif self._recovery is None:
             self._recover(failed=False)
+
+    def stop(self) -> list[Call]:
+        """Disconnect, and return the calls in flight, in order."""
+        calls = list(self._calls)
+        self._calls.clear()
+        self._disconnect()
+        return calls
 
     async def aclose(self) -> None:
         if self._recovery is not None:
@@ -114,7 +134,7 @@ class Sender:
             return  # Lost a moment ago; recovery resends all calls in flight.
         call.sent_at = monotonic()
         if call.times_sent:
-            call.packed = self._script.pack(call.creations, call.batch_id, again=True)
+            call.packed = self._script.pack(call.batches, again=True)
         try:
             self._connection.write(call.packed)
         except (ConnectionError, RuntimeError) as error:
@@ -142,6 +162,8 @@ class Sender:
             self._lose(ConnectionError("Redis sent an unsolicited reply."))
         elif isinstance(reply, RETRYABLE):
             self._lose(reply)
+        elif isinstance(reply, ClusterCrossSlotError) and self._on_spread is not None:
+            self._on_spread()
         elif not isinstance(reply, list | Exception):
             self._lose(ConnectionError("Redis sent an unexpected reply."))
         else:
@@ -179,7 +201,12 @@ class Sender:
 
     async def _reconnect(self, *, failed: bool) -> None:
         """Resend the calls in flight on a new connection, or give them up."""
-        connection = await self._connect_patiently(failed=failed)
+        try:
+            connection = await self._connect_patiently(failed=failed)
+        except SpreadError:
+            connection = None
+            if self._on_spread is not None:
+                self._on_spread()
         self._recovery = None
         if connection is None:
             self._give_up()
@@ -199,13 +226,18 @@ class Sender:
             started = monotonic()
             try:
                 return await self._connect()
+            except SpreadError:
+                raise
             except Exception as error:
                 self._note_failure(started, error)
                 failed = True
         return None
 
     async def _connect(self) -> Connection:
-        address = await self._servers.address_of(self._shard)
+        if self._on_spread is None:
+            address = await self._servers.address_of(self._shard)
+        else:
+            address = await self._servers.address_of_all()
         if not self._replicas:
             return await open_connection(address, self._script.source)
         return await open_acknowledged(address, self._script.source, self._replicas)

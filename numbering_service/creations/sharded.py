@@ -1,37 +1,48 @@
-"""Batches for each shard: a shard's creations are numbered by calls of its own.
+"""Batches of several shards: in one call on a server that has all of them, else in one for each.
 
-Shards do not wait for each other, so one whose server is unavailable holds up no other. What waits
-is bounded for all of them together.
+One call for all costs hardly more than one for a single shard. A server of a cluster refuses it,
+even one that has all slots. So creations go to one batcher of all shards until that finds a
+cluster; from then on each shard has its own. Those work on any servers, also on one that has left
+a cluster, so nothing is put together again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Protocol
 
 from contract.shards import Shards
 from numbering_service.creations.batching import Batcher
 from numbering_service.creations.pending import Pending
+from numbering_service.creations.shard_queue import ShardQueue
 
 
 class Batching(Protocol):
-    """What numbers creations in batches: a `Batcher`, or one for each shard."""
+    """What numbers creations in batches: a `Batcher`, or several."""
 
     def submit(self, pending: Pending) -> None: ...
     def check(self, access_token: str, size: int) -> None: ...
     async def drain(self, seconds: float) -> None: ...
 
 
-class ShardedBatcher:
-    """Passes each creation to the batcher of its application's shard."""
+Make = Callable[[Sequence[ShardQueue], Callable[[], None] | None], Batcher]
+"""Makes a batcher of queues, and of what it calls if they are spread over servers."""
 
-    def __init__(self, batchers: Sequence[Batcher]) -> None:
-        """`batchers` are those of all shards, in order."""
-        self._batchers = batchers
-        self._shards = Shards(len(batchers))
+
+class ShardedBatcher:
+    """Passes each creation to the batcher of its application's shard, or of all shards."""
+
+    def __init__(self, queues: Sequence[ShardQueue], make: Make) -> None:
+        """`queues` are those of all shards, in order."""
+        self._queues = queues
+        self._make = make
+        self._shards = Shards(len(queues))
+        self._together: Batcher | None = make(queues, self._spread if len(queues) > 1 else None)
+        self._batchers = [self._together]
 
     @property
     def depth(self) -> int:
-        return sum(batcher.depth for batcher in self._batchers)
+        return sum(queue.depth for queue in self._queues)
 
     def submit(self, pending: Pending) -> None:
         """Do what `Batcher.submit` does."""
@@ -41,12 +52,37 @@ class ShardedBatcher:
         """Do what `Batcher.check` does."""
         self._of(access_token).check(access_token, size)
 
-    def _of(self, access_token: str) -> Batcher:
-        return self._batchers[self._shards.number_of(access_token)]
-
     async def drain(self, seconds: float) -> None:
-        await asyncio.gather(*(batcher.drain(seconds) for batcher in self._batchers))
+        """Do what `Batcher.drain` does; batchers may be replaced meanwhile."""
+        deadline = monotonic() + seconds
+        drained: list[Batcher] = []
+        while drained is not self._batchers:
+            drained = self._batchers
+            left = max(0.0, deadline - monotonic())
+            await asyncio.gather(*[batcher.drain(left) for batcher in drained])
 
     async def aclose(self) -> None:
         for batcher in self._batchers:
             await batcher.aclose()
+
+    def _of(self, access_token: str) -> Batcher:
+        return self._together or self._batchers[self._shards.number_of(access_token)]
+
+    def _spread(self) -> None:
+        """Go on with a batcher for each shard.
+
+        Batches in flight keep their ids: what was done before the server became one of a cluster
+        is not done again.
+        """
+        if self._together is None:
+            return
+        calls = self._together.stop()
+        self._together = None
+        self._batchers = [self._make([queue], None) for queue in self._queues]
+        for number, batcher in enumerate(self._batchers):
+            batcher.take_over(
+                (batch, call.times_sent)
+                for call in calls
+                for batch in call.batches
+                if batch.shard.number == number
+            )

@@ -6,12 +6,15 @@ import pytest
 
 from contract import keys
 from contract.entries import ATTRIBUTES, FIELDS
+from contract.shards import ONLY
 from numbering_service.creation import Creation
 from numbering_service.creations.numbers import NumbersScript
+from numbering_service.creations.pending import Batch
 from numbering_service.rate_limits import Rate
 from tests.contract.test_entries import TOKEN, accept_and_read
 from tests.contract.test_numbers_script import MISSING, REUSED, Numbering, chat, message, post
 from tests.contract.test_numbers_script import numbering as numbering  # a fixture
+from tests.integration.numbering.surroundings import Waiter
 
 BAD_REPLY = -5
 SENDER = '{"sender":"Ann \\u00e9 漢"}'
@@ -42,9 +45,9 @@ def test_only_an_entry_with_attributes_has_their_field(numbering: Numbering) -> 
 
 def test_a_creation_without_attributes_is_sent_as_before() -> None:
     script = NumbersScript(max_backlog=1, default_rate=Rate(0, 0))
-    plain = script.pack([post(1)], "b", again=False)
+    plain = script.pack([Batch("b", ONLY, [Waiter(post(1))])], again=False)
     assert b"attributes" not in plain
-    assert plain.startswith(b"*13\r\n")  # 3 words, 4 keys, 6 arguments
+    assert plain.startswith(b"*17\r\n")  # 3 words, 5 keys, 9 arguments
 
 
 def test_a_reply_needs_a_number_that_was_handed_out(numbering: Numbering) -> None:

@@ -1,6 +1,6 @@
 """numbers.lua on a real Valkey: the answer to each creation of a batch, and what it leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from contract import keys
+from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Creation
 from numbering_service.creations.numbers import script_text
 from numbering_service.rate_limits import NO_LIMIT, Rate
@@ -40,16 +41,40 @@ class Numbering:
     ) -> tuple[int, list[Any]]:
         """Return whether to wake the persister, and the answers; see also `last` and `oldest`."""
         self.batches += 1
-        batch_key = keys.batch(batch or f"b{self.batches}")
-        names = [keys.ACCEPTED, batch_key]
-        names += [key for creation in creations for key in creation.script_keys()]
-        arguments: list[int | str] = [int(again)]
-        arguments += [word for creation in creations for word in creation.script_arguments()]
-        for position, creation in enumerate(creations, 1):
-            arguments += creation.script_attributes(position) if creation.attributes else ()
-        script = self.redis.register_script(script_text(room, rate))
-        wake, self.last, self.oldest, *answers = script(keys=names, args=arguments)
+        of_shard = {ONLY: creations}
+        [reply] = self.call(
+            of_shard, batch or f"b{self.batches}", again=again, room=room, rate=rate
+        )
+        wake, self.last, self.oldest, *answers = reply
         return wake, answers
+
+    def call(
+        self,
+        of_shards: Mapping[Shard, Sequence[AnyCreation]],
+        batch_id: str,
+        *,
+        again: bool = False,
+        room: int = 1000,
+        rate: Rate = NO_LIMIT,
+    ) -> list[list[Any]]:
+        """Number the creations of several shards in one call; return the reply to each."""
+        names = [shard.key(keys.LIMITS) for shard in of_shards]
+        arguments: list[int | str] = [int(again), len(of_shards)]
+        for shard, creations in of_shards.items():
+            own = [shard.key(keys.ACCEPTED), shard.key(keys.batch(batch_id))]
+            own += [key for creation in creations for key in creation.script_keys(shard.tag)]
+            attributes: list[int | str] = []
+            position = 1
+            for creation in creations:
+                attributes += creation.script_attributes(position) if creation.attributes else ()
+                position += creation.numbers
+            names += own
+            arguments += (len(own), len(attributes) // 3, *attributes)
+            for creation in creations:
+                arguments += creation.script_arguments(shard.tag)
+        script = self.redis.register_script(script_text(room, rate))
+        replies: list[list[Any]] = script(keys=names, args=arguments)
+        return replies
 
     def answers(
         self, *creations: AnyCreation, batch: str | None = None, room: int = 1000
@@ -224,8 +249,7 @@ def test_a_key_of_the_wrong_type_refuses_only_its_own_creation(numbering: Number
 
 def test_a_stream_key_of_the_wrong_type_refuses_everything(numbering: Numbering) -> None:
     numbering.redis.set(keys.ACCEPTED, "no stream")
-    with pytest.raises(redis.ResponseError):
-        numbering.answers(post(1))
+    assert numbering.answers(post(1), chat()) == [REFUSED, REFUSED]
     assert numbering.redis.get(message(1)) == b"0"
 
 

@@ -9,7 +9,9 @@ from contract import keys
 from contract.shards import MAX_SHARDS, ONLY, SLOTS, Shards, slot_of
 from numbering_service.creation import Bulk, Creation
 from numbering_service.creations.numbers import NumbersScript
+from numbering_service.creations.pending import Batch
 from numbering_service.rate_limits import NO_LIMIT
+from tests.integration.numbering.surroundings import Waiter
 
 TOKENS = [f"{number:024d}" for number in range(3000)]
 
@@ -56,8 +58,9 @@ def test_no_two_numbers_of_shards_share_a_name() -> None:
 )
 def test_all_keys_of_a_call_are_in_one_slot(creation: Creation | Bulk) -> None:
     shard = Shards(3)[1]
-    script = NumbersScript(max_backlog=1, default_rate=NO_LIMIT, shard=shard)
-    words = script.pack([creation], "id", again=False).split(b"\r\n")[2::2]
+    batch = Batch("id", shard, [Waiter(creation)])
+    script = NumbersScript(max_backlog=1, default_rate=NO_LIMIT)
+    words = script.pack([batch], again=False).split(b"\r\n")[2::2]
     names = words[3 : 3 + int(words[2])]
-    assert len(names) == 2 + 2 * creation.numbers
+    assert len(names) == 3 + 2 * creation.numbers
     assert {key_slot(name) for name in names} == {shard.slot}

@@ -39,6 +39,7 @@ from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.shares import Shares
 from numbering_service.shard_servers import ShardServers
 from tests.polling import eventually, wait_until
+from web.problems import Problem
 
 A, B = "A" * 24, "B" * 24
 CHATS, MESSAGES = f"/applications/{A}/chats", f"/applications/{A}/chats/1/messages"
@@ -458,6 +459,12 @@ class Waiter:
         assert isinstance(answer, Created), answer
         return answer.number
 
+    @property
+    def problem(self) -> Problem:
+        [answer] = self.answers
+        assert isinstance(answer, Problem), answer
+        return answer
+
 
 @asynccontextmanager
 async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
@@ -469,7 +476,7 @@ async def batching(redis_url: str, **settings: Any) -> AsyncIterator[Batcher]:
     shard, *own = (settings.pop(name, None) for name in ("shard", "window", "held_back"))
     queue = ShardQueue(shares, shard or ONLY, *own)
     batcher = Batcher(
-        ShardServers(redis_url), queue=queue, wake_up=lambda _: None, **(usual | settings)
+        ShardServers(redis_url), queues=[queue], wake_up=lambda _, __: None, **(usual | settings)
     )
     try:
         yield batcher

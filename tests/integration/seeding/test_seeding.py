@@ -439,7 +439,7 @@ def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
     names = [keys.ACCEPTED, keys.batch("b"), *chat.script_keys()]
-    script(names, [0, *chat.script_arguments()])
+    script([keys.LIMITS, *names], [0, 1, len(names), 0, *chat.script_arguments()])
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
