@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import NamedTuple
 
 from contract import keys
 from numbering_service.rate_limits import Limit
@@ -186,7 +187,16 @@ class Created:
         self.limit = limit
 
 
-Answer = Created | Problem | None
+class BadReply(NamedTuple):
+    """A message replies to a number that was not handed out before it: which one of a bulk, from 0.
+
+    The script can't tell a bulk of one from a single message: the request names the field.
+    """
+
+    position: int
+
+
+Answer = Created | Problem | BadReply | None
 """The outcome of a creation; None when its sequence is missing and must be seeded."""
 
 

@@ -10,15 +10,16 @@ import logging
 from collections.abc import Iterator
 from time import perf_counter
 
-from numbering_service.creation import Answer, AnyCreation, Created, Creation
+from numbering_service.creation import Answer, AnyCreation, BadReply, Created, Creation
 from numbering_service.creations.access_log import AccessLog
-from numbering_service.creations.bulks import bulk_created, read_bulk
+from numbering_service.creations.bulks import MESSAGES, bulk_created, read_bulk
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.outcomes import settle
 from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.sharded import Batching
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
+from web.fields import bad_reply_to
 from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from web.server.answers import problem_answer
 from web.server.request import Request, id_of
@@ -183,7 +184,11 @@ class Creations:
         elif answer is None:
             self._seed(pending)
         else:
-            self._refuse(pending.request, pending.target, pending.creation.request_id, answer)
+            target = pending.target
+            if isinstance(answer, BadReply):
+                place = f"{MESSAGES}[{answer.position}]." if target.is_bulk else ""
+                answer = bad_reply_to(f"{place}reply_to")
+            self._refuse(pending.request, target, pending.creation.request_id, answer)
 
     def note(self, pending: Pending, status: int) -> None:
         self._log.creation(

@@ -9,11 +9,10 @@ from hiredis import pack_command
 
 from contract import keys
 from contract.entries import EntryId, read_id
-from numbering_service.creation import Answer, Created, no_parent
+from numbering_service.creation import Answer, BadReply, Created, no_parent
 from numbering_service.creations.pending import Batch
 from numbering_service.metrics import RATE_LIMITED, REPLAYED
 from numbering_service.rate_limits import Limit, Rate
-from web.fields import bad_reply_to
 from web.problems import (
     ChatDeleted,
     KeyReused,
@@ -133,9 +132,9 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
     if answer == _UNKNOWN:
         return no_parent()
     if answer <= _BAD_REPLY_IN_BULK:
-        return bad_reply_to(f"messages[{_BAD_REPLY_IN_BULK - answer}].reply_to")
+        return BadReply(_BAD_REPLY_IN_BULK - answer)
     if answer == _BAD_REPLY:
-        return bad_reply_to()
+        return BadReply(0)
     if answer == _CHAT_DELETED:
         return ChatDeleted()
     if answer == _DELETING:

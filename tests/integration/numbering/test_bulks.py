@@ -151,6 +151,11 @@ def test_a_reply_in_a_bulk_is_to_an_earlier_message(
     assert sequences.get(keys.message_sequence(A, 1)) == b"4"
 
 
+def test_a_refused_reply_in_a_bulk_of_one_is_named_by_its_place(service: Numbering) -> None:
+    reply = post(service, {"messages": [{"body": "a", "reply_to": 5}]})
+    assert [error["field"] for error in errors(reply)] == ["messages[0].reply_to"]
+
+
 def test_every_mistake_is_named_up_to_a_number(service: Numbering) -> None:
     found = errors(post(service, bulk("x", "", "x", None, *[""] * 400)))
     assert [error["field"] for error in found[:2]] == ["messages[1].body", "messages[3].body"]
