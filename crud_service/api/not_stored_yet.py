@@ -36,7 +36,7 @@ def missing_chat(access_token: str, number: int) -> Problem:
         return ChatDeleted()
     if was_handed_out(access_token, keys.chat_sequence(access_token), number):
         return NotStoredYet()
-    return NotFound("There is no such chat.")
+    return NotFound("There is no such application or chat.")
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
@@ -51,7 +51,7 @@ def missing_message(access_token: str, chat_number: int, number: int) -> Problem
         return ChatDeleted()
     if was_handed_out(access_token, keys.message_sequence(access_token, chat_number), number):
         return NotStoredYet()
-    return NotFound("There is no such message.")
+    return NotFound("There is no such application, chat or message.")
 
 
 def is_deleted(access_token: str, chat_number: int) -> bool:

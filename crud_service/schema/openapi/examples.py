@@ -38,7 +38,7 @@ PROBLEM: dict[str, Any] = {
     "type": "about:blank",
     "title": "Not Found",
     "status": 404,
-    "detail": "There is no such chat.",
+    "detail": "There is no such application or chat.",
     "instance": f"/applications/{TOKEN}/chats/2",
     "code": "not_found",
     "request_id": "9f87f3c5ecda000001",

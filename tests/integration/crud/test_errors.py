@@ -82,6 +82,15 @@ def test_an_unrouted_path_is_404(http: httpx.Client, path: str) -> None:
     check_problem(http.get(path), 404, "not_found")
 
 
+def test_a_404_says_all_that_may_be_missing(http: httpx.Client, application: str) -> None:
+    for parent in (f"/applications/{TOKEN}", application):
+        chat = http.get(f"{parent}/chats/7").json()
+        assert chat["detail"] == "There is no such application or chat."
+        assert http.get(f"{parent}/chats/7/messages").json()["detail"] == chat["detail"]
+        message = http.get(f"{parent}/chats/7/messages/1").json()
+        assert message["detail"] == "There is no such application, chat or message."
+
+
 @pytest.mark.parametrize(
     ("verb", "path", "allow"),
     [
