@@ -134,6 +134,24 @@ def test_an_overtaken_change_that_cannot_be_read_is_told_of(
     assert ann.call("#body", "inputValue") == "three"
 
 
+def test_what_is_written_and_not_sent_waits_in_its_chat(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    application = chat.path.rpartition("/chats/")[0]
+    api.wait_for_numbers(f"{application}/chats", [1, int(api.chat(application).rpartition("/")[2])])
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.count("#chats a"), 2)
+    ann.fill("#body", "not finished yet")
+    ann.click("#chats a:not([aria-current])")
+    ann.until(lambda: ann.call("#body", "inputValue"), "")
+    ann.send_message("in the other chat")
+    ann.until(ann.bodies, ["in the other chat"])
+    ann.click("#chats a:not([aria-current])")
+    ann.until(lambda: ann.call("#body", "inputValue"), "not finished yet")
+    ann.press("Enter")
+    ann.until(ann.bodies, ["not finished yet"])
+
+
 def test_a_deleted_message_disappears_in_the_other_window(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

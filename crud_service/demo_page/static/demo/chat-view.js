@@ -32,8 +32,9 @@ export class ChatView {
     byId("chat").dataset.state = "open";
     byId("scroller").setAttribute("aria-busy", "true");
     this.search.open(chat);
-    this.composer.open(chat);
-    this.outbox = new Outbox(chat, `${token}/${chat.number}`, {
+    const place = `${token}/${chat.number}`;
+    this.composer.open(chat, place);
+    this.outbox = new Outbox(chat, place, {
       highestShown: () => this.timeline.highest,
       onRefused: (body) => this.composer.takeBack(body),
     });

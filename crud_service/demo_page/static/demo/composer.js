@@ -4,9 +4,13 @@ import { byId } from "./dom.js";
 import { tell } from "./services.js";
 import { inWords } from "./words.js";
 
+const LARGEST_NUMBER_OF_DRAFTS = 100;
+
 export class Composer {
   edited = null;
   draft = "";
+  // What was written in other chats and is not sent yet, by their place; the latest last.
+  drafts = new Map();
 
   constructor({ onSend }) {
     this.onSend = onSend;
@@ -17,10 +21,18 @@ export class Composer {
     byId("stop-editing").addEventListener("click", () => this.stopEditing());
   }
 
-  open(chat) {
-    this.chat = chat;
+  /** Write in a chat from now on; `place` is the same whenever it is opened. */
+  open(chat, place) {
     this.stopEditing();
-    this.field.value = "";
+    this.#keepDraft();
+    Object.assign(this, { chat, place });
+    this.field.value = this.drafts.get(place) ?? "";
+  }
+
+  #keepDraft() {
+    this.drafts.delete(this.place);
+    if (this.field.value.trim() !== "") this.drafts.set(this.place, this.field.value);
+    if (this.drafts.size > LARGEST_NUMBER_OF_DRAFTS) this.drafts.delete(this.drafts.keys().next().value);
   }
 
   focus() {
