@@ -103,6 +103,24 @@ def test_what_is_written_in_a_chat_that_was_opened_again_survives_a_late_answer(
     assert api.numbers(f"{chat.path}/messages") == [1, 2]
 
 
+def test_a_message_that_finds_no_room_in_the_storage_is_shown_and_sent(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.evaluate(
+        "(() => { for (let size = 2 ** 23; size >= 1; size /= 2)"
+        " try { sessionStorage.setItem(`full/${size}`, 'x'.repeat(size)); } catch {} })()"
+    )
+    ann.offline(True)
+    ann.until(ann.state, "offline")
+    ann.send_message("no room")
+    ann.until(lambda: "not sent" in ann.text("#pending"), True)
+    ann.offline(False)
+    ann.until(ann.bodies, ["no room"])
+    ann.until_all_is_sent()
+    assert api.numbers(f"{chat.path}/messages") == [1]
+
+
 def test_a_message_that_could_not_be_sent_is_sent_again_on_request(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

@@ -98,9 +98,19 @@ export class Outbox {
     const isClosed = this.controller.signal.aborted;
     // The chat may have been opened again, and its new outbox may have stored more.
     const left = (isClosed ? this.#stored() : this.entries).filter(({ key }) => !sent.has(key));
-    if (left.length > 0) sessionStorage.setItem(this.place, JSON.stringify(left));
-    else sessionStorage.removeItem(this.place);
+    this.#store(left);
     if (!isClosed) this.#show();
+  }
+
+  /** Store as many, from the first, as there is room for: the others are sent, but don't survive a reload. */
+  #store(entries) {
+    if (entries.length === 0) return sessionStorage.removeItem(this.place);
+    try {
+      sessionStorage.setItem(this.place, JSON.stringify(entries));
+    } catch (error) {
+      if (error.name !== "QuotaExceededError") throw error;
+      this.#store(entries.slice(0, -1));
+    }
   }
 
   #stored() {
