@@ -186,6 +186,33 @@ def test_the_inbox_shows_what_happens_in_other_chats(
     ann.until(lambda: ann.count("#chats .unread"), 0)
 
 
+def test_a_chat_that_appears_with_messages_is_unread(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    application = chat.path.rpartition("/chats/")[0]
+    # The list begins with 50 of these.
+    others = [api.chat(application) for _ in range(51)]
+    for other in others:
+        api.message(other, "earlier")
+    api.wait_for_numbers(f"{others[-1]}/messages", [1])
+    ann = browser.window("Ann", chat.page.rpartition("/")[0])
+    ann.until_connected()
+    ann.until(lambda: ann.count("#chats a"), 50)
+    ann.offline(True)
+    ann.until(ann.state, "offline")
+    new = api.chat(application)
+    for body in ("one", "two"):
+        api.message(new, body)
+    api.message(others[0], "later")
+    api.wait_for_numbers(f"{others[0]}/messages", [1, 2])
+    ann.offline(False)
+    ann.until(lambda: ann.texts("#chats .last")[:3], ["later", "two", "earlier"])
+    assert ann.texts("#chats .unread") == ["1", "2"]
+    ann.click("#more-chats")
+    ann.until(lambda: ann.count("#chats a"), 53)
+    assert ann.texts("#chats .unread") == ["1", "2"]
+
+
 def test_a_late_answer_to_a_chat_that_was_left_does_not_end_the_loading_of_the_next(
     browser: Browser, chat: Chat, api: Api
 ) -> None:

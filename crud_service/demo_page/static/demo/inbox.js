@@ -24,7 +24,7 @@ export class Inbox {
   }
 
   open(application) {
-    Object.assign(this, { application, chats: [], wanted: PAGE });
+    Object.assign(this, { application, chats: [], wanted: PAGE, listedSince: undefined });
     this.seen.clear();
     this.#show();
   }
@@ -55,11 +55,23 @@ export class Inbox {
   #take(items, total) {
     this.hasMore = items.length < total;
     this.chats = items.filter((chat) => !chat.deleted_at);
-    for (const { number, message_count: count } of this.chats) {
-      if (!this.seen.has(number) || number === this.openChat) this.seen.set(number, count);
+    for (const chat of this.chats) {
+      if (chat.number === this.openChat) this.seen.set(chat.number, chat.message_count);
+      else if (!this.seen.has(chat.number)) this.seen.set(chat.number, this.#seenBefore(chat));
     }
+    // Every chat that is written to later is listed before the last of these.
+    this.listedSince = this.hasMore ? (items.at(-1).last_message?.created_at ?? "") : "";
     this.#show();
     this.onChats();
+  }
+
+  /** Return how many messages of a chat count as seen that the last list did not have. */
+  #seenBefore({ message_count: count, created_at: created, last_message: last }) {
+    const isWrittenTo = last && this.listedSince !== undefined && last.created_at > this.listedSince;
+    // It was found by asking for more, or moved up because another one was deleted.
+    if (!isWrittenTo) return count;
+    // How many messages an older chat had then is not known: at least the last one is new.
+    return created > this.listedSince ? 0 : Math.max(0, count - 1);
   }
 
   #more() {
