@@ -116,6 +116,31 @@ def test_a_stream_that_cannot_be_had_is_an_error(
     assert caught.value.fields["status"] == status
 
 
+def test_a_page_in_place_of_a_stream_ends_the_retries(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    """As a network answers that one has to sign in to."""
+    scripted.script = [Answer(200, b"<html>Sign in", {"Content-Type": "text/html"})]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "follow", take=1)
+    assert caught.value.kind == "NoAnswer"
+    assert "text/html" in caught.value.fields["message"]
+    assert len(scripted.received) > 2
+
+
+def test_a_stream_goes_on_behind_a_page_in_its_place(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [
+        events(READY.format("0.0"), created(1)),
+        Answer(200, b"<html>Sign in", {"Content-Type": "text/html"}),
+        Answer(200, b"", {}),
+        events(READY.format("1.0"), created(2)),
+    ]
+    assert numbers(caller.call(CHAT, "follow", after=0, take=2)) == [1, 2]
+    assert resumed_from(scripted) == [None, "1.0", "1.0", "1.0"]
+
+
 def test_an_inbox_is_told_to_read_the_list_again(caller: Caller, scripted: ScriptedServer) -> None:
     state = '{"chat_number":1,"highest_number":2,"highest_change":0}'
     changed = f"event: chat.changed\nid: 2\ndata: {state}\n\n"

@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 # A stream sends a comment every 15 seconds: longer silence means a dead connection.
 SILENCE_SECONDS = 40.0
+EVENT_STREAM = "text/event-stream"
 # Until a stream names another time.
 RECONNECT_SECONDS = 2.0
 # Also for what is deleted in the background.
@@ -137,7 +138,12 @@ class Session:
     async def events(
         self, url: str, after: int | None = None, last_event_id: str | None = None
     ) -> AsyncGenerator[Event]:
-        """Yield the events of a stream, resumed whenever its connection ends."""
+        """Yield the events of a stream, resumed whenever its connection ends.
+
+        Raises NoAnswer if something else is answered in its place for as long as requests are
+        repeated: a gateway's page, or that of a network to sign in to.
+        """
+        foreign_since: float | None = None
         began, failures, reconnect = time.monotonic(), 0, RECONNECT_SECONDS
         params = {} if after is None else {"after": after}
         call = Call(method="GET", url=url, params=params)
@@ -147,7 +153,8 @@ class Session:
             try:
                 async with aclosing(self._events(replace(call, headers=headers))) as events:
                     async for event in events:
-                        failures, last_event_id = 0, event.id or last_event_id
+                        failures, foreign_since = 0, None
+                        last_event_id = event.id or last_event_id
                         reconnect = reconnect if event.retry is None else event.retry
                         yield event
                 # A service that stops ends all its streams at once.
@@ -161,12 +168,21 @@ class Session:
                 if not may_succeed(error, repeatable=True, until_stored=True):
                     raise error from error.__cause__
                 pause = self._retries.pause(failures, error)
+                # Of the errors of a connection, only this one is ours already.
+                if isinstance(raised, NoAnswer):
+                    now = time.monotonic()
+                    foreign_since = foreign_since or now
+                    if now - foreign_since + pause > self._retries.seconds:
+                        raise
             await self._transport.sleep(pause)
 
     async def _events(self, call: Call) -> AsyncGenerator[Event]:
         """Yield the events of one connection; raise StreamReset if it can't be resumed."""
         response = await self._open(call, SILENCE_SECONDS)
         try:
+            media_type = response.headers.get("Content-Type", "")
+            if not media_type.lower().startswith(EVENT_STREAM):
+                raise NoAnswer(f"a stream that is answered with {media_type or 'no type'}")
             stream = EventStream()
             async for chunk in self._transport.chunks(response):
                 for event in stream.feed(chunk):

@@ -9,6 +9,7 @@ import { maySucceed, Retries, type RetryOptions } from "./retries.js";
 const TIMEOUT_SECONDS = 15;
 // A stream sends a comment every 15 seconds: longer silence means a dead connection.
 const SILENCE_SECONDS = 40;
+const EVENT_STREAM = "text/event-stream";
 // Until a stream names another time.
 const RECONNECT_SECONDS = 2;
 // Also for what is deleted in the background.
@@ -55,6 +56,12 @@ export interface FollowOptions {
 export interface StreamStart {
   after?: number;
   lastEventId?: string;
+}
+
+class NoStream extends NoAnswer {
+  constructor(mediaType: string) {
+    super(`a stream that is answered with ${mediaType || "no type"}`);
+  }
 }
 
 export class Session {
@@ -157,7 +164,12 @@ export class Session {
     await this.send({ method: "DELETE", url, headers: { ...headers, ...matching(ifMatch) } });
   }
 
-  /** Yield the events of a stream, resumed whenever its connection ends. */
+  /**
+   * Yield the events of a stream, resumed whenever its connection ends.
+   *
+   * Throws NoAnswer if something else is answered in its place for as long as requests are repeated:
+   * a gateway's page, or that of a network to sign in to.
+   */
   async *events(
     url: string,
     { after, lastEventId }: StreamStart,
@@ -165,6 +177,7 @@ export class Session {
   ): AsyncGenerator<StreamEvent> {
     const began = performance.now();
     let [failures, reconnect] = [0, RECONNECT_SECONDS];
+    let foreignSince: number | undefined;
     while (!signal?.aborted) {
       const start = lastEventId;
       let pause: number;
@@ -173,6 +186,7 @@ export class Session {
         for await (const event of this.connection({ method: "GET", url, query: { after }, headers }, signal)) {
           if (event.name === "ready") onConnection?.(true);
           failures = 0;
+          foreignSince = undefined;
           lastEventId = event.id || lastEventId;
           reconnect = event.retry ?? reconnect;
           yield event;
@@ -193,6 +207,10 @@ export class Session {
         if (!(error instanceof ChatBackendError)) throw error;
         if (!maySucceed(error, { untilStored: true })) throw error;
         pause = this.retries.pause(++failures, error);
+        if (error instanceof NoStream) {
+          foreignSince ??= performance.now();
+          if ((performance.now() - foreignSince) / 1000 + pause > this.retries.seconds) throw error;
+        }
       } finally {
         onConnection?.(false);
       }
@@ -204,7 +222,9 @@ export class Session {
   private async *connection(call: Call, signal?: AbortSignal): AsyncGenerator<StreamEvent> {
     const lifetime = new Lifetime(SILENCE_SECONDS, signal);
     try {
-      const { body } = await this.open(call, lifetime);
+      const { body, headers } = await this.open(call, lifetime);
+      const mediaType = headers.get("Content-Type") ?? "";
+      if (!mediaType.toLowerCase().startsWith(EVENT_STREAM)) throw new NoStream(mediaType);
       const stream = new EventStream();
       for await (const chunk of chunks(body, lifetime)) {
         lifetime.extend();

@@ -7,10 +7,16 @@ import { maySucceed, Retries } from "./retries.js";
 const TIMEOUT_SECONDS = 15;
 // A stream sends a comment every 15 seconds: longer silence means a dead connection.
 const SILENCE_SECONDS = 40;
+const EVENT_STREAM = "text/event-stream";
 // Until a stream names another time.
 const RECONNECT_SECONDS = 2;
 // Also for what is deleted in the background.
 const DELETED = new Set([202, 204]);
+class NoStream extends NoAnswer {
+    constructor(mediaType) {
+        super(`a stream that is answered with ${mediaType || "no type"}`);
+    }
+}
 export class Session {
     crudUrl;
     numberingUrl;
@@ -109,10 +115,16 @@ export class Session {
     async delete(url, ifMatch, headers = {}) {
         await this.send({ method: "DELETE", url, headers: { ...headers, ...matching(ifMatch) } });
     }
-    /** Yield the events of a stream, resumed whenever its connection ends. */
+    /**
+     * Yield the events of a stream, resumed whenever its connection ends.
+     *
+     * Throws NoAnswer if something else is answered in its place for as long as requests are repeated:
+     * a gateway's page, or that of a network to sign in to.
+     */
     async *events(url, { after, lastEventId }, { signal, onConnection }) {
         const began = performance.now();
         let [failures, reconnect] = [0, RECONNECT_SECONDS];
+        let foreignSince;
         while (!signal?.aborted) {
             const start = lastEventId;
             let pause;
@@ -122,6 +134,7 @@ export class Session {
                     if (event.name === "ready")
                         onConnection?.(true);
                     failures = 0;
+                    foreignSince = undefined;
                     lastEventId = event.id || lastEventId;
                     reconnect = event.retry ?? reconnect;
                     yield event;
@@ -147,6 +160,11 @@ export class Session {
                 if (!maySucceed(error, { untilStored: true }))
                     throw error;
                 pause = this.retries.pause(++failures, error);
+                if (error instanceof NoStream) {
+                    foreignSince ??= performance.now();
+                    if ((performance.now() - foreignSince) / 1000 + pause > this.retries.seconds)
+                        throw error;
+                }
             }
             finally {
                 onConnection?.(false);
@@ -158,7 +176,10 @@ export class Session {
     async *connection(call, signal) {
         const lifetime = new Lifetime(SILENCE_SECONDS, signal);
         try {
-            const { body } = await this.open(call, lifetime);
+            const { body, headers } = await this.open(call, lifetime);
+            const mediaType = headers.get("Content-Type") ?? "";
+            if (!mediaType.toLowerCase().startsWith(EVENT_STREAM))
+                throw new NoStream(mediaType);
             const stream = new EventStream();
             for await (const chunk of chunks(body, lifetime)) {
                 lifetime.extend();
