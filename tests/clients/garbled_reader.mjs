@@ -1,5 +1,6 @@
 // Gets responses that can't be decompressed, and have no length, and one whose body never ends and
-// begins when the time is over; prints what they are to the client.
+// begins when the time is over; then none, from a server and from a `fetch`. Prints what they are to the
+// client.
 //
 //     node garbled_reader.mjs MODULE
 
@@ -32,6 +33,15 @@ for (status of [201, 503]) {
   names.push(failed.name);
 }
 const late = new Client({ ...options, fetch: lateFetch }).application("A").createChat();
-names.push((await late.catch((error) => error)).name);
+names.push((await late.catch((error) => error)).message);
 server.close();
+
+const silent = createServer((socket) => socket.resume().on("error", () => {}));
+await new Promise((done) => silent.listen(0, "127.0.0.1", done));
+const nowhere = `http://127.0.0.1:${silent.address().port}`;
+for (const fetch of [undefined, () => new Promise(() => {})]) {
+  const late = new Client({ ...options, numberingUrl: nowhere, fetch }).application("A").createChat();
+  names.push((await late.catch((error) => error)).message);
+}
+silent.close();
 console.log(JSON.stringify(names));

@@ -36,7 +36,7 @@ export class Lifetime {
    */
   within<T>(reading: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const abort = () => reject(new Error("no response in time"));
+      const abort = () => reject(new Error(`no response within ${this.seconds} seconds`));
       this.signal.addEventListener("abort", abort, { once: true });
       if (this.signal.aborted) abort();
       const settled = () => this.signal.removeEventListener("abort", abort);

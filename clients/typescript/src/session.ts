@@ -254,7 +254,8 @@ export class Session {
     });
     // Node.js forgets a request while its response is read, and its signal then aborts nothing. A `fetch`
     // of the caller may take nothing but the request.
-    const response = await this.fetch(request, { signal: lifetime.signal }).catch(noAnswer);
+    const answered = this.fetch(request, { signal: lifetime.signal });
+    const response = await lifetime.within(answered).catch(noAnswer);
     if (response.ok) return response;
     throw await lifetime.within(Problem.from(response)).catch(noAnswer);
   }

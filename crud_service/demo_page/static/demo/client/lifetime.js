@@ -33,7 +33,7 @@ export class Lifetime {
      */
     within(reading) {
         return new Promise((resolve, reject) => {
-            const abort = () => reject(new Error("no response in time"));
+            const abort = () => reject(new Error(`no response within ${this.seconds} seconds`));
             this.signal.addEventListener("abort", abort, { once: true });
             if (this.signal.aborted)
                 abort();
