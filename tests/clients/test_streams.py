@@ -1,13 +1,16 @@
 """Streams that break, against a server with a script."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
+from chat_backend_client import Application, AsyncClient, Client, Ready, Retries
 from local_stack.applications import ROOT
 from tests.clients.callers import Caller, Failed
 from tests.clients.packages import compiled_typescript, run
-from tests.clients.scripted_server import LOST, Answer, ScriptedServer, problem
+from tests.clients.scripted_server import LOST, Answer, ScriptedServer, json_answer, problem
 
 TOKEN = "A" * 24
 CHAT = (TOKEN, 1)
@@ -148,6 +151,30 @@ def test_an_inbox_is_told_to_read_the_list_again(caller: Caller, scripted: Scrip
     followed = caller.call((TOKEN,), "follow", take=3)
     assert [event["type"] for event in followed] == ["ready", "ready", "chat.changed"]
     assert (followed[2]["chat_number"], followed[2]["highest_number"]) == (1, 2)
+
+
+def test_many_streams_leave_a_connection_for_a_call(scripted: ScriptedServer) -> None:
+    """As many as httpx has connections by default."""
+    scripted.script = [events(READY.format(1))] * 100 + [json_answer({"name": "read"})]
+    with Client(scripted.url, scripted.url, retries=Retries(seconds=0)) as client:
+        application = client.application(TOKEN)
+        streams = [application.follow() for _ in range(100)]
+        assert {type(next(stream)) for stream in streams} == {Ready}
+        assert application.read()["name"] == "read"
+
+
+def test_many_streams_leave_a_connection_for_a_coroutine(scripted: ScriptedServer) -> None:
+    scripted.script = [events(READY.format(1))] * 100 + [json_answer({"name": "read"})]
+    client = AsyncClient(scripted.url, scripted.url, retries=Retries(seconds=0))
+
+    async def read_beside_streams() -> Application:
+        async with client, AsyncExitStack() as held:
+            application = client.application(TOKEN)
+            for _ in range(100):
+                await anext(await held.enter_async_context(aclosing(application.follow())))
+            return await application.read()
+
+    assert asyncio.run(read_beside_streams())["name"] == "read"
 
 
 def test_a_stream_in_javascript_is_ended_by_a_signal() -> None:

@@ -44,6 +44,9 @@ from chat_backend_client.transport import AsyncTransport
 
 # Longer than the services wait for a store that restarts.
 TIMEOUT_SECONDS = 15.0
+# A stream holds a connection for as long as it is followed: with a limit, streams would leave no
+# connection for anything else. What is kept idle is httpx's default.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 PAGE_SIZE = 100
 
 
@@ -278,7 +281,7 @@ class AsyncClient(AsyncApplications):
         retries: Retries | None = None,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS)
+        self._http = http or httpx.AsyncClient(timeout=TIMEOUT_SECONDS, limits=LIMITS)
         transport = AsyncTransport(self._http)
         super().__init__(Session(transport, crud_url, numbering_url, admin_token, retries))
 

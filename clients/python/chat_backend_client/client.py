@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import httpx
 
 from chat_backend_client.async_client import (
+    LIMITS,
     TIMEOUT_SECONDS,
     AsyncApplicationClient,
     AsyncApplications,
@@ -140,7 +141,7 @@ class Client(Blocking[AsyncApplications]):
         retries: Retries | None = None,
         http: httpx.Client | None = None,
     ) -> None:
-        self._http = http or httpx.Client(timeout=TIMEOUT_SECONDS)
+        self._http = http or httpx.Client(timeout=TIMEOUT_SECONDS, limits=LIMITS)
         transport = BlockingTransport(self._http)
         session = Session(transport, crud_url, numbering_url, admin_token, retries)
         super().__init__(AsyncApplications(session))
