@@ -74,6 +74,15 @@ def test_each_creation_has_a_key_of_its_own(caller: Caller, scripted: ScriptedSe
     assert keys[3] == "mine"
 
 
+def test_an_empty_key_is_sent_as_it_is(caller: Caller, scripted: ScriptedServer) -> None:
+    """For the service to refuse: a key in its place would create twice what is repeated."""
+    scripted.script = [problem(422, "invalid_fields")]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi", idempotency_key="")
+    assert caught.value.fields["status"] == 422
+    assert [received.headers["Idempotency-Key"] for received in scripted.received] == [""]
+
+
 def test_retry_after_is_waited_for(caller: Caller, scripted: ScriptedServer) -> None:
     scripted.script = [problem(429, "rate_limited", Retry_After="1"), CREATED]
     began = time.monotonic()

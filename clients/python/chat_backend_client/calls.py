@@ -10,7 +10,7 @@ from chat_backend_client.session import Call, Session
 
 def creation(url: str, content: object, key: str | None) -> Call:
     """Return the call that creates something: the key is the same in every attempt."""
-    headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+    headers = {"Idempotency-Key": str(uuid.uuid4()) if key is None else key}
     return Call(method="POST", url=url, json=content, headers=headers)
 
 
