@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import threading
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
@@ -183,6 +185,24 @@ def test_a_stream_in_javascript_is_ended_by_a_signal() -> None:
     *silent, together = run("node", program, compiled_typescript()).splitlines()
     assert list(map(json.loads, silent)) == [[True, False]] * 2
     assert json.loads(together) == ["message.created"]
+
+
+def test_a_blocking_stream_leaves_a_server_alone_for_centuries(scripted: ScriptedServer) -> None:
+    scripted.script = [problem(503, "overloaded", Retry_After="9" * 20)]
+    before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    main = threading.main_thread().ident
+    assert main is not None
+    # Ends a wait that would outlast the test; an error in its place is there long before.
+    end = threading.Timer(1, signal.pthread_kill, (main, signal.SIGUSR1))
+    end.start()
+    try:
+        with Client(scripted.url, scripted.url) as client, pytest.raises(KeyboardInterrupt):
+            next(client.application(TOKEN).follow())
+    finally:
+        end.cancel()
+        end.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert len(scripted.received) == 1
 
 
 def test_a_stream_in_javascript_leaves_a_server_alone_for_as_long_as_it_asks() -> None:

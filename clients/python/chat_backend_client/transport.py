@@ -13,6 +13,9 @@ import httpx
 
 T = TypeVar("T")
 
+# `time.sleep` overflows at some centuries, and a `Retry-After` may have any number of digits.
+LONGEST_SLEEP_SECONDS = 1e9
+
 
 class Transport(Protocol):
     @property
@@ -66,7 +69,7 @@ class BlockingTransport:
         response.close()
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(min(seconds, LONGEST_SLEEP_SECONDS))
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
