@@ -1,12 +1,14 @@
 """nginx, as tests put it in front of the services."""
 
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from local_stack.applications import ROOT
 from local_stack.cluster.proxy import find_nginx
 from tests.hostile.wire import exchange, request
 from tests.polling import wait_until
@@ -22,6 +24,7 @@ http {{
 }}
 """
 START_SECONDS = 10
+DOCUMENTED = (ROOT / "ops" / "nginx.conf").read_text()
 
 
 def require_nginx() -> str:
@@ -29,6 +32,30 @@ def require_nginx() -> str:
     if (program := find_nginx()) is None:
         pytest.skip("NO NGINX: requests are not tried through a proxy")
     return program
+
+
+def documented(
+    port: int, directory: Path, upstreams: Mapping[str, str], *, tls: bool = False
+) -> str:
+    """Return the content of `ops/nginx.conf` for a port of this machine.
+
+    Args:
+        port: to listen on.
+        directory: that of the log, and with TLS of a certificate, chat.pem, and its key, chat.key.
+        upstreams: servers in place of the documented ones.
+        tls: whether it speaks TLS, and with it HTTP/2.
+    """
+    text = DOCUMENTED
+    if not tls:
+        text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.MULTILINE).replace(" ssl http2;", ";")
+    for name, own in {
+        "listen 443": f"listen 127.0.0.1:{port}",
+        "/var/log/nginx": str(directory),
+        "/etc/ssl/chat.example.com": f"{directory}/chat",
+        **upstreams,
+    }.items():
+        text = text.replace(name, own)
+    return text
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Both services behind one address, with the configuration of nginx in `ops/`."""
 
-import re
 from collections.abc import Iterator
 
 import httpx
@@ -8,9 +7,8 @@ import pytest
 
 from bench.running_stack import RunningStack
 from chat_backend_client import Client
-from local_stack.applications import ROOT
 from local_stack.ports import PLAIN_HTTP, choose_port
-from tests.nginx import nginx, require_nginx
+from tests.nginx import documented, nginx, require_nginx
 from tests.polling import wait_until
 
 
@@ -19,17 +17,14 @@ def address(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> It
     """The address of nginx, configured as in `ops/`, without TLS."""
     require_nginx()
     port = choose_port()
-    text = (ROOT / "ops" / "nginx.conf").read_text()
-    text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.MULTILINE)
-    for documented, own in {
-        "443 ssl": f"127.0.0.1:{port}",
+    directory = tmp_path_factory.mktemp("nginx")
+    upstreams = {
         "127.0.0.1:3000": stack.crud_url.removeprefix("http://"),
         "127.0.0.1:8080": stack.numbering_url.removeprefix("http://"),
-    }.items():
-        assert documented in text
-        text = text.replace(documented, own)
+    }
+    text = documented(port, directory, upstreams)
     url = f"http://127.0.0.1:{port}"
-    with nginx(tmp_path_factory.mktemp("nginx"), text):
+    with nginx(directory, text):
         wait_until(lambda: is_served(url), 60)
         yield url
 
