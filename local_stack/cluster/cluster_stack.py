@@ -98,7 +98,8 @@ class ClusterStack(Stack):
         """Without a proxy, the first service of each kind has the public port."""
         if self.nginx:
             return
-        say("  nginx is not installed (apt install nginx): each service has a port of its own")
+        say("  nginx is not installed (apt install nginx): each service has a port of its own, and")
+        say("  while crud-1 restarts, creations whose sequence is missing are answered 503")
         self.ports |= {f"{kind}-1": port for kind, port in self.public_ports.items()}
 
     @property
