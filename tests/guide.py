@@ -8,9 +8,10 @@ from local_stack.applications import ROOT
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
 
 
-def commands(heading: str) -> str:
-    """Return the commands below a heading of the guide."""
+def commands(heading: str, position: int = 0) -> str:
+    """Return the commands below a heading of the guide; its first block of them, or another."""
     _, _, section = GUIDE.partition(f"\n### {heading}\n")
-    found = re.search(r"^( *)```sh\n(.*?)^\1```", section.partition("\n##")[0], re.DOTALL | re.M)
+    blocks = re.finditer(r"^( *)```sh\n(.*?)^\1```", section.partition("\n##")[0], re.DOTALL | re.M)
+    found = [textwrap.dedent(block[2]) for block in blocks]
     assert found, heading
-    return textwrap.dedent(found[2])
+    return found[position]
