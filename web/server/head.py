@@ -81,6 +81,8 @@ class _Lines:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
+        # The parser skips the white space before a value only (RFC 9112, 5).
+        value = value.rstrip(b" \t")
         if name in _NOTED:
             self.noted.append((name, value))
             if name in _DROPPED:

@@ -47,6 +47,14 @@ def test_a_request_is_read_alike_in_one_piece_and_byte_by_byte(
     assert machine.read([case.raw[i : i + 1] for i in range(len(case.raw))]) == whole
 
 
+def test_white_space_around_a_header_is_not_part_of_its_value(machine: Machine) -> None:
+    raw = post(b"x").replace(b"Host: x\r\n", b"Host: \tx \r\nIdempotency-Key: \t k 1 \t\r\n")
+    outcome = machine.read([raw])
+    assert outcome.statuses == [200]
+    headers = dict(outcome.seen[0].headers)
+    assert (headers[b"host"], headers[b"idempotency-key"]) == (b"x", b"k 1")
+
+
 @pytest.mark.parametrize("case", ACCEPTED.values(), ids=ACCEPTED)
 def test_a_request_is_read_alike_wherever_it_is_split(machine: Machine, case: Case) -> None:
     whole = machine.read([case.raw])
