@@ -182,6 +182,17 @@ def test_an_error_that_would_recur_is_raised_at_once(
     assert len(scripted.received) == 1
 
 
+def test_a_body_that_no_service_reads_is_not_sent(caller: Caller, scripted: ScriptedServer) -> None:
+    scripted.script = [CREATED]
+    envelope = len('{"body":""}')
+    caller.call(CHAT, "create_message", "x" * (2**20 - envelope))
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "x" * (2**20 - envelope + 1))
+    refused = (caught.value.kind, caught.value.fields["status"], caught.value.fields["code"])
+    assert refused == ("Problem", 413, "body_too_large")
+    assert [len(received.body) for received in scripted.received] == [2**20]
+
+
 @pytest.mark.parametrize("document", [{"code": 502, "errors": "x"}, ["code"], "code", None])
 def test_an_error_of_a_gateway_has_no_code_of_ours(
     caller: Caller, scripted: ScriptedServer, document: object

@@ -22,6 +22,9 @@ SILENCE_SECONDS = 40.0
 EVENT_STREAM = "text/event-stream"
 # Until a stream names another time.
 RECONNECT_SECONDS = 2.0
+# What the services read of a request. The response to one that is much larger is lost, since the
+# connection ends while it is still being sent, and it would be sent again in vain.
+LARGEST_BODY_BYTES = 2**20
 # Also for what is deleted in the background.
 DELETED = {202, 204}
 
@@ -205,6 +208,8 @@ class Session:
             headers=call.headers,
             timeout=timeout,
         )
+        if len(request.content) > LARGEST_BODY_BYTES:
+            raise Problem(413, "body_too_large", "the request body is larger than 1 MiB")
         response = await self._transport.send(request)
         if response.is_success:
             return response

@@ -10,6 +10,9 @@ const SILENCE_SECONDS = 40;
 const EVENT_STREAM = "text/event-stream";
 // Until a stream names another time.
 const RECONNECT_SECONDS = 2;
+// What the services read of a request. The response to one that is much larger is lost, since the
+// connection ends while it is still being sent, and it would be sent again in vain.
+const LARGEST_BODY_BYTES = 2 ** 20;
 // Also for what is deleted in the background.
 const DELETED = new Set([202, 204]);
 class NoStream extends NoAnswer {
@@ -197,13 +200,17 @@ export class Session {
     /** Return a response whose body is not read yet; throw Problem if it is an error. */
     async open(call, lifetime) {
         const headers = new Headers(call.headers);
-        if (call.json !== undefined)
+        const body = call.json === undefined ? null : new TextEncoder().encode(JSON.stringify(call.json));
+        if (body)
             headers.set("Content-Type", "application/json");
+        if (body && body.length > LARGEST_BODY_BYTES) {
+            throw new Problem(413, { code: "body_too_large", detail: "the request body is larger than 1 MiB" });
+        }
         // A mistake, such as a malformed URL, is thrown here, and is no error of the connection.
         const request = new Request(withQuery(call.url, call.query ?? {}), {
             method: call.method,
             headers,
-            body: call.json === undefined ? null : JSON.stringify(call.json),
+            body,
             cache: "no-store",
             // The services never redirect; a redirected POST would lose its body.
             redirect: "manual",
