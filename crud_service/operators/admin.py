@@ -156,7 +156,7 @@ class SetAsideEntryAdmin(TableAdmin):
     path_lookups = ("access_token", "chat_number", "number")
     actions = ("requeue_selected",)
 
-    @admin.action(description="Requeue selected entries: store them now")
+    @admin.action(description="Requeue selected entries: store them now", permissions=["act"])
     def requeue_selected(self, request: HttpRequest, queryset: QuerySet[SetAsideEntry]) -> None:
         outcome = requeue(list(queryset.values_list("id", flat=True)))
         level = messages.WARNING if outcome.left else messages.SUCCESS

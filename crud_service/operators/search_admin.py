@@ -49,7 +49,7 @@ class UnsentChangeAdmin(ChangeAdmin):
     list_display = (*ChangeAdmin.list_display, "attempts", "not_before")
     actions = ("send_now",)
 
-    @admin.action(description="Send now: end the pause after a failed attempt")
+    @admin.action(description="Send now: end the pause after a failed attempt", permissions=["act"])
     def send_now(self, request: HttpRequest, queryset: QuerySet[UnsentChange]) -> None:
         count = queryset.filter(not_before__isnull=False).update(not_before=None)
         self.message_user(request, f"{count} no longer paused", messages.SUCCESS)
@@ -77,7 +77,7 @@ class FailureAdmin(DerivedAdmin):
         except ObjectDoesNotExist:
             return None
 
-    @admin.action(description="Index again")
+    @admin.action(description="Index again", permissions=["act"])
     def retry(self, request: HttpRequest, queryset: QuerySet[Failure]) -> None:
         count = retry_failures(list(queryset.values_list("pk", flat=True)))
         self.message_user(request, f"{count} queued to be indexed again", messages.SUCCESS)

@@ -28,6 +28,12 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(self.editable) and super().has_change_permission(request, obj)
 
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Return whether a user may run the table's actions: one who may change its rows, also
+        where no field can be edited.
+        """
+        return super().has_change_permission(request)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [f.name for f in self.opts.fields if f.name not in self.editable]
 

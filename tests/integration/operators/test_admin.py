@@ -131,6 +131,50 @@ def test_a_text_that_the_api_would_refuse_is_refused_here(
     assert operator.get(application).json()["name"] == "new"
 
 
+@pytest.fixture
+def reader(operator: httpx.Client) -> Iterator[httpx.Client]:
+    """A client that may look at everything, and at nothing else."""
+    from django.contrib.auth.models import Permission, User
+
+    user = User.objects.get(username="admin")
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    User.objects.update(is_superuser=False)
+    yield operator
+    user.user_permissions.clear()
+    User.objects.update(is_superuser=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "action"),
+    [
+        ("chat/setasideentry", "requeue_selected"),
+        ("chat/application", "rotate_tokens"),
+        ("search/failure", "retry"),
+        ("search/unsentchange", "send_now"),
+    ],
+)
+def test_who_may_only_look_can_run_no_action(
+    operator: httpx.Client, reader: httpx.Client, database: Database, table: str, action: str
+) -> None:
+    from django.contrib.auth.models import Permission, User
+
+    database.execute(
+        "INSERT INTO set_aside_entries (entry_id, access_token, payload, reason)"
+        " VALUES ('1700000000000-0', '', '{}', 'of a test')"
+    )
+    database.execute("INSERT INTO applications (access_token, name) VALUES ('T', 'a')")
+    database.execute("INSERT INTO search_failures (message_id, reason) VALUES (1, 'of a test')")
+    database.execute(
+        "INSERT INTO search_queue (message_id, chat_id, number, changed_at) VALUES (1, 1, 1, now())"
+    )
+    page = reader.get(f"/admin/{table}/")
+    assert page.status_code == 200
+    assert f'value="{action}"' not in page.text
+    codename = f"change_{table.partition('/')[2]}"
+    User.objects.get().user_permissions.add(Permission.objects.get(codename=codename))
+    assert f'value="{action}"' in operator.get(f"/admin/{table}/").text
+
+
 def test_a_set_aside_entry_can_be_requeued(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
