@@ -4,12 +4,16 @@ import time
 
 from crud_service.search.feed.bulk import delete_documents
 from crud_service.search.feed.check_report import Found
+from crud_service.search.feed.start_over import REBUILD_LOCK, lock
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.text.texts import columns
 from crud_service.stores.database import Connection
 
 TICK_SECONDS = 0.5
+# Held while the index forgets deletions at once. It ends with the connection, even after kill -9:
+# a process that gets it knows that no repair is in progress.
+FORGETTING_LOCK = REBUILD_LOCK + 2
 
 FIND_CHATS = "SELECT DISTINCT chat_id FROM messages WHERE id = ANY (%s)"
 FORGET_TEXTS = """
@@ -46,7 +50,7 @@ def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECO
     """
     ids = sorted(found.texts.keys() | found.documents.keys())
     if found.documents:
-        forget_documents(sorted(found.documents), tick_seconds)
+        forget_documents(connection, sorted(found.documents), tick_seconds)
     chats, numbers, stray_ids = columns(found.stray_texts, 3)
     with connection.transaction():
         # Every writer of a chat's texts must hold the chat's lock (see `outbox`).
@@ -58,11 +62,24 @@ def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECO
         connection.execute(ENQUEUE, (ids, chats, numbers))
 
 
-def forget_documents(message_ids: list[int], tick_seconds: float) -> None:
+def restore_settings(connection: Connection) -> None:
+    """Have the index remember deletions again, if a repair was killed before it could."""
+    with lock(connection, FORGETTING_LOCK) as ours:
+        if ours:
+            remember_deletions()
+
+
+def remember_deletions() -> None:
+    settings = {"gc_deletes": GC_DELETES}
+    client().indices.put_settings(index=alias(), settings=settings, ignore_unavailable=True)
+
+
+def forget_documents(connection: Connection, message_ids: list[int], tick_seconds: float) -> None:
     """Delete documents so that any version of them can be indexed again."""
     index = alias()
-    client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
+    connection.execute("SELECT pg_advisory_lock(%s)", (FORGETTING_LOCK,))
     try:
+        client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
         delete_documents(index, message_ids)
         # The version of a deleted document is kept until a refresh drops it. Elasticsearch uses
         # a clock that ticks five times a second, and does not drop what was deleted within
@@ -70,4 +87,5 @@ def forget_documents(message_ids: list[int], tick_seconds: float) -> None:
         time.sleep(tick_seconds)
         client().indices.refresh(index=index)
     finally:
-        client().indices.put_settings(index=index, settings={"gc_deletes": GC_DELETES})
+        remember_deletions()
+        connection.execute("SELECT pg_advisory_unlock(%s)", (FORGETTING_LOCK,))

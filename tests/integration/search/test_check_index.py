@@ -96,6 +96,38 @@ def test_a_repair_that_is_stopped_leaves_the_settings_of_the_index(
     assert gc_deletes() == before
 
 
+def forget_at_once() -> None:
+    """Change the setting as a repair does, which is then killed."""
+    from crud_service.search.index.elasticsearch_index import client
+
+    client().indices.put_settings(index="messages", settings={"gc_deletes": "0s"})
+
+
+def test_a_check_restores_the_settings_after_a_repair_that_was_killed(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    search_stores.add("apple")
+    search_stores.index_all()
+    before = gc_deletes()
+    forget_at_once()
+    call_command("check_index")
+    assert gc_deletes() == before
+
+
+def test_a_check_leaves_the_settings_to_a_repair_in_progress(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.feed.repair import FORGETTING_LOCK
+    from crud_service.search.feed.start_over import lock
+
+    search_stores.add("apple")
+    search_stores.index_all()
+    forget_at_once()
+    with lock(search_stores.database, FORGETTING_LOCK):
+        call_command("check_index")
+        assert gc_deletes() == "0s"
+
+
 def test_a_check_of_blocks_shows_its_progress(
     search_stores: SearchStores, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks, count_blocks
 from crud_service.search.feed.check_report import Report
 from crud_service.search.feed.indexer import connect, has_elasticsearch
-from crud_service.search.feed.repair import repair
+from crud_service.search.feed.repair import repair, restore_settings
 from crud_service.search.index.doorbell import wake_indexer
 
 
@@ -40,6 +40,8 @@ class Command(BaseCommand):
         try:
             with connect() as connection:
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()
+                if has_elasticsearch():
+                    restore_settings(connection)
                 mend = partial(repair, connection) if options["repair"] else None
                 with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
                     check = Check(connection, with_index=has_elasticsearch(), mend=mend)
