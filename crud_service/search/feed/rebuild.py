@@ -62,6 +62,7 @@ WHERE before < %s ORDER BY text.chat_id, text.number
 """
 BEGIN = "UPDATE search_state SET building = %s"
 # Updates no row if the index missed changes in the meantime (see `outbox.FORGET_INDEX`).
+ABANDON = "UPDATE search_state SET building = '' WHERE building = %s"
 FOLLOW = """
 UPDATE search_state
 SET index_format = %s, index_name = building, building = '', fill_chat = NULL, fill_number = NULL
@@ -73,11 +74,19 @@ class RebuildRunning(Exception):
     """Another rebuild is running."""
 
 
+class Rejected(Exception):
+    """Elasticsearch stayed overloaded, or rejected documents whatever they are."""
+
+
+class SwapUnknown(Exception):
+    """Whether the alias points to the new index is unknown."""
+
+
 def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
     """Build an index from `search_texts`, point the alias to it and return its name.
 
-    `advance` gets the number of messages after each step. On any error the new index
-    is removed and the old one stays.
+    `advance` gets the number of messages after each step. On any error but SwapUnknown the
+    old index stays. The new one is removed; if that fails too, by the next rebuild.
     """
     with rebuild_lock(connection):
         state = read_state(connection)
@@ -89,9 +98,9 @@ def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
             connection.execute(BEGIN, (name,))
             fill_index(connection, name, advance)
             client().indices.refresh(index=name)
-            swap_alias(name, [index.name for index in state.own(find_indices()) if index.aliased])
+            swap(name, state)
         except BaseException:
-            remove_index(name)
+            abandon(connection, name)
             raise
         if not connection.execute(FOLLOW, (INDEX_FORMAT, name)).rowcount:
             logger.warning("the rebuilt index missed changes and will be filled again")
@@ -113,6 +122,34 @@ def rebuild_lock(connection: Connection) -> Iterator[None]:
         finally:
             if not connection.closed:
                 connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
+
+
+def swap(name: str, state: State) -> None:
+    """Point the alias to the new index; raise SwapUnknown if that may or may not have happened."""
+    old = [index.name for index in state.own(find_indices()) if index.aliased]
+    try:
+        swap_alias(name, old)
+    except TransportError as error:
+        if not has_alias(name):
+            raise SwapUnknown(str(error)) from error
+
+
+def has_alias(name: str) -> bool:
+    """Return whether the alias points to an index, False if Elasticsearch does not answer."""
+    try:
+        return any(index.name == name and index.aliased for index in find_indices())
+    except (ApiError, TransportError):
+        return False
+
+
+def abandon(connection: Connection, name: str) -> None:
+    """Remove an unfinished index, unless Elasticsearch is unavailable, and its record."""
+    if not connection.closed:
+        connection.execute(ABANDON, (name,))
+    try:
+        remove_index(name)
+    except (ApiError, TransportError):
+        logger.warning("the unfinished index %s is left to the next rebuild", name)
 
 
 def remove_leftovers(state: State) -> None:
@@ -149,7 +186,7 @@ def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
     """Write a page, with retries for the documents that Elasticsearch could not take.
 
     Returns the refused documents: message id → reason. Raises the client's error if Elasticsearch
-    stays unavailable, RuntimeError if it stays overloaded.
+    stays unavailable, Rejected if it rejects some of them to the end.
     """
     refused: dict[int, str] = {}
     for attempt in range(ATTEMPTS):
@@ -164,4 +201,4 @@ def write_page(name: str, page: Sequence[Text]) -> dict[int, str]:
         if not page:
             return refused
         time.sleep(min(4.0, 0.25 * 2**attempt))
-    raise RuntimeError(f"Elasticsearch rejected {len(page)} documents of a page")
+    raise Rejected(f"{len(page)} documents of a page")

@@ -12,10 +12,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from elasticsearch import ConnectionTimeout
 
 from tests.children import child
 from tests.integration.search.search_stores import SearchStores
 from tests.polling import wait_until
+
+NOWHERE = "http://127.0.0.1:9"
 
 
 def indices() -> list[str]:
@@ -115,6 +118,80 @@ def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
     with indexer.connect() as connection:
         rebuild.rebuild(connection, another)
     assert "another rebuild" in str(errors[0])
+
+
+@pytest.fixture
+def new_indexes_reject_documents(indexed: SearchStores) -> Iterator[None]:
+    from crud_service.search.index.elasticsearch_index import client
+
+    blocked = {"settings": {"index.blocks.write": True}}
+    templates = client().indices
+    templates.put_index_template(name="rejects", index_patterns=["messages-*"], template=blocked)
+    yield
+    templates.delete_index_template(name="rejects")
+
+
+def building(stores: SearchStores) -> list[tuple[str]]:
+    return stores.database.execute("SELECT building FROM search_state").fetchall()
+
+
+def test_a_rebuild_whose_documents_are_rejected_says_so_and_leaves_nothing_behind(
+    indexed: SearchStores, new_indexes_reject_documents: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.feed import rebuild
+
+    monkeypatch.setattr(rebuild, "ATTEMPTS", 1)
+    before = indices()
+    with pytest.raises(CommandError, match=r"rejects 300 documents .* nothing was changed"):
+        call_command("rebuild_index")
+    assert indices() == before
+    assert building(indexed) == [("",)]
+
+
+def swap_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch, afterwards: Callable[[], object] = lambda: None
+) -> None:
+    """Have the alias swapped, but its answer lost."""
+    from crud_service.search.feed import rebuild
+    from crud_service.search.index.elasticsearch_index import swap_alias
+
+    def swap(new: str, old: list[str]) -> None:
+        swap_alias(new, old)
+        afterwards()
+        raise ConnectionTimeout("no answer")
+
+    monkeypatch.setattr(rebuild, "swap_alias", swap)
+
+
+def test_a_swap_whose_answer_is_lost_completes_the_rebuild(
+    indexed: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = indices()
+    swap_without_an_answer(monkeypatch)
+    call_command("rebuild_index")
+    assert len(indices()) == 1
+    assert indices() != before
+    check()
+
+
+def test_a_swap_whose_outcome_is_unknown_does_not_say_that_nothing_was_changed(
+    indexed: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    url = settings.ELASTICSEARCH_URL
+
+    def lose_elasticsearch() -> None:
+        monkeypatch.setattr(settings, "ELASTICSEARCH_URL", NOWHERE)
+
+    swap_without_an_answer(monkeypatch, lose_elasticsearch)
+    with pytest.raises(CommandError, match="is unknown") as error:
+        call_command("rebuild_index")
+    assert "nothing was changed" not in str(error.value)
+    assert building(indexed) == [("",)]
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)
+    indexed.index_all()
+    check()
 
 
 def test_equal_indexes_pass_the_check(

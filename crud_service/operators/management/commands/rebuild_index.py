@@ -10,7 +10,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signal
 from crud_service.search.feed.indexer import connect, has_elasticsearch
-from crud_service.search.feed.rebuild import RebuildRunning, rebuild
+from crud_service.search.feed.rebuild import RebuildRunning, Rejected, SwapUnknown, rebuild
 from crud_service.search.feed.start_over import AliasTaken
 
 
@@ -37,6 +37,17 @@ class Command(BaseCommand):
             raise CommandError(
                 f"SEARCH_INDEX points to {error}, which another stack created; nothing was changed"
             ) from None
+        except SwapUnknown as error:
+            raise CommandError(
+                "Elasticsearch failed while the alias was swapped, and whether it was is unknown: "
+                f"{error}. If neither index is left, the worker fills a new one, and PostgreSQL "
+                "answers searches until then"
+            ) from error
+        except Rejected as error:
+            raise CommandError(
+                f"Elasticsearch rejects {error}, nothing was changed: it may be overloaded, so "
+                "look at its log and try again"
+            ) from error
         except (ApiError, TransportError) as error:
             raise CommandError(f"Elasticsearch failed, nothing was changed: {error}") from error
         self.stdout.write(f"the alias now points to {name}")
