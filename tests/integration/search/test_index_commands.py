@@ -194,6 +194,17 @@ def test_a_swap_whose_outcome_is_unknown_does_not_say_that_nothing_was_changed(
     check()
 
 
+def test_a_check_without_an_answer_of_elasticsearch_differs_from_one_that_finds_differences(
+    indexed: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", NOWHERE)
+    with pytest.raises(CommandError) as error:
+        check()
+    assert error.value.returncode == 2
+
+
 def test_equal_indexes_pass_the_check(
     indexed: SearchStores, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         "by number, version and content, and every block of PostgreSQL's search with its "
         "texts. Can run on a live system, in bounded memory. Changes that are not indexed yet "
         "are reported as pending, not as differences. Exit code 0: no differences; "
-        "1: differences, which are listed."
+        "1: differences, which are listed; 2: Elasticsearch does not answer."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 with tqdm(total=count_blocks(connection), unit=" blocks", file=sys.stderr) as bar:
                     check_blocks(connection, report, mend=options["repair"], advance=bar.update)
         except (ApiError, TransportError) as error:
-            raise CommandError(f"Elasticsearch does not answer: {error}") from error
+            raise CommandError(f"Elasticsearch does not answer: {error}", returncode=2) from error
         if options["repair"] and report.differs:
             wake_indexer()
         self.stdout.write(describe(report, with_index=has_elasticsearch()))
