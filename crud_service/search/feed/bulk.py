@@ -176,7 +176,8 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
     """Sort the items of a response into done, to be retried, and refused for good (400, 413).
 
     409 means that a newer version is already indexed, 404 that the document to delete
-    was never indexed: both count as done. Raises IndexGone if the index does not exist.
+    was never indexed: both count as done. Raises IndexGone if the index does not exist:
+    Elasticsearch must not create it (`action.auto_create_index`, see docs/operations.md).
     """
     outcome = Outcome()
     for item in items:
