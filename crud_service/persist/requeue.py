@@ -7,6 +7,7 @@ them new ids, and therefore another `created_at`.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import psycopg
 from django import db
@@ -31,12 +32,18 @@ _DELETE = "DELETE FROM set_aside_entries WHERE id = %s"
 _GIVE_REASON = "UPDATE set_aside_entries SET reason = %s WHERE id = %s"
 
 
+class Left(NamedTuple):
+    """An entry that stays set aside; two shards may have given the same id."""
+
+    entry_id: str
+    obstacle: str
+
+
 @dataclass(slots=True)
 class Requeued:
     stored: Stored = field(default_factory=Stored)
     chats: set[ChatKey] = field(default_factory=set)
-    # entry id → why it stays set aside
-    left: dict[str, str] = field(default_factory=dict)
+    left: list[Left] = field(default_factory=list)
 
     def describe(self) -> str:
         done = self.stored
@@ -79,7 +86,7 @@ def requeue_one(connection: psycopg.Connection, row_id: int, requeued: Requeued)
             cursor.execute(_DELETE, (row_id,))
         else:
             cursor.execute(_GIVE_REASON, (obstacle, row_id))
-            requeued.left[entry_id] = obstacle
+            requeued.left.append(Left(entry_id, obstacle))
 
 
 def try_to_store(

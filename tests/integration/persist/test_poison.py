@@ -162,7 +162,7 @@ def test_requeue_stores_set_aside_entries_with_their_numbers_and_times(
     poisoned_table()
     make_application(database, UNKNOWN)
     requeued = requeue()
-    assert (requeued.stored.messages, requeued.stored.chats, requeued.left) == (2, 2, {})
+    assert (requeued.stored.messages, requeued.stored.chats, requeued.left) == (2, 2, [])
     rows = query(
         database,
         "SELECT number, body, round(extract(epoch FROM created_at) * 1000)::bigint FROM messages "
@@ -188,6 +188,21 @@ def test_requeue_leaves_what_still_cannot_be_stored_and_reports_why(
     assert len(set_aside_rows(database)) == 1
 
 
+def test_requeue_counts_the_entries_of_two_shards_that_have_the_same_id(
+    database: str, stream: redis.Redis
+) -> None:
+    from crud_service.persist.requeue import requeue
+
+    query(
+        database,
+        "INSERT INTO set_aside_entries (entry_id, access_token, payload, reason)"
+        " SELECT '1000-0', token, '{}', 'of a test' FROM unnest('{a,b}'::text[]) AS token",
+    )
+    requeued = requeue()
+    assert [left.entry_id for left in requeued.left] == ["1000-0", "1000-0"]
+    assert "2 still set aside" in requeued.describe()
+
+
 def test_requeue_leaves_an_entry_that_no_column_can_hold(
     database: str, stream: redis.Redis, drain: Callable[[], None]
 ) -> None:
@@ -195,7 +210,7 @@ def test_requeue_leaves_an_entry_that_no_column_can_hold(
 
     entry_id = accept(stream, 1, "with \x00")
     drain()
-    assert requeue().left == {entry_id: "contains U+0000, which PostgreSQL cannot store"}
+    assert requeue().left == [(entry_id, "contains U+0000, which PostgreSQL cannot store")]
     assert len(set_aside_rows(database)) == 1
 
 

@@ -77,8 +77,10 @@ def test_requeue_keeps_what_postgresql_still_refuses_with_the_reason(
     drain()
     query(database, "UPDATE set_aside_entries SET reason = 'an earlier one'")
     requeued = requeue()
-    assert "poison" in requeued.left[entry_id]
-    assert stored_of(entry_id)[0] == requeued.left[entry_id]
+    [left] = requeued.left
+    assert left.entry_id == entry_id
+    assert "poison" in left.obstacle
+    assert stored_of(entry_id)[0] == left.obstacle
     assert bodies(database) == []
 
 
@@ -114,7 +116,7 @@ def test_an_entry_that_another_process_has_requeued_is_left_alone(
     connection.ensure_connection()
     requeued = Requeued()
     requeue_one(connection.connection, 1, requeued)
-    assert (requeued.left, requeued.stored.messages) == ({}, 0)
+    assert (requeued.left, requeued.stored.messages) == ([], 0)
 
 
 def test_a_batch_that_redis_does_not_remove_is_an_error(database: str, stream: redis.Redis) -> None:

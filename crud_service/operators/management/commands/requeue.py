@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         requeued = requeue(find_rows(options["entry_id"]))
-        for entry_id, obstacle in requeued.left.items():
+        for entry_id, obstacle in requeued.left:
             self.stderr.write(f"{entry_id}: {obstacle}")
         self.stdout.write(requeued.describe())
         if requeued.left:
