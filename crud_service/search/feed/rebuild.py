@@ -14,7 +14,14 @@ from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.outbox import SET_ASIDE
-from crud_service.search.feed.start_over import REBUILD_LOCK, State, lock, read_state, refuse_others
+from crud_service.search.feed.start_over import (
+    REBUILD_LOCK,
+    State,
+    awaited_lock,
+    lock,
+    read_state,
+    refuse_others,
+)
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,
     client,
@@ -61,8 +68,8 @@ LEFT JOIN LATERAL (
 WHERE before < %s ORDER BY text.chat_id, text.number
 """
 BEGIN = "UPDATE search_state SET building = %s"
-# Updates no row if the index missed changes in the meantime (see `outbox.FORGET_INDEX`).
 ABANDON = "UPDATE search_state SET building = '' WHERE building = %s"
+# Updates no row if the index missed changes in the meantime (see `outbox.FORGET_INDEX`).
 FOLLOW = """
 UPDATE search_state
 SET index_format = %s, index_name = building, building = '', fill_chat = NULL, fill_number = NULL
@@ -116,12 +123,8 @@ def rebuild_lock(connection: Connection) -> Iterator[None]:
     with lock(connection, ONE_REBUILD_LOCK) as ours:
         if not ours:
             raise RebuildRunning
-        connection.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
-        try:
+        with awaited_lock(connection, REBUILD_LOCK):
             yield
-        finally:
-            if not connection.closed:
-                connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
 
 
 def swap(name: str, state: State) -> None:

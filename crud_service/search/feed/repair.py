@@ -4,7 +4,7 @@ import time
 
 from crud_service.search.feed.bulk import delete_documents
 from crud_service.search.feed.check_report import Found
-from crud_service.search.feed.start_over import REBUILD_LOCK, lock
+from crud_service.search.feed.start_over import REBUILD_LOCK, awaited_lock, lock
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.text.texts import columns
@@ -77,15 +77,14 @@ def remember_deletions() -> None:
 def forget_documents(connection: Connection, message_ids: list[int], tick_seconds: float) -> None:
     """Delete documents so that any version of them can be indexed again."""
     index = alias()
-    connection.execute("SELECT pg_advisory_lock(%s)", (FORGETTING_LOCK,))
-    try:
-        client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
-        delete_documents(index, message_ids)
-        # The version of a deleted document is kept until a refresh drops it. Elasticsearch uses
-        # a clock that ticks five times a second, and does not drop what was deleted within
-        # the tick of the refresh.
-        time.sleep(tick_seconds)
-        client().indices.refresh(index=index)
-    finally:
-        remember_deletions()
-        connection.execute("SELECT pg_advisory_unlock(%s)", (FORGETTING_LOCK,))
+    with awaited_lock(connection, FORGETTING_LOCK):
+        try:
+            client().indices.put_settings(index=index, settings={"gc_deletes": "0s"})
+            delete_documents(index, message_ids)
+            # The version of a deleted document is kept until a refresh drops it. Elasticsearch uses
+            # a clock that ticks five times a second, and does not drop what was deleted within
+            # the tick of the refresh.
+            time.sleep(tick_seconds)
+            client().indices.refresh(index=index)
+        finally:
+            remember_deletions()

@@ -183,5 +183,21 @@ def lock(connection: Connection, key: int) -> Iterator[bool]:
     try:
         yield ours
     finally:
-        if ours and not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
+        if ours:
+            unlock(connection, key)
+
+
+@contextmanager
+def awaited_lock(connection: Connection, key: int) -> Iterator[None]:
+    """Wait for a session-level advisory lock, and hold it for the block."""
+    connection.execute("SELECT pg_advisory_lock(%s)", (key,))
+    try:
+        yield
+    finally:
+        unlock(connection, key)
+
+
+def unlock(connection: Connection, key: int) -> None:
+    """Release a session-level advisory lock, which has ended if the connection has."""
+    if not connection.closed:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (key,))
