@@ -40,13 +40,8 @@ from chat_backend_client.resources import (
 )
 from chat_backend_client.retries import Retries
 from chat_backend_client.session import Call, Session, Versioned
-from chat_backend_client.transport import AsyncTransport
+from chat_backend_client.transport import LIMITS, TIMEOUT_SECONDS, AsyncTransport
 
-# Longer than the services wait for a store that restarts.
-TIMEOUT_SECONDS = 15.0
-# A stream holds a connection for as long as it is followed: with a limit, streams would leave no
-# connection for anything else. What is kept idle is httpx's default.
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 PAGE_SIZE = 100
 
 

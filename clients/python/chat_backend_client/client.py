@@ -8,8 +8,6 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import httpx
 
 from chat_backend_client.async_client import (
-    LIMITS,
-    TIMEOUT_SECONDS,
     AsyncApplicationClient,
     AsyncApplications,
     AsyncChatClient,
@@ -17,7 +15,13 @@ from chat_backend_client.async_client import (
 from chat_backend_client.lists import AsyncPages, Page
 from chat_backend_client.retries import Retries
 from chat_backend_client.session import Session
-from chat_backend_client.transport import BlockingTransport, iterate, run
+from chat_backend_client.transport import (
+    LIMITS,
+    TIMEOUT_SECONDS,
+    BlockingTransport,
+    iterate,
+    run,
+)
 
 A = TypeVar("A")
 T = TypeVar("T")

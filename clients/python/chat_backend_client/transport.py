@@ -13,6 +13,11 @@ import httpx
 
 T = TypeVar("T")
 
+# Longer than the services wait for a store that restarts.
+TIMEOUT_SECONDS = 15.0
+# A stream holds a connection for as long as it is followed: with a limit, streams would leave no
+# connection for anything else. What is kept idle is httpx's default.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 # `time.sleep` overflows at some centuries, and a `Retry-After` may have any number of digits.
 LONGEST_SLEEP_SECONDS = 1e9
 
