@@ -45,15 +45,19 @@ def documented(
         upstreams: servers in place of the documented ones.
         tls: whether it speaks TLS, and with it HTTP/2.
     """
-    text = DOCUMENTED
-    if not tls:
-        text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.MULTILINE).replace(" ssl http2;", ";")
-    for name, own in {
+    changes = {
         "listen 443": f"listen 127.0.0.1:{port}",
         "/var/log/nginx": str(directory),
-        "/etc/ssl/chat.example.com": f"{directory}/chat",
         **upstreams,
-    }.items():
+    }
+    text = DOCUMENTED
+    if tls:
+        changes["/etc/ssl/chat.example.com"] = f"{directory}/chat"
+    else:
+        changes[" ssl http2;"] = ";"
+        text = re.sub(r"^ *ssl_.*\n", "", text, flags=re.MULTILINE)
+    for name, own in changes.items():
+        assert name in text
         text = text.replace(name, own)
     return text
 

@@ -51,6 +51,14 @@ def fill(api: Api, chat: str, count: int) -> None:
     api.wait_for_numbers(f"{chat}/messages?after={count - 1}", [count], seconds=90)
 
 
+def sit_down_before(browser: Browser, chat: Chat, api: Api, count: int) -> Window:
+    """Open a chat that has so many messages, and wait until the last one is shown."""
+    fill(api, chat.path, count)
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.until(lambda: ann.numbers()[-1:], [count])
+    return ann
+
+
 def scroll_to_beginning(window: Window) -> None:
     """Scroll up as a person does, a screen at a time, until there is nothing older.
 
@@ -63,9 +71,7 @@ def scroll_to_beginning(window: Window) -> None:
 def test_ten_thousand_messages_are_scrolled_in_a_document_that_stays_small(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    fill(api, chat.path, MANY)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [MANY])
+    ann = sit_down_before(browser, chat, api, MANY)
     scroll_to_beginning(ann)
     assert ann.evaluate("window.seen.first") == list(range(MANY, 0, -1))
     assert ann.evaluate("window.seen.broken") is None
@@ -91,9 +97,7 @@ def test_an_older_page_moves_nothing_that_is_read(browser: Browser, chat: Chat, 
 def test_what_is_read_stays_in_its_place_while_messages_come(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    fill(api, chat.path, 150)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [150])
+    ann = sit_down_before(browser, chat, api, 150)
     scroll_to_beginning(ann)
     assert ann.numbers() == list(range(1, 151))
     place = "document.querySelector('[data-number=\"101\"]').getBoundingClientRect().top"
@@ -111,9 +115,7 @@ def test_what_is_read_stays_in_its_place_while_messages_come(
 
 
 def test_scrolling_back_down_loads_what_was_dropped(browser: Browser, chat: Chat, api: Api) -> None:
-    fill(api, chat.path, 600)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [600])
+    ann = sit_down_before(browser, chat, api, 600)
     scroll_to_beginning(ann)
     assert ann.numbers()[-1] == MOST
     ann.evaluate("""(async () => {
@@ -138,9 +140,7 @@ def hold_older_page(window: Window) -> None:
 def test_a_page_that_arrives_after_a_jump_leaves_no_gap(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    fill(api, chat.path, 600)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [600])
+    ann = sit_down_before(browser, chat, api, 600)
     hold_older_page(ann)
     ann.call('#messages [tabindex="0"]', "focus")
     ann.press("Home")
@@ -155,12 +155,9 @@ def test_a_change_in_one_chat_is_not_shown_in_another(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
     """It came while an older page was read, which arrives when the other chat is open."""
-    fill(api, chat.path, 120)
-    application = chat.path.rpartition("/chats/")[0]
-    other = api.chat(application)
+    other = api.chat(chat.path.rpartition("/chats/")[0])
     fill(api, other, 1)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [120])
+    ann = sit_down_before(browser, chat, api, 120)
     hold_older_page(ann)
     put = api.client.put(f"{api.crud}{chat.path}/messages/1", json={"body": "of the first chat"})
     assert put.status_code == 200
@@ -174,18 +171,9 @@ def test_a_change_in_one_chat_is_not_shown_in_another(
 def test_a_change_made_while_its_page_is_read_is_shown(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
-    fill(api, chat.path, 120)
-    ann = sit_down(browser, "Ann", chat.page)
-    ann.until(lambda: ann.numbers()[-1:], [120])
+    ann = sit_down_before(browser, chat, api, 120)
     # The page with message 60 is read, then the message changes, then the page arrives.
-    ann.evaluate(
-        "(() => { const real = fetch; window.fetch = async (request) => {"
-        " const answer = await real(request);"
-        " if (!request.url.includes('before=')) return answer;"
-        " window.isRead = true; await new Promise((go) => (window.go = go));"
-        " return answer; }; document.getElementById('scroller').scrollTop = 0; })()"
-    )
-    ann.until(lambda: ann.evaluate("window.isRead === true"), True)
+    hold_older_page(ann)
     put = api.client.put(f"{api.crud}{chat.path}/messages/60", json={"body": "changed"})
     assert put.status_code == 200
     api.message(chat.path, "behind the change")

@@ -20,6 +20,7 @@ from local_stack.process import Running
 from local_stack.stores.postgres import can_connect, postgres, program
 from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
+from tests.fault.rig.verify import readiness
 from tests.guide import commands
 from tests.node_packages import stop
 from tests.polling import wait_until
@@ -256,17 +257,10 @@ def test_services_are_frozen_without_their_stores_and_then_started_again(
     for name in SERVICES:
         stack.wait_replaced(name, before[name])
     api = Api(http, stack.crud_url, stack.numbering_url)
-    wait_until(lambda: is_ready(stack, http), 60)
+    for url in (stack.crud_url, stack.numbering_url):
+        wait_until(lambda: readiness(url) == 200, 60)  # noqa: B023
     assert chat_of(api, 1)
     assert [stack.pid(name) for name in ("postgres", "valkey")] == list(before.values())[3:]
-
-
-def is_ready(stack: RunningStack, http: httpx.Client) -> bool:
-    try:
-        answers = [http.get(f"{url}/health/ready") for url in (stack.crud_url, stack.numbering_url)]
-    except httpx.TransportError:
-        return False
-    return all(answer.status_code == 200 for answer in answers)
 
 
 def test_a_base_backup_is_complete_and_starts(

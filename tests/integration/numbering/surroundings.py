@@ -511,6 +511,18 @@ class Proxy:
         self.server: asyncio.Server | None = None
         self.connections: set[asyncio.Task[None] | None] = set()
 
+    async def __aenter__(self) -> "Proxy":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def url(self) -> str:
+        """The address of Valkey through it."""
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
     async def start(self) -> None:
         self.server = await asyncio.start_server(self.connect, LOOPBACK, 0)
         self.port = self.server.sockets[0].getsockname()[1]

@@ -61,14 +61,9 @@ def through_proxy(valkey: Valkey, scenario: Callable[[Batcher, Proxy], Awaitable
     """Run a scenario with a batcher that reaches Valkey through a proxy."""
 
     async def whole() -> None:
-        proxy = Proxy(valkey.port)
-        await proxy.start()
-        try:
-            async with batching(f"redis://127.0.0.1:{proxy.port}/0") as batcher:
-                await scenario(batcher, proxy)
-                await batcher.drain(10)
-        finally:
-            await proxy.close()
+        async with Proxy(valkey.port) as proxy, batching(proxy.url) as batcher:
+            await scenario(batcher, proxy)
+            await batcher.drain(10)
 
     asyncio.run(asyncio.wait_for(whole(), 30))
 

@@ -114,13 +114,8 @@ def through_proxy(
     valkey: Valkey, scenario: Callable[[ShardedBatcher, Proxy], Awaitable[None]]
 ) -> None:
     async def whole() -> None:
-        proxy = Proxy(valkey.port)
-        await proxy.start()
-        try:
-            async with sharded(f"redis://127.0.0.1:{proxy.port}/0") as batcher:
-                await scenario(batcher, proxy)
-        finally:
-            await proxy.close()
+        async with Proxy(valkey.port) as proxy, sharded(proxy.url) as batcher:
+            await scenario(batcher, proxy)
 
     asyncio.run(asyncio.wait_for(whole(), 2 * PATIENCE_SECONDS))
 

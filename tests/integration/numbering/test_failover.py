@@ -73,21 +73,16 @@ def test_a_primary_that_became_a_replica_is_left_at_once(
     first, second = pair
 
     async def whole() -> tuple[list[Reply], Storage, list[dict[str, object]]]:
-        proxy = Proxy(first.port)
-        await proxy.start()
-        async with storage(first.url) as store:
+        async with Proxy(first.port) as proxy, storage(first.url) as store:
             for number in range(1, 2 + CLIENTS * EACH):
                 store.chat(A, number)
-            with await asyncio.to_thread(
-                Numbering, tmp_path, f"redis://{LOOPBACK}:{proxy.port}/0", store.url
-            ) as service:
+            with await asyncio.to_thread(Numbering, tmp_path, proxy.url, store.url) as service:
                 loading = asyncio.create_task(load(service.port, CLIENTS, EACH, post))
                 while len(store.entries) < CLIENTS:  # it is under way
                     await asyncio.sleep(0.005)
                 await asyncio.to_thread(switch, first, second, proxy, seconds_late=seconds_late)
                 store.move(second.url)
                 replies = await asyncio.wait_for(loading, 120)
-        await proxy.close()
         return replies, store, service.lines()
 
     replies, store, lines = asyncio.run(asyncio.wait_for(whole(), 240))

@@ -74,9 +74,8 @@ class Service:
         self.storage.pause_seconds = 0.02
         self.proxy = Proxy(valkey.port)
         self.run(self.proxy.start())
-        redis_url = f"redis://127.0.0.1:{self.proxy.port}/0"
         self.app = NumberingService(
-            Settings.from_env({"REDIS_URL": redis_url, "CRUD_URL": self.storage.url})
+            Settings.from_env({"REDIS_URL": self.proxy.url, "CRUD_URL": self.storage.url})
         )
         self.lifespan = self.app.lifespan(self.app.api)
         self.run(self.lifespan.__aenter__())
