@@ -1,4 +1,4 @@
-"""How a management command ends when it is told to."""
+"""How management commands handle SIGTERM."""
 
 import sys
 from types import FrameType

@@ -49,7 +49,7 @@ SOCKET_TIMEOUT_SECONDS = 1.0
 # long is better met by a new process.
 STUCK_SECONDS = 300.0
 # A sender may flag a task without being able to send it, and under load it flags the next one at
-# once: if no task has started for so long, we send one whatever the flag says, and so seldom.
+# once: if no task has started for so long, we send one regardless of the flag, at this interval.
 OVERDUE_SECONDS = 2.0
 # Some worker starts a task sooner than this after it was sent.
 NEGLECTED_SECONDS = 20.0

@@ -42,8 +42,8 @@ def wait_for_line(stack: RunningStack, part: str, request_id: str, message: str)
 def wait_for_fold(stack: RunningStack, act: Callable[[str], None]) -> str:
     """Act under a new request id until a change is folded in its name; return that id.
 
-    The indexer also looks by itself, once a second: what it finds there, before the doorbell has
-    rung, is folded in the name of whoever rang last.
+    The indexer also polls once a second: a change that it finds before the doorbell rings is logged
+    with the request id of the previous ring.
     """
     for _ in range(5):
         request_id = f"traced-{uuid.uuid4()}"

@@ -40,7 +40,7 @@ def test_blocks_are_found_by_their_grams_whatever_the_planner_knows(
 def test_blocks_are_found_by_their_grams_however_many_parts_have_two_readings(
     search_stores: SearchStores, clean_crud: dict[str, str]
 ) -> None:
-    """Whoever pastes a file's name from macOS has decomposed letters in each word."""
+    """File names pasted from macOS have decomposed letters in every word."""
     keyword = " ".join(f"{letter}\u3099" for letter in "かきくけこ")
     search_stores.add(*bodies(900, seed=5), f"so {keyword}", *bodies(900, seed=6))
     search_stores.index()
