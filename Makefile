@@ -77,9 +77,7 @@ coverage: environment-dev ## which lines no test reaches; fails where none may b
 COVERED := tests/unit tests/contract
 COVERED += $(addprefix tests/integration/,crud crud_server numbering operators persist search seeding)
 COVERED += tests/fault/test_resharding.py
-COMPLETE := crud_service/persist/*,numbering_service/seeding/*,web/*
-COMPLETE := $(COMPLETE),numbering_service/creations/batching.py,numbering_service/creations/outcomes.py
-COMPLETE := $(COMPLETE),numbering_service/creations/shard_queue.py
+COMPLETE := crud_service/persist/*,numbering_service/seeding/*,numbering_service/creations/batching.py,numbering_service/creations/outcomes.py,numbering_service/creations/shard_queue.py,web/*
 
 lint: environment-dev ## style, types and import boundaries
 	$(BIN)/ruff check .

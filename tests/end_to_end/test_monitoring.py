@@ -71,7 +71,7 @@ def test_the_dashboard_uses_series_that_exist(expression: str, exported: dict[st
 
 
 def test_answers_to_health_checks_are_not_taken_for_creations() -> None:
-    """A probe runs every few seconds, is faster than any creation, and fails while Redis is down."""
+    """A probe runs every few seconds, faster than any creation, and fails while Redis is down."""
     check = {"job": "numbering", "method": "GET", "route": "/health/ready", "status": "503"}
     expressions = [*dashboard_expressions(), *alert_expressions()]
     found = [it for it in expressions if re.search(r'chat_http_\w+\{job="numbering"', it)]
