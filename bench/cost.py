@@ -1,10 +1,15 @@
 """What processes cost, as the kernel counts it."""
 
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 import psutil
 
 MEGABYTE = 1024 * 1024
+LOOK_SECONDS = 0.01
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -14,14 +19,48 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of a process and its children since they started."""
-    times = [each.cpu_times() for each in family(pid)]
-    return float(sum(each.user + each.system for each in times))
+    """Processor time of a process and its children since they started, also of those that ended."""
+    return sum(map(seconds_of, family(pid)))
+
+
+def seconds_of(process: psutil.Process) -> float:
+    """Processor time of the process itself, and of the children that it outlived."""
+    times = process.cpu_times()
+    ended = getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
+    return float(times.user + times.system + ended)
 
 
 def memory_megabytes(pid: int) -> float:
     """Resident memory of a process and its children."""
-    return float(sum(each.memory_info().rss for each in family(pid)) / MEGABYTE)
+    return resident_megabytes(family(pid))
+
+
+def resident_megabytes(processes: Sequence[psutil.Process]) -> float:
+    return float(sum(each.memory_info().rss for each in processes) / MEGABYTE)
+
+
+class MemoryWatch:
+    """The highest memory of a process, and of the children that it has, while the block runs."""
+
+    def __init__(self, pid: int) -> None:
+        # Looked for once: it takes some milliseconds of the processor that is measured.
+        self._processes = family(pid)
+        self.before = self.highest = resident_megabytes(self._processes)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        with suppress(psutil.NoSuchProcess):  # it ends by itself
+            while not self._over.wait(LOOK_SECONDS):
+                self.highest = max(self.highest, resident_megabytes(self._processes))
 
 
 @dataclass

@@ -4,6 +4,7 @@ import time
 
 import psutil
 
+from bench.cost import cpu_seconds, seconds_of
 from bench.running_stack import RunningStack
 from bench.scenario import Run
 from bench.stack import fresh
@@ -31,16 +32,5 @@ def idle(run: Run) -> None:
 def seconds_of_parts(stack: RunningStack) -> dict[str, float]:
     """The processor's time that each part has taken so far, with all that it started."""
     assert stack.process is not None
-    seconds = {name: seconds_of_tree(psutil.Process(stack.pid(name))) for name in PARTS}
+    seconds = {name: cpu_seconds(stack.pid(name)) for name in PARTS}
     return {**seconds, "supervisor": seconds_of(psutil.Process(stack.process.pid))}
-
-
-def seconds_of_tree(process: psutil.Process) -> float:
-    return seconds_of(process) + sum(map(seconds_of, process.children(recursive=True)))
-
-
-def seconds_of(process: psutil.Process) -> float:
-    """Of the process itself, and of the children that it outlived."""
-    times = process.cpu_times()
-    ended = getattr(times, "children_user", 0) + getattr(times, "children_system", 0)
-    return float(times.user + times.system + ended)

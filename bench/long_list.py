@@ -1,15 +1,10 @@
 """A long list, read as it arrives: when its first byte comes, and what it costs in memory."""
 
 import http.client
-import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-import psutil
-
-from bench.cost import memory_megabytes
+from bench.cost import MemoryWatch
 from bench.dataset import APPLICATION_TOKEN
 from bench.reads_data import LONG_CHAT
 from bench.scenario import Run
@@ -17,34 +12,8 @@ from bench.tools import BenchError
 
 FIRST_BYTE_MS = 100
 GROWTH_MEGABYTES = 20
-LOOK_SECONDS = 0.01
 PIECE = 64 * 1024
 LONG_LIST = f"/applications/{APPLICATION_TOKEN}/chats/{LONG_CHAT}/messages"
-
-
-@dataclass
-class MemoryWatch:
-    """The highest memory of a process for as long as the block runs."""
-
-    pid: int
-    before: float = 0
-    highest: float = 0
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "MemoryWatch":
-        self.before = self.highest = memory_megabytes(self.pid)
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        with suppress(psutil.NoSuchProcess):  # it ends by itself
-            while not self._over.wait(LOOK_SECONDS):
-                self.highest = max(self.highest, memory_megabytes(self.pid))
 
 
 def long_list(run: Run, url: str, pid: int) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bench.long_list import PIECE, MemoryWatch
+from bench.cost import MemoryWatch
+from bench.long_list import PIECE
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError

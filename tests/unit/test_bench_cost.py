@@ -1,0 +1,38 @@
+"""What the benchmarks read of processes, and what reading costs."""
+
+import os
+import sys
+import time
+from subprocess import PIPE
+
+from bench.cost import MemoryWatch, cpu_seconds
+from tests.children import child
+
+BUSY = "import time\nwhile time.process_time() < 0.5: pass"
+HAS_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])"
+UNTIL_INPUT = "; print(flush=True); input()"
+
+
+def test_processor_time_of_children_that_ended_is_counted() -> None:
+    command = [sys.executable, "-c", HAS_A_CHILD + UNTIL_INPUT]
+    with child(command, stdin=PIPE, stdout=PIPE) as process:
+        process.stdout.readline()
+        spent = cpu_seconds(process.pid)
+        process.communicate(b"\n")
+    assert spent >= 0.5
+
+
+def test_a_watch_sees_memory_that_was_given_back() -> None:
+    program = "import time; x = b'x' * 100_000_000; time.sleep(0.5); del x"
+    with child([sys.executable, "-c", program + UNTIL_INPUT], stdin=PIPE, stdout=PIPE) as process:
+        with MemoryWatch(process.pid) as memory:
+            process.stdout.readline()
+        process.communicate(b"\n")
+    assert memory.highest > 100_000_000 / 2**20
+
+
+def test_a_watch_hardly_takes_the_processor_from_what_is_measured() -> None:
+    before = time.process_time()
+    with MemoryWatch(os.getpid()):
+        time.sleep(1)
+    assert time.process_time() - before < 0.1
