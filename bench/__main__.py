@@ -12,12 +12,10 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import psycopg
-import redis
 
 from bench import report
 from bench.chat_ends import chat_ends
@@ -159,7 +157,9 @@ def attempt(run: Run, name: str) -> None:
     run.results.start(name)
     try:
         SCENARIOS[name][0](run)
-    except (BenchError, StackError, OSError, psycopg.Error, redis.RedisError) as error:
+    except Exception as error:
+        if not isinstance(error, BenchError | StackError):
+            traceback.print_exc()
         run.results.skip(f"{type(error).__name__}: {error}")
 
 
