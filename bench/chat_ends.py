@@ -53,7 +53,7 @@ WITH inserted AS (
     FROM moved JOIN locked ON locked.id = moved.chat_id
     WHERE chats.id = moved.chat_id
 )
-SELECT coalesce(sum(messages), 0)::bigint, NULL FROM moved
+SELECT coalesce(sum(messages), 0)::bigint, NULL, false FROM moved
 """
 # The candidate before leaves the ends as they were.
 CATCH_UP = """
