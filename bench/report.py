@@ -15,7 +15,7 @@ HEAD = ("scenario", "figure", "value", "unit", "bound", "")
 
 
 def write(results: Results, sizes: str, directory: Path) -> None:
-    """Write results.json, results.md and results.png."""
+    """Write results.json, results.md and, if there is something to draw, results.png."""
     directory.mkdir(parents=True, exist_ok=True)
     about = {"taken_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "sizes": sizes, **machine()}
     document = {
@@ -27,8 +27,10 @@ def write(results: Results, sizes: str, directory: Path) -> None:
     text = json.dumps(document, indent=1, ensure_ascii=False)
     (directory / "results.json").write_text(text + "\n")
     (directory / "results.md").write_text(markdown(results, about))
-    draw(results.series, directory / "results.png")
-    say(f"\nwritten: {directory}/results.json, results.md, results.png")
+    picture = directory / "results.png"
+    picture.unlink(missing_ok=True)  # of an earlier run
+    draw(results.series, picture)
+    say(f"\nwritten: {directory}/results.json, results.md{', results.png' * picture.exists()}")
 
 
 def describe(figure: Figure) -> dict[str, object]:

@@ -1,10 +1,11 @@
-"""What a run of the benchmarks makes of a scenario that fails."""
+"""What a run of the benchmarks makes of a scenario that fails, and what it writes."""
 
 from pathlib import Path
 
 import pytest
 
-from bench import __main__
+from bench import __main__, report
+from bench.results import Results
 from bench.scenario import Run
 from bench.sizes import QUICK
 
@@ -21,3 +22,16 @@ def test_a_scenario_that_fails_in_whatever_way_keeps_no_other_from_running(
     (failure,) = run.results.failures
     assert failure.startswith("chat_ends: ValueError: not enough values")
     assert "in unpack" in capsys.readouterr().err
+
+
+def test_a_picture_of_an_earlier_run_does_not_stay_beside_the_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn, without = Results(), Results()
+    drawn.draw("creations", "one process", [(1, 100.0), (16, 200.0)])
+    report.write(drawn, "quick", tmp_path)
+    assert (tmp_path / "results.png").exists()
+    assert "results.png" in capsys.readouterr().out
+    report.write(without, "quick", tmp_path)
+    assert not (tmp_path / "results.png").exists()
+    assert "results.png" not in capsys.readouterr().out
