@@ -76,10 +76,13 @@ def prepare(run: Run) -> Path:
             connection.execute("VACUUM (ANALYZE) messages")
         with stack.during(stack.run("worker")):
             wait_until_indexed(stack)
-            wait_until_merged(stack)
+            if not stack.why_no_elasticsearch:
+                wait_until_merged(stack)
         with stack.database() as connection:
             connection.execute("VACUUM (ANALYZE)")
-    stamp.write_text(fingerprint(run))
+    # Without Elasticsearch half of it is missing, and would be once there is one.
+    if not stack.why_no_elasticsearch:
+        stamp.write_text(fingerprint(run))
     return directory
 
 
