@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import orjson
 import psutil
 import psycopg
 
 from bench.dataset import APPLICATION_TOKEN
 from bench.results import Results
+from bench.tools import BenchError
 from contract.entries import Entry
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.persist.store import store
@@ -60,6 +62,11 @@ ALTER TABLE messages_aside RENAME TO messages_divided;
 """
 LOGGED = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 NEXT = "SELECT highest_number + 1 FROM chats WHERE number = %s"
+# Not the chat's own highest number: what the other table got in its turns is not in this one.
+HIGHEST = """
+SELECT max(m.number) FROM messages m JOIN chats c ON c.id = m.chat_id WHERE c.number = %s
+"""
+PAGE = 100
 
 
 Figures = dict[tuple[str, str], list[float]]
@@ -133,12 +140,13 @@ def measure_table(table: Table) -> None:
     """Measure pages and batches in the table as it is, and a vacuum behind them."""
     reader = Probe(table, prepares_after=2)
     with reader.connection as connection:
-        [(end,)] = connection.execute(NEXT, (table.large_chat,)).fetchall()
-        for place, low in {"first": 1, "middle": end // 2, "last": end - 100}.items():
+        [(highest,)] = connection.execute(HIGHEST, (table.large_chat,)).fetchall()
+        for place, low in {"first": 1, "middle": highest // 2, "last": highest - PAGE + 1}.items():
             measure_page(reader, table.large_chat, place, low)
     probe = Probe(table)
     with probe.connection as connection:
-        numbers = itertools.count(end)
+        [(behind,)] = connection.execute(NEXT, (table.large_chat,)).fetchall()
+        numbers = itertools.count(behind)
         probe.cost(
             "a batch of 1",
             SINGLES,
@@ -168,23 +176,26 @@ def entry(chat: int, number: int) -> Entry:
 
 
 def measure_page(probe: Probe, chat: int, place: str, low: int) -> None:
-    """Add the processor time and the blocks of a page that begins at a number."""
+    """Add the processor time and the blocks of a page that begins at a number and is full."""
     sql = list_query(MESSAGES, Walk())
     values = {
         "access_token": APPLICATION_TOKEN,
         "chat_number": str(chat),
         "low": str(low),
         "high": str(2**63 - 1),
-        "limit": 100,
+        "limit": PAGE,
     }
     connection = probe.connection
-    probe.cost(f"{place} page of 100", PAGES, lambda: connection.execute(sql, values).fetchall())
+    [row] = connection.execute(sql, values).fetchall()
+    if len(orjson.loads(f"[{row[3] or ''}]")) != PAGE:
+        raise BenchError(f"the {place} page is not full")
+    probe.cost(f"{place} page of {PAGE}", PAGES, lambda: connection.execute(sql, values).fetchall())
     statement = psycopg.ClientCursor(connection).mogrify(sql, values)
     explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
     [([plan],)] = connection.execute(explain).fetchall()
     whole = plan["Plan"]
     blocks = whole["Shared Hit Blocks"] + whole["Shared Read Blocks"]
-    probe.add(f"{place} page of 100: blocks", blocks, "")
+    probe.add(f"{place} page of {PAGE}: blocks", blocks, "")
 
 
 def measure_batches(probe: Probe, chats: str, draw: Callable[[], list[Entry]]) -> None:
