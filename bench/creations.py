@@ -77,20 +77,29 @@ def measure(
     clients: int,
 ) -> Load:
     """One load on numbering, with what it cost; every number has to be in the stream."""
-    empty(stack, requests)
-    if run.sizes.warm_up:
-        # The stream is not emptied after it: that would look like a persister at work, whose pace
-        # a client is slowed down to, for a third of a second.
-        load(stack.numbering_url, requests, clients=clients, seconds=1, method="POST")
+    start_over(run, stack, requests, clients)
     meter = Meter({"numbering": numbering.process.pid, "Valkey": stack.valkey_pid})
-    seen = load(
-        stack.numbering_url, requests, clients=clients, seconds=run.sizes.seconds, method="POST"
-    )
+    seen = post(stack, requests, clients, run.sizes.seconds)
     run.results.add_load(name, seen)
     for process, microseconds in meter.microseconds_each(seen.requests).items():
         run.results.add(f"{name}: CPU of {process} a creation", microseconds, "µs")
     check_numbers(stack, requests, seen)
     return seen
+
+
+def start_over(run: Run, stack: BenchStack, requests: Sequence[Request], clients: int) -> None:
+    """Empty the stream, and warm up who gets the load.
+
+    The stream is not emptied after that, too: it would look like a persister at work, whose pace a
+    client is slowed down to, for a third of a second.
+    """
+    empty(stack, requests)
+    if run.sizes.warm_up:
+        post(stack, requests, clients, seconds=1)
+
+
+def post(stack: BenchStack, requests: Sequence[Request], clients: int, seconds: int) -> Load:
+    return load(stack.numbering_url, requests, clients=clients, seconds=seconds, method="POST")
 
 
 def judge(run: Run, name: str, seen: dict[int, Load], yardstick: float) -> None:
@@ -127,17 +136,11 @@ def plain(run: Run, stack: BenchStack, chats: int, our_rate: float) -> None:
     name = f"plain design, {name_of(chats, 1)}"
     server = stack.run_module("plain", "bench.plain", stack.numbering_url)
     rates = {}
+    requests = chat_requests(chats)
     with stack.during(server):
         for clients in run.sizes.clients:
-            requests = chat_requests(chats)
-            empty(stack, requests)
-            seen = load(
-                stack.numbering_url,
-                requests,
-                clients=clients,
-                seconds=run.sizes.seconds,
-                method="POST",
-            )
+            start_over(run, stack, requests, clients)
+            seen = post(stack, requests, clients, run.sizes.seconds)
             run.results.add(f"{name}, {clients_text(clients)}: rate", seen.rate, "/s")
             run.results.add(f"{name}, {clients_text(clients)}: p99", seen.p99_ms, "ms")
             rates[clients] = seen.rate
@@ -159,8 +162,7 @@ def memory(run: Run, stack: BenchStack) -> None:
     with stack.during(stack.run("numbering")) as numbering:
         empty(stack, requests)
         while created < run.sizes.many_creations:
-            seconds = run.sizes.memory_seconds
-            seen = load(stack.numbering_url, requests, clients=64, seconds=seconds, method="POST")
+            seen = post(stack, requests, 64, run.sizes.memory_seconds)
             run.results.count_failures("memory", seen)
             created += seen.requests
             points.append((created, memory_megabytes(numbering.process.pid)))
