@@ -33,9 +33,14 @@ def messages_path(chat: int) -> str:
 
 def empty(stack: BenchStack, requests: Sequence[Request]) -> None:
     """Start over: no entries, and sequences at nought as their chats' creation leaves them."""
+    reset_sequences(stack, sequences(requests))
+
+
+def reset_sequences(stack: BenchStack, keys: Sequence[str]) -> None:
+    """Delete everything, and begin the sequences with these keys at nought."""
     with stack.redis() as client:
         client.flushall()
-        client.mset(dict.fromkeys(sequences(requests), 0))
+        client.mset(dict.fromkeys(keys, 0))
         # A log as short as the data, so that no load is the one that is rewritten under.
         client.bgrewriteaof()
         wait_until(lambda: not is_rewriting(client), REWRITE_SECONDS, "Valkey rewrites its log")

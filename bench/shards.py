@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from bench.cost import Meter
-from bench.creation_requests import chat_requests
+from bench.creation_requests import chat_requests, reset_sequences
 from bench.results import clients_text
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
@@ -72,11 +72,9 @@ def path_of(position: int) -> str:
 
 def start_over(stack: BenchStack) -> None:
     """Start without entries, with the sequence of a chat of each application, for both services."""
-    with stack.redis() as client:
-        client.flushall()
-        for size in (1, SHARDS):
-            names = [Shards(size).of(it).key(message_sequence(it, 1)) for it in APPLICATIONS]
-            client.mset(dict.fromkeys(names, 0))
+    shardings = [Shards(size) for size in (1, SHARDS)]
+    keys = [each.of(it).key(message_sequence(it, 1)) for each in shardings for it in APPLICATIONS]
+    reset_sequences(stack, keys)
 
 
 def report(run: Run, clients: int, turns: Sequence[Sequence[tuple[Load, float]]]) -> None:
