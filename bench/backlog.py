@@ -4,17 +4,20 @@ import threading
 import time
 from typing import Self
 
+from redis import Redis
+
 from bench.stack import BenchStack
+from bench.tools import BenchError
 from contract.keys import ACCEPTED
 
 QUEUES = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 
 
 class Backlog:
-    """The length of the stream, looked at every second while the block runs."""
+    """The length of the stream, looked at every second while the block runs, and at its end."""
 
-    def __init__(self, stack: BenchStack, every: float = 1.0) -> None:
-        self.stack, self.every = stack, every
+    def __init__(self, client: "Redis", every: float = 1.0) -> None:
+        self.client, self.every = client, every
         self.points: list[tuple[float, float]] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look)
@@ -29,19 +32,25 @@ class Backlog:
 
     def _look(self) -> None:
         began = time.monotonic()
-        with self.stack.redis() as client:
-            while True:
-                self.points.append((time.monotonic() - began, float(client.xlen(ACCEPTED))))
-                if self._over.wait(self.every):
-                    return
+        is_over = False
+        while not is_over:
+            # Asked before the look, so that the last look is behind the end of the block.
+            is_over = self._over.is_set()
+            self.points.append((time.monotonic() - began, float(self.client.xlen(ACCEPTED))))
+            self._over.wait(self.every)
 
     def drain_rate(self) -> float:
-        """Entries a second from the first batch taken out to the last."""
+        """Entries a second from the first batch taken out to the last.
+
+        Raises BenchError if that was too fast to be seen.
+        """
         full = self.points[0][1]
         draining = [point for point in self.points if point[1] < full]
         began, first = draining[0]
         ended = next(at for at, length in draining if length == 0)
-        return first / max(ended - began, 1e-9)
+        if first == 0:
+            raise BenchError(f"{full:,.0f} entries were stored between two looks")
+        return first / (ended - began)
 
 
 def messages_stored(stack: BenchStack) -> int:

@@ -78,7 +78,7 @@ class Pipeline:
         """Creations as fast as they go; returns how many a second were answered and stored."""
         yardstick = self.run.yardstick(self.stack, self.name)
         before = messages_stored(self.stack)
-        with Backlog(self.stack) as backlog:
+        with self.stack.redis() as client, Backlog(client) as backlog:
             seen = self.load(requests, self.run.sizes.pipeline_seconds)
             stored = messages_stored(self.stack) - before
         self.run.results.add_load(f"{self.name}, full speed", seen)
@@ -157,7 +157,7 @@ class Pipeline:
         with self.stack.redis() as client:
             while client.xlen(ACCEPTED) < self.run.sizes.backlog:
                 self.run.results.count_failures("filling", self.load(requests, 1))
-            with Backlog(self.stack, every=0.02) as backlog:
+            with Backlog(client, every=0.02) as backlog:
                 self.worker = self.stack.run("worker")
                 self.wait_stored()
         rate = backlog.drain_rate()

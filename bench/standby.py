@@ -101,7 +101,7 @@ def one_turn(run: Run, stack: BenchStack, is_waited_for: bool) -> tuple[float, L
     run.results.count_failures("standby, POST", seen)
     with (
         stack.redis() as client,
-        Backlog(stack, every=0.05) as backlog,
+        Backlog(client, every=0.05) as backlog,
         stack.during(stack.run("worker")),
     ):
         seconds = run.sizes.catch_up_seconds
