@@ -57,10 +57,7 @@ INDEXER = parameters(
     " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
 )
 
-# An import commits small pieces; nobody waits for the rows that it locks.
-IMPORTER = parameters(
-    "import",
-    3,
-    10_000,
-    "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off",
-)
+# Imports and the worker's chores commit small pieces; nobody waits for the rows that they lock.
+_IN_PIECES = "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off"
+IMPORTER = parameters("import", 3, 10_000, _IN_PIECES)
+CHORES = parameters("chores", 3, 10_000, _IN_PIECES)

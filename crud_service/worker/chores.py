@@ -10,12 +10,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
+from django.conf import settings
 from redis import RedisError
 
+from crud_service import postgresql
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
 from crud_service.stores.redis_clients import api_redis, shards
-from crud_service.transfer.importing import connect
 from crud_service.transfer.unfinished import Connection, remove_left_behind
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,11 @@ class Chore(NamedTuple):
     name: str
     interval: float
     work: Callable[[Connection], object]
+
+
+def connect() -> Connection:
+    """Return a new connection for a chore."""
+    return psycopg.connect(settings.DATABASE_URL, autocommit=True, **postgresql.CHORES)
 
 
 def finish_rotations_left(connection: Connection) -> None:

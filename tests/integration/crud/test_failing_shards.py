@@ -34,7 +34,7 @@ def test_rotations_are_finished_in_the_other_shards(
 ) -> None:
     from crud_service.api.rotation import rotating
     from crud_service.chat.rotations import finish_rotations
-    from crud_service.transfer.importing import connect
+    from crud_service.worker.chores import connect
 
     for number, path in enumerate(applications):
         rotating.begin(token_of(path), str(number))

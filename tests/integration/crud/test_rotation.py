@@ -175,7 +175,7 @@ def test_a_former_token_is_retired_together_with_a_look_at_what_waits(
 def finish_one_step() -> None:
     """What the worker does each second."""
     from crud_service.chat.rotations import finish_rotations
-    from crud_service.transfer.importing import connect
+    from crud_service.worker.chores import connect
 
     with connect() as connection:
         finish_rotations(connection)

@@ -53,11 +53,12 @@ def test_the_worker_removes_what_was_left_behind(
 ) -> None:
     from crud_service.transfer.importing import connect
     from crud_service.transfer.unfinished import create_hidden, remove_left_behind
-    from crud_service.worker.chores import CHORES
+    from crud_service.worker import chores
 
     with connect() as importing:
         create_hidden(importing)
-    (chore,) = [chore for chore in CHORES if chore.work is remove_left_behind]
-    with connect() as connection:
+    (chore,) = [chore for chore in chores.CHORES if chore.work is remove_left_behind]
+    with chores.connect() as connection:
+        assert connection.info.parameter_status("application_name") == "chores"
         chore.work(connection)
     assert rows(database)["applications"] == [(0,)]
