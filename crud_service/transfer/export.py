@@ -37,7 +37,8 @@ FROM applications x WHERE x.access_token = %s
 """
 # The token is looked up for each piece, so an export ends when its token becomes invalid.
 CHATS = f"""
-SELECT x.number, x.highest_number, {line_of("chat", CHAT_JSON)}
+SELECT x.number, CASE WHEN x.deleted_at IS NULL THEN x.highest_number ELSE 0 END,
+    {line_of("chat", CHAT_JSON)}
 FROM applications a JOIN chats x ON x.application_id = a.id
 WHERE a.access_token = %s AND x.number > %s AND x.number <= %s
 ORDER BY x.number LIMIT {CHATS_AT_ONCE}
@@ -47,6 +48,8 @@ MESSAGE_LINES = replace(MESSAGES, json=line_of("message", MESSAGE_JSON), separat
 
 
 class Chat(NamedTuple):
+    """A chat; its highest number is 0 if it has no messages, or has lost them as it was deleted."""
+
     number: int
     highest_number: int
     line: bytes
@@ -116,7 +119,7 @@ def message_chunks(access_token: str, chat: Chat) -> Iterator[Chunk]:
 
 
 def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
-    """Return the next messages, none of a deleted chat.
+    """Return the next messages; none if the chat was deleted since its line was read.
 
     Raises NotFound if the application has disappeared.
     """
