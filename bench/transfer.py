@@ -76,14 +76,14 @@ def import_of(stack: BenchStack, path: Path) -> Imported:
             [*COMMAND, path],
             env={**os.environ, **stack.environment},
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
         ) as process,
         MemoryWatch(process.pid) as memory,
     ):
-        output, _ = process.communicate()
+        output, errors = process.communicate()
     if process.returncode:
-        raise BenchError(f"the import ended with exit code {process.returncode}")
+        raise BenchError(f"the import failed: {errors.strip()}")
     return Imported(output.split()[-1], time.perf_counter() - started, memory.highest)
 
 
