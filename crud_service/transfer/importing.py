@@ -6,7 +6,6 @@ order of their times, since `sort=-last_message` goes by them.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import count
 from typing import BinaryIO
 
 import psycopg
@@ -110,12 +109,8 @@ def read_into(importer: "Importer", file: BinaryIO) -> Iterator[None]:
 
     Raises BadLineError, which names the line by its number.
     """
-    lines = read_lines(file)
-    for number in count(1):
+    for number, text in enumerate(read_lines(file), 1):
         try:
-            text = next(lines, None)
-            if text is None:
-                break
             stored = importer.add(parse_line(text), len(text))
         except BadLineError as error:
             raise BadLineError(f"line {number}: {error}") from None

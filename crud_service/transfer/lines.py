@@ -25,6 +25,8 @@ from web.problems import MalformedBody, ValidationFailed
 
 # The longest body in JSON's longest notation, and what surrounds it.
 MAX_LINE_BYTES = 1024 * 1024
+# Of what a message quotes.
+MAX_QUOTED = 40
 # numbers.lua counts on from the highest number, in doubles: from 2^53 on, adding 1 changes nothing,
 # and every creation would be answered with the same number. This leaves room to count on.
 MAX_IMPORTED_NUMBER = 2**52
@@ -73,8 +75,8 @@ def check_time(value: object) -> str:
 class Kind:
     """What lines of a type hold: required keys, keys that may be missing, keys to ignore.
 
-    What is ignored is derived: a token is made anew, and rows are counted. `deleted` is what lines
-    of something deleted hold, which are those with `deleted_at`.
+    The ignored ones are derived: a token is made anew, and rows are counted. `deleted` is what
+    lines with `deleted_at` hold.
     """
 
     required: Mapping[str, Check]
@@ -82,7 +84,7 @@ class Kind:
     ignored: frozenset[str] = frozenset()
     deleted: "Kind | None" = None
 
-    def of(self, fields: Row) -> "Kind":
+    def variant(self, fields: Row) -> "Kind":
         """Return the kind of a line with these fields: this one, or `deleted`."""
         return self.deleted if self.deleted is not None and "deleted_at" in fields else self
 
@@ -121,19 +123,22 @@ def columns(kind: str) -> tuple[str, ...]:
 
 
 def parse_line(text: bytes) -> Line:
-    """Parse a line; raise BadLineError."""
+    """Parse a line as `read_lines` yields it; raise BadLineError."""
+    if len(text) > MAX_LINE_BYTES:
+        raise BadLineError(f"it is longer than {MAX_LINE_BYTES} bytes")
     try:
         # Nobody waits for an import's thread, so the line's length is limit enough.
         fields = dict(parse_json(text, orjson.loads, MAX_LINE_BYTES))
     except MalformedBody:
-        raise BadLineError("it is not valid JSON in UTF-8") from None
+        cut = "" if text.endswith(b"\n") else "cut short, or "
+        raise BadLineError(f"it is {cut}not valid JSON in UTF-8") from None
     except ValidationFailed:
         raise BadLineError("it is not a JSON object") from None
     name = fields.pop("type", None)
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise BadLineError(f"its type is none of {', '.join(KINDS)}")
-    return Line(str(name), check_fields(kind.of(fields), fields))
+    return Line(str(name), check_fields(kind.variant(fields), fields))
 
 
 def check_fields(kind: Kind, fields: Row) -> Row:
@@ -144,7 +149,8 @@ def check_fields(kind: Kind, fields: Row) -> Row:
             row[name] = check_field(name, check, fields)
     unknown = fields.keys() - row.keys() - kind.ignored
     if unknown:
-        raise BadLineError(f"{min(unknown)}: is not known")
+        name = min(unknown)[:MAX_QUOTED]
+        raise BadLineError(f"{name!r} is not a known key")
     return row
 
 
@@ -158,11 +164,8 @@ def check_field(name: str, check: Check, fields: Row) -> Any:
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of a file, without their ends; raise BadLineError for one too long."""
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        if len(line) > MAX_LINE_BYTES:
-            raise BadLineError(f"it is longer than {MAX_LINE_BYTES} bytes")
-        yield line.rstrip(b"\r\n")
+    """Yield the lines of a file with their ends; of one that is too long, more than it may have."""
+    return iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
 
 
 class Sequence:
@@ -181,7 +184,7 @@ class Sequence:
         """Check the next line; raise BadLineError if it does not follow those before."""
         kind, row = line
         if self.is_complete:
-            raise BadLineError("it is behind the last line")
+            raise BadLineError("it follows the line of type end")
         if (kind == "application") == bool(self._kind):
             raise BadLineError("the first line, and no other, must be the application")
         if kind == "chat":
@@ -205,7 +208,7 @@ class Sequence:
     def _check_counts(self, row: Row) -> None:
         if (row["chats"], row["messages"]) != (self.chats, self.messages):
             raise BadLineError(
-                f"it tells of {row['chats']} chats and {row['messages']} messages, but there were "
+                f"it counts {row['chats']} chats and {row['messages']} messages, but there were "
                 f"{self.chats} and {self.messages}"
             )
 

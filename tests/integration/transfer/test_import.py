@@ -195,7 +195,7 @@ BAD = {
     "a deleted body": (changed(2, deleted_at=TIME), "line 3: body: Must be empty in a deleted"),
     "a deleted sender": (
         changed(2, body="", deleted_at=TIME, sender="Ann"),
-        "line 3: sender: is not known",
+        "line 3: 'sender' is not a known key",
     ),
     "a message of a deleted chat": (changed(1, deleted_at=TIME), "line 3: it is a message of a"),
     "no time": (changed(2, created_at="2022-08-09"), "line 3: created_at: Must be a time"),
@@ -205,9 +205,10 @@ BAD = {
     "a reply to 0": (changed(2, reply_to=0), "line 3: reply_to: Must be"),
     "a reply to itself": (changed(2, reply_to=1), "line 3: reply_to: Must be"),
     "a reply to a later one": (changed(2, reply_to=2), "line 3: reply_to: Must be"),
-    "an unknown key": (changed(2, colour="red"), "line 3: colour: is not known"),
-    "other counts": (changed(3, messages=2), "line 4: it tells of 1 chats and 2 messages"),
-    "more behind": (as_lines(*WHOLE, END), "line 5: it is behind the last line"),
+    "an unknown key": (changed(2, colour="red"), "line 3: 'colour' is not a known key"),
+    "a hostile key": (changed(2, **{"\x1b[2J" * 999: 1}), "line 3: '\\x1b[2J\\x1b["),
+    "other counts": (changed(3, messages=2), "line 4: it counts 1 chats and 2 messages"),
+    "more behind": (as_lines(*WHOLE, END), "line 5: it follows the line of type end"),
 }
 
 
@@ -219,7 +220,25 @@ def test_a_bad_line_is_named_and_nothing_stays(
         import_file(write(tmp_path / "export.ndjson", lines))
     assert str(refusal.value).startswith(reason)
     assert str(refusal.value).endswith("; nothing was imported")
+    assert len(str(refusal.value)) < 200
     assert rows(database) == {name: [(0,)] for name in (*TABLES, "total")}
+
+
+def test_a_file_that_ends_within_a_line_is_said_to_be_cut_short(
+    database: Database, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.ndjson"
+    path.write_bytes(b"\r\n".join(as_lines(*WHOLE[:3]))[:-5])
+    with pytest.raises(CommandError, match="line 3: it is cut short, or not valid JSON in UTF-8;"):
+        import_file(path)
+
+
+def test_a_byte_order_mark_and_other_line_ends_do_no_harm(
+    http: httpx.Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "export.ndjson"
+    path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(as_lines(*WHOLE)) + b"\r\n")
+    assert http.get(f"{import_file(path)}/chats/1").json()["message_count"] == 1
 
 
 def test_nothing_stays_of_many_pieces_either(
