@@ -1,9 +1,28 @@
-"""How management commands handle SIGTERM."""
+"""How management commands handle SIGTERM and Ctrl-C."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
-def exit_on_signal(number: int, _frame: FrameType | None) -> None:
-    """Exit as on Ctrl-C, so that what was begun is finished or undone."""
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Exit on SIGTERM and Ctrl-C once what was begun is finished or undone, without a traceback."""
+    # A shell has the commands behind `&` ignore Ctrl-C.
+    numbers = [
+        number
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    former = {number: signal.signal(number, _exit) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _exit(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)

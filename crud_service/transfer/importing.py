@@ -56,7 +56,7 @@ WITH numbered AS (
 )
 SELECT created_at::text, chat_id FROM numbered ORDER BY id DESC LIMIT 1
 """).format(NAMES)
-SHOW = f"""
+PUBLISH = f"""
 UPDATE applications SET access_token = %s, name = %s, chat_count = %s,
     created_at = %s::timestamptz, updated_at = %s::timestamptz
 WHERE id = %s RETURNING {TRANSACTION}
@@ -68,7 +68,7 @@ class ImportFailedError(Exception):
 
 
 class OutcomeUnknownError(Exception):
-    """The connection was lost at the end; `access_token` is valid if it was imported."""
+    """PostgreSQL did not confirm the end; `access_token` is valid if it was imported."""
 
     def __init__(self, access_token: str) -> None:
         super().__init__(access_token)
@@ -163,13 +163,13 @@ class Importer:
         return True
 
     def finish(self) -> str:
-        """Store the last messages of all chats, show the application, and return its token."""
+        """Store the last messages of all chats, publish the application, and return its token."""
         position = ("-infinity", 0)
         while row := self._connection.execute(
             INSERT_LAST, (*position, LAST_MESSAGES_AT_ONCE)
         ).fetchone():
             position = row[0], row[1]
-        token = self._show()
+        token = self._publish()
         self._application_id = None
         return token
 
@@ -234,23 +234,24 @@ class Importer:
             for row in rows:
                 copy.write_row([row.get(name) for name in names])
 
-    def _show(self) -> str:
-        """Make the application an ordinary one, under a new token."""
+    def _publish(self) -> str:
+        """Make the application an ordinary one, under a new token.
+
+        An interruption that comes too late is ignored, since the token would be lost.
+        """
         token = new_access_token()
         row = self._application
         times = (row["created_at"], row["updated_at"])
-        transaction_id = b""
+        values = (token, row["name"], self.sequence.chats, *times, self._application_id)
+        transaction_id = ""
         try:
             with self._connection.transaction():
-                found = self._connection.execute(
-                    SHOW, (token, row["name"], self.sequence.chats, *times, self._application_id)
-                ).fetchone()
                 self._connection.execute(COUNT, (1,))
-                transaction_id = str(found and found[0]).encode()
-        except psycopg.OperationalError:
-            if not self._connection.closed or not transaction_id:
+                ((transaction_id,),) = self._connection.execute(PUBLISH, values).fetchall()
+        except (psycopg.OperationalError, SystemExit):
+            if not transaction_id:
                 raise
-            outcome = look_up(transaction_id)
+            outcome = look_up(transaction_id.encode())
             if outcome is Outcome.UNKNOWN:
                 raise OutcomeUnknownError(token) from None
             if outcome is Outcome.ABORTED:

@@ -1,6 +1,5 @@
 """`python -m crud_service.manage check_index`"""
 
-import signal
 import sys
 from functools import partial
 from typing import Any
@@ -9,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.operators.interruption import exit_on_signal
+from crud_service.operators.interruption import exit_on_signals
 from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks, count_blocks
 from crud_service.search.feed.check_report import Report
@@ -35,8 +34,8 @@ class Command(BaseCommand):
             "the exit code is still 1",
         )
 
+    @exit_on_signals()
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, exit_on_signal)
         try:
             with connect() as connection:
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import signal
 import sys
 import time
 import zlib
@@ -15,7 +14,7 @@ import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.operators.interruption import exit_on_signal
+from crud_service.operators.interruption import exit_on_signals
 from crud_service.transfer.importing import (
     ImportFailedError,
     OutcomeUnknownError,
@@ -44,8 +43,8 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="the export, as it is or gzipped; - for standard input")
 
+    @exit_on_signals()
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(signal.SIGTERM, exit_on_signal)
         try:
             with opened(options["file"]) as raw, connect() as connection:
                 remove_left_behind(connection)
@@ -55,8 +54,8 @@ class Command(BaseCommand):
             raise CommandError(f"{error}; nothing was imported") from None
         except OutcomeUnknownError as error:
             raise CommandError(
-                "the connection to PostgreSQL was lost at the end: if the import succeeded, its "
-                f"access token is {error.access_token}"
+                "PostgreSQL did not say whether the import succeeded: if it did, its access token "
+                f"is {error.access_token}"
             ) from None
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise CommandError(f"the file cannot be decompressed: {error}") from error
@@ -65,6 +64,9 @@ class Command(BaseCommand):
         except psycopg.Error as error:
             first, *_ = str(error).splitlines() or [type(error).__name__]
             raise CommandError(f"PostgreSQL failed, nothing was imported: {first}") from error
+        except SystemExit as error:
+            code = cast(int, error.code)
+            raise CommandError("interrupted; nothing was imported", returncode=code) from None
         self.stdout.write(token)
 
 

@@ -1,6 +1,5 @@
 """`python -m crud_service.manage rebuild_index`"""
 
-import signal
 import sys
 from typing import Any
 
@@ -8,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from crud_service.operators.interruption import exit_on_signal
+from crud_service.operators.interruption import exit_on_signals
 from crud_service.search.feed.indexer import connect, has_elasticsearch
 from crud_service.search.feed.rebuild import RebuildRunning, Rejected, SwapUnknown, rebuild
 from crud_service.search.feed.start_over import AliasTaken
@@ -22,10 +21,10 @@ class Command(BaseCommand):
         "--repair should handle."
     )
 
+    @exit_on_signals()
     def handle(self, *args: Any, **options: Any) -> None:
         if not has_elasticsearch():
             raise CommandError("ELASTICSEARCH_URL is not set: PostgreSQL's search needs no rebuild")
-        signal.signal(signal.SIGTERM, exit_on_signal)
         try:
             with connect() as connection:
                 (row,) = connection.execute("SELECT count(*) FROM search_texts").fetchall()
