@@ -1,8 +1,11 @@
-"""The command as operators run it: Ctrl-C and SIGTERM."""
+"""The command as operators run it: pipes, full disks, Ctrl-C and SIGTERM."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 
 from tests.children import child
 from tests.integration.crud_rows import Database
-from tests.integration.transfer.carried import TABLES, rows, write
+from tests.integration.transfer.carried import TABLES, import_file, rows, write
 from tests.polling import wait_until
 
 COMMAND = (sys.executable, "-m", "crud_service.manage", "import_application")
@@ -56,6 +59,29 @@ def waiting_at_commit(database: Database, caught: str) -> Iterator[None]:
         yield
     finally:
         database.execute(END_OF_WAITING)
+
+
+def test_a_named_pipe_is_read(http: httpx.Client, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=write, args=(pipe, EXPORT))
+    writer.start()
+    imported = import_file(pipe)
+    writer.join()
+    assert http.get(f"{imported}/chats/1").json()["message_count"] == MESSAGES
+
+
+def test_a_token_that_cannot_be_printed_is_in_the_error(
+    http: httpx.Client, clean_crud: dict[str, str], exported: Path
+) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, str(exported)], stdout=full, stderr=PIPE, text=True, check=False
+        )
+    assert done.returncode != 0
+    (application,) = http.get("/applications").json()
+    assert f"was imported, its access token is {application['access_token']}\n" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import stat
 import sys
 import time
 import zlib
@@ -67,7 +68,14 @@ class Command(BaseCommand):
         except SystemExit as error:
             code = cast(int, error.code)
             raise CommandError("interrupted; nothing was imported", returncode=code) from None
-        self.stdout.write(token)
+        try:
+            self.stdout.write(token)
+            self.stdout.flush()
+        except OSError as error:
+            raise CommandError(
+                f"standard output cannot be written: {error}; the application was imported, its "
+                f"access token is {token}"
+            ) from error
 
 
 @contextmanager
@@ -92,8 +100,9 @@ class Progress:
     def __init__(self, raw: BinaryIO, report_seconds: float) -> None:
         self._raw = raw
         self._report_seconds = report_seconds
-        is_file = raw is not sys.stdin.buffer
-        self._size = os.fstat(raw.fileno()).st_size if is_file else None
+        # Of a pipe, which may also have a name, neither the size nor the position is known.
+        status = os.fstat(raw.fileno())
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._shown_at = time.monotonic()
         self._read = 0
         self._bar = tqdm(
