@@ -1,11 +1,8 @@
 """Paths, methods and errors: always a problem document, with and without a trailing slash."""
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 
-from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 
 TOKEN = "A" * 24
@@ -37,19 +34,6 @@ def test_every_path_works_with_a_slash_and_without_for_every_verb(
     assert http.post("/applications/", json={"name": "x"}).status_code == 201
     assert http.put(f"{application}/", json={"name": "x"}).status_code == 200
     assert http.put(f"{chat}/messages/1/", json={"body": "x"}).status_code == 200
-
-
-def test_head_answers_as_get_without_the_body(
-    crud_server: Callable[..., CrudServer], client: httpx.Client, chat: str
-) -> None:
-    url = crud_server().url
-    for path in (f"{chat}/messages/1", f"{chat}/messages", chat):
-        get, head = client.get(f"{url}{path}"), client.head(f"{url}{path}")
-        assert (head.status_code, head.content) == (200, b"")
-        ignored = {"x-request-id", "date", "transfer-encoding"}
-        assert {k: v for k, v in head.headers.items() if k not in ignored} == {
-            k: v for k, v in get.headers.items() if k not in ignored
-        }
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,13 @@
 """Input: where fields may be, what they may contain, and the error for each mistake."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of
 from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
-from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES
+from web.fields import MAX_BODY_BYTES
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"
@@ -147,13 +145,3 @@ def test_a_body_of_an_unsupported_type_is_415(
 ) -> None:
     answer = http.put(message, content=b'{"body":"x"}', headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
-
-
-def test_a_request_of_more_than_a_mebibyte_is_413(
-    crud_server: Callable[..., CrudServer], client: httpx.Client, message: str
-) -> None:
-    url = f"{crud_server().url}{message}"
-    answer = client.put(url, content=b" " * (MAX_REQUEST_BYTES + 1))
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    padded = b'{"body":"x"}' + b" " * (MAX_REQUEST_BYTES - 12)
-    assert client.put(url, content=padded).status_code == 200

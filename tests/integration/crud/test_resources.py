@@ -1,14 +1,12 @@
 """Single resources: their exact shapes, and missing ones."""
 
 import re
-from collections.abc import Callable
 
 import httpx
 import pytest
 import redis
 
 from contract import keys
-from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -112,25 +110,3 @@ def test_a_number_assigned_in_another_chat_makes_nothing_exist_here(
     add_chats(database, application, 1)
     sequences.set(keys.message_sequence(token_of(application), 2), 9)
     assert http.get(f"{application}/chats/1/messages/2").json()["code"] == "not_found"
-
-
-def test_head_answers_wherever_get_does(
-    crud_server: Callable[..., CrudServer],
-    client: httpx.Client,
-    database: Database,
-    application: str,
-) -> None:
-    url = crud_server().url
-    chat = add_chat_of(database, application, 3)
-    message = f"{chat}/messages/1"
-    paths = [
-        *("/applications", application, f"{application}/chats", chat, f"{chat}/messages", message),
-        *("/applications?limit=1", f"{chat}/messages?limit=1", f"{chat}/messages/search?keyword=a"),
-        *("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/nothing"),
-        *("/static/docs.js", "/admin/login/", f"{message}0", f"{chat}/messages/search"),
-    ]
-    for path in paths:
-        head, get = client.head(f"{url}{path}"), client.get(f"{url}{path}")
-        assert (head.status_code, head.content) == (get.status_code, b""), path
-        names = get.headers.keys() - {"transfer-encoding"}
-        assert head.headers.keys() == names, path

@@ -1,18 +1,16 @@
 """Rotation: a new access token, once for each idempotency key, and no number twice."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 import redis
+from django.test import override_settings
 
 from contract import keys
 from contract.entries import FIELDS
-from local_stack.ports import PLAIN_HTTP
 from tests.conftest import INTERNAL_TOKEN
-from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
 from web.problems import NotFound, StoreUnavailable
 
@@ -118,14 +116,13 @@ def test_an_unknown_token_is_404(http: httpx.Client) -> None:
     assert rotate(http, f"/applications/{'x' * 24}").status_code == 404
 
 
-def test_it_needs_the_admin_token_where_one_is_set(
-    crud_server: Callable[..., CrudServer], application: str
-) -> None:
-    url = f"{crud_server(ADMIN_TOKEN='of the admin').url}{application}/rotate"
-    with httpx.Client(**PLAIN_HTTP, timeout=60, headers=KEY) as client:
-        assert client.post(url).status_code == 401
+def test_it_needs_the_admin_token_where_one_is_set(http: httpx.Client, application: str) -> None:
+    url = f"{application}/rotate"
+    with override_settings(ADMIN_TOKEN="of the admin"):
+        assert http.post(url, headers=KEY).status_code == 401
+        assert http.get(application).status_code == 200
         admin = {"Authorization": "Bearer of the admin"}
-        assert client.post(url, headers=admin).status_code == 200
+        assert http.post(url, headers=KEY | admin).status_code == 200
 
 
 def test_what_was_accepted_under_the_former_token_is_stored_and_never_numbered_again(

@@ -7,17 +7,20 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import httpx
 import pytest
 
-from tests.integration.conftest import CrudServer
+from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
-from tests.polling import eventually
+from tests.polling import eventually, wait_until
+from web.fields import MAX_REQUEST_BYTES
 
 MEBIBYTE = 1024 * 1024
+# Headers that differ between any two responses, and the length of those that tell the time.
+OF_ONE_ANSWER = {"x-request-id", "date", "content-length", "set-cookie"}
 
 
 @pytest.fixture
@@ -29,6 +32,13 @@ def server(shared_server: CrudServer) -> CrudServer:
 def own_server(crud_server: Callable[..., CrudServer]) -> CrudServer:
     """A server that the test may stop, and whose memory is its own."""
     return crud_server()
+
+
+@pytest.fixture(scope="module")
+def impatient_server(crud: dict[str, str]) -> Iterator[CrudServer]:
+    """A server that waits for a reader that stands still for a shorter time than in production."""
+    with crud_servers(crud) as start:
+        yield start(patience="4")
 
 
 @pytest.fixture
@@ -133,9 +143,9 @@ def test_a_list_of_100_000_streams_at_once_and_in_flat_memory(
 
 
 def test_a_truncated_list_does_not_look_complete(
-    own_server: CrudServer, client: httpx.Client, database: Database, application: str
+    server: CrudServer, client: httpx.Client, database: Database, application: str
 ) -> None:
-    path = f"{own_server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
+    path = f"{server.url}{add_chat_of(database, application, 30_000, 'x' * 1000)}/messages"
     with client.stream("GET", path) as answer:
         chunks = answer.iter_raw()
         next(chunks)
@@ -145,16 +155,19 @@ def test_a_truncated_list_does_not_look_complete(
                 b"".join(chunks)
         finally:
             database.execute("ALTER TABLE messages RENAME COLUMN renamed TO body")
-    assert "a response was cut short" in own_server.stop()
+    wait_until(lambda: "a response was cut short" in server.output(), 60)
 
 
-def test_every_request_is_one_line_of_json_without_tokens(
+def test_every_request_is_one_line_of_json_without_tokens_and_an_idle_server_ends_at_once(
     own_server: CrudServer, client: httpx.Client, chat: str
 ) -> None:
     token = chat.split("/")[2]
     for path in (chat, f"{chat}/messages", f"{chat}/nothing", f"/applications?after={token}"):
         client.get(f"{own_server.url}{path}", headers={"X-Request-ID": "followed"})
-    output = own_server.stop()
+    client.close()
+    own_server.process.send_signal(signal.SIGTERM)
+    assert own_server.process.wait(6) == 0  # the busy ones are given eight seconds
+    output = own_server.output()
     lines = [json.loads(line) for line in output.splitlines()]
     followed = [line for line in lines if line.get("request_id") == "followed"]
     assert [line["status"] for line in followed] == [200, 200, 404, 200]
@@ -175,11 +188,6 @@ def test_sigterm_finishes_what_runs_and_exits_with_0(own_server: CrudServer, cha
     connection.sendall(b'"last"}')
     assert read_to_end(connection).startswith(b"HTTP/1.1 200 ")
     assert own_server.process.wait(30) == 0
-
-
-def test_an_idle_server_ends_at_once(own_server: CrudServer) -> None:
-    own_server.process.send_signal(signal.SIGTERM)
-    assert own_server.process.wait(6) == 0  # the busy ones are given eight seconds
 
 
 def test_a_port_already_in_use_is_named_in_one_line(server: CrudServer) -> None:
@@ -223,12 +231,11 @@ def test_a_client_that_pipelines_without_reading_is_waited_for(
 
 
 def test_a_slow_but_steady_reader_gets_all_of_a_long_list(
-    crud_server: Callable[..., CrudServer], database: Database, application: str
+    impatient_server: CrudServer, database: Database, application: str
 ) -> None:
-    """With a shorter timeout than in production: what counts is progress, however slow."""
-    server = crud_server(patience="4")
+    """What counts is progress, however slow."""
     path = f"{add_chat_of(database, application, 60_000, 'x' * 100)}/messages"
-    with connect(server, f"GET {path} HTTP/1.1", "Connection: close") as connection:
+    with connect(impatient_server, f"GET {path} HTTP/1.1", "Connection: close") as connection:
         received = 0
         for _ in range(60):
             time.sleep(0.1)
@@ -239,21 +246,41 @@ def test_a_slow_but_steady_reader_gets_all_of_a_long_list(
 
 
 def test_a_stalled_reader_is_disconnected(
-    crud_server: Callable[..., CrudServer], database: Database, application: str
+    impatient_server: CrudServer, database: Database, application: str
 ) -> None:
-    server = crud_server(patience="0.5")
     path = f"{add_chat_of(database, application, 100_000, 'x' * 100)}/messages"
-    with connect(server, f"GET {path} HTTP/1.1") as connection:
-        time.sleep(3)
+    with connect(impatient_server, f"GET {path} HTTP/1.1") as connection:
+        time.sleep(10)
         assert not read_to_end(connection).endswith(b"0\r\n\r\n")
 
 
-def test_liveness_answers_head_too(server: CrudServer, client: httpx.Client) -> None:
-    url = f"{server.url}/health/live"
-    head, get = client.head(url), client.get(url)
-    assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["Content-Length"] == get.headers["Content-Length"]
-    assert client.get(url).content == get.content  # and nothing stands in between
+def test_head_answers_wherever_get_does(
+    server: CrudServer, client: httpx.Client, chat: str, application: str
+) -> None:
+    message = f"{chat}/messages/1"
+    paths = [
+        *("/applications", application, f"{application}/chats", chat, f"{chat}/messages", message),
+        *("/applications?limit=1", f"{chat}/messages?limit=1", f"{chat}/messages/search?keyword=a"),
+        *("/health/live", "/health/ready", "/metrics", "/openapi.json", "/docs", "/nothing"),
+        *("/static/docs.js", "/admin/login/", f"{message}0", f"{chat}/messages/search"),
+    ]
+    for path in paths:
+        head, get = client.head(f"{server.url}{path}"), client.get(f"{server.url}{path}")
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert head.headers.keys() == get.headers.keys() - {"transfer-encoding"}, path
+        assert client.get(f"{server.url}/health/live").status_code == 200  # nothing in between
+        for name in head.headers.keys() - OF_ONE_ANSWER:
+            assert head.headers[name] == get.headers[name], (path, name)
+
+
+def test_a_request_of_more_than_a_mebibyte_is_413(
+    server: CrudServer, client: httpx.Client, chat: str
+) -> None:
+    url = f"{server.url}{chat}/messages/1"
+    answer = client.put(url, content=b" " * (MAX_REQUEST_BYTES + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    padded = b'{"body":"x"}' + b" " * (MAX_REQUEST_BYTES - 12)
+    assert client.put(url, content=padded).status_code == 200
 
 
 def test_an_answer_204_has_no_length(server: CrudServer, client: httpx.Client, chat: str) -> None:
