@@ -11,11 +11,12 @@ from contract.keys import ACCEPTED
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 Row = tuple[Any, ...]
+Database = str | psycopg.Connection[Any]
 
 
-def make_application(database_url: str, token: str = TOKEN) -> None:
+def make_application(database: Database, token: str = TOKEN) -> None:
     query(
-        database_url,
+        database,
         "INSERT INTO applications (access_token, name) VALUES (%s, 'tests')",
         token,
     )
@@ -51,10 +52,13 @@ def accept_raw(client: redis.Redis, fields: Mapping[str, str | bytes], entry_id:
     return added.decode()
 
 
-def query(database_url: str, sql: str, *parameters: object) -> list[Row]:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        cursor = connection.execute(sql, parameters or None)
-        return cursor.fetchall() if cursor.description else []
+def query(database: Database, sql: str, *parameters: object) -> list[Row]:
+    """Execute a statement in a database, on a connection to it if that is what is given."""
+    if isinstance(database, str):
+        with psycopg.connect(database, autocommit=True) as connection:
+            return query(connection, sql, *parameters)
+    cursor = database.execute(sql, parameters or None)
+    return cursor.fetchall() if cursor.description else []
 
 
 def bodies(database_url: str, chat: int = 1) -> list[tuple[int, str]]:
@@ -67,10 +71,10 @@ def bodies(database_url: str, chat: int = 1) -> list[tuple[int, str]]:
     )
 
 
-def counts_that_differ(database_url: str) -> list[Row]:
+def counts_that_differ(database: Database) -> list[Row]:
     """Chats and applications whose count is not the number of their rows."""
     return query(
-        database_url,
+        database,
         "SELECT 'chat', c.number, c.message_count FROM chats c WHERE c.message_count <> "
         "(SELECT count(*) FROM messages m WHERE m.chat_id = c.id) "
         "UNION ALL SELECT 'application', a.id, a.chat_count FROM applications a "
