@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,11 +119,20 @@ class Directory:
         return {**given, **values}
 
 
+def quick_compiler(place: Path) -> str:
+    """A C compiler that takes half the time: it optimises nothing."""
+    path = place.parent / "quick-cc"
+    compiler = str(sysconfig.get_config_var("CC") or "cc").split()[0]
+    path.write_text(f'#!/bin/sh\nexec {compiler} "$@" -O0\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 def run(rest: str, work: Path, place: Path, arguments: Mapping[str, str]) -> None:
     """A RUN of a stage that installs or compiles, with its paths below the place."""
     command = re.sub(r"--mount=\S+ ", "", rest).replace("/venv", f"{place}/venv")
     pythons = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
-    environment = {**os.environ, **arguments, "PATH": pythons}
+    environment = {**os.environ, **arguments, "PATH": pythons, "CC": quick_compiler(place)}
     done = subprocess.run(
         ["sh", "-c", command],
         cwd=work,

@@ -77,7 +77,10 @@ class Image:
                 pytest.fail(f"it ended by itself: {process.communicate()[0]}")
             return self.finish(check, **values)[0] == 0
 
-        wait_until(is_healthy, HEALTHY_WITHIN_SECONDS, lambda: "it does not become healthy")
+        # Each check is a process, which the one that starts has to share the machine with.
+        wait_until(
+            is_healthy, HEALTHY_WITHIN_SECONDS, lambda: "it does not become healthy", pause=0.5
+        )
 
     def files(self) -> dict[Path, int]:
         """Every file of the image, with when it was written."""
