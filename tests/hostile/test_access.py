@@ -93,7 +93,7 @@ def test_no_header_reveals_the_server_software(ground: Ground, path: str) -> Non
 
 @pytest.mark.parametrize("password", ["", "admin", "password", "changeme", "local", "secret", "x"])
 def test_the_admin_site_has_no_guessable_password(ground: Ground, password: str) -> None:
-    with logged_in(ground, password) as client:
+    with logged_in(ground, password, status=200) as client:
         assert "sessionid" not in client.cookies
 
 
@@ -108,14 +108,14 @@ def test_the_admin_site_requires_its_password(ground: Ground) -> None:
 
 
 @contextmanager
-def logged_in(ground: Ground, password: str) -> Iterator[httpx.Client]:
-    """A client that tried a password."""
+def logged_in(ground: Ground, password: str, status: int = 302) -> Iterator[httpx.Client]:
+    """A client that tried a password, which was looked at."""
     url = f"{ground.crud}/admin/login/"
     with httpx.Client(timeout=60, **PLAIN_HTTP) as client:
         client.get(url)
         token = client.cookies["csrftoken"]
         form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token}
-        client.post(url, data=form)
+        assert client.post(url, data=form).status_code == status
         yield client
 
 

@@ -79,13 +79,6 @@ def stalled(ground: Ground) -> list[tuple[str, bytes]]:
     return heads * 3 + bodies * 12
 
 
-def test_a_client_that_reads_nothing_delays_no_other(ground: Ground, opened: ExitStack) -> None:
-    asked = request("GET", f"{ground.chat}/messages") * 50
-    for _ in range(20):
-        opened.enter_context(Connection(ground.crud)).send(asked)
-    check_prompt(ground)
-
-
 def test_clients_that_disconnect_early_cost_others_nothing(ground: Ground) -> None:
     """Each of their creations happened or not; the numbers continue without a gap."""
     door = ground.doors["create message"]

@@ -100,10 +100,10 @@ def test_a_harmful_request_id_is_not_kept(ground: Ground, given: str) -> None:
     line = b"X-Request-ID: " + given.encode("latin-1")
     for url in (ground.crud, ground.numbering):
         reply = exchange(url, request("GET", "/nothing", b"", line))
-        if reply.status != 400:  # a control character, by the standard, may be refused at once
-            check_problem(reply, 404)
-            assert reply.headers["x-request-id"].isalnum()
-            assert given == "" or given not in reply.headers["x-request-id"]
+        # A control character, by the standard, may be refused at once.
+        check_problem(reply, 404, *([400] if "\x7f" in given else []))
+        assert reply.headers["x-request-id"].isalnum()
+        assert given == "" or given not in reply.headers["x-request-id"]
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,15 @@ def test_oversized_headers_and_urls_are_refused(ground: Ground, size: int) -> No
     ["evil.example", "a b", "<script>", "x" * 3000, "[::1", "a:b:c", "\xe9", "", "a@b", "a/b#"],
 )
 def test_an_invalid_host_is_not_echoed(ground: Ground, host: str) -> None:
+    ground.check_created(0)
+    ground.api.wait_for_numbers(f"{ground.chat}/messages?limit=2", [1, 2], 30)
     raw = request("GET", f"{ground.chat}/messages?limit=1").replace(
         b"Host: x", b"Host: " + host.encode("latin-1")
     )
     reply = exchange(ground.crud, raw)
     assert reply.status in (200, 400)
-    assert "<" not in reply.headers.get("link", "").replace("<http", "")
+    if reply.status == 200:
+        assert reply.headers["link"].startswith(f"<{ground.crud}/applications/")
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"])

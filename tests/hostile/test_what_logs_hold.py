@@ -1,12 +1,12 @@
 """After all attacks, no log of any process contains an access token or a secret."""
 
-import time
-
 import psycopg
 
 from tests.hostile.conftest import Ground
 from tests.hostile.wire import exchange, request
+from tests.polling import wait_until
 
+LAST = "the-last-of-these"
 SECRETS = ("INTERNAL_TOKEN", "SECRET_KEY", "ADMIN_PASSWORD")
 
 
@@ -29,17 +29,19 @@ def odd_requests(token: str) -> list[bytes]:
 
 
 def test_no_log_holds_an_access_token_or_a_secret(ground: Ground) -> None:
-    for raw in odd_requests(ground.application.rpartition("/")[2]):
-        for url in (ground.crud, ground.numbering):
+    logs = ground.stack.layout.logs
+    for name, url in (("crud", ground.crud), ("numbering", ground.numbering)):
+        for raw in odd_requests(ground.application.rpartition("/")[2]):
             exchange(url, raw)
-    time.sleep(0.5)
+        exchange(url, request("GET", "/nothing", b"", f"X-Request-ID: {LAST}"))
+        # Lines are written in order, some time after the responses.
+        wait_until(lambda log=logs / f"{name}.log": LAST in log.read_text(errors="replace"), 60)
     with psycopg.connect(ground.stack.environment["DATABASE_URL"]) as connection:
         rows = connection.execute("SELECT access_token FROM applications").fetchall()
     kept_quiet = [token for (token,) in rows]
     kept_quiet += [ground.stack.environment[name] for name in SECRETS]
-    logs = sorted(ground.stack.layout.logs.iterdir())
-    assert {"crud.log", "numbering.log", "worker.log"} <= {log.name for log in logs}
-    for log in logs:
+    assert {"crud.log", "numbering.log", "worker.log"} <= {log.name for log in logs.iterdir()}
+    for log in sorted(logs.iterdir()):
         text = log.read_text(errors="replace")
         found = [secret[:4] for secret in kept_quiet if secret in text]
         assert not found, (log.name, found)
