@@ -31,10 +31,15 @@ def in_a_row(shots: Sequence[Shot]) -> list[Shot]:
 
 
 def bullets(row: Sequence[Shot], step: int = 1) -> list[Bullet]:
-    """The same bytes cut at each place in turn, once byte by byte, and once not at all."""
+    """The same bytes cut at one place, in turn, once byte by byte, and once not at all.
+
+    Behind the first request and its neighbour's start, places are further apart: what follows is
+    the same in many rows.
+    """
     raw = [shot.raw for shot in row]
     length = sum(map(len, raw))
-    cuts = [(cut,) for cut in range(1, length, step)]
+    own = min(len(raw[0]) + 9, length)
+    cuts = [(cut,) for cut in (*range(1, own, step), *range(own, length, 11))]
     return [load(raw, each) for each in (*cuts, range(1, length), ())]
 
 

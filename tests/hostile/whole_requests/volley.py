@@ -60,7 +60,8 @@ def _fire_together(url: str, bullets: Sequence[Bullet], head_first: bool) -> lis
             connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for pieces in itertools.zip_longest(*(bullet.pieces for bullet in bullets), fillvalue=b""):
             for connection, piece in zip(connections, pieces, strict=True):
-                connection.send(piece)
+                if piece:
+                    connection.send(piece)
             time.sleep(PAUSE_SECONDS)
         received = [read_to_end(connection.socket) for connection in connections]
     parsed = [parse(data, head_first=head_first) for data in received]
