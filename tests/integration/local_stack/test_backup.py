@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,11 +18,15 @@ from local_stack.applications import ROOT, applications
 from local_stack.layout import Layout
 from local_stack.ports import PLAIN_HTTP, choose_port
 from local_stack.process import Running
+from local_stack.stack import Stores
 from local_stack.stores.postgres import can_connect, postgres, program
 from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
+from tests.conftest import own_database
 from tests.fault.rig.verify import readiness
 from tests.guide import commands
+from tests.integration.accepting import TOKEN, make_application
+from tests.integration.crud_rows import add_chat_of
 from tests.node_packages import stop
 from tests.polling import wait_until
 
@@ -103,20 +108,27 @@ class System:
         return number
 
 
-@pytest.fixture
-def start_system(migrated_database_url: str, tmp_path: Path) -> Iterator[Callable[..., System]]:
-    systems: list[System] = []
-
-    def start(elasticsearch: str = "", shards: str = "1") -> System:
-        system = System(tmp_path, migrated_database_url, elasticsearch, shards)
-        systems.append(system)
+@contextmanager
+def running(system: System) -> Iterator[System]:
+    """Run a system, of which parts may be stopped and started again, until the end of the block."""
+    try:
         system.start_valkey()
         system.start()
-        return system
-
-    yield start
-    for system in systems:
+        yield system
+    finally:
         system.stop(*[name for name in (*SERVICES, "valkey") if name in system.running])
+
+
+@pytest.fixture(scope="module")
+def system(
+    stores: Stores, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
+    """A system of three shards without Elasticsearch; each test leaves it running."""
+    with (
+        own_database(stores, migrated_template) as url,
+        running(System(tmp_path_factory.mktemp("system"), url, "", "3")) as system,
+    ):
+        yield system
 
 
 @pytest.fixture
@@ -138,11 +150,9 @@ def chat_of(api: Api, messages: int) -> str:
     return chat
 
 
-@pytest.mark.parametrize("shards", ["1", "3"])
 def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
-    start_system: Callable[..., System], http: httpx.Client, shards: str
+    system: System, http: httpx.Client
 ) -> None:
-    system = start_system(shards=shards)
     api = api_of(system, http)
     chat = chat_of(api, 3)
     system.run(commands("A dump"))
@@ -163,9 +173,8 @@ def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
 
 
 def test_what_was_deleted_or_rotated_after_the_dump_is_written_to_again(
-    start_system: Callable[..., System], http: httpx.Client
+    system: System, http: httpx.Client
 ) -> None:
-    system = start_system()
     api = api_of(system, http)
     chats = [chat_of(api, 1) for _ in range(3)]
     system.run(commands("A dump"))
@@ -183,27 +192,30 @@ def test_what_was_deleted_or_rotated_after_the_dump_is_written_to_again(
 
 
 def test_a_restored_dump_is_searched_without_lost_messages(
-    start_system: Callable[..., System], http: httpx.Client, elasticsearch_url: str
+    migrated_database_url: str, http: httpx.Client, elasticsearch_url: str, tmp_path: Path
 ) -> None:
-    system = start_system(elasticsearch_url)
-    api = api_of(system, http)
-    chat = chat_of(api, 1)
-    system.run(commands("A dump"))
-    api.message(chat, "gone with the restore")
-    search = f"{chat}/messages/search?keyword="
-    api.wait_for_numbers(f"{search}gone", [2], 30)
-    system.stop(*SERVICES)
-    system.run(commands("Restore a dump"))
-    system.start()
-    system.run(commands("The search index"))
-    api.wait_for_numbers(f"{search}gone", [])
-    api.wait_for_numbers(f"{search}hello", [1])
+    """And with a single shard, too, its sequences continue."""
+    with running(System(tmp_path, migrated_database_url, elasticsearch_url, "1")) as system:
+        api = api_of(system, http)
+        chat = chat_of(api, 1)
+        system.run(commands("A dump"))
+        assert system.numbered(f"{chat}/messages", "key of a lost one") == 2
+        api.message(chat, "gone with the restore")
+        search = f"{chat}/messages/search?keyword="
+        api.wait_for_numbers(f"{search}gone", [3], 30)
+        system.stop(*SERVICES)
+        system.run(commands("Restore a dump"))
+        system.run(commands("An older PostgreSQL with the current Redis"))
+        system.start()
+        system.run(commands("The search index"))
+        api.wait_for_numbers(f"{search}gone", [])
+        api.wait_for_numbers(f"{search}hello", [1])
+        assert system.numbered(f"{chat}/messages", "key of a lost one") == 4
 
 
 def test_a_lost_redis_volume_is_seeded_from_what_is_stored(
-    start_system: Callable[..., System], http: httpx.Client
+    system: System, http: httpx.Client
 ) -> None:
-    system = start_system()
     api = api_of(system, http)
     chat = chat_of(api, 3)
     system.stop(*SERVICES, "valkey")
@@ -216,9 +228,8 @@ def test_a_lost_redis_volume_is_seeded_from_what_is_stored(
 
 
 def test_an_older_redis_repeats_no_number_once_its_sequences_are_deleted(
-    start_system: Callable[..., System], http: httpx.Client
+    system: System, http: httpx.Client
 ) -> None:
-    system = start_system(shards="3")
     api = api_of(system, http)
     chat = chat_of(api, 3)
     data = system.layout.directory / "valkey"
@@ -263,13 +274,12 @@ def test_services_are_frozen_without_their_stores_and_then_started_again(
     assert [stack.pid(name) for name in ("postgres", "valkey")] == list(before.values())[3:]
 
 
-def test_a_base_backup_is_complete_and_starts(
-    start_system: Callable[..., System], http: httpx.Client, tmp_path: Path
-) -> None:
-    system = start_system()
-    chat_of(api_of(system, http), 3)
-    system.run(commands("A base backup"))
-    url = system.environment["DATABASE_URL"]
+def test_a_base_backup_is_complete_and_starts(migrated_database_url: str, tmp_path: Path) -> None:
+    url = migrated_database_url
+    make_application(url)
+    with psycopg.connect(url, autocommit=True) as database:
+        add_chat_of(database, f"/applications/{TOKEN}", 3)
+    System(tmp_path, url, "", "1").run(commands("A base backup"))
     with (
         ServerOn(tmp_path / "base", tmp_path / "restored", url) as restored,
         psycopg.connect(restored) as connection,
