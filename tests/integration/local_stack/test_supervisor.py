@@ -360,18 +360,16 @@ def test_processes_stop_in_the_given_order_and_the_others_after_them(
     assert ended.read_text().split() == ["front-1", "worker", "store"]
 
 
-def test_a_process_that_ignores_its_signal_is_killed(supervisor: Supervisor) -> None:
-    stubborn = Part(
-        "stubborn",
-        (sys.executable, "-c", "import signal, time; signal.signal(15, 1); time.sleep(600)"),
-        is_ready=lambda: True,
-        stop_seconds=0.3,
-    )
-    pid = supervisor.start([stubborn])[0].process.pid
-    wait_until(lambda: psutil.Process(pid).cmdline()[1:2] == ["-c"], 60, "not started")
-    time.sleep(0.2)
+def test_a_process_that_ignores_its_signal_is_killed(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    ignoring = layout.directory / "ignoring"
+    command = ("/bin/sh", "-c", f"trap '' TERM; touch {ignoring}; sleep 600")
+    stubborn = Part("stubborn", command, is_ready=ignoring.exists, stop_seconds=0.3)
+    [started] = supervisor.start([stubborn])
+    supervisor.wait_ready([started])
     supervisor.stop()
-    assert not psutil.pid_exists(pid)
+    assert started.process.returncode == -signal.SIGKILL
 
 
 START_AND_HANG = """
