@@ -117,6 +117,13 @@ def test_settings_come_from_the_environment_and_have_defaults() -> None:
     assert Settings.from_environment(given) == Settings(Path("/x"), 3100, 8180)
 
 
+@pytest.mark.parametrize("variable", ["CRUD_PORT", "NUMBERING_PORT"])
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "²"])
+def test_an_invalid_port_is_refused(variable: str, port: str) -> None:
+    with pytest.raises(StackError, match=f"^{variable}={port} is not a port$"):
+        Settings.from_environment({variable: port})
+
+
 def test_the_command_to_run_names_what_differs_from_the_defaults() -> None:
     assert Settings(Path(".local")).command_to_run() == "make run"
     other = Settings(Path("my dir"), 3100, host="127.0.0.2", with_elasticsearch=False)

@@ -222,12 +222,13 @@ def test_a_port_of_a_running_stack_leads_to_the_command_that_works(
             pass
 
 
-def test_a_stack_is_stopped_from_elsewhere_and_then_reset(tmp_path: Path) -> None:
-    directory = tmp_path / "stack"
-    running = RunningStack(directory, environment={"WITHOUT_ELASTICSEARCH": "1"})
-    running.start()
+def test_a_stack_is_stopped_from_elsewhere_and_then_reset(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    """The last test of the module that uses its stack."""
+    directory = directory_of(stack)
     names = ("postgres", "valkey", "crud", "worker", "numbering")
-    pids = [running.pid(name) for name in names]
+    pids = [stack.pid(name) for name in names]
     code, output = run(directory, "stop")
     assert code == 0, output
     assert output.endswith(f"the data stays in {directory}\n")
@@ -235,16 +236,14 @@ def test_a_stack_is_stopped_from_elsewhere_and_then_reset(tmp_path: Path) -> Non
     assert sorted(ended) == sorted(names)
     assert ended.index("numbering") < ended.index("worker") < ended.index("postgres")
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert running.process is not None
-    assert running.process.wait(60) == 0
+    assert stack.process is not None
+    assert stack.process.wait(60) == 0
     assert run(directory, "stop") == (0, f"no stack is running in {directory}\n")
-    check_reset(directory)
+    check_reset(directory, tmp_path)
 
 
-def check_reset(directory: Path) -> None:
+def check_reset(directory: Path, outside: Path) -> None:
     """The data of a stopped stack is removed once that is confirmed, and nothing else is."""
-    outside = directory.parent / "outside"
-    outside.mkdir()
     (outside / "kept").touch()
     (directory / "cache").symlink_to(outside)
     code, output = run(directory, "reset")
