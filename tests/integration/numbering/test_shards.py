@@ -9,7 +9,7 @@ from contract.shards import Shards
 from numbering_service.creation import Bulk, Created, Creation
 from numbering_service.rate_limits import Rate
 from tests.integration.numbering.surroundings import A, Valkey, number
-from web.problems import KeyReused
+from web.problems import KeyReused, NotFound
 
 SHARD = Shards(3)[2]
 
@@ -63,5 +63,5 @@ def test_a_token_that_is_not_valid_any_more_is_refused(valkey: Valkey) -> None:
     valkey.client.set(SHARD.key(keys.chat_sequence(A)), keys.DELETED)
     valkey.client.set(SHARD.key(keys.message_sequence(A, 1)), 5)
     [answer] = asyncio.run(number(valkey.url, message("a"), shard=SHARD))
-    assert not isinstance(answer, Created)
-    assert answer is not None
+    assert isinstance(answer, NotFound)
+    assert valkey.client.get(SHARD.key(keys.message_sequence(A, 1))) == b"5"
