@@ -446,6 +446,11 @@ def serve_anybody(store: Storage) -> None:
     store.look_up = look_up
 
 
-def test_sigint_stops_it_like_sigterm(tmp_path: Path, valkey: Valkey) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_signals_stop_a_single_process_like_sigterm(
+    tmp_path: Path, valkey: Valkey, number: signal.Signals
+) -> None:
+    """Replacing several processes one by one on SIGHUP is uvicorn's part."""
     with Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
-        assert service.end(signal.SIGINT) == 0
+        assert service.end(number) == 0
+        assert "Finished server process" in str(service.lines()[-1]["message"])

@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import pytest
 import redis
 
 from contract import keys
-from local_stack.ports import choose_port, is_free
+from local_stack.ports import LOOPBACK, choose_port, is_free
 from tests.integration.numbering.surroundings import (
     CHATS,
     MESSAGES,
@@ -414,13 +415,17 @@ def test_several_processes_serve_one_port_and_add_up(tmp_path: Path, valkey: Val
     answers: list[Reply] = []
 
     async def scenario(store: Storage) -> None:
-        service = await start(tmp_path, valkey, store, NUMBERING_PROCESSES="2")
+        own = {"NUMBERING_PROCESSES": "2", "TMPDIR": str(tmp_path)}
+        service = await start(tmp_path, valkey, store, **own)
+        shared_metrics = list(tmp_path.glob("numbering-metrics-*"))
         answers.extend(await load(service.port, 32, 20, post_message))
         await wait_for_metric(service.port, b"chat_created_total 640.0")
         children = psutil.Process(service.popen.pid).children(recursive=True)
         assert len(children) >= 2
+        assert [path.exists() for path in shared_metrics] == [True]
         await end(service)
         assert not psutil.wait_procs(children, timeout=60)[1]
+        assert [path.exists() for path in shared_metrics] == [False]
 
     exact(run(valkey, scenario), answers)
 
@@ -444,18 +449,14 @@ def test_a_killed_parent_leaves_nothing_on_the_port(tmp_path: Path, valkey: Valk
 
 
 def test_a_taken_port_is_named_in_one_line(tmp_path: Path, valkey: Valkey) -> None:
-    async def scenario(store: Storage) -> None:
-        first = await start(tmp_path, valkey, store)
-        command = [sys.executable, "-m", "numbering_service"]
-        settings = {"NUMBERING_PORT": str(first.port), "REDIS_URL": valkey.url}
+    command = [sys.executable, "-m", "numbering_service"]
+    with socket.create_server((LOOPBACK, 0)) as first:
+        port = first.getsockname()[1]
+        settings = {"NUMBERING_PORT": str(port), "REDIS_URL": valkey.url}
         with Process(tmp_path / "second.log", command, **settings) as second:
-            assert await asyncio.to_thread(second.popen.wait, 60) not in {0, None}
-        lines = second.log.read_text().splitlines()
-        taken = [line for line in lines if str(first.port) in line]
-        assert taken == [f"cannot listen on 127.0.0.1, port {first.port}: Address already in use"]
-        await end(first)
-
-    run(valkey, scenario)
+            assert second.popen.wait(60) != 0
+    taken = [line for line in second.log.read_text().splitlines() if str(port) in line]
+    assert taken == [f"cannot listen on {LOOPBACK}, port {port}: Address already in use"]
 
 
 def test_a_broker_of_its_own_gets_the_wake_ups(tmp_path: Path, valkey: Valkey) -> None:
