@@ -56,6 +56,7 @@ from local_stack.stack import Settings, Stores
 from local_stack.stores.elasticsearch import is_green_enough
 from local_stack.stores.postgres import create_database
 from tests.api_client import Api
+from tests.polling import wait_until
 from tests.scheduling import LongestFirst, Recorder, recorded_seconds
 
 # A busy machine may stand still for longer than any example takes.
@@ -290,9 +291,18 @@ def empty_tables(url: str) -> None:
     # Emptied by triggers when the tables they follow are: not to be truncated beside those.
     query += " AND tablename <> 'application_totals'"
     with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(query).fetchone()
-        if row and row[0]:
-            connection.execute(f"TRUNCATE {row[0]} RESTART IDENTITY CASCADE")
+        ((tables,),) = connection.execute(query).fetchall()
+        truncate = f"TRUNCATE {tables} RESTART IDENTITY CASCADE"
+        # A worker that a module's tests share may lock the same tables in another order.
+        wait_until(lambda: is_executed(connection, truncate), 60)
+
+
+def is_executed(connection: psycopg.Connection, statement: str) -> bool:
+    try:
+        connection.execute(statement)
+    except psycopg.errors.DeadlockDetected:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")

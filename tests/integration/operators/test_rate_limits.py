@@ -1,8 +1,7 @@
-"""An application's own rate limit: set in the admin, copied to Redis, repaired by the worker."""
+"""An application's own rate limit: set in the admin, copied to Redis, compared with the copy."""
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -12,8 +11,6 @@ import redis
 from contract import keys
 from tests.integration.crud_rows import Database, token_of
 from tests.integration.operators.test_admin import form_of, operator
-from tests.integration.persist.worker_process import running_worker
-from tests.polling import eventually
 
 __all__ = ["operator"]
 
@@ -148,21 +145,3 @@ def test_what_redis_loses_while_it_is_compared_is_repaired(
     synchronise_limits(cast("Database", Losing()), valkey_client)
     synchronise_limits(database, valkey_client)
     assert valkey_client.hvals(keys.LIMITS) == [b"7 7"]
-
-
-def test_the_worker_repairs_what_redis_lost(
-    operator: httpx.Client,
-    clean_crud: dict[str, str],
-    valkey_client: redis.Redis,
-    application: str,
-    page: str,
-    tmp_path: Path,
-) -> None:
-    assert save(operator, page, "10", "25").status_code == 302
-    valkey_client.flushdb()
-    environment = {**clean_crud, "ELASTICSEARCH_URL": ""}
-    with running_worker(environment, tmp_path / "worker.log"):
-        for _ in range(2):
-            found = eventually(lambda: limit_in(valkey_client, application), bool, 20)
-            assert found == b"10 25"
-            valkey_client.flushdb()

@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import redis
 
+from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST
 from local_stack.applications import ROOT
+from tests.integration.accepting import query
 from tests.polling import wait_until
 
 BUSY_FACTOR = 10
+# Its start would be measured, too.
+WITHOUT_ELASTICSEARCH = {"ELASTICSEARCH_URL": ""}
 
 
 class WorkerProcess:
@@ -25,6 +30,7 @@ class WorkerProcess:
     def __init__(self, environment: Mapping[str, str], log: Path, broken: str = ""):
         script = f"{broken}\nfrom crud_service.worker import parent\nparent.main()"
         self.log = log
+        self.passed_over = 0
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *(("-c", script) if broken else ("-m", "crud_service.worker"))],
@@ -39,7 +45,12 @@ class WorkerProcess:
         wait_patiently(lambda: self.output().count("ready.") == 2, 30, self.output)
 
     def output(self) -> str:
-        return self.log.read_text()
+        """Return its log, without what was passed over."""
+        return self.log.read_bytes()[self.passed_over :].decode()
+
+    def pass_over(self) -> None:
+        """Leave out of `output` what it has logged until now, during other tests."""
+        self.passed_over = self.log.stat().st_size
 
     def children(self) -> list[psutil.Process]:
         """The processes that run the tasks."""
@@ -74,3 +85,25 @@ def wait_patiently(
 ) -> None:
     """`wait_until`, with the seconds of a quiet machine; a busy one is given more."""
     wait_until(condition, BUSY_FACTOR * seconds, explain)
+
+
+def is_drained(stream: redis.Redis) -> bool:
+    return stream.xlen(ACCEPTED) == 0
+
+
+def is_found(database: str, count: int = 1) -> bool:
+    """Return whether this many messages are in PostgreSQL's search."""
+    return query(database, "SELECT count(*) FROM search_texts") == [(count,)]
+
+
+def count_messages(database: str) -> int:
+    return int(query(database, "SELECT count(*) FROM messages")[0][0])
+
+
+def holder(stream: redis.Redis, lease: str = LEASE_PERSIST) -> bytes:
+    return bytes(stream.get(lease) or b"")
+
+
+def wait_for_holders(stream: redis.Redis, worker: WorkerProcess) -> None:
+    """Wait until a child is attending to each of the two duties."""
+    wait_patiently(lambda: stream.exists(LEASE_PERSIST, LEASE_INDEX) == 2, 5, worker.output)
