@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psutil
 import psycopg
 import pytest
 
-from bench.running_stack import RunningStack
 from local_stack.applications import ROOT, applications
 from local_stack.layout import Layout
 from local_stack.ports import PLAIN_HTTP, choose_port
@@ -23,7 +21,6 @@ from local_stack.stores.postgres import can_connect, postgres, program
 from local_stack.stores.valkey import redis_url, valkey
 from tests.api_client import Api
 from tests.conftest import own_database
-from tests.fault.rig.verify import readiness
 from tests.guide import commands
 from tests.integration.accepting import TOKEN, make_application
 from tests.integration.crud_rows import add_chat_of
@@ -246,32 +243,6 @@ def test_an_older_redis_repeats_no_number_once_its_sequences_are_deleted(
     api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5, 6], 30)
     with psycopg.connect(system.environment["DATABASE_URL"]) as connection:
         assert connection.execute("SELECT count(*) FROM conflicts").fetchone() == (0,)
-
-
-def test_services_are_frozen_without_their_stores_and_then_started_again(
-    stack: RunningStack, http: httpx.Client, tmp_path: Path
-) -> None:
-    (tmp_path / ".local").symlink_to(stack.layout.directory)
-    before = {name: stack.pid(name) for name in (*SERVICES, "postgres", "valkey")}
-    processes = [psutil.Process(before[name]) for name in SERVICES]
-    processes += [child for process in processes for child in process.children(recursive=True)]
-    freeze, start_again = (
-        ["bash", "-euc", commands("Stop the services and leave the stores", position)]
-        for position in (0, 1)
-    )
-    try:
-        subprocess.run(freeze, cwd=tmp_path, check=True)
-        # A process that was about to sleep in the kernel stops when it is done there.
-        wait_until(lambda: {it.status() for it in processes} == {psutil.STATUS_STOPPED}, 60)
-    finally:
-        subprocess.run(start_again, cwd=tmp_path, check=True)
-    for name in SERVICES:
-        stack.wait_replaced(name, before[name])
-    api = Api(http, stack.crud_url, stack.numbering_url)
-    for url in (stack.crud_url, stack.numbering_url):
-        wait_until(lambda: readiness(url) == 200, 60)  # noqa: B023
-    assert chat_of(api, 1)
-    assert [stack.pid(name) for name in ("postgres", "valkey")] == list(before.values())[3:]
 
 
 def test_a_base_backup_is_complete_and_starts(migrated_database_url: str, tmp_path: Path) -> None:

@@ -22,10 +22,15 @@ from local_stack.layout import Layout
 from local_stack.ports import PLAIN_HTTP, choose_port
 from local_stack.process import MARK, Running
 from local_stack.stores.valkey import redis_url, valkey
+from tests.api_client import Api
 from tests.children import child
+from tests.fault.rig.verify import readiness
+from tests.guide import commands
+from tests.polling import wait_until
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 ON_TERMINAL = {"TERM": "xterm", "NO_COLOR": ""}
+SERVICES = ("numbering", "crud", "worker")
 COMMAND = (sys.executable, "-m", "local_stack")
 
 
@@ -220,6 +225,34 @@ def test_a_port_of_a_running_stack_leads_to_the_command_that_works(
     for word in instead[3:]:
         with socket.create_server(("127.0.0.1", int(word.partition("=")[2]))):
             pass
+
+
+def test_services_are_frozen_without_their_stores_and_then_started_again(
+    stack: RunningStack, client: httpx.Client, tmp_path: Path
+) -> None:
+    (tmp_path / ".local").symlink_to(stack.layout.directory)
+    before = {name: stack.pid(name) for name in (*SERVICES, "postgres", "valkey")}
+    processes = [psutil.Process(before[name]) for name in SERVICES]
+    processes += [child for process in processes for child in process.children(recursive=True)]
+    freeze, start_again = (
+        ["bash", "-euc", commands("Stop the services and leave the stores", position)]
+        for position in (0, 1)
+    )
+    try:
+        subprocess.run(freeze, cwd=tmp_path, check=True)
+        # A process that was about to sleep in the kernel stops when it is done there.
+        wait_until(lambda: {it.status() for it in processes} == {psutil.STATUS_STOPPED}, 60)
+    finally:
+        subprocess.run(start_again, cwd=tmp_path, check=True)
+    for name in SERVICES:
+        stack.wait_replaced(name, before[name])
+    api = Api(client, stack.crud_url, stack.numbering_url)
+    for url in (stack.crud_url, stack.numbering_url):
+        wait_until(lambda: readiness(url) == 200, 60)  # noqa: B023
+    chat = api.chat(api.application())
+    assert api.message(chat, "hello") == 1
+    api.wait_for_numbers(f"{chat}/messages", [1], 30)
+    assert [stack.pid(name) for name in ("postgres", "valkey")] == list(before.values())[3:]
 
 
 def test_a_stack_is_stopped_from_elsewhere_and_then_reset(
