@@ -6,10 +6,9 @@ import httpx
 import pytest
 
 from tests.integration.operators.test_admin import change, operator
-from tests.integration.search.conftest import elasticsearch, search_stores
 from tests.integration.search.search_stores import TOKEN, SearchStores
 
-__all__ = ["elasticsearch", "operator", "search_stores"]
+__all__ = ["operator"]
 
 TABLES = ("unfoldedchange", "unsentchange", "failure", "chatcoverage", "indexstate")
 FAILURES = "/admin/search/failure/"
