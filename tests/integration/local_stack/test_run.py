@@ -157,6 +157,16 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
         said = "elasticsearch is ready after"
         wait_until(lambda: said in stack.output(), 240, "Elasticsearch did not start", stack.output)
+        check_pid_of_elasticsearch(stack)
+
+
+def check_pid_of_elasticsearch(stack: RunningStack) -> None:
+    """It is that of the server itself, and not of the program that starts it."""
+    server = psutil.Process(stack.pid("elasticsearch"))
+    assert server.name() == "java"
+    port = int(stack.layout.read_env()["ELASTICSEARCH_URL"].rpartition(":")[2])
+    assert port in {connection.laddr.port for connection in server.net_connections()}
+    assert os.geteuid() != 0 or server.username() == "nobody"
 
 
 @contextmanager
@@ -181,16 +191,6 @@ def suspended(pid: int) -> Iterator[None]:
     finally:
         for each in processes:
             each.resume()
-
-
-def test_the_pid_of_elasticsearch_is_that_of_the_server_itself(
-    stores: Stores, elasticsearch_url: str
-) -> None:
-    server = psutil.Process(int((stores.layout.pids / "elasticsearch").read_text()))
-    assert server.name() == "java"
-    port = int(elasticsearch_url.rpartition(":")[2])
-    assert port in {connection.laddr.port for connection in server.net_connections()}
-    assert os.geteuid() != 0 or server.username() == "nobody"
 
 
 def test_every_store_is_recognised_as_ours(stores: Stores) -> None:
