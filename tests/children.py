@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psutil
+
 
 @contextmanager
 def child(command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[Any]"]:
@@ -34,3 +36,11 @@ def kill(process: "subprocess.Popen[Any]") -> None:
             if os.getpgid(process.pid) == process.pid:
                 os.killpg(process.pid, signal.SIGKILL)
         process.kill()
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; one that its parent has yet to wait for does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

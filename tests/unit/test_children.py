@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.children import child
+from tests.children import child, is_running
 from tests.line_program import LineProgram
 from tests.polling import wait_until
 
@@ -35,13 +34,6 @@ def test_its_group_is_killed_too(tmp_path: Path) -> None:
         fail_with_a_group()
     grandchild = int(named.read_text())
     wait_until(lambda: not is_running(grandchild), 10)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_a_child_of_a_test_that_passes_may_end_by_itself() -> None:

@@ -24,7 +24,7 @@ from local_stack.process import Part, ask_to_end, end_leftovers
 from local_stack.stores.elasticsearch import server_pid
 from local_stack.stores.postgres import remove_stale_lock
 from local_stack.supervisor import Supervisor
-from tests.children import child
+from tests.children import child, is_running
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -154,11 +154,7 @@ def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: 
     orphan = int(named.read_text())
     dead = read_pid(layout, "parent")
     os.kill(dead, signal.SIGKILL)
-    watch_until(supervisor, lambda: not psutil.pid_exists(orphan) or is_zombie(orphan))
-
-
-def is_zombie(pid: int) -> bool:
-    return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    watch_until(supervisor, lambda: not is_running(orphan))
 
 
 def test_a_process_that_dies_at_once_is_not_restarted_in_a_tight_loop(
@@ -399,7 +395,7 @@ def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
     with supervisor_elsewhere(layout, "/bin/sh", "-c", script) as other:
         pid = read_pid(layout, "one")
         other.kill()
-    wait_until(lambda: not psutil.pid_exists(pid) or is_zombie(pid), 60, "it lives on")
+    wait_until(lambda: not is_running(pid), 60, "it lives on")
 
 
 def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout: Layout) -> None:
@@ -412,7 +408,7 @@ def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout
         layout.write_pid("two", stranger.pid)
         assert psutil.pid_exists(pid)
         assert end_leftovers(layout.directory) >= 1
-        assert not psutil.pid_exists(pid) or is_zombie(pid)
+        assert not is_running(pid)
         assert stranger.poll() is None
         stranger.kill()
 
