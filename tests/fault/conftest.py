@@ -30,6 +30,7 @@ from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.load import Load
 from tests.fault.rig.requests import Fate
 from tests.fault.rig.verify import (
+    STORED_WITHIN_SECONDS,
     rows,
     verify,
     wait_until_chat_is_stored,
@@ -141,12 +142,15 @@ def application(stack: RunningStack) -> str:
 
 def erase(stack: RunningStack, application: str) -> None:
     """Delete an application, and wait until its rows are gone."""
+    token = application.rpartition("/")[2]
+    # Its token is replaced in the transaction that marks it as deleted.
+    query = f"SELECT id FROM applications WHERE access_token = '{token}'"
+    [(application_id,)] = rows(stack, query)
     url = f"{stack.crud_url}{application}"
     # Retried while a store is unavailable (503); 404 means that an earlier attempt succeeded.
     wait_until(lambda: httpx.delete(url, timeout=15, **PLAIN_HTTP).status_code in {202, 404}, 60)
-    token = application.rpartition("/")[2]
-    query = f"SELECT count(*) FROM applications WHERE access_token = '{token}'"
-    wait_until(lambda: rows(stack, query) == [(0,)], 60)
+    left = f"SELECT count(*) FROM applications WHERE id = {application_id}"
+    wait_until(lambda: rows(stack, left) == [(0,)], STORED_WITHIN_SECONDS, stack.output)
 
 
 def seen(fault: str, load: Load, lost: int, equal_after: float | None) -> report.Line:
