@@ -11,13 +11,9 @@ from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
 from crud_service.schema.openapi import openapi_document
+from web.swagger_ui import POLICY
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Swagger UI uses inline styles and icons in data: URLs.
-DOCS_POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
 
 
 @cache
@@ -33,4 +29,4 @@ class OpenApiView(ApiView):
 class DocsView(ApiView):
     def get(self, request: Request) -> HttpResponse:
         page = (TEMPLATES / "docs.html").read_bytes()
-        return HttpResponse(page, headers={"Content-Security-Policy": DOCS_POLICY})
+        return HttpResponse(page, headers={"Content-Security-Policy": POLICY})

@@ -23,7 +23,7 @@ COMPILER = Path(__file__).with_name("compile.py")
 TREES = ROOT / ".local-compiled"
 PACKAGES = ("contract", "web", "numbering_service")
 KEPT = 2
-SUFFIXES = {".py", ".lua", ".html"}
+SUFFIXES = {".py", ".lua", ".html", ".js"}
 
 
 def import_variables(

@@ -1,6 +1,7 @@
 """The OpenAPI document: descriptions of the creations, and the page that shows it."""
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from web.problems import (
     RateLimited,
     StoreUnavailable,
 )
+from web.swagger_ui import POLICY
 
 DESCRIPTION = """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
 What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
@@ -142,8 +144,12 @@ def add_routes(api: FastAPI) -> None:
     api.add_api_route("/docs/", docs, methods=["GET"], include_in_schema=False)
     # The framework serves the document without a trailing slash only.
     api.add_api_route(f"{api.openapi_url}/", api.openapi, include_in_schema=False)
+    # The page's policy allows no script within it.
+    script = static_file(files("numbering_service.api"), "docs.js")
+    api.add_api_route("/docs/docs.js", script, include_in_schema=False)
     for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
-        api.add_api_route(f"/docs/{name}", static_file(name), include_in_schema=False)
+        file = static_file(files("fastapi_swagger.resources"), name)
+        api.add_api_route(f"/docs/{name}", file, include_in_schema=False)
 
 
 def request_body(schema: dict[str, Any]) -> dict[str, Any]:
@@ -262,11 +268,12 @@ def probe_responses(*, unavailable: bool) -> dict[int | str, Any]:
 
 async def docs() -> HTMLResponse:
     """Serve an interactive page of the OpenAPI document, without third-party resources."""
-    return HTMLResponse(files("numbering_service.api").joinpath("docs.html").read_text())
+    page = files("numbering_service.api").joinpath("docs.html").read_text()
+    return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 
-def static_file(name: str) -> Any:
-    content = files("fastapi_swagger.resources").joinpath(name).read_bytes()
+def static_file(folder: Traversable, name: str) -> Any:
+    content = folder.joinpath(name).read_bytes()
     kinds = {"js": "text/javascript", "css": "text/css", "png": "image/png"}
     media_type = kinds[name.rpartition(".")[2]]
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import socket
 import sys
@@ -395,9 +396,20 @@ def test_the_docs_load_nothing_from_outside(http: httpx.Client) -> None:
     page = http.get("/docs").text
     assert "http://" not in page
     assert "https://" not in page
-    for file in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+    for file in ("swagger-ui-bundle.js", "docs.js", "swagger-ui.css", "favicon-32x32.png"):
         assert f"/docs/{file}" in page
         assert http.get(f"/docs/{file}").status_code == 200
+
+
+def test_the_docs_run_no_script_of_another_origin_and_none_within_the_page(
+    http: httpx.Client,
+) -> None:
+    for path in ("/docs", "/docs/"):
+        answer = http.get(path)
+        policy = answer.headers["content-security-policy"].split("; ")
+        assert "default-src 'self'" in policy
+        assert not [rule for rule in policy if rule.startswith("script-src")]
+        assert re.findall(r"<script>|<script [^>]*>[^<]", answer.text) == []
 
 
 def test_the_document_is_valid_and_names_both_creations(http: httpx.Client) -> None:
