@@ -105,6 +105,13 @@ def test_axe_finds_nothing_wrong(
     ann.until_texts("#found mark", ["first"])
     assert ann.violations() == []
     ann.press("Escape")
+    ann.offline(True)
+    ann.send_message("third")
+    ann.until(lambda: "not sent" in ann.text("#pending"), True)
+    assert ann.violations() == []
+    ann.offline(False)
+    ann.until(ann.bodies, ["first", "second", "third"])
+    ann.until_all_is_sent()
     ann.call('[data-number="2"]', "hover")
     ann.click('[data-number="2"] [data-action="delete"]')
     ann.see("#confirm")

@@ -108,10 +108,13 @@ export class Inbox {
       last ? timeOf(last.created_at) : "",
       element("span", { class: "last", dir: "auto" }, summary(last)),
     );
-    if (unread > 0) link.append(element("span", { class: "unread", "aria-label": `${unread} unread` }, String(unread)));
+    if (unread > 0) link.append(unreadBadge(unread));
     return element("li", {}, link);
   }
 }
+
+/** A number, which screen readers read out as what it means: text alone takes no other name. */
+const unreadBadge = (count) => element("span", { class: "unread", role: "img", "aria-label": `${count} unread` }, String(count));
 
 /** Read the first `wanted` chats. One that is written to between two requests is announced. */
 async function firstChats(application, wanted) {

@@ -18,8 +18,7 @@ function heading(message) {
     { class: "meta" },
     // A deleted message has lost its sender, too.
     ...(message.deleted_at ? [] : [element("b", {}, message.sender ?? "Anonymous"), " "]),
-    element("span", { class: "number" }, `#${message.number}`),
-    " ",
+    `#${message.number} `,
     timeOf(message.created_at, { withHour: true }),
     ...(isEdited ? [" ", element("span", { class: "edited" }, "edited")] : []),
   );
