@@ -98,7 +98,7 @@ demo-client: ## compile the JavaScript client for the chat page, after a change 
 	cp clients/typescript/dist/*.js crud_service/demo_page/static/demo/client/
 
 screenshots: environment-dev ## take the pictures of the chat page in README again (needs Chromium)
-	@$(BIN)/python -m tests.end_to_end.demo_page.pictures
+	@PYTHONPATH=clients/python $(BIN)/python -m tests.end_to_end.demo_page.pictures
 
 lock: ## pin all dependencies again, with hashes (needs uv)
 	@command -v $(UV) > /dev/null || { echo 'uv is not installed: pip install uv'; exit 1; }
