@@ -367,7 +367,7 @@ def test_a_late_write_finds_another_lock_token(valkey: Valkey) -> None:
         late = lock._token
         assert await lock.take()  # after an error, as it seemed
         assert valkey.client.get(LOCK) != late.encode()
-        assert await scripts.write(keys=[SEQUENCE, LOCK], args=[late, 1, 1_000]) == 0
+        assert await scripts.write(keys=[SEQUENCE, LOCK], args=[late, 1, 1_000, ""]) == 0
         assert not valkey.client.exists(SEQUENCE)
         await lock.write(5, 60_000, history(valkey))
         assert valkey.client.get(SEQUENCE) == b"5"
