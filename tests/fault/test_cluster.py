@@ -1,4 +1,4 @@
-"""Three shards on a Valkey Cluster: slots move, and primaries are lost, under load."""
+"""Three shards on a cluster of Valkey, or of Redis: slots move, primaries are lost, under load."""
 
 import os
 import random
@@ -29,11 +29,10 @@ PROGRAMS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis", marks
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
 def test_each_primary_has_one_of_three_shards(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random, program: str
+    tmp_path: Path, migrated_database_url: str, chance: random.Random
 ) -> None:
-    with clustered(tmp_path, migrated_database_url, program=program) as stack:
+    with clustered(tmp_path, migrated_database_url) as stack:
         cluster = stack.cluster
         with loaded_shards(stack, chance) as loads:
             stack.kill_part("crud_service.worker")
@@ -64,15 +63,16 @@ def test_slots_that_move_are_waited_out(
         assert stack.cluster.server_of(SHARDS[0]) is third
 
 
-def test_primaries_that_are_killed_are_replaced_by_their_replicas(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_primaries_that_are_lost_are_replaced_by_their_replicas(
+    tmp_path: Path, migrated_database_url: str, chance: random.Random, program: str
 ) -> None:
-    with clustered(tmp_path, migrated_database_url, replicas=3) as stack:
+    with clustered(tmp_path, migrated_database_url, replicas=3, program=program) as stack:
         cluster = stack.cluster
         with loaded_shards(stack, chance) as loads:
             for shard in SHARDS:
                 lost = cluster.server_of(shard)
-                lost.kill()
+                cluster.lose(lost)
                 if chance.random() < 0.5:
                     stack.kill_part("crud_service.worker")
                 wait_until(lambda: cluster.server_of(shard) is not lost, 60, stack.output)  # noqa: B023

@@ -10,7 +10,7 @@ from tests.integration.numbering.surroundings import Valkey
 
 
 class ClusterStack(ProcessStack):
-    """Our services on a cluster; where it has replicas, they have to acknowledge."""
+    """Our services on a cluster; where it has replicas that can acknowledge, they have to."""
 
     def __init__(
         self, directory: Path, database_url: str, cluster: ValkeyCluster, **environment: str
@@ -21,12 +21,12 @@ class ClusterStack(ProcessStack):
         self.broker = Valkey(directory / "broker")
         self.environment["REDIS_URL"] = cluster.url
         self.environment["BROKER_URL"] = self.broker.url
-        if cluster.has_replicas:
-            self.environment["REPLICAS_TO_ACKNOWLEDGE"] = "1"
 
     def start_stores(self) -> None:
         self.broker.start()
         self.cluster.start()
+        if self.cluster.acknowledges:
+            self.environment["REPLICAS_TO_ACKNOWLEDGE"] = "1"
 
     def end_stores(self) -> None:
         self.broker.__exit__()

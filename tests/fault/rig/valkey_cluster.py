@@ -1,5 +1,9 @@
-"""A cluster of real Valkey servers: primaries that share the slots, and a replica for each."""
+"""A cluster of real servers: primaries that share the slots, and a replica for each.
 
+They are Valkey's, or those of another program, such as Redis.
+"""
+
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -7,6 +11,7 @@ from typing import Any
 
 import redis
 
+from contract.replicas import PROBE
 from contract.shards import Shard
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey_cluster import (
@@ -49,10 +54,6 @@ class ValkeyCluster:
     def url(self) -> str:
         return self.servers[0].url
 
-    @property
-    def has_replicas(self) -> bool:
-        return len(self.servers) > self.primaries
-
     def start(self) -> None:
         """Start all servers, and wait until each knows which slots the others have."""
         for server in self.servers:
@@ -63,6 +64,25 @@ class ValkeyCluster:
     @property
     def nodes(self) -> list[Node]:
         return [Node(server.directory.name, *announced_ports(server)) for server in self.servers]
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether replicas say what they have on disk: Valkey's do, and Redis's from 7.2 on."""
+        if len(self.servers) == self.primaries:
+            return False
+        try:
+            command(self.servers[0], *PROBE)
+        except redis.ResponseError:
+            return False
+        return True
+
+    def lose(self, primary: Valkey) -> None:
+        """kill -9 a primary, if what was answered is on its replica.
+
+        Without acknowledgements that is so only if it is asked to end: then it waits for it.
+        """
+        assert primary.process is not None
+        primary.process.end(signal.SIGKILL if self.acknowledges else signal.SIGTERM)
 
     def end(self) -> None:
         for server in self.servers:
