@@ -71,8 +71,8 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS erased (id, chat_id, nu
 COUNT = "UPDATE deletions SET erased = erased + %s WHERE id = %s"
 UNCOVER = "UPDATE search_chats SET blocks = 0 WHERE chat_id = ANY (%s) AND blocks <> 0"
 ERASE_BLOCKS = """
-DELETE FROM search_blocks WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM search_blocks WHERE chat_id = ANY (%s) LIMIT %s
+DELETE FROM search_blocks WHERE chat_id = ANY (%(chats)s) AND ctid = ANY (ARRAY(
+    SELECT ctid FROM search_blocks WHERE chat_id = ANY (%(chats)s) AND block >= 0 LIMIT %(rows)s
 ))
 """
 ERASE_COVERAGE = "DELETE FROM search_chats WHERE chat_id = ANY (%s)"
@@ -172,7 +172,7 @@ def erase_chats(
             return 0
         lock_chats(connection, chats)
         connection.execute(UNCOVER, (chats,))
-        if connection.execute(ERASE_BLOCKS, (chats, batch_rows)).rowcount:
+        if connection.execute(ERASE_BLOCKS, {"chats": chats, "rows": batch_rows}).rowcount:
             return 0
         if erased := erase_messages(connection, deletion, chats, batch_rows):
             return erased

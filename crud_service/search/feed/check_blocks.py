@@ -35,11 +35,12 @@ COUNT_MISSING = """
 SELECT count(*) FROM (
     SELECT key COLLATE "C" FROM unnest(string_to_array(%(keys)s, E'\\n')) AS key
     EXCEPT SELECT unnest(keys) FROM search_blocks
-    WHERE chat_id = %(chat_id)s AND block = %(block)s
+    WHERE chat_id = %(chat_id)s AND block = %(block)s AND block >= 0
 ) AS missing
 WHERE NOT EXISTS (
     SELECT FROM search_blocks
-    WHERE chat_id = %(chat_id)s AND block = %(block)s AND %(any_key)s = ANY (keys)
+    WHERE chat_id = %(chat_id)s AND block = %(block)s AND block >= 0
+      AND %(any_key)s = ANY (keys)
 )
 """
 READ_NUMBERS = "SELECT number FROM search_texts WHERE chat_id = %s AND number > %s AND number <= %s"

@@ -97,7 +97,7 @@ WHERE search_texts.chat_id = gone.chat_id AND search_texts.number = gone.number
   )
 """
 
-FINISH = "DELETE FROM search_outbox WHERE id = ANY (%s)"
+FINISH = "DELETE FROM search_outbox WHERE chat_id = ANY (%s::bigint[]) AND id = ANY (%s)"
 HAND_ON = f"""
 WITH done AS ({FINISH} RETURNING application_id, message_id, chat_id, number, changed_at)
 INSERT INTO search_queue (application_id, message_id, chat_id, number, changed_at)
@@ -205,7 +205,7 @@ class Indexing:
         logger.error("message %s cannot be indexed: %s", change.message_id, reason)
         with self.connection.transaction():
             self.connection.execute(SET_ASIDE, (change.message_id, reason))
-            self.connection.execute(FINISH, (change.ids,))
+            self.connection.execute(FINISH, ([change.chat_id], change.ids))
 
     def store(self, changes: Sequence[Change]) -> None:
         """Fold changes, given in the order of their keys, and write them in one transaction."""
@@ -216,11 +216,12 @@ class Indexing:
         with connection.transaction():
             if not self.hand_on:
                 connection.execute(FORGET_INDEX)
-            covered = lock_chats(connection, list({change.chat_id for change in changes}))
+            chats = list({change.chat_id for change in changes})
+            covered = lock_chats(connection, chats)
             late_keys.add(connection, covered, store_texts(connection, texts))
             remove_texts(connection, deleted)
             ids = [id for change in changes for id in change.ids]
-            connection.execute(HAND_ON if self.hand_on else FINISH, (ids,))
+            connection.execute(HAND_ON if self.hand_on else FINISH, (chats, ids))
             connection.execute(FORGET, ([change.message_id for change in changes],))
         highest = {text.chat_id: text.number for text in texts}
         cover_long_chats(connection, highest, covered, self.uncovered)

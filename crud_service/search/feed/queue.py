@@ -80,8 +80,9 @@ LEFT JOIN LATERAL (
 # Rows are locked in the order of their ids, so that two processes that sent the same rows cannot
 # deadlock. Rows that another process is deleting at this moment are done.
 FINISH = """
-DELETE FROM search_queue WHERE id = ANY (ARRAY(
-    SELECT id FROM search_queue WHERE id = ANY (%s) ORDER BY id FOR UPDATE SKIP LOCKED
+DELETE FROM search_queue WHERE chat_id = ANY (%s::bigint[]) AND id = ANY (ARRAY(
+    SELECT id FROM search_queue WHERE chat_id = ANY (%s::bigint[]) AND id = ANY (%s)
+    ORDER BY id FOR UPDATE SKIP LOCKED
 ))
 """
 # A failure is over once a later change of its message is indexed; an earlier one proves nothing.
@@ -228,9 +229,9 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
         else:
             again.append(entry)
     kept = {entry.message_id for entry in again}
-    done = [id for entry in queued if entry.message_id not in kept for id in entry.ids]
+    done = [entry for entry in queued if entry.message_id not in kept]
     with connection.transaction():
-        connection.execute(SETTLE, (done,))
+        connection.execute(SETTLE, finished(done))
         if again:
             put_back(connection, again, outcome.overloaded, counted=counted)
         for message_id, reason in outcome.refused.items():
@@ -258,5 +259,10 @@ def put_back(
         pause = min(MAX_PAUSE_SECONDS, 0.25 * 2 ** min(attempts, 10))
         key = (entry.application_id, entry.message_id, entry.chat_id, entry.number)
         rows.append((*key, entry.changed_at, attempts, pause))
-    ids = [id for entry in entries for id in entry.ids]
-    connection.execute(PUT_BACK, (*columns(rows, 7), ids))
+    connection.execute(PUT_BACK, (*columns(rows, 7), *finished(entries)))
+
+
+def finished(entries: Sequence[Queued]) -> tuple[list[int], list[int], list[int]]:
+    """Return the parameters of FINISH."""
+    chats = list({entry.chat_id for entry in entries})
+    return chats, chats, [id for entry in entries for id in entry.ids]

@@ -63,7 +63,10 @@ INSERT INTO search_blocks (chat_id, block, keys)
 SELECT chat_id, block, string_to_array(keys, E'\\n')
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS rows (chat_id, block, keys)
 """
-DELETE_BLOCKS = "DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AND block < %s"
+# `block >= 0`, which holds for every row, is the condition of the index of blocks.
+DELETE_BLOCKS = """
+DELETE FROM search_blocks WHERE chat_id = %s AND block >= %s AND block < %s AND block >= 0
+"""
 
 
 class Uncovered(NamedTuple):

@@ -19,7 +19,7 @@ SELECT given.chat_id, given.block
 FROM unnest(%s::bigint[], %s::bigint[]) AS given (chat_id, block)
 WHERE %s < (
     SELECT count(*) FROM search_blocks AS covered
-    WHERE covered.chat_id = given.chat_id AND covered.block = given.block
+    WHERE covered.chat_id = given.chat_id AND covered.block = given.block AND covered.block >= 0
 )
 """
 

@@ -10,11 +10,13 @@ from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
 from crud_service.stores.database import Connection
 
 # Elasticsearch can be queried if its index has followed every change, and if no change of
-# this chat has waited to be indexed for longer than the interval below.
+# this chat has waited to be indexed for longer than the interval below. The condition of the index
+# is that a change is later than `-infinity`, as all are.
 FIND_CHAT = """
 SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
     SELECT FROM search_queue AS waiting
-    WHERE waiting.chat_id = chat.id AND waiting.changed_at < now() - interval '1500 milliseconds'
+    WHERE waiting.chat_id = chat.id AND waiting.changed_at > '-infinity'
+      AND waiting.changed_at < now() - interval '1500 milliseconds'
 ) AND EXISTS (SELECT FROM search_state WHERE index_format = %s)
 FROM applications AS application
 JOIN chats AS chat

@@ -35,13 +35,13 @@ NEWEST_BLOCKS = FILLED_BLOCKS.format(
     first="greatest(%(blocks)s, %(first_block)s)::bigint", last="%(last_block)s"
 )
 
-# For each rank, the blocks that may hold a hit of that rank. The keys name the chat. `blocks_with`
-# reads the index of grams whatever the planner believes: with any other condition on the table, or
-# none, it may read and compare all keys instead.
+# For each rank, the blocks that may hold a hit of that rank. `blocks_with` reads the index of grams
+# whatever the planner believes: where it has a choice, it may read and compare all keys instead.
 CANDIDATES = f"""
 SELECT tier.rank, covered.block
 FROM unnest(%(ranks)s::int[], %(keys)s::text[]) AS tier (rank, keys)
-CROSS JOIN LATERAL blocks_with(string_to_array(tier.keys, E'\\n')) AS covered (block)
+CROSS JOIN LATERAL blocks_with(%(chat_id)s, string_to_array(tier.keys, E'\\n'))
+    AS covered (block)
 WHERE covered.block BETWEEN %(first_block)s AND %(last_block)s
 UNION
 SELECT rank, block FROM unnest(%(ranks)s::int[]) AS rank CROSS JOIN ({NEWEST_BLOCKS}) AS newest
