@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-Node = Mapping[str, Any]
+from tests.integration.tables_of_chats import OF_CHATS
 
-# The tables whose rows belong to one chat each, and so does every statement that reads them. The
-# keys by which `search_blocks` are found begin with the chat's id.
-OF_CHATS = {"messages", "search_texts", "search_chats"}
+Node = Mapping[str, Any]
 
 SETTINGS = {
     "session_preload_libraries": "auto_explain",

@@ -16,9 +16,10 @@ from contract.sequences import sequence_path
 from local_stack.ports import PLAIN_HTTP
 from local_stack.stack import Stores
 from tests.conftest import INTERNAL_TOKEN, own_database
-from tests.integration.accepting import TOKEN, make_application
+from tests.integration.accepting import TOKEN, make_application, query
 from tests.integration.conftest import crud_servers
 from tests.integration.logged_plans import PlanLog, Scan, log_plans
+from tests.integration.tables_of_chats import FOREIGN, OF_ALL_CHATS, OF_CHATS, UNDIVIDED, shape
 
 CHAT = f"/applications/{TOKEN}/chats/1"
 MESSAGES = f"{CHAT}/messages"
@@ -27,6 +28,7 @@ COUNT = 200
 TIME = "2022-08-09T22:17:52.599Z"
 FILTERS = f"sender=Ann&created_after={TIME}&created_before=2122-08-09T22:17:52.599Z"
 ATTRIBUTES = '{"sender":"Ann"}'
+SEARCHED = {"search_texts", "search_chats", "search_blocks"}
 # Enough of them that reading all costs more than reading those of a chat.
 ADD_OTHER_CHATS = """
 SET session_replication_role = replica;
@@ -61,6 +63,13 @@ class Paths:
         ]
         store(self.database, entries)
 
+    def store_chat(self) -> None:
+        """The chat's creation, which comes after messages of the chat."""
+        from crud_service.persist.store import store
+
+        attributes = '{"name":"a chat"}'
+        store(self.database, [Entry("1660000000000-0", TOKEN, None, 1, "", "", attributes)])
+
     def store_late(self) -> None:
         """Entries that were set aside and are requeued."""
         self.store(range(COUNT + 3, COUNT + 4))
@@ -72,11 +81,22 @@ class Paths:
 
         index_batch(self.database, hand_on=True, uncovered=Uncovered(1, 0))
 
-    def read_queue(self) -> None:
-        """What the indexer sends to Elasticsearch."""
+    def feed(self) -> None:
+        """What the indexer sends to Elasticsearch, which fails to take one document."""
         from crud_service.search.feed import queue
+        from crud_service.search.feed.bulk import Outcome
 
-        assert queue.turn.read(self.database, queue.READ, queue.BATCH, queue.BATCH_BYTES)
+        rows = queue.turn.read(self.database, queue.READ, queue.BATCH, queue.BATCH_BYTES)
+        queued = [queue.Queued(*row) for row in rows]
+        queue.settle(self.database, queued, Outcome(retry={queued[0].message_id}))
+
+    def look(self) -> None:
+        """What an idle indexer asks."""
+        from crud_service.search.feed.indexer import look
+        from crud_service.search.feed.queue import is_queue_empty
+
+        look(self.database)
+        is_queue_empty(self.database)
 
     def get(self, *paths: str) -> None:
         for path in paths:
@@ -97,6 +117,14 @@ class Paths:
     def delete(self) -> None:
         self.client.delete(f"{MESSAGES}/9").raise_for_status()
 
+    def delete_chat(self) -> None:
+        from crud_service.erase.rows import erase_rows, find_pending
+
+        self.client.delete(CHAT).raise_for_status()
+        for deletion in find_pending(self.database):
+            while erase_rows(self.database, deletion) is not None:
+                pass
+
 
 PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
     "a batch": (lambda it: it.store(range(1, COUNT), ATTRIBUTES), {"messages"}),
@@ -106,11 +134,13 @@ PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
     ),
     "a conflict": (lambda it: it.store(range(1, 2)), {"messages"}),
     "a late message": (Paths.store_late, {"messages"}),
-    "indexing": (Paths.index, {"messages", "search_texts", "search_chats"}),
-    "the way to Elasticsearch": (Paths.read_queue, {"messages", "search_texts"}),
+    "a chat that has messages": (Paths.store_chat, {"messages"}),
+    "indexing": (Paths.index, {"messages", "search_outbox", "search_texts", "search_chats"}),
+    "the way to Elasticsearch": (Paths.feed, {"messages", "search_queue", "search_texts"}),
+    "an idle indexer": (Paths.look, {"search_outbox", "search_queue"}),
     "an edit": (Paths.edit, {"messages"}),
-    "a deleted message": (Paths.delete, {"messages", "search_texts"}),
-    "indexing of changes": (Paths.index, {"messages", "search_texts"}),
+    "a deleted message": (Paths.delete, {"messages", *SEARCHED}),
+    "indexing of changes": (Paths.index, {"messages", "search_outbox", *SEARCHED}),
     "a message": (lambda it: it.get(f"{MESSAGES}/1"), {"messages"}),
     "pages": (
         lambda it: it.get(
@@ -132,8 +162,11 @@ PATHS: dict[str, tuple[Callable[[Paths], None], set[str]]] = {
         lambda it: it.get(
             f"{MESSAGES}/search?keyword=od", f"{MESSAGES}/search?keyword=b+4&{FILTERS}"
         ),
-        {"messages", "search_texts", "search_chats"},
+        {"messages", "search_queue", *SEARCHED},
     ),
+    "metrics": (lambda it: it.get("/metrics"), {"search_outbox", "search_queue"}),
+    "an export": (lambda it: it.get(f"/applications/{TOKEN}/export"), {"messages"}),
+    "a deleted chat": (Paths.delete_chat, {"messages", *SEARCHED}),
 }
 
 
@@ -159,17 +192,36 @@ def seen(
             for name, (go, _tables) in PATHS.items():
                 go(paths)
                 found[name] = log.scans()
-            database.execute("SELECT FROM messages WHERE id = 1")
-            found["by its id"] = log.scans()
+            for table in OF_CHATS:
+                database.execute(f"SELECT FROM {table} WHERE chat_id <> 1")
+            found["of other chats"] = log.scans()
         yield found
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_every_statement_names_the_chat(seen: dict[str, list[Scan]], path: str) -> None:
     assert {scan.table for scan in seen[path]} >= PATHS[path][1]
-    assert [scan for scan in seen[path] if not scan.names_the_chat] == []
+    unnamed = [scan for scan in seen[path] if not scan.names_the_chat]
+    assert [scan for scan in unnamed if key(scan) not in OF_ALL_CHATS] == []
 
 
-def test_a_statement_that_does_not_is_found(seen: dict[str, list[Scan]]) -> None:
-    [scan] = seen["by its id"]
+def test_statements_about_all_chats_are_sent_and_name_none(seen: dict[str, list[Scan]]) -> None:
+    scans = [scan for path in PATHS for scan in seen[path]]
+    assert {key(scan) for scan in scans if not scan.names_the_chat} == set(OF_ALL_CHATS)
+
+
+@pytest.mark.parametrize("table", sorted(OF_CHATS))
+def test_a_statement_that_does_not_is_found(seen: dict[str, list[Scan]], table: str) -> None:
+    [scan] = [scan for scan in seen["of other chats"] if scan.table == table]
     assert not scan.names_the_chat
+    assert key(scan) not in OF_ALL_CHATS
+
+
+def test_every_table_is_of_chats_or_divided_by_nothing(migrated_database_url: str) -> None:
+    rows = query(migrated_database_url, "SELECT relname FROM pg_stat_user_tables")
+    ours = {table for (table,) in rows if not table.startswith(FOREIGN)}
+    assert ours == OF_CHATS | set(UNDIVIDED)
+
+
+def key(scan: Scan) -> tuple[str, str]:
+    return scan.table, shape(scan.statement)

@@ -1,9 +1,11 @@
-"""How PostgreSQL finds the blocks of a search."""
+"""By which indexes PostgreSQL finds the blocks of a search, and what leaves the queue."""
 
 import psycopg
 import pytest
 
-from crud_service.postgresql import REQUESTS
+from crud_service.postgresql import INDEXER, REQUESTS
+from crud_service.search.feed import queue
+from crud_service.search.feed.bulk import Outcome
 from crud_service.search.query.plan import Plan
 from crud_service.search.query.query_postgresql import find_hits
 from crud_service.search.text.folding import split_parts
@@ -15,6 +17,12 @@ SCANS = """
 SELECT pg_stat_get_xact_numscans('search_blocks'::regclass),
     pg_stat_get_xact_numscans('search_blocks_block_idx'::regclass),
     pg_stat_get_xact_numscans('search_blocks_keys_idx'::regclass)
+"""
+
+# More than a batch, of one chat.
+FILL_QUEUE = """
+INSERT INTO search_queue (message_id, chat_id, number, changed_at)
+SELECT n, 1, n, now() FROM generate_series(1, 2500) n
 """
 
 
@@ -51,6 +59,19 @@ def test_blocks_are_found_by_their_grams_however_many_parts_have_two_readings(
         ]
         [(_whole, _by_number, by_grams)] = connection.execute(SCANS).fetchall()
     assert by_grams > 0
+
+
+def test_what_was_sent_is_found_by_its_ids_in_a_queue_of_one_chat(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    with psycopg.connect(clean_crud["DATABASE_URL"], **INDEXER) as connection:
+        connection.execute(FILL_QUEUE)
+        rows = queue.turn.read(connection, queue.READ, queue.BATCH, queue.BATCH_BYTES)
+        queue.settle(connection, [queue.Queued(*row) for row in rows], Outcome())
+        left = connection.execute("SELECT count(*) FROM search_queue").fetchone()
+        by_chat = "SELECT pg_stat_get_xact_numscans('search_queue_chat_idx'::regclass)"
+        assert connection.execute(by_chat).fetchone() == (0,)
+    assert left == (500,)
 
 
 def blocks_of(stores: SearchStores) -> int:
