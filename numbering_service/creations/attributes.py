@@ -5,6 +5,7 @@ Optional fields become attributes, a JSON object that travels with the creation 
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -24,6 +25,7 @@ from web.fields import (
 )
 from web.media_types import split_content_type
 from web.metadata import METADATA, check_metadata
+from web.problems import ValidationFailed
 
 BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
 # A query without any of these is not parsed if the request's body has what is required. Letters of
@@ -31,6 +33,16 @@ BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
 _OPTIONAL_IN_QUERY = re.compile(
     rb"(?:^|&)(?:sender|metadata|reply_to|name|[a-z_]*%[^&=]*)(?:[=&]|$)"
 )
+
+Checks = Mapping[str, Callable[[object], object]]
+
+_CHAT_CHECKS: Checks = {NAME: check_name, METADATA: check_metadata}
+_MESSAGE_CHECKS: Checks = {
+    BODY: check_message_body,
+    SENDER: check_sender,
+    METADATA: check_metadata,
+    REPLY_TO: check_reply_to,
+}
 
 
 @dataclass(init=False, slots=True)
@@ -78,7 +90,34 @@ def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
 
 
 def check_message(fields: Fields) -> MessageFields:
-    """Return the fields of a message if they are valid; raises 422."""
+    """Return the fields of a message if they are valid; raises 422, which names each other one."""
+    try:
+        return _read_message(fields)
+    except ValidationFailed:
+        raise _every_error(fields, _MESSAGE_CHECKS, required=BODY) from None
+
+
+def check_chat(fields: Fields) -> str:
+    """Return the attributes of a chat if its fields are valid; raises 422 likewise."""
+    try:
+        return _read_chat(fields)
+    except ValidationFailed:
+        raise _every_error(fields, _CHAT_CHECKS) from None
+
+
+def _every_error(fields: Fields, checks: Checks, required: str = "") -> ValidationFailed:
+    """Return the problem of fields of which one at least is not valid."""
+    errors = []
+    for name, check in checks.items():
+        if name in fields or name == required:
+            try:
+                check(fields.get(name, MISSING))
+            except ValidationFailed as problem:
+                errors += [(error["field"], error["message"]) for error in problem.errors]
+    return ValidationFailed(*errors[0], *errors[1:])
+
+
+def _read_message(fields: Fields) -> MessageFields:
     body = check_message_body(fields.get(BODY, MISSING))
     if len(fields) == 1:
         return MessageFields(body)
@@ -94,8 +133,7 @@ def check_message(fields: Fields) -> MessageFields:
     return MessageFields(body, _object(members), reply_to) if members else MessageFields(body)
 
 
-def check_chat(fields: Fields) -> str:
-    """Return the attributes of a chat if its fields are valid; raises 422."""
+def _read_chat(fields: Fields) -> str:
     members = []
     if NAME in fields:
         members.append(f'"{NAME}":{_string(check_name(fields[NAME]))}')

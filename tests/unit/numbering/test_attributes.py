@@ -58,6 +58,16 @@ def test_a_reply_is_to_a_number(bad: object) -> None:
         message(reply_to=bad)
 
 
+def test_a_refusal_names_every_field_that_is_not_valid() -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        check_message({"sender": "", "reply_to": 0, "metadata": {}, "unknown": None})
+    fields = [error["field"] for error in refused.value.errors]
+    assert fields == ["body", "sender", "reply_to"]
+    with pytest.raises(ValidationFailed) as refused:
+        chat(name=1, metadata=1)
+    assert [error["field"] for error in refused.value.errors] == ["name", "metadata"]
+
+
 def test_forms_and_query_strings_have_numbers_as_text() -> None:
     assert check_message(message_fields(FORM, b"body=x&reply_to=3&sender=Ann", b"")).reply_to == 3
     assert message(b"reply_to=4&sender=Ann") == MessageFields(
