@@ -64,7 +64,7 @@ def parse_body(
         Values by name. Raises UnsupportedMediaType (415), MalformedBody (400) or
         ValidationFailed (422).
     """
-    if not body:
+    if not body or body == BOM_UTF8:
         return {}
     media_type, parameters = split_content_type(content_type or "")
     # JSON is always UTF-8: a charset parameter has no meaning there.

@@ -159,6 +159,11 @@ def test_a_byte_order_mark_before_json_is_skipped(content_type: str | None) -> N
     assert find(b'\xef\xbb\xbf {"body": "\xef\xbb\xbfx"}', content_type) == "\ufeffx"
 
 
+@pytest.mark.parametrize("content_type", [*JSON_TYPES, "text/plain", FORM])
+def test_a_byte_order_mark_alone_is_an_empty_body(content_type: str | None) -> None:
+    assert parse_body(content_type, b"\xef\xbb\xbf", orjson.loads) == {}
+
+
 @pytest.mark.parametrize("body", [b"", b"null", b'""', b" null\r\n", b"\xef\xbb\xbfnull", b"{}"])
 @pytest.mark.parametrize("content_type", [JSON, None, "text/plain", "application/vnd.api+json"])
 def test_where_no_field_is_required_null_and_an_empty_string_are_accepted(
