@@ -134,7 +134,10 @@ def parse_json(body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS) 
     try:
         value = loads(body.removeprefix(BOM_UTF8))
     except ValueError as error:
-        raise MalformedBody("The body is not valid JSON in UTF-8.") from error
+        # Valid JSON, which no parser that reads numbers as doubles can take.
+        is_overflow = "infinity" in str(error)
+        detail = "has a number that is too large" if is_overflow else "is not valid JSON in UTF-8"
+        raise MalformedBody(f"The body {detail}.") from error
     if not isinstance(value, dict):
         raise ValidationFailed("body", "The body must be a JSON object.")
     try:

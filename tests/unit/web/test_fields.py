@@ -164,6 +164,12 @@ def test_a_byte_order_mark_alone_is_an_empty_body(content_type: str | None) -> N
     assert parse_body(content_type, b"\xef\xbb\xbf", orjson.loads) == {}
 
 
+@pytest.mark.parametrize("number", [b"1e309", b"-1e309", b"9" * 400])
+def test_a_number_that_no_double_holds_is_named(number: bytes) -> None:
+    with pytest.raises(MalformedBody, match="has a number that is too large"):
+        find(b'{"body": "x", "metadata": {"size": %s}}' % number, JSON)
+
+
 @pytest.mark.parametrize("body", [b"", b"null", b'""', b" null\r\n", b"\xef\xbb\xbfnull", b"{}"])
 @pytest.mark.parametrize("content_type", [JSON, None, "text/plain", "application/vnd.api+json"])
 def test_where_no_field_is_required_null_and_an_empty_string_are_accepted(
