@@ -98,14 +98,14 @@ class GatheredReads:
             for waiting in batch:
                 waiting.settle(problem)
         else:
-            self._adapt(sum(len(resource or b"") for (resource,) in found), len(batch))
-            answered = 0
+            answered = paused_at = 0
             for waiting, (resource,) in zip(batch, found, strict=True):
+                if answered > paused_at + STEP_BYTES:
+                    paused_at = answered
+                    await asyncio.sleep(0)
                 waiting.settle(resource)
                 answered += len(resource or b"")
-                if answered > STEP_BYTES:
-                    answered = 0
-                    await asyncio.sleep(0)
+            self._adapt(answered, len(batch))
 
     def _adapt(self, found_bytes: int, count: int) -> None:
         """Choose how many resources the next statement may find, after one that found these."""
