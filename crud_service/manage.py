@@ -10,6 +10,19 @@ import sys
 import psycopg
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from web.problems import StoreUnavailable
+
+# Differs from 1, by which `check_index` says that it found differences, and `requeue` that some
+# entries could not be stored.
+STORE_FAILED = 2
+FAILURES = (
+    *(OperationalError, psycopg.OperationalError, StoreUnavailable),
+    *(RedisConnectionError, RedisTimeoutError),
+)
 
 
 def main() -> None:
@@ -21,18 +34,20 @@ def main() -> None:
         sys.exit(1)
     try:
         execute_from_command_line(sys.argv)
-    except (OperationalError, psycopg.OperationalError) as error:
-        if reason := why_not_connected(error):
-            sys.exit(f"crud_service.manage: {reason}")
-        raise
+    except FAILURES as error:
+        print(f"crud_service.manage: {explain(error)}", file=sys.stderr)  # noqa: T201 - a command
+        sys.exit(STORE_FAILED)
 
 
-def why_not_connected(error: OperationalError | psycopg.OperationalError) -> str:
-    """Explain a failed connection in one line; empty if the error came after connecting."""
-    reported = error if isinstance(error, psycopg.Error) else error.__cause__
-    if getattr(reported, "sqlstate", None) is not None:
-        return ""
-    said = " ".join(str(error).split())
+def explain(error: Exception) -> str:
+    """Say in one line which store failed, and how."""
+    is_wrapper = isinstance(error, (OperationalError, StoreUnavailable))
+    failure = (is_wrapper and error.__cause__) or error
+    said = " ".join(str(failure).split())
+    if isinstance(failure, RedisError):
+        return f"Redis cannot be reached: {said}"
+    if getattr(failure, "sqlstate", None) is not None:
+        return f"PostgreSQL failed: {said}"
     if "password authentication failed" not in said:
         return f"PostgreSQL cannot be reached: {said}"
     return (

@@ -1,21 +1,22 @@
-"""Management commands that cannot reach PostgreSQL report it in one line."""
+"""Management commands that cannot reach a store say so in one line, with exit code 2."""
 
 import os
 import subprocess
 import sys
 
+import psycopg
 import pytest
 
 from local_stack.applications import ROOT
 from local_stack.ports import choose_port
 
 
-def manage(database_url: str, *command: str) -> tuple[int, str]:
+def manage(database_url: str, *command: str, **environment: str) -> tuple[int, str]:
     """Return the exit code and standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "crud_service.manage", *command],
         cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url, "LOCAL_STACK": "1"},
+        env={**os.environ, "DATABASE_URL": database_url, "LOCAL_STACK": "1"} | environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -27,17 +28,46 @@ def manage(database_url: str, *command: str) -> tuple[int, str]:
 def test_a_rejected_password_is_explained_in_one_line(database_url: str) -> None:
     user, _, rest = database_url.rpartition("@")
     code, said = manage(f"{user.rpartition(':')[0]}:another-one@{rest}", "migrate", "--noinput")
-    assert code == 1
+    assert code == 2
     (line,) = said.splitlines()
     assert line.startswith("crud_service.manage: PostgreSQL rejects the password of DATABASE_URL.")
     assert "another-one" not in line
 
 
-@pytest.mark.parametrize("command", ["migrate", "check_index"], ids=["by Django", "by psycopg"])
+COMMANDS = ("migrate", "check_index", "rebuild_index", "requeue", "reshard", "ensure_admin")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_an_unreachable_server_is_named_in_one_line(command: str) -> None:
     port = choose_port()
-    code, said = manage(f"postgresql://postgres@127.0.0.1:{port}/chat", command)
-    assert code == 1
+    elsewhere = {"ELASTICSEARCH_URL": f"http://127.0.0.1:{port}", "ADMIN_PASSWORD": "a password"}
+    code, said = manage(f"postgresql://postgres@127.0.0.1:{port}/chat", command, **elsewhere)
+    assert code == 2
     (line,) = said.splitlines()
     assert line.startswith("crud_service.manage: PostgreSQL cannot be reached: ")
     assert f"port {port}" in line
+
+
+def test_an_unreachable_redis_is_named_in_one_line(migrated_database_url: str) -> None:
+    with psycopg.connect(migrated_database_url) as connection:
+        connection.execute("INSERT INTO shards (size) VALUES (1)")
+    port = choose_port()
+    elsewhere = {"SHARDS": "2", "REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    code, said = manage(migrated_database_url, "reshard", **elsewhere)
+    assert code == 2
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: Redis cannot be reached: ")
+    assert f":{port}" in line
+
+
+CUT_OFF = """
+from django.db import connection
+connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
+"""
+
+
+def test_a_connection_lost_in_the_middle_is_explained_in_one_line(database_url: str) -> None:
+    code, said = manage(database_url, "shell", "-c", CUT_OFF)
+    assert code == 2
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: PostgreSQL failed: terminating connection")

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         "by number, version and content, and every block of PostgreSQL's search with its "
         "texts. Can run on a live system, in bounded memory. Changes that are not indexed yet "
         "are reported as pending, not as differences. Exit code 0: no differences; "
-        "1: differences, which are listed; 2: Elasticsearch does not answer."
+        "1: differences, which are listed; 2: a store does not answer."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -11,7 +11,8 @@ from crud_service.persist.requeue import requeue
 class Command(BaseCommand):
     help = (
         "Stores set-aside entries, with their original numbers and times, once their obstacle is "
-        "removed. Exit code 0: all were stored; 1: some could not be, with the reason for each."
+        "removed. Exit code 0: all were stored; 1: some could not be, with the reason for each; "
+        "2: a store does not answer."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
