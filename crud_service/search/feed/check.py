@@ -16,6 +16,7 @@ from crud_service.search.feed.refold import FIND_OUTDATED
 from crud_service.search.index.documents import digest
 from crud_service.search.index.elasticsearch_index import alias, client
 from crud_service.search.text.folding import mark
+from crud_service.search.text.texts import CREATED_MS
 from crud_service.stores.database import Connection
 
 PAGE = 2000
@@ -35,16 +36,19 @@ SELECT max(id), count(*) FROM (
     ) AS sized
 ) AS page WHERE before < %s
 """
-IN_SLICE = "messages.id > %(low)s AND messages.id <= %(high)s"
-IN_IDS = "messages.id = ANY (%(ids)s)"
-READ_MESSAGES = """
-SELECT id, chat_id, number, version, body FROM messages WHERE {where} AND deleted_at IS NULL
+IN_SLICE = "message.id > %(low)s AND message.id <= %(high)s"
+IN_IDS = "message.id = ANY (%(ids)s)"
+READ_MESSAGES = f"""
+SELECT id, chat_id, number, version, sender, {CREATED_MS}, body
+FROM messages AS message WHERE {{where}} AND deleted_at IS NULL
 """
-READ_TEXTS = """
-SELECT text.message_id, text.chat_id, text.number, text.version, text.marked
-FROM messages JOIN search_texts AS text
-  ON text.chat_id = messages.chat_id AND text.number = messages.number
-WHERE {where}
+# A text has neither sender nor time: PostgreSQL's search looks these up.
+READ_TEXTS = f"""
+SELECT text.message_id, text.chat_id, text.number, text.version, message.sender, {CREATED_MS},
+       text.marked
+FROM messages AS message JOIN search_texts AS text
+  ON text.chat_id = message.chat_id AND text.number = message.number
+WHERE {{where}}
 """
 # A page of the keys of texts, each with whether its message exists.
 FIND_STRAY_TEXTS = """
@@ -84,11 +88,13 @@ UNION {FIND_OUTDATED}
 
 
 class Facts(NamedTuple):
-    """The compared properties of a message; `digest` is that of its marked text."""
+    """The compared properties of a message: its time in ms, a digest of its marked text."""
 
     chat_id: int
     number: int
     version: int
+    sender: str | None
+    created_at: int
     digest: str
 
 
@@ -159,10 +165,7 @@ class Check:
         self, query: str, bounds: dict[str, object], fold: Callable[[str], str]
     ) -> dict[int, Facts]:
         rows = self.connection.execute(query, bounds)
-        return {
-            message_id: Facts(chat_id, number, version, digest(fold(text)))
-            for message_id, chat_id, number, version, text in rows
-        }
+        return {id: Facts._make([*facts, digest(fold(text))]) for id, *facts, text in rows}
 
     def confirm(self, suspects: set[int]) -> None:
         """After a delay, record the suspects that still differ and do not wait to be indexed."""
@@ -235,7 +238,7 @@ def to_facts(hits: Sequence[dict[str, Any]]) -> dict[int, Facts]:
     facts = {}
     for hit in hits:
         source = hit["_source"]
-        facts[int(hit["_id"])] = Facts(*(source[name] for name in Facts._fields))
+        facts[int(hit["_id"])] = Facts(*(source.get(name) for name in Facts._fields))
     return facts
 
 
@@ -271,3 +274,5 @@ def describe(want: Facts | None, have: Facts | None) -> str:
     if want.version != have.version:
         return f"version {have.version}, not {want.version}"
     return "different text"
+    if want.digest == have.digest:
+        return "different sender or time"

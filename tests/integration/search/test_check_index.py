@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -51,6 +52,30 @@ def test_texts_not_queued_yet_for_a_new_index_are_pending_and_not_differences(
     out = capsys.readouterr().out
     assert "3 messages checked, 2 of them pending" in out
     assert "Elasticsearch: 1 differences" in out
+
+
+@pytest.mark.parametrize("differing", [{"sender": "ann"}, {"created_ms": 0}], ids=str)
+def test_a_document_with_another_sender_or_time_is_found_and_repaired(
+    search_stores: SearchStores,
+    elasticsearch: None,
+    differing: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from crud_service.search.feed.bulk import write_documents
+    from crud_service.search.text.texts import CREATED_MS, Text
+
+    search_stores.add("apple", "pear")
+    search_stores.index_all()
+    columns = f"message.chat_id, message.number, id, text.version, marked, sender, {CREATED_MS}"
+    joined = "messages AS message JOIN search_texts AS text ON text.message_id = id"
+    query = f"SELECT {columns} FROM {joined} ORDER BY id LIMIT 1"
+    text = Text(*search_stores.database.execute(query).fetchall()[0])
+    write_documents("messages", [replace(text, **differing)], refresh=True)
+    with pytest.raises(CommandError):
+        call_command("check_index", "--repair")
+    assert f"message id {text.message_id}: different sender or time" in capsys.readouterr().out
+    search_stores.index_all()
+    call_command("check_index")
 
 
 def test_a_repair_reads_only_what_it_repairs(

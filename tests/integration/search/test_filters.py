@@ -70,3 +70,18 @@ def test_pages_of_a_filtered_search_follow_one_another(filled: SearchStores) -> 
     assert found == [n for n in range(199, 0, -1) if n % 5 == 0 and n % 3]
     with pytest.raises(ValidationFailed, match="cursor"):
         search_messages(TOKEN, 1, SearchQuery("hi", cursor=cursor, filters={"sender": "bob"}))
+
+
+CHANGES = ["UPDATE messages SET sender = 'ann'", f"UPDATE messages SET created_at = '{at(5)}'"]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["sender", "time"])
+def test_a_sender_or_time_changed_by_a_statement_is_found(
+    any_backend: SearchStores, change: str
+) -> None:
+    any_backend.add("apple", "apple pie")
+    any_backend.index_all()
+    any_backend.database.execute(f"{change} WHERE number = 2")
+    any_backend.index_all()
+    filters = {"sender": "ann"} if "sender" in change else {"created_before": at(10)}
+    assert any_backend.find("apple", filters=filters) == [2]
