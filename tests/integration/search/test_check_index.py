@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +77,23 @@ def test_a_document_with_another_sender_or_time_is_found_and_repaired(
     assert f"message id {text.message_id}: different sender or time" in capsys.readouterr().out
     search_stores.index_all()
     call_command("check_index")
+
+
+def test_what_waits_is_looked_up_once_for_all_suspects(search_stores: SearchStores) -> None:
+    from crud_service.search.feed.check import Check
+
+    search_stores.add(*[f"message {i}" for i in range(1000)])
+    look_ups: list[int] = []
+
+    class Counted(Check):
+        def pending(self, message_ids: Sequence[int]) -> list[int]:
+            look_ups.append(len(message_ids))
+            return super().pending(message_ids)
+
+    check = Counted(search_stores.database, with_index=False, settle_seconds=0)
+    report = check.run(lambda _count: None)
+    assert (report.pending, report.differs) == (1000, False)
+    assert look_ups == [1000]
 
 
 def test_a_repair_reads_only_what_it_repairs(
