@@ -14,6 +14,7 @@ from psycopg import sql
 
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.postgresql import IMPORTER
+from crud_service.stores.database import Connection
 from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
 from crud_service.transfer.lines import (
     BadLineError,
@@ -24,7 +25,7 @@ from crud_service.transfer.lines import (
     parse_line,
     read_lines,
 )
-from crud_service.transfer.unfinished import COUNT, Connection, create_hidden, remove_hidden
+from crud_service.transfer.unfinished import COUNT, create_hidden, remove_hidden
 
 # A piece is committed when it has this many rows, or bytes of lines.
 PIECE_ROWS = 2000

@@ -13,15 +13,14 @@ finishes what was begun here.
 import logging
 import secrets
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 
 from crud_service.erase.rows import Deletion, erase_rows, finish
+from crud_service.stores.advisory_locks import lock, wait_for_lock
+from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 # No access token has a tilde.
 HIDDEN = "~"
@@ -29,9 +28,6 @@ HIDDEN = "~"
 _LOCKS = 0x494D504F << 32
 CREATE = "INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING id"
 COUNT = "UPDATE application_totals SET total = total + %s WHERE slot = pg_backend_pid() %% 16"
-LOCK = "SELECT pg_advisory_lock(%s)"
-TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
-UNLOCK = "SELECT pg_advisory_unlock(%s)"
 FIND = f"SELECT id FROM applications WHERE access_token LIKE '{HIDDEN}%' ORDER BY id"
 # Counted no more by a trigger, though it was not counted before.
 MARK = f"""
@@ -55,7 +51,7 @@ def create_hidden(connection: Connection) -> int:
         ((application_id,),) = connection.execute(CREATE, (token, "import")).fetchall()
         connection.execute(COUNT, (-1,))
         # Before the commit: nobody may take it for one that was left behind.
-        connection.execute(LOCK, (_LOCKS | application_id,))
+        wait_for_lock(connection, _LOCKS | application_id)
     return int(application_id)
 
 
@@ -92,14 +88,9 @@ def remove_left_behind(connection: Connection) -> int:
     """Remove what imports that were killed have left behind; return how many there were."""
     removed = 0
     for (application_id,) in connection.execute(FIND).fetchall():
-        ((ours,),) = connection.execute(TRY_LOCK, (_LOCKS | application_id,)).fetchall()
-        if not ours:
-            continue
-        try:
+        with lock(connection, _LOCKS | application_id) as ours:
             # It may have become complete since the look, before its lock was released.
-            removed += remove_hidden(connection, application_id)
-        finally:
-            connection.execute(UNLOCK, (_LOCKS | application_id,))
+            removed += ours and remove_hidden(connection, application_id)
     if removed:
         logger.info("unfinished imports removed", extra={"imports": removed})
     return removed

@@ -16,8 +16,9 @@ from redis import RedisError
 from crud_service import postgresql
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
+from crud_service.stores.database import Connection
 from crud_service.stores.redis_clients import api_redis, shards
-from crud_service.transfer.unfinished import Connection, remove_left_behind
+from crud_service.transfer.unfinished import remove_left_behind
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,7 @@ from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.outbox import SET_ASIDE
-from crud_service.search.feed.start_over import (
-    REBUILD_LOCK,
-    State,
-    awaited_lock,
-    lock,
-    read_state,
-    refuse_others,
-)
+from crud_service.search.feed.start_over import REBUILD_LOCK, State, read_state, refuse_others
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,
     client,
@@ -32,6 +25,7 @@ from crud_service.search.index.elasticsearch_index import (
     swap_alias,
 )
 from crud_service.search.text.texts import CREATED_MS, Text
+from crud_service.stores.advisory_locks import awaited_lock, lock
 from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)

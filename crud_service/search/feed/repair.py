@@ -4,10 +4,11 @@ import time
 
 from crud_service.search.feed.bulk import delete_documents
 from crud_service.search.feed.check_report import Found
-from crud_service.search.feed.start_over import REBUILD_LOCK, awaited_lock, lock
+from crud_service.search.feed.start_over import REBUILD_LOCK
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.text.texts import columns
+from crud_service.stores.advisory_locks import awaited_lock, lock
 from crud_service.stores.database import Connection
 
 TICK_SECONDS = 0.5

@@ -8,8 +8,7 @@ under a lock on the row of `search_state`.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,6 +28,7 @@ from crud_service.search.index.elasticsearch_index import (
     remove_index,
     swap_alias,
 )
+from crud_service.stores.advisory_locks import lock
 from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
@@ -174,30 +174,3 @@ def refuse_others(state: State, indices: Sequence[Index]) -> None:
                     index.name,
                 )
             raise AliasTaken(index.name)
-
-
-@contextmanager
-def lock(connection: Connection, key: int) -> Iterator[bool]:
-    """Try to hold a session-level advisory lock for the block; yield whether it is held."""
-    ours = bool(connection.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchall()[0][0])
-    try:
-        yield ours
-    finally:
-        if ours:
-            unlock(connection, key)
-
-
-@contextmanager
-def awaited_lock(connection: Connection, key: int) -> Iterator[None]:
-    """Wait for a session-level advisory lock, and hold it for the block."""
-    connection.execute("SELECT pg_advisory_lock(%s)", (key,))
-    try:
-        yield
-    finally:
-        unlock(connection, key)
-
-
-def unlock(connection: Connection, key: int) -> None:
-    """Release a session-level advisory lock, which has ended if the connection has."""
-    if not connection.closed:
-        connection.execute("SELECT pg_advisory_unlock(%s)", (key,))

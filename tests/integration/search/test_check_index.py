@@ -161,7 +161,7 @@ def test_a_check_leaves_the_settings_to_a_repair_in_progress(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
     from crud_service.search.feed.repair import FORGETTING_LOCK
-    from crud_service.search.feed.start_over import lock
+    from crud_service.stores.advisory_locks import lock
 
     search_stores.add("apple")
     search_stores.index_all()
