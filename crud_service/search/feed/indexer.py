@@ -144,6 +144,7 @@ class Indexing:
                 return
             else:
                 time.sleep(PAUSE_SECONDS)
+                self.feeder.wait_until_idle(self.look_seconds)
 
     def fold_changes(self, woken_by: str) -> int:
         """Fold one batch, and have it sent; return how many changes it had."""
@@ -230,6 +231,10 @@ class Feeder:
 
     def is_idle(self) -> bool:
         return not self._thread.is_alive() or (self._idle.is_set() and not self._rung.is_set())
+
+    def wait_until_idle(self, seconds: float) -> None:
+        """Wait for the answer of Elasticsearch, if it is asked, for some seconds at most."""
+        self._idle.wait(seconds)
 
     def close(self) -> None:
         """Stop the thread, and wait for the end of its current batch."""

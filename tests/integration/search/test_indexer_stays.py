@@ -1,9 +1,11 @@
 """The indexer that stays: what wakes it, what it polls for, how it stops."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,33 @@ def test_an_indexer_that_lost_its_lease_stops(
     thread.join(60)
     assert not thread.is_alive()
     assert search_stores.redis.get(LEASE_INDEX) == b"another worker"
+
+
+def test_an_indexer_that_no_task_woke_looks_seldom_while_elasticsearch_does_not_answer(
+    search_stores: SearchStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    from crud_service.search.feed.outbox import index_batch
+
+    looks = 0
+
+    def fold(*arguments: Any, **options: Any) -> int:
+        nonlocal looks
+        looks += 1
+        return index_batch(*arguments, **options)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(settings, "ELASTICSEARCH_URL", url)
+        search_stores.add("apple")
+        indexing = threading.Thread(target=partial(search_stores.run_indexer, fold=fold))
+        indexing.start()
+        time.sleep(2)
+        assert indexing.is_alive()
+    indexing.join(60)
+    assert search_stores.count("search_outbox") == 0
+    assert looks <= 6
 
 
 def test_the_indexer_keeps_no_plans(search_stores: SearchStores) -> None:
