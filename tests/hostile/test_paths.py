@@ -193,3 +193,12 @@ def test_an_invalid_tag_matches_nothing(ground: Ground, tag: str) -> None:
     shown = exchange(ground.crud, request("GET", ground.message, b"", b"If-None-Match: " + raw))
     assert shown.status == 200
     ground.check_untouched(ground.applications())
+
+
+@pytest.mark.parametrize("path", ["/%FF", "/caf%c3%a9/%E2%82", "/%C0%80%41", "/%F0%9F%98"])
+def test_both_services_name_a_path_in_the_same_way(ground: Ground, path: str) -> None:
+    replies = on_both(ground, "GET", path)
+    crud, numbering = (json.loads(reply.body)["instance"] for reply in replies)
+    assert crud == numbering
+    assert path.count("%") >= crud.count("%") > 0
+    assert "%EF%BF%BD" not in crud

@@ -5,6 +5,7 @@ packets can't change its meaning. Everything that two parsers could read
 differently is refused.
 """
 
+import codecs
 import re
 from functools import lru_cache
 from urllib.parse import quote_from_bytes
@@ -29,10 +30,22 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _MAX_LENGTH_DIGITS = 18
 
+# How bytes of a path are decoded that are not UTF-8: they stay percent-encoded, as in Django.
+AS_SENT = "web.server.as_sent"
+
 # The server alone manages the connection, and never switches protocols: applications
 # don't see these headers, and the parser's interpretation of them is ignored.
 _DROPPED = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings"})
 _NOTED = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
+
+
+def _keep_encoded(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return quote_from_bytes(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(AS_SENT, _keep_encoded)
 
 
 class Head:

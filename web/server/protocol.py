@@ -18,7 +18,7 @@ from web.server import asgi, limits
 from web.server.answers import CONTINUE, problem_answer
 from web.server.arrival import Arrival
 from web.server.front import front_of
-from web.server.head import Head
+from web.server.head import AS_SENT, Head
 from web.server.limits import LIMITS, Limits
 from web.server.reader_watch import ReaderWatch
 from web.server.request import Request
@@ -204,7 +204,7 @@ class Protocol(Writer):
         request = self._request = Request(
             self,
             head.method,
-            unquote(path) if "%" in path else path,
+            unquote(path, errors=AS_SENT) if "%" in path else path,
             raw_path,
             head.query,
             head.version,
