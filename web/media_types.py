@@ -1,4 +1,4 @@
-"""Content types: a media type and its parameters, charset among them."""
+"""Content types, a media type and its parameters, charset among them; and content encodings."""
 
 import re
 from collections.abc import Mapping
@@ -23,6 +23,11 @@ def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
         for name, quoted, plain in _PARAMETER.findall(rest)
     }
     return media_type.strip().lower(), parameters
+
+
+def is_encoded(content_encoding: str) -> bool:
+    """Whether a Content-Encoding, a list whose items may be empty, names more than `identity`."""
+    return not {item.strip().lower() for item in content_encoding.split(",")} <= {"identity", ""}
 
 
 def is_utf8(parameters: Mapping[str, str]) -> bool:

@@ -10,6 +10,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from web.fields import Fields, parse_body
+from web.media_types import is_encoded
 from web.problems import UnsupportedMediaType
 
 # Where the server puts the header `Content-Type` as it was sent; CONTENT_TYPE holds only
@@ -34,7 +35,7 @@ class AnyBody(BaseParser):
     ) -> Fields:
         """Return the fields; raise MalformedBody (400), UnsupportedMediaType (415)."""
         meta = (parser_context or {})["request"].META
-        if meta.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
+        if is_encoded(meta.get("HTTP_CONTENT_ENCODING", "")):
             raise UnsupportedMediaType
         sent = meta.get(CONTENT_TYPE, meta.get("CONTENT_TYPE"))
         return parse_body(sent, stream.read(), orjson.loads)

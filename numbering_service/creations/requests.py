@@ -14,6 +14,7 @@ from numbering_service.creations.attributes import (
     message_fields,
 )
 from web.fields import MAX_REQUEST_BYTES, is_idempotency_key
+from web.media_types import is_encoded
 from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
 from web.server.head import Headers
 from web.server.request import Request
@@ -105,7 +106,7 @@ def read_head(headers: Headers, body: bytes) -> Head:
             content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":
             key = check_idempotency_key(value, first=key is None)
-        elif name == b"content-encoding" and body and value.strip().lower() != b"identity":
+        elif name == b"content-encoding" and body and is_encoded(value.decode("latin-1")):
             raise UnsupportedMediaType
     if content_length > MAX_REQUEST_BYTES or len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)

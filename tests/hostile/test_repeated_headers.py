@@ -38,6 +38,24 @@ def test_two_content_types_are_415(ground: Ground) -> None:
         ground.refuse(lambda door, given=given: door.send(body, *given), 415)
 
 
+def test_an_encoding_that_changes_nothing_is_accepted_however_often_it_is_named(
+    ground: Ground,
+) -> None:
+    body = b'{"body": "before", "name": "before"}'
+    for lines in (["identity"] * 2, ["identity, Identity"], [""], ["identity,", " "]):
+        headers = ["Content-Type: application/json", *(f"Content-Encoding: {it}" for it in lines)]
+        for door in ground.doors.values():
+            assert door.send(body, *headers).status == door.accepted
+        ground.check_created(1)
+
+
+def test_an_encoding_among_others_is_415(ground: Ground) -> None:
+    body = b'{"body": "x", "name": "x"}'
+    for lines in (["identity", "gzip"], ["gzip", "identity"], ["identity, gzip"]):
+        headers = ["Content-Type: application/json", *(f"Content-Encoding: {it}" for it in lines)]
+        ground.refuse(lambda door, headers=headers: door.send(body, *headers), 415)
+
+
 def test_two_positions_of_a_stream_are_422(ground: Ground) -> None:
     lines = ("Last-Event-ID: 1.0", "Last-Event-ID: 1.0")
     stream = request("GET", f"{ground.chat}/messages/stream", b"", *lines)
