@@ -17,7 +17,7 @@ from crud_service.api.lists.list_views import ApplicationsView, ChatsView, Messa
 from crud_service.api.rotation.rotation_view import RotationView
 from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
-from crud_service.demo_page.page_view import DemoPageView
+from crud_service.demo_page.page_view import DemoPageView, ToDemoPageView
 from crud_service.live.stream_views import ApplicationStreamView, ChatStreamView
 from crud_service.monitoring import health, prometheus
 from crud_service.operators.site import site
@@ -39,7 +39,7 @@ def endpoint(route: str, view: Callable[..., Any], name: str) -> list[URLPattern
 def demo_page() -> list[URLPattern]:
     """Return the chat page, which is also what a local stack shows at its address."""
     demo = endpoint("demo", DemoPageView.as_view(), "demo")
-    return [*demo, path("", RedirectView.as_view(url="/demo"))]
+    return [*demo, path("", ToDemoPageView.as_view())]
 
 
 urlpatterns: list[URLPattern | URLResolver] = [

@@ -5,7 +5,7 @@ the fragment of its address, so the page itself is the same for everybody.
 """
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from rest_framework.request import Request
 
@@ -16,6 +16,13 @@ class DemoPageView(ApiView):
     def get(self, request: Request) -> HttpResponse:
         page = render_to_string("demo.html", {"numbering_url": settings.DEMO_NUMBERING_URL})
         return HttpResponse(page, headers={"Content-Security-Policy": policy()})
+
+
+class ToDemoPageView(ApiView):
+    """`/`"""
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponseRedirect("/demo")
 
 
 def policy() -> str:

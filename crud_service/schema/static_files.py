@@ -19,6 +19,8 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no type
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method in {"GET", "HEAD"}:
+            # Ranges are optional (RFC 9110), and no browser asks for a part of these files.
+            request.META.pop("HTTP_RANGE", None)
             response: HttpResponseBase = super().__call__(request)
         else:
             response = self.get_response(request)

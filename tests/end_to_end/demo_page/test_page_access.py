@@ -311,6 +311,12 @@ def test_a_stack_with_an_admin_token_asks_for_it(
     assert ann.text("#application-title") == "Guarded"
 
 
+def test_the_address_of_the_stack_leads_to_the_page(demo_stack: RunningStack) -> None:
+    with httpx.Client(base_url=demo_stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
+        assert client.get("/").headers["location"] == "/demo"
+        assert client.post("/").json()["code"] == "method_not_allowed"
+
+
 def test_the_page_and_its_files_are_revalidated(demo_stack: RunningStack) -> None:
     with httpx.Client(base_url=demo_stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
         page, script = client.get("/demo"), client.get("/static/demo/main.js")

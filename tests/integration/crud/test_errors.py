@@ -66,6 +66,13 @@ def test_an_unrouted_path_is_404(http: httpx.Client, path: str) -> None:
     check_problem(http.get(path), 404, "not_found")
 
 
+def test_a_part_of_a_static_file_is_the_whole_file(http: httpx.Client) -> None:
+    whole = http.get("/static/docs.js")
+    for part in ("bytes=0-1", "bytes=9999999-"):
+        answer = http.get("/static/docs.js", headers={"Range": part})
+        assert (answer.status_code, answer.content) == (200, whole.content)
+
+
 def test_a_404_says_all_that_may_be_missing(http: httpx.Client, application: str) -> None:
     for parent in (f"/applications/{TOKEN}", application):
         chat = http.get(f"{parent}/chats/7").json()
