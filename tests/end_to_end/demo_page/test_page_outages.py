@@ -187,6 +187,33 @@ def test_restarts_of_both_services_lose_and_repeat_nothing(
     assert api.numbers(f"{chat.path}/messages") == [1, 2, 3]
 
 
+# The page's clock runs faster, as the client waits for half a minute.
+SIGN_IN_INSTEAD_OF_STREAMS = """(() => {
+  const [real, now] = [fetch, performance.now.bind(performance)];
+  performance.now = () => now() * 20;
+  window.isSignedIn = false;
+  window.fetch = async (request, options) =>
+    window.isSignedIn || !request.url.includes("/stream")
+      ? real(request, options)
+      : new Response("<h1>Sign in</h1>", { headers: { "Content-Type": "text/html" } });
+})()"""
+
+
+def test_streams_go_on_after_a_network_answered_with_its_sign_in_page(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    ann = sit_down(browser, "Ann", chat.page)
+    ann.evaluate(SIGN_IN_INSTEAD_OF_STREAMS)
+    ann.offline(True)
+    ann.until(ann.state, "offline")
+    ann.offline(False)
+    ann.until(lambda: ann.text("#banner"), "The service cannot be reached.")
+    ann.evaluate("window.isSignedIn = true; dispatchEvent(new Event('online'))")
+    ann.until_connected()
+    api.message(chat.path, "meanwhile")
+    ann.until(ann.bodies, ["meanwhile"])
+
+
 def test_a_limit_is_told_in_words_and_waited_for(
     browser: Browser, make_stack: Callable[..., RunningStack], client: object
 ) -> None:

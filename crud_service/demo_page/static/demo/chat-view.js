@@ -6,7 +6,7 @@ import { titleOf } from "./inbox.js";
 import { keepOpen } from "./live.js";
 import { Outbox } from "./outbox.js";
 import { Search } from "./search.js";
-import { readPatiently, tell } from "./services.js";
+import { followPatiently, readPatiently, tell } from "./services.js";
 import { Timeline } from "./timeline.js";
 import { inWords } from "./words.js";
 
@@ -59,9 +59,12 @@ export class ChatView {
   }
 
   async #follow(chat, signal, onConnection) {
-    const { lastEventId } = this.timeline;
-    try {
+    const follow = async () => {
+      const { lastEventId } = this.timeline;
       for await (const event of chat.follow({ lastEventId, signal, onConnection })) this.#take(event);
+    };
+    try {
+      await followPatiently(follow, signal);
     } catch (error) {
       if (this.chat !== chat) return;
       if (!(error instanceof StreamReset)) return tell(inWords(error));

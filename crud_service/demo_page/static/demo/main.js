@@ -4,7 +4,7 @@ import { ChatView } from "./chat-view.js";
 import { byId } from "./dom.js";
 import { Inbox, titleOf } from "./inbox.js";
 import { keepOpen } from "./live.js";
-import { readPatiently, tell } from "./services.js";
+import { followPatiently, readPatiently, tell } from "./services.js";
 import { Start } from "./start.js";
 import { inWords } from "./words.js";
 
@@ -43,7 +43,9 @@ async function openApplication(token) {
     const found = await readPatiently(() => opened.read(), () => application === opened);
     if (application !== opened) return;
     byId("application-title").textContent = found.name;
-    endStream = keepOpen((signal, onConnection) => inbox.follow(signal, onConnection).catch(failed));
+    endStream = keepOpen((signal, onConnection) => {
+      return followPatiently(() => inbox.follow(signal, onConnection), signal).catch(failed);
+    });
   } catch (error) {
     if (application === opened) failed(error);
   }

@@ -49,6 +49,11 @@ export async function readPatiently(read, isWanted) {
   }
 }
 
+/** Follow until the signal; the client gives up where a network answers with its sign-in page. */
+export function followPatiently(follow, signal) {
+  return readPatiently(follow, () => !signal.aborted);
+}
+
 /** Until the browser is online again, or some time has passed. */
 function networkOrPause() {
   return new Promise((resolve) => {
