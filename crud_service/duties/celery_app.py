@@ -53,6 +53,9 @@ app.conf.update(
     broker_connection_timeout=3,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,  # without limit
+    # A broker that became a replica answers with an error, on a connection that stays open. Celery
+    # would end, and its process only with the task that runs for as long as there is work.
+    broker_channel_error_retry=True,
     # No limit: a wake-up that was received but cannot be acknowledged, because Redis died, would
     # count against it permanently, and the loss of the connection would go unnoticed.
     worker_prefetch_multiplier=0,

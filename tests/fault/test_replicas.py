@@ -17,7 +17,7 @@ import redis
 from contract.keys import ACCEPTED
 from tests.fault.conftest import LoadOn
 from tests.fault.rig.replicated_stack import ReplicatedStack
-from tests.integration.numbering.surroundings import request
+from tests.integration.numbering.surroundings import Valkey, request
 from tests.links import Links
 from tests.polling import wait_until
 
@@ -81,6 +81,36 @@ def test_a_primary_that_is_cut_off_answers_nothing_and_nothing_of_it_is_stored(
     with psycopg.connect(replicated.environment["DATABASE_URL"]) as connection:
         found = "SELECT body FROM messages WHERE body LIKE 'cut off %' OR body = 'refused'"
         assert connection.execute(found).fetchall() == []
+
+
+def test_a_worker_leaves_a_broker_that_became_a_replica(
+    tmp_path: Path, migrated_database_url: str
+) -> None:
+    """Its connections stay open, and what it persists is on another server."""
+    directory = tmp_path / "keys"
+    directory.mkdir()
+    keys = Valkey(directory)
+    with Links() as links:
+        brokers = ReplicatedStack(tmp_path, links, migrated_database_url)
+        brokers.environment |= {
+            "BROKER_URL": brokers.environment["REDIS_URL"],
+            "REDIS_URL": keys.url,
+            "REPLICAS_TO_ACKNOWLEDGE": "0",
+        }
+        keys.start()
+        try:
+            with brokers:
+                wait_until(lambda: consumers(brokers) == 2, 60, brokers.output)
+                brokers.switch()
+                wait_until(lambda: consumers(brokers) == 2, 30, brokers.output)
+        finally:
+            keys.client.close()
+            keys.kill()
+
+
+def consumers(brokers: ReplicatedStack) -> int:
+    """How many children of the worker wait for tasks at the primary."""
+    return sum(client["cmd"] == "brpop" for client in brokers.primary.client.client_list())
 
 
 def body_of(text: str) -> bytes:
