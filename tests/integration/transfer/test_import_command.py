@@ -119,3 +119,13 @@ def test_an_interrupted_commit_loses_no_token(
     assert printed.decode().split() == tokens
     if not tokens:
         assert rows(database) == NOTHING
+
+
+def test_an_interruption_after_the_last_commit_loses_no_token(
+    http: httpx.Client, clean_crud: dict[str, str], exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.operators.management.commands.import_application import Progress
+
+    monkeypatch.setattr(Progress, "__exit__", lambda *_: signal.raise_signal(signal.SIGTERM))
+    imported = import_file(exported)
+    assert http.get(f"{imported}/chats/1").json()["message_count"] == MESSAGES

@@ -46,6 +46,7 @@ class Command(BaseCommand):
 
     @exit_on_signals()
     def handle(self, *args: Any, **options: Any) -> None:
+        token = ""
         try:
             with opened(options["file"]) as raw, connect() as connection:
                 remove_left_behind(connection)
@@ -66,8 +67,9 @@ class Command(BaseCommand):
             first, *_ = str(error).splitlines() or [type(error).__name__]
             raise CommandError(f"PostgreSQL failed, nothing was imported: {first}") from error
         except SystemExit as error:
-            code = cast(int, error.code)
-            raise CommandError("interrupted; nothing was imported", returncode=code) from None
+            if not token:  # else it came too late: the application was imported
+                code = cast(int, error.code)
+                raise CommandError("interrupted; nothing was imported", returncode=code) from None
         try:
             self.stdout.write(token)
             self.stdout.flush()
