@@ -34,12 +34,7 @@ SERVICES = ("numbering", "crud", "worker")
 COMMAND = (sys.executable, "-m", "local_stack")
 
 
-@pytest.fixture(autouse=True)
-def interruptible() -> Iterator[None]:
-    """Start commands that Ctrl-C ends, also where the tests run in a shell's background."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 def running(

@@ -81,7 +81,7 @@ def test_changes_during_a_rebuild_reach_the_new_index(indexed: SearchStores) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_rebuild_leaves_nothing_behind(
-    indexed: SearchStores, clean_crud: dict[str, str], number: signal.Signals
+    interruptible: None, indexed: SearchStores, clean_crud: dict[str, str], number: signal.Signals
 ) -> None:
     before = indices()
     with psycopg.connect(clean_crud["DATABASE_URL"]) as holding_it_up:

@@ -86,7 +86,7 @@ def test_a_token_that_cannot_be_printed_is_in_the_error(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_leaves_nothing(
-    database: Database, clean_crud: dict[str, str], number: signal.Signals
+    interruptible: None, database: Database, clean_crud: dict[str, str], number: signal.Signals
 ) -> None:
     with child([*COMMAND, "-"], stdin=PIPE, stderr=PIPE) as importing:
         importing.stdin.write(b"\n".join(EXPORT[:-1]))
