@@ -91,7 +91,8 @@ def test_the_log_is_json_and_hides_access_tokens(
 ) -> None:
     accept(stream, 1, "secret", token=TOKEN[::-1])
     wait_patiently(lambda: "entry set aside" in worker.output(), 3, worker.output)
-    for line in worker.output().splitlines():
+    # All of the log, from the start of the process on.
+    for line in worker.log.read_text().splitlines():
         assert json.loads(line)["service"] == "worker"
     assert TOKEN[::-1] not in worker.output()
     assert "secret" not in worker.output()
