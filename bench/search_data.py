@@ -80,7 +80,7 @@ def prepare(run: Run) -> Path:
                 wait_until_merged(stack)
         with stack.database() as connection:
             connection.execute("VACUUM (ANALYZE)")
-    # Without Elasticsearch half of it is missing, and would be once there is one.
+    # Without Elasticsearch its index is missing: a later run that has one is to build it.
     if not stack.why_no_elasticsearch:
         stamp.write_text(fingerprint(run))
     return directory

@@ -25,7 +25,7 @@ from web.problems import MalformedBody, ValidationFailed
 
 # The longest body in JSON's longest notation, and what surrounds it.
 MAX_LINE_BYTES = 1024 * 1024
-# Of what a message quotes.
+# Characters of a key that an error message quotes.
 MAX_QUOTED = 40
 # numbers.lua counts on from the highest number, in doubles: from 2^53 on, adding 1 changes nothing,
 # and every creation would be answered with the same number. This leaves room to count on.
