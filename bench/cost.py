@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -36,7 +35,15 @@ def memory_megabytes(pid: int) -> float:
 
 
 def resident_megabytes(processes: Sequence[psutil.Process]) -> float:
-    return float(sum(each.memory_info().rss for each in processes) / MEGABYTE)
+    return sum(map(resident_bytes, processes)) / MEGABYTE
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """Resident memory of a process, none once it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 class MemoryWatch:
@@ -58,9 +65,8 @@ class MemoryWatch:
         self._thread.join()
 
     def _look(self) -> None:
-        with suppress(psutil.NoSuchProcess):  # it ends by itself
-            while not self._over.wait(LOOK_SECONDS):
-                self.highest = max(self.highest, resident_megabytes(self._processes))
+        while not self._over.wait(LOOK_SECONDS):
+            self.highest = max(self.highest, resident_megabytes(self._processes))
 
 
 @dataclass

@@ -31,6 +31,17 @@ def test_a_watch_sees_memory_that_was_given_back() -> None:
     assert memory.highest > 100_000_000 / 2**20
 
 
+def test_a_watch_goes_on_when_one_of_its_children_ends() -> None:
+    late = "import subprocess, sys, time; c = subprocess.Popen(['sleep', '0.2']); print(flush=True)"
+    late += "; c.wait(); x = b'x' * 100_000_000; time.sleep(0.5); del x"
+    with child([sys.executable, "-c", late + UNTIL_INPUT], stdin=PIPE, stdout=PIPE) as process:
+        process.stdout.readline()
+        with MemoryWatch(process.pid) as memory:
+            process.stdout.readline()
+        process.communicate(b"\n")
+    assert memory.highest > 100_000_000 / 2**20
+
+
 def test_a_watch_hardly_takes_the_processor_from_what_is_measured() -> None:
     before = time.process_time()
     with MemoryWatch(os.getpid()):
