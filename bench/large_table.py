@@ -31,6 +31,7 @@ PAGES, BATCHES, SINGLES = 1_000, 20, 300
 WARM_UPS = 8
 BATCH = 500
 MICROSECONDS = 1e6
+ONE_TABLE = "one table"
 BODY = "Hello there, this is a message of the ordinary length of a chat."
 
 # Rows keep their order, in which messages of different chats arrived. No statement of a hot path
@@ -132,8 +133,15 @@ def measure_in_turns(
         for each in (table, divided):
             measure_table(each)
             exchange()
-    table.add_to(results, "one table")
+    table.add_to(results, ONE_TABLE)
     divided.add_to(results, f"{PARTITIONS} partitions")
+
+
+def measure_alone(table: Table, results: Results) -> None:
+    """Measure the table alone, as often."""
+    for _ in range(TURNS):
+        measure_table(table)
+    table.add_to(results, ONE_TABLE)
 
 
 def measure_table(table: Table) -> None:
