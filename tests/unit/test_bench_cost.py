@@ -46,4 +46,4 @@ def test_a_watch_hardly_takes_the_processor_from_what_is_measured() -> None:
     before = time.process_time()
     with MemoryWatch(os.getpid()):
         time.sleep(1)
-    assert time.process_time() - before < 0.1
+    assert time.process_time() - before < 0.3

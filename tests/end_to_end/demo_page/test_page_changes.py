@@ -190,7 +190,7 @@ def test_a_search_marks_what_it_finds_as_one_types(browser: Browser, chat: Chat,
     ann.type("zzz")
     ann.until(lambda: ann.text("#search-status"), "No message contains this.")
     ann.press("Escape")
-    assert ann.count("#results:visible") == 0
+    ann.until(lambda: ann.count("#results:visible"), 0)
 
 
 def test_an_excerpt_ends_with_whole_emoji(browser: Browser, chat: Chat, api: Api) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
@@ -246,19 +246,13 @@ def guessing(own_server: CrudServer, client: httpx.Client) -> Iterator[Callable[
         own_server.kill()  # nobody waits for the guesses that wait for their turn
 
 
-@contextmanager
-def browser_at(server: CrudServer) -> Iterator[httpx.Client]:
-    """An operator's browser."""
+@pytest.fixture
+def operator(own_server: CrudServer) -> Iterator[httpx.Client]:
+    """The operator's browser."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
     ensure_admin("the right password", reset_password=True)
-    with httpx.Client(base_url=server.url, timeout=120, **PLAIN_HTTP) as browser:
-        yield browser
-
-
-@pytest.fixture
-def operator(own_server: CrudServer) -> Iterator[httpx.Client]:
-    with browser_at(own_server) as browser:
+    with httpx.Client(base_url=own_server.url, timeout=120, **PLAIN_HTTP) as browser:
         yield browser
 
 
@@ -294,16 +288,18 @@ def test_failed_logins_delay_nobody_else_and_no_operator_who_logged_in_before(
     assert statuses.count(200) - before < GUESSES
 
 
-def test_strangers_requesting_the_login_page_delay_no_operator(server: CrudServer) -> None:
+def test_strangers_requesting_the_login_page_delay_no_operator(
+    own_server: CrudServer, operator: httpx.Client
+) -> None:
+    assert log_in(operator) == 302
     over = threading.Event()
 
     def ask() -> None:
         with httpx.Client(timeout=60, **PLAIN_HTTP) as stranger:
             while not over.is_set():
-                stranger.get(f"{server.url}/admin/login/")
+                stranger.get(f"{own_server.url}/admin/login/")
 
-    with browser_at(server) as operator, ThreadPoolExecutor(40) as strangers:
-        assert log_in(operator) == 302
+    with ThreadPoolExecutor(40) as strangers:
         for _ in range(40):
             strangers.submit(ask)
         time.sleep(1)
