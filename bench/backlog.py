@@ -1,43 +1,29 @@
 """How much is accepted and not stored, stored and not indexed, over time."""
 
-import threading
 import time
-from typing import Self
 
 from redis import Redis
 
 from bench.stack import BenchStack
 from bench.tools import BenchError
+from bench.watch import Watch
 from contract.keys import ACCEPTED
 
 QUEUES = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 
 
-class Backlog:
+class Backlog(Watch):
     """The length of the stream, looked at every second while the block runs, and at its end."""
 
-    def __init__(self, client: "Redis", every: float = 1.0) -> None:
-        self.client, self.every = client, every
+    def __init__(self, client: Redis, every: float = 1.0) -> None:
+        super().__init__(every)
+        self.client = client
         self.points: list[tuple[float, float]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._began = time.monotonic()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        began = time.monotonic()
-        is_over = False
-        while not is_over:
-            # Asked before the look, so that the last look is behind the end of the block.
-            is_over = self._over.is_set()
-            self.points.append((time.monotonic() - began, float(self.client.xlen(ACCEPTED))))
-            self._over.wait(self.every)
+    def look(self) -> None:
+        at = time.monotonic() - self._began
+        self.points.append((at, float(self.client.xlen(ACCEPTED))))
 
     def drain_rate(self) -> float:
         """Entries a second from the first batch taken out to the last.

@@ -1,11 +1,11 @@
 """What processes cost, as the kernel counts it."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import psutil
+
+from bench.watch import Watch
 
 MEGABYTE = 1024 * 1024
 LOOK_SECONDS = 0.01
@@ -46,27 +46,17 @@ def resident_bytes(process: psutil.Process) -> int:
         return 0
 
 
-class MemoryWatch:
+class MemoryWatch(Watch):
     """The highest memory of a process, and of the children that it has, while the block runs."""
 
     def __init__(self, pid: int) -> None:
+        super().__init__(LOOK_SECONDS)
         # Looked for once: it takes some milliseconds of the processor that is measured.
         self._processes = family(pid)
         self.before = self.highest = resident_megabytes(self._processes)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            self.highest = max(self.highest, resident_megabytes(self._processes))
+    def look(self) -> None:
+        self.highest = max(self.highest, resident_megabytes(self._processes))
 
 
 @dataclass

@@ -1,34 +1,23 @@
 """How much memory each process of a stack takes, and by how much it grew at the most."""
 
-import threading
-from typing import Self
-
 import psutil
 
 from bench.running_stack import RunningStack
+from bench.watch import Watch
 
 SERVICES = ("crud", "numbering", "worker")
 LOOK_SECONDS = 0.2
 MEGABYTE = 1024 * 1024
 
 
-class Growth:
+class Growth(Watch):
     """Samples every process of our services while a `with` lasts."""
 
     def __init__(self, stack: RunningStack) -> None:
+        super().__init__(LOOK_SECONDS)
         self._stack = stack
         self._before = resident(stack)
         self._highest = dict(self._before)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="memory")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
 
     @property
     def megabytes(self) -> dict[str, float]:
@@ -38,10 +27,9 @@ class Growth:
             for name, highest in self._highest.items()
         }
 
-    def _look(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
-            for name, size in resident(self._stack).items():
-                self._highest[name] = max(size, self._highest.get(name, 0))
+    def look(self) -> None:
+        for name, size in resident(self._stack).items():
+            self._highest[name] = max(size, self._highest.get(name, 0))
 
 
 def resident(stack: RunningStack) -> dict[str, int]:
