@@ -41,9 +41,16 @@ def reset_sequences(stack: BenchStack, keys: Sequence[str]) -> None:
     with stack.redis() as client:
         client.flushall()
         client.mset(dict.fromkeys(keys, 0))
-        # A log as short as the data, so that no load is the one that is rewritten under.
+        # A log as short as the data, so that no load is the one that is rewritten under. Valkey may
+        # have begun on its own, and refuses a second.
+        wait_for_log(client)
         client.bgrewriteaof()
-        wait_until(lambda: not is_rewriting(client), REWRITE_SECONDS, "Valkey rewrites its log")
+        wait_for_log(client)
+
+
+def wait_for_log(client: "Redis") -> None:
+    """Wait until Valkey has rewritten its log."""
+    wait_until(lambda: not is_rewriting(client), REWRITE_SECONDS, "Valkey rewrites its log")
 
 
 def is_rewriting(client: "Redis") -> bool:
