@@ -44,10 +44,15 @@ class InternalToken(BearerToken):
 
 
 class AdminOrOpen(IsAuthenticated):
-    """Demands authentication if an ADMIN_TOKEN is set; without one, allows everybody."""
+    """Demands authentication if an ADMIN_TOKEN is set; without one, allows everybody.
+
+    Methods that the path does not support need no token: they are answered 405.
+    """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return not settings.ADMIN_TOKEN or super().has_permission(request, view)
+        if not settings.ADMIN_TOKEN or request.method not in view.allowed_methods:
+            return True
+        return super().has_permission(request, view)
 
 
 class AdminToDelete(AdminOrOpen):

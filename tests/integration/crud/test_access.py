@@ -53,7 +53,20 @@ def test_applications_need_the_admin_token_if_it_is_set(
         answer = http.request(verb, "/applications?name=x", headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert http.head("/applications", headers=headers).status_code == 401
     assert http.get("/openapi.json").json()["paths"]["/applications"]["get"]["security"]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/applications", "GET, HEAD, POST"), (f"/applications/{'x' * 24}/rotate", "POST")],
+)
+def test_an_unsupported_verb_is_405_without_the_admin_token_too(
+    http: httpx.Client, admin_token: str, path: str, allowed: str
+) -> None:
+    for verb in ("PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer = http.request(verb, path)
+        assert (answer.status_code, answer.headers.get("Allow")) == (405, allowed), verb
 
 
 def test_a_token_may_have_any_characters() -> None:
