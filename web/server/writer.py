@@ -84,7 +84,7 @@ class Writer:
         request_id = id_of([] if head is None else head.headers)
         path = "/" if head is None else head.raw_path.decode("ascii")
         headers, body = problem_answer(problem, path, request_id)
-        if head is not None and head.method == "HEAD":
+        if self._asks_for_head(head):
             body = b""
         if self._front.note_answered is not None:
             method = "other" if head is None else known_method(head.method)
@@ -93,6 +93,12 @@ class Writer:
         common = self._front.default_lines() + self._cors_lines_of_refusal(head)
         self._transport.write(b"".join((status, headers, common, CLOSE, b"\r\n", body)))
         self._linger()
+
+    def _asks_for_head(self, head: Head | None) -> bool:
+        """Whether a refused request is a HEAD, as far as it was parsed or has arrived."""
+        if head is None:
+            return self._refused_bytes().startswith(b"HEAD ")
+        return head.method == "HEAD"
 
     def _cors_lines_of_refusal(self, head: Head | None) -> bytes:
         cors = self._front.cors

@@ -161,10 +161,18 @@ def test_pipelined_data_without_room_is_dropped_and_the_answer_is_the_last(
     assert b"connection: close\r\n" in received
 
 
-def test_a_refused_head_request_gets_no_body() -> None:
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"Host: x\r\nContent-Length: 3000000", 413),
+        (b"A: B", 400),
+        (b"Host: x\r\nA: " + b"a" * limits.HEAD_BYTES, 431),
+    ],
+)
+def test_a_refused_head_request_gets_no_body(lines: bytes, status: int) -> None:
     with serving(Later()) as port:
-        received = exchange(port, b"HEAD /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n")
-    assert received.startswith(b"HTTP/1.1 413 ")
+        received = exchange(port, b"HEAD /a HTTP/1.1\r\n" + lines + b"\r\n\r\n")
+    assert statuses(received) == [status]
     assert received.endswith(b"\r\n\r\n")
 
 
