@@ -107,6 +107,13 @@ def test_a_search_term_that_is_not_a_path_finds_nothing(
         assert "0 applications" in page.text
 
 
+@pytest.mark.parametrize("lookup", ["created_at__year=0", "id__range=1", "body__regex=x", "id=1"])
+def test_lookups_in_the_query_string_are_refused(operator: httpx.Client, lookup: str) -> None:
+    assert operator.get("/admin/chat/message/").status_code == 200
+    answer = operator.get(f"/admin/chat/message/?{lookup}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
 def test_a_body_edited_here_becomes_a_new_version_and_is_indexed(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
