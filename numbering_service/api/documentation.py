@@ -20,15 +20,18 @@ from web.problems import (
     RateLimited,
     StoreUnavailable,
 )
-from web.swagger_ui import POLICY
+from web.swagger_ui import COMMON_ERRORS, POLICY
 
-DESCRIPTION = """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
+DESCRIPTION = (
+    """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
 What is answered 201 is on disk. Everything is read, updated and searched at crud_service.
 
 Every path works with and without a trailing slash. A field is read from a JSON body, a form
 (urlencoded or multipart) or the query string, in this order. Every error is a problem document
 (RFC 9457) with a stable `code`; every response has an `X-Request-ID`. If the response to a
 creation was lost, repeat it with the same `Idempotency-Key`: it happens only once."""
+    + COMMON_ERRORS
+)
 TAGS = [
     {"name": "creations", "description": "Numbered and on disk before the response is sent."},
     {"name": "operations", "description": "Health and metrics, for operators."},

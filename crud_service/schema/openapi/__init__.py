@@ -12,13 +12,17 @@ from crud_service.schema.openapi.components import components
 from crud_service.schema.openapi.resources import resource_paths
 from crud_service.schema.openapi.streams import stream_paths
 from crud_service.schema.openapi.transfers import transfer_paths
+from web.swagger_ui import COMMON_ERRORS
 
-DESCRIPTION = """Applications, numbered chats and numbered messages: reading, updating, searching.
+DESCRIPTION = (
+    """Applications, numbered chats and numbered messages: reading, updating, searching.
 Chats and messages are created by the numbering service.
 
 Every path works with and without a trailing slash. A field is taken from a JSON body, a form
 (urlencoded or multipart) or the query string, in this order. Every error is a problem document
 (RFC 9457) with a stable `code`; every response has an `X-Request-ID`."""
+    + COMMON_ERRORS
+)
 
 TAGS = [
     {

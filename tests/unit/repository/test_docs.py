@@ -84,6 +84,26 @@ def settings_documented() -> dict[str, str]:
     return found
 
 
+ERRORS_OF_ANY_REQUEST = (
+    "400 `malformed_request`",
+    "405 `method_not_allowed`",
+    "408 `request_timeout`",
+    "413 `body_too_large`",
+    "431 `headers_too_large`",
+    "500 `internal_error`",
+    "503 `overloaded`",
+)
+
+
+def test_the_openapi_documents_name_the_errors_of_any_request() -> None:
+    """Operations list their own: `DELETE` of a message does not list 413, and answers it."""
+    settings = Settings.from_env({})
+    of_crud = openapi_document(admin_token=False)["info"]["description"]
+    of_numbering = NumberingService(settings).api.openapi()["info"]["description"]
+    for description in (of_crud, of_numbering):
+        assert [error for error in ERRORS_OF_ANY_REQUEST if error not in description] == []
+
+
 def test_the_settings_are_those_that_the_services_read() -> None:
     assert settings_documented().keys() == settings_read().keys()
 
