@@ -3,7 +3,7 @@
 1. PostgreSQL notes both numbers. From here on no sequence is seeded and no process starts.
 2. For each former shard: its sequences are deleted, so that no number is handed out any more, and
    its stream is stored. Both are repeated until there is nothing left, in case a process has been
-   forgotten: without a sequence it accepts nothing.
+   forgotten: without a sequence it accepts nothing, and it seeds none once nothing waits (`empty`).
 3. Idempotency keys are copied to where their applications are now; everything else of the former
    shards is deleted. Sequences are seeded from the tables, which have all numbers.
 4. PostgreSQL forgets the former number: processes may start.
@@ -33,6 +33,7 @@ from crud_service.stores.redis_clients import connect_worker, shards, worker_red
 
 KEYS_AT_ONCE = 500
 LOOK_SECONDS = 0.2
+QUIET_LOOKS = 2
 TOKEN_LENGTH = 24
 
 BEGIN = "UPDATE shards SET former = size, size = %s WHERE former IS NULL AND size <> %s"
@@ -106,12 +107,23 @@ def look_behind(former_url: str) -> None:
 
 
 def empty(redis: Redis, shard: Shard) -> None:
-    """Store what waits in a shard, after which nothing more can be accepted there."""
+    """Store what waits in a shard, after which nothing more can be accepted there.
+
+    A process that was forgotten seeds sequences from entries that wait. One that has read an entry
+    before it was stored holds a lock, without which it cannot write the number, so locks are
+    deleted, too. If it writes while one look passes by, the next look finds the sequence.
+    """
     stream, sequences = shard.key(keys.ACCEPTED), f"{shard.tag}sequence:*"
-    while delete_all(redis, [sequences]) or redis.xlen(stream):
-        drain_accepted(redis, shard)
-        if redis.xlen(stream):
-            time.sleep(LOOK_SECONDS)  # PostgreSQL is unavailable, or a worker has the lease
+    seeded = [sequences, keys.seed_lock(sequences)]
+    quiet_looks = 0
+    while quiet_looks < QUIET_LOOKS:
+        is_waiting = redis.xlen(stream) > 0  # asked first: what is seeded later finds no entry
+        is_quiet = not delete_all(redis, seeded) and not is_waiting
+        quiet_looks = quiet_looks + 1 if is_quiet else 0
+        if is_waiting:
+            drain_accepted(redis, shard)
+            if redis.xlen(stream):
+                time.sleep(LOOK_SECONDS)  # PostgreSQL is unavailable, or a worker has the lease
 
 
 def copy_idempotency_keys(redis: Redis, shard: Shard) -> int:

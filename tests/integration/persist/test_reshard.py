@@ -1,11 +1,15 @@
 """What `reshard` refuses; tests/fault/test_resharding.py changes the number of shards."""
 
+from importlib.resources import files
+
 import pytest
 import redis
 
 from contract import keys
-from contract.shards import Shards
+from contract.shards import ONLY, Shards
 from tests.integration.accepting import TOKEN, accept
+
+SEEDING = files("numbering_service.seeding")
 
 
 def test_entries_at_a_former_address_are_not_left_behind(
@@ -37,3 +41,21 @@ def test_a_clients_key_that_holds_the_tag_of_another_shard_stays(
     stream.mset(dict.fromkeys([*own, *clients], "1"))
     assert delete_all(stream, patterns_of(one)) == len(own)
     assert stream.exists(*clients) == len(clients)
+
+
+def test_a_seeding_that_has_read_what_waits_writes_no_sequence_once_it_is_stored(
+    database: str, stream: redis.Redis, clean_crud: dict[str, str]
+) -> None:
+    """A numbering_service that was not stopped would go on handing out numbers from there."""
+    from crud_service.persist.reshard import empty
+
+    accept(stream, 1, "waits")
+    sequence = keys.message_sequence(TOKEN, 1)
+    names = (sequence, keys.seed_lock(sequence))
+    taken = stream.eval(SEEDING.joinpath("take_lock.lua").read_text(), 2, *names, "ours", 60_000)
+    assert taken == b"taken"
+    empty(stream, ONLY)
+    assert stream.xlen("accepted") == 0
+    write = SEEDING.joinpath("write_sequence.lua").read_text()
+    assert stream.eval(write, 2, *names, "ours", 1, 60_000, "") == 0
+    assert not stream.exists(*names)
