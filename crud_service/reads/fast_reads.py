@@ -21,7 +21,7 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.list_reads import read_messages
 from crud_service.reads.replica_connection import connect_reads
-from crud_service.reads.threads import Threads, chunks
+from crud_service.reads.threads import Threads, chunks, log_cut_short
 from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
 from web.server.request import Request
@@ -187,9 +187,8 @@ class FastReads:
         try:
             pieces = chunks(self._threads, token, body)
             await request.stream(200, head(lines, pending.request_id), pieces)
-        except Exception:
-            # Too late for an error status: the client notices because the answer is cut short.
-            logger.exception("a response was cut short")
+        except Exception as error:
+            log_cut_short(error, pending.request_id)
         finally:
             body.close()
 

@@ -1,7 +1,12 @@
 """What reads need of threads: to run a function fairly, and to make an answer piece by piece."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol, TypeVar
+
+from web.problems import Problem
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -28,3 +33,15 @@ async def chunks(threads: Threads, owner: str, pieces: Iterator[bytes]) -> Async
     """
     while (piece := await threads.run_patiently(owner, next, pieces, None)) is not None:
         yield piece
+
+
+def log_cut_short(error: Exception, request_id: str) -> None:
+    """Log that an answer ended early, which its client notices: it is too late for an error status.
+
+    What a Problem says is no fault of ours: clients delete what they read as often as they like.
+    """
+    extra = {"request_id": request_id}
+    if isinstance(error, Problem):
+        logger.info("a response was cut short", extra={**extra, "reason": error.code})
+    else:
+        logger.error("a response was cut short", exc_info=error, extra=extra)

@@ -28,7 +28,7 @@ from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
 from crud_service.reads.fast_reads import FastReads, django_problem
-from crud_service.reads.threads import chunks
+from crud_service.reads.threads import chunks, log_cut_short
 from crud_service.server.logins import SITE
 from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools
@@ -118,9 +118,8 @@ class Server:
     async def _stream(self, request: Request, answer: Answer, pieces: AsyncIterator[bytes]) -> None:
         try:
             await request.stream(answer.status, answer.lines, pieces, answer.length)
-        except Exception:
-            # Too late for an error status: the client notices because the answer is cut short.
-            logger.exception("a response was cut short")
+        except Exception as error:
+            log_cut_short(error, request.id)
         finally:
             answer.close()
 

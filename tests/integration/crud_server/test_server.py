@@ -159,6 +159,34 @@ def test_a_truncated_list_does_not_look_complete(
     wait_until(lambda: "a response was cut short" in server.output(), 60)
 
 
+@pytest.mark.parametrize("resource", ["chats/1/messages", "export"])
+def test_what_disappears_while_it_is_read_is_no_error_of_the_server(
+    server: CrudServer, client: httpx.Client, database: Database, application: str, resource: str
+) -> None:
+    """Clients can make this happen as often as they like."""
+    add_chat_of(database, application, 30_000, "x" * 1000)
+    headers = {"X-Request-ID": f"cut-{resource[:5]}"}
+    with client.stream("GET", f"{server.url}{application}/{resource}", headers=headers) as answer:
+        received = answer.iter_raw()
+        next(received)
+        token = application.split("/")[-1]
+        database.execute(
+            "UPDATE applications SET access_token = %s WHERE access_token = %s", ("y" * 24, token)
+        )
+        with pytest.raises(httpx.RemoteProtocolError):
+            b"".join(received)
+
+    def cut_short() -> list[dict[str, str]]:
+        lines = map(json.loads, server.output().splitlines())
+        own = (line for line in lines if line.get("request_id") == headers["X-Request-ID"])
+        return [line for line in own if line["message"] == "a response was cut short"]
+
+    wait_until(cut_short, 60)
+    [line] = cut_short()
+    assert (line["level"], line["reason"]) == ("info", "not_found")
+    assert "exception" not in line
+
+
 def test_every_request_is_one_line_of_json_without_tokens_and_an_idle_server_ends_at_once(
     own_server: CrudServer, client: httpx.Client, chat: str
 ) -> None:
