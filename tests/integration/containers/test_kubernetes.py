@@ -166,6 +166,8 @@ def test_a_deployment_selects_its_own_pods_and_spreads_them(name: str) -> None:
     (spread,) = pod_of(DEPLOYMENTS[name])["topologySpreadConstraints"]
     assert spread["topologyKey"] == "kubernetes.io/hostname"
     assert selected_by(spread["labelSelector"]["matchLabels"]) == [name]
+    replaced_one_by_one = "rollingUpdate" in spec["strategy"]
+    assert spread.get("matchLabelKeys", []) == ["pod-template-hash"] * replaced_one_by_one
 
 
 @on_services
