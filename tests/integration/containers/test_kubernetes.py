@@ -170,6 +170,14 @@ def test_a_deployment_selects_its_own_pods_and_spreads_them(name: str) -> None:
     assert spread.get("matchLabelKeys", []) == ["pod-template-hash"] * replaced_one_by_one
 
 
+def test_a_rollout_has_failed_when_the_guide_stops_waiting_for_it() -> None:
+    guide = (ROOT / "docs" / "kubernetes.md").read_text()
+    (minutes,) = re.findall(r"rollout status .*--timeout=(\d+)m", guide)
+    waiting = [it["spec"] for it in DEPLOYMENTS.values() if "initContainers" in pod_of(it)]
+    assert waiting
+    assert {it["progressDeadlineSeconds"] for it in waiting} == {int(minutes) * 60}
+
+
 @on_services
 def test_a_service_selects_the_pods_of_its_name(name: str) -> None:
     assert selected_by(SERVICES[name]["spec"]["selector"]) == [name]
