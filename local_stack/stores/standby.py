@@ -31,8 +31,7 @@ def copy_primary(home: Path, url: str, user: StoreUser, name: str = NAME) -> Non
 
     Raises StackError when it can't be copied.
     """
-    command, password = copy_command(url, name), urlsplit(url).password or ""
-    make_data(home, user, lambda data: (*command, f"--pgdata={data}"), PGPASSWORD=password)
+    make_data(home, user, copy_command(url, name), PGPASSWORD=urlsplit(url).password or "")
 
 
 def copy_command(url: str, name: str) -> tuple[str, ...]:

@@ -188,7 +188,7 @@ def test_postgresql_is_configured_like_the_embedded_one() -> None:
     given = dict(word.split("=", 1) for word in words)
     assert given == {name: postgres.SETTINGS[name] for name in given}
     arguments = set(SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split())
-    assert arguments <= set(postgres.initdb_command(Path(), Path()))
+    assert arguments <= set(postgres.initdb_command(Path()))
 
 
 def test_elasticsearch_has_the_version_of_its_client() -> None:
