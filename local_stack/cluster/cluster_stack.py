@@ -122,14 +122,10 @@ class ClusterStack(Stack):
             for kind, port in self.public_ports.items()
         }
         urls = (self.environment["CRUD_URL"], self.environment["NUMBERING_URL"])
-        is_ready = partial(are_live, urls)
-        return [proxy(self.layout, self.nginx, self.settings.host, fronts, is_ready)]
+        host = self.settings.host
+        return [proxy(self.layout, self.nginx, host, fronts, lambda: all(map(is_live, urls)))]
 
     def look_after(self) -> float:
         for change in self.roles.changes():
             say(change)
         return min(LOOK_EVERY_SECONDS, super().look_after() or LOOK_EVERY_SECONDS)
-
-
-def are_live(urls: tuple[str, ...]) -> bool:
-    return all(is_live(url) for url in urls)

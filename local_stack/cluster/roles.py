@@ -5,8 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import redis
 
-from local_stack.stores.valkey import redis_url
-from local_stack.stores.valkey_cluster import Member, Node, members
+from local_stack.stores.valkey_cluster import Member, Node, client_of, members
 
 # The supervisor does nothing else meanwhile.
 ANSWER_SECONDS = 0.5
@@ -32,16 +31,7 @@ class Roles:
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.ports = {node.name: node.port for node in nodes}
         self.known: dict[str, str] = {}
-        self._clients = [
-            redis.Redis.from_url(
-                redis_url(node.port),
-                protocol=2,
-                socket_timeout=ANSWER_SECONDS,
-                socket_connect_timeout=ANSWER_SECONDS,
-                retry=None,
-            )
-            for node in nodes
-        ]
+        self._clients = [client_of(node, ANSWER_SECONDS) for node in nodes]
 
     def look(self) -> dict[str, str]:
         """Return the role of each server that is not lost, in words."""

@@ -4,8 +4,8 @@ The first servers become primaries, which share the slots evenly; the others fol
 the cluster decides: a replica takes the place of a primary that is lost.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import redis
@@ -71,7 +71,8 @@ def form_cluster(nodes: Sequence[Node], primaries: int) -> None:
     """
     try:
         with ExitStack() as opened:
-            join([opened.enter_context(connected(node)) for node in nodes], nodes, primaries)
+            clients = [opened.enter_context(client_of(node, ANSWER_SECONDS)) for node in nodes]
+            join(clients, nodes, primaries)
     except redis.RedisError as error:
         raise StackError(f"the servers of Valkey do not form a cluster: {error}") from None
 
@@ -86,12 +87,10 @@ def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int
     wait_for(lambda: count_in_step(clients) == replicas, "replicas", READY_SECONDS)
 
 
-@contextmanager
-def connected(node: Node, seconds: float = ANSWER_SECONDS) -> "Iterator[redis.Redis]":
-    """Yield a client of one server, with a timeout in seconds."""
+def client_of(node: Node, seconds: float) -> "redis.Redis":
+    """Return a client of one server, with a timeout in seconds."""
     timeouts = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-    with redis.Redis.from_url(redis_url(node.port), protocol=2, retry=None, **timeouts) as client:
-        yield client
+    return redis.Redis.from_url(redis_url(node.port), protocol=2, retry=None, **timeouts)
 
 
 def begin(client: "redis.Redis", epoch: int) -> None:
