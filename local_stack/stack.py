@@ -50,9 +50,9 @@ class Settings:
         cluster = environment.get("CLUSTER", "") not in {"", "0"}
         return cls(
             Path(environment.get("LOCAL_DIR") or default_directory(cluster=cluster)),
-            read_port(environment, "CRUD_PORT", 3000),
-            read_port(environment, "NUMBERING_PORT", 8080),
-            environment.get("HOST") or LOOPBACK,
+            read_port(environment, "CRUD_PORT", cls.crud_port),
+            read_port(environment, "NUMBERING_PORT", cls.numbering_port),
+            environment.get("HOST") or cls.host,
             environment.get("WITHOUT_ELASTICSEARCH", "") in {"", "0"},
             cluster,
         )
@@ -65,15 +65,14 @@ class Settings:
 
     def command_to_run(self) -> str:
         """Return what to type to run a stack with these settings."""
-        words = {
-            "CRUD_PORT": self.crud_port,
-            "NUMBERING_PORT": self.numbering_port,
-            "HOST": self.host,
-            "WITHOUT_ELASTICSEARCH": int(not self.with_elasticsearch),
-        }
-        default = {"CRUD_PORT": 3000, "NUMBERING_PORT": 8080, "HOST": LOOPBACK}
-        default["WITHOUT_ELASTICSEARCH"] = 0
-        chosen = [f"{name}={value}" for name, value in words.items() if value != default[name]]
+        default = Settings(self.directory)
+        settings = (
+            ("CRUD_PORT", self.crud_port, default.crud_port),
+            ("NUMBERING_PORT", self.numbering_port, default.numbering_port),
+            ("HOST", self.host, default.host),
+            ("WITHOUT_ELASTICSEARCH", int(not self.with_elasticsearch), 0),
+        )
+        chosen = [f"{name}={value}" for name, value, usual in settings if value != usual]
         return " ".join([self.command("run"), *map(shlex.quote, chosen)])
 
 
@@ -238,12 +237,9 @@ class Stack(Stores):
     def look_after(self) -> float | None:
         """Report what happens to the running stack; for `Supervisor.run`.
 
-        Returns in how many seconds to look again; None: not before something happens.
+        Here that Elasticsearch is ready or takes too long, once. Returns in how many seconds to
+        look again; None: not before something happens.
         """
-        return self.look_after_elasticsearch()
-
-    def look_after_elasticsearch(self) -> float | None:
-        """Report once that Elasticsearch is ready or takes too long."""
         if not self.optional or self.told_of_elasticsearch:
             return None
         seconds = time.monotonic() - self.began
