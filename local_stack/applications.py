@@ -31,9 +31,9 @@ SHARED_SETTINGS = (
 )
 
 
-def shared_settings(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+def shared_settings() -> dict[str, str]:
     """Return the settings chosen by the caller that belong into stack.env; none without any."""
-    return {name: variables[name] for name in SHARED_SETTINGS if variables.get(name)}
+    return {name: os.environ[name] for name in SHARED_SETTINGS if os.environ.get(name)}
 
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:

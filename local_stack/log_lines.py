@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -41,10 +41,7 @@ def read_json(line: str) -> LogLine | None:
         return None
     if not isinstance(record, dict):
         return None
-    reader: Callable[[Mapping[str, Any]], LogLine] = (
-        read_elasticsearch if "@timestamp" in record else read_ours
-    )
-    return reader(record)
+    return read_elasticsearch(record) if "@timestamp" in record else read_ours(record)
 
 
 def read_ours(record: Mapping[str, Any]) -> LogLine:

@@ -96,12 +96,7 @@ def proxy(
 
 
 def configure(host: str, fronts: Mapping[str, Front]) -> str:
-    """Return the configuration of nginx.
-
-    Args:
-        host: the address to listen on.
-        fronts: what is behind each port, by names.
-    """
+    """Return the configuration of nginx, for an address to listen on."""
     listened = f"[{host}]" if ":" in host else host
     blocks = [
         FRONT.format(name=name, address=f"{listened}:{front.port}", servers=servers(front.behind))

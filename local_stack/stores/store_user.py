@@ -23,14 +23,12 @@ class StoreUser:
         """Create a directory that only this user may use."""
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o700)
-        if self.uid != NONE:
-            os.chown(directory, self.uid, self.gid)
+        self.give(directory)
         return directory
 
-    def give(self, path: Path) -> Path:
+    def give(self, path: Path) -> None:
         if self.uid != NONE:
             os.chown(path, self.uid, self.gid)
-        return path
 
 
 def store_user(*must_be_readable: Path) -> StoreUser:
