@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from local_stack.console import paint, say
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stack import Settings
+from local_stack.status import find_supervisor
 
 # The package belongs to this tree; users install it, the stack does not.
 sys.path.insert(0, str(ROOT / "clients" / "python"))
@@ -48,11 +49,10 @@ BODIES = (
 def demo(settings: Settings) -> None:
     """Create an application, a chat and messages; list, search, update, search again."""
     environment = read_addresses(settings)
-    crud, numbering = environment["CRUD_URL"], environment["NUMBERING_URL"]
     walk = Walk()
     with Client(
-        crud,
-        numbering,
+        environment["CRUD_URL"],
+        environment["NUMBERING_URL"],
         admin_token=environment.get("ADMIN_TOKEN"),
         retries=Retries(seconds=STORED_WITHIN_SECONDS),
         http=walk.http,
@@ -65,8 +65,9 @@ def demo(settings: Settings) -> None:
             walk.step(partial(chat.create_message, body))
         search_and_update(walk, chat)
         count_and_list(walk, client, application, chat)
-    path = f"/applications/{application.access_token}/chats/{chat.number}"
-    say_what_to_do_next(settings, f"{crud}{path}", f"{numbering}{path}")
+    title("What next")
+    say_what_to_do_next(environment, application.access_token, chat.number)
+    say(f"  what happens        {settings.command('logs')}")
 
 
 def search_and_update(walk: "Walk", chat: ChatClient) -> None:
@@ -90,24 +91,15 @@ def count_and_list(
     walk.step(lambda: next(client.applications(order="desc", page_size=3).pages()))
 
 
-def say_what_to_do_next(settings: Settings, chat: str, chat_on_numbering: str) -> None:
+def say_what_to_do_next(environment: Mapping[str, str], token: str, number: int) -> None:
     """Print commands that go on in the chat of the demo, to copy."""
-    crud = chat.partition("/applications/")[0]
+    crud, messages = environment["CRUD_URL"], f"/applications/{token}/chats/{number}/messages"
     data = shlex.quote(json.dumps({"body": "Anybody there?"}))
-    title("What next")
-    say(f"  follow this chat    curl -N {chat}/messages/stream")
-    say(f"  and write to it     curl {chat_on_numbering}/messages -d {data}")
-    say(f"  chat in a browser   {address_of_chat_page(chat)}")
+    say(f"  follow this chat    curl -N {crud}{messages}/stream")
+    say(f"  and write to it     curl {environment['NUMBERING_URL']}{messages} -d {data}")
+    say(f"  chat in a browser   {crud}/demo#/{token}/{number}")
     say(f"  all of the API      {crud}/docs")
     say(f"  what is stored      {crud}/admin/")
-    say(f"  what happens        {settings.command('logs')}")
-
-
-def address_of_chat_page(chat: str) -> str:
-    """Return the address of the chat page that shows a chat, given the chat's own."""
-    crud, _, path = chat.partition("/applications/")
-    token, _, number = path.partition("/chats/")
-    return f"{crud}/demo#/{token}/{number}"
 
 
 def read_addresses(settings: Settings) -> dict[str, str]:
@@ -116,14 +108,10 @@ def read_addresses(settings: Settings) -> dict[str, str]:
     try:
         return layout.read_env()
     except FileNotFoundError:
-        pass
-    if layout.supervisor():
+        find_supervisor(settings)
         raise StackError(
             f"the stack in {layout.directory} is still starting: wait until it is ready"
-        )
-    raise StackError(
-        f"no stack is running in {layout.directory}: start one with `{settings.command('run')}`"
-    )
+        ) from None
 
 
 class Walk:

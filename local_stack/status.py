@@ -25,11 +25,7 @@ ADDRESSES = {
 def status(settings: Settings) -> None:
     """Print the parts and the readiness of a running stack; raises StackError when none runs."""
     layout = Layout(settings.directory)
-    supervisor = layout.supervisor()
-    if not supervisor:
-        raise StackError(
-            f"no stack is running in {layout.directory}: start one with `{settings.command('run')}`"
-        )
+    supervisor = find_supervisor(settings)
     try:
         environment = layout.read_env()
     except FileNotFoundError:
@@ -40,6 +36,16 @@ def status(settings: Settings) -> None:
     for name, process in parts.items():
         remark = remarks.get(name, "")
         say(f"  {name:<14} pid {process.pid:<8} {measure(process)}   {remark}".rstrip())
+
+
+def find_supervisor(settings: Settings) -> int:
+    """Return the process id of a stack's supervisor; raises StackError when none runs."""
+    layout = Layout(settings.directory)
+    if supervisor := layout.supervisor():
+        return supervisor
+    raise StackError(
+        f"no stack is running in {layout.directory}: start one with `{settings.command('run')}`"
+    )
 
 
 def addresses(environment: Mapping[str, str], parts: Collection[str]) -> dict[str, str]:

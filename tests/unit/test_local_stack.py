@@ -24,7 +24,6 @@ from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.cluster.proxy import WITH_ALL_FILES, Front, configure, count_connections
 from local_stack.cluster.roles import ANSWER_SECONDS, Roles
 from local_stack.console import Waiting
-from local_stack.demo import address_of_chat_page
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import CHOSEN_FROM, LOOPBACK, Reservations, choose_port, reachable_host
@@ -325,11 +324,6 @@ def test_progress_is_what_maven_said_last(output: bytes, expected: str) -> None:
 )
 def test_the_chat_page_may_call_both_services(chosen: str, expected: str) -> None:
     assert allowed_origins(chosen, "http://127.0.0.1:3000") == expected
-
-
-def test_the_demo_links_to_the_address_of_chat_page() -> None:
-    chat = f"http://127.0.0.1:3000/applications/{'A' * 24}/chats/7"
-    assert address_of_chat_page(chat) == f"http://127.0.0.1:3000/demo#/{'A' * 24}/7"
 
 
 PYTHON_WHOSE_PIP_HANGS = """#!/bin/sh

@@ -170,6 +170,8 @@ def test_what_the_demo_says_to_do_next_works(stack: RunningStack) -> None:
     command = f"curl -sS --noproxy '*' {write}"
     written = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert '"number":4' in written.stdout
+    token, number = re.findall(r"/applications/(\w+)/chats/(\d+)/messages", write)[0]
+    assert f" {stack.crud_url}/demo#/{token}/{number}\n" in after
     assert f"make logs LOCAL_DIR={directory_of(stack)}" in after
 
 
