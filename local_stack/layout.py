@@ -36,6 +36,7 @@ class Layout:
         self.logs = self.directory / "log"
         self.ports = self.directory / "ports.json"
         self.stack_env = self.directory / "stack.env"
+        self.lock_file = self.directory / "supervisor.lock"
 
     def create(self) -> None:
         """Make the directories; raises StackError when the disk has no room for data."""
@@ -49,7 +50,7 @@ class Layout:
 
     def lock(self) -> IO[str]:
         """Lock the directory for one supervisor; the kernel releases the lock when it dies."""
-        handle = (self.directory / "supervisor.lock").open("a+")
+        handle = self.lock_file.open("a+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,19 +66,18 @@ class Layout:
         handle.flush()
         return handle
 
-    def supervisor(self) -> int:
-        """Return the process id of the supervisor that runs here, 0 when none does.
+    def supervisor(self) -> psutil.Process | None:
+        """Return the supervisor that runs here, None when none does.
 
         Looks without a lock, which a supervisor that starts just now would stumble over: what
         counts is that the process named in the file has the file open.
         """
-        path = self.directory / "supervisor.lock"
         try:
-            process = psutil.Process(int(path.read_text()))
-            is_open = any(file.path == str(path) for file in process.open_files())
+            process = psutil.Process(int(self.lock_file.read_text()))
+            is_open = any(file.path == str(self.lock_file) for file in process.open_files())
         except (OSError, ValueError, psutil.Error):
-            return 0
-        return int(process.pid) if is_open else 0
+            return None
+        return process if is_open else None
 
     def secrets(self) -> dict[str, str]:
         path = self.directory / "secrets.json"

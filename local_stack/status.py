@@ -30,7 +30,7 @@ def status(settings: Settings) -> None:
         environment = layout.read_env()
     except FileNotFoundError:
         environment = {}
-    say(f"stack in {layout.directory}, supervisor {supervisor}: {readiness(environment)}")
+    say(f"stack in {layout.directory}, supervisor {supervisor.pid}: {readiness(environment)}")
     parts = running_parts(layout)
     remarks = addresses(environment, parts) | roles(layout)
     for name, process in parts.items():
@@ -38,8 +38,8 @@ def status(settings: Settings) -> None:
         say(f"  {name:<14} pid {process.pid:<8} {measure(process)}   {remark}".rstrip())
 
 
-def find_supervisor(settings: Settings) -> int:
-    """Return the process id of a stack's supervisor; raises StackError when none runs."""
+def find_supervisor(settings: Settings) -> psutil.Process:
+    """Return a stack's supervisor; raises StackError when none runs."""
     layout = Layout(settings.directory)
     if supervisor := layout.supervisor():
         return supervisor

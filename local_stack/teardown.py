@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,6 @@ from local_stack.stack import Settings
 
 # Each part may take its own time to stop before it is killed.
 STOPPED_WITHIN_SECONDS = 90.0
-LOCK = "supervisor.lock"
 # All that a stack ever makes in its directory, unfinished files (`.NAME.PID`) included.
 MADE_BY_A_STACK = re.compile(
     r"stack\.env|secrets\.json|ports\.json|supervisor\.lock|pids|log|postgres|valkey"
@@ -37,8 +37,8 @@ def stop(settings: Settings) -> None:
 def end_stack(layout: Layout) -> bool:
     """End what runs in a directory; returns whether anything did."""
     if supervisor := layout.supervisor():
-        say(f"stopping the stack in {layout.directory} (supervisor {supervisor})")
-        stop_supervisor(layout, psutil.Process(supervisor))
+        say(f"stopping the stack in {layout.directory} (supervisor {supervisor.pid})")
+        stop_supervisor(layout, supervisor)
     elif count := end_leftovers_of(layout):
         say(f"ended {count} process{'es' if count > 1 else ''} left behind by a killed supervisor")
     else:
@@ -52,7 +52,7 @@ def end_leftovers_of(layout: Layout) -> int:
 
     Under the lock: a stack that starts at this moment is nobody's leftover.
     """
-    if not (layout.directory / LOCK).exists():
+    if not layout.lock_file.exists():
         return 0
     with layout.lock():
         return end_leftovers(layout.directory)
@@ -61,8 +61,9 @@ def end_leftovers_of(layout: Layout) -> int:
 def stop_supervisor(layout: Layout, supervisor: psutil.Process) -> None:
     """Ask a supervisor to stop, and print each part as it ends."""
     parts, waiting = running_parts(layout), Waiting()
-    supervisor.send_signal(signal.SIGTERM)
-    while supervisor.is_running() and layout.supervisor() == supervisor.pid:
+    with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+        supervisor.send_signal(signal.SIGTERM)
+    while layout.supervisor() == supervisor:
         for name in [name for name, part in parts.items() if has_ended(part)]:
             done(name, waiting.seconds)
             del parts[name]
@@ -99,34 +100,35 @@ def has_ended(process: psutil.Process) -> bool:
 def reset(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
     """Stop the stack of a directory and remove all that it made there, once that is confirmed."""
     layout = Layout(settings.directory)
-    if not find_data(layout.directory) and not layout.supervisor():
+    if not find_data(layout) and not layout.supervisor():
         say(f"there is nothing to remove in {layout.directory}")
         return
     confirm(layout.directory, environment.get("FORCE", "") not in {"", "0"})
     end_stack(layout)
     # Nobody may start a stack here meanwhile. So the lock stays, also as the directory's mark.
     with layout.lock():
-        data = find_data(layout.directory)
+        data = find_data(layout)
         for path in data:
             remove(path)
     names = ", ".join(path.name for path in data if not path.name.startswith("."))
     say(f"removed from {layout.directory}: {names or 'nothing'}")
 
 
-def find_data(directory: Path) -> list[Path]:
+def find_data(layout: Layout) -> list[Path]:
     """Return what a stack made in its directory; raises StackError if it is not a stack's.
 
     A directory that holds anything else may be somebody's home, where `log` is not ours.
     """
+    directory = layout.directory
     names = sorted(os.listdir(directory)) if directory.is_dir() else []
     if strange := [name for name in names if not MADE_BY_A_STACK.fullmatch(name)]:
         raise StackError(
             f"{directory} holds what no stack made ({', '.join(strange[:3])}):"
             " nothing was removed. Move that elsewhere if this is the directory of a stack"
         )
-    if names and not (directory / LOCK).is_file():
+    if names and not layout.lock_file.is_file():
         raise StackError(f"{directory} is not the directory of a stack: nothing was removed")
-    return [directory / name for name in names if name != LOCK]
+    return [directory / name for name in names if name != layout.lock_file.name]
 
 
 def remove(path: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from local_stack.__main__ import welcome
@@ -33,6 +34,7 @@ from local_stack.stores.postgres import database_url
 from local_stack.stores.standby import copy_command
 from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
+from local_stack.teardown import stop_supervisor
 from tests.children import child
 
 
@@ -357,3 +359,9 @@ def test_ctrl_c_ends_an_installation_without_a_traceback(tmp_path: Path) -> None
         os.killpg(installing.pid, signal.SIGINT)
         _, errors = installing.communicate(timeout=60)
     assert (installing.returncode, errors.count("\n"), errors[:11]) == (1, 1, "interrupted")
+
+
+def test_a_supervisor_that_ends_before_it_is_told_to_has_been_stopped(tmp_path: Path) -> None:
+    with child([sys.executable, "-c", ""]) as process:
+        supervisor = psutil.Process(process.pid)
+    stop_supervisor(Layout(tmp_path), supervisor)
