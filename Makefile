@@ -24,7 +24,7 @@ run: environment ## start everything, until Ctrl-C (options: CLUSTER=1, WITHOUT_
 	@exec $(BIN)/python -m local_stack run
 
 compiled: environment-dev ## compile numbering_service for the next `make run`, until it is changed (needs a C compiler)
-	@$(BIN)/python -m local_stack.compiled
+	@$(BIN)/python -m local_stack compiled
 
 demo: environment ## walk through the API of a running stack, printing every exchange
 	@$(BIN)/python -m local_stack demo

@@ -1,11 +1,12 @@
 """The whole system on this machine, without containers: python -m local_stack COMMAND
 
-  run     the stack in the foreground, until Ctrl-C
-  stop    ends the stack of LOCAL_DIR, from another terminal
-  reset   the same, and removes its data; asks first (FORCE=1: does not)
-  status  what runs, where, and whether it is ready; exit code 1 when nothing does
-  logs    the logs of all parts, followed (PART=worker,crud: of these alone; N=50: so many before)
-  demo    a walk through the API of a running stack, every exchange printed
+  run       the stack in the foreground, until Ctrl-C
+  stop      ends the stack of LOCAL_DIR, from another terminal
+  reset     the same, and removes its data; asks first (FORCE=1: does not)
+  status    what runs, where, and whether it is ready; exit code 1 when nothing does
+  logs      the logs of all parts, followed (PART=worker,crud: of these alone; N=50: so many before)
+  demo      a walk through the API of a running stack, every exchange printed
+  compiled  compiles numbering_service for the next run
 
 Settings come from the environment; all others reach our processes as they are.
 
@@ -28,6 +29,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from local_stack.cluster.cluster_stack import ClusterStack
+from local_stack.compiled.tree import compile_sources
 from local_stack.console import complain, paint, say
 from local_stack.demo import demo
 from local_stack.failure import StackError, explain
@@ -66,13 +68,14 @@ def run(settings: Settings) -> None:
     run_stack(ClusterStack(settings) if settings.cluster else Stack(settings))
 
 
-COMMANDS: Mapping[str, Callable[[Settings], None]] = {
+COMMANDS: Mapping[str, Callable[[Settings], object]] = {
     "run": run,
     "stop": stop,
     "reset": reset,
     "status": status,
     "logs": logs,
     "demo": demo,
+    "compiled": lambda _: compile_sources(),
 }
 
 

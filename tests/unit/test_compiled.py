@@ -1,15 +1,21 @@
 """A compiled copy of the packages is run for as long as it is that of the sources."""
 
+import fcntl
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 
 from local_stack.applications import ROOT, applications
 from local_stack.compiled import compile as compiler
-from local_stack.compiled.tree import PACKAGES, digest_of, import_variables, remove_older
+from local_stack.compiled.tree import PACKAGES, TREES, digest_of, import_variables, remove_older
 from local_stack.failure import StackError
+from tests.children import child
+from tests.polling import wait_until
 
 SOURCE = "web/server/head.py"
 
@@ -107,3 +113,15 @@ def test_the_two_copies_that_were_asked_for_last_are_kept(tmp_path: Path) -> Non
     (tmp_path / "lock").touch()
     remove_older(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"d", "d.log", "a", "a.log", "lock"}
+
+
+def test_ctrl_c_ends_a_compilation_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "local_stack", "compiled"]
+    TREES.mkdir(exist_ok=True)
+    with (TREES / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with child(command, cwd=ROOT, stdout=PIPE, stderr=STDOUT, text=True) as waiting:
+            wait_until(lambda: f" {waiting.pid} " in Path("/proc/locks").read_text(), 60)
+            waiting.send_signal(signal.SIGINT)
+            output, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, output) == (128 + signal.SIGINT, "\n")
