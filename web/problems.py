@@ -154,9 +154,7 @@ class KeyReused(ValidationFailed):
 class TooManyStreams(Problem):
     status, code = 429, "too_many_streams"
     default_detail = "This application has as many open streams as it may have. Close some."
-
-    def __init__(self, detail: str | None = None) -> None:
-        super().__init__(detail, headers={"Retry-After": "2"})
+    default_headers: ClassVar = {"Retry-After": "2"}
 
 
 class RateLimited(Problem):
