@@ -111,11 +111,6 @@ class Request:
         """Whether no answer is awaited: the client has disconnected, or has been answered."""
         return self._connection is None
 
-    @property
-    def connection(self) -> Connection | None:
-        """The connection, as long as the request is unanswered."""
-        return self._connection
-
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         """Answer in one piece.
 

@@ -36,13 +36,11 @@ OK = b"content-length: 2\r\n"
 
 
 def answer_after_aborting(request: Request) -> None:
-    connection = request.connection
-    assert connection is not None
-    connection.abort()
-    connection.answer(200, OK, b"ok")
-    connection.begin(200, OK, 2)
-    connection.write(b"ok")
-    connection.end()
+    request.abort()
+    request.answer(200, OK, b"ok")
+    request.begin(200, OK, 2)
+    request.write(b"ok")
+    request.end()
 
 
 def answer_after_beginning(request: Request) -> None:
