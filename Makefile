@@ -4,7 +4,6 @@
 PYTHON ?= python3
 UV ?= uv
 BIN := .venv/bin
-FOLDERS := contract web numbering_service crud_service local_stack tests bench
 export PYTHONUNBUFFERED := 1
 # Where it is set, each of the processes that a stack or a test starts compiles all of our modules.
 unexport PYTHONDONTWRITEBYTECODE

@@ -132,7 +132,7 @@ class Stores:
         self.password = self.layout.secrets()["POSTGRES_PASSWORD"]
         self.ports = remembered_ports(self.layout.ports, self.port_names)
         parts = self.needed_stores()
-        self.search = self.elasticsearch(self.ports)
+        self.search = self.elasticsearch()
         needed = self.supervisor.start(parts)
         if not self.settings.elasticsearch_later:
             self.start_elasticsearch()
@@ -162,7 +162,7 @@ class Stores:
         """Return the address of our database on one of the servers."""
         return database_url(self.password, self.ports[server], "chat")
 
-    def elasticsearch(self, ports: Mapping[str, int]) -> list[Part]:
+    def elasticsearch(self) -> list[Part]:
         """Return Elasticsearch as a part; nothing, with a line that says why, if unavailable."""
         if not self.settings.with_elasticsearch:
             self.why_no_elasticsearch = "WITHOUT_ELASTICSEARCH is set"
@@ -173,8 +173,8 @@ class Stores:
             self.why_no_elasticsearch = str(error)
             say(f"  elasticsearch is not available here ({error}): PostgreSQL answers searches")
             return []
-        transport = ports["elasticsearch_transport"]
-        return [elasticsearch(self.layout, home, ports["elasticsearch"], transport)]
+        transport = self.ports["elasticsearch_transport"]
+        return [elasticsearch(self.layout, home, self.ports["elasticsearch"], transport)]
 
     def start_elasticsearch(self) -> None:
         if not self.optional:

@@ -68,11 +68,8 @@ def sources(root: Path) -> list[Path]:
     return sorted(path for path in found if path.suffix in SUFFIXES)
 
 
-def compile_sources() -> Path:
-    """Return the compiled copy of the present sources, made if it is missing.
-
-    Raises StackError where that is not possible.
-    """
+def compile_sources() -> None:
+    """Compile the present sources unless they are; raises StackError where that is not possible."""
     TREES.mkdir(exist_ok=True)
     with (TREES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -81,7 +78,6 @@ def compile_sources() -> Path:
             make(tree)
         tree.touch()
         remove_older(TREES)
-    return tree
 
 
 def remove_older(trees: Path) -> None:
