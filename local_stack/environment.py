@@ -1,8 +1,8 @@
 """Builds `.venv` from a lock file: `python3 local_stack/environment.py run|dev`.
 
-Run as a file by the machine's own Python, standard library only. Runs again
-only when the lock file has changed; a file lock serialises `make run` and
-`make test` when they start concurrently.
+Run as a file by the machine's own Python, standard library only; an old one, which can't evaluate
+`list[str]`, gets as far as looking for a newer one. Runs again only when the lock file has changed;
+a file lock serialises `make run` and `make test` when they start concurrently.
 """
 
 import fcntl
@@ -81,7 +81,7 @@ def can_run(python: Path) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def run(command: list[str], failure: str, packages: int = 0) -> None:
+def run(command: "list[str]", failure: str, packages: int = 0) -> None:
     """Run a command and say how many packages are there; exit with its error if it fails."""
     output: list[str] = []
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -124,7 +124,7 @@ class Progress:
             sys.stdout.flush()
 
 
-def find_reason(lines: list[str]) -> str:
+def find_reason(lines: "list[str]") -> str:
     """Return the line that says what went wrong: a full disk, else pip's last error."""
     full = [line for line in lines if "No space left" in line]
     errors = [line for line in lines if "ERROR" in line]

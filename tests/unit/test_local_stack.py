@@ -365,3 +365,25 @@ def test_a_supervisor_that_ends_before_it_is_told_to_has_been_stopped(tmp_path: 
     with child([sys.executable, "-c", ""]) as process:
         supervisor = psutil.Process(process.pid)
     stop_supervisor(Layout(tmp_path), supervisor)
+
+
+AS_PYTHON_3_8 = """
+import builtins, runpy, shutil, subprocess, sys
+builtins.list = type("list", (list,), {"__class_getitem__": None})
+sys.version_info = (3, 8, 10)
+sys.argv = ["environment.py", "run"]
+runpy.run_path("local_stack/environment.py", run_name="__main__")
+"""
+
+
+def test_an_old_python_is_told_that_a_newer_one_is_required() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_PYTHON_3_8],
+        cwd=ROOT,
+        env={**os.environ, "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    required = f"Python 3.11 or newer is required, but {sys.executable} is 3.8.10: set PYTHON=\n"
+    assert (done.returncode, done.stderr) == (1, required)
