@@ -78,6 +78,8 @@ def listening_sockets(host: str, port: int) -> list[socket.socket]:
         bound = _bind_all(host, port)
     except OSError as error:
         sys.exit(f"cannot listen on {host}, port {port}: {error.strerror}")
+    except UnicodeError:  # a part of the name is empty or too long
+        sys.exit(f"cannot listen on {host}, port {port}: not the name of a host")
     return [*bound, *(each.dup() for each in bound for _ in range(ACCEPTS_A_TURN - 1))]
 
 
