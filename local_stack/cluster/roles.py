@@ -29,7 +29,7 @@ class Roles:
     """The roles of servers by their names, as the servers see them."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        self.ports = {node.name: node.port for node in nodes}
+        self._names = {node.port: node.name for node in nodes}
         self.known: dict[str, str] = {}
         self._clients = [client_of(node, ANSWER_SECONDS) for node in nodes]
 
@@ -67,7 +67,7 @@ class Roles:
         return max(views, key=lambda view: max((member.epoch for member in view), default=0))
 
     def _name(self, member: Member) -> str:
-        return next((name for name, port in self.ports.items() if port == member.port), member.id)
+        return self._names.get(member.port, member.id)
 
 
 def view_of(client: "redis.Redis") -> list[Member]:

@@ -125,11 +125,11 @@ def give_slots(clients: "Sequence[redis.Redis]", primaries: int) -> None:
 
 def give_replicas(clients: "Sequence[redis.Redis]") -> None:
     """Have each server without slots follow the primary that has the fewest replicas."""
-    members = [myself(client) for client in clients]
-    followed = [member.follows for member in members]
-    for client, member in zip(clients, members, strict=True):
+    known = [myself(client) for client in clients]
+    followed = [member.follows for member in known]
+    for client, member in zip(clients, known, strict=True):
         if not member.slots and not member.follows:
-            primaries = [each.id for each in members if each.slots]
+            primaries = [each.id for each in known if each.slots]
             primary = min(primaries, key=followed.count)
             command(client, "CLUSTER", "REPLICATE", primary)
             followed.append(primary)
