@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter, Histogram
 
-from web.json_logs import standard_output, timestamp
-from web.log_output import LogOutput
+from web.json_logs import standard_output
+from web.log_output import LogOutput, timestamp
 
 FLUSH_SECONDS = 0.05
 

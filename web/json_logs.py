@@ -4,10 +4,9 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from contract.paths import mask_path
-from web.log_output import LogOutput
+from web.log_output import LogOutput, timestamp
 
 # Attributes of every record; any other came from `extra` and belongs in the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -17,12 +16,6 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",  # uvicorn's
     "request",  # Django's, whose text has the path in it, tokens and all
 }
-
-
-def timestamp(milliseconds: int) -> str:
-    """Return milliseconds since 1970 as a UTC time of RFC 3339."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
 
 class JsonFormatter(logging.Formatter):

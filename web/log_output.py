@@ -11,6 +11,7 @@ import json
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from multiprocessing.util import Finalize
@@ -102,7 +103,7 @@ class LogOutput:
     def _notice(self, dropped: int) -> bytes:
         if not dropped:
             return b""
-        moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        moment = timestamp(time.time_ns() // 1_000_000)
         line: dict[str, object] = {"time": moment, "level": "warning", "service": self._service}
         line |= {"message": "log lines dropped", "lines": dropped}
         return json.dumps(line).encode() + NEWLINE
@@ -111,6 +112,12 @@ class LogOutput:
         with self._changed:
             self._unreported += lines
         self._on_drop(lines)
+
+
+def timestamp(milliseconds: int) -> str:
+    """Return milliseconds since 1970 as a UTC time of RFC 3339."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
 
 
 def write_all(descriptor: int, data: bytes) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from web.json_logs import JsonFormatter, OutputHandler, timestamp
-from web.log_output import LogOutput
+from web.json_logs import JsonFormatter, OutputHandler
+from web.log_output import LogOutput, timestamp
 
 TOKEN = "a" * 24
 
