@@ -108,9 +108,11 @@ class Supervisor:
         self.stopping = True
 
     def start(self, parts: Sequence[Part]) -> list[Running]:
-        started = [Watched(part, self.layout, self.longest_pause) for part in parts]
-        self.watched += started
-        return [watched.running for watched in started]
+        started = []
+        for part in parts:  # one after another, so that all before a failure are stopped in the end
+            self.watched.append(Watched(part, self.layout, self.longest_pause))
+            started.append(self.watched[-1].running)
+        return started
 
     def wait_ready(self, parts: Sequence[Running]) -> None:
         """Wait for all parts at once, and print when each is ready."""

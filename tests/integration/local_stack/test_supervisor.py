@@ -356,6 +356,20 @@ def test_processes_stop_in_the_given_order_and_the_others_after_them(
     assert ended.read_text().split() == ["front-1", "worker", "store"]
 
 
+def test_what_runs_before_a_part_that_cannot_be_started_is_stopped(
+    supervisor: Supervisor, layout: Layout
+) -> None:
+    def refuse() -> dict[str, str]:
+        raise StackError("not compiled")
+
+    with pytest.raises(StackError, match="not compiled"):
+        supervisor.start([part("first"), replace(part("second"), environment_at_start=refuse)])
+    first = read_pid(layout, "first")
+    assert is_running(first)
+    supervisor.stop()
+    assert not is_running(first)
+
+
 def test_a_process_that_ignores_its_signal_is_killed(
     supervisor: Supervisor, layout: Layout
 ) -> None:
