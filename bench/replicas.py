@@ -16,7 +16,6 @@ from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import Load, load
-from local_stack.applications import module
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part
 from local_stack.stores.valkey import answers, redis_url, server_command
@@ -36,8 +35,9 @@ def replicas(run: Run) -> None:
         port = choose_port()
         waiting_url = f"http://{LOOPBACK}:{port}"
         own = {"NUMBERING_PORT": str(port), "REPLICAS_TO_ACKNOWLEDGE": "1"}
-        waiting = module("waiting", "numbering_service", {**stack.environment, **own}, waiting_url)
-        with stack.during(stack.run("numbering")), stack.during(stack.run_part(waiting)):
+        plain = stack.run("numbering")
+        waiting = stack.run_module("waiting", "numbering_service", waiting_url, **own)
+        with stack.during(plain), stack.during(waiting):
             urls = (stack.numbering_url, waiting_url)
             for clients in CLIENTS:
                 turns = [take_turns(run, stack, urls, clients) for _ in range(run.sizes.rounds)]

@@ -16,7 +16,6 @@ from bench.stack import BenchStack, fresh
 from bench.tools import Load, Request, load
 from contract.keys import message_sequence
 from contract.shards import Shards
-from local_stack.applications import module
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Running
 from numbering_service.creations.window import STALL_SECONDS
@@ -36,8 +35,8 @@ def shards(run: Run) -> None:
         port = choose_port()
         url = f"http://{LOOPBACK}:{port}"
         own = {"NUMBERING_PORT": str(port), "SHARDS": str(SHARDS)}
-        sharded = module("sharded", "numbering_service", {**stack.environment, **own}, url)
-        one, three = stack.run("numbering"), stack.run_part(sharded)
+        one = stack.run("numbering")
+        three = stack.run_module("sharded", "numbering_service", url, **own)
         with stack.during(one), stack.during(three):
             services = ((stack.numbering_url, one), (url, three))
             for clients in CLIENTS:

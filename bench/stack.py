@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Self
 import psycopg
 import redis
 
-from local_stack.applications import applications, is_live, migrate
+from local_stack.applications import applications, migrate, module
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
 from local_stack.process import Part, Running
@@ -54,11 +53,9 @@ class BenchStack(Stack):
         running.wait_ready()
         return running
 
-    def run_module(self, name: str, module: str, url: str, **environment: str) -> Running:
+    def run_module(self, name: str, package: str, url: str, **environment: str) -> Running:
         """Start an HTTP server that is run as a module and tells that it is live."""
-        merged = {**self.environment, **environment}
-        command = (sys.executable, "-m", module)
-        return self.run_part(Part(name, command, lambda: is_live(url), environment=merged))
+        return self.run_part(module(name, package, {**self.environment, **environment}, url))
 
     def end(self, running: Running) -> None:
         """End one part."""
