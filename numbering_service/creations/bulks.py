@@ -2,7 +2,7 @@
 
 import gc
 from codecs import BOM_UTF8
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -125,16 +125,12 @@ def _metadata_as_sent(body: bytes) -> list[msgspec.Raw]:
 
 
 def _parse(body: bytes) -> Any:
-    return _uncollected(orjson.loads, body)
-
-
-def _uncollected(parse: Callable[[bytes], Any], body: bytes) -> Any:
     """Parse JSON without looking for garbage: a body of empty arrays would cause hundreds of
     collections, which take longer than all the rest, and there is no garbage in it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return parse(body)
+        return orjson.loads(body)
     finally:
         if was_enabled:
             gc.enable()
