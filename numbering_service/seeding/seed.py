@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import httpx
@@ -82,21 +83,18 @@ class Seeding:
         if task is None:
             task = asyncio.create_task(self._seed_in_time(creation))
             self._running[key] = task
-            task.add_done_callback(self._forget(key))
+            task.add_done_callback(partial(self._forget, key))
         # Others may wait for the same task: a cancelled caller must not end it.
         await asyncio.shield(task)
 
     async def follow_backlog(self) -> None:
         await asyncio.gather(*(store.backlog.follow() for store in self._stores))
 
-    def _forget(self, key: str) -> Callable[[asyncio.Task[None]], None]:
-        def forget(task: asyncio.Task[None]) -> None:
-            self._running.pop(key, None)
-            # All callers may have been cancelled; then nobody else retrieves the error.
-            if not task.cancelled():
-                task.exception()
-
-        return forget
+    def _forget(self, key: str, task: asyncio.Task[None]) -> None:
+        del self._running[key]
+        # All callers may have been cancelled; then nobody else retrieves the error.
+        if not task.cancelled():
+            task.exception()
 
     async def _seed_in_time(self, creation: Creation) -> None:
         """Seed within a time limit, which includes the wait for a place."""
