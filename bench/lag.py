@@ -62,7 +62,7 @@ def measure_lags(
     def probe(kind: str) -> None:
         try:
             while time.monotonic() < until:
-                lags[kind].milliseconds.append(lag(stack, chat, kind))
+                lags[kind].milliseconds.append(follow(stack, chat, [kind])[kind])
                 time.sleep(BETWEEN_SECONDS)
         except (OSError, ValueError, http.client.HTTPException, BenchError) as error:
             failures.append(error)
@@ -75,11 +75,6 @@ def measure_lags(
     if failures:
         raise BenchError(f"a probe failed: {failures[0]}")
     return lags
-
-
-def lag(stack: BenchStack, chat: str, kind: str) -> float:
-    """Milliseconds until one new message is readable or searchable."""
-    return follow(stack, chat, [kind])[kind]
 
 
 def follow(stack: BenchStack, chat: str, kinds: Sequence[str]) -> dict[str, float]:
