@@ -59,6 +59,8 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "transfer": (transfer, "imports and exports of two sizes, and their memory"),
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
+# They send no load: neither wrk nor redis-benchmark is needed.
+WITHOUT_LOAD = {"chat_ends", "grams", "idle", "pace", "transfer"}
 INTERRUPTED = 130
 # Not among the scenarios: they draw the pictures of the documents.
 DRAWINGS: dict[str, Callable[[], list[Path]]] = {
@@ -80,7 +82,8 @@ def main() -> int:
         if is_drawing(arguments.scenarios):
             say("\n".join(f"written: {path}" for path in DRAWINGS[arguments.scenarios[0]]()))
             return 0
-        require_tools()
+        if not WITHOUT_LOAD.issuperset(arguments.scenarios or SCENARIOS):
+            require_tools()
         return measure(arguments, output)
     except (BenchError, StackError) as error:
         sys.stderr.write(f"bench: {error}\n")

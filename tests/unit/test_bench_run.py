@@ -35,3 +35,19 @@ def test_a_picture_of_an_earlier_run_does_not_stay_beside_the_results(
     report.write(without, "quick", tmp_path)
     assert not (tmp_path / "results.png").exists()
     assert "results.png" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "needed"),
+    [(["idle", "pace"], False), (["idle", "reads"], True), (["live"], True), ([], True)],
+)
+def test_load_generators_are_asked_for_where_a_scenario_sends_a_load(
+    scenarios: list[str], needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("COMPILED", "0")
+    monkeypatch.setattr(__main__, "prepare", lambda: None)  # it changes the process for good
+    monkeypatch.setattr("sys.argv", ["bench", *scenarios, "--output", str(tmp_path)])
+    for name in __main__.SCENARIOS:
+        monkeypatch.setitem(__main__.SCENARIOS, name, (lambda _run: None, "does nothing"))
+    assert __main__.main() == int(needed)
