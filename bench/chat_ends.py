@@ -21,6 +21,8 @@ import psutil
 import psycopg
 import redis
 
+from bench.dataset import APPLICATION_TOKEN
+from bench.large_table import BODY, LOGGED
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from contract.entries import Entry, encode
@@ -29,8 +31,6 @@ from crud_service.persist import store_sql
 from crud_service.persist.accepted import MAX_ENTRIES, after, read_batch
 from crud_service.persist.store import store
 
-TOKEN = "BenchBenchBenchBenchBenc"  # noqa: S105 - opens nothing
-BODY = "Hello there, this is a message of the ordinary length of a chat."
 WARM_UPS = 2
 AT_LEAST = 0.9
 BEFORE = """
@@ -63,7 +63,6 @@ FROM (SELECT DISTINCT ON (chat_id) chat_id, number, id FROM messages ORDER BY ch
 WHERE last.chat_id = chats.id AND highest_number <> last.number
 """
 UPDATES = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'chats'"
-WRITTEN = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 
 
 @dataclass
@@ -91,7 +90,7 @@ def chat_ends(run: Run) -> None:
         connection.prepare_threshold = None
         connection.execute("SET jit = off")
         add = "INSERT INTO applications (access_token, name) VALUES (%s, 'bench')"
-        connection.execute(add, (TOKEN,))
+        connection.execute(add, (APPLICATION_TOKEN,))
         for chats in (run.sizes.chats, run.sizes.many_chats):
             Ends(run, connection, stream, chats).measure()
 
@@ -174,7 +173,7 @@ class Ends:
         with self.stream.pipeline(transaction=False) as pipeline:
             for chat in chats:
                 number = next(self.numbers[chat])
-                entry = Entry("", TOKEN, chat + 1, number, BODY, "bench")
+                entry = Entry("", APPLICATION_TOKEN, chat + 1, number, BODY, "bench")
                 pipeline.xadd(ACCEPTED, encode(entry))  # type: ignore[arg-type]
             pipeline.execute()
 
@@ -188,7 +187,7 @@ class Ends:
         """Processor time, bytes of log, updates of chats, and those in place (HOT)."""
         times = self.backend.cpu_times()
         self.connection.execute("SELECT pg_stat_force_next_flush()")
-        (written,) = self.connection.execute(WRITTEN).fetchone() or (0,)
+        (written,) = self.connection.execute(LOGGED).fetchone() or (0,)
         updates, in_place = self.connection.execute(UPDATES).fetchone() or (0, 0)
         return float(times.user + times.system), float(written), float(updates), float(in_place)
 

@@ -7,7 +7,6 @@ Each search is sent through both, one right after the other, to the same index.
 
 import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 from elastic_transport import Urllib3HttpNode
 
+from bench.results import say
 from local_stack.stack import Settings, Stores
 
 MESSAGES = 20_000
@@ -39,7 +39,7 @@ class Taken(NamedTuple):
 chosen = threading.local()
 
 
-def main() -> int:
+def main() -> None:
     """Start the stores, fill an index, and compare both nodes."""
     with tempfile.TemporaryDirectory() as directory:
         stores = Stores(Settings(Path(directory) / "stores", elasticsearch_later=True))
@@ -54,7 +54,6 @@ def main() -> int:
             compare()
         finally:
             stores.stop()
-    return 0
 
 
 def compare() -> None:
@@ -141,10 +140,5 @@ def timed(keyword: str, node: str) -> Taken:
     return taken
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
