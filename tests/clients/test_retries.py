@@ -369,6 +369,11 @@ def test_a_silent_response_is_given_up_in_javascript() -> None:
     assert list(map(json.loads, outcomes)) == [["NoAnswer", [1, 2], [None, "1.0"]]] * 2
 
 
+def test_a_response_in_javascript_may_be_waited_for_without_limit() -> None:
+    program = ROOT / "tests" / "clients" / "no_timeout.mjs"
+    assert run("node", program, compiled_typescript()).strip() == "1"
+
+
 def test_an_export_in_javascript_may_be_read_slowly() -> None:
     """Only the server's silence is limited, not how long the program takes for a line."""
     program = ROOT / "tests" / "clients" / "slow_reader.mjs"

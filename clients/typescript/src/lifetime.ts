@@ -1,3 +1,6 @@
+/** A timer for longer than this many milliseconds is over at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Aborts a request after a time, or when its caller does. */
 export class Lifetime {
   private readonly controller = new AbortController();
@@ -20,7 +23,7 @@ export class Lifetime {
   /** Let the time begin again. */
   extend(): void {
     this.pause();
-    this.timer = setTimeout(this.abort, this.seconds * 1000);
+    this.timer = setTimeout(this.abort, Math.min(this.seconds * 1000, LONGEST_TIMER));
   }
 
   /** Let time stand still until it is extended. */

@@ -2,7 +2,7 @@
 
 import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
 import { EventStream, type StreamEvent } from "./event-stream.js";
-import { Lifetime } from "./lifetime.js";
+import { Lifetime, LONGEST_TIMER } from "./lifetime.js";
 import { maySucceed, Retries, type RetryOptions } from "./retries.js";
 
 // Longer than the services wait for a store that restarts.
@@ -345,8 +345,7 @@ function sleep(seconds: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener("abort", end);
       done();
     };
-    // A timer for longer than this many milliseconds is over at once.
-    const timer = setTimeout(end, Math.min(seconds * 1000, 2 ** 31 - 1));
+    const timer = setTimeout(end, Math.min(seconds * 1000, LONGEST_TIMER));
     signal?.addEventListener("abort", end);
     if (signal?.aborted) end();
   });

@@ -1,3 +1,5 @@
+/** A timer for longer than this many milliseconds is over at once. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
 /** Aborts a request after a time, or when its caller does. */
 export class Lifetime {
     seconds;
@@ -19,7 +21,7 @@ export class Lifetime {
     /** Let the time begin again. */
     extend() {
         this.pause();
-        this.timer = setTimeout(this.abort, this.seconds * 1000);
+        this.timer = setTimeout(this.abort, Math.min(this.seconds * 1000, LONGEST_TIMER));
     }
     /** Let time stand still until it is extended. */
     pause() {

@@ -1,7 +1,7 @@
 /** Sends requests, repeats them, and keeps streams open. */
 import { ChatBackendError, NoAnswer, Problem, StreamReset } from "./errors.js";
 import { EventStream } from "./event-stream.js";
-import { Lifetime } from "./lifetime.js";
+import { Lifetime, LONGEST_TIMER } from "./lifetime.js";
 import { maySucceed, Retries } from "./retries.js";
 // Longer than the services wait for a store that restarts.
 const TIMEOUT_SECONDS = 15;
@@ -296,8 +296,7 @@ function sleep(seconds, signal) {
             signal?.removeEventListener("abort", end);
             done();
         };
-        // A timer for longer than this many milliseconds is over at once.
-        const timer = setTimeout(end, Math.min(seconds * 1000, 2 ** 31 - 1));
+        const timer = setTimeout(end, Math.min(seconds * 1000, LONGEST_TIMER));
         signal?.addEventListener("abort", end);
         if (signal?.aborted)
             end();
