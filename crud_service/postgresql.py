@@ -8,7 +8,7 @@ Parameters = dict[str, Any]
 def parameters(
     application_name: str, connect_seconds: int, silent_ms: int, settings: str
 ) -> Parameters:
-    """Return libpq's parameters: `connect_seconds` to connect, `silent_ms` without an ack."""
+    """Return psycopg's parameters: `connect_seconds` to connect, `silent_ms` without an ack."""
     return {
         "application_name": application_name,
         "connect_timeout": connect_seconds,
@@ -48,14 +48,18 @@ PERSISTER = parameters(
 
 # The queues have no statistics: a bitmap scan would sort everything that an application has
 # waiting, while the index yields the first rows in order. The keepalives are for PostgreSQL's
-# side, where a half-open connection would hold locks.
-INDEXER = parameters(
-    "indexer",
-    3,
-    10_000,
-    "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s"
-    " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
-)
+# side, where a half-open connection would hold locks. The connection lives for weeks: a plan that
+# was made while the tables were small must not be kept once they have grown.
+INDEXER = {
+    "prepare_threshold": None,
+    **parameters(
+        "indexer",
+        3,
+        10_000,
+        "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s"
+        " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
+    ),
+}
 
 # Imports and the worker's chores commit small pieces; nobody waits for the rows that they lock.
 _IN_PIECES = "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off"

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from crud_service.search.feed.indexer import has_elasticsearch
 from crud_service.search.feed.outbox import FORGET_INDEX
 from crud_service.search.index.blocks import lock_chats
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
 from crud_service.search.index.erasing import erase_failures
 from crud_service.search.text.texts import columns
 from crud_service.stores.database import Connection

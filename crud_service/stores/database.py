@@ -7,6 +7,7 @@ import psycopg
 from django.conf import settings
 from psycopg.abc import Params
 
+from crud_service.postgresql import Parameters
 from crud_service.stores.connection_pool import Connection as Connection
 from crud_service.stores.connection_pool import ConnectionPool
 from web.problems import StoreUnavailable
@@ -18,6 +19,11 @@ connect = _pool.connect
 take_idle = _pool.take_idle
 use = _pool.use
 close_idle = _pool.close_idle
+
+
+def connect_as(parameters: Parameters) -> Connection:
+    """Return a new connection in autocommit mode, with parameters of `crud_service.postgresql`."""
+    return psycopg.connect(settings.DATABASE_URL, autocommit=True, **parameters)
 
 
 class ConnectionLostError(Exception):

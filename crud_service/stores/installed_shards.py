@@ -11,7 +11,7 @@ import psycopg
 from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.database import Connection
+from crud_service.stores.database import Connection, connect_as
 
 _FIND = "SELECT size, former FROM shards"
 _NOTE = "INSERT INTO shards (size) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -48,7 +48,7 @@ def obstacle_at_start() -> str | None:
     Numbers are safe then, too: sequences are started and seeded only where PostgreSQL agrees.
     """
     try:
-        with psycopg.connect(settings.DATABASE_URL, autocommit=True, **REQUESTS) as connection:
+        with connect_as(REQUESTS) as connection:
             return obstacle(installed(connection), settings.SHARDS)
     except psycopg.Error:
         return None

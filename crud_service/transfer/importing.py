@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import psycopg
-from django.conf import settings
 from psycopg import sql
 
 from crud_service.chat.access_tokens import new_access_token
-from crud_service.postgresql import IMPORTER
 from crud_service.stores.database import Connection
 from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
 from crud_service.transfer.lines import (
@@ -74,11 +72,6 @@ class OutcomeUnknownError(Exception):
     def __init__(self, access_token: str) -> None:
         super().__init__(access_token)
         self.access_token = access_token
-
-
-def connect() -> Connection:
-    """Return a new connection for an import, whose statements may take long."""
-    return psycopg.connect(settings.DATABASE_URL, autocommit=True, **IMPORTER)
 
 
 def import_application(

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
-from django.conf import settings
 from redis import RedisError
 
 from crud_service import postgresql
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
-from crud_service.stores.database import Connection
+from crud_service.stores.database import Connection, connect_as
 from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.transfer.unfinished import remove_left_behind
 
@@ -29,11 +28,6 @@ class Chore(NamedTuple):
     name: str
     interval: float
     work: Callable[[Connection], object]
-
-
-def connect() -> Connection:
-    """Return a new connection for a chore."""
-    return psycopg.connect(settings.DATABASE_URL, autocommit=True, **postgresql.CHORES)
 
 
 def finish_rotations_left(connection: Connection) -> None:
@@ -77,7 +71,7 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
     while not stopped.wait(chore.interval):
         try:
             if connection is None or connection.closed:
-                connection = connect()
+                connection = connect_as(postgresql.CHORES)
             chore.work(connection)
         except (psycopg.Error, RedisError) as error:
             reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

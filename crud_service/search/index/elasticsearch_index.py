@@ -79,6 +79,11 @@ SETTINGS: dict[str, Any] = {
 }
 
 
+def has_elasticsearch() -> bool:
+    """Return whether this stack has an Elasticsearch, available or not."""
+    return bool(settings.ELASTICSEARCH_URL)
+
+
 def client() -> Elasticsearch:
     """Return the client of the configured Elasticsearch, which all threads share."""
     return client_of(settings.ELASTICSEARCH_URL)

@@ -8,6 +8,8 @@ Says "locked" once it has the advisory lock of that number.
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 LONGER_THAN_ANY_TEST_SECONDS = 120
@@ -20,17 +22,18 @@ def connect(who: str) -> Any:
 
     django.setup()
     from crud_service.persist import drain
-    from crud_service.search.feed import indexer
+    from crud_service.postgresql import INDEXER
     from crud_service.stores import database
     from crud_service.worker.child import harden_database
 
     if who == "worker":
         harden_database()
-    return {
+    ways: dict[str, Callable[[], Any]] = {
         "crud": database.connect,
-        "indexer": indexer.connect,
+        "indexer": partial(database.connect_as, INDEXER),
         "worker": drain.open_connection,
-    }[who]()
+    }
+    return ways[who]()
 
 
 if __name__ == "__main__":

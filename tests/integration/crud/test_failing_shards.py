@@ -34,12 +34,13 @@ def test_rotations_are_finished_in_the_other_shards(
 ) -> None:
     from crud_service.api.rotation import rotating
     from crud_service.chat.rotations import finish_rotations
-    from crud_service.worker.chores import connect
+    from crud_service.postgresql import CHORES
+    from crud_service.stores.database import connect_as
 
     for number, path in enumerate(applications):
         rotating.begin(token_of(path), str(number))
     valkey.set(SHARDS[0].key(keys.ACCEPTED), "no stream")
-    with connect() as connection, pytest.raises(redis.RedisError):
+    with connect_as(CHORES) as connection, pytest.raises(redis.RedisError):
         finish_rotations(connection)
     rows = database.execute("SELECT finished FROM rotations ORDER BY id").fetchall()
     assert rows == [(False,), (True,)]

@@ -172,9 +172,10 @@ def test_a_former_token_is_retired_together_with_a_look_at_what_waits(
 def finish_one_step() -> None:
     """What the worker does each second."""
     from crud_service.chat.rotations import finish_rotations
-    from crud_service.worker.chores import connect
+    from crud_service.postgresql import CHORES
+    from crud_service.stores.database import connect_as
 
-    with connect() as connection:
+    with connect_as(CHORES) as connection:
         finish_rotations(connection)
 
 

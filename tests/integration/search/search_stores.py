@@ -59,12 +59,12 @@ class SearchStores:
         """Run the indexer, and have Elasticsearch show what it got."""
         from django.conf import settings
 
-        from crud_service.search.feed import indexer
+        from crud_service.search.feed.feeder import back_off_of
         from crud_service.search.index import elasticsearch_index
 
         self.run_indexer(**options)
         url = settings.ELASTICSEARCH_URL
-        if url and not indexer.back_off_of(url).is_waiting():
+        if url and not back_off_of(url).is_waiting():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
 
     def index_all(self, **options: Any) -> None:
@@ -73,11 +73,11 @@ class SearchStores:
         The task may leave sooner: when its thread for Elasticsearch did not get to run for
         a while, or Elasticsearch was busy. Another task would follow within a second.
         """
-        from crud_service.search.feed import indexer
+        from crud_service.search.index.elasticsearch_index import has_elasticsearch
 
         def index() -> bool:
             self.index(**options)
-            return not self.is_waiting(with_queue=indexer.has_elasticsearch())
+            return not self.is_waiting(with_queue=has_elasticsearch())
 
         wait_until(index, 60, lambda: "changes were not indexed", pause=0.05)
 

@@ -153,9 +153,11 @@ def test_reading_a_batch_costs_the_same_whatever_waits(
     search_stores: SearchStores, table: str
 ) -> None:
     """With 200,000 changes of one application waiting, a batch reads only its own rows."""
-    from crud_service.search.feed import fair, indexer, outbox, queue
+    from crud_service.postgresql import INDEXER
+    from crud_service.search.feed import fair, outbox, queue
+    from crud_service.stores.database import connect_as
 
-    database = indexer.connect()
+    database = connect_as(INDEXER)
     database.execute(
         f"INSERT INTO {table} (application_id, message_id, chat_id, number, changed_at)"
         " SELECT 1, i, 1, i, now() FROM generate_series(1, 200000) AS i"

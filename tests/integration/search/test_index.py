@@ -97,13 +97,14 @@ def test_a_text_of_a_deleted_message_is_not_written(search_stores: SearchStores)
 
 
 def test_two_indexers_at_once_lose_and_double_nothing(search_stores: SearchStores) -> None:
-    from crud_service.search.feed.indexer import connect
+    from crud_service.postgresql import INDEXER
     from crud_service.search.feed.outbox import index_batch
+    from crud_service.stores.database import connect_as
 
     search_stores.add(*[f"message {i}" for i in range(3000)])
 
     def drain() -> None:
-        with connect() as connection:
+        with connect_as(INDEXER) as connection:
             while index_batch(connection, hand_on=True, limit=100):
                 pass
 
@@ -205,7 +206,7 @@ def test_a_document_that_elasticsearch_rejects_is_set_aside_and_blocks_nothing(
 def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.feed.indexer import back_off_of
+    from crud_service.search.feed.feeder import back_off_of
     from crud_service.search.index.elasticsearch_index import client
 
     search_stores.add("one")

@@ -66,14 +66,16 @@ def test_a_rebuilt_index_replaces_the_old_one_and_holds_everything(indexed: Sear
 
 
 def test_changes_during_a_rebuild_reach_the_new_index(indexed: SearchStores) -> None:
-    from crud_service.search.feed import indexer, rebuild
+    from crud_service.postgresql import INDEXER
+    from crud_service.search.feed import rebuild
+    from crud_service.stores.database import connect_as
 
     def change_meanwhile(_count: int) -> None:
         indexed.update(7, "changed meanwhile")
         indexed.add("came meanwhile")
         indexed.run_indexer()
 
-    with indexer.connect() as connection:
+    with connect_as(INDEXER) as connection:
         rebuild.rebuild(connection, change_meanwhile)
     check()
     assert indexed.find("meanwhile") == [301, 7]
@@ -106,7 +108,9 @@ def test_leftovers_of_a_killed_rebuild_are_removed_by_the_next(
 
 
 def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
-    from crud_service.search.feed import indexer, rebuild
+    from crud_service.postgresql import INDEXER
+    from crud_service.search.feed import rebuild
+    from crud_service.stores.database import connect_as
 
     errors: list[CommandError] = []
 
@@ -115,7 +119,7 @@ def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
             call_command("rebuild_index")
         errors.append(error.value)
 
-    with indexer.connect() as connection:
+    with connect_as(INDEXER) as connection:
         rebuild.rebuild(connection, another)
     assert "another rebuild" in str(errors[0])
 

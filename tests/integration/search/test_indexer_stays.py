@@ -103,10 +103,11 @@ def test_an_indexer_that_no_task_woke_looks_seldom_while_elasticsearch_does_not_
 
 def test_the_indexer_keeps_no_plans(search_stores: SearchStores) -> None:
     """Its connection persists; a plan made for small tables is bad once they are large."""
-    from crud_service.search.feed.indexer import connect
+    from crud_service.postgresql import INDEXER
     from crud_service.search.feed.outbox import index_batch
+    from crud_service.stores.database import connect_as
 
-    with connect() as connection:
+    with connect_as(INDEXER) as connection:
         for number in range(12):
             search_stores.add(f"message {number}")
             assert index_batch(connection, hand_on=False) == 1

@@ -16,9 +16,12 @@ from tests.polling import wait_until
 
 REFOLD_SLOWLY = """
 import time
-from crud_service.search.feed import indexer, refold
-with indexer.connect() as connection:
-    while refold.refold_some(connection, hand_on=indexer.has_elasticsearch(), rows=20):
+from crud_service.postgresql import INDEXER
+from crud_service.search.feed.refold import refold_some
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
+from crud_service.stores.database import connect_as
+with connect_as(INDEXER) as connection:
+    while refold_some(connection, hand_on=has_elasticsearch(), rows=20):
         time.sleep(0.05)
 """
 
@@ -30,8 +33,8 @@ def mark_as_before(body: str) -> str:
 
 def index_as_before(stores: SearchStores, *bodies: str, uncovered: Uncovered = UNCOVERED) -> None:
     """Store and index messages as an older version did."""
-    from crud_service.search.feed.indexer import has_elasticsearch
     from crud_service.search.feed.outbox import index_batch
+    from crud_service.search.index.elasticsearch_index import has_elasticsearch
 
     stores.database.execute(f"UPDATE search_refold SET done_format = {folding.TEXT_FORMAT}")
     stores.add(*bodies)
@@ -154,12 +157,13 @@ def test_old_texts_are_folded_while_others_wait_for_elasticsearch(
 
 def test_no_text_is_folded_again_during_a_rebuild(search_stores: SearchStores) -> None:
     """The version stays the same, so the rebuild could overwrite the new copy with an older one."""
-    from crud_service.search.feed import indexer
+    from crud_service.postgresql import INDEXER
     from crud_service.search.feed.rebuild import rebuild_lock
     from crud_service.search.feed.refold import refold_some
+    from crud_service.stores.database import connect_as
 
     index_as_before(search_stores, "ㅠㅠ")
-    with indexer.connect() as other, rebuild_lock(other):
+    with connect_as(INDEXER) as other, rebuild_lock(other):
         assert refold_some(search_stores.database, hand_on=True) == 0
     assert refold_some(search_stores.database, hand_on=True) == 1
 

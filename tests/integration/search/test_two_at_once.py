@@ -44,7 +44,7 @@ def change(stores: SearchStores) -> None:
 
 
 def index_all(stores: SearchStores) -> None:
-    from crud_service.search.feed.indexer import has_elasticsearch
+    from crud_service.search.index.elasticsearch_index import has_elasticsearch
 
     fold_all(stores.database)
     if has_elasticsearch():
@@ -52,9 +52,9 @@ def index_all(stores: SearchStores) -> None:
 
 
 def fold_all(connection: Any, most_uncovered: int = 1) -> None:
-    from crud_service.search.feed.indexer import has_elasticsearch
     from crud_service.search.feed.outbox import index_batch
     from crud_service.search.index.blocks import Uncovered
+    from crud_service.search.index.elasticsearch_index import has_elasticsearch
 
     uncovered = Uncovered(most_uncovered, 0)
     while index_batch(connection, hand_on=has_elasticsearch(), limit=40, uncovered=uncovered):
@@ -72,8 +72,7 @@ def wrong(stores: SearchStores) -> list[str]:
     """Return the differences once everything is processed."""
     from crud_service.search.feed.check import Check
     from crud_service.search.feed.check_blocks import check_blocks
-    from crud_service.search.feed.indexer import has_elasticsearch
-    from crud_service.search.index.elasticsearch_index import alias, client
+    from crud_service.search.index.elasticsearch_index import alias, client, has_elasticsearch
 
     index_all(stores)
     if has_elasticsearch():

@@ -254,7 +254,9 @@ def test_nothing_stays_of_many_pieces_either(
 def test_nobody_sees_it_before_it_is_complete(
     http: httpx.Client, database: Database, odd: str, tmp_path: Path
 ) -> None:
-    from crud_service.transfer.importing import connect, import_application
+    from crud_service.postgresql import IMPORTER
+    from crud_service.stores.database import connect_as
+    from crud_service.transfer.importing import import_application
 
     path = write(tmp_path / "export.ndjson", export(http, odd))
     seen = []
@@ -264,7 +266,7 @@ def test_nobody_sees_it_before_it_is_complete(
         seen.append((len(answer.json()), answer.headers["X-Total-Count"]))
         assert len(rows(database)["applications"]) == 1
 
-    with connect() as connection, path.open("rb") as file:
+    with connect_as(IMPORTER) as connection, path.open("rb") as file:
         import_application(connection, file, look)
     assert len(seen) > 2
     assert set(seen) == {(1, "1")}

@@ -10,11 +10,12 @@ from tests.polling import eventually
 
 
 def test_an_import_that_runs_is_left_alone(http: httpx.Client, database: Database) -> None:
-    from crud_service.transfer.importing import connect
+    from crud_service.postgresql import IMPORTER
+    from crud_service.stores.database import connect_as
     from crud_service.transfer.unfinished import create_hidden, remove_left_behind
 
-    with connect() as other:
-        with connect() as importing:
+    with connect_as(IMPORTER) as other:
+        with connect_as(IMPORTER) as importing:
             hidden = create_hidden(importing)
             importing.execute(
                 "INSERT INTO chats (application_id, number) VALUES (%s, 1)", (hidden,)
@@ -27,7 +28,8 @@ def test_an_import_that_runs_is_left_alone(http: httpx.Client, database: Databas
 
 
 def test_a_removal_that_was_interrupted_goes_on(http: httpx.Client, database: Database) -> None:
-    from crud_service.transfer.importing import connect
+    from crud_service.postgresql import IMPORTER
+    from crud_service.stores.database import connect_as
     from crud_service.transfer.unfinished import (
         COUNT,
         MARK,
@@ -36,13 +38,13 @@ def test_a_removal_that_was_interrupted_goes_on(http: httpx.Client, database: Da
         remove_left_behind,
     )
 
-    with connect() as importing:
+    with connect_as(IMPORTER) as importing:
         hidden = create_hidden(importing)
         importing.execute("INSERT INTO chats (application_id, number) VALUES (%s, 1)", (hidden,))
         importing.execute(MARK, (hidden,))
         importing.execute(COUNT, (1,))
         importing.execute(REQUEST, (hidden,))
-    with connect() as other:
+    with connect_as(IMPORTER) as other:
         assert eventually(lambda: remove_left_behind(other), bool, 10) == 1
     assert set(map(str, rows(database).values())) == {"[(0,)]"}
     assert database.execute("SELECT count(*) FROM deletions").fetchall() == [(0,)]
@@ -51,14 +53,15 @@ def test_a_removal_that_was_interrupted_goes_on(http: httpx.Client, database: Da
 def test_the_worker_removes_what_was_left_behind(
     http: httpx.Client, database: Database, tmp_path: Path
 ) -> None:
-    from crud_service.transfer.importing import connect
+    from crud_service.postgresql import CHORES, IMPORTER
+    from crud_service.stores.database import connect_as
     from crud_service.transfer.unfinished import create_hidden, remove_left_behind
     from crud_service.worker import chores
 
-    with connect() as importing:
+    with connect_as(IMPORTER) as importing:
         create_hidden(importing)
     (chore,) = [chore for chore in chores.CHORES if chore.work is remove_left_behind]
-    with chores.connect() as connection:
+    with connect_as(CHORES) as connection:
         assert connection.info.parameter_status("application_name") == "chores"
         chore.work(connection)
     assert rows(database)["applications"] == [(0,)]

@@ -9,12 +9,14 @@ from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
+from crud_service.postgresql import INDEXER
 from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks, count_blocks
 from crud_service.search.feed.check_report import Report
-from crud_service.search.feed.indexer import connect, has_elasticsearch
 from crud_service.search.feed.repair import repair, restore_settings
 from crud_service.search.index.doorbell import wake_indexer
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
+from crud_service.stores.database import connect_as
 
 
 class Command(BaseCommand):
@@ -37,7 +39,7 @@ class Command(BaseCommand):
     @exit_on_signals()
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            with connect() as connection:
+            with connect_as(INDEXER) as connection:
                 (row,) = connection.execute("SELECT count(*) FROM messages").fetchall()
                 if has_elasticsearch():
                     restore_settings(connection)

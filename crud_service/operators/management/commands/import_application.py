@@ -16,10 +16,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
+from crud_service.postgresql import IMPORTER
+from crud_service.stores.database import connect_as
 from crud_service.transfer.importing import (
     ImportFailedError,
     OutcomeUnknownError,
-    connect,
     import_application,
 )
 from crud_service.transfer.lines import Sequence
@@ -48,7 +49,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         token = ""
         try:
-            with opened(options["file"]) as raw, connect() as connection:
+            with opened(options["file"]) as raw, connect_as(IMPORTER) as connection:
                 remove_left_behind(connection)
                 with Progress(raw, self._report_seconds) as progress:
                     token = import_application(connection, unzipped(raw), progress.show)

@@ -8,9 +8,11 @@ from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
-from crud_service.search.feed.indexer import connect, has_elasticsearch
+from crud_service.postgresql import INDEXER
 from crud_service.search.feed.rebuild import RebuildRunning, Rejected, SwapUnknown, rebuild
 from crud_service.search.feed.start_over import AliasTaken
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
+from crud_service.stores.database import connect_as
 
 
 class Command(BaseCommand):
@@ -26,7 +28,7 @@ class Command(BaseCommand):
         if not has_elasticsearch():
             raise CommandError("ELASTICSEARCH_URL is not set: PostgreSQL's search needs no rebuild")
         try:
-            with connect() as connection:
+            with connect_as(INDEXER) as connection:
                 (row,) = connection.execute("SELECT count(*) FROM search_texts").fetchall()
                 with tqdm(total=row[0], unit=" messages", file=sys.stderr) as bar:
                     name = rebuild(connection, bar.update)
