@@ -23,7 +23,8 @@ from bench.search import LETTERS, a_hit, a_miss
 from bench.search_data import Chat
 from bench.stack import BenchStack, fresh
 from crud_service.postgresql import REQUESTS
-from crud_service.search.index.blocks import LateKeys, cover_long_chats, lock_chats
+from crud_service.search.index.blocks import cover_long_chats, lock_chats
+from crud_service.search.index.late_keys import LateKeys
 from crud_service.search.query.narrowing import Narrowed
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.query.query_postgresql import (

@@ -32,14 +32,13 @@ from crud_service.search.feed.failures import FORGET
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.index.blocks import (
     UNCOVERED,
-    LateKeys,
     Uncovered,
     block_of,
     cover_long_chats,
-    late,
     lock_chats,
     rebuild_block,
 )
+from crud_service.search.index.late_keys import LateKeys, late
 from crud_service.search.index.scattered_blocks import join_blocks
 from crud_service.search.text.folding import mark
 from crud_service.search.text.texts import Text, columns
