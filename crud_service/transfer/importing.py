@@ -75,13 +75,17 @@ class OutcomeUnknownError(Exception):
 
 
 def import_application(
-    connection: Connection, file: BinaryIO, progress: Callable[[Sequence], None]
+    connection: Connection,
+    file: BinaryIO,
+    progress: Callable[[Sequence], object],
+    removed: Callable[[int], object],
 ) -> str:
     """Import an application.
 
     Args:
         file: the lines of an export.
         progress: called after each piece, with what was read so far.
+        removed: called with how many messages were removed, again and again, after a failure.
 
     Returns:
         The new access token. Raises ImportFailedError, which names a bad line by its number;
@@ -95,7 +99,7 @@ def import_application(
     except BadLineError as error:
         raise ImportFailedError(str(error)) from None
     finally:
-        importer.remove_unless_finished()
+        importer.remove_unless_finished(removed)
 
 
 def read_into(importer: "Importer", file: BinaryIO) -> Iterator[None]:
@@ -167,12 +171,12 @@ class Importer:
         self._application_id = None
         return token
 
-    def remove_unless_finished(self) -> None:
-        """Remove what was stored of an application that is not complete; never raise."""
+    def remove_unless_finished(self, removed: Callable[[int], object]) -> None:
+        """Remove what was stored of an application that is not complete, if PostgreSQL lets us."""
         if self._application_id is None or self._connection.closed:
             return
         try:
-            remove_hidden(self._connection, self._application_id)
+            remove_hidden(self._connection, self._application_id, removed)
         except psycopg.Error:
             # It stays hidden, and is removed as if this process had been killed.
             self._connection.close()

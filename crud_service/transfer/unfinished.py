@@ -12,6 +12,8 @@ finishes what was begun here.
 
 import logging
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # No access token has a tilde.
 HIDDEN = "~"
+# After a batch without messages: most likely, the worker's eraser is at the next one.
+PAUSE_SECONDS = 0.01
 # The upper half of a lock's key; the lower half is the application's id.
 _LOCKS = 0x494D504F << 32
 CREATE = "INSERT INTO applications (access_token, name) VALUES (%s, %s) RETURNING id"
@@ -55,10 +59,13 @@ def create_hidden(connection: Connection) -> int:
     return int(application_id)
 
 
-def remove_hidden(connection: Connection, application_id: int) -> bool:
+def remove_hidden(
+    connection: Connection, application_id: int, removed: Callable[[int], object]
+) -> bool:
     """Remove a hidden application that this session has locked; return whether it was there.
 
-    Goes on with one whose removal was interrupted.
+    Goes on with one whose removal was interrupted. `removed` is called after each batch, with how
+    many messages it had.
     """
     with connection.transaction():
         if connection.execute(MARK, (application_id,)).rowcount:
@@ -77,20 +84,27 @@ def remove_hidden(connection: Connection, application_id: int) -> bool:
         age_seconds=0.0,
         former_tokens=[],
     )
-    while erase_rows(connection, deletion) is not None:
-        pass
+    while (messages := erase_rows(connection, deletion)) is not None:
+        removed(messages)
+        if not messages:
+            time.sleep(PAUSE_SECONDS)
     with suppress(psycopg.errors.LockNotAvailable):  # the eraser does it then
         finish(connection, deletion)
     return True
 
 
-def remove_left_behind(connection: Connection) -> int:
-    """Remove what imports that were killed have left behind; return how many there were."""
-    removed = 0
+def remove_left_behind(
+    connection: Connection, removed: Callable[[int], object] = lambda messages: None
+) -> int:
+    """Remove what imports that were killed have left behind; return how many there were.
+
+    `removed` is called after each batch, with how many messages it had.
+    """
+    imports = 0
     for (application_id,) in connection.execute(FIND).fetchall():
         with lock(connection, _LOCKS | application_id) as ours:
             # It may have become complete since the look, before its lock was released.
-            removed += ours and remove_hidden(connection, application_id)
-    if removed:
-        logger.info("unfinished imports removed", extra={"imports": removed})
-    return removed
+            imports += ours and remove_hidden(connection, application_id, removed)
+    if imports:
+        logger.info("unfinished imports removed", extra={"imports": imports})
+    return imports

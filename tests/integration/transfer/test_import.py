@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -267,7 +268,7 @@ def test_nobody_sees_it_before_it_is_complete(
         assert len(rows(database)["applications"]) == 1
 
     with connect_as(IMPORTER) as connection, path.open("rb") as file:
-        import_application(connection, file, look)
+        import_application(connection, file, look, lambda messages: None)
     assert len(seen) > 2
     assert set(seen) == {(1, "1")}
     assert len(http.get("/applications").json()) == 2
@@ -294,3 +295,15 @@ def test_it_says_how_far_it_is(
     call_command(Command(report_seconds=0.0), str(path), stdout=StringIO())
     *_, last = capsys.readouterr().err.splitlines()
     assert last == "100 %, 300 chats, 4,513 messages"
+
+
+def test_it_says_how_much_it_has_removed_again(
+    odd: str, http: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from crud_service.operators.management.commands.import_application import Command
+
+    path = write(tmp_path / "export.ndjson", [*export(http, odd)[:-1], b"{}"])
+    with pytest.raises(CommandError, match="nothing was imported"):
+        call_command(Command(report_seconds=0.0), str(path))
+    *_, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"removing an unfinished import: [1-9],\d{3} messages", last)

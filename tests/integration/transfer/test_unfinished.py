@@ -1,5 +1,8 @@
 """What a killed import has left behind is removed, and what another one is writing is not."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -65,3 +68,26 @@ def test_the_worker_removes_what_was_left_behind(
         assert connection.info.parameter_status("application_name") == "chores"
         chore.work(connection)
     assert rows(database)["applications"] == [(0,)]
+
+
+def test_a_removal_waits_for_the_eraser_without_haste(
+    http: httpx.Client, database: Database, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.postgresql import IMPORTER
+    from crud_service.stores.database import connect_as
+    from crud_service.transfer.unfinished import MARK, REQUEST, create_hidden, remove_hidden
+
+    batches: list[int] = []
+    with connect_as(IMPORTER) as importing, connect_as(IMPORTER) as eraser:
+        hidden = create_hidden(importing)
+        importing.execute("INSERT INTO chats (application_id, number) VALUES (%s, 1)", (hidden,))
+        importing.execute(MARK, (hidden,))
+        importing.execute(REQUEST, (hidden,))
+        remove = partial(remove_hidden, importing, hidden, batches.append)
+        with ThreadPoolExecutor() as threads:
+            with eraser.transaction():
+                eraser.execute("SELECT FROM deletions FOR UPDATE")
+                removal = threads.submit(remove)
+                time.sleep(1)
+            assert removal.result(10)
+    assert 1 < len(batches) < 120

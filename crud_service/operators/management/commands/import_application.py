@@ -49,10 +49,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         token = ""
         try:
-            with opened(options["file"]) as raw, connect_as(IMPORTER) as connection:
-                remove_left_behind(connection)
-                with Progress(raw, self._report_seconds) as progress:
-                    token = import_application(connection, unzipped(raw), progress.show)
+            with (
+                opened(options["file"]) as raw,
+                connect_as(IMPORTER) as connection,
+                Progress(raw, self._report_seconds) as progress,
+            ):
+                remove_left_behind(connection, progress.show_removed)
+                token = import_application(
+                    connection, unzipped(raw), progress.show, progress.show_removed
+                )
         except ImportFailedError as error:
             raise CommandError(f"{error}; nothing was imported") from None
         except OutcomeUnknownError as error:
@@ -107,7 +112,7 @@ class Progress:
         status = os.fstat(raw.fileno())
         self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
         self._shown_at = time.monotonic()
-        self._read = 0
+        self._read = self._removed = 0
         self._bar = tqdm(
             total=self._size,
             unit="B",
@@ -128,9 +133,16 @@ class Progress:
             read = self._raw.tell()
             self._bar.update(read - self._read)
             self._read = read
-        rows = f"{sequence.chats:,} chats, {sequence.messages:,} messages"
-        self._bar.set_postfix_str(rows, refresh=False)
+        share = f"{100 * self._read // self._size} %, " if self._size else ""
+        self._say(f"{sequence.chats:,} chats, {sequence.messages:,} messages", share)
+
+    def show_removed(self, messages: int) -> None:
+        """Show that messages of an unfinished import were removed; called after each batch."""
+        self._removed += messages
+        self._say(f"removing an unfinished import: {self._removed:,} messages")
+
+    def _say(self, text: str, share: str = "") -> None:
+        self._bar.set_postfix_str(text)
         if self._bar.disable and time.monotonic() - self._shown_at > self._report_seconds:
             self._shown_at = time.monotonic()
-            share = f"{100 * self._read // self._size} %, " if self._size else ""
-            print(f"{share}{rows}", file=sys.stderr, flush=True)  # noqa: T201 - a command
+            print(f"{share}{text}", file=sys.stderr, flush=True)  # noqa: T201 - a command
