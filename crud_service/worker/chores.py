@@ -30,10 +30,6 @@ class Chore(NamedTuple):
     work: Callable[[Connection], object]
 
 
-def finish_rotations_left(connection: Connection) -> None:
-    finish_rotations(connection)
-
-
 def repair_limits(connection: Connection) -> None:
     """Repair the limits of all shards; raise RedisError at the end if one is unavailable."""
     failed = None
@@ -51,10 +47,20 @@ def repair_limits(connection: Connection) -> None:
 
 CHORES = (
     Chore("unfinished imports", 30.0, remove_left_behind),
-    Chore("unfinished rotations", 1.0, finish_rotations_left),
+    Chore("unfinished rotations", 1.0, finish_rotations),
     # Redis may have lost all limits; if it has not, they are compared less often.
     Chore("rate limits", 4.0, repair_limits),
 )
+
+
+def is_alive(connection: Connection) -> bool:
+    """Return whether a connection has not died since it was used; close it if it has."""
+    try:
+        connection.execute("")
+    except psycopg.Error:
+        connection.close()
+        return False
+    return True
 
 
 def start_chores(stopped: threading.Event) -> None:
@@ -70,7 +76,7 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
     connection: Connection | None = None
     while not stopped.wait(chore.interval):
         try:
-            if connection is None or connection.closed:
+            if connection is None or not is_alive(connection):
                 connection = connect_as(postgresql.CHORES)
             chore.work(connection)
         except (psycopg.Error, RedisError) as error:
@@ -81,3 +87,5 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
         except Exception:
             # Nothing else does it: the thread must survive any error.
             logger.exception("a chore failed", extra={"chore": chore.name})
+    if connection is not None:
+        connection.close()
