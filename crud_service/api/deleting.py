@@ -110,15 +110,8 @@ def delete_message(
 ) -> bool:
     """Replace a message by a tombstone and announce it; deleting a tombstone changes nothing.
 
-    Args:
-        access_token: the application.
-        chat_number: its chat.
-        number: the message's number.
-        preconditions: what the message's ETag has to satisfy.
-        request_id: the request that deletes it, for the indexer's log.
-
-    Returns:
-        Whether there is such a message. Raises PreconditionFailed.
+    Returns whether there is such a message. `request_id` is for the indexer's log. Raises
+    PreconditionFailed.
     """
     path = (str(chat_number), str(number), access_token)
     deleted = change(lambda it: _erase_message(it, path, preconditions))
@@ -163,13 +156,7 @@ def _erase_message(
 def delete_chat(access_token: str, number: int, preconditions: Preconditions) -> bool:
     """Mark a chat as deleted and announce it; deleting it again changes nothing.
 
-    Args:
-        access_token: the application.
-        number: the chat's number.
-        preconditions: what the chat's ETag has to satisfy.
-
-    Returns:
-        Whether there is such a chat. Raises PreconditionFailed.
+    Returns whether there is such a chat. Raises PreconditionFailed.
     """
     lock = (LOCK_CHAT, (str(number), access_token))
     sequence = shards().of(access_token).key(keys.message_sequence(access_token, number))

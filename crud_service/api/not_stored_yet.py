@@ -40,13 +40,7 @@ def missing_chat(access_token: str, number: int) -> Problem:
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
-    """Return the problem of a message that is not in the table: not stored yet, or unknown.
-
-    Args:
-        access_token: the application.
-        chat_number: its chat.
-        number: the message's number.
-    """
+    """Return the problem of a message that is not in the table: not stored yet, or unknown."""
     if is_deleted(access_token, chat_number):
         return ChatDeleted()
     if was_handed_out(access_token, keys.message_sequence(access_token, chat_number), number):

@@ -33,6 +33,7 @@ COUNT_CHANGE = ", changes = x.changes + 1"
 NEXT_VERSION = ", version = x.version + (x.body <> %(body)s)::int"
 _TYPES = {"metadata": "json"}
 
+# New values by column.
 Changes = Mapping[str, str | None]
 
 
@@ -56,15 +57,9 @@ def create_application(name: str) -> tuple[str, bytes]:
 
 
 def rename_application(access_token: str, name: str, preconditions: Preconditions) -> bytes | None:
-    """Rename an application.
+    """Rename an application; return its JSON, None if it does not exist.
 
-    Args:
-        access_token: the application.
-        name: the new name, valid.
-        preconditions: what the application's ETag has to satisfy.
-
-    Returns:
-        Its JSON, None if it does not exist. Raises PreconditionFailed.
+    Raises PreconditionFailed.
     """
     row = application_row(access_token)
     renamed = change(lambda it: _set(it, row, {"name": name}, preconditions))
@@ -74,16 +69,9 @@ def rename_application(access_token: str, name: str, preconditions: Precondition
 def change_chat(
     access_token: str, number: int, changes: Changes, preconditions: Preconditions
 ) -> bytes | None:
-    """Set a chat's name or metadata and announce it.
+    """Set a chat's name or metadata and announce it; return its JSON, None if it is missing.
 
-    Args:
-        access_token: the application.
-        number: the chat's number.
-        changes: new values by column.
-        preconditions: what the chat's ETag has to satisfy.
-
-    Returns:
-        Its JSON, None if it is missing. Raises PreconditionFailed.
+    Raises PreconditionFailed.
     """
     row = chat_row(access_token, number)
     changed = change(lambda it: _set(it, row, changes, preconditions))
@@ -100,19 +88,10 @@ def edit_message(
     preconditions: Preconditions,
     request_id: str = "",
 ) -> bytes | None:
-    """Set a message's body or metadata and announce it.
+    """Set a message's body or metadata and announce it; return its JSON, None if it is missing.
 
-    Args:
-        access_token: the application.
-        chat_number: its chat.
-        number: the message's number.
-        changes: new values by column.
-        preconditions: what the message's ETag has to satisfy.
-        request_id: the request that changes it, for the indexer's log.
-
-    Returns:
-        Its JSON, None if it is missing. Raises PreconditionFailed, and MessageDeleted for a
-        tombstone.
+    `request_id` is for the indexer's log. Raises PreconditionFailed, and MessageDeleted for a
+    tombstone.
     """
     row = message_row(access_token, chat_number, number)
     edited = change(lambda it: _set(it, row, changes, preconditions))

@@ -35,12 +35,8 @@ _SOME = f"{_ALL} AND access_token = ANY(%s)"
 
 
 def change_limit(access_token: str, rate: int | None, burst: int | None) -> None:
-    """Give an application a limit of its own. Raises StoreUnavailable.
-
-    Args:
-        access_token: the application.
-        rate: creations a second; None for no limit of its own.
-        burst: how many creations may come at once; None for the default.
+    """Give an application a limit of its own, or with None as its rate none. Raises
+    StoreUnavailable.
     """
     run(lambda it: it.execute(_CHANGE, (rate, burst, access_token)))
     copy_limits([access_token])

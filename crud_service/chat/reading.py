@@ -128,13 +128,7 @@ def find_chat(access_token: str, number: int) -> bytes | None:
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
-    """Return the JSON of a message, None if it is not stored.
-
-    Args:
-        access_token: the application.
-        chat_number: its chat.
-        number: the message's number.
-    """
+    """Return the JSON of a message; None if it is not stored."""
     return _find(MESSAGE, access_token, str(chat_number), str(number))
 
 

@@ -113,16 +113,7 @@ def finish_rotations(connection: Connection) -> int:
 
 
 def finish_within(connection: Connection, rotation_id: int, seconds: float) -> bool:
-    """Finish a rotation.
-
-    Args:
-        connection: to the primary of PostgreSQL.
-        rotation_id: its row.
-        seconds: how long to try.
-
-    Returns:
-        Whether it is finished; False if entries of the former token still wait.
-    """
+    """Try for some seconds to finish a rotation; return False if entries still wait then."""
 
     def is_finished() -> bool:
         row = connection.execute(OF_ID, (rotation_id,)).fetchone()
@@ -186,12 +177,7 @@ def has_left(first: bytes, entry_id: str) -> bool:
 def wait_until_stored(access_token: str, seconds: float) -> bool:
     """Wait until what was accepted so far in an application's shard is stored.
 
-    Args:
-        access_token: the application.
-        seconds: how long to wait.
-
-    Returns:
-        Whether it is stored in time.
+    Returns whether it is stored in time.
     """
     shard = shards().of(access_token)
     redis, stream = api_redis(shard.number), shard.key(keys.ACCEPTED)

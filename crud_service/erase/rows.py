@@ -126,16 +126,7 @@ def find_pending(connection: Connection) -> Iterator[Deletion]:
 def erase_rows(
     connection: Connection, deletion: Deletion, batch_rows: int = BATCH_ROWS
 ) -> int | None:
-    """Erase one batch of a deletion.
-
-    Args:
-        connection: a connection in autocommit mode.
-        deletion: what to erase.
-        batch_rows: how many rows of a table a batch has at most.
-
-    Returns:
-        How many messages the batch had, None if no row is left.
-    """
+    """Erase one batch of a deletion; return how many messages it had, None if no row is left."""
     if erase_kept(connection, deletion, batch_rows):
         return 0
     if deletion.chat_id is not None:

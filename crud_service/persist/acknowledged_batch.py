@@ -48,10 +48,6 @@ def check_replicas(redis: Redis, lease: Lease) -> None:
     A former primary that lost its replicas, and is alive, answers blocking reads and renewals
     indefinitely, while entries arrive at the one that was promoted. Both clients close what they
     have open to it and do not use at the moment.
-
-    Args:
-        redis: where entries are waited for.
-        lease: the lease on persisting.
     """
     try:
         [is_held] = write_acknowledged(redis, lease.take_with, WORKER_WAIT_MS)

@@ -32,14 +32,6 @@ def store_by_any_token(
     They follow the others in a transaction of their own. No entry with the current token is among
     the others, as none is accepted before those with the former one are stored. If the token is
     rotated once more before they are stored, they are looked up again.
-
-    Args:
-        connection: a connection in autocommit mode.
-        entries: a batch, in the order of the stream.
-        find: returns the current token for each former one.
-
-    Returns:
-        What became of the entries.
     """
     stored = store(connection, entries)
     if not stored.unknown:

@@ -56,13 +56,10 @@ class LeftBehindError(Exception):
 
 
 def reshard(former_url: str, say: Callable[[str], object]) -> None:
-    """Change the number of shards to SHARDS.
+    """Change the number of shards to SHARDS, from those at `former_url`, usually REDIS_URL.
 
-    Args:
-        former_url: where the former shards are, usually REDIS_URL.
-        say: is called with a line of text after each step.
-
-    Raises AnotherChangeError, LeftBehindError, and the errors of psycopg and redis-py.
+    `say` is called with a line of text after each step. Raises AnotherChangeError,
+    LeftBehindError, and the errors of psycopg and redis-py.
     """
     former = run(begin)
     if former is None:

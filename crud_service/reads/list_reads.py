@@ -9,13 +9,7 @@ from web.server.request import Request
 
 
 def read_messages(request: Request, access_token: str, chat_number: int) -> ListAnswer:
-    """Return the messages that a request asks for; raise the Problem of any other outcome.
-
-    Args:
-        request: a GET of a list.
-        access_token: the application in its path.
-        chat_number: the chat in its path.
-    """
+    """Return the messages that a request asks for; raise the Problem of any other outcome."""
     chat = {"access_token": access_token, "chat_number": str(chat_number)}
     found = read_list(ListOf(MESSAGES, chat), request.query.decode("latin-1"), NUMBER_CURSOR)
     if found is None:

@@ -123,10 +123,7 @@ def look_up(transaction_id: bytes) -> Outcome:
 
     It stays in progress until its backend has noticed that the client disconnected, and while it
     waits for a synchronous standby. It is committed once that is as safe as configured. After a
-    fail-over it is unknown.
-
-    Args:
-        transaction_id: what TRANSACTION returned in it.
+    fail-over it is unknown. `transaction_id` is what TRANSACTION returned in it.
     """
     deadline = time.monotonic() + LOOK_UP_SECONDS
     while time.monotonic() < deadline:

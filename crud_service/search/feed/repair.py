@@ -42,13 +42,7 @@ FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
 
 
 def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECONDS) -> None:
-    """Remove what is wrong, and queue its messages to be indexed again.
-
-    Args:
-        connection: a connection in autocommit mode.
-        found: the wrong texts and documents.
-        tick_seconds: longer than a tick of Elasticsearch's clock.
-    """
+    """Remove what is wrong, and queue its messages to be indexed again."""
     ids = sorted(found.texts.keys() | found.documents.keys())
     if found.documents:
         forget_documents(connection, sorted(found.documents), tick_seconds)

@@ -29,10 +29,7 @@ def join_blocks(
 ) -> None:
     """Rebuild each block that has more than `most_rows` rows, so that it has one.
 
-    Args:
-        connection: a connection in autocommit mode.
-        blocks: chat ids and blocks, whose chats must not be locked.
-        most_rows: how many rows a block may keep.
+    Their chats must not be locked.
     """
     if not (ordered := sorted(set(blocks))):
         return

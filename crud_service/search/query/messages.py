@@ -63,12 +63,9 @@ class Piece(NamedTuple):
 
 
 def each_piece(connection: Connection, chat_id: int, numbers: Sequence[int]) -> Iterator[Piece]:
-    """Yield messages as JSON, in pieces; missing ones are left out.
+    """Yield messages of a chat as JSON, in pieces and in the given order, without missing ones.
 
-    Args:
-        connection: one of the API's, which return text as bytes.
-        chat_id: their chat.
-        numbers: the messages, in the order in which they are wanted.
+    The connection must be one of the API's, which return text as bytes.
     """
     taken, is_more = 0, bool(numbers)
     while is_more:

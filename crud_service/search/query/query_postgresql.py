@@ -89,13 +89,7 @@ PASSES = """EXISTS (
 
 
 def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
-    """Return the first hits of a plan.
-
-    Args:
-        plan: what is searched for.
-        blocks: the number of covered blocks of the chat.
-    """
-
+    """Return the first hits of a plan in a chat with this many covered blocks."""
     narrowed = narrow(connection, plan.chat_id, plan.filters)
 
     def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
@@ -127,13 +121,7 @@ def combinations(plan: Plan) -> list[tuple[Part, ...]]:
 
 
 def write(statement: str, plan: Plan, narrowed: Narrowed) -> str:
-    """Insert the conditions of a plan into a statement; every value stays a parameter.
-
-    Args:
-        statement: with a place for each condition.
-        plan: what is searched for.
-        narrowed: what the filters leave of the chat.
-    """
+    """Insert the conditions of a plan into a statement; every value stays a parameter."""
     inside = [contains(Level.INSIDE, i, part) for i, part in enumerate(plan.parts)]
     if plan.filters:
         inside.append("number >= %(since)s AND number <= %(until)s")
@@ -167,25 +155,12 @@ def contains(level: Level, position: int, part: Part) -> str:
 
 
 def name(level: Level, position: int, alternative: int) -> str:
-    """Return the name of a parameter that holds a form of a part.
-
-    Args:
-        level: where the part is looked for: inside a word, at its start, as the whole.
-        position: which part of the keyword.
-        alternative: which of its readings.
-    """
+    """Return the name of the parameter for one of the readings of a part, by its position."""
     return f"{level.name.lower()}_{position}_{alternative}"
 
 
 def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
-    """Return the parameters of a statement.
-
-    Args:
-        plan: what is searched for.
-        narrowed: what the filters leave of the chat.
-        blocks: the number of covered blocks of the chat.
-        ranks: those whose blocks are looked up; the best is the highest.
-    """
+    """Return the parameters of a statement; `ranks` are those whose blocks are looked up."""
     after = plan.after or Hit(0, 1)
     any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
     tiers = [(rank, any_key) for rank in ranks]

@@ -55,14 +55,8 @@ class SearchPage:
 def search_messages(access_token: str, chat_number: int, query: SearchQuery) -> SearchPage:
     """Return a page of the messages of a chat that match a keyword.
 
-    Args:
-        access_token: the application.
-        chat_number: its chat.
-        query: the keyword, and how its matches are shown.
-
-    Returns:
-        The page. Raises NotFound if the chat or its application does not exist, and
-        ValidationFailed on the field `cursor` if no page of this search issued it.
+    Raises NotFound if the chat or its application does not exist, and ValidationFailed on the
+    field `cursor` if no page of this search issued it.
     """
     return read(lambda connection: search(connection, access_token, chat_number, query))
 
