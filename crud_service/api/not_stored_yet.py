@@ -70,8 +70,9 @@ def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
         circuit.succeeded()
         if chats == keys.DELETED.encode():
             return False
-        return highest is not None and int(highest) >= number
-    except (redis.RedisError, ValueError) as error:
+        # It holds a word instead of a number where there is nothing to be handed out.
+        return highest is not None and highest.isdigit() and int(highest) >= number
+    except redis.RedisError as error:
         logger.warning("sequence not read: %s", error)
         if isinstance(error, redis.TimeoutError):
             circuit.failed()
