@@ -127,7 +127,8 @@ class Eraser:
             for token in deletion.access_tokens:
                 forget_keys(self._redis_of, token)
         try:
-            finish(connection, deletion)
+            if not finish(connection, deletion):
+                return True
         except psycopg.errors.LockNotAvailable:
             return False
         count = self._erased.get(deletion.id, 0)

@@ -193,8 +193,8 @@ def erase_messages(
     return len(erased)
 
 
-def finish(connection: Connection, deletion: Deletion) -> None:
-    """Erase what was kept meanwhile, and that there was something to erase.
+def finish(connection: Connection, deletion: Deletion) -> bool:
+    """Erase that there was something to erase; return False if more of it was kept meanwhile.
 
     Raises psycopg's LockNotAvailable if others are writing where it looks.
     """
@@ -202,7 +202,8 @@ def finish(connection: Connection, deletion: Deletion) -> None:
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
         connection.execute(LOCK_KEPT)
         if erase_kept(connection, deletion, BATCH_ROWS):
-            return
+            return False
         if deletion.chat_id is None:
             connection.execute(FORGET_ROTATIONS, (deletion.application_id,))
         connection.execute(FINISH, (deletion.id,))
+    return True

@@ -4,6 +4,7 @@ import threading
 
 import httpx
 import psycopg
+import pytest
 import redis
 
 from tests.integration.crud_rows import Database, add_chat_of, add_chats
@@ -96,3 +97,35 @@ def test_it_ends_after_the_batch_in_progress(
 
     assert Eraser(lambda _: valkey, over, erase=erase_and_end).erase_some(database) is False
     assert database.execute("SELECT count(*) FROM messages").fetchone() == (6,)
+
+
+def test_it_ends_once_even_if_something_was_kept_meanwhile(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    valkey: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from crud_service.erase.eraser import Eraser
+    from crud_service.erase.rows import Deletion, erase_rows
+
+    http.delete(application)
+    conflicts = [(application.removeprefix("/applications/"),)]
+
+    def keep_one_more(connection: Database, deletion: Deletion) -> int | None:
+        erased = erase_rows(connection, deletion)
+        if erased is None and conflicts:
+            connection.execute(
+                "INSERT INTO conflicts (entry_id, access_token, number, body, accepted_at)"
+                " VALUES ('1-1', %s, 1, '', now())",
+                conflicts.pop(),
+            )
+        return erased
+
+    eraser = Eraser(lambda _: valkey, grace_seconds=0, erase=keep_one_more)
+    with caplog.at_level("INFO", "crud_service.erase"):
+        while eraser.erase_some(database):
+            pass
+    assert caplog.messages == ["erasing", "erased"]
+    assert database.execute("SELECT FROM conflicts").fetchall() == []
+    assert database.execute("SELECT FROM deletions").fetchall() == []
