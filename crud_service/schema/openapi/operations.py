@@ -78,7 +78,12 @@ def operation(
 
 
 def answer(
-    schema: Json, example: Any, *headers: str, description: str = "OK", status: int = 200
+    schema: Json,
+    example: Any,
+    *headers: str,
+    description: str = "OK",
+    status: int = 200,
+    media_type: str = "application/json",
 ) -> Json:
     """Return a success response.
 
@@ -88,9 +93,10 @@ def answer(
         headers: names of components; each response has a request id besides.
         description: one line.
         status: the HTTP status.
+        media_type: that of the body.
     """
     header_refs = {name: ref("headers", name) for name in (*headers, "X-Request-ID")}
-    content = {"application/json": {"schema": schema, "example": example}}
+    content = {media_type: {"schema": schema, "example": example}}
     return {str(status): {"description": description, "headers": header_refs, "content": content}}
 
 

@@ -19,7 +19,7 @@ from crud_service.schema.openapi.operations import (
     update,
 )
 from crud_service.schema.openapi.parameters import search_parameters
-from crud_service.schema.openapi.values import Json, ref
+from crud_service.schema.openapi.values import TEXT, Json, ref
 from web.problems import ChatDeleted, HeadersTooLarge, NotFound, StoreUnavailable, TooManyStreams
 
 Guard = Callable[[Json], Json]
@@ -67,27 +67,22 @@ def create_application() -> Json:
     )
 
 
-def health(operation_id: str, summary: str, schema: Json, example: Json) -> Json:
-    return operation(operation_id, summary, "operations", success=answer(schema, example))
-
-
 def operating() -> Json:
     ok = {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}}
     schema = ref("schemas", "Health")
-    ready = health(
-        "ready", "Readiness check, with the state of each store", schema, examples.HEALTH
+    reason = "PostgreSQL or Redis is unavailable."
+    ready = answer(schema, examples.HEALTH) | answer(
+        schema, examples.UNAVAILABLE, description=reason, status=503
     )
-    ready["responses"] |= answer(
-        schema, examples.UNAVAILABLE, description="PostgreSQL or Redis is unavailable.", status=503
-    )
-    metrics = health("metrics", "Metrics in the Prometheus text format", {"type": "string"}, {})
-    metrics["responses"]["200"]["content"] = {
-        "text/plain": {"schema": {"type": "string"}, "example": "chat_backlog_entries 0.0\n"}
+    metrics = answer(TEXT, "chat_backlog_entries 0.0\n", media_type="text/plain")
+    found = {
+        "/health/live": ("live", "Liveness check", answer(ok, {"status": "ok"})),
+        "/health/ready": ("ready", "Readiness check, with the state of each store", ready),
+        "/metrics": ("metrics", "Metrics in the Prometheus text format", metrics),
     }
     return {
-        "/health/live": {"get": health("live", "Liveness check", ok, {"status": "ok"})},
-        "/health/ready": {"get": ready},
-        "/metrics": {"get": metrics},
+        path: {"get": operation(name, summary, "operations", success=success)}
+        for path, (name, summary, success) in found.items()
     }
 
 

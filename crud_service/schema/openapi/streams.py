@@ -1,8 +1,8 @@
 """The operations that stream events."""
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.operations import APPLICATION, CHAT, operation
-from crud_service.schema.openapi.values import TEXT, Json, ref
+from crud_service.schema.openapi.operations import APPLICATION, CHAT, answer, operation
+from crud_service.schema.openapi.values import TEXT, Json
 from web.problems import (
     ChatDeleted,
     MalformedBody,
@@ -40,14 +40,6 @@ UNAVAILABLE = (
 
 def stream(operation_id: str, summary: str, tag: str, description: str, *names: str) -> Json:
     """GET of a stream of events."""
-    event_stream = {"text/event-stream": {"schema": TEXT, "example": examples.EVENTS}}
-    success = {
-        "200": {
-            "description": "OK",
-            "headers": {"X-Request-ID": ref("headers", "X-Request-ID")},
-            "content": event_stream,
-        }
-    }
     malformed = (MalformedBody, ValidationFailed, ChatDeleted) if len(names) > 1 else ()
     problems = (*malformed, NotFound, TooManyStreams, StoreUnavailable)
     return operation(
@@ -55,7 +47,7 @@ def stream(operation_id: str, summary: str, tag: str, description: str, *names: 
         summary,
         tag,
         parameters=names,
-        success=success,
+        success=answer(TEXT, examples.EVENTS, media_type="text/event-stream"),
         problems=problems,
         description=description + UNAVAILABLE,
     )
@@ -63,20 +55,11 @@ def stream(operation_id: str, summary: str, tag: str, description: str, *names: 
 
 def stream_paths() -> Json:
     """Return the paths of streams."""
-    return {
-        f"{CHAT}/messages/stream": {"get": message_stream()},
-        f"{APPLICATION}/stream": {"get": application_stream()},
-    }
-
-
-def message_stream() -> Json:
-    """GET of the events of a chat."""
     names = ("AccessToken", "ChatNumber", "LastEventId", "LastEventIdInQuery", "StreamAfter")
-    summary = "Follow the messages of a chat"
-    return stream("followMessages", summary, "messages", MESSAGE_EVENTS, *names)
-
-
-def application_stream() -> Json:
-    """GET of the events of an application."""
-    summary = "Follow the chats of an application"
-    return stream("followChats", summary, "chats", APPLICATION_EVENTS, "AccessToken")
+    messages, chats = "Follow the messages of a chat", "Follow the chats of an application"
+    of_chat = stream("followMessages", messages, "messages", MESSAGE_EVENTS, *names)
+    of_application = stream("followChats", chats, "chats", APPLICATION_EVENTS, "AccessToken")
+    return {
+        f"{CHAT}/messages/stream": {"get": of_chat},
+        f"{APPLICATION}/stream": {"get": of_application},
+    }

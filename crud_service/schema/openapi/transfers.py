@@ -4,7 +4,7 @@ import json
 
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.operations import APPLICATION, answer, needs_admin_token, operation
-from crud_service.schema.openapi.values import Json, ref
+from crud_service.schema.openapi.values import TEXT, Json, ref
 from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 EXPORT = (
@@ -35,30 +35,25 @@ REPLAYED = {
     "description": "Only if this is the repeated answer to an earlier request.",
     "schema": {"const": "true"},
 }
-LINES = [
-    {"type": "application", **examples.APPLICATION},
-    {"type": "chat", **examples.CHAT},
-    {"type": "message", **examples.MESSAGE},
-    {"type": "end", "chats": 1, "messages": 1},
-]
-NDJSON = {"schema": {"type": "string"}, "example": "".join(f"{json.dumps(it)}\n" for it in LINES)}
+LINES = "".join(
+    f"{json.dumps(line)}\n"
+    for line in (
+        {"type": "application", **examples.APPLICATION},
+        {"type": "chat", **examples.CHAT},
+        {"type": "message", **examples.MESSAGE},
+        {"type": "end", "chats": 1, "messages": 1},
+    )
+)
 
 
 def export_operation() -> Json:
     """GET of an export."""
-    success: Json = {
-        "200": {
-            "description": "OK",
-            "headers": {"X-Request-ID": ref("headers", "X-Request-ID")},
-            "content": {"application/x-ndjson": NDJSON},
-        }
-    }
     return operation(
         "exportApplication",
         "Export an application with its chats and messages",
         "applications",
         parameters=("AccessToken",),
-        success=success,
+        success=answer(TEXT, LINES, media_type="application/x-ndjson"),
         problems=(NotFound, StoreUnavailable),
         description=EXPORT,
     )
