@@ -9,6 +9,7 @@ counted and passed to `mend`, if given, in batches. `check_blocks` checks the bl
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crud_service.search.feed.check_report import Found, Key, Report
@@ -106,24 +107,16 @@ class Slice(NamedTuple):
     messages: int
 
 
+@dataclass(kw_only=True)
 class Check:
     """Compares texts and documents; passes what it confirms to `mend`, if given."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        with_index: bool,
-        mend: Callable[[Found], object] | None = None,
-        settle_seconds: float = SETTLE_SECONDS,
-        page_bytes: int = PAGE_BYTES,
-    ) -> None:
-        self.connection = connection
-        self.with_index = with_index
-        self.mend = mend
-        self.settle_seconds = settle_seconds
-        self.page_bytes = page_bytes
-        self.report = Report()
+    connection: Connection = field(kw_only=False)
+    with_index: bool
+    mend: Callable[[Found], object] | None = None
+    settle_seconds: float = SETTLE_SECONDS
+    page_bytes: int = PAGE_BYTES
+    report: Report = field(default_factory=Report)
 
     def run(self, advance: Callable[[int], object]) -> Report:
         """Compare everything; `advance` gets the number of messages after each step."""

@@ -7,6 +7,7 @@ by block: this process never holds more than the text of one piece.
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS
@@ -78,19 +79,18 @@ def check_blocks(
         settle_seconds: the delay, in which the indexer may finish what it has begun.
         advance: gets the number of blocks after each step.
     """
-    suspects: list[Block] = []
-    for chat_id, covered, filled in read_chats(connection):
-        if not 0 <= covered <= filled:
-            check_extent(connection, report, chat_id, mend=mend)
-        for block in lacking_blocks(connection, chat_id, min(covered, filled), advance):
-            suspects.append(Block(chat_id, block))
-            if len(suspects) >= SUSPECTS:
-                time.sleep(settle_seconds)
-                confirm(connection, report, suspects, mend=mend)
-                suspects = []
-    if suspects:
+
+    def lacking() -> Iterator[Block]:
+        for chat_id, covered, filled in read_chats(connection):
+            if not 0 <= covered <= filled:
+                check_extent(connection, report, chat_id, mend=mend)
+            for block in lacking_blocks(connection, chat_id, min(covered, filled), advance):
+                yield Block(chat_id, block)
+
+    suspects = lacking()
+    while some := list(islice(suspects, SUSPECTS)):
         time.sleep(settle_seconds)
-        confirm(connection, report, suspects, mend=mend)
+        confirm(connection, report, some, mend=mend)
 
 
 def read_chats(connection: Connection) -> Iterator[Extent]:
