@@ -104,8 +104,8 @@ class Deletion(NamedTuple):
     chat_id: int | None
     access_token: str
     chat_number: int | None
-    age_seconds: float
-    former_tokens: list[str]
+    age_seconds: float = 0.0
+    former_tokens: Sequence[str] = ()
 
     @property
     def access_tokens(self) -> list[str]:

@@ -4,7 +4,7 @@ Idempotent: entries that are already stored are recognised and skipped, so a bat
 be stored again after a crash, or by two concurrent persisters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -137,10 +137,9 @@ def store_chats(cursor: psycopg.Cursor, entries: Sequence[Entry], stored: Stored
         ids.update(inserted.ids)
         chats.deleted.update(inserted.deleted)
     created = [entry for entry in entries if entry.is_chat and chat_key(entry) in ids]
-    if stored.chats == len(missing):  # no other persister inserted any of them
-        made = [entry for key in missing if (entry := first[key]).is_chat]
-    else:
-        made = []
+    # Unless another persister inserted some of them.
+    made = [first[key] for key in missing] if stored.chats == len(missing) else []
+    made = [entry for entry in made if entry.is_chat]
     judge_chats(cursor, created, made, ids, stored)
     return chats
 
@@ -217,7 +216,8 @@ def insert_chats(
         "at": [created_ms(first[key]) for key in missing],
         "attributes": [first[key].attributes if first[key].is_chat else "" for key in missing],
     }
-    return fetch_number(cursor, store_sql.INSERT_CHATS, parameters)
+    ((inserted,),) = cursor.execute(store_sql.INSERT_CHATS, parameters).fetchall()
+    return int(inserted)
 
 
 def store_messages(
@@ -271,8 +271,3 @@ def conflict_row(entry: Entry) -> dict[str, object]:
         "attributes": entry.attributes,
         "accepted_at": entry.created_at,
     }
-
-
-def fetch_number(cursor: psycopg.Cursor, query: str, parameters: Mapping[str, object]) -> int:
-    row = cursor.execute(query, parameters).fetchone()
-    return int(row[0]) if row else 0

@@ -75,15 +75,7 @@ def remove_hidden(
     if found is None:
         return False
     deletion_id, token = found
-    deletion = Deletion(
-        id=deletion_id,
-        application_id=application_id,
-        chat_id=None,
-        access_token=token,
-        chat_number=None,
-        age_seconds=0.0,
-        former_tokens=[],
-    )
+    deletion = Deletion(deletion_id, application_id, None, token, None)
     while (messages := erase_rows(connection, deletion)) is not None:
         removed(messages)
         if not messages:
