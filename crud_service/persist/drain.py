@@ -28,6 +28,7 @@ from crud_service.persist.poison import store_what_can_be
 from crud_service.persist.set_aside import set_aside
 from crud_service.persist.store import Stored
 from crud_service.persist.worker_metrics import count_outage, remove_and_count
+from crud_service.stores.database import in_one_line
 from crud_service.stores.transactions import SECURE
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
             pass
     except (psycopg.Error, db.Error, RedisError) as error:
         SHARE.note_failure()
-        logger.warning("persisting waits for a store", extra={"reason": describe(error)})
+        logger.warning("persisting waits for a store", extra={"reason": in_one_line(error)})
         db.connection.close()
         count_outage(redis, shard)
 
@@ -156,8 +157,3 @@ def open_connection() -> psycopg.Connection:
     db.connection.ensure_connection()
     connection: psycopg.Connection = db.connection.connection
     return connection
-
-
-def describe(error: Exception) -> str:
-    """Describe an error in one line, without the details that quote rows."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -64,6 +64,11 @@ def fetch_value(sql: str, parameters: Params = ()) -> Any:
     return value
 
 
+def in_one_line(error: Exception) -> str:
+    """Describe an error in one line, without the details that quote rows."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 def as_text(value: bytes | str) -> str:
     """Return a text as a string, which connections of the API load as bytes."""
     return value.decode() if isinstance(value, bytes) else value

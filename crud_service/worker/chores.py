@@ -15,7 +15,7 @@ from redis import RedisError
 from crud_service import postgresql
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
-from crud_service.stores.database import Connection, connect_as
+from crud_service.stores.database import Connection, connect_as, in_one_line
 from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.transfer.unfinished import remove_left_behind
 
@@ -80,10 +80,8 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
                 connection = connect_as(postgresql.CHORES)
             chore.work(connection)
         except (psycopg.Error, RedisError) as error:
-            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            logger.warning(
-                "a chore waits for a store", extra={"chore": chore.name, "reason": reason}
-            )
+            extra = {"chore": chore.name, "reason": in_one_line(error)}
+            logger.warning("a chore waits for a store", extra=extra)
         except Exception:
             # Nothing else does it: the thread must survive any error.
             logger.exception("a chore failed", extra={"chore": chore.name})

@@ -19,7 +19,7 @@ from crud_service.search.feed.refold import refold_some
 from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
 from crud_service.search.index.elasticsearch_index import has_elasticsearch
 from crud_service.search.text.folding import TEXT_FORMAT
-from crud_service.stores.database import Connection, connect_as
+from crud_service.stores.database import Connection, connect_as, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +74,7 @@ def keep_indexed(
             while work_under(lease, work) and not stopping.is_set():
                 pass
     except (psycopg.Error, RedisError) as error:
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        logger.warning("indexing waits for a store", extra={"reason": reason})
+        logger.warning("indexing waits for a store", extra={"reason": in_one_line(error)})
 
 
 @dataclass(frozen=True, slots=True)
