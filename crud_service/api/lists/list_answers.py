@@ -1,9 +1,8 @@
 """Lists as answers: complete ones, streamed, and single pages with links to their neighbours."""
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from crud_service.api.lists.list_rows import fetch_rows, page_pieces, remaining_chunks
+from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
 from crud_service.api.lists.long_lists import (
     COMPLETE_LISTS,
     LARGE_BYTES,
@@ -18,20 +17,12 @@ from crud_service.api.lists.requested_rows import (
     page_links,
     requested_rows,
 )
-from crud_service.chat.list_queries import Collection
-
-
-class ListOf(NamedTuple):
-    """What to list, and the parameters that name its parent."""
-
-    collection: Collection
-    owner: Mapping[str, str]
 
 
 class FoundList(NamedTuple):
-    """A page, or the first chunk of a complete list; `owner` has the values of filters too."""
+    """A page, or the first chunk of a complete list; `listed` is limited by the filters."""
 
-    owner: Mapping[str, str]
+    listed: ListOf
     requested: RequestedRows
     rows: Rows
 
@@ -43,22 +34,15 @@ class ListAnswer(NamedTuple):
     body: bytes | LongAnswer
 
 
-def read_list(listed: ListOf, query: str, cursor_pattern: str) -> FoundList | None:
-    """Read the page that a query string asks for.
+def read_list(listed: ListOf, query: str) -> FoundList | None:
+    """Read the page that a query string asks for; None if the list's parent does not exist.
 
-    Args:
-        listed: the collection, and whose it is.
-        query: the query string, percent-encoded.
-        cursor_pattern: a regular expression for the values of `after` and `before`.
-
-    Returns:
-        The rows, None if the list's parent does not exist. Raises MalformedBody (400) and
-        ValidationFailed (422) for a bad query string.
+    Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
     """
-    requested = requested_rows(listed.collection, query, cursor_pattern)
-    owner = {**listed.owner, **requested.filters}
-    rows = fetch_rows(requested.collection, owner, requested.page, requested.after)
-    return None if rows is None else FoundList(owner, requested, rows)
+    requested = requested_rows(listed.collection, query)
+    listed = ListOf(requested.collection, {**listed.owner, **requested.filters})
+    rows = fetch_rows(listed, requested.page, requested.after)
+    return None if rows is None else FoundList(listed, requested, rows)
 
 
 def answer_list(found: FoundList, url: str) -> ListAnswer:
@@ -67,19 +51,19 @@ def answer_list(found: FoundList, url: str) -> ListAnswer:
     `url` is that of the list, for links. Raises Overloaded if too many long answers are being
     read.
     """
-    owner, requested, rows = found
-    collection, page = requested.collection, requested.page
+    listed, requested, rows = found
+    page = requested.page
     headers = {"X-Total-Count": str(rows.total)}
     if (change := last_change(requested, rows)) is not None:
         headers["X-Last-Change"] = str(change)
     if neighbours := page_links(url, requested, rows):
         headers["Link"] = neighbours
-    token = owner.get("access_token", "")
+    token = listed.owner.get("access_token", "")
     if page is None and rows.more:
-        chunks = remaining_chunks(collection, owner, rows)
+        chunks = remaining_chunks(listed, rows)
         return ListAnswer(headers, LongAnswer(COMPLETE_LISTS, token, chunks))
     if page is not None and rows.rest:
-        pieces = page_pieces(collection, owner, rows)
+        pieces = page_pieces(listed, rows)
         return ListAnswer(headers, LongAnswer(LONG_PAGES, token, pieces))
     whole = rows.as_array()
     if len(whole) > LARGE_BYTES:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 from contract.paths import MAX_NUMBER
 from crud_service.api.lists.pages import Page, Rows, number_bounds
@@ -19,17 +20,19 @@ from crud_service.chat.list_queries import (
 from crud_service.stores.replica import read_one, read_value
 from web.problems import NotFound, ValidationFailed
 
-Owner = Mapping[str, str]
+
+class ListOf(NamedTuple):
+    """What to list, and the parameters that name its parent and limit its rows."""
+
+    collection: Collection
+    owner: Mapping[str, str]
 
 
-def fetch_rows(
-    collection: Collection, owner: Owner, page: Page | None, after: str | None = None
-) -> Rows | None:
+def fetch_rows(listed: ListOf, page: Page | None, after: str | None = None) -> Rows | None:
     """Fetch a page, or the first chunk of a complete list.
 
     Args:
-        collection: what is listed.
-        owner: whose rows, as parameters of the statement.
+        listed: the collection, and whose it is.
         page: the page; None for the complete list.
         after: the cursor at which a list without pages begins.
 
@@ -37,6 +40,7 @@ def fetch_rows(
         The rows, None if the parent does not exist. Raises ValidationFailed for a cursor that is
         no application.
     """
+    collection, owner = listed
     low, high = _bounds(collection, page, after)
     limit = CHUNK_ROWS if page is None else page.limit
     walk = Walk() if page is None else page.walk
@@ -66,34 +70,24 @@ def _bounds(
     return number_bounds(after, before, collection.lowest)
 
 
-def remaining_chunks(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
+def remaining_chunks(listed: ListOf, rows: Rows) -> Iterator[bytes]:
     """Yield the complete list, given its first chunk, as parts of one JSON array.
 
     Each chunk is a separate statement, so a slow client holds neither a
     connection nor a snapshot.
-
-    Args:
-        collection: what is listed.
-        owner: whose rows, as parameters of the statement.
-        rows: the first chunk.
     """
     yield b"[" + (rows.items or b"")
     while rows.more and rows.last_key is not None:
-        rows = fetch_following(collection, owner, rows.last_key)
+        rows = fetch_following(listed, rows.last_key)
         if rows.items is None:
             break
         yield b"," + rows.items
     yield b"]"
 
 
-def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[bytes]:
-    """Yield a page piece by piece, given its first piece: the rows selected with it, no others.
-
-    Args:
-        collection: what is listed.
-        owner: whose rows, as parameters of the statement.
-        rows: the first piece, and the identities of the other rows.
-    """
+def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
+    """Yield a page piece by piece, given its first piece: the rows selected with it, no others."""
+    collection, owner = listed
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     query = piece_query(by_key)
     bounds = {"low": "1", "high": str(MAX_NUMBER)}
@@ -112,8 +106,9 @@ def page_pieces(collection: Collection, owner: Owner, rows: Rows) -> Iterator[by
     yield b"]" if separator == b"," else b"[]"
 
 
-def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows:
+def fetch_following(listed: ListOf, last_key: int) -> Rows:
     """Fetch the chunk after a key; raise NotFound if the parent has been deleted since."""
+    collection, owner = listed
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     low, high = str(last_key + 1), str(MAX_NUMBER)
     row = read_one(
@@ -125,14 +120,8 @@ def fetch_following(collection: Collection, owner: Owner, last_key: int) -> Rows
     return Rows(*row[2:])
 
 
-def has_rows(collection: Collection, owner: Owner, after: int) -> bool:
-    """Whether a collection of numbered rows has one after a number.
-
-    Args:
-        collection: what is listed.
-        owner: whose rows, as parameters of the statement.
-        after: the number, exclusive.
-    """
+def has_rows(listed: ListOf, after: int) -> bool:
+    """Whether a list of numbered rows has one after a number."""
     page = Page(1, str(after), None, descending=False)
-    rows = fetch_rows(uncounted(collection), owner, page)
+    rows = fetch_rows(ListOf(uncounted(listed.collection), listed.owner), page)
     return rows is not None and rows.last_key is not None

@@ -7,8 +7,8 @@ from rest_framework.response import Response
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
-from crud_service.api.lists.list_answers import ListOf
-from crud_service.api.lists.pagination import NumberPages, TokenPages
+from crud_service.api.lists.list_rows import ListOf
+from crud_service.api.lists.pagination import Pages
 from crud_service.api.not_stored_yet import missing_application, missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.serializers import ApplicationFields
@@ -21,7 +21,7 @@ class ApplicationsView(ApiView):
 
     authentication_classes = [AdminToken]
     permission_classes = [AdminOrOpen]
-    pagination_class = TokenPages
+    pagination_class = Pages
 
     def get(self, request: Request) -> HttpResponseBase:
         found = self.paginate_queryset(ListOf(APPLICATIONS, {}))
@@ -36,7 +36,7 @@ class ApplicationsView(ApiView):
 class ChatsView(ApiView):
     """`/applications/{access_token}/chats`"""
 
-    pagination_class = NumberPages
+    pagination_class = Pages
 
     def get(self, request: Request, access_token: str) -> HttpResponseBase:
         found = self.paginate_queryset(ListOf(CHATS, {"access_token": access_token}))
@@ -48,7 +48,7 @@ class ChatsView(ApiView):
 class MessagesView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages`"""
 
-    pagination_class = NumberPages
+    pagination_class = Pages
 
     def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
         chat = {"access_token": access_token, "chat_number": str(chat_number)}

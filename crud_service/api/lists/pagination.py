@@ -1,7 +1,5 @@
 """REST framework's pagination of lists."""
 
-from typing import ClassVar
-
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.pagination import BasePagination
@@ -9,28 +7,25 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from contract.paths import TOKEN_PATTERN
-from crud_service.api.lists.list_answers import FoundList, ListOf, answer_list, read_list
+from crud_service.api.lists.list_answers import FoundList, answer_list, read_list
+from crud_service.api.lists.list_rows import ListOf
 from crud_service.api.lists.long_lists import LongAnswer
-from crud_service.api.lists.pages import NUMBER_CURSOR
 from crud_service.api.public_urls import public_url
 
 
-class NumberPages(BasePagination):
+class Pages(BasePagination):
     """Pages by `limit`, `after`, `before`, `order`; without any of them, the complete list.
 
     A cursor is a key of the list, so a page costs the same wherever it begins (keyset
     pagination).
     """
 
-    cursor_pattern: ClassVar[str] = NUMBER_CURSOR
-
     def paginate_queryset(  # type: ignore[override]  # a `ListOf`, and not a queryset
         self, queryset: ListOf, request: Request, view: APIView | None = None
     ) -> FoundList | None:
         """Read the page that a request asks for; None if the list's parent does not exist."""
         self._request = request
-        return read_list(queryset, request.META.get("QUERY_STRING", ""), self.cursor_pattern)
+        return read_list(queryset, request.META.get("QUERY_STRING", ""))
 
     def get_paginated_response(  # type: ignore[override]  # a long list is streamed
         self, data: FoundList
@@ -40,9 +35,3 @@ class NumberPages(BasePagination):
         if isinstance(body, LongAnswer):
             return StreamingHttpResponse(body, content_type="application/json", headers=headers)
         return Response(body, headers=headers)
-
-
-class TokenPages(NumberPages):
-    """The same with access tokens as cursors."""
-
-    cursor_pattern = TOKEN_PATTERN

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from contract.paths import TOKEN_PATTERN
 from crud_service.api.lists.pages import (
     DEFAULT_LIMIT,
     NUMBER_CURSOR,
@@ -67,23 +68,17 @@ class RequestedRows:
         return self.collection.key == CHANGED_MESSAGES.key
 
 
-def requested_rows(collection: Collection, query: str, cursor_pattern: str) -> RequestedRows:
-    """Parse the query string of a list.
+def requested_rows(collection: Collection, query: str) -> RequestedRows:
+    """Parse the query string of a list, percent-encoded.
 
-    Args:
-        collection: what is listed.
-        query: the query string, percent-encoded.
-        cursor_pattern: a regular expression for the values of `after` and `before`.
-
-    Returns:
-        What is asked for. Raises MalformedBody (400) or ValidationFailed (422).
+    Raises MalformedBody (400) or ValidationFailed (422).
     """
     fields = parse_urlencoded(query.encode("latin-1")) if query else {}
     if collection is MESSAGES:
         return _requested_messages(fields)
     if collection is CHATS:
         return _requested_chats(fields)
-    return RequestedRows(collection, parse_page(fields, cursor_pattern))
+    return RequestedRows(collection, parse_page(fields, TOKEN_PATTERN))
 
 
 def _requested_messages(fields: Fields) -> RequestedRows:

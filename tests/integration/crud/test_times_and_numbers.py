@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crud_service.api.lists.list_answers import ListOf, read_list
-from crud_service.api.lists.pages import NUMBER_CURSOR
+from crud_service.api.lists.list_answers import read_list
+from crud_service.api.lists.list_rows import ListOf
 from crud_service.chat.filters import FILTERS
 from crud_service.chat.list_queries import MESSAGES, Walk, filtered, list_query
 from tests.integration.crud.test_plans import LISTED, OWNER
@@ -77,9 +77,7 @@ def slack(database: Database, chat: int) -> Any:
 
 
 def listed(query: str) -> tuple[list[int], int]:
-    found = read_list(
-        ListOf(MESSAGES, {"access_token": TOKEN, "chat_number": "1"}), query, NUMBER_CURSOR
-    )
+    found = read_list(ListOf(MESSAGES, {"access_token": TOKEN, "chat_number": "1"}), query)
     assert found is not None
     rows = orjson.loads(found.rows.as_array())
     return [row["number"] for row in rows], found.rows.total

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.lists.pages import NUMBER_CURSOR, Page, Rows
+from crud_service.api.lists.pages import Page, Rows
 from crud_service.api.lists.requested_rows import (
     RequestedRows,
     activity_cursor,
@@ -29,11 +29,11 @@ URL = "/list"
 
 
 def messages(query: str) -> RequestedRows:
-    return requested_rows(MESSAGES, query, NUMBER_CURSOR)
+    return requested_rows(MESSAGES, query)
 
 
 def chats(query: str) -> RequestedRows:
-    return requested_rows(CHATS, query, NUMBER_CURSOR)
+    return requested_rows(CHATS, query)
 
 
 def rows(**fields: Any) -> Rows:
@@ -43,7 +43,7 @@ def rows(**fields: Any) -> Rows:
 
 def test_without_parameters_a_list_is_complete() -> None:
     for collection in (MESSAGES, CHATS):
-        assert requested_rows(collection, "", NUMBER_CURSOR) == RequestedRows(collection, None)
+        assert requested_rows(collection, "") == RequestedRows(collection, None)
 
 
 def test_each_list_ignores_the_parameters_of_the_other() -> None:
@@ -131,7 +131,7 @@ def test_a_cursor_continues_below_its_chat(activity: int) -> None:
 def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
     for query in (f"sort=-last_message&cursor={cursor}", f"cursor={cursor}"):
         with pytest.raises(ValidationFailed, match="cursor: Must be a cursor"):
-            requested_rows(CHATS, query.replace("é", "%C3%A9"), NUMBER_CURSOR)
+            requested_rows(CHATS, query.replace("é", "%C3%A9"))
 
 
 def test_a_cursor_needs_its_order() -> None:
