@@ -270,7 +270,7 @@ def test_a_link_opens_the_same_chat_in_a_second_window(
     ben = browser.window("Ben", link)
     ben.until(ben.bodies, ["by link"])
     assert ben.text("#application-title") == "Shared"
-    assert ben.text("#chat-title") == "General"
+    ben.until(lambda: ben.text("#chat-title"), "General")
 
 
 def test_a_copied_link_is_told_until_something_else_is(
