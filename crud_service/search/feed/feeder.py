@@ -151,5 +151,7 @@ def feed_once(connection: Connection, woken_by: str = "") -> bool:
 
 
 def has_something_to_send(connection: Connection) -> bool:
+    if not is_queue_empty(connection):
+        return True
     ((is_missing,),) = connection.execute(INDEX_IS_MISSING).fetchall()
-    return is_missing or not is_queue_empty(connection)
+    return bool(is_missing)
