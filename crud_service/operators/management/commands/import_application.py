@@ -117,6 +117,7 @@ class Progress:
             total=self._size,
             unit="B",
             unit_scale=True,
+            miniters=0,  # drawn again by time alone: a removal reads nothing
             file=sys.stderr,
             disable=not sys.stderr.isatty(),
         )
@@ -129,20 +130,19 @@ class Progress:
 
     def show(self, sequence: Sequence) -> None:
         """Show progress; called after each piece."""
-        if self._size is not None:
-            read = self._raw.tell()
-            self._bar.update(read - self._read)
-            self._read = read
+        read = 0 if self._size is None else self._raw.tell() - self._read
+        self._read += read
         share = f"{100 * self._read // self._size} %, " if self._size else ""
-        self._say(f"{sequence.chats:,} chats, {sequence.messages:,} messages", share)
+        self._say(f"{sequence.chats:,} chats, {sequence.messages:,} messages", share, read)
 
     def show_removed(self, messages: int) -> None:
         """Show that messages of an unfinished import were removed; called after each batch."""
         self._removed += messages
         self._say(f"removing an unfinished import: {self._removed:,} messages")
 
-    def _say(self, text: str, share: str = "") -> None:
-        self._bar.set_postfix_str(text)
+    def _say(self, text: str, share: str = "", read: int = 0) -> None:
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(read)
         if self._bar.disable and time.monotonic() - self._shown_at > self._report_seconds:
             self._shown_at = time.monotonic()
             print(f"{share}{text}", file=sys.stderr, flush=True)  # noqa: T201 - a command
