@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -65,19 +64,25 @@ def test_the_status_names_every_part_and_who_is_a_primary(cluster: RunningStack)
 
 def test_both_services_of_a_kind_are_asked(cluster: RunningStack, client: httpx.Client) -> None:
     for kind, url in (("crud", cluster.crud_url), ("numbering", cluster.numbering_url)):
+        ids: set[str] = set()
         logs = [cluster.layout.logs / f"{kind}-{number}.log" for number in (1, 2)]
-        wait_until(partial(are_both_asked, client, url, f"through-the-proxy-{kind}", logs), 60)
+
+        def ask(url: str = url, ids: set[str] = ids, logs: list[Path] = logs) -> bool:
+            request_id = f"through-the-proxy-{len(ids)}"
+            ids.add(request_id)
+            headers = {"X-Request-ID": request_id}
+            assert client.get(f"{url}/health/live", headers=headers).status_code == 200
+            return all(logged(ids, logs))
+
+        # The proxy takes turns among all requests, those of the stack itself included, so that a
+        # fixed number of ours may all have the same turn.
+        wait_until(ask, 60)
+        wait_until(lambda logs=logs, ids=ids: set.union(*logged(ids, logs)) == ids, 60)
 
 
-def are_both_asked(client: httpx.Client, url: str, request_id: str, logs: list[Path]) -> bool:
-    """Ask once more; return whether the id of these requests is in each log.
-
-    The proxy takes turns among all requests, those of the stack itself included, so that a fixed
-    number of ours may all have the same turn.
-    """
-    answer = client.get(f"{url}/health/live", headers={"X-Request-ID": request_id})
-    assert answer.status_code == 200
-    return all(request_id in log.read_text() for log in logs)
+def logged(ids: set[str], logs: list[Path]) -> list[set[str]]:
+    """Return which ids of requests each log has."""
+    return [{each for each in ids if f'"{each}"' in log.read_text()} for log in logs]
 
 
 def test_lists_that_wait_and_scripts_of_the_page_pass_the_proxy(
