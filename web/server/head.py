@@ -186,7 +186,7 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
     hosts = 0
     length: bytes | None = None
     is_chunked = expects_continue = False
-    keep_alive = version == "1.1"
+    connection = b""
     for name, value in noted:
         if name == b"host":
             hosts += 1
@@ -201,12 +201,13 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
                 raise MalformedRequest
             is_chunked = True
         elif name == b"connection":
-            keep_alive = _persists(value, keep_alive)
+            connection += b"," + value
         elif name == b"expect":
             # Other expectations are ignored, which RFC 9110 leaves to the server.
             expects_continue = version == "1.1" and value.strip(b" \t").lower() == b"100-continue"
     if hosts != 1 and (hosts or version == "1.1"):
         raise MalformedRequest
+    keep_alive = _persists(connection, version) if connection else version == "1.1"
     if is_chunked:
         if length is not None:  # pragma: no cover - llhttp refuses it first
             raise MalformedRequest
@@ -214,12 +215,10 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
     return 0 if length is None else _parse_length(length), keep_alive, expects_continue
 
 
-def _persists(connection: bytes, keep_alive: bool) -> bool:
-    """Whether a connection persists after a Connection header; `close` takes precedence."""
+def _persists(connection: bytes, version: str) -> bool:
+    """Whether a connection persists, by all Connection headers; `close` takes precedence."""
     words = {word.strip(b" \t") for word in connection.lower().split(b",")}
-    if b"close" in words:
-        return False
-    return keep_alive or b"keep-alive" in words
+    return b"close" not in words and (version == "1.1" or b"keep-alive" in words)
 
 
 def _parse_length(digits: bytes) -> int:

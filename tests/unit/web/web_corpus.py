@@ -69,6 +69,14 @@ ACCEPTED = {
         post(INNER, b"Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0", 1), INNER
     ),
     "the last request": one(post(INNER, b"Connection: close"), INNER, is_open=False),
+    "the last request, by one line of two": one(
+        post(INNER, b"Connection: close", b"Connection: keep-alive"), INNER, is_open=False
+    ),
+    "the last of an old version, by one line of two": one(
+        post(INNER, b"Connection: close", b"Connection: keep-alive").replace(b"/1.1", b"/1.0", 1),
+        INNER,
+        is_open=False,
+    ),
     "raw UTF-8 in the target": Case(
         post(b"", target="/東?k=é".encode()), (("POST", b"/%E6%9D%B1?k=%C3%A9", b""),)
     ),
