@@ -195,16 +195,16 @@ def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:
         elif name == b"content-length":
             if length is not None:  # pragma: no cover - llhttp refuses it first
                 raise MalformedRequest
-            length = value.strip(b" \t")
+            length = value
         elif name == b"transfer-encoding":
-            if is_chunked or version == "1.0" or value.strip(b" \t").lower() != b"chunked":
+            if is_chunked or version == "1.0" or value.lower() != b"chunked":
                 raise MalformedRequest
             is_chunked = True
         elif name == b"connection":
             connection += b"," + value
         elif name == b"expect":
             # Other expectations are ignored, which RFC 9110 leaves to the server.
-            expects_continue = version == "1.1" and value.strip(b" \t").lower() == b"100-continue"
+            expects_continue = version == "1.1" and value.lower() == b"100-continue"
     if hosts != 1 and (hosts or version == "1.1"):
         raise MalformedRequest
     keep_alive = _persists(connection, version) if connection else version == "1.1"
