@@ -3,9 +3,10 @@
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
 
 from crud_service.postgresql import ORM
 
@@ -139,18 +140,19 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}
 ]
 
-_url = urlsplit(DATABASE_URL)
+# Whatever else the URL says, such as `sslmode`, holds here as it does for all other connections.
+_database = conninfo_to_dict(DATABASE_URL)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "HOST": _url.hostname,
-        "PORT": _url.port or 5432,
-        "USER": unquote(_url.username or ""),
-        "PASSWORD": unquote(_url.password or ""),
-        "NAME": unquote(_url.path.lstrip("/")),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "NAME": _database.pop("dbname", ""),
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": ORM,
+        "OPTIONS": {**_database, **ORM},
     }
 }
 LOGGING_CONFIG = None  # web.json_logs configures logging in every process

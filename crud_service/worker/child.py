@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import django
 from celery import signals
@@ -112,4 +112,5 @@ def leave_in_time() -> None:
 
 def harden_database() -> None:
     """Have Django's ORM connect as the persister must; before Django is set up."""
-    settings.DATABASES["default"]["OPTIONS"] = PERSISTER
+    options = settings.DATABASES["default"]["OPTIONS"]
+    settings.DATABASES["default"]["OPTIONS"] = {**cast(dict[str, Any], options), **PERSISTER}

@@ -60,6 +60,30 @@ def test_an_unreachable_redis_is_named_in_one_line(migrated_database_url: str) -
     assert f":{port}" in line
 
 
+AS_A_WORKER = """
+from crud_service.worker.child import harden_database
+from django.db import connection
+harden_database()
+connection.ensure_connection()
+"""
+
+
+@pytest.mark.parametrize("command", [("requeue",), ("shell", "-c", AS_A_WORKER)])
+def test_what_the_url_demands_of_a_connection_is_demanded(
+    migrated_database_url: str, command: tuple[str, ...]
+) -> None:
+    assert manage(f"{migrated_database_url}?sslmode=disable", *command)[0] == 0
+    code, said = manage(f"{migrated_database_url}?sslmode=require", *command)
+    assert code == 2
+    assert "server does not support SSL" in said
+
+
+def test_a_url_may_name_several_servers(migrated_database_url: str) -> None:
+    user, _, rest = migrated_database_url.rpartition("@")
+    elsewhere = f"{user}@127.0.0.1:{choose_port()},{rest}?target_session_attrs=read-write"
+    assert manage(elsewhere, "requeue") == (0, "")
+
+
 CUT_OFF = """
 from django.db import connection
 connection.cursor().execute("SELECT pg_terminate_backend(pg_backend_pid())")
