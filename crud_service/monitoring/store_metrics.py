@@ -77,7 +77,7 @@ class StoreMetrics(Collector):
                 "chat_replica_up", "Whether reads go to the replica.", replica().is_usable
             )
         try:
-            yield from redis_metrics()
+            yield from list(redis_metrics())  # all or none: the last of them may fail as well
         except (redis.RedisError, OSError):
             yield up("redis", 0)
 

@@ -90,6 +90,35 @@ def test_metrics_report_the_backlog_and_the_index(
     assert metric(http, "chat_persist_batches_total") == 0
 
 
+@pytest.fixture
+def without_role(clean_crud: dict[str, str]) -> Iterator[None]:
+    """A user of Redis that may do everything but ask for the server's role."""
+    from django.test import override_settings
+
+    from crud_service.stores.redis_clients import api_redis
+
+    url = clean_crud["REDIS_URL"].replace("//", "//metrics:secret@")
+    with redis.Redis.from_url(clean_crud["REDIS_URL"]) as client:
+        client.acl_setuser(
+            "metrics",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["*"],
+            categories=["+@all"],
+            commands=["-role"],
+        )
+        with override_settings(REDIS_URL=url):
+            api_redis.cache_clear()
+            yield
+        client.acl_deluser("metrics")
+    api_redis.cache_clear()
+
+
+def test_redis_is_either_up_or_not(http: httpx.Client, without_role: None) -> None:
+    found = re.findall("^chat_redis_up .*$", http.get("/metrics").text, re.MULTILINE)
+    assert found == ["chat_redis_up 0.0"]
+
+
 def test_requests_are_counted_by_route_and_status(http: httpx.Client, application: str) -> None:
     from crud_service.monitoring.request_log import request_log
 
