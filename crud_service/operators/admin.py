@@ -82,7 +82,8 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
-        rename_application(obj.access_token, obj.name, state_of(form))
+        if rename_application(obj.access_token, obj.name, state_of(form)) is None:
+            raise PreconditionFailed
         if {"rate_limit", "rate_burst"} & set(form.changed_data):
             change_limit(obj.access_token, obj.rate_limit, obj.rate_burst)
 
@@ -128,10 +129,15 @@ class MessageAdmin(DeletableAdmin, CorrectableAdmin):
     ) -> None:
         chat = obj.chat
         token = chat.application.access_token
-        edit_message(token, chat.number, obj.number, {"body": obj.body}, state_of(form))
+        body = {"body": obj.body}
+        if edit_message(token, chat.number, obj.number, body, state_of(form)) is None:
+            raise PreconditionFailed
 
     def access_token_of(self, obj: Message) -> str:
         return obj.chat.application.access_token
+
+    def is_final(self, obj: Any) -> bool:
+        return super().is_final(obj) or (obj is not None and obj.chat.deleted_at is not None)
 
     def delete_model(self, request: HttpRequest, obj: Message) -> None:
         chat = obj.chat

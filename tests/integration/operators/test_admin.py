@@ -367,6 +367,29 @@ def test_a_tombstone_cannot_be_corrected(
     assert operator.get(f"{path}/messages/1").json()["body"] == ""
 
 
+def test_a_message_of_a_deleted_chat_can_be_neither_corrected_nor_deleted(
+    operator: httpx.Client, database: Database, application: str
+) -> None:
+    path = add_chat_of(database, application, 1, "before")
+    assert operator.delete(path).status_code == 204
+    assert change(operator, MESSAGE, {"body": "after"}).status_code == 403
+    assert operator.get("/admin/chat/message/1/delete/").status_code == 403
+
+
+def test_an_application_deleted_after_the_check_of_the_form_was_not_changed(
+    operator: httpx.Client, database: Database, application: str
+) -> None:
+    form = "/admin/chat/application/1/change/"
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            database.execute("UPDATE applications SET access_token = '-1', deleted_at = now()")
+            answering = thread.submit(change, operator, form, {"name": "late"})
+            wait_until(lambda: is_waited_for(database), 30)
+        answer = answering.result()
+    assert answer.headers["Location"] == "/admin/"
+    assert "Perhaps it was deleted?" in html.unescape(operator.get("/admin/").text)
+
+
 def test_an_operator_rotates_a_token_and_the_history_says_so(
     operator: httpx.Client, application: str, database: Database
 ) -> None:
