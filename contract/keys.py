@@ -98,10 +98,9 @@ def idempotency(access_token: str, chat_number: int | None, key: str) -> str:
 
 
 def application_prefixes(access_token: str) -> tuple[str, ...]:
-    """Return the prefixes of an application's keys."""
+    """Return the prefixes of an application's keys, except for locks, which live for seconds."""
     sequences = chat_sequence(access_token), message_sequences(access_token)
-    others = f"idempotency:{access_token}:", f"{LIMITER}{access_token}"
-    return *sequences, *map(seed_lock, sequences), *others
+    return *sequences, f"idempotency:{access_token}:", f"{LIMITER}{access_token}"
 
 
 def batch(batch_id: str) -> str:

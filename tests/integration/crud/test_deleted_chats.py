@@ -199,7 +199,6 @@ def test_nothing_of_an_application_outlives_the_eraser(
     token = token_of(application)
     valkey.set(keys.message_sequence(token, 1), COUNT)
     valkey.set(keys.idempotency(token, 1, "k"), "x")
-    valkey.set(keys.seed_lock(keys.message_sequence(token, 1)), "x")
     valkey.set(f"{keys.LIMITER}{token}", "1")
     named = keys.idempotency("B" * 24, 1, f"copy:{token}:7")
     valkey.set(named, "x")
