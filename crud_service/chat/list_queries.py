@@ -35,7 +35,6 @@ class Collection:
     `separator` stands between two rows.
     """
 
-    name: str
     table: str
     key: str
     owner: str
@@ -54,7 +53,6 @@ class Collection:
 _BOUNDS = "%(low)s::bigint AS low, %(high)s::bigint AS high"
 
 APPLICATIONS = Collection(
-    name="applications",
     table="applications",
     key="id",
     # Those that are being imported have no token yet (`crud_service.transfer.unfinished`).
@@ -74,7 +72,6 @@ APPLICATIONS = Collection(
     cursor="(SELECT a.access_token::text FROM applications a WHERE a.id = i.{end})",
 )
 CHATS = Collection(
-    name="chats",
     table="chats",
     key="number",
     owner="x.application_id = p.id",
@@ -85,7 +82,6 @@ CHATS = Collection(
     size=CHAT_BYTES,
 )
 MESSAGES = Collection(
-    name="messages",
     table="messages",
     key="number",
     owner="x.chat_id = p.id",
