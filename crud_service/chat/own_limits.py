@@ -35,8 +35,9 @@ _SOME = f"{_ALL} AND access_token = ANY(%s)"
 
 
 def change_limit(access_token: str, rate: int | None, burst: int | None) -> None:
-    """Give an application a limit of its own, or with None as its rate none. Raises
-    StoreUnavailable.
+    """Give an application a limit of its own; a rate of None removes it.
+
+    Raises StoreUnavailable.
     """
     run(lambda it: it.execute(_CHANGE, (rate, burst, access_token)))
     copy_limits([access_token])

@@ -72,9 +72,9 @@ class Retired(NamedTuple):
 
 
 def tokens_of(application_id: str, access_token: str) -> str:
-    """Return what an application's entries have for a token, in SQL: this one, or a former one.
+    """Return SQL for the tokens that an application's entries may have: this one and former ones.
 
-    They keep the token under which they were accepted. Both arguments are SQL.
+    Entries keep the token under which they were accepted. Both arguments are SQL.
     """
     return f"""ANY (ARRAY(
         SELECT {access_token} UNION ALL
@@ -112,14 +112,14 @@ def finish_rotations(connection: Connection) -> int:
     return finished
 
 
-def finish_within(connection: Connection, rotation_id: int, seconds: float) -> bool:
-    """Try for some seconds to finish a rotation; return False if entries still wait then."""
+def finish_within(connection: Connection, rotation_id: int, seconds: float) -> None:
+    """Try for some seconds to finish a rotation; if entries still wait then, the worker will."""
 
     def is_finished() -> bool:
         row = connection.execute(OF_ID, (rotation_id,)).fetchone()
         return row is None or advance(connection, as_rotation(row))
 
-    return wait_until(is_finished, seconds)
+    wait_until(is_finished, seconds)
 
 
 def as_rotation(row: tuple[Any, ...]) -> Rotation:

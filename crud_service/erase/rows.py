@@ -194,7 +194,7 @@ def erase_messages(
 
 
 def finish(connection: Connection, deletion: Deletion) -> bool:
-    """Erase that there was something to erase; return False if more of it was kept meanwhile.
+    """Remove a deletion that is done; return False if more was kept of it meanwhile.
 
     Raises psycopg's LockNotAvailable if others are writing where it looks.
     """

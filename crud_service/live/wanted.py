@@ -34,9 +34,9 @@ class ChatStream(NamedTuple):
 
 
 class WaitingList(NamedTuple):
-    """The messages behind a number, as soon as there is one, at most after some seconds.
+    """The messages after a number, as soon as there is one, at most after some seconds.
 
-    `filters` limit the messages, `messages` are those of the chat that are so limited.
+    `messages` are those of the chat that pass the `filters`.
     """
 
     access_token: str

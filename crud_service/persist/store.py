@@ -19,8 +19,8 @@ from crud_service.persist import store_sql
 class Stored:
     """The outcome of a batch: counts of rows and replays, and the entries not stored.
 
-    `late_chats` are creations of chats that existed before, which may say more of them.
-    Those `dropped` are of a chat or an application that was deleted.
+    `late_chats` are creations of chats that already had a row, which may add a name or metadata.
+    `dropped` entries belong to a chat or an application that was deleted.
     """
 
     messages: int = 0
@@ -179,7 +179,7 @@ def judge_chats(
 
 
 def fill_chats(cursor: psycopg.Cursor, created: Sequence[Entry], ids: dict[ChatKey, int]) -> None:
-    """Give chats what their creations say of them, if their rows were made for messages."""
+    """Give chats whose rows were made for a message the name and metadata of their creations."""
     created = sorted(created, key=lambda entry: ids[chat_key(entry)])
     parameters = {
         "chats": [ids[chat_key(entry)] for entry in created],

@@ -92,7 +92,7 @@ def remove_and_count(
 
 
 def count_outage(redis: Redis, shard: Shard) -> None:
-    """Count an outage of PostgreSQL, if Redis can be reached."""
+    """Count an outage of a store, if Redis can be reached."""
     with suppress(RedisError):
         redis.hincrby(shard.key(WORKER_METRICS), "persist_outages", 1)
 

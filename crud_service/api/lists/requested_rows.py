@@ -159,7 +159,7 @@ def _parse_activity(cursor: object) -> int | None:
 
 
 def last_change(requested: RequestedRows, rows: Rows) -> int | None:
-    """Return up to which change a client knows its messages that has seen these rows."""
+    """Return the last change that a client has seen once it has these rows."""
     cut_short = requested.page is not None and rows.more
     if requested.lists_changes and cut_short:
         return rows.last_key

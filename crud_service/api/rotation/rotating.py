@@ -163,8 +163,8 @@ def wait_for_backlog(access_token: str, patience_seconds: float) -> None:
 def finish(done: Done, patience_seconds: float) -> None:
     """Have the former token refused everywhere, and wait a while for its last entries.
 
-    Where they take longer, it raises StoreUnavailable: the new token can be used already, but not
-    for creations.
+    If they take longer, the new token can be used already, but not yet for creations. Raises
+    StoreUnavailable if a store fails.
     """
     try:
         run(lambda connection: finish_within(connection, done.id, patience_seconds))

@@ -1,6 +1,6 @@
-"""Words of three letters become keys of the blocks that were made before they were.
+"""Add three-letter words to the keys of existing blocks.
 
-The index is made anew: that takes a fraction of moving every entry of every row.
+The index is created anew, which takes a fraction of the time of updating it row by row.
 """
 
 from django.db import migrations
