@@ -34,7 +34,6 @@ from crud_service.stores.redis_clients import connect_worker, shards, worker_red
 KEYS_AT_ONCE = 500
 LOOK_SECONDS = 0.2
 QUIET_LOOKS = 2
-TOKEN_LENGTH = 24
 
 BEGIN = "UPDATE shards SET former = size, size = %s WHERE former IS NULL AND size <> %s"
 END = "UPDATE shards SET former = NULL"
@@ -125,9 +124,9 @@ def empty(redis: Redis, shard: Shard) -> None:
 
 def copy_idempotency_keys(redis: Redis, shard: Shard) -> int:
     """Copy the idempotency keys of a former shard to the present ones; return how many."""
-    prefix = shard.tag + "idempotency:"
     copied = 0
-    for names in chunks(redis.scan_iter(match=f"{prefix}*", count=KEYS_AT_ONCE)):
+    pattern = f"{shard.tag}idempotency:*"
+    for names in chunks(redis.scan_iter(match=pattern, count=KEYS_AT_ONCE)):
         reading = redis.pipeline(transaction=False)
         for name in names:
             reading.get(name)
@@ -136,7 +135,7 @@ def copy_idempotency_keys(redis: Redis, shard: Shard) -> int:
         writing: defaultdict[int, list[tuple[str, bytes, int]]] = defaultdict(list)
         for name, value, ttl_ms in zip(names, replies[::2], replies[1::2], strict=True):
             plain = name.decode()[len(shard.tag) :]
-            token = name.decode()[len(prefix) :][:TOKEN_LENGTH]
+            _, token, _ = plain.split(":", 2)
             if value is not None and ttl_ms > 0:
                 target = shards().of(token)
                 writing[target.number].append((target.key(plain), value, ttl_ms))

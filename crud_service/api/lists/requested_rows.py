@@ -18,7 +18,7 @@ from crud_service.api.lists.pages import (
     parse_limit,
     parse_page,
 )
-from crud_service.chat.filters import FILTERS, Filters, parse_filters
+from crud_service.chat.filters import Filters, parse_filters
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,
@@ -37,9 +37,6 @@ Fields = Mapping[str, object]
 MAX_WAIT_SECONDS = 60
 BY_LAST_MESSAGE = "-last_message"
 LAST_MESSAGE = "last_message"
-# What only a list of messages, or only one of chats, knows.
-MESSAGES_PARAMETERS = ("changed_after", "wait", *FILTERS)
-CHATS_PARAMETERS = ("sort", "include", "cursor")
 _OTHER_ORDERS = ("after", "before", "order")
 _ACTIVITY = struct.Struct(">q")
 # 64 bits in base64: the last character holds four of them.

@@ -9,13 +9,13 @@ from openapi_spec_validator import validate
 from rest_framework.serializers import ValidationError
 
 from crud_service.api.lists.pages import PARAMETERS
-from crud_service.api.lists.requested_rows import CHATS_PARAMETERS, MESSAGES_PARAMETERS
 from crud_service.api.serializers import (
     ApplicationFields,
     ChatFields,
     MessageFields,
     SearchFields,
 )
+from crud_service.chat.filters import FILTERS
 from crud_service.schema.openapi import openapi_document
 from crud_service.schema.openapi.components import PROBLEMS
 from web import problems
@@ -132,8 +132,8 @@ def test_every_field_of_a_search_is_a_parameter() -> None:
     ("operation", "own"),
     [
         ("listApplications", ()),
-        ("listChats", CHATS_PARAMETERS),
-        ("listMessages", MESSAGES_PARAMETERS),
+        ("listChats", ("sort", "include", "cursor")),
+        ("listMessages", ("changed_after", "wait", *FILTERS)),
     ],
 )
 def test_every_parameter_of_a_list_is_described(operation: str, own: tuple[str, ...]) -> None:
