@@ -85,7 +85,9 @@ class Protocol(Writer):
         """
         self._is_half_closed = True
         self._end_endless()
-        return self._request is not None or self._is_advancing
+        if self._request is None and not self._is_advancing:
+            self._close()  # the transport by itself would wait without limit for a client to read
+        return True
 
     def shutdown(self) -> None:
         """Let an idle connection bring one more request, answered with `Connection: close`.
@@ -271,9 +273,9 @@ class Protocol(Writer):
                 self._linger()
             else:
                 self._close()
-        elif not has_more:
-            self._deadline.set(self._front.limits.keep_alive_seconds)
-        elif not self._is_advancing:
+            return
+        self._deadline.set(self._front.limits.keep_alive_seconds)
+        if has_more and not self._is_advancing:
             self._is_advancing = True
             self._loop.call_soon(self._advance)
 

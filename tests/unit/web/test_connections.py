@@ -13,11 +13,12 @@ import pytest
 
 from tests.polling import wait_until
 from tests.unit.web.web_corpus import ACCEPTED, post
-from tests.unit.web.web_server import serving, statuses
+from tests.unit.web.web_server import Recorder, serving, statuses
 from web.server.limits import MIB, Limits
 from web.server.request import Request
 
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 PAUSE_SECONDS = 0.002
 IMPATIENT = Limits(read_seconds=0.4, write_seconds=0.5)
@@ -172,6 +173,16 @@ def test_an_idle_connection_is_closed_without_an_answer() -> None:
         assert statuses(exchange(port, GET)) == [200]
 
 
+@pytest.mark.parametrize(
+    ("app", "raw"),
+    [(Later(), GET + b"\r\n"), (Recorder(), CHUNKED + b"1\r\nx\r\n" * 3000 + b"0\r\n\r\n")],
+    ids=["a line end behind a request", "more chunks than one turn reads"],
+)
+def test_an_idle_connection_is_closed_however_its_request_arrived(app: Any, raw: bytes) -> None:
+    with serving(app, Limits(keep_alive_seconds=0.5)) as port:
+        assert statuses(exchange(port, raw)) == [200]
+
+
 def test_a_refused_upload_gets_its_answer_while_it_is_sent() -> None:
     """Closing at once would reset the connection before the client has read."""
     raw = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
@@ -301,3 +312,34 @@ class Streams(Later):
             await asyncio.sleep(self._pause)
         if self._fails:
             raise ZeroDivisionError
+
+
+def echo_through_a_small_buffer(request: Request) -> None:
+    request.limit_unsent()
+    echo(request)
+
+
+def test_clients_that_half_close_and_read_nothing_give_up_their_places() -> None:
+    """Some of these answers are a little more than the system keeps for a client."""
+    sizes = range(32_000, 512_000, 16_000)
+    limits = Limits(connections=len(sizes), write_seconds=0.5)
+    with serving(Later(echo_through_a_small_buffer), limits) as port, ExitStack() as opened:
+        for size in sizes:
+            client = opened.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.sendall(post(b"x" * size))
+            client.recv(1)  # it is answered
+            client.shutdown(socket.SHUT_WR)
+        wait_until(lambda: are_free(port, len(sizes)), 5)
+
+
+def are_free(port: int, places: int) -> bool:
+    """Whether as many clients are served at the same time."""
+    with ExitStack() as opened:
+        for _ in range(places):
+            client = opened.enter_context(connected(port))
+        client.sendall(LAST)
+        with suppress(ConnectionResetError):
+            return statuses(read_to_end(client)) == [200]
+    return False
