@@ -158,10 +158,11 @@ def holder(port: int) -> str:
     """Describe the process that listens on a port: its name, pid and command line."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            is_it = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if is_it and connection.pid:  # unknown if it is another user's process
                 return describe(psutil.Process(connection.pid))
-    except (psutil.Error, OSError, TypeError):
-        pass  # it belongs to somebody else, or has just ended
+    except (psutil.Error, OSError):
+        pass  # it has just ended
     return "a process that you may not see"
 
 

@@ -27,9 +27,21 @@ from local_stack.cluster.roles import ANSWER_SECONDS, Roles
 from local_stack.console import Waiting
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
-from local_stack.ports import CHOSEN_FROM, LOOPBACK, Reservations, choose_port, reachable_host
+from local_stack.ports import (
+    CHOSEN_FROM,
+    LOOPBACK,
+    Reservations,
+    choose_port,
+    reachable_host,
+    why_not_free,
+)
 from local_stack.stack import Settings, Stack, allowed_origins
-from local_stack.stores.distribution import VERSION, UnavailableError, fetch, progress
+from local_stack.stores.distribution import (
+    VERSION,
+    UnavailableError,
+    fetch,
+    progress,
+)
 from local_stack.stores.postgres import database_url
 from local_stack.stores.standby import copy_command
 from local_stack.stores.valkey_cluster import Member, Node
@@ -387,3 +399,16 @@ def test_an_old_python_is_told_that_a_newer_one_is_required() -> None:
     )
     required = f"Python 3.11 or newer is required, but {sys.executable} is 3.8.10: set PYTHON=\n"
     assert (done.returncode, done.stderr) == (1, required)
+
+
+def test_a_taken_port_of_a_process_that_is_not_shown_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of another user's process psutil knows no pid."""
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"(pid {os.getpid()})" in why_not_free(port, LOOPBACK)
+        found = [each._replace(pid=None) for each in psutil.net_connections("tcp")]
+        monkeypatch.setattr(psutil, "net_connections", lambda _: found)
+        why = f"port {port} is taken by a process that you may not see"
+        assert why_not_free(port, LOOPBACK) == why
