@@ -1,20 +1,20 @@
 """Our own processes: crud, worker and numbering, as parts of the stack."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
 import redis
 
 from local_stack.compiled import tree
-from local_stack.console import done
+from local_stack.console import Waiting, done
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.ports import PLAIN_HTTP
-from local_stack.process import Part, last_line, wait_for_exit
+from local_stack.process import Part, last_line, run_to_end
 
 ROOT = Path(__file__).resolve().parent.parent
 # Those that `make compiled` compiles.
@@ -38,20 +38,14 @@ def shared_settings() -> dict[str, str]:
 
 def migrate(layout: Layout, environment: Mapping[str, str]) -> None:
     """Create or update the tables; raises StackError when that fails."""
+    waiting = Waiting()
+    command = (sys.executable, "-m", "crud_service.manage", "migrate", "--noinput")
     with layout.open_log("migrate") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "crud_service.manage", "migrate", "--noinput"],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    seconds = wait_for_exit(process, "creating the tables")
-    if process.returncode != 0:
-        path = layout.logs / "migrate.log"
-        raise StackError(f"the tables can't be created: {last_line(path)} [{path}]")
-    done("tables", seconds)
+        tell = partial(waiting.tell, "creating the tables")
+        if not run_to_end(command, log, tell, {**os.environ, **environment}):
+            path = layout.logs / "migrate.log"
+            raise StackError(f"the tables can't be created: {last_line(path)} [{path}]")
+    done("tables", waiting.seconds)
 
 
 def applications(environment: Mapping[str, str]) -> list[Part]:

@@ -1,19 +1,20 @@
 """One part of the stack as an operating system process: start, stop, and find leftovers."""
 
 import contextlib
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import psutil
 
-from local_stack.console import Waiting
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.stores.store_user import StoreUser
@@ -23,6 +24,7 @@ from local_stack.stores.store_user import StoreUser
 MARK = "CHAT_STACK_DIRECTORY"
 LAUNCHER = Path(__file__).with_name("launch.py")
 LOOK_EVERY_SECONDS = 0.1
+END_OF_LOG_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Running:
         self.started_at = time.monotonic()
         with layout.open_log(part.name) as log:
             self.process = subprocess.Popen(
-                launch_command(part),
+                launch_command(part.command, part.user, part.stop_signal),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -150,13 +152,23 @@ class Running:
         self.wait_stopped()
 
 
-def launch_command(part: Part) -> list[str]:
-    """Return the part's command run by launch.py, which ties it to this process."""
-    user = part.user
-    numbers = (os.getpid(), part.stop_signal, user.uid, user.gid, user.capability)
+def launch_command(
+    command: Sequence[str],
+    user: StoreUser | None = None,
+    death_signal: signal.Signals = signal.SIGTERM,
+) -> list[str]:
+    """Return a command run by launch.py, which ties it to this process.
+
+    Args:
+        command: the path of a program, and its arguments.
+        user: runs it; by default ours.
+        death_signal: what it is sent when this process dies.
+    """
+    user = user or StoreUser()
+    numbers = (os.getpid(), death_signal, user.uid, user.gid, user.capability)
     # -I and -S: ignore the caller's environment and packages, and start quickly.
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER), *(str(int(n)) for n in numbers)]
-    return [*launcher, "--", *part.command]
+    return [*launcher, "--", *command]
 
 
 def kill_group(pid: int) -> None:
@@ -167,28 +179,51 @@ def kill_group(pid: int) -> None:
         return
 
 
-def wait_for_exit(process: subprocess.Popen[bytes], what: str) -> float:
-    """Wait until a command has ended, and say meanwhile what it does; return the seconds.
+def run_to_end(
+    command: Sequence[str],
+    log: IO[bytes],
+    tell: Callable[[], object],
+    environment: Mapping[str, str] | None = None,
+    seconds: float = math.inf,
+) -> bool:
+    """Run a command to its end; return whether it succeeded.
 
-    It is killed if the wait is interrupted.
+    It is killed, with all processes that it has started, after some seconds or when the wait for it
+    is interrupted.
+
+    Args:
+        command: the path of a program, and its arguments.
+        log: for what it prints.
+        tell: called again and again meanwhile.
+        environment: its variables; None for ours.
+        seconds: how long it may take.
     """
-    waiting = Waiting()
+    process = subprocess.Popen(
+        launch_command(command),
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    ends_at = time.monotonic() + seconds
     try:
-        while process.poll() is None:
-            waiting.tell(what)
+        while process.poll() is None and time.monotonic() < ends_at:
+            tell()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_EVERY_SECONDS)
-    except BaseException:
-        process.kill()
+    finally:
+        kill_group(process.pid)
         process.wait()
-        raise
-    return waiting.seconds
+    return process.returncode == 0
 
 
 def last_line(path: Path) -> str:
     """Return the last line of a log, or say why there is none."""
     try:
-        lines = path.read_text(errors="replace")[-4000:].strip().splitlines()
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - END_OF_LOG_BYTES))
+            lines = log.read().decode(errors="replace").strip().splitlines()
     except OSError:
         return "no log"
     return lines[-1].strip()[:300] if lines else "its log is empty"

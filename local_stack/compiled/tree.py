@@ -7,16 +7,16 @@ import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from local_stack.console import done
+from local_stack.console import Waiting, done
 from local_stack.failure import StackError
-from local_stack.process import wait_for_exit
+from local_stack.process import run_to_end
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPILER = Path(__file__).with_name("compile.py")
@@ -117,15 +117,9 @@ def missing_tool() -> str:
 
 def compile_in(directory: Path) -> None:
     """Compile; raises StackError, which names the log, if that fails."""
-    log = directory.with_suffix(".log")
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(COMPILER), str(directory)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    seconds = wait_for_exit(process, "compiling")
-    if process.returncode != 0:
-        raise StackError(f"the sources can't be compiled: {log} says why")
-    done("compiled", seconds)
+    log, waiting = directory.with_suffix(".log"), Waiting()
+    command = (sys.executable, str(COMPILER), str(directory))
+    with log.open("wb") as output:
+        if not run_to_end(command, output, partial(waiting.tell, "compiling")):
+            raise StackError(f"the sources can't be compiled: {log} says why")
+    done("compiled", waiting.seconds)

