@@ -49,15 +49,24 @@ def require_java() -> None:
 
 def cache_directory(layout: Layout) -> Path:
     """Return the user's cache, or the stack's own directory if the home is read-only."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    for cache in (Path(base) / "chat-backend", layout.directory / "cache"):
+    own = layout.directory / "cache"
+    for cache in (*users_cache(), own):
         try:
             cache.mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
         if os.access(cache, os.W_OK):
             return cache
-    raise UnavailableError(f"neither {base} nor {layout.directory} is writable")
+    raise UnavailableError(f"{own} is not writable")
+
+
+def users_cache() -> list[Path]:
+    """Return where the user's cache would be; nothing for a user without a home."""
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return []
+    return [Path(base) / "chat-backend"]
 
 
 def fetch(cache: Path, home: Path, waiting: Waiting | None = None) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import pwd
 import re
 import resource
 import signal
@@ -41,6 +42,7 @@ from local_stack.stack import Settings, Stack, allowed_origins
 from local_stack.stores.distribution import (
     VERSION,
     UnavailableError,
+    cache_directory,
     fetch,
     progress,
 )
@@ -425,6 +427,15 @@ def test_a_taken_port_of_a_process_that_is_not_shown_is_nobodys(
         monkeypatch.setattr(psutil, "net_connections", lambda _: found)
         why = f"port {port} is taken by a process that you may not see"
         assert why_not_free(port, LOOPBACK) == why
+
+
+def test_a_user_without_a_home_keeps_the_download_in_the_stacks_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert cache_directory(Layout(tmp_path)) == tmp_path / "cache"
 
 
 MAVEN_WITHOUT_END = """#!/bin/sh
