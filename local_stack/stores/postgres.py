@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -171,10 +173,21 @@ def can_connect(url: str) -> bool:
         return False
 
 
+@contextmanager
+def connected(url: str) -> Iterator["psycopg.Connection"]:
+    """Connect to a database, each statement a transaction; an error becomes a StackError."""
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+    except psycopg.Error as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StackError(f"PostgreSQL does not do what it is asked: {reason}") from error
+
+
 def create_database(url: str) -> None:
     """Create the database that a URL names, unless it exists."""
     server, _, name = url.rpartition("/")
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+    with connected(f"{server}/postgres") as connection:
         query = "SELECT 1 FROM pg_database WHERE datname = %s"
         if connection.execute(query, (name,)).fetchone() is None:
             identifier = psycopg.sql.Identifier(name)

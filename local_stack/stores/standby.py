@@ -4,14 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg
 from psycopg.sql import SQL, Literal
 
 from local_stack.console import Waiting
 from local_stack.layout import Layout
 from local_stack.ports import LOOPBACK
 from local_stack.process import Part
-from local_stack.stores.postgres import make_data, postgres, program
+from local_stack.stores.postgres import connected, make_data, postgres, program
 from local_stack.stores.store_user import StoreUser, store_user
 
 NAME = "standby"
@@ -70,7 +69,7 @@ def standby(layout: Layout, port: int, primary_url: str) -> Part:
 def sync_state(primary_url: str) -> str:
     """Return whether commits wait for the standby, `quorum` or `async`; empty if none follows."""
     query = "SELECT sync_state FROM pg_stat_replication WHERE application_name = %s"
-    with psycopg.connect(primary_url, autocommit=True) as connection:
+    with connected(primary_url) as connection:
         row = connection.execute(query + " AND state = 'streaming'", (NAME,)).fetchone()
     return str(row[0]) if row else ""
 
@@ -78,6 +77,6 @@ def sync_state(primary_url: str) -> str:
 def have_commits_wait(primary_url: str, standbys: str = WAIT_FOR_ANY) -> None:
     """Set for which standbys commits of a primary wait; it keeps the setting across restarts."""
     statement = SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
-    with psycopg.connect(primary_url, autocommit=True) as connection:
+    with connected(primary_url) as connection:
         connection.execute(statement.format(Literal(standbys)))
         connection.execute("SELECT pg_reload_conf()")

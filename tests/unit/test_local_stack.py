@@ -46,7 +46,7 @@ from local_stack.stores.distribution import (
     fetch,
     progress,
 )
-from local_stack.stores.postgres import database_url
+from local_stack.stores.postgres import create_database, database_url
 from local_stack.stores.standby import copy_command
 from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
@@ -461,3 +461,8 @@ def test_an_interrupted_download_leaves_nothing_behind(
     with pytest.raises(KeyboardInterrupt):
         fetch(cache, cache / f"elasticsearch-{VERSION}")
     assert list(cache.iterdir()) == []
+
+
+def test_a_database_that_does_not_answer_is_named_in_one_line() -> None:
+    with pytest.raises(StackError, match=r"^PostgreSQL .* port \d+ failed: [^\n]*$"):
+        create_database(database_url("secret", choose_port(), "chat"))
