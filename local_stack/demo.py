@@ -169,7 +169,10 @@ def show(response: httpx.Response, remark: str = "") -> None:
     say(f"{paint('$', 'dim')} {paint(f'curl {verb}{url}{data}', 'bold')}{remark}")
     colour = "red" if response.is_error else "green"
     say(paint(f"{response.status_code} {response.reason_phrase}", colour))
-    answer = json.dumps(response.json(), ensure_ascii=False, indent=2)
+    try:
+        answer = json.dumps(response.json(), ensure_ascii=False, indent=2)
+    except ValueError:  # not ours: a proxy's
+        answer = response.text
     say(FIELD.sub(lambda name: paint(name[0], "cyan"), answer) + "\n")
 
 

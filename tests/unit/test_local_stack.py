@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -27,6 +28,7 @@ from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.cluster.proxy import WITH_ALL_FILES, Front, configure, count_connections
 from local_stack.cluster.roles import ANSWER_SECONDS, Roles
 from local_stack.console import Waiting
+from local_stack.demo import show
 from local_stack.failure import StackError, explain
 from local_stack.layout import Layout
 from local_stack.ports import (
@@ -466,3 +468,11 @@ def test_an_interrupted_download_leaves_nothing_behind(
 def test_a_database_that_does_not_answer_is_named_in_one_line() -> None:
     with pytest.raises(StackError, match=r"^PostgreSQL .* port \d+ failed: [^\n]*$"):
         create_database(database_url("secret", choose_port(), "chat"))
+
+
+def test_the_demo_shows_an_answer_that_is_not_of_the_services(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    request = httpx.Request("GET", "http://127.0.0.1:3000/applications")
+    show(httpx.Response(502, text="<html>Bad Gateway</html>", request=request))
+    assert capsys.readouterr().out.endswith("502 Bad Gateway\n<html>Bad Gateway</html>\n\n")
