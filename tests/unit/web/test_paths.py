@@ -53,6 +53,12 @@ def test_any_other_is_replaced(header: str | None) -> None:
     assert made != request_id(None)
 
 
+def test_made_request_ids_do_not_tell_how_many_there_were() -> None:
+    made = [request_id(None) for _ in range(100)]
+    assert len({each[:8] for each in made}) == 100
+    assert made not in (sorted(made), sorted(made, reverse=True))
+
+
 def test_no_two_redis_keys_collide() -> None:
     made = {
         keys.chat_sequence(TOKEN),
