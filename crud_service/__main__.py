@@ -17,9 +17,9 @@ from web.server.serving import serve
 
 def main(limits: Limits = LIMITS, stream_limits: StreamLimits = STREAM_LIMITS) -> int:
     """Serve until SIGTERM or SIGINT, shut down gracefully, and return the exit code."""
-    configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
     if refuse_to_serve("crud_service"):
         return 1
+    configure("crud", settings.LOG_LEVEL, LOG_LINES_DROPPED.inc)
     warnings()
     factory = partial(application, stream_limits)
     serve(factory, settings.HOST, settings.CRUD_PORT, limits)

@@ -22,22 +22,29 @@ KNOWN_SECRETS = frozenset(
         *("password", "postgres", "postgresql", "chat", "root", "test", "example", "12345678"),
     }
 )
+SEARCH_INDEX = re.compile(r"(?!.*-\d{14}-[0-9a-f]{4}$)[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
 SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 
 def refusals() -> list[str]:
     """Return why this process must not start."""
-    return [*invalid_settings(), *weak_secrets(), *misplaced_demo()]
+    return invalid_settings() or [*weak_secrets(), *misplaced_demo()]
 
 
 def invalid_settings() -> list[str]:
-    refused = []
+    refused = list(settings.INVALID)
     try:
         parse_origins(settings.CORS_ORIGINS)
     except OriginError as error:
         refused.append(str(error))
-    if settings.REPLICAS_TO_ACKNOWLEDGE < 0:  # Redis would take it for nothing to wait for
-        refused.append("REPLICAS_TO_ACKNOWLEDGE must not be negative")
+    if settings.LOG_LEVEL not in logging.getLevelNamesMapping():
+        refused.append("LOG_LEVEL must be debug, info, warning or error")
+    if not SEARCH_INDEX.fullmatch(settings.SEARCH_INDEX):
+        refused.append(
+            f"SEARCH_INDEX is {settings.SEARCH_INDEX!r}: it takes 1 to 100 lower-case letters a-z, "
+            "digits, hyphens and underscores, begins with a letter or a digit, and does not end "
+            "like the name of an index (-20261231235959-0af3)"
+        )
     if not 1 <= settings.SHARDS <= MAX_SHARDS:
         refused.append(f"SHARDS must be a number from 1 to {MAX_SHARDS}")
     return refused

@@ -174,6 +174,14 @@ def test_no_process_of_a_container_starts_with_a_known_secret(
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL"])
+def test_an_address_that_cannot_be_read_is_named_without_its_password(name: str) -> None:
+    refused = start(CONTAINER="1", **{name: "postgresql//chat:secret@h/chat"})
+    assert refused.returncode == 1
+    message = f"crud_service refuses to start: {name} must be the URL of a database of PostgreSQL"
+    assert refused.stderr.splitlines() == [message]
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL"])
 @pytest.mark.parametrize(
     ("url", "is_known"),
     [
@@ -204,8 +212,12 @@ def test_a_local_stack_starts_with_default_secrets() -> None:
     assert "cannot listen on" in started.stderr  # which comes after the look at the secrets
 
 
-def test_no_process_starts_with_a_negative_number_of_replicas() -> None:
-    refused = start(REPLICAS_TO_ACKNOWLEDGE="-1")
+def test_no_process_starts_with_invalid_settings() -> None:
+    """An empty one is as good as none."""
+    refused = start(REPLICAS_TO_ACKNOWLEDGE="-1", MAX_STREAMS="many", SHARDS="", LOG_LEVEL="loud")
     assert refused.returncode == 1
-    assert "REPLICAS_TO_ACKNOWLEDGE must not be negative" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert refused.stderr.splitlines() == [
+        "crud_service refuses to start: REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
+        "crud_service refuses to start: MAX_STREAMS must be a whole number, not 'many'",
+        "crud_service refuses to start: LOG_LEVEL must be debug, info, warning or error",
+    ]

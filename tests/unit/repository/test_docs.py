@@ -69,7 +69,10 @@ def settings_read() -> dict[str, str]:
     for path, text in SOURCES.items():
         if path.relative_to(ROOT).parts[0] not in {"crud_service", "numbering_service"}:
             continue
-        pattern = r'(?:os\.environ|env)(?:\.get\(|\[|, )"([A-Z_]+)"(?:, "?([^",)]*)"?)?'
+        pattern = (
+            r"(?:os\.environ|env|whole_number)(?:\.get\(|\[|, |\()"
+            r'"([A-Z_]+)"(?:, "?([^",)]*)"?)?'
+        )
         for name, default in re.findall(pattern, text):
             found[name] = found.get(name) or re.sub(r"(?<=\d)_(?=\d)", "", default)
     return {name: default for name, default in found.items() if name not in OURS_ALONE}
