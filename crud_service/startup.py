@@ -37,6 +37,8 @@ def invalid_settings() -> list[str]:
         parse_origins(settings.CORS_ORIGINS)
     except OriginError as error:
         refused.append(str(error))
+    if not settings.REDIS_URL.startswith(("redis://", "rediss://")):
+        refused.append("REDIS_URL must begin with redis:// or rediss://")
     if settings.LOG_LEVEL not in logging.getLevelNamesMapping():
         refused.append("LOG_LEVEL must be debug, info, warning or error")
     if not SEARCH_INDEX.fullmatch(settings.SEARCH_INDEX):

@@ -1,4 +1,4 @@
-"""The address of Redis and the handshake with it, from a redis://, rediss:// or unix:// URL."""
+"""The address of Redis and the handshake with it, from a redis:// or rediss:// URL."""
 
 from dataclasses import dataclass, field
 from ssl import SSLContext
@@ -18,7 +18,6 @@ class Address:
 
     host: str
     port: int
-    path: str = ""
     tls: SSLContext | None = None
     username: str = ""
     password: str = field(default="", repr=False)
@@ -32,7 +31,6 @@ class Address:
         return cls(
             host=options.get("host", "localhost"),
             port=options.get("port", DEFAULT_PORT),
-            path=options.get("path", ""),
             tls=tls_context(options),
             username=options.get("username", ""),
             password=options.get("password", ""),
@@ -42,7 +40,7 @@ class Address:
 
     def __str__(self) -> str:
         """The address for a log, without credentials."""
-        return self.path or f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def handshake(self) -> list[Command]:
         commands: list[Command] = []

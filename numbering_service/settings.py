@@ -45,6 +45,8 @@ class Settings:
         """Read the environment; raises SettingsError for an invalid value."""
         crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
         redis_url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+        if not redis_url.startswith(("redis://", "rediss://")):
+            raise SettingsError("REDIS_URL must begin with redis:// or rediss://.")
         return cls(
             redis_url=redis_url,
             broker_url=env.get("BROKER_URL") or redis_url,

@@ -31,10 +31,10 @@ class ShardServers:
     """Looks up the server of a shard for each connection that is opened to it."""
 
     def __init__(self, redis_url: str, shards: int = 1) -> None:
-        """With a single shard, or a Unix socket, there is one server and nothing to look up."""
+        """With a single shard there is one server and nothing to look up."""
         self._url = redis_url
         self._address = Address.from_url(redis_url)
-        self._is_looked_up = shards > 1 and not self._address.path
+        self._is_looked_up = shards > 1
         options: dict[str, Any] = dict(parse_url(redis_url))
         self._connection_class: type[Connection] = options.pop("connection_class", Connection)
         for name in ("host", "port", *OF_A_POOL):

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis.asyncio.connection
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.retry import Retry
 
@@ -43,18 +43,11 @@ class ShardServers:
             "retry": Retry(NoBackoff(), 0),
         }
 
-    @property
-    def are_local(self) -> bool:
-        """Whether the URL names a Unix socket, and hence a single server."""
-        return issubclass(self.connection_class, UnixDomainSocketConnection)
-
     def is_cluster(self) -> bool:
         """Return whether the configured server is certainly part of a cluster.
 
         Raises redis-py's errors.
         """
-        if self.are_local:
-            return False
         return not isinstance(self._ask(self._cluster.configured), Exception)
 
     def find(self, slot: int) -> Node:
@@ -128,11 +121,11 @@ def servers_of(redis_url: str) -> ShardServers:
 def look_up(redis_url: str, shard: Shard) -> dict[str, Any]:
     """Return redis-py's options for a client that looks up the server of a shard.
 
-    There is nothing to look up with a single shard, or on a Unix socket.
+    There is nothing to look up with a single shard.
     """
-    servers = servers_of(redis_url)
-    if not shard.tag or servers.are_local:
+    if not shard.tag:
         return {}
+    servers = servers_of(redis_url)
     is_tls = issubclass(servers.connection_class, SSLConnection)
     return {
         "connection_class": ShardSSLConnection if is_tls else ShardConnection,

@@ -108,12 +108,9 @@ async def open_connection(address: Address, script: str) -> ScriptConnection:
 
 async def connect(address: Address) -> ScriptConnection:
     loop = asyncio.get_running_loop()
-    if address.path:
-        _, connection = await loop.create_unix_connection(ScriptConnection, address.path)
-    else:
-        _, connection = await loop.create_connection(
-            ScriptConnection, address.host, address.port, ssl=address.tls
-        )
+    _, connection = await loop.create_connection(
+        ScriptConnection, address.host, address.port, ssl=address.tls
+    )
     return connection
 
 
@@ -129,7 +126,7 @@ async def introduce(connection: ScriptConnection, address: Address, script: str)
 def keep_alive(transport: asyncio.Transport) -> None:
     """Turn on TCP keepalive, so that the system notices a server that vanished silently."""
     connection = transport.get_extra_info("socket")
-    if connection is not None and connection.family != socket.AF_UNIX:
+    if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 

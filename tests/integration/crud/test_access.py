@@ -214,10 +214,17 @@ def test_a_local_stack_starts_with_default_secrets() -> None:
 
 def test_no_process_starts_with_invalid_settings() -> None:
     """An empty one is as good as none."""
-    refused = start(REPLICAS_TO_ACKNOWLEDGE="-1", MAX_STREAMS="many", SHARDS="", LOG_LEVEL="loud")
+    refused = start(
+        REPLICAS_TO_ACKNOWLEDGE="-1",
+        MAX_STREAMS="many",
+        SHARDS="",
+        LOG_LEVEL="loud",
+        REDIS_URL="unix:///run/redis.sock",
+    )
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "crud_service refuses to start: REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
         "crud_service refuses to start: MAX_STREAMS must be a whole number, not 'many'",
+        "crud_service refuses to start: REDIS_URL must begin with redis:// or rediss://",
         "crud_service refuses to start: LOG_LEVEL must be debug, info, warning or error",
     ]

@@ -22,6 +22,7 @@ from numbering_service.creations.shard_queue import MAX_BATCH
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.redis_address import Address
+from numbering_service.settings import Settings, SettingsError
 from tests.integration.numbering.surroundings import (
     A,
     B,
@@ -450,14 +451,12 @@ def test_creations_that_are_held_back_are_refused_once_redis_is_lost(valkey: Val
 
 
 def test_every_kind_of_address_is_logged_into(tmp_path: Path) -> None:
-    socket = tmp_path / "valkey.sock"
-    with Valkey(tmp_path, unixsocket=str(socket)) as server:
+    with Valkey(tmp_path) as server:
         server.client.acl_setuser(
             "chat", enabled=True, passwords=["+p@ss word"], keys=["*"], categories=["+@all"]
         )
         for address in (
             f"redis://chat:p%40ss%20word@127.0.0.1:{server.port}/3",
-            f"unix://chat:p%40ss%20word@{socket}?db=4",
             f"redis://127.0.0.1:{server.port}",
         ):
             with redis.Redis.from_url(address, protocol=2) as client:
@@ -483,6 +482,11 @@ def test_tls_follows_the_url() -> None:
     unchecked = Address.from_url("rediss://h?ssl_cert_reqs=none").tls
     assert unchecked is not None
     assert (unchecked.verify_mode, unchecked.check_hostname) == (ssl.CERT_NONE, False)
+
+
+def test_an_address_of_another_kind_stops_the_start() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL must begin with redis:// or rediss://"):
+        Settings.from_env({"REDIS_URL": "unix:///run/redis.sock"})
 
 
 def test_an_address_in_the_log_has_no_password() -> None:
