@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from contract.paths import MAX_NUMBER
 from crud_service.chat.list_queries import CHUNK_ROWS, MESSAGES, Walk, list_query
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 from crud_service.stores.replica import read, read_one
@@ -129,7 +128,7 @@ def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
             "access_token": access_token,
             "chat_number": str(chat.number),
             "low": str(first),
-            "high": str(min(chat.highest_number, MAX_NUMBER)),
+            "high": str(chat.highest_number),
             "limit": CHUNK_ROWS,
         },
     )
