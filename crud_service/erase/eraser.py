@@ -26,7 +26,7 @@ from crud_service.stores.redis_clients import shards, worker_redis
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-# For how long deletions in a shard wait whose Redis did not answer.
+# How long deletions wait after the Redis of their shard did not answer.
 AWAY_SECONDS = 5.0
 LEAST_REST_SECONDS = 0.005
 LOG_EVERY_SECONDS = 10.0

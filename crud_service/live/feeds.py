@@ -50,7 +50,7 @@ class Feeds:
         return feed
 
     def application(self, access_token: str, application_id: int, seen: int) -> ApplicationFeed:
-        """Return the feed of an application, the last message of whose chats has the id `seen`."""
+        """Return the feed of an application; `seen` is the highest id of a last message."""
         feed = self._applications.get(access_token)
         if feed is None:
             feed = self._applications[access_token] = ApplicationFeed(

@@ -129,7 +129,7 @@ _FOUND_SECONDS = 15
 
 # Of each application, which is given by its position: chats written to since a message with the
 # given id was the last one, with the id of their last message; then chats that were changed since
-# the feed began, so many seconds ago, with the number of their last change. If the application was
+# the feed began, `age` seconds ago, with the number of their last change. If the application was
 # deleted, or has another token by now: no chat.
 WRITTEN_CHATS = f"""
 WITH q AS (

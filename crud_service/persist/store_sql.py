@@ -159,8 +159,8 @@ WHERE chat.created_at < entry.created_at
 ORDER BY wanted.position
 """
 
-# The creations of chats whose rows were made for a message: they bring what the chat has of its
-# own, unless that was set by a PUT.
+# The creations of chats whose rows were made for a message: they set name and metadata, unless a
+# PUT has done so.
 FILL_CHATS = """
 UPDATE chats SET name = given ->> 'name', metadata = given -> 'metadata', changes = changes + 1
 FROM unnest(%(chats)b::bigint[], %(at)b::bigint[], %(attributes)b::text[])

@@ -32,7 +32,7 @@ def fetch_rows(listed: ListOf, page: Page | None, after: str | None = None) -> R
     """Fetch a page, or the first chunk of a complete list.
 
     Args:
-        listed: the collection, and whose it is.
+        listed: the collection, its parent and its filters.
         page: the page; None for the complete list.
         after: the cursor at which a list without pages begins.
 

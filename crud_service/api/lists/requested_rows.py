@@ -1,4 +1,4 @@
-"""What a query string asks of a list: which rows, in which order, what with them."""
+"""What a query string asks of a list: which rows, in which order, and what each includes."""
 
 import base64
 import re

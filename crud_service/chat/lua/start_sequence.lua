@@ -2,8 +2,8 @@
 -- Starts the sequence of something new, of which no number was handed out yet.
 -- KEYS[1] the sequence     ARGV[1] its time to live in seconds
 -- KEYS[2] its lock
--- "unknown" says that somebody asked for it before it was there. Whoever seeds it for such a request
--- loses the lock, as what they look up may be out of date. Returns 1 when the sequence was written.
+-- "unknown" says that it was asked for before it existed. A process that seeds it for such a request
+-- loses the lock, as its lookup may be out of date. Returns 1 when the sequence was written.
 if redis.call('GET', KEYS[1]) == 'unknown' then
   redis.call('DEL', KEYS[1])
 end

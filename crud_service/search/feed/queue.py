@@ -41,7 +41,7 @@ BATCH = 2000
 # Bytes of marked texts; a document is about four times as large.
 BATCH_BYTES = 2_000_000
 MAX_ATTEMPTS = 20
-# After so many the pause is the longest.
+# After this many, the pause is at its longest.
 SLOWEST = 4
 # If a whole batch of at most this many fails, it is put back too, so that it delays only itself.
 FEW = 50
