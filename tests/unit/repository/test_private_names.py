@@ -1,4 +1,4 @@
-"""No private name of redis-py, hiredis or uvicorn is used: they change without notice."""
+"""No private name of a library is used: they change without notice."""
 
 import ast
 import importlib
@@ -13,7 +13,6 @@ from types import ModuleType
 import django
 import redis.asyncio.connection
 import redis.connection
-import uvicorn.protocols.http.httptools_impl
 import uvicorn.server
 
 from local_stack.applications import ROOT
@@ -23,6 +22,10 @@ LIBRARIES = {
     *("redis", "hiredis", "uvicorn", "uvloop", "httptools", "django", "rest_framework"),
     *("celery", "kombu", "elasticsearch", "elastic_transport", "psycopg", "fastapi", "starlette"),
 }
+# Public, in spite of the underscore.
+PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_meta", "_replace"}
+# Not private by its name, but meant for uvicorn alone.
+PROTOCOLS = "uvicorn.protocols"
 SOURCES = [
     path
     for folder in FOLDERS
@@ -42,7 +45,8 @@ def private_imports(tree: ast.Module) -> Iterator[str]:
             continue
         for name in names:
             parts = name.split(".")
-            if parts[0] in LIBRARIES and any(part.startswith("_") for part in parts):
+            is_private = any(part.startswith("_") for part in parts) or name.startswith(PROTOCOLS)
+            if parts[0] in LIBRARIES and is_private:
                 yield name
 
 
@@ -63,7 +67,7 @@ def names_of_libraries() -> frozenset[str]:
         redis.connection,
         redis.asyncio.connection,
         uvicorn.server,
-        uvicorn.protocols.http.httptools_impl,
+        importlib.import_module(f"{PROTOCOLS}.http.httptools_impl"),
     )
     return frozenset(
         node.attr
@@ -76,8 +80,13 @@ def names_of_libraries() -> frozenset[str]:
 
 
 def test_the_names_are_found() -> None:
-    found = ast.parse("from redis._parsers import x\nimport uvicorn._types\nc._writer.transport")
-    assert [*private_imports(found)] == ["redis._parsers.x", "uvicorn._types"]
+    found = ast.parse(
+        "from redis._parsers import x\nimport uvicorn._types\n"
+        "from uvicorn.protocols import http\nc._writer.transport"
+    )
+    assert [*private_imports(found)] == [
+        *("redis._parsers.x", "uvicorn._types", "uvicorn.protocols.http")
+    ]
     assert [*private_accesses(found)] == ["_writer"]
     assert "_writer" in names_of_libraries()
 
@@ -87,6 +96,12 @@ def test_no_private_name_of_redis_or_uvicorn_is_used() -> None:
         tree = ast.parse(path.read_text())
         assert not [*private_imports(tree)], path
         assert not names_of_libraries() & {*private_accesses(tree)}, path
+
+
+def test_the_source_uses_no_private_attribute_of_another_object() -> None:
+    for path in SOURCES:
+        if path.relative_to(ROOT).parts[0] != "tests":
+            assert {*private_accesses(ast.parse(path.read_text()))} <= PUBLIC, path
 
 
 def overridden(module: ModuleType) -> Iterator[str]:
