@@ -1,7 +1,10 @@
 """Readers find their way in the tree: small folders, and unique module names."""
 
+import ast
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,17 @@ def test_every_folder_is_in_the_drawing(folder: str) -> None:
     name = folder.removeprefix("crud_service/").removeprefix("numbering_service/")
     if "management" not in Path(folder).parts:
         assert re.search(rf"(?<![\w/])({folder}|{name})(?![\w/])", drawing)
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the top-level names of the modules that a source imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def test_the_contract_imports_the_standard_library_only() -> None:
+    for path in (ROOT / "contract").rglob("*.py"):
+        assert {*imported(path.read_text())} <= {*sys.stdlib_module_names, "contract"}, path
