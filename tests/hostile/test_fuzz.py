@@ -32,7 +32,8 @@ PIECES = [
     b"\x7f", b"\xff", b"#", b"?", b"%", b"%0d%0a", b"0\r\n\r\n", b"1\r\nx\r\n", b"HTTP/1.0",
     b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n",
     b"Transfer-Encoding: identity\r\n", b"Connection: close\r\n", b"Connection: Upgrade\r\n",
-    b"Connection: keep-alive\r\n", b"Upgrade: h2c\r\n", b"Host: y\r\n", b"Expect: 100-continue\r\n", b"X-A: b\r\n", b" folded\r\n",
+    b"Connection: keep-alive\r\n", b"Upgrade: h2c\r\n", b"Host: y\r\n",
+    b"Expect: 100-continue\r\n", b"X-A: b\r\n", b" folded\r\n",
     b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"Host: x\r\nContent-Length: 3\r\n\r\n",
 ]  # fmt: skip
 # What we read and h11 doesn't, on purpose.
