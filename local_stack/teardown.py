@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,13 +96,13 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def reset(settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
+def reset(settings: Settings) -> None:
     """Stop the stack of a directory and remove all that it made there, once that is confirmed."""
     layout = Layout(settings.directory)
     if not find_data(layout) and not layout.supervisor():
         say(f"there is nothing to remove in {layout.directory}")
         return
-    confirm(layout.directory, environment.get("FORCE", "") not in {"", "0"})
+    confirm(layout.directory, os.environ.get("FORCE", "") not in {"", "0"})
     end_stack(layout)
     # Nobody may start a stack here meanwhile. So the lock stays, also as the directory's mark.
     with layout.lock():

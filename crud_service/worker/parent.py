@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
@@ -88,9 +88,9 @@ class Child:
 class Parent:
     """Starts the children, replaces those that exit or freeze, and stops them gracefully."""
 
-    def __init__(self, queues: Sequence[str] = QUEUES) -> None:
+    def __init__(self) -> None:
         host = secrets.token_hex(4)
-        self.children = [Child(queue, host) for queue in queues]
+        self.children = [Child(queue, host) for queue in QUEUES]
         self.stopping = False
         # A clock that stops while this process is frozen: children are not to blame for that.
         self.now = 0.0

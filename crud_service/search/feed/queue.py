@@ -38,7 +38,7 @@ from crud_service.stores.database import Connection
 logger = logging.getLogger(__name__)
 
 BATCH = 2000
-# Bytes of marked texts; a document is about four times as large.
+# Bytes of marked texts in a batch, its last text aside; a document is about four times as large.
 BATCH_BYTES = 2_000_000
 MAX_ATTEMPTS = 20
 # After this many, the pause is at its longest.
@@ -142,7 +142,6 @@ Write = Callable[[Sequence[str], Sequence[Queued], Interval], Outcome]
 def index_queued(
     connection: Connection,
     limit: int = BATCH,
-    size: int = BATCH_BYTES,
     refreshes: Interval = refreshes,
     write: Write | None = None,
 ) -> int:
@@ -151,7 +150,6 @@ def index_queued(
     Args:
         connection: a connection in autocommit mode.
         limit: how many changes a batch has at most.
-        size: how many bytes of marked texts it has at most, its last text aside.
         refreshes: when a small batch is made searchable at once.
         write: writes a batch to the indexes of the given names; None: `write_batch`.
 
@@ -159,7 +157,7 @@ def index_queued(
         The number of changes sent and texts queued, 0 if there were none. Raises Throttled,
         IndexGone, or the client's error if Elasticsearch is unavailable.
     """
-    queued = [Queued(*row) for row in turn.read(connection, READ, limit, size)]
+    queued = [Queued(*row) for row in turn.read(connection, READ, limit, BATCH_BYTES)]
     targets = find_targets(connection)
     if queued:
         settle(connection, queued, (write or write_batch)(targets, queued, refreshes))
