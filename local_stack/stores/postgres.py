@@ -175,7 +175,7 @@ def can_connect(url: str) -> bool:
 
 @contextmanager
 def connected(url: str) -> Iterator["psycopg.Connection"]:
-    """Connect to a database, each statement a transaction; an error becomes a StackError."""
+    """Connect to a database, each statement a transaction; raise errors as StackError."""
     try:
         with psycopg.connect(url, autocommit=True) as connection:
             yield connection
