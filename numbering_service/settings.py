@@ -1,5 +1,6 @@
 """Settings of the service, all of them from the environment."""
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 
 from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
+from numbering_service.redis_address import Address
 from web.cors import OriginError, parse_origins
 
 # A creation may be sent to Redis again for so long: well within the time for which a batch's answer
@@ -44,12 +46,10 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment; raises SettingsError for an invalid value."""
         crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
-        redis_url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-        if not redis_url.startswith(("redis://", "rediss://")):
-            raise SettingsError("REDIS_URL must begin with redis:// or rediss://.")
+        redis = redis_url(env)
         return cls(
-            redis_url=redis_url,
-            broker_url=env.get("BROKER_URL") or redis_url,
+            redis_url=redis,
+            broker_url=env.get("BROKER_URL") or redis,
             crud_url=crud_url,
             crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
             internal_token=internal_token(env),
@@ -65,8 +65,29 @@ class Settings:
             shards=whole_number(env, "SHARDS", 1, most=MAX_SHARDS),
             default_rate=default_rate(env),
             cors_origins=cors_origins(env),
-            log_level=env.get("LOG_LEVEL", "info").lower(),
+            log_level=log_level(env),
         )
+
+
+def redis_url(env: Mapping[str, str]) -> str:
+    """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
+    url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+    wrong = SettingsError("REDIS_URL must be a redis:// or rediss:// URL.")
+    if not url.startswith(("redis://", "rediss://")):
+        raise wrong
+    try:
+        Address.from_url(url)
+    except ValueError:
+        raise wrong from None
+    return url
+
+
+def log_level(env: Mapping[str, str]) -> str:
+    """Return the lowest level that is logged; raises SettingsError for an unknown one."""
+    level = env.get("LOG_LEVEL", "info").lower()
+    if level.upper() not in logging.getLevelNamesMapping():
+        raise SettingsError("LOG_LEVEL must be debug, info, warning or error.")
+    return level
 
 
 def internal_token(env: Mapping[str, str]) -> str:

@@ -22,7 +22,6 @@ from numbering_service.creations.shard_queue import MAX_BATCH
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
 from numbering_service.redis_address import Address
-from numbering_service.settings import Settings, SettingsError
 from tests.integration.numbering.surroundings import (
     A,
     B,
@@ -482,11 +481,6 @@ def test_tls_follows_the_url() -> None:
     unchecked = Address.from_url("rediss://h?ssl_cert_reqs=none").tls
     assert unchecked is not None
     assert (unchecked.verify_mode, unchecked.check_hostname) == (ssl.CERT_NONE, False)
-
-
-def test_an_address_of_another_kind_stops_the_start() -> None:
-    with pytest.raises(SettingsError, match="REDIS_URL must begin with redis:// or rediss://"):
-        Settings.from_env({"REDIS_URL": "unix:///run/redis.sock"})
 
 
 def test_an_address_in_the_log_has_no_password() -> None:

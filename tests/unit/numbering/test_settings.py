@@ -1,4 +1,4 @@
-"""The patience with Redis, as a setting."""
+"""Settings with which the service does not start."""
 
 import pytest
 
@@ -13,3 +13,19 @@ def test_a_patience_that_outlives_the_answers_of_batches_stops_the_start() -> No
     assert Settings.from_env(longest).redis_patience_seconds == MAX_PATIENCE_SECONDS
     with pytest.raises(SettingsError, match="REDIS_PATIENCE_SECONDS must be at most"):
         Settings.from_env({"REDIS_PATIENCE_SECONDS": str(keys.BATCH_TTL_SECONDS)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOG_LEVEL", "verbose"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+        ("REDIS_URL", "unix:///run/redis.sock"),
+        ("REDIS_URL", "redis://127.0.0.1:secret"),
+        ("REDIS_URL", "redis://127.0.0.1:99999"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} must be ") as raised:
+        Settings.from_env({name: value})
+    assert value not in str(raised.value)
