@@ -164,7 +164,8 @@ def serve(
     sys.setswitchinterval(SWITCH_SECONDS)
     exit_after_sigterm()
     # On SIGHUP a single process shuts down gracefully, to be started again.
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup sets
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
     with suppress(KeyboardInterrupt):
         server.run(sockets)

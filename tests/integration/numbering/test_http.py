@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -458,11 +459,30 @@ def serve_anybody(store: Storage) -> None:
     store.look_up = look_up
 
 
+@contextlib.contextmanager
+def hangups(handler: signal.Handlers) -> Iterator[None]:
+    """Have children inherit how SIGHUP is handled."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_other_signals_stop_a_single_process_like_sigterm(
     tmp_path: Path, valkey: Valkey, number: signal.Signals
 ) -> None:
     """Replacing several processes one by one on SIGHUP is uvicorn's part."""
-    with Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
+    with hangups(signal.SIG_DFL), Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
         assert service.end(number) == 0
         assert "Finished server process" in str(service.lines()[-1]["message"])
+
+
+def test_a_process_that_was_started_by_nohup_outlives_its_terminal(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    with hangups(signal.SIG_IGN), Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
+        service.popen.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            service.popen.wait(1)
