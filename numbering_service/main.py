@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class NumberingService:
-    """The ASGI application, with a fast path for the two creations.
+    """The ASGI application, with a fast path for creations.
 
     Our HTTP server tries `handle` first; under any other server the framework answers everything.
     """

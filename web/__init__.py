@@ -1,1 +1,1 @@
-"""The HTTP server of both services: whole requests in, answers or streams out."""
+"""What both services share of HTTP: fields, problems, request ids, logs; and their server."""

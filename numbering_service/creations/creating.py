@@ -111,7 +111,7 @@ class Creations:
         self._large = LargeRequests()
 
     def handle(self, request: Request) -> bool:
-        """Answer a POST to one of the two paths, now or later; False for any other request."""
+        """Answer a creation, now or later; False for any other request."""
         if request.method != "POST":
             return False
         target = read_target(request.path)
