@@ -83,9 +83,11 @@ def compile_sources() -> None:
 def remove_older(trees: Path) -> None:
     """Remove all compiled copies but those that were asked for last, and their logs.
 
-    More than one is kept, as a running service may have been started with the one before.
+    More than one is kept, as a running service may have been started with the one before. What an
+    interrupted compilation left, whose name has a suffix, is not one of them.
     """
-    found = sorted(filter(Path.is_dir, trees.iterdir()), key=lambda tree: tree.stat().st_mtime)
+    by_use = sorted(filter(Path.is_dir, trees.iterdir()), key=lambda tree: tree.stat().st_mtime)
+    found = sorted(by_use, key=lambda tree: not tree.suffix)
     for tree in found[:-KEPT]:
         shutil.rmtree(tree)
         tree.with_suffix(".log").unlink(missing_ok=True)

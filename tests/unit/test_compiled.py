@@ -104,7 +104,7 @@ def test_every_module_to_compile_exists() -> None:
 
 
 def test_the_two_copies_that_were_asked_for_last_are_kept(tmp_path: Path) -> None:
-    for age, name in enumerate(("d", "a", "b.unfinished", "c")):
+    for age, name in enumerate(("b.unfinished", "d", "a", "c")):
         (tmp_path / name / "web").mkdir(parents=True)
         log = (tmp_path / name).with_suffix(".log")
         log.touch()
