@@ -11,18 +11,25 @@ _PARAMETER = re.compile(
 )
 
 
-@lru_cache(maxsize=256)
-def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
-    """Return the media type in lower case, and its parameters without quotes.
+# Those that clients send all the time are short; one of 60 KB can have thousands of parameters.
+_LONGEST_CACHED = 256
 
-    Cached for the few headers that clients send all the time.
-    """
+
+def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
+    """Return the media type in lower case, and its parameters without quotes."""
+    return _split_short(header) if len(header) <= _LONGEST_CACHED else _split(header)
+
+
+def _split(header: str) -> tuple[str, Mapping[str, str]]:
     media_type, _, rest = header.partition(";")
     parameters = {
         name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain
         for name, quoted, plain in _PARAMETER.findall(rest)
     }
     return media_type.strip().lower(), parameters
+
+
+_split_short = lru_cache(maxsize=256)(_split)
 
 
 def is_encoded(content_encoding: str) -> bool:

@@ -11,7 +11,6 @@ import logging
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from functools import lru_cache
 from io import BytesIO
 from itertools import chain
 from time import perf_counter
@@ -213,14 +212,12 @@ def environ_of(request: Request, request_id: str, addresses: Addresses) -> Envir
     return environ
 
 
-@lru_cache(maxsize=256)
 def variable_of(header: bytes) -> str:
     """Return the WSGI variable name of a header."""
     name = header.decode("latin-1").upper().replace("-", "_")
     return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
 
 
-@lru_cache(maxsize=256)
 def plain_content_type(header: str) -> str:
     """Return a content type without the parameters that Django may fail to parse.
 

@@ -179,6 +179,19 @@ def many_header_lines(tenant: Hostile, stop: threading.Event) -> None:
     side_by_side(send * 8, request.encode(), stop)
 
 
+def long_content_types(tenant: Hostile, stop: threading.Event) -> None:
+    """Content types of thousands of parameters, no two alike, on each service."""
+    parameters = "".join(f";{number:x}=ab" for number in range(8000))
+    for count in range(300):
+        if stop.is_set():
+            return
+        for url in (tenant.stack.numbering_url, tenant.stack.crud_url):
+            head = f"POST {tenant.chat}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n"
+            head += f"Content-Type: application/json;count={count}{parameters}\r\n\r\n"
+            with suppress(OSError), Connection(url, timeout=60) as connection:
+                connection.send(head.encode() + b'{"body": ""}').read()
+
+
 def send_again(url: str, request: bytes, stop: threading.Event) -> None:
     """Send the same bytes again and again, each time on a connection of its own."""
     while not stop.is_set():
@@ -316,6 +329,7 @@ ACTS: dict[str, Act] = {
         unfinished_uploads,
         tiny_chunks,
         many_header_lines,
+        long_content_types,
         readiness_probes,
         failed_logins,
         many_changes,

@@ -7,7 +7,6 @@ differently is refused.
 
 import codecs
 import re
-from functools import lru_cache
 from urllib.parse import quote_from_bytes
 
 import httptools
@@ -235,7 +234,6 @@ def _parse_length(digits: bytes) -> int:
     return int(digits or b"0")
 
 
-@lru_cache(maxsize=256)
 def is_host(value: bytes) -> bool:
     """Whether a Host header is valid."""
     return _HOST.fullmatch(value) is not None

@@ -2,6 +2,8 @@
 
 import json
 import random
+import tracemalloc
+from collections.abc import Callable
 from time import process_time
 from urllib.parse import unquote_to_bytes
 
@@ -9,7 +11,9 @@ import pytest
 
 from numbering_service.creations.attributes import message_fields
 from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, MISSING, URLENCODED, unquote
+from web.media_types import split_content_type
 from web.problems import MalformedBody, Problem, ValidationFailed
+from web.server.head import is_host
 
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b"--x\r\nContent-Disposition: form-data; name=body"
@@ -28,6 +32,13 @@ COSTLY = {
         MULTIPART,
         PART + b"; " * (MAX_REQUEST_BYTES // 2) + b"\r\n\r\nv\r\n--x--",
     ),
+}
+
+# A header of 60 KB, from which very much can be made.
+PARAMETERS = "".join(f";{number:x}=a" for number in range(10_000))
+HEADERS: dict[str, Callable[[str], object]] = {
+    "the parameters of a content type": split_content_type,
+    "a host": lambda text: is_host(text.encode()),
 }
 
 
@@ -71,3 +82,13 @@ def test_escapes_are_decoded_as_urllib_decodes_them() -> None:
     for _ in range(20_000):
         text = b"".join(chance.choices(pieces, k=chance.randrange(12)))
         assert unquote(text) == unquote_to_bytes(text), text
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_nothing_is_kept_of_long_headers(kind: str) -> None:
+    tracemalloc.start()
+    for number in range(20):
+        HEADERS[kind](f"{number}{PARAMETERS}")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 10 * len(PARAMETERS)  # of 20 headers
