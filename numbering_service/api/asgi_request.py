@@ -5,8 +5,9 @@ module; other ASGI servers and test clients do.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
 from fastapi import Request as AsgiRequest
 from fastapi.responses import Response
@@ -30,6 +31,7 @@ class WholeRequest(Request):
             [(name, value) for name, value in scope["headers"]],
             body,
             started,
+            size_of_head(scope),
         )
         self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
 
@@ -53,6 +55,12 @@ async def respond(request: AsgiRequest, answer: Callable[[WholeRequest], None]) 
     whole = WholeRequest(request, body, started=perf_counter())
     answer(whole)
     return await whole.answered
+
+
+def size_of_head(scope: Mapping[str, Any]) -> int:
+    """Return how many bytes the query and the headers of an ASGI request have."""
+    headers = scope["headers"]
+    return len(scope["query_string"]) + sum(len(name) + len(value) for name, value in headers)
 
 
 def is_declared_too_large(request: AsgiRequest) -> bool:

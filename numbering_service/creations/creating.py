@@ -26,7 +26,7 @@ from web.server.request import Request, id_of
 
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
-# Memory that a waiting creation takes in addition to its body.
+# Memory that a waiting creation takes in addition to what was sent.
 OVERHEAD_BYTES = 1024
 # And each further message of a bulk.
 MESSAGE_BYTES = 128
@@ -166,7 +166,8 @@ class Creations:
 
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
         numbers = creation.numbers
-        size = len(request.body) + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
+        sent = request.head_bytes + len(request.body)  # a text may be in the query
+        size = sent + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
         self._batcher.submit(Pending(self, creation, request, target, size, numbers))
 
     def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:

@@ -58,6 +58,7 @@ class Head:
         "method",
         "query",
         "raw_path",
+        "size",
         "version",
     )
 
@@ -71,6 +72,7 @@ class Head:
         length: int,
         keep_alive: bool,
         expects_continue: bool,
+        size: int,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -80,6 +82,7 @@ class Head:
         self.length = length
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
+        self.size = size  # in bytes, as it was sent
 
 
 class _Lines:
@@ -123,6 +126,7 @@ def skip_empty_lines(buffer: bytes) -> bytes:
 
 def parse_head(data: bytes) -> Head:
     """Parse a head, its blank line included; raises MalformedRequest."""
+    size = len(data)
     line_end = data.find(b"\r\n")
     try:
         method, target, http_version = data[:line_end].split(b" ")
@@ -149,6 +153,7 @@ def parse_head(data: bytes) -> Head:
         length,
         keep_alive,
         expects_continue,
+        size,
     )
 
 

@@ -213,6 +213,7 @@ class Protocol(Writer):
             head.headers,
             body,
             perf_counter(),
+            head.size,
         )
         front.state.total_requests += 1
         if self._arrival.buffer and not front.arriving.hold(self, self._arrival.size):

@@ -51,6 +51,7 @@ class Request:
     __slots__ = (
         "_connection",
         "body",
+        "head_bytes",
         "headers",
         "method",
         "on_disconnect",
@@ -74,6 +75,7 @@ class Request:
         headers: Headers,
         body: bytes,
         started: float,
+        head_bytes: int = 0,
     ) -> None:
         self._connection = connection
         self.method = method
@@ -84,6 +86,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.started = started  # `perf_counter` reading when all of it had arrived
+        self.head_bytes = head_bytes  # how many the head had
         self.on_disconnect: Callable[[], None] | None = None  # called if the client disconnects
         # Called when there is room for the next piece again (see `is_writable`).
         self.on_writable: Callable[[], None] | None = None
@@ -100,11 +103,6 @@ class Request:
         """Return a header, its values joined by commas if it was sent several times; or None."""
         values = [value for sent, value in self.headers if sent == name]
         return b",".join(values).decode("latin-1") if values else None
-
-    @property
-    def head_bytes(self) -> int:
-        """How many bytes the parts of its head hold that a client can make long."""
-        return len(self.query) + sum(len(name) + len(value) for name, value in self.headers)
 
     @property
     def is_disconnected(self) -> bool:

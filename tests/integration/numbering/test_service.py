@@ -377,6 +377,32 @@ def test_creations_beyond_the_queue_are_refused_at_once(tmp_path: Path, valkey: 
     assert store.numbers() == list(range(1, len(store.entries) + 1))
 
 
+def test_texts_in_queries_are_part_of_what_waits(tmp_path: Path, valkey: Valkey) -> None:
+    """One application may hold 16 MiB, of whichever part of its requests."""
+    path = f"{MESSAGES}?body={'x' * 60_000}"
+
+    async def scenario(store: Storage) -> None:
+        service = await start(tmp_path, valkey, store)
+        async with Client(service.port) as client:
+            assert (await client.post(MESSAGES, "warm")).number == 1
+        assert valkey.process is not None
+        freeze(valkey.process.popen.pid)
+        try:
+            waiting = [
+                asyncio.create_task(load(service.port, 1, 1, lambda it, *_: it.post(path)))
+                for _ in range(320)
+            ]
+            refused_first, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            valkey.process.popen.send_signal(signal.SIGCONT)
+        assert {(await each)[0].code for each in refused_first} == {"overloaded"}
+        statuses = Counter([(await each)[0].status for each in waiting])
+        assert statuses[201] > 250
+        await end(service)
+
+    run(valkey, scenario)
+
+
 def test_a_full_stream_refuses_creations_until_entries_are_stored(
     tmp_path: Path, valkey: Valkey
 ) -> None:

@@ -293,7 +293,9 @@ def test_an_application_that_does_not_start_ends_the_process_with_3() -> None:
     assert done.returncode == 3
 
 
-def test_the_parts_of_a_head_that_a_client_can_make_long_are_counted() -> None:
-    headers = [(b"host", b"x"), (b"x-a", b"1234")]
-    request = Request(None, "GET", "/a", b"/a", b"query", "1.1", headers, b"", 0.0)
-    assert request.head_bytes == len("queryhostxx-a1234")
+def test_a_request_tells_how_long_its_head_was() -> None:
+    machine = Machine()
+    head = b"GET /\xc3\xa9?query HTTP/1.1\r\nHost: x\r\nX-A:   1234\r\n\r\n"
+    outcome = machine.read([head])
+    machine.close()
+    assert [seen.head_bytes for seen in outcome.seen] == [len(head)]

@@ -26,6 +26,7 @@ class Seen(NamedTuple):
     query: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+    head_bytes: int
 
 
 class Recorder:
@@ -43,6 +44,7 @@ class Recorder:
                 request.query,
                 tuple(request.headers),
                 request.body,
+                request.head_bytes,
             )
         )
         request.answer(200, b"content-length: 2\r\n", b"ok")
