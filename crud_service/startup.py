@@ -7,6 +7,7 @@ import sys
 from psycopg.conninfo import conninfo_to_dict
 from redis import RedisError
 
+from contract.known_secrets import is_known_secret
 from contract.shards import MAX_SHARDS
 from crud_service import settings
 from crud_service.stores.installed_shards import obstacle_at_start
@@ -15,13 +16,6 @@ from web.cors import OriginError, parse_origins
 
 logger = logging.getLogger(__name__)
 
-# Every value that has ever been published as an example or a default.
-KNOWN_SECRETS = frozenset(
-    {
-        *("", "local", "local-internal-token", "secret", "changeme", "change-me", "admin"),
-        *("password", "postgres", "postgresql", "chat", "root", "test", "example", "12345678"),
-    }
-)
 SEARCH_INDEX = re.compile(r"(?!.*-\d{14}-[0-9a-f]{4}$)[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
 SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
@@ -72,8 +66,11 @@ def weak_secrets() -> list[str]:
     refused = [
         f"{name} is missing or a default; set it, or LOCAL_STACK=1 for a local stack"
         for name in SECRETS
-        if getattr(settings, name).lower() in KNOWN_SECRETS
+        if is_known_secret(getattr(settings, name))
     ]
+    # It may be unset, which the log says; a known one would seem to protect something.
+    if settings.ADMIN_TOKEN and is_known_secret(settings.ADMIN_TOKEN):
+        refused.append("ADMIN_TOKEN is a default; set another one, or none")
     refused += [
         f"the password in {name} is a default; set another one"
         for name in ("DATABASE_URL", "DATABASE_READ_URL")
@@ -85,7 +82,7 @@ def weak_secrets() -> list[str]:
 def has_known_password(database_url: str) -> bool:
     """Return whether a URL has a default password; without one, another auth method is in use."""
     password = str(conninfo_to_dict(database_url).get("password") or "")
-    return bool(password) and password.lower() in KNOWN_SECRETS
+    return bool(password) and is_known_secret(password)
 
 
 def refuse_to_serve(what: str) -> bool:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contract.known_secrets import is_known_secret
 from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
 from numbering_service.redis_address import Address
@@ -97,7 +98,7 @@ def internal_token(env: Mapping[str, str]) -> str:
     """
     token = env.get("INTERNAL_TOKEN", "")
     in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
-    if in_container and not local and token in {"", LOCAL_INTERNAL_TOKEN}:
+    if in_container and not local and is_known_secret(token):
         raise SettingsError(
             "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)."
         )

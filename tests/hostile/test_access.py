@@ -126,7 +126,7 @@ def test_forged_forms_of_the_admin_site_are_refused(ground: Ground) -> None:
     assert not BANNERS.search(reply.body.decode().replace("CSRF", ""))
 
 
-@pytest.mark.parametrize("secret", ["", "local-internal-token"])
+@pytest.mark.parametrize("secret", ["", "local-internal-token", "Changeme"])
 def test_numbering_does_not_start_in_a_container_with_a_known_secret(secret: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "numbering_service"],

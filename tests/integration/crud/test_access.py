@@ -160,6 +160,7 @@ GOOD = {"SECRET_KEY": "s 1", "INTERNAL_TOKEN": "i 1", "ADMIN_PASSWORD": "a 1", "
         ("crud_service.worker", "ADMIN_PASSWORD", "local"),
         ("crud_service.manage migrate", "ADMIN_PASSWORD", "local"),
         ("crud_service.manage ensure_admin", "SECRET_KEY", "local"),
+        ("crud_service", "ADMIN_TOKEN", "secret"),
         ("crud_service", "DATABASE_URL", "postgresql://chat:local@127.0.0.1:1/chat"),
     ],
 )
