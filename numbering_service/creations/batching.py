@@ -2,8 +2,10 @@
 
 Batches need no timer and add no latency: an idle service sends a batch of one at once, a
 busy one shares each round trip, and each fsync of Redis, among many requests
-(the "group commit" of DeWitt et al., SIGMOD 1984). A second batch is sent before
-the first is answered, so that Redis works while we read and write HTTP.
+(the "group commit" of DeWitt et al., SIGMOD 1984). A reply has the next call sent before its
+creations are answered, so that Redis works while we read and write HTTP. A second call is sent
+behind one in flight once it would be as large. Sent earlier, it would only wait for the first
+one's fsync, and need one of its own without the creations that arrive meanwhile.
 
 A call has a batch of each shard that has creations waiting. Servers of a cluster refuse calls for
 several shards, so there each shard has a batcher of its own (see `sharded`).
@@ -22,7 +24,7 @@ from typing import Any
 
 from contract.shards import Shards
 from numbering_service.creations.numbers import NumbersScript, not_sent
-from numbering_service.creations.outcomes import read_outcomes
+from numbering_service.creations.outcomes import read_outcomes, settle
 from numbering_service.creations.pending import Batch, Pending
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Call, Sender
 from numbering_service.creations.shard_queue import Room, ShardQueue, too_fast
@@ -34,6 +36,8 @@ from web.problems import InternalError
 # Together with the creations that wait for their sequence, this stays below the server's
 # budget for bodies (`web.server.limits.Limits`), so that it has room for the next one.
 MAX_WAITING_BYTES = 32 * 1024 * 1024
+# A call of so many creations is worth its fsync, whatever else is in flight.
+ENOUGH = 32
 # How often held-back creations are checked while no reply arrives.
 LOOK_SECONDS = 0.02
 
@@ -156,13 +160,25 @@ class Batcher:
 
     def _send_next(self) -> None:
         self._is_scheduled = False
-        if len(self._calls) < self._max_in_flight:
+        self._send_waiting()
+        self._tell_if_idle()
+
+    def _send_waiting(self) -> None:
+        """Send what waits, unless it is fewer than are in flight."""
+        if self._may_send():
             batches = self._take_batches()
             if batches:
                 self._send(batches)
-            if any(queue.is_waiting for queue in self._queues):
+            if any(queue.waiting for queue in self._queues):
                 self._schedule_if_free()
-        self._tell_if_idle()
+
+    def _may_send(self) -> bool:
+        if not self._calls:
+            return True
+        if len(self._calls) == self._max_in_flight:
+            return False
+        in_flight = sum([len(batch.pending) for batch in self._calls[0]])
+        return sum([queue.waiting for queue in self._queues]) >= min(in_flight, ENOUGH)
 
     def _take_batches(self) -> list[Batch]:
         """Take what fits into a call: shards take turns to be the first, others get what is left.
@@ -177,7 +193,7 @@ class Batcher:
             taken = queue.take(room)
             if taken:
                 batches.append(self._batch(queue, taken))
-            if queue.is_waiting:
+            if queue.waiting:
                 break
         return batches
 
@@ -198,7 +214,7 @@ class Batcher:
         held_back = [queue for queue in self._queues if queue.is_holding_back]
         if held_back:
             self._look_soon()
-        if any(queue.is_waiting for queue in self._queues):
+        if any(queue.waiting for queue in self._queues):
             self._schedule_if_free()
         elif held_back and not self._calls:
             self._send([self._batch(queue, []) for queue in held_back])
@@ -218,21 +234,26 @@ class Batcher:
     def _finish(self, outcome: Any) -> None:
         """Settle the oldest call in flight with the script's reply, or the Problem it met."""
         batches = self._calls.popleft()
-        size = 0
-        for batch, reply in zip(batches, read_outcomes(outcome, batches), strict=True):
-            size += len(batch.pending)
-            self._of(batch).settle(batch.pending, reply)
-            if reply.wake:
-                self._wake_up(batch.shard.number, batch.pending[0].creation.request_id)
-        if size:
-            BATCH_SIZE.observe(size)
+        replies = read_outcomes(outcome, batches)
+        for batch, reply in zip(batches, replies, strict=True):
+            self._of(batch).note(batch.pending, reply)
         for queue in self._queues:
             queue.let_in()
             if self._sender.is_unavailable:
                 # Patience has run out: what waits would only fail too, call by call.
                 queue.refuse_waiting(not_sent())
                 queue.refuse_held_back(not_sent())
-        self._send_next()
+        self._send_waiting()
+        size = 0
+        for batch, reply in zip(batches, replies, strict=True):
+            size += len(batch.pending)
+            for pending, answer in zip(batch.pending, reply.answers, strict=True):
+                settle(pending, answer)
+            if reply.wake:
+                self._wake_up(batch.shard.number, batch.pending[0].creation.request_id)
+        if size:
+            BATCH_SIZE.observe(size)
+        self._tell_if_idle()
 
     def _of(self, batch: Batch) -> ShardQueue:
         return self._only or self._queues[batch.shard.number]

@@ -62,8 +62,9 @@ class ShardQueue:
         return len(self._waiting) + len(self._held_back)
 
     @property
-    def is_waiting(self) -> bool:
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many creations wait to be sent."""
+        return len(self._waiting)
 
     @property
     def is_holding_back(self) -> bool:
@@ -111,8 +112,8 @@ class ShardQueue:
                 break
         return taken
 
-    def settle(self, batch: list[Pending], reply: Reply) -> None:
-        """Deliver the answers to what was taken."""
+    def note(self, batch: list[Pending], reply: Reply) -> None:
+        """Count what became of what was taken."""
         accepted: list[AnyCreation] = []
         numbers = 0
         for pending, answer in zip(batch, reply.answers, strict=True):
@@ -125,8 +126,6 @@ class ShardQueue:
         if reply.last is not None:
             self._window.accept(reply.last, accepted)
         self._window.stored_before(reply.oldest)
-        for pending, answer in zip(batch, reply.answers, strict=True):
-            settle(pending, answer)
 
     def refuse(self, taken: list[Pending], problem: Problem) -> None:
         """Refuse what was taken."""

@@ -13,7 +13,7 @@ import redis
 
 from contract import keys
 from numbering_service import metrics
-from numbering_service.creation import Created, Creation
+from numbering_service.creation import Answer, Created, Creation
 from numbering_service.creations import batching as batching_module
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.held_back import HeldBack
@@ -153,6 +153,59 @@ def test_at_most_two_batches_are_in_flight_and_the_rest_is_one_batch(valkey: Val
 
     asyncio.run(scenario())
     exact(valkey, asked)
+
+
+def test_a_second_batch_is_sent_once_it_is_as_large_as_the_first(valkey: Valkey) -> None:
+    asked = waiters(19)
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+            batcher.submit(asked[0])
+            await batcher.drain(5)
+            freeze(valkey.pid)
+            try:
+                for waiter in asked[1:10]:
+                    batcher.submit(waiter)
+                await turns()
+                for waiter in asked[10:18]:
+                    batcher.submit(waiter)
+                    await turns()
+                assert batcher.in_flight == 1
+                batcher.submit(asked[18])
+                await turns()
+                assert batcher.in_flight == 2
+                assert not batcher.depth
+            finally:
+                valkey.thaw()
+
+    asyncio.run(scenario())
+    exact(valkey, asked)
+
+
+def test_the_next_batch_is_sent_before_a_reply_is_answered(valkey: Valkey) -> None:
+    in_flight: list[int] = []
+
+    async def scenario() -> None:
+        async with batching(valkey.url) as batcher:
+
+            class Watching(Waiter):
+                def settle(self, answer: Answer) -> None:
+                    in_flight.append(batcher.in_flight)
+
+            batcher.submit(waiters(1)[0])
+            await batcher.drain(5)
+            freeze(valkey.pid)
+            try:
+                for number in range(3):
+                    batcher.submit(Watching(Creation(A, 1, f"first {number}", "r")))
+                await turns()
+                for waiter in waiters(2):
+                    batcher.submit(waiter)
+            finally:
+                valkey.thaw()
+
+    asyncio.run(scenario())
+    assert in_flight == [1, 1, 1]
 
 
 def batches() -> Counter[str]:
