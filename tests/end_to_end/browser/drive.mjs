@@ -5,6 +5,7 @@
 //   {"window": "ann", "on": "@keyboard", "call": "press", "args": ["Enter"]}
 //   {"window": "ann", "axe": {"runOnly": ["wcag2a"]}}                   violations of accessibility
 //   {"window": "ann", "noted": true}                                    errors, requests, responses
+//   {"closeAll": true}                                                  all windows, and their storage
 // Each window has a browser context of its own, which `@context` names, unless it is opened `beside`
 // another; `@page` is the page.
 // Ends with its input.
@@ -51,8 +52,14 @@ async function violations({ page }, options) {
   return found.violations.map(({ id, help, nodes }) => ({ id, help, nodes: nodes.map(({ html }) => html) }));
 }
 
+async function closeAll() {
+  windows.clear();
+  await Promise.all(browser.contexts().map((context) => context.close()));
+}
+
 async function answer(command) {
   if (command.open) return open(command);
+  if (command.closeAll) return closeAll();
   const window = windows.get(command.window);
   if (command.axe) return violations(window, command.axe);
   return command.noted ? window.noted : call(window, command);

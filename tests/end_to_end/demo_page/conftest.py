@@ -25,10 +25,18 @@ def api(demo_stack: RunningStack, client: httpx.Client) -> Api:
     return Api(client, demo_stack.crud_url, demo_stack.numbering_url)
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def shared_browser() -> Iterator[Browser]:
+    """A browser for all tests: starting one takes several seconds of CPU."""
     with Browser(require_chromium()) as running:
         yield running
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Iterator[Browser]:
+    """A browser without windows."""
+    yield shared_browser
+    shared_browser.close_windows()
 
 
 class Chat(NamedTuple):

@@ -61,6 +61,10 @@ class Browser:
         self.send({"open": name, "url": url, "beside": other.name})
         return Window(self, name)
 
+    def close_windows(self) -> None:
+        """Close all windows; what is opened next finds nothing of theirs in its storage."""
+        self.send({"closeAll": True})
+
     def send(self, command: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
