@@ -182,6 +182,34 @@ def test_an_error_that_would_recur_is_raised_at_once(
     assert len(scripted.received) == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "method", "args"),
+    [
+        (("",), "read", ()),
+        (("..",), "read", ()),
+        ((f"{TOKEN}\n",), "read", ()),
+        ((TOKEN, ".."), "delete", ()),
+        ((TOKEN, "%2E%2e"), "delete", ()),
+        ((TOKEN, "1?limit=1"), "read", ()),
+        (CHAT, "delete_message", ("../../..",)),
+        (CHAT, "update_message", ("..\\..\\..",)),
+        (CHAT, "message", ("1/",)),
+    ],
+)
+def test_what_is_no_token_or_number_names_nothing_else(
+    caller: Caller,
+    scripted: ScriptedServer,
+    target: tuple[str, int],
+    method: str,
+    args: tuple[str, ...],
+) -> None:
+    """`..` for a chat is its application, which would be deleted in its place."""
+    scripted.script = [Answer(204)]
+    with pytest.raises((Failed, ValueError), match="has to consist of letters and digits"):
+        caller.call(target, method, *args)
+    assert scripted.received == []
+
+
 def test_a_body_that_no_service_reads_is_not_sent(caller: Caller, scripted: ScriptedServer) -> None:
     scripted.script = [CREATED]
     envelope = len('{"body":""}')

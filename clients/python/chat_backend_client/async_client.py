@@ -8,7 +8,7 @@ from typing import Any, Self, Unpack, cast
 
 import httpx
 
-from chat_backend_client.calls import creation, listing
+from chat_backend_client.calls import creation, listing, segment
 from chat_backend_client.errors import NoAnswer, Problem
 from chat_backend_client.events import (
     ChatChanged,
@@ -51,7 +51,7 @@ class AsyncChatClient:
     def __init__(self, session: Session, access_token: str, number: int) -> None:
         self.number = number
         self._session = session
-        self._path = f"/applications/{access_token}/chats/{number}"
+        self._path = f"/applications/{access_token}/chats/{segment('a chat number', number)}"
         self._url = f"{session.crud_url}{self._path}"
 
     async def read(self, *, until_stored: bool = False) -> Chat:
@@ -101,19 +101,21 @@ class AsyncChatClient:
         self, number: int, *, until_stored: bool = False
     ) -> Versioned[Message]:
         """Return a message with its entity tag."""
-        url = f"{self._url}/messages/{number}"
+        url = self._message_url(number)
         return await self._session.versioned(Call(method="GET", url=url, until_stored=until_stored))
 
     async def update_message(
         self, number: int, *, if_match: str | None = None, **changes: Unpack[MessageChanges]
     ) -> Message:
         """Change body, metadata or both; with `if_match` only if the state has that entity tag."""
-        url = f"{self._url}/messages/{number}"
-        return cast(Message, await self._session.put(url, changes, if_match))
+        return cast(Message, await self._session.put(self._message_url(number), changes, if_match))
 
     async def delete_message(self, number: int, *, if_match: str | None = None) -> None:
         """Delete a message; its number stays taken."""
-        await self._session.delete(f"{self._url}/messages/{number}", if_match)
+        await self._session.delete(self._message_url(number), if_match)
+
+    def _message_url(self, number: int) -> str:
+        return f"{self._url}/messages/{segment('a message number', number)}"
 
     def messages(
         self, *, page_size: int = PAGE_SIZE, **query: Unpack[MessageQuery]
@@ -158,7 +160,7 @@ class AsyncApplicationClient:
     def __init__(self, session: Session, access_token: str) -> None:
         self.access_token = access_token
         self._session = session
-        self._url = f"{session.crud_url}/applications/{access_token}"
+        self._url = f"{session.crud_url}/applications/{segment('an access token', access_token)}"
 
     def chat(self, number: int) -> AsyncChatClient:
         """Return a chat of the application; sends no request."""

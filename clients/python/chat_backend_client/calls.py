@@ -1,11 +1,24 @@
 """The calls that several methods make alike."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from chat_backend_client.lists import AsyncPages
 from chat_backend_client.session import Call, Session
+
+IDENTIFIER = re.compile("[A-Za-z0-9]+")
+
+
+def segment(what: str, identifier: str | int) -> str:
+    """Return a token or a number as a segment of a path; raise ValueError for anything else.
+
+    `..` in its place would name what is above: to delete a chat would delete its application.
+    """
+    if not IDENTIFIER.fullmatch(str(identifier)):
+        raise ValueError(f"{what} has to consist of letters and digits")
+    return str(identifier)
 
 
 def creation(url: str, content: object, key: str | None) -> Call:

@@ -1,4 +1,4 @@
-import { creation, listing, type PageSize } from "./calls.js";
+import { creation, listing, type PageSize, segment } from "./calls.js";
 import { NoAnswer, Problem } from "./errors.js";
 import type { Pages } from "./lists.js";
 import type {
@@ -94,7 +94,7 @@ export class ApplicationClient {
     private readonly session: Session,
     readonly accessToken: string,
   ) {
-    this.url = `${session.crudUrl}/applications/${accessToken}`;
+    this.url = `${session.crudUrl}/applications/${segment("an access token", accessToken)}`;
   }
 
   /** Return a chat of the application; sends no request. */
@@ -190,7 +190,7 @@ export class ChatClient {
     accessToken: string,
     readonly number: number,
   ) {
-    this.path = `/applications/${accessToken}/chats/${number}`;
+    this.path = `/applications/${accessToken}/chats/${segment("a chat number", number)}`;
     this.url = `${session.crudUrl}${this.path}`;
   }
 
@@ -254,7 +254,7 @@ export class ChatClient {
   }
 
   private messageUrl(number: number): string {
-    return `${this.url}/messages/${number}`;
+    return `${this.url}/messages/${segment("a message number", number)}`;
   }
 
   /** List messages by number. */

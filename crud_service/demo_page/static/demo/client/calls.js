@@ -1,5 +1,16 @@
 /** The calls that several methods make alike. */
 import { Pages } from "./lists.js";
+/**
+ * Return a token or a number as a segment of a path; throw TypeError for anything else.
+ *
+ * `..` in its place would name what is above: to delete a chat would delete its application.
+ */
+export function segment(what, identifier) {
+    const text = String(identifier ?? "");
+    if (!/^[A-Za-z0-9]+$/.test(text))
+        throw new TypeError(`${what} has to consist of letters and digits`);
+    return text;
+}
 /** Return the call that creates something: the key is the same in every attempt. */
 export function creation(url, json, key = newKey()) {
     return { method: "POST", url, json, headers: { "Idempotency-Key": key } };

@@ -1,4 +1,4 @@
-import { creation, listing } from "./calls.js";
+import { creation, listing, segment } from "./calls.js";
 import { NoAnswer, Problem } from "./errors.js";
 import { Session, } from "./session.js";
 const MESSAGE_EVENTS = ["message.created", "message.updated", "message.deleted"];
@@ -32,7 +32,7 @@ export class ApplicationClient {
     constructor(session, accessToken) {
         this.session = session;
         this.accessToken = accessToken;
-        this.url = `${session.crudUrl}/applications/${accessToken}`;
+        this.url = `${session.crudUrl}/applications/${segment("an access token", accessToken)}`;
     }
     /** Return a chat of the application; sends no request. */
     chat(number) {
@@ -118,7 +118,7 @@ export class ChatClient {
     constructor(session, accessToken, number) {
         this.session = session;
         this.number = number;
-        this.path = `/applications/${accessToken}/chats/${number}`;
+        this.path = `/applications/${accessToken}/chats/${segment("a chat number", number)}`;
         this.url = `${session.crudUrl}${this.path}`;
     }
     async read(options = {}) {
@@ -164,7 +164,7 @@ export class ChatClient {
         return this.session.delete(this.messageUrl(number), ifMatch);
     }
     messageUrl(number) {
-        return `${this.url}/messages/${number}`;
+        return `${this.url}/messages/${segment("a message number", number)}`;
     }
     /** List messages by number. */
     messages(query = {}) {
