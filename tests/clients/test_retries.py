@@ -2,12 +2,17 @@
 
 import json
 import time
+from contextlib import closing
 from email.utils import formatdate
+from typing import Any
 
+import httpx
 import pytest
 
+from chat_backend_client import AsyncClient, Client, NoAnswer, Retries
 from local_stack.applications import ROOT
-from tests.clients.callers import Caller, Failed
+from local_stack.ports import choose_port
+from tests.clients.callers import CALLERS, Addresses, Caller, Failed
 from tests.clients.packages import compiled_typescript, run
 from tests.clients.scripted_server import LOST, Answer, ScriptedServer, json_answer, problem
 
@@ -324,6 +329,15 @@ def test_an_export_is_begun_again_and_not_continued(
     ]
     assert len(caller.call((TOKEN,), "export")) == 3
     assert len(scripted.received) == 3
+
+def test_an_update_meets_its_own_change_as_json_has_it(scripted: ScriptedServer) -> None:
+    changed = {**MESSAGE, "metadata": {"1": ["a", "b"]}}
+    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(changed)]
+    with Client(scripted.url, scripted.url) as client:
+        chat = client.application(TOKEN).chat(1)
+        metadata: dict[Any, object] = {1: ("a", "b")}
+        assert chat.update_message(1, metadata=metadata, if_match='"1"') == changed
+
 
 
 @pytest.mark.parametrize("size", [0, 60, EXPORT.index(b'{"type": "end"')])

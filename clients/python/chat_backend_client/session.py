@@ -130,7 +130,9 @@ class Session:
             if problem.code != "precondition_failed" or problem.attempts == 1:
                 raise
             state: dict[str, Any] = await self.json(Call(method="GET", url=url))
-            if any(state.get(name) != value for name, value in changes.items()):
+            # As JSON has them: a tuple is a list there, and a number for a key a string.
+            sent = json.loads(json.dumps(changes))
+            if any(state.get(name) != value for name, value in sent.items()):
                 raise
             return state
 
