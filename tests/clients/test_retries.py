@@ -251,6 +251,37 @@ def test_what_is_not_stored_yet_is_waited_for_on_request(
 
 
 def test_an_update_meets_its_own_change(caller: Caller, scripted: ScriptedServer) -> None:
+@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api"])
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_an_address_that_is_none_is_refused_at_once(
+    client: type[Client] | type[AsyncClient], address: str
+) -> None:
+    good = "http://127.0.0.1:3000"
+    with pytest.raises(ValueError, match="crud_url has to be an address such as http://"):
+        client(address, good)
+    with pytest.raises(ValueError, match="numbering_url has to be an address such as http://"):
+        client(good, address)
+
+
+def test_an_address_may_be_relative_to_that_of_the_http_client(scripted: ScriptedServer) -> None:
+    scripted.script = [json_answer({"name": "read"})]
+    with Client("/crud", "", http=httpx.Client(base_url=scripted.url)) as client:
+        assert client.application(TOKEN).read()["name"] == "read"
+    assert scripted.received[0].target == f"/crud/applications/{TOKEN}"
+
+
+def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
+    program = ROOT / "tests" / "clients" / "mistakes.mjs"
+    addresses, values, requests = json.loads(run("node", program, compiled_typescript()))
+    assert addresses == [
+        f"TypeError: {option} has to be an address such as http://127.0.0.1:3000"
+        for option in ("crudUrl", "numberingUrl")
+        for _ in range(4)
+    ]
+    assert values == [f"TypeError: JSON has no {it}" for it in ("NaN", "Infinity", "-Infinity")]
+    assert requests == 0
+
+
     """The response to the first attempt was lost, after the change was made.
 
     What was made of `metadata` comes back with its keys in another order.

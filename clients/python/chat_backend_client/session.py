@@ -65,9 +65,16 @@ class Session:
         admin_token: str | None,
         retries: Retries | None,
     ) -> None:
-        self.crud_url, self.numbering_url = crud_url.rstrip("/"), numbering_url.rstrip("/")
-        self.admin = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
         self._transport, self._retries = transport, retries or Retries()
+        self.crud_url = self._address("crud_url", crud_url)
+        self.numbering_url = self._address("numbering_url", numbering_url)
+        self.admin = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
+
+    def _address(self, name: str, url: str) -> str:
+        # A client of the caller's may have a base, to which this one may be relative.
+        if not self._transport.http.build_request("GET", url).url.host:
+            raise ValueError(f"{name} has to be an address such as http://127.0.0.1:3000")
+        return url.rstrip("/")
 
     async def send(self, call: Call) -> Answer:
         """Return a successful response; raise Problem or NoAnswer out of retries."""

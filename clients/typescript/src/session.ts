@@ -76,8 +76,8 @@ export class Session {
   private readonly fetch: typeof globalThis.fetch;
 
   constructor(options: ClientOptions) {
-    this.crudUrl = options.crudUrl.replace(/\/+$/, "");
-    this.numberingUrl = options.numberingUrl.replace(/\/+$/, "");
+    this.crudUrl = address("crudUrl", options.crudUrl);
+    this.numberingUrl = address("numberingUrl", options.numberingUrl);
     this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
     this.retries = new Retries(options.retries);
     this.timeout = options.timeout ?? TIMEOUT_SECONDS;
@@ -244,7 +244,7 @@ export class Session {
   /** Return a response whose body is not read yet; throw Problem if it is an error. */
   private async open(call: Call, lifetime: Lifetime): Promise<Response> {
     const headers = new Headers(call.headers);
-    const body = call.json === undefined ? null : new TextEncoder().encode(JSON.stringify(call.json));
+    const body = call.json === undefined ? null : new TextEncoder().encode(JSON.stringify(call.json, finite));
     if (body) headers.set("Content-Type", "application/json");
     if (body && body.length > LARGEST_BODY_BYTES) {
       throw new Problem(413, { code: "body_too_large", detail: "the request body is larger than 1 MiB" });
@@ -266,6 +266,27 @@ export class Session {
     if (response.ok) return response;
     throw await lifetime.within(Problem.from(response)).catch(noAnswer);
   }
+}
+
+/** Return the address of a service without slashes at its end; throw TypeError if it is none. */
+function address(option: string, url: string): string {
+  let [protocol, cause]: [string, unknown] = ["", undefined];
+  try {
+    // In a browser it may be relative to the page.
+    ({ protocol } = new URL(new Request(url).url));
+  } catch (error) {
+    cause = error;
+  }
+  if (!/^https?:$/.test(protocol)) {
+    throw new TypeError(`${option} has to be an address such as http://127.0.0.1:3000`, { cause });
+  }
+  return url.replace(/\/+$/, "");
+}
+
+/** JSON has neither NaN nor infinities: left to itself, `JSON.stringify` makes them null. */
+function finite(_key: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`JSON has no ${value}`);
+  return value;
 }
 
 export function matching(etag?: string): Record<string, string> {

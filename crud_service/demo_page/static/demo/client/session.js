@@ -28,8 +28,8 @@ export class Session {
     timeout;
     fetch;
     constructor(options) {
-        this.crudUrl = options.crudUrl.replace(/\/+$/, "");
-        this.numberingUrl = options.numberingUrl.replace(/\/+$/, "");
+        this.crudUrl = address("crudUrl", options.crudUrl);
+        this.numberingUrl = address("numberingUrl", options.numberingUrl);
         this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
         this.retries = new Retries(options.retries);
         this.timeout = options.timeout ?? TIMEOUT_SECONDS;
@@ -200,7 +200,7 @@ export class Session {
     /** Return a response whose body is not read yet; throw Problem if it is an error. */
     async open(call, lifetime) {
         const headers = new Headers(call.headers);
-        const body = call.json === undefined ? null : new TextEncoder().encode(JSON.stringify(call.json));
+        const body = call.json === undefined ? null : new TextEncoder().encode(JSON.stringify(call.json, finite));
         if (body)
             headers.set("Content-Type", "application/json");
         if (body && body.length > LARGEST_BODY_BYTES) {
@@ -224,6 +224,27 @@ export class Session {
             return response;
         throw await lifetime.within(Problem.from(response)).catch(noAnswer);
     }
+}
+/** Return the address of a service without slashes at its end; throw TypeError if it is none. */
+function address(option, url) {
+    let [protocol, cause] = ["", undefined];
+    try {
+        // In a browser it may be relative to the page.
+        ({ protocol } = new URL(new Request(url).url));
+    }
+    catch (error) {
+        cause = error;
+    }
+    if (!/^https?:$/.test(protocol)) {
+        throw new TypeError(`${option} has to be an address such as http://127.0.0.1:3000`, { cause });
+    }
+    return url.replace(/\/+$/, "");
+}
+/** JSON has neither NaN nor infinities: left to itself, `JSON.stringify` makes them null. */
+function finite(_key, value) {
+    if (typeof value === "number" && !Number.isFinite(value))
+        throw new TypeError(`JSON has no ${value}`);
+    return value;
 }
 export function matching(etag) {
     return etag === undefined ? {} : { "If-Match": etag };
