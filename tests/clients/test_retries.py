@@ -112,6 +112,28 @@ def test_lost_connections_end_the_retries(caller: Caller, scripted: ScriptedServ
     assert (caught.value.kind, len(scripted.received) > 2) == ("NoAnswer", True)
 
 
+@pytest.mark.parametrize("kind", CALLERS)
+def test_an_error_of_the_connection_says_where(kind: str) -> None:
+    """There are two addresses."""
+    place = f"127.0.0.1:{choose_port()}"
+    with (
+        closing(CALLERS[kind](Addresses(f"http://{place}", "http://127.0.0.1:9"), 0)) as caller,
+        pytest.raises(Failed) as caught,
+    ):
+        caller.call((), "create_application", "Mine")
+    assert caught.value.kind == "NoAnswer"
+    assert place in caught.value.fields["message"]
+
+
+def test_the_message_of_an_error_has_no_access_token(
+    caller: Caller, scripted: ScriptedServer
+) -> None:
+    scripted.script = [LOST]
+    with pytest.raises(Failed) as caught:
+        caller.call(CHAT, "create_message", "hi")
+    assert TOKEN not in caught.value.fields["message"]
+
+
 def test_a_wait_beyond_the_time_for_retries_is_not_begun(
     caller: Caller, scripted: ScriptedServer
 ) -> None:
@@ -215,6 +237,37 @@ def test_what_is_no_token_or_number_names_nothing_else(
     assert scripted.received == []
 
 
+@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api"])
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_an_address_that_is_none_is_refused_at_once(
+    client: type[Client] | type[AsyncClient], address: str
+) -> None:
+    good = "http://127.0.0.1:3000"
+    with pytest.raises(ValueError, match="crud_url has to be an address such as http://"):
+        client(address, good)
+    with pytest.raises(ValueError, match="numbering_url has to be an address such as http://"):
+        client(good, address)
+
+
+def test_an_address_may_be_relative_to_that_of_the_http_client(scripted: ScriptedServer) -> None:
+    scripted.script = [json_answer({"name": "read"})]
+    with Client("/crud", "", http=httpx.Client(base_url=scripted.url)) as client:
+        assert client.application(TOKEN).read()["name"] == "read"
+    assert scripted.received[0].target == f"/crud/applications/{TOKEN}"
+
+
+def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
+    program = ROOT / "tests" / "clients" / "mistakes.mjs"
+    addresses, values, requests = json.loads(run("node", program, compiled_typescript()))
+    assert addresses == [
+        f"TypeError: {option} has to be an address such as http://127.0.0.1:3000"
+        for option in ("crudUrl", "numberingUrl")
+        for _ in range(4)
+    ]
+    assert values == [f"TypeError: JSON has no {it}" for it in ("NaN", "Infinity", "-Infinity")]
+    assert requests == 0
+
+
 def test_a_body_that_no_service_reads_is_not_sent(caller: Caller, scripted: ScriptedServer) -> None:
     scripted.script = [CREATED]
     envelope = len('{"body":""}')
@@ -251,37 +304,6 @@ def test_what_is_not_stored_yet_is_waited_for_on_request(
 
 
 def test_an_update_meets_its_own_change(caller: Caller, scripted: ScriptedServer) -> None:
-@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api"])
-@pytest.mark.parametrize("client", [Client, AsyncClient])
-def test_an_address_that_is_none_is_refused_at_once(
-    client: type[Client] | type[AsyncClient], address: str
-) -> None:
-    good = "http://127.0.0.1:3000"
-    with pytest.raises(ValueError, match="crud_url has to be an address such as http://"):
-        client(address, good)
-    with pytest.raises(ValueError, match="numbering_url has to be an address such as http://"):
-        client(good, address)
-
-
-def test_an_address_may_be_relative_to_that_of_the_http_client(scripted: ScriptedServer) -> None:
-    scripted.script = [json_answer({"name": "read"})]
-    with Client("/crud", "", http=httpx.Client(base_url=scripted.url)) as client:
-        assert client.application(TOKEN).read()["name"] == "read"
-    assert scripted.received[0].target == f"/crud/applications/{TOKEN}"
-
-
-def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
-    program = ROOT / "tests" / "clients" / "mistakes.mjs"
-    addresses, values, requests = json.loads(run("node", program, compiled_typescript()))
-    assert addresses == [
-        f"TypeError: {option} has to be an address such as http://127.0.0.1:3000"
-        for option in ("crudUrl", "numberingUrl")
-        for _ in range(4)
-    ]
-    assert values == [f"TypeError: JSON has no {it}" for it in ("NaN", "Infinity", "-Infinity")]
-    assert requests == 0
-
-
     """The response to the first attempt was lost, after the change was made.
 
     What was made of `metadata` comes back with its keys in another order.
@@ -292,6 +314,15 @@ def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
     options = {"body": "mine", "metadata": sent, "if_match": '"1"'}
     assert caller.call(CHAT, "update_message", 1, **options) == changed
     assert [received.method for received in scripted.received] == ["PUT", "PUT", "GET"]
+
+
+def test_an_update_meets_its_own_change_as_json_has_it(scripted: ScriptedServer) -> None:
+    changed = {**MESSAGE, "metadata": {"1": ["a", "b"]}}
+    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(changed)]
+    with Client(scripted.url, scripted.url) as client:
+        chat = client.application(TOKEN).chat(1)
+        metadata: dict[Any, object] = {1: ("a", "b")}
+        assert chat.update_message(1, metadata=metadata, if_match='"1"') == changed
 
 
 @pytest.mark.parametrize(
@@ -360,15 +391,6 @@ def test_an_export_is_begun_again_and_not_continued(
     ]
     assert len(caller.call((TOKEN,), "export")) == 3
     assert len(scripted.received) == 3
-
-def test_an_update_meets_its_own_change_as_json_has_it(scripted: ScriptedServer) -> None:
-    changed = {**MESSAGE, "metadata": {"1": ["a", "b"]}}
-    scripted.script = [LOST, problem(412, "precondition_failed"), json_answer(changed)]
-    with Client(scripted.url, scripted.url) as client:
-        chat = client.application(TOKEN).chat(1)
-        metadata: dict[Any, object] = {1: ("a", "b")}
-        assert chat.update_message(1, metadata=metadata, if_match='"1"') == changed
-
 
 
 @pytest.mark.parametrize("size", [0, 60, EXPORT.index(b'{"type": "end"')])

@@ -263,10 +263,16 @@ def decoded_line(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
-def as_ours(error: Exception) -> ChatBackendError:
+def as_ours(error: ChatBackendError | httpx.RequestError) -> ChatBackendError:
     """Return an error of this package for one of the connection."""
     if isinstance(error, ChatBackendError):
         return error
-    ours = NoAnswer(str(error) or type(error).__name__)
+    ours = NoAnswer(f"{origin(error)}: {str(error) or type(error).__name__}")
     ours.__cause__ = error
     return cast(ChatBackendError, ours)
+
+
+def origin(error: httpx.RequestError) -> str:
+    """Return which service was not reached; not its path, which has the access token in it."""
+    url = error.request.url
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"

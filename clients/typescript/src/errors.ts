@@ -56,7 +56,7 @@ export class NoAnswer extends ChatBackendError {
   override readonly name = "NoAnswer";
 
   constructor(cause: unknown) {
-    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    super(inWords(cause), { cause });
   }
 }
 
@@ -71,6 +71,14 @@ export class StreamReset extends ChatBackendError {
   constructor(readonly lastEventId: string) {
     super("the stream's position is ahead of what is stored: read the list again");
   }
+}
+
+/** Node.js says `fetch failed`, and in the cause of that why. */
+function inWords(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const origin = cause.cause as { message?: string; code?: string } | undefined;
+  const why = origin?.message || origin?.code;
+  return why ? `${cause.message}: ${why}` : cause.message;
 }
 
 /** What a `Retry-After` says, as seconds or as a date; null if it says neither. */

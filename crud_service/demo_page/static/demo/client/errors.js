@@ -39,7 +39,7 @@ export class Problem extends ChatBackendError {
 export class NoAnswer extends ChatBackendError {
     name = "NoAnswer";
     constructor(cause) {
-        super(cause instanceof Error ? cause.message : String(cause), { cause });
+        super(inWords(cause), { cause });
     }
 }
 /**
@@ -54,6 +54,14 @@ export class StreamReset extends ChatBackendError {
         super("the stream's position is ahead of what is stored: read the list again");
         this.lastEventId = lastEventId;
     }
+}
+/** Node.js says `fetch failed`, and in the cause of that why. */
+function inWords(cause) {
+    if (!(cause instanceof Error))
+        return String(cause);
+    const origin = cause.cause;
+    const why = origin?.message || origin?.code;
+    return why ? `${cause.message}: ${why}` : cause.message;
 }
 /** What a `Retry-After` says, as seconds or as a date; null if it says neither. */
 function secondsUntil(retryAfter) {
