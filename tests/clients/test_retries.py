@@ -134,6 +134,20 @@ def test_the_message_of_an_error_has_no_access_token(
     assert TOKEN not in caught.value.fields["message"]
 
 
+def test_a_proxy_that_does_not_connect_is_tried_again(scripted: ScriptedServer) -> None:
+    """Nothing was sent to the service, so that also an application may be tried again."""
+    scripted.script = [Answer(503)]
+    http, retries = httpx.Client(proxy=scripted.url), Retries(seconds=0.5)
+    address = "https://chat.example.com"
+    with Client(address, address, http=http, retries=retries) as client:
+        with pytest.raises(NoAnswer) as caught:
+            client.create_application("Mine")
+        assert caught.value.attempts == len(scripted.received) > 1
+        scripted.script = [Answer(503), Answer(407)]
+        with pytest.raises(NoAnswer, match="407"):
+            list(client.application(TOKEN).export())
+
+
 def test_a_wait_beyond_the_time_for_retries_is_not_begun(
     caller: Caller, scripted: ScriptedServer
 ) -> None:

@@ -10,9 +10,10 @@ from chat_backend_client.errors import ChatBackendError, NoAnswer, Problem
 # Errors of the network; others (a malformed URL, an unsupported scheme) would recur.
 CONNECTION_ERRORS = (
     *(httpx.NetworkError, httpx.TimeoutException),
-    *(httpx.RemoteProtocolError, httpx.DecodingError),
+    *(httpx.RemoteProtocolError, httpx.DecodingError, httpx.ProxyError),
 )
-NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+# A proxy that makes no connection has been sent nothing of the request.
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 # Refused before anything was done, so any request may be repeated.
 REFUSED = {"overloaded", "rate_limited", "request_timeout", "too_many_streams"}
 TEMPORARY = {408, 429, 502, 503, 504}
