@@ -287,6 +287,7 @@ def allowed_origins(chosen: str, crud: str) -> str:
     """Add crud_service's own origins to a list of CORS_ORIGINS, unless it allows all."""
     if chosen.strip() == "*":
         return chosen
-    own = [crud, crud.replace(f"//{LOOPBACK}:", "//localhost:")]
+    origin = crud.removesuffix(":80")  # as browsers send it
+    own = [origin, origin.replace(f"//{LOOPBACK}", "//localhost")]
     # Both services refuse a list that is malformed, and say why.
     return ",".join(dict.fromkeys([*chosen.replace(",", " ").split(), *own]))

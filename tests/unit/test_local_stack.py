@@ -54,6 +54,7 @@ from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 from local_stack.teardown import stop_supervisor
 from tests.children import child
+from web.cors import parse_origins
 
 
 def test_the_first_restart_is_immediate_and_repeated_ones_back_off() -> None:
@@ -332,18 +333,23 @@ def test_progress_is_what_maven_said_last(output: bytes, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chosen", "expected"),
+    ("chosen", "port", "expected"),
     [
-        ("", "http://127.0.0.1:3000,http://localhost:3000"),
+        ("", 3000, "http://127.0.0.1:3000,http://localhost:3000"),
         (
             "https://a.example, http://localhost:3000",
+            3000,
             "https://a.example,http://localhost:3000,http://127.0.0.1:3000",
         ),
-        ("*", "*"),
+        ("*", 3000, "*"),
+        ("", 80, "http://127.0.0.1,http://localhost"),
+        ("", 8080, "http://127.0.0.1:8080,http://localhost:8080"),
     ],
 )
-def test_the_chat_page_may_call_both_services(chosen: str, expected: str) -> None:
-    assert allowed_origins(chosen, "http://127.0.0.1:3000") == expected
+def test_the_chat_page_may_call_both_services(chosen: str, port: int, expected: str) -> None:
+    allowed = allowed_origins(chosen, f"http://127.0.0.1:{port}")
+    assert allowed == expected
+    assert parse_origins(allowed)
 
 
 PYTHON_WHOSE_PIP_HANGS = """#!/bin/sh
