@@ -48,8 +48,11 @@ class Layout:
                 f"the disk that holds {self.directory} is full: starting takes {megabytes} MB"
             )
 
-    def lock(self) -> IO[str]:
-        """Lock the directory for one supervisor; the kernel releases the lock when it dies."""
+    def lock(self, advice: str = "") -> IO[str]:
+        """Lock the directory for one supervisor; the kernel releases the lock when it dies.
+
+        Raises StackError, with some advice, when another one has it.
+        """
         handle = self.lock_file.open("a+")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,8 +61,7 @@ class Layout:
                 handle.seek(0)
                 holder = handle.read().strip()
             raise StackError(
-                f"a stack is already running in {self.directory} (supervisor {holder}):"
-                " `make status` shows it, `make stop` ends it"
+                f"a stack is already running in {self.directory} (supervisor {holder}){advice}"
             ) from None
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")

@@ -106,7 +106,8 @@ class Stores:
     def prepare(self) -> None:
         self.require_own_kind()
         self.layout.create()
-        self.held = self.layout.lock()
+        status, stop = map(self.settings.command, ("status", "stop"))
+        self.held = self.layout.lock(f": `{status}` shows it, `{stop}` ends it")
         if count := end_leftovers(self.layout.directory):
             say(f"ended {count} processes left behind by an earlier run")
         self.layout.forget_run()

@@ -69,6 +69,7 @@ def test_a_running_stack_is_not_started_twice(tmp_path: Path) -> None:
         done = run(tmp_path, CRUD_PORT="20001", NUMBERING_PORT="20002")
     assert done.returncode == 1
     assert f"a stack is already running in {tmp_path} (supervisor {os.getpid()})" in done.stderr
+    assert done.stderr.endswith(f"`make stop LOCAL_DIR={tmp_path}` ends it\n")
 
 
 def test_missing_maven_is_a_reason_and_not_a_failure(
