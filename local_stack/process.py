@@ -136,6 +136,9 @@ class Running:
 
     def ask_to_stop(self) -> None:
         if not self.died():
+            # The real process may have started since the last look. Elasticsearch's command, asked
+            # in its place, first waits until the server is up, for longer than it is given.
+            self.note_pid()
             # The real process may have ended, with its command about to exit.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, self.part.stop_signal)

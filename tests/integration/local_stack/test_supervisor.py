@@ -230,6 +230,25 @@ def test_the_real_process_behind_a_command_is_named_once_it_exists(
     assert psutil.Process(read_pid(layout, "behind")).cmdline() == ["sleep", "600"]
 
 
+def test_the_real_process_is_asked_to_stop_though_nobody_looked_since_it_started(
+    supervisor: Supervisor,
+) -> None:
+    """As while a stack starts, which does not wait for Elasticsearch."""
+    script = "trap : TERM; sleep 600 & while kill -0 $!; do wait $!; done"
+    behind = Part(
+        "behind",
+        ("/bin/sh", "-c", script),
+        is_ready=lambda: True,
+        find_pid=second_child_of,
+        stop_seconds=20,
+    )
+    (running,) = supervisor.start([behind])
+    command = running.process
+    wait_until(lambda: second_child_of(command.pid) != command.pid, 60, "no real process")
+    running.stop()
+    assert running.how_it_died() == "exit code 143"  # that of `wait`
+
+
 START_OF_A_SERVER = """
 sh -c "sleep 1; true" java &
 sh -c "sleep 600; true" java -m org.elasticsearch.server/org.elasticsearch.bootstrap.Elasticsearch &
