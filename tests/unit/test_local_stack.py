@@ -22,11 +22,11 @@ import httpx
 import psutil
 import pytest
 
-from local_stack.__main__ import welcome
 from local_stack.applications import ROOT
 from local_stack.cluster.cluster_stack import ClusterStack
 from local_stack.cluster.proxy import WITH_ALL_FILES, Front, configure, count_connections
 from local_stack.cluster.roles import ANSWER_SECONDS, Roles
+from local_stack.command_line import welcome
 from local_stack.console import Waiting
 from local_stack.demo import show
 from local_stack.failure import StackError, explain
@@ -383,6 +383,26 @@ def test_ctrl_c_ends_an_installation_without_a_traceback(tmp_path: Path) -> None
         os.killpg(installing.pid, signal.SIGINT)
         _, errors = installing.communicate(timeout=60)
     assert (installing.returncode, errors.count("\n"), errors[:11]) == (1, 1, "interrupted")
+
+
+IMPORTED_FOR_LONG = "import time; print('importing', flush=True); time.sleep(60)"
+
+
+def test_ctrl_c_ends_a_command_that_is_being_imported_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "httpx.py").write_text(IMPORTED_FOR_LONG)
+    with child(
+        ["env", "--default-signal=INT", sys.executable, "-m", "local_stack", "run"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "LOCAL_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as starting:
+        assert starting.stdout is not None
+        assert starting.stdout.readline() == "importing\n"
+        starting.send_signal(signal.SIGINT)
+        _, errors = starting.communicate(timeout=60)
+    assert (starting.returncode, errors) == (-signal.SIGINT, "")
 
 
 def test_a_supervisor_that_ends_before_it_is_told_to_has_been_stopped(tmp_path: Path) -> None:

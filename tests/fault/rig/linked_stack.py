@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.running_stack import RunningStack
-from local_stack.__main__ import run_stack
+from local_stack.command_line import run_stack
 from local_stack.process import Part
 from local_stack.stack import Settings, Stack
 from tests.links import Link, Links
