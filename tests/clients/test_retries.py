@@ -302,6 +302,7 @@ def test_an_error_of_a_gateway_has_no_code_of_ours(
         caller.call(CHAT, "update_message", 1, body="hi")
     fields = caught.value.fields
     assert (fields["status"], fields["code"], fields["errors"]) == (400, "unknown", [])
+    assert fields["message"] == "400 unknown: Bad Request"
 
 
 def test_what_is_not_stored_yet_is_waited_for_on_request(

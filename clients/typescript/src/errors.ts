@@ -43,7 +43,8 @@ export class Problem extends ChatBackendError {
 
   static async from(response: Response): Promise<Problem> {
     const text = await response.text();
-    return new Problem(response.status, parsed(text), response.headers);
+    const document = { title: response.statusText, ...parsed(text) };
+    return new Problem(response.status, document, response.headers);
   }
 }
 

@@ -28,7 +28,8 @@ export class Problem extends ChatBackendError {
     }
     static async from(response) {
         const text = await response.text();
-        return new Problem(response.status, parsed(text), response.headers);
+        const document = { title: response.statusText, ...parsed(text) };
+        return new Problem(response.status, document, response.headers);
     }
 }
 /**
