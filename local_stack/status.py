@@ -71,7 +71,12 @@ def readiness(environment: dict[str, str]) -> str:
     except (httpx.HTTPError, ValueError):
         return paint("crud does not answer", "red")
     state = str(answer.get("status", "not ready"))
-    return paint(state, "green" if state == "ok" else "yellow")
+    if state == "ok":
+        return paint(state, "green")
+    dependencies = answer.get("dependencies", {}).items()
+    troubled = {"degraded", "unavailable"}
+    missing = ", ".join(name for name, each in dependencies if each.get("status") in troubled)
+    return paint(f"{state} ({missing})" if missing else state, "yellow")
 
 
 def measure(process: psutil.Process) -> str:

@@ -41,6 +41,7 @@ from local_stack.ports import (
 )
 from local_stack.process import last_line
 from local_stack.stack import Settings, Stack, allowed_origins
+from local_stack.status import readiness
 from local_stack.stores.distribution import (
     VERSION,
     UnavailableError,
@@ -54,6 +55,7 @@ from local_stack.stores.valkey_cluster import Member, Node
 from local_stack.supervisor import LONGEST_PAUSE_SECONDS, pause_before_restart
 from local_stack.teardown import stop_supervisor
 from tests.children import child
+from tests.clients.scripted_server import json_answer, scripted_server
 from web.cors import parse_origins
 
 
@@ -403,6 +405,15 @@ def test_ctrl_c_ends_a_command_that_is_being_imported_without_a_traceback(tmp_pa
         starting.send_signal(signal.SIGINT)
         _, errors = starting.communicate(timeout=60)
     assert (starting.returncode, errors) == (-signal.SIGINT, "")
+
+
+def test_the_status_says_what_a_degraded_stack_lacks() -> None:
+    """As for the first seconds of every stack."""
+    states = {"postgresql": "ok", "redis": "not_configured", "elasticsearch": "unavailable"}
+    dependencies = {name: {"status": state} for name, state in states.items()}
+    with scripted_server() as crud:
+        crud.script = [json_answer({"status": "degraded", "dependencies": dependencies})]
+        assert readiness({"CRUD_URL": crud.url}) == "degraded (elasticsearch)"
 
 
 def test_a_supervisor_that_ends_before_it_is_told_to_has_been_stopped(tmp_path: Path) -> None:
