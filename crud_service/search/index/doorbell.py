@@ -8,6 +8,7 @@ that poll.
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from redis import Redis
@@ -17,6 +18,9 @@ from crud_service.stores.redis_clients import hint_redis, shards
 
 logger = logging.getLogger(__name__)
 
+# After a ring, before the next: the changes of a busy time share them.
+PAUSE_SECONDS = 0.01
+
 
 def ring(client: Redis, request_id: str) -> None:
     """Wake the waiting indexer; if there is none, the next one finds the ring."""
@@ -25,8 +29,17 @@ def ring(client: Redis, request_id: str) -> None:
     client.ltrim(doorbell, -1, -1)
 
 
+def ring_once(client: Redis, request_id: str) -> None:
+    """Ring, unless a ring waits to be heard: the indexer looks after it hears that one.
+
+    Redis has each ring on disk before it answers, and its disk may be PostgreSQL's too.
+    """
+    if not client.exists(indexing(shards().first).waiting):
+        ring(client, request_id)
+
+
 def wait_for_ring(client: Redis, seconds: float) -> str | None:
-    """Wait for the doorbell; return the id of the request that rang it last, None on timeout."""
+    """Wait for the doorbell; return the id of a request that rang it, None on timeout."""
     doorbell = indexing(shards().first).waiting
     rung: tuple[bytes, bytes] | None = client.blpop([doorbell], timeout=seconds)  # type: ignore[assignment]
     return None if rung is None else rung[1].decode()
@@ -70,11 +83,12 @@ class Waker:
     def _run(self, request_id: str) -> None:
         while True:
             try:
-                ring(self._redis(), request_id)
+                ring_once(self._redis(), request_id)
                 if needs_wake_up(self._redis()):
                     send_indexing_task(request_id)
             except Exception as error:  # any failure: the indexer looks once a second anyway
                 logger.warning("the indexer was not woken: %s", error)
+            time.sleep(PAUSE_SECONDS)
             with self._lock:
                 self._running = self._again
                 self._again = False

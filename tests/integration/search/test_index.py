@@ -243,6 +243,20 @@ def test_a_wake_up_sends_one_task_unless_an_indexer_is_running(search_stores: Se
     assert not needs_wake_up(search_stores.redis)
 
 
+def test_a_change_rings_only_where_no_ring_waits_to_be_heard(search_stores: SearchStores) -> None:
+    """Redis has each ring on disk before it answers: an update costs none that nobody misses."""
+    from contract.keys import DOORBELL_INDEX
+    from crud_service.search.index.doorbell import ring_once, wait_for_ring
+
+    redis = search_stores.redis
+    for request_id in ("first", "second"):
+        ring_once(redis, request_id)
+        assert redis.lrange(DOORBELL_INDEX, 0, -1) == [b"first"]
+    assert wait_for_ring(redis, 1) == "first"
+    ring_once(redis, "third")
+    assert wait_for_ring(redis, 1) == "third"
+
+
 def test_waking_returns_at_once_even_without_a_broker() -> None:
     import redis
 
