@@ -1,13 +1,14 @@
 """Announcements of changed chats: what waits goes out together, and no error ends them."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
 import redis
 
 from contract.changed_chats import ChatKey, decode
-from crud_service.chat.announcements import MOST_WAITING, Announcer
+from crud_service.chat.announcements import MOST_WAITING, PAUSE_SECONDS, Announcer
 from tests.polling import wait_until
 
 
@@ -44,6 +45,20 @@ def test_what_waits_goes_out_together_and_once() -> None:
     channel.gate.set()
     wait_until(lambda: len(channel.messages) == 2, 10)
     assert channel.messages == [[("first", 1)], [("a", 1), ("b", 2)]]
+
+
+def test_what_follows_within_a_pause_goes_out_together() -> None:
+    channel = Channel()
+    channel.gate.set()
+    announcer = announcing(channel)
+    started = time.monotonic()
+    for number in range(1, 201):
+        announcer.announce(("a", number))
+        time.sleep(0.0005)
+    pauses = (time.monotonic() - started) / PAUSE_SECONDS
+    wait_until(lambda: bool(channel.messages) and channel.messages[-1][-1] == ("a", 200), 10)
+    assert sum(map(len, channel.messages)) == 201
+    assert len(channel.messages) <= pauses + 3
 
 
 @pytest.mark.parametrize("error", [redis.ConnectionError("away"), ValueError("unforeseen")])
