@@ -1,5 +1,6 @@
 """The base class of the API's views, and how they take fields and preconditions."""
 
+from functools import cache
 from typing import Any, ClassVar
 
 from rest_framework.generics import GenericAPIView
@@ -18,11 +19,19 @@ class ApiView(GenericAPIView[Any]):
 
     def validated(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the request's valid fields; raise ValidationError if one is not valid."""
-        fields = serializer()
-        fields.initial_data = sent_fields(self.request, tuple(fields.fields))
-        fields.is_valid(raise_exception=True)
-        valid: dict[str, Any] = fields.validated_data
+        fields = shared(serializer)
+        sent = sent_fields(self.request, tuple(fields.fields))
+        valid: dict[str, Any] = fields.run_validation(sent)
         return valid
+
+
+@cache
+def shared(serializer: type[Serializer[Any]]) -> Serializer[Any]:
+    """Return the one instance of a serializer: making it copies its fields.
+
+    `run_validation` keeps nothing of what it validates, so all threads may call it.
+    """
+    return serializer()
 
 
 def sent_fields(request: Request, names: tuple[str, ...]) -> dict[str, object]:
