@@ -5,11 +5,12 @@ import re
 TOKEN_PATTERN = "[A-Za-z0-9]{24}"  # noqa: S105 - the shape of a token, not one
 NUMBER_PATTERN = "[1-9][0-9]{0,18}"
 MAX_NUMBER = 2**63 - 1
+_NUMBER = re.compile(NUMBER_PATTERN, re.ASCII)
 
 
 def parse_number(text: str) -> int | None:
     """Parse a number in a path: 1 to 2^63-1 in plain ASCII digits, else None."""
-    if re.fullmatch(NUMBER_PATTERN, text, re.ASCII) is None:
+    if _NUMBER.fullmatch(text) is None:
         return None
     number = int(text)
     return number if number <= MAX_NUMBER else None

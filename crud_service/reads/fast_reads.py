@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, mask_token, parse_number
+from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.lists.long_lists import LongAnswer
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
@@ -113,8 +113,9 @@ class FastReads:
             return False
         token, chat, messages, number = match.groups()
         key = tuple([part for part in (token, chat, number) if part is not None])
-        if any(parse_number(number) is None for number in key[1:]):
-            return False
+        for digits in key[1:]:
+            if int(digits) > MAX_NUMBER:
+                return False
         request.drop_body()  # none of these has fields in it
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
