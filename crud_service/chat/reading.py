@@ -9,38 +9,30 @@ from collections.abc import Mapping
 from crud_service.stores.replica import read_value
 
 
-def times(row: str = "x.") -> str:
-    """Return the columns of the times of a row; `row` is its alias, or what its columns begin with.
+def moment(column: str) -> str:
+    """Return the JSON of a time, null for null."""
+    return f"""to_char({column}, '\\"YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\\"')"""
+
+
+def times(row: str = "x.") -> dict[str, str]:
+    """Return the times of a row; `row` is its alias, or what its columns begin with.
 
     All expressions here use the alias x unless another one is given.
     """
-    return f"""
-    to_char({row}created_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
-    to_char({row}updated_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
-"""
+    return {"created_at": moment(f"{row}created_at"), "updated_at": moment(f"{row}updated_at")}
 
 
-TIMES = times()
+def as_json(members: Mapping[str, str], optional: Mapping[str, str] | None = None) -> str:
+    """Return an expression for a JSON object, as text: `row_to_json` takes a third longer.
 
-
-def as_json(columns: str, optional: Mapping[str, str] | None = None) -> str:
-    """Return an expression for a JSON object of these columns, as text.
-
-    Its last members are `optional`: the JSON of each, which is left out if it is null. A row
-    without any of them costs little more than one that cannot have them.
+    Args:
+        members: the JSON of each, which is never null.
+        optional: those behind them, each left out if it is null.
     """
-    whole = f"(SELECT row_to_json(r)::text FROM (SELECT {columns}) r)"
-    if not optional:
-        return whole
-    unset = " AND ".join(f"{value} IS NULL" for value in optional.values())
-    members = ", ".join(f"""',"{name}":' || {value}""" for name, value in optional.items())
-    return f"""CASE WHEN {unset} THEN {whole}
-        ELSE concat(left({whole}, -1), {members}, '}}') END"""
-
-
-def deleted_at(row: str = "x.") -> str:
-    """Return the JSON of when a row was deleted, null if it was not."""
-    return f"""to_json(to_char({row}deleted_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))"""
+    parts = [f"""',"{name}":', {value}""" for name, value in members.items()]
+    parts[0] = parts[0].replace(",", "{", 1)
+    parts += [f"""',"{name}":' || {value}""" for name, value in (optional or {}).items()]
+    return f"concat({', '.join(parts)}, '}}')"
 
 
 def message_attributes(row: str = "x.") -> dict[str, str]:
@@ -48,25 +40,36 @@ def message_attributes(row: str = "x.") -> dict[str, str]:
     return {
         "sender": f"to_json({row}sender)",
         "metadata": f"{row}metadata",
-        "reply_to": f"to_json({row}reply_to)",
-        "deleted_at": deleted_at(row),
+        "reply_to": f"{row}reply_to",
+        "deleted_at": moment(f"{row}deleted_at"),
     }
 
 
 def chat_attributes() -> dict[str, str]:
     """Return the optional members of a chat."""
-    return {"name": "to_json(x.name)", "metadata": "x.metadata", "deleted_at": deleted_at()}
+    return {
+        "name": "to_json(x.name)",
+        "metadata": "x.metadata",
+        "deleted_at": moment("x.deleted_at"),
+    }
 
 
-def message_json(row: str = "x.", more: str = "") -> str:
-    """Return the JSON of a message; `more` are columns to add."""
-    columns = f"{row}number AS number, {row}body AS body, {times(row)}{more}"
-    return as_json(columns, message_attributes(row))
+def message_json(row: str = "x.", more: Mapping[str, str] | None = None) -> str:
+    """Return the JSON of a message; `more` are members to add behind those that it always has."""
+    members = {"number": f"{row}number", "body": f"to_json({row}body)", **times(row)}
+    return as_json({**members, **(more or {})}, message_attributes(row))
 
 
 # The contract defines the order of the keys.
-APPLICATION_JSON = as_json(f"x.name, x.access_token, {TIMES}, x.chat_count")
-_CHAT = f"x.number, x.message_count, {TIMES}"
+APPLICATION_JSON = as_json(
+    {
+        "name": "to_json(x.name)",
+        "access_token": "to_json(x.access_token)",
+        **times(),
+        "chat_count": "x.chat_count",
+    }
+)
+_CHAT = {"number": "x.number", "message_count": "x.message_count", **times()}
 CHAT_JSON = as_json(_CHAT, chat_attributes())
 MESSAGE_JSON = message_json()
 # The columns of the chat's last message have the prefix `message_`, null if there is none.

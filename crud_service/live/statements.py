@@ -13,9 +13,13 @@ BYTES_A_READ = 128 * 1024
 # How many chats of an application one read covers, with an event for each.
 CHATS_A_READ = 500
 
-_EVENT = message_json(more=", c.number AS chat_number")
+_EVENT = message_json(more={"chat_number": "c.number"})
 _STATE = as_json(
-    "x.number AS chat_number, x.highest_number, x.changes AS highest_change",
+    {
+        "chat_number": "x.number",
+        "highest_number": "x.highest_number",
+        "highest_change": "x.changes",
+    }
 )
 
 # id, highest number and last change of a chat
