@@ -183,26 +183,31 @@ def _rows(collection: Collection, walk: Walk) -> str:
         ORDER BY x.{collection.key} {direction} LIMIT %(limit)s"""
 
 
+def _bytes_before(collection: Collection, direction: str) -> str:
+    """Return the bytes of the rows before a row; they add up fastest over ROWS, without peers."""
+    return f"""
+                coalesce(sum({collection.size}) OVER (
+                    ORDER BY x.{collection.key} {direction}
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0) AS bytes_before"""
+
+
 def _within_bytes(collection: Collection, rows: str) -> str:
     """Limit rows to CHUNK_BYTES, including the row that reaches it: a chunk is never empty."""
-    size = collection.size
     return f"""
         SELECT * FROM (
-            SELECT x.*, sum({size}) OVER (ORDER BY x.{collection.key}) - {size} AS bytes_before
+            SELECT x.*, {_bytes_before(collection, "ASC")}
             FROM ({rows}) x
         ) x WHERE x.bytes_before < {CHUNK_BYTES}"""
 
 
 def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
     """Add to each row of a page the number of its piece; the first piece is 0."""
-    size = collection.size
-    order = f"x.{collection.key} {direction}"
     return f"""
         SELECT x.*, CASE WHEN x.bytes_before < {PAGE_BYTES} THEN 0
             ELSE 1 + (x.bytes_before - {PAGE_BYTES}) / {CHUNK_BYTES} END AS piece
         FROM (
-            SELECT x.*,
-                sum({size}) OVER (ORDER BY {order}) - {size} AS bytes_before
+            SELECT x.*, {_bytes_before(collection, direction)}
             FROM ({rows}) x
         ) x"""
 
@@ -222,8 +227,7 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
     rows = _rows(collection, walk)
     key = f"x.{collection.key}"
     direction = "DESC" if walk.descending else "ASC"
-    order = f"{key} {direction}"
-    sort = f"ORDER BY {order}" if walk.descending != walk.from_high else ""
+    sort = f"ORDER BY {key} {direction}" if walk.descending != walk.from_high else ""
     first_piece = pieces = ""
     if chunked:
         rows = _within_bytes(collection, rows)
@@ -231,8 +235,8 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
         rows = _in_pieces(collection, rows, direction)
         first_piece = "FILTER (WHERE x.piece = 0)"
         pieces = f""",
-            array_agg(x.{collection.identity} ORDER BY {order}) FILTER (WHERE x.piece > 0) AS rest,
-            array_agg(x.piece ORDER BY {order}) FILTER (WHERE x.piece > 0) AS pieces"""
+            array_agg(x.{collection.identity} {sort}) FILTER (WHERE x.piece > 0) AS rest,
+            array_agg(x.piece {sort}) FILTER (WHERE x.piece > 0) AS pieces"""
     floor = "p.low" if walk.bounded and walk.descending else str(collection.lowest)
     ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
     return f"""
