@@ -41,6 +41,7 @@ from web.death_signal import signal_when_parent_dies
 
 
 def main() -> int:
+    """Run the command that the arguments name, and return the exit code."""
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name in {"-h", "--help"}:
         say(str(__doc__).strip())
