@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from redis import RedisError
 
@@ -22,7 +23,7 @@ SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 def refusals() -> list[str]:
     """Return why this process must not start."""
-    return invalid_settings() or [*weak_secrets(), *misplaced_demo()]
+    return [*invalid_settings(), *weak_secrets(), *misplaced_demo()]
 
 
 def invalid_settings() -> list[str]:
@@ -81,7 +82,10 @@ def weak_secrets() -> list[str]:
 
 def has_known_password(database_url: str) -> bool:
     """Return whether a URL has a default password; without one, another auth method is in use."""
-    password = str(conninfo_to_dict(database_url).get("password") or "")
+    try:
+        password = str(conninfo_to_dict(database_url).get("password") or "")
+    except ProgrammingError:  # refused as such
+        return False
     return bool(password) and is_known_secret(password)
 
 

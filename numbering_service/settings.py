@@ -47,13 +47,13 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment; raises SettingsError for an invalid value."""
         crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
-        redis = redis_url(env)
+        token, redis = internal_token(env), redis_url(env)
         return cls(
             redis_url=redis,
             broker_url=env.get("BROKER_URL") or redis,
             crud_url=crud_url,
             crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
-            internal_token=internal_token(env),
+            internal_token=token,
             host=env.get("HOST", "127.0.0.1"),
             port=whole_number(env, "NUMBERING_PORT", 8080),
             processes=whole_number(env, "NUMBERING_PROCESSES", 1),
