@@ -3,8 +3,8 @@
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,21 @@ def through_proxy(valkey: Valkey, scenario: Callable[[Batcher, Proxy], Awaitable
             await batcher.drain(10)
 
     asyncio.run(asyncio.wait_for(whole(), 30))
+
+
+@asynccontextmanager
+async def standing_still(
+    valkey: Valkey, first: Waiter | None = None, **settings: Any
+) -> AsyncIterator[Batcher]:
+    """A batcher whose server stands still once it has answered a first creation."""
+    async with batching(valkey.url, **settings) as batcher:
+        batcher.submit(first or waiters(1)[0])
+        await batcher.drain(5)
+        freeze(valkey.pid)
+        try:
+            yield batcher
+        finally:
+            valkey.thaw()
 
 
 async def turns(number: int = 3) -> None:
@@ -138,18 +153,12 @@ def test_at_most_two_batches_are_in_flight_and_the_rest_is_one_batch(valkey: Val
     asked = waiters(200)
 
     async def scenario() -> None:
-        async with batching(valkey.url) as batcher:
-            batcher.submit(asked[0])
-            await batcher.drain(5)
-            freeze(valkey.pid)
-            try:
-                for waiter in asked[1:]:
-                    batcher.submit(waiter)
-                    await turns(2)
-                assert batcher.in_flight == MAX_IN_FLIGHT
-                assert batcher.depth == len(asked) - 1 - MAX_IN_FLIGHT
-            finally:
-                valkey.thaw()
+        async with standing_still(valkey, asked[0]) as batcher:
+            for waiter in asked[1:]:
+                batcher.submit(waiter)
+                await turns(2)
+            assert batcher.in_flight == MAX_IN_FLIGHT
+            assert batcher.depth == len(asked) - 1 - MAX_IN_FLIGHT
 
     asyncio.run(scenario())
     exact(valkey, asked)
@@ -159,24 +168,18 @@ def test_a_second_batch_is_sent_once_it_is_as_large_as_the_first(valkey: Valkey)
     asked = waiters(19)
 
     async def scenario() -> None:
-        async with batching(valkey.url) as batcher:
-            batcher.submit(asked[0])
-            await batcher.drain(5)
-            freeze(valkey.pid)
-            try:
-                for waiter in asked[1:10]:
-                    batcher.submit(waiter)
+        async with standing_still(valkey, asked[0]) as batcher:
+            for waiter in asked[1:10]:
+                batcher.submit(waiter)
+            await turns()
+            for waiter in asked[10:18]:
+                batcher.submit(waiter)
                 await turns()
-                for waiter in asked[10:18]:
-                    batcher.submit(waiter)
-                    await turns()
-                assert batcher.in_flight == 1
-                batcher.submit(asked[18])
-                await turns()
-                assert batcher.in_flight == 2
-                assert not batcher.depth
-            finally:
-                valkey.thaw()
+            assert batcher.in_flight == 1
+            batcher.submit(asked[18])
+            await turns()
+            assert batcher.in_flight == 2
+            assert not batcher.depth
 
     asyncio.run(scenario())
     exact(valkey, asked)
@@ -186,23 +189,17 @@ def test_the_next_batch_is_sent_before_a_reply_is_answered(valkey: Valkey) -> No
     in_flight: list[int] = []
 
     async def scenario() -> None:
-        async with batching(valkey.url) as batcher:
+        async with standing_still(valkey) as batcher:
 
             class Watching(Waiter):
                 def settle(self, answer: Answer) -> None:
                     in_flight.append(batcher.in_flight)
 
-            batcher.submit(waiters(1)[0])
-            await batcher.drain(5)
-            freeze(valkey.pid)
-            try:
-                for number in range(3):
-                    batcher.submit(Watching(Creation(A, 1, f"first {number}", "r")))
-                await turns()
-                for waiter in waiters(2):
-                    batcher.submit(waiter)
-            finally:
-                valkey.thaw()
+            for number in range(3):
+                batcher.submit(Watching(Creation(A, 1, f"first {number}", "r")))
+            await turns()
+            for waiter in waiters(2):
+                batcher.submit(waiter)
 
     asyncio.run(scenario())
     assert in_flight == [1, 1, 1]
@@ -345,20 +342,14 @@ def test_a_timeout_reports_what_is_known(valkey: Valkey) -> None:
     sent, unsent, late = waiters(2), waiters(5), waiters(2)
 
     async def scenario() -> None:
-        async with batching(valkey.url, patience_seconds=1) as batcher:
-            batcher.submit(waiters(1)[0])
-            await batcher.drain(5)
-            freeze(valkey.pid)
-            try:
-                for waiter in (*sent, *unsent):
-                    batcher.submit(waiter)
-                    await turns(2)
-                await batcher.drain(8)
-                for waiter in late:
-                    batcher.submit(waiter)
-                await batcher.drain(8)
-            finally:
-                valkey.thaw()
+        async with standing_still(valkey, patience_seconds=1) as batcher:
+            for waiter in (*sent, *unsent):
+                batcher.submit(waiter)
+                await turns(2)
+            await batcher.drain(8)
+            for waiter in late:
+                batcher.submit(waiter)
+            await batcher.drain(8)
 
     asyncio.run(scenario())
     assert {

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import pytest
@@ -48,6 +48,18 @@ def form_of(page: httpx.Response) -> dict[str, str]:
 
 def change(operator: httpx.Client, path: str, fields: dict[str, Any]) -> httpx.Response:
     return operator.post(path, data={**form_of(operator.get(path)), **fields})
+
+
+def change_beside(
+    operator: httpx.Client, database: Database, statement: LiteralString, path: str, fields: Any
+) -> httpx.Response:
+    """Send a form that is checked before a statement is committed, and has its change after it."""
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            database.execute(statement)
+            answering = thread.submit(change, operator, path, fields)
+            wait_until(lambda: is_waited_for(database), 30)
+        return answering.result()
 
 
 def test_nobody_can_log_in_without_a_password(http: httpx.Client) -> None:
@@ -233,13 +245,8 @@ def test_a_change_after_the_check_of_the_form_is_not_overwritten_either(
     application: str,
 ) -> None:
     message = f"{add_chat_of(database, application, 1, 'before')}/messages/1"
-    with ThreadPoolExecutor(1) as thread:
-        with database.transaction():
-            # The form is checked against what is committed; its change then waits for this.
-            database.execute("UPDATE messages SET body = 'newer', updated_at = now()")
-            answering = thread.submit(change, operator, MESSAGE, {"body": "older"})
-            wait_until(lambda: is_waited_for(database), 30)
-        answer = answering.result()
+    newer = "UPDATE messages SET body = 'newer', updated_at = now()"
+    answer = change_beside(operator, database, newer, MESSAGE, {"body": "older"})
     assert "Someone else changed this while you were editing it" in answer.text
     assert operator.get(message).json()["body"] == "newer"
 
@@ -380,12 +387,8 @@ def test_an_application_deleted_after_the_check_of_the_form_was_not_changed(
     operator: httpx.Client, database: Database, application: str
 ) -> None:
     form = "/admin/chat/application/1/change/"
-    with ThreadPoolExecutor(1) as thread:
-        with database.transaction():
-            database.execute("UPDATE applications SET access_token = '-1', deleted_at = now()")
-            answering = thread.submit(change, operator, form, {"name": "late"})
-            wait_until(lambda: is_waited_for(database), 30)
-        answer = answering.result()
+    deletion = "UPDATE applications SET access_token = '-1', deleted_at = now()"
+    answer = change_beside(operator, database, deletion, form, {"name": "late"})
     assert answer.headers["Location"] == "/admin/"
     assert "Perhaps it was deleted?" in html.unescape(operator.get("/admin/").text)
 
