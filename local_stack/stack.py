@@ -288,7 +288,7 @@ def allowed_origins(chosen: str, crud: str) -> str:
     """Add crud_service's own origins to a list of CORS_ORIGINS, unless it allows all."""
     if chosen.strip() == "*":
         return chosen
-    origin = crud.removesuffix(":80")  # as browsers send it
-    own = [origin, origin.replace(f"//{LOOPBACK}", "//localhost")]
+    names = crud, crud.replace(f"//{LOOPBACK}:", "//localhost:")
+    own = [name.removesuffix(":80") for name in names]  # browsers leave out the default port
     # Both services refuse a list that is malformed, and say why.
     return ",".join(dict.fromkeys([*chosen.replace(",", " ").split(), *own]))

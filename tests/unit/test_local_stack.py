@@ -354,6 +354,10 @@ def test_the_chat_page_may_call_both_services(chosen: str, port: int, expected: 
     assert parse_origins(allowed)
 
 
+def test_another_loopback_address_has_no_second_name() -> None:
+    assert allowed_origins("", "http://127.0.0.12:3000") == "http://127.0.0.12:3000"
+
+
 PYTHON_WHOSE_PIP_HANGS = """#!/bin/sh
 test "$1" = -c && exit
 echo Collecting
