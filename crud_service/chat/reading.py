@@ -29,8 +29,11 @@ def as_json(members: Mapping[str, str], optional: Mapping[str, str] | None = Non
         members: the JSON of each, which is never null.
         optional: those behind them, each left out if it is null.
     """
-    parts = [f"""',"{name}":', {value}""" for name, value in members.items()]
-    parts[0] = parts[0].replace(",", "{", 1)
+    before = "{" + "," * (len(members) - 1)
+    parts = [
+        f"""'{mark}"{name}":', {value}"""
+        for mark, (name, value) in zip(before, members.items(), strict=True)
+    ]
     parts += [f"""',"{name}":' || {value}""" for name, value in (optional or {}).items()]
     return f"concat({', '.join(parts)}, '}}')"
 
