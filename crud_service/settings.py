@@ -156,7 +156,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Whatever else the URL says, such as `sslmode`, holds here as it does for all other connections.
 _database = connection_info("DATABASE_URL", DATABASE_URL)
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
         "HOST": _database.pop("host", ""),

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import django
 from celery import signals
@@ -112,5 +112,4 @@ def leave_in_time() -> None:
 
 def harden_database() -> None:
     """Have Django's ORM connect as the persister must; before Django is set up."""
-    options = settings.DATABASES["default"]["OPTIONS"]
-    settings.DATABASES["default"]["OPTIONS"] = {**cast(dict[str, Any], options), **PERSISTER}
+    settings.DATABASES["default"]["OPTIONS"] |= PERSISTER
