@@ -86,8 +86,10 @@ def remove_older(trees: Path) -> None:
     More than one is kept, as a running service may have been started with the one before. What an
     interrupted compilation left, whose name has a suffix, is not one of them.
     """
-    by_use = sorted(filter(Path.is_dir, trees.iterdir()), key=lambda tree: tree.stat().st_mtime)
-    found = sorted(by_use, key=lambda tree: not tree.suffix)
+    found = sorted(
+        filter(Path.is_dir, trees.iterdir()),
+        key=lambda tree: (not tree.suffix, tree.stat().st_mtime),
+    )
     for tree in found[:-KEPT]:
         shutil.rmtree(tree)
         tree.with_suffix(".log").unlink(missing_ok=True)

@@ -86,7 +86,7 @@ class Request:
         self.headers = headers
         self.body = body
         self.started = started  # `perf_counter` reading when all of it had arrived
-        self.head_bytes = head_bytes  # how many the head had
+        self.head_bytes = head_bytes  # the length of the head
         self.on_disconnect: Callable[[], None] | None = None  # called if the client disconnects
         # Called when there is room for the next piece again (see `is_writable`).
         self.on_writable: Callable[[], None] | None = None
