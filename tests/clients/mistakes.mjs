@@ -1,5 +1,5 @@
-// Prints what is thrown for addresses that are none, for numbers that JSON does not have, and how many requests
-// were sent.
+// Prints what is thrown for malformed addresses and for numbers that JSON does not have, and how many requests were
+// sent.
 //
 //     node mistakes.mjs MODULE
 

@@ -237,7 +237,7 @@ def test_an_error_that_would_recur_is_raised_at_once(
         (CHAT, "message", ("1/",)),
     ],
 )
-def test_what_is_no_token_or_number_names_nothing_else(
+def test_a_malformed_token_or_number_names_nothing_else(
     caller: Caller,
     scripted: ScriptedServer,
     target: tuple[str, int],
@@ -253,7 +253,7 @@ def test_what_is_no_token_or_number_names_nothing_else(
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api"])
 @pytest.mark.parametrize("client", [Client, AsyncClient])
-def test_an_address_that_is_none_is_refused_at_once(
+def test_a_malformed_address_is_refused_at_once(
     client: type[Client] | type[AsyncClient], address: str
 ) -> None:
     good = "http://127.0.0.1:3000"

@@ -268,7 +268,7 @@ export class Session {
   }
 }
 
-/** Return the address of a service without slashes at its end; throw TypeError if it is none. */
+/** Return the address of a service without slashes at its end; throw TypeError if it is malformed. */
 function address(option: string, url: string): string {
   let [protocol, cause]: [string, unknown] = ["", undefined];
   try {

@@ -225,7 +225,7 @@ export class Session {
         throw await lifetime.within(Problem.from(response)).catch(noAnswer);
     }
 }
-/** Return the address of a service without slashes at its end; throw TypeError if it is none. */
+/** Return the address of a service without slashes at its end; throw TypeError if it is malformed. */
 function address(option, url) {
     let [protocol, cause] = ["", undefined];
     try {
