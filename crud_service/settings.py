@@ -114,7 +114,6 @@ TEMPLATES = [
         },
     }
 ]
-USE_TZ = True
 TIME_ZONE = "UTC"
 # The API uses the Host header only if it is well-formed, and the admin's links are
 # relative: which host names are served is up to the proxy.
@@ -145,10 +144,6 @@ REST_FRAMEWORK: dict[str, object] = {
 _public = urlsplit(CRUD_PUBLIC_URL)
 CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
-SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SAMESITE = "Lax"
-CSRF_COOKIE_SAMESITE = "Lax"
-X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "no-referrer"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}
@@ -164,8 +159,6 @@ DATABASES: dict[str, dict[str, Any]] = {
         "USER": _database.pop("user", ""),
         "PASSWORD": _database.pop("password", ""),
         "NAME": _database.pop("dbname", ""),
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {**_database, **ORM},
     }
 }

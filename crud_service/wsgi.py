@@ -2,12 +2,10 @@
 
 import os
 
-import django
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
-django.setup(set_prefix=False)
 
 application = get_wsgi_application()
 # Import all views now; otherwise the first request would wait for it.

@@ -6,4 +6,3 @@ from django.apps import AppConfig
 class ChatConfig(AppConfig):
     name = "crud_service.chat"
     label = "chat"
-    default_auto_field = "django.db.models.BigAutoField"
