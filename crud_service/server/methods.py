@@ -9,7 +9,7 @@ def methods_of(path: str) -> list[str]:
         function = resolve(path).func
     except Resolver404:
         return []
-    view = getattr(function, "view_class", None) or getattr(function, "cls", None)
+    view = getattr(function, "view_class", None)
     if view is None:
         return []
     methods = [name.upper() for name in view.http_method_names if hasattr(view, name)]
