@@ -12,7 +12,7 @@ from crud_service.operators.table_admin import TableAdmin
 class DeletableAdmin(TableAdmin):
     """Deletes as the API does, and notes it in the history, as the admin does.
 
-    There is no action for many: deleting is final, and the confirmation names one.
+    The site has no action for many: deleting is final, and the confirmation names one.
     """
 
     def access_token_of(self, obj: Any) -> str:
@@ -33,11 +33,6 @@ class DeletableAdmin(TableAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         allowed: bool = super(TableAdmin, self).has_delete_permission(request, obj)
         return allowed and not self.is_final(obj)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
 
     def get_deleted_objects(
         self, objs: "Sequence[Any] | QuerySet[Any]", request: HttpRequest

@@ -65,3 +65,4 @@ def index_state() -> list[tuple[str, str]]:
 
 
 site = OperatorsSite(name="admin")
+site.disable_action("delete_selected")  # see `DeletableAdmin`
