@@ -176,7 +176,7 @@ class ApplicationFields(serializers.Serializer[Any]):
     name = NameField()
 
 
-class Changes(serializers.Serializer[Any]):
+class AtLeastOne(serializers.Serializer[Any]):
     """Fields of which one at least has to be sent."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -185,12 +185,12 @@ class Changes(serializers.Serializer[Any]):
         return attrs
 
 
-class MessageFields(Changes):
+class MessageFields(AtLeastOne):
     body = BodyField(required=False)
     metadata = MetadataField(required=False, allow_null=True)
 
 
-class ChatFields(Changes):
+class ChatFields(AtLeastOne):
     name = NameField(required=False, allow_null=True)
     metadata = MetadataField(required=False, allow_null=True)
 

@@ -14,7 +14,7 @@ from crud_service.live import stream_limits
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.pace import Pace
-from crud_service.live.statements import CHANGED_CHATS, CHATS, FOLLOW, WRITTEN_CHATS
+from crud_service.live.statements import CHATS, CHATS_AHEAD, FOLLOW, WRITTEN_CHATS
 from crud_service.live.subscription import Subscription
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.gathered_reads import GatheredReads
@@ -137,7 +137,7 @@ class Feeds:
             part = feeds[first : first + LOOKED_AT_ONCE]
             followed = [(feed, oldest) for feed in part if (oldest := feed.oldest) is not None]
             at = [(feed.key[0], feed.id, *oldest) for feed, oldest in followed]
-            for (position,) in await self._ask(CHANGED_CHATS, at):
+            for (position,) in await self._ask(CHATS_AHEAD, at):
                 feed, _ = followed[position - 1]
                 feed.wake()
 

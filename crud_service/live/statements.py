@@ -117,7 +117,7 @@ CHATS = batched(
 
 # Which of those chats, by their positions, have more than their cursors say, or have to end:
 # `FOLLOW`, whose parameters these are, finds nothing.
-CHANGED_CHATS = """
+CHATS_AHEAD = """
 SELECT q.position
 FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[],
     string_to_array(%s, ',')::bigint[], string_to_array(%s, ',')::bigint[])

@@ -29,10 +29,8 @@ from crud_service.chat.list_queries import (
     Collection,
     filtered,
 )
-from web.fields import parse_urlencoded
+from web.fields import Fields, parse_urlencoded
 from web.problems import ValidationFailed
-
-Fields = Mapping[str, object]
 
 MAX_WAIT_SECONDS = 60
 BY_LAST_MESSAGE = "-last_message"
