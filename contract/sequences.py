@@ -12,7 +12,8 @@ Consumer: `numbering_service.seeding.lookup`. Producer: `crud_service.api.intern
     200 {"highest_number": 0, "exists": false, "deleted": true}     its application was deleted
     401    no token, or a wrong one
     404    no such application, or no such chat, and no number of it was ever taken
-    503    the installation has another number of shards
+    503    the installation has another number of shards, or numbers that were accepted under a
+           former token are not stored yet
 
 A number is taken when it is stored, set aside or in conflict; 0 means that none is.
 `exists` is false for numbers whose application does not exist; they count

@@ -8,7 +8,7 @@ number of the shard, 0 if it is left out; indexing takes no arguments.
 | task                    | sent by                                   | run by                |
 |-------------------------|-------------------------------------------|-----------------------|
 | chat.persist_accepted   | numbering service, the worker's own sweep | `crud_service.worker` |
-| search.index_pending    | PUT of a message, the worker's own sweep  | `crud_service.worker` |
+| search.index_pending    | crud_service, the worker's own sweep      | `crud_service.worker` |
 """
 
 PERSIST_ACCEPTED = "chat.persist_accepted"

@@ -1,4 +1,7 @@
-"""Single resources: an application, a chat, a message."""
+"""Single resources: an application, a chat, a message.
+
+Nearly all of their GETs are answered before they get here, by `crud_service.reads`.
+"""
 
 from rest_framework.request import Request
 from rest_framework.response import Response

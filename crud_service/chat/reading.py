@@ -129,12 +129,12 @@ def find_application(access_token: str) -> bytes | None:
 
 
 def find_chat(access_token: str, number: int) -> bytes | None:
-    """Return the JSON of a chat by its number; None if it is not stored or deleted."""
+    """Return the JSON of a chat, also of a deleted one; None if it is not stored."""
     return _find(CHAT, access_token, str(number))
 
 
 def find_message(access_token: str, chat_number: int, number: int) -> bytes | None:
-    """Return the JSON of a message; None if it is not stored."""
+    """Return the JSON of a message; None if it is not stored, or its chat was deleted."""
     return _find(MESSAGE, access_token, str(chat_number), str(number))
 
 
