@@ -137,12 +137,14 @@ class Live:
         """
         key = (want.access_token, want.chat_number)
         found = await self._find(self._chats, *key)
-        seconds = ends_at - monotonic()
-        if found is None or request.is_disconnected or seconds <= 0:
+        if found is None:
             return None
         chat_id, highest_number, change = map(int, found.split())
-        is_behind = highest_number > want.after
-        if request.is_ending or (is_behind and await self._has_messages(want)):
+        if highest_number > want.after and await self._has_messages(want):
+            return None
+        # Behind all that is awaited: nobody notes an end of the request before it has a waiter.
+        seconds = ends_at - monotonic()
+        if request.is_disconnected or request.is_ending or seconds <= 0:
             return None
         behind = max(want.after, highest_number)
         feed = self._feeds.chat(key, chat_id)

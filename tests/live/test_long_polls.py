@@ -5,14 +5,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.ports import PLAIN_HTTP
 from tests.api_client import Api
+from tests.polling import wait_until
 
 # Far beyond what anything takes here: an answer that comes sooner did not wait for the end.
 LONG_SECONDS = 50
+OPEN_STREAMS = "chat_live_streams_open "
 
 
 @pytest.fixture
@@ -140,3 +143,23 @@ def test_a_client_that_leaves_costs_nothing(stack: RunningStack, api: Api, chat:
             )
     assert api.message(chat, "the fourth") == 4
     assert numbers(poll(stack, chat, after=3, wait=LONG_SECONDS)) == [4]
+
+
+def test_a_client_that_leaves_while_the_filters_are_asked_does_not_keep_its_place(
+    stack: RunningStack, chat: str
+) -> None:
+    def open_streams() -> str:
+        metrics = httpx.get(f"{stack.crud_url}/metrics", **PLAIN_HTTP).text
+        return next(line for line in metrics.splitlines() if line.startswith(OPEN_STREAMS))
+
+    before = open_streams()
+    with psycopg.connect(stack.environment["DATABASE_URL"]) as connection:
+        connection.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(
+                f"{stack.crud_url}{chat}/messages?after=0&sender=Ann&wait={LONG_SECONDS}",
+                timeout=1,
+                **PLAIN_HTTP,
+            )
+        assert open_streams() != before
+    wait_until(lambda: open_streams() == before, LONG_SECONDS / 2)
