@@ -4,18 +4,12 @@ was deleted.
 Only looked up on the way to a 404 or a 410. Without Redis the answer is merely less exact.
 """
 
-import logging
-
-import redis
-from django.conf import settings
+from typing import Any
 
 from contract import keys
-from crud_service.stores.circuit import circuit_of
 from crud_service.stores.database import fetch_value
-from crud_service.stores.redis_clients import api_redis, shards
+from crud_service.stores.redis_clients import attempt, shards
 from web.problems import ChatDeleted, NotFound, NotStoredYet, Problem
-
-logger = logging.getLogger(__name__)
 
 IS_DELETED = """
 SELECT EXISTS (
@@ -59,21 +53,13 @@ def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
     The key is without the tag of its shard. Of an application whose token is not valid any more,
     no number will be stored under it.
     """
-    # Opens when Redis times out: a 404 must not hold a thread.
     shard = shards().of(access_token)
-    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
-    if not circuit.may_ask():
+    names = (shard.key(sequence_key), shard.key(keys.chat_sequence(access_token)))
+    found: Any = attempt(shard, lambda redis: redis.mget(*names), "sequence not read")
+    if found is None:
         return False
-    try:
-        names = (shard.key(sequence_key), shard.key(keys.chat_sequence(access_token)))
-        highest, chats = api_redis(shard.number).mget(*names)
-        circuit.succeeded()
-        if chats == keys.DELETED.encode():
-            return False
-        # It holds a word instead of a number where there is nothing to be handed out.
-        return highest is not None and highest.isdigit() and int(highest) >= number
-    except redis.RedisError as error:
-        logger.warning("sequence not read: %s", error)
-        if isinstance(error, redis.TimeoutError):
-            circuit.failed()
+    highest, chats = found
+    if chats == keys.DELETED.encode():
         return False
+    # It holds a word instead of a number where there is nothing to be handed out.
+    return highest is not None and highest.isdigit() and int(highest) >= number

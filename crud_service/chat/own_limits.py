@@ -6,23 +6,18 @@ and the copy left behind is repaired there. Redis is read before the table, and 
 it has not changed since, so an older state of the table never replaces a newer one.
 """
 
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.conf import settings
 from redis import Redis, RedisError
 
 from contract import keys
 from contract.shards import ONLY, Shard
-from crud_service.stores.circuit import circuit_of
 from crud_service.stores.database import Connection, as_text, run
-from crud_service.stores.redis_clients import api_redis, shards
-
-logger = logging.getLogger(__name__)
+from crud_service.stores.redis_clients import attempt, shards
 
 LIMITS_A_CALL = 500
 
@@ -31,7 +26,7 @@ _CHANGE = "UPDATE applications SET rate_limit = %s, rate_burst = %s WHERE access
 _ALL = """
 SELECT access_token::text, rate_limit, rate_burst FROM applications WHERE rate_limit IS NOT NULL
 """
-_SOME = f"{_ALL} AND access_token = ANY(%s)"
+_ONE = f"{_ALL} AND access_token = %s"
 
 
 def change_limit(access_token: str, rate: int | None, burst: int | None) -> None:
@@ -40,37 +35,24 @@ def change_limit(access_token: str, rate: int | None, burst: int | None) -> None
     Raises StoreUnavailable.
     """
     run(lambda it: it.execute(_CHANGE, (rate, burst, access_token)))
-    copy_limits([access_token])
+    copy_limit(access_token)
 
 
-def copy_limits(access_tokens: Sequence[str]) -> None:
-    """Copy the limits of some applications; if Redis is unavailable, the worker will do it."""
-    by_shard: dict[Shard, list[str]] = {}
-    for token in access_tokens:
-        by_shard.setdefault(shards().of(token), []).append(token)
-    for shard, tokens in by_shard.items():
-        copy_limits_of(shard, tokens)
+def copy_limit(access_token: str) -> None:
+    """Copy the limit of an application; if Redis is unavailable, the worker will do it.
 
+    Raises StoreUnavailable if PostgreSQL is.
+    """
+    shard = shards().of(access_token)
+    limits = shard.key(keys.LIMITS)
 
-def copy_limits_of(shard: Shard, access_tokens: Sequence[str]) -> None:
-    """Do the same for applications of one shard."""
-    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
-    if not circuit.may_ask():
-        return
-    limits, redis = shard.key(keys.LIMITS), api_redis(shard.number)
-    try:
-        values: list[Any] = redis.hmget(limits, list(access_tokens))
-        seen = {
-            token: value.decode()
-            for token, value in zip(access_tokens, values, strict=True)
-            if value is not None
-        }
-        wanted = run(lambda connection: limits_in_table(connection, _SOME, list(access_tokens)))
+    def copy(redis: Redis) -> None:
+        value: Any = redis.hget(limits, access_token)
+        seen = {} if value is None else {access_token: value.decode()}
+        wanted = run(lambda connection: limits_in_table(connection, _ONE, access_token))
         replace(redis, limits, seen, wanted)
-        circuit.succeeded()
-    except RedisError as error:
-        logger.warning("limits not copied: %s", error)
-        circuit.failed()
+
+    attempt(shard, copy, "limit not copied")
 
 
 def synchronise_limits(connection: Connection, redis: Redis, shard: Shard = ONLY) -> int:

@@ -11,22 +11,15 @@ If Redis is unavailable, at most one creation a second is delayed, by a timeout.
 first chat then seeds the sequence.
 """
 
-import logging
-from collections.abc import Callable
 from pathlib import Path
 
-import redis
 from django.conf import settings
 
 from contract import keys
-from contract.shards import Shard
-from crud_service.stores.circuit import circuit_of
 from crud_service.stores.database import run
 from crud_service.stores.installed_shards import installed, obstacle
-from crud_service.stores.redis_clients import api_redis, shards
+from crud_service.stores.redis_clients import attempt, shards
 from web.problems import StoreUnavailable
-
-logger = logging.getLogger(__name__)
 
 _START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_text()
 
@@ -57,16 +50,3 @@ def forget_chats(access_token: str) -> None:
     shard = shards().of(access_token)
     sequence = shard.key(keys.chat_sequence(access_token))
     attempt(shard, lambda redis: redis.delete(sequence), "sequence not removed")
-
-
-def attempt(shard: Shard, call: Callable[[redis.Redis], object], failure: str) -> None:
-    """Call a shard's Redis unless it was unavailable a moment ago; log a failure."""
-    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
-    if not circuit.may_ask():
-        return
-    try:
-        call(api_redis(shard.number))
-        circuit.succeeded()
-    except redis.RedisError as error:
-        logger.warning("%s: %s", failure, error)
-        circuit.failed()

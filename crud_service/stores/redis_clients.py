@@ -3,22 +3,32 @@
 A client is for the keys of one shard, by its number; those of no application are in the first one.
 """
 
+import logging
+import time
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio
 from django.conf import settings
-from redis import Redis
+from redis import Redis, RedisError
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import AskError, ClusterDownError, MasterDownError, ReadOnlyError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from contract.shards import Shard, Shards
+from crud_service.stores.circuit import circuit_of
 from crud_service.stores.shard_connections import look_up, look_up_async
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Of a request, which holds a thread meanwhile.
 API_TIMEOUT_SECONDS = 0.5
+# A failure that takes longer is not risked again at once.
+SLOW_FAILURE_SECONDS = 0.25
 # Longer than any blocking read; without a timeout a half-open connection hangs a worker forever.
 WORKER_TIMEOUT_SECONDS = 5
 # A renewal that takes longer than this may be too late anyway.
@@ -65,6 +75,35 @@ def connect(
 def api_redis(shard: int) -> Redis:
     """Return the client for requests, which retries a failed command once, at once."""
     return connect(API_TIMEOUT_SECONDS, Retry(NoBackoff(), 1), shards()[shard])
+
+
+def attempt(shard: Shard, call: Callable[[Redis], T], failure: str) -> T | None:
+    """Call a shard's Redis for a request that can do without it.
+
+    After a slow failure the next request calls it a second later: each holds a thread meanwhile.
+
+    Args:
+        shard: the shard.
+        call: does it, given the client.
+        failure: the log's words for an error of Redis.
+
+    Returns:
+        What `call` returns; None if Redis failed, or was not called.
+    """
+    circuit = circuit_of(f"{__name__} {shard.number}", settings.REDIS_URL, pause=1.0)
+    if not circuit.may_ask():
+        return None
+    started = time.monotonic()
+    try:
+        result = call(api_redis(shard.number))
+    except RedisError as error:
+        logger.warning("%s: %s", failure, error)
+        # Not only a TimeoutError: looking up the server of a shard fails with another one.
+        if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+            circuit.failed()
+        return None
+    circuit.succeeded()
+    return result
 
 
 @cache

@@ -14,7 +14,7 @@ from crud_service.api.not_stored_yet import missing_application
 from crud_service.api.writing import NEXT_MOMENT
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
-from crud_service.chat.own_limits import copy_limits
+from crud_service.chat.own_limits import copy_limit
 from crud_service.chat.reading import APPLICATION, APPLICATION_JSON
 from crud_service.chat.rotations import finish_within, wait_until_stored
 from crud_service.stores.database import Connection, fetch_before_change, run
@@ -140,7 +140,8 @@ def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECOND
 
     done = change(write)
     if done is not None:
-        copy_limits([access_token, token])
+        copy_limit(access_token)
+        copy_limit(token)
         announce(access_token, WHOLE_APPLICATION)
     return done
 

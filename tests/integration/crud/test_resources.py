@@ -1,12 +1,14 @@
 """Single resources: their exact shapes, and missing ones."""
 
 import re
+import time
 
 import httpx
 import pytest
 import redis
 
 from contract import keys
+from tests.integration.breakable import Breakable
 from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -107,6 +109,28 @@ def test_a_sequence_without_a_number_is_nothing_to_warn_of(
     sequences.set(keys.message_sequence(token_of(application), 7), state)
     assert http.get(f"{application}/chats/7/messages/1").json()["code"] == "not_found"
     assert [each for each in caplog.records if each.name.startswith("crud_service")] == []
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_silent_redis_delays_few_404s(
+    http: httpx.Client, application: str, clean_crud: dict[str, str], shards: int
+) -> None:
+    from django.test import override_settings
+
+    from crud_service.stores.redis_clients import api_redis
+
+    api_redis.cache_clear()
+    with (
+        Breakable(clean_crud["REDIS_URL"]) as link,
+        override_settings(REDIS_URL=link.url, SHARDS=shards),
+    ):
+        assert http.get(f"{application}/chats/7").status_code == 404
+        link.frozen = True
+        started = time.monotonic()
+        for _ in range(20):
+            assert http.get(f"{application}/chats/7").status_code == 404
+        assert time.monotonic() - started < 10  # a time-out each would take longer
+    api_redis.cache_clear()
 
 
 def test_a_message_of_a_chat_not_stored_yet_is_not_stored_yet(
