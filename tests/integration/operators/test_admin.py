@@ -309,6 +309,21 @@ def test_operators_log_in_behind_a_tls_proxy(
         assert bool(cookies) == (status == 302)
 
 
+def test_a_killed_migration_leaves_no_user_without_a_password(database: Database) -> None:
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from crud_service.operators.management.commands.ensure_admin import ensure_admin
+
+    database.execute("TRUNCATE auth_user CASCADE")
+    with CaptureQueriesContext(connection) as executed:
+        ensure_admin(PASSWORD)
+    writes = [each["sql"] for each in executed if each["sql"].startswith(("INSERT", "UPDATE"))]
+    assert len(writes) == 1
+    rows = database.execute("SELECT is_staff, is_superuser, is_active FROM auth_user").fetchall()
+    assert rows == [(True, True, True)]
+
+
 def test_a_password_changed_by_an_operator_is_kept(clean_crud: dict[str, str]) -> None:
     from django.contrib.auth import get_user_model
     from django.core.management import call_command

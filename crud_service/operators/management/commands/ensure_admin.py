@@ -1,9 +1,11 @@
 """`manage ensure_admin`: create the operator `admin` with the password ADMIN_PASSWORD."""
 
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandParser
 
 USERNAME = "admin"
@@ -32,10 +34,16 @@ class Command(BaseCommand):
 
 def ensure_admin(password: str, *, reset_password: bool = False) -> str:
     """Create the user, or with `reset_password` reset it; return a line that says what was done."""
-    user, created = get_user_model().objects.get_or_create(username=USERNAME)
+    users = get_user_model().objects
+    store = users.update_or_create if reset_password else users.get_or_create
+    # In one statement: a process killed in between would leave a user that nobody can log in as.
+    values = {
+        "is_staff": True,
+        "is_superuser": True,
+        "is_active": True,
+        "password": partial(make_password, password),  # called only where it is stored
+    }
+    _, created = store(username=USERNAME, defaults=values)
     if not created and not reset_password:
         return f"The user {USERNAME} already exists and was left unchanged."
-    user.is_staff = user.is_superuser = user.is_active = True
-    user.set_password(password)
-    user.save()
     return f"The user {USERNAME} was {'created' if created else 'reset'}."
