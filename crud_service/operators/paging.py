@@ -16,7 +16,12 @@ ESTIMATE = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = %s::
 
 
 class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Count rows up to a limit; above it, use PostgreSQL's estimate for the whole table."""
+    """Count rows up to a limit; above it, use PostgreSQL's estimate for the whole table.
+
+    `is_searched` rows are part of the table, of which there is no estimate.
+    """
+
+    is_searched = False
 
     @cached_property
     def count(self) -> int:
@@ -24,7 +29,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic in th
         counted = rows.order_by().values("pk")[: COUNTED_AT_MOST + 1].count()
         if counted <= COUNTED_AT_MOST:
             return counted
-        if rows.query.where:
+        if self.is_searched:
             return COUNTED_AT_MOST
         return max(counted, estimated_rows(rows.model._meta.db_table))
 

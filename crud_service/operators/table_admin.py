@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -42,6 +43,11 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
         as `created_at__year=0`, with an error of its own (500).
         """
         return False
+
+    def get_paginator(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        paginator: Any = super().get_paginator(request, *args, **options)
+        paginator.is_searched = bool(request.GET.get(SEARCH_VAR))
+        return paginator
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

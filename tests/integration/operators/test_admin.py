@@ -98,6 +98,16 @@ def test_everything_is_listed_and_nothing_can_be_added(
         assert operator.get(f"/admin/chat/{table}/1/change/").status_code == 200
 
 
+def test_many_applications_are_estimated_and_not_cut_off(
+    operator: httpx.Client, database: Database
+) -> None:
+    create = "INSERT INTO applications (access_token, name) SELECT lpad(n::text, 24, 'x'), 'many' "
+    database.execute(create + "FROM generate_series(1, 10050) AS n")
+    database.execute("ANALYZE applications")
+    assert "10050 applications" in operator.get("/admin/chat/application/").text
+    assert "10050 applications" in operator.get("/admin/chat/application/?q=").text
+
+
 @pytest.mark.parametrize(
     "term", ["{token}", "{token} 1", "{token}/1/2", "/applications/{token}/chats/1"]
 )
