@@ -22,7 +22,7 @@ APPLICATION = "/applications/{access_token}"
 CHAT = f"{APPLICATION}/chats/{{chat_number}}"
 MESSAGE = f"{CHAT}/messages/{{message_number}}"
 
-PAGE_PARAMETERS = ("Limit", "After", "Before", "Order")
+PAGE_PARAMETERS = ("PageLimit", "After", "Before", "Order")
 INPUT_PROBLEMS: tuple[type[Problem], ...] = (
     MalformedBody,
     BodyTooLarge,

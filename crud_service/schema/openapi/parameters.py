@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from contract.paths import MAX_NUMBER
-from crud_service.api.lists.pages import NUMBER_CURSOR
+from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
 from crud_service.api.lists.requested_rows import (
     ACTIVITY_CURSOR,
     BY_LAST_MESSAGE,
@@ -11,7 +10,7 @@ from crud_service.api.lists.requested_rows import (
     MAX_WAIT_SECONDS,
 )
 from crud_service.api.serializers import SearchFields
-from crud_service.schema.openapi.values import NUMBER, TEXT, TOKEN, Json
+from crud_service.schema.openapi.values import COUNT, NUMBER, TEXT, TOKEN, Json
 
 
 def parameter(name: str, place: str, schema: Json, description: str, **more: Any) -> Json:
@@ -21,7 +20,6 @@ def parameter(name: str, place: str, schema: Json, description: str, **more: Any
 def parameters() -> Json:
     """Return all parameters of paths, queries and headers by the names that references use."""
     path: Json = {"required": True}
-    number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
     after, before = "Only what follows this {}.", "Only what precedes this {}."
     token = "application, named by its access token"  # noqa: S105 - says what it is
@@ -46,15 +44,15 @@ def parameters() -> Json:
             "message_number", "path", NUMBER, "The message's number.", **path
         ),
         "Order": parameter("order", "query", order, "Lowest or highest first."),
-        "After": parameter("after", "query", number, after.format("number")),
-        "Before": parameter("before", "query", number, before.format("number")),
+        "After": parameter("after", "query", COUNT, after.format("number")),
+        "Before": parameter("before", "query", COUNT, before.format("number")),
         "AfterToken": parameter("after", "query", TOKEN, after.format(token)),
         "BeforeToken": parameter("before", "query", TOKEN, before.format(token)),
         **list_parameters(),
         **search_parameters(),
         "LastEventId": parameter("Last-Event-ID", "header", event_id, last_event_id),
         "LastEventIdInQuery": parameter("last_event_id", "query", event_id, in_query),
-        "StreamAfter": parameter("after", "query", number, stream_after),
+        "StreamAfter": parameter("after", "query", COUNT, stream_after),
         "IfNoneMatch": parameter("If-None-Match", "header", TEXT, if_none_match),
         "IfMatch": parameter("If-Match", "header", TEXT, if_match),
         "UnlessMatch": parameter("If-None-Match", "header", TEXT, unless_match),
@@ -63,12 +61,13 @@ def parameters() -> Json:
 
 
 def list_parameters() -> Json:
-    """Return the parameters of lists of messages, or of chats, alone."""
-    change = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+    """Return the parameters of lists alone, most of them of one kind of list."""
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}
     seconds = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS, "default": 0}
     sort = {"type": "string", "enum": [BY_LAST_MESSAGE]}
     include = {"type": "string", "enum": [LAST_MESSAGE]}
     cursor = {"type": "string", "pattern": f"^{ACTIVITY_CURSOR}$"}
+    page_limit = f"The maximum size of a page; {DEFAULT_LIMIT} if other parameters ask for a page."
     changed_after = (
         "Only messages that changed after this change of the chat, in the order of their changes: "
         "continue with the `X-Last-Change` of the response. Not with `after`, `before`, `order`."
@@ -82,7 +81,8 @@ def list_parameters() -> Json:
         "is a page, with a `Link` to the next one. Not with `after`, `before`, `order`."
     )
     return {
-        "ChangedAfter": parameter("changed_after", "query", change, changed_after),
+        "PageLimit": parameter("limit", "query", limit, page_limit),
+        "ChangedAfter": parameter("changed_after", "query", COUNT, changed_after),
         "Wait": parameter("wait", "query", seconds, wait),
         "ChatSort": parameter("sort", "query", sort, by_last_message),
         "Include": parameter("include", "query", include, "Adds each chat's last message."),
@@ -93,7 +93,7 @@ def list_parameters() -> Json:
 
 
 def search_parameters() -> Json:
-    """Return the fields of a search as parameters; `limit` is the one of lists as well."""
+    """Return the fields of a search as parameters."""
     return {
         name.title().replace("_", ""): field_parameter(field)
         for name, field in SearchFields().fields.items()

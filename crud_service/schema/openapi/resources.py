@@ -93,7 +93,7 @@ def resource_paths(*, admin_token: bool) -> Json:
 
 
 def application_paths(guard: Guard) -> Json:
-    names = ("Limit", "AfterToken", "BeforeToken", "Order")
+    names = ("PageLimit", "AfterToken", "BeforeToken", "Order")
     applications = listing("Application", "List all applications", "applications", *names)
     deleted = deletion(
         "Application",

@@ -140,6 +140,12 @@ def test_every_parameter_of_a_list_is_described(operation: str, own: tuple[str, 
     assert names(operation, "query") == [*PARAMETERS, *own]
 
 
+@pytest.mark.parametrize("operation", ["listApplications", "listChats", "listMessages"])
+def test_a_list_without_a_limit_is_not_said_to_have_one(operation: str) -> None:
+    [limit] = [p["schema"] for p in OPERATIONS[operation]["parameters"] if p["name"] == "limit"]
+    assert "default" not in limit
+
+
 def test_only_a_list_that_may_wait_has_the_problems_of_waiting() -> None:
     of_waiting = {str(problems.TooManyStreams.status), str(problems.HeadersTooLarge.status)}
     for name, operation in OPERATIONS.items():
