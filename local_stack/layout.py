@@ -18,7 +18,7 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -83,7 +83,7 @@ class Layout:
 
     def secrets(self) -> dict[str, str]:
         path = self.directory / "secrets.json"
-        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        known: dict[str, str] = read_json(path)
         missing = {name: secrets.token_hex(24) for name in SECRETS if name not in known}
         if missing:
             write_atomically(path, json.dumps(known | missing, indent=1))
@@ -125,8 +125,21 @@ class Layout:
             path.unlink(missing_ok=True)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a file, an empty one if there is no file.
+
+    Raises StackError if it is something else: without its secrets, data can't be read.
+    """
+    try:
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise StackError(f"{path} is damaged ({error}): restore it") from None
+
+
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Replace a file so that a reader sees either the old text or the new, never a part.
+
+    That holds after a power failure, too.
 
     Args:
         path: the file.
@@ -137,4 +150,6 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as handle:
         handle.write(text)
+        handle.flush()
+        os.fsync(descriptor)
     temporary.replace(path)

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from local_stack.failure import StackError
-from local_stack.layout import write_atomically
+from local_stack.layout import read_json, write_atomically
 
 LOOPBACK = "127.0.0.1"
 # Options of httpx for processes at such an address. By default each of its clients loads the
@@ -129,8 +129,7 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 def read_ports(path: Path) -> dict[str, int]:
     """Return the ports of the last run by their names; none before the first."""
-    known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
-    return known
+    return read_json(path)
 
 
 def next_free(port: int, host: str, without: set[int]) -> int:

@@ -30,13 +30,14 @@ from local_stack.command_line import welcome
 from local_stack.console import Waiting
 from local_stack.demo import show
 from local_stack.failure import StackError, explain
-from local_stack.layout import Layout
+from local_stack.layout import Layout, write_atomically
 from local_stack.ports import (
     CHOSEN_FROM,
     LOOPBACK,
     Reservations,
     choose_port,
     reachable_host,
+    read_ports,
     why_not_free,
 )
 from local_stack.process import last_line
@@ -64,6 +65,31 @@ def test_the_first_restart_is_immediate_and_repeated_ones_back_off() -> None:
     assert pauses[0] == 0
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE_SECONDS
+
+
+def test_a_file_is_on_disk_before_it_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, seen = tmp_path / "secrets.json", []
+    path.write_text("old")
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append((os.fstat(descriptor).st_size, path.read_text()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomically(path, "a longer text")
+    assert (seen, path.read_text()) == ([(len("a longer text"), "old")], "a longer text")
+
+
+@pytest.mark.parametrize("text", ["", '{"SECRET_KEY": "cut', "[1]"])
+def test_a_damaged_file_of_secrets_or_ports_is_named(tmp_path: Path, text: str) -> None:
+    layout = Layout(tmp_path)
+    for name, read in (("secrets", layout.secrets), ("ports", lambda: read_ports(layout.ports))):
+        (tmp_path / f"{name}.json").write_text(text)
+        with pytest.raises(StackError, match=rf"/{name}\.json is damaged"):
+            read()
 
 
 def test_a_shell_reads_stack_env_verbatim(tmp_path: Path) -> None:
