@@ -1,25 +1,41 @@
 """Django's settings, all of them from the environment."""
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from contract import settings_reading
+from contract.settings_reading import SettingsError
+from contract.shards import MAX_SHARDS
 from crud_service.postgresql import ORM
+from web.cors import parse_origins
+
+T = TypeVar("T")
 
 # What cannot be read, as `crud_service.startup` says when it refuses to start.
 INVALID: list[str] = []
 
 
-def whole_number(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
-    if text.isdecimal():
-        return int(text)
-    INVALID.append(f"{name} must be a whole number, not {text!r}")
-    return default
+def checked(read: Callable[[], T], otherwise: T) -> T:
+    """Return a setting; if it is invalid, note why, and return something else."""
+    try:
+        return read()
+    except SettingsError as error:
+        INVALID.append(str(error))
+        return otherwise
+
+
+def whole_number(name: str, default: int, least: int = 0, most: int = sys.maxsize) -> int:
+    def read() -> int:
+        return settings_reading.whole_number(os.environ, name, default, least=least, most=most)
+
+    return checked(read, default)
 
 
 def connection_info(name: str, url: str) -> dict[str, Any]:
@@ -45,7 +61,7 @@ BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
 REPLICAS_TO_ACKNOWLEDGE = whole_number("REPLICAS_TO_ACKNOWLEDGE", 0)
 # Over how many shards the applications are spread; the same for all processes.
-SHARDS = whole_number("SHARDS", 1)
+SHARDS = whole_number("SHARDS", 1, 1, MAX_SHARDS)
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
 ELASTICSEARCH_REPLICAS = whole_number("ELASTICSEARCH_REPLICAS", 0)
 # The alias of the search index and the prefix of its name; stacks that share an
@@ -57,13 +73,15 @@ ADMIN_PASSWORD = os.environ.get("ADMIN_PASSWORD", "")
 SECRET_KEY = os.environ.get("SECRET_KEY") or "local"
 LOCAL_STACK = os.environ.get("LOCAL_STACK") == "1"
 CONTAINER = os.environ.get("CONTAINER") == "1"
-LOG_LEVEL = os.environ.get("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = checked(lambda: settings_reading.log_level(os.environ), "INFO")
 
 # 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
 FAST_READS = os.environ.get("FAST_READS", "1") != "0"
 
-# The origins whose scripts may read answers, or *; checked in `crud_service.startup`.
-CORS_ORIGINS = os.environ.get("CORS_ORIGINS", "")
+# The origins whose scripts may read answers, or *.
+CORS_ORIGINS: tuple[str, ...] = checked(
+    lambda: parse_origins(os.environ.get("CORS_ORIGINS", "")), ()
+)
 
 # The address of numbering_service as browsers reach it. If it is set, crud_service serves the chat
 # page at /demo; only a local stack may, as `crud_service.startup` checks.

@@ -9,11 +9,9 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import RedisError
 
 from contract.known_secrets import is_known_secret
-from contract.shards import MAX_SHARDS
 from crud_service import settings
 from crud_service.stores.installed_shards import obstacle_at_start
-from crud_service.stores.shard_connections import ShardServers
-from web.cors import OriginError, parse_origins
+from crud_service.stores.shard_connections import ShardServers, is_usable
 
 logger = logging.getLogger(__name__)
 
@@ -28,22 +26,14 @@ def refusals() -> list[str]:
 
 def invalid_settings() -> list[str]:
     refused = list(settings.INVALID)
-    try:
-        parse_origins(settings.CORS_ORIGINS)
-    except OriginError as error:
-        refused.append(str(error))
-    if not settings.REDIS_URL.startswith(("redis://", "rediss://")):
-        refused.append("REDIS_URL must begin with redis:// or rediss://")
-    if settings.LOG_LEVEL not in logging.getLevelNamesMapping():
-        refused.append("LOG_LEVEL must be debug, info, warning or error")
+    if not is_usable(settings.REDIS_URL):
+        refused.append("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
     if not SEARCH_INDEX.fullmatch(settings.SEARCH_INDEX):
         refused.append(
             f"SEARCH_INDEX is {settings.SEARCH_INDEX!r}: it takes 1 to 100 lower-case letters a-z, "
             "digits, hyphens and underscores, begins with a letter or a digit, and does not end "
             "like the name of an index (-20261231235959-0af3)"
         )
-    if not 1 <= settings.SHARDS <= MAX_SHARDS:
-        refused.append(f"SHARDS must be a number from 1 to {MAX_SHARDS}")
     return refused
 
 

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from numbering_service.settings import Settings, SettingsError
+from contract.settings_reading import SettingsError
+from numbering_service.settings import Settings
 from web.death_signal import signal_when_parent_dies
 from web.server.limits import LIMITS, Limits, raise_descriptor_limit
 from web.server.serving import (

@@ -78,7 +78,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         )
 
     batcher = ShardedBatcher([ShardQueue(shares, shard) for shard in shards], make_batcher)
-    log = AccessLog(shown=settings.log_level in {"debug", "info"})
+    log = AccessLog(shown=settings.log_level in {"DEBUG", "INFO"})
     seeding = Seeding(
         redis,
         crud,

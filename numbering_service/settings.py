@@ -1,25 +1,23 @@
 """Settings of the service, all of them from the environment."""
 
-import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
 from contract.known_secrets import is_known_secret
+from contract.settings_reading import SettingsError, log_level, whole_number
 from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
 from numbering_service.redis_address import Address
-from web.cors import OriginError, parse_origins
+from web.cors import parse_origins
 
 # A creation may be sent to Redis again for so long: well within the time for which a batch's answer
 # is kept there (`BATCH_TTL_SECONDS`), or it would be numbered twice.
 MAX_PATIENCE_SECONDS = 30
 LOCAL_INTERNAL_TOKEN = "local-internal-token"  # noqa: S105 - refused outside of a local stack
-
-
-class SettingsError(Exception):
-    """The environment does not allow the service to start; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +53,17 @@ class Settings:
             crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
             internal_token=token,
             host=env.get("HOST", "127.0.0.1"),
-            port=whole_number(env, "NUMBERING_PORT", 8080),
-            processes=whole_number(env, "NUMBERING_PROCESSES", 1),
-            max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000),
-            max_waiting=whole_number(env, "MAX_WAITING", 10_000),
+            port=whole_number(env, "NUMBERING_PORT", 8080, least=1),
+            processes=whole_number(env, "NUMBERING_PROCESSES", 1, least=1),
+            max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000, least=1),
+            max_waiting=whole_number(env, "MAX_WAITING", 10_000, least=1),
             redis_patience_seconds=whole_number(
-                env, "REDIS_PATIENCE_SECONDS", 8, most=MAX_PATIENCE_SECONDS
+                env, "REDIS_PATIENCE_SECONDS", 8, least=1, most=MAX_PATIENCE_SECONDS
             ),
-            replicas_to_acknowledge=whole_number(env, "REPLICAS_TO_ACKNOWLEDGE", 0, least=0),
-            shards=whole_number(env, "SHARDS", 1, most=MAX_SHARDS),
+            replicas_to_acknowledge=whole_number(env, "REPLICAS_TO_ACKNOWLEDGE", 0),
+            shards=whole_number(env, "SHARDS", 1, least=1, most=MAX_SHARDS),
             default_rate=default_rate(env),
-            cors_origins=cors_origins(env),
+            cors_origins=parse_origins(env.get("CORS_ORIGINS", "")),
             log_level=log_level(env),
         )
 
@@ -73,22 +71,15 @@ class Settings:
 def redis_url(env: Mapping[str, str]) -> str:
     """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
     url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-    wrong = SettingsError("REDIS_URL must be a redis:// or rediss:// URL.")
+    wrong = SettingsError("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
     if not url.startswith(("redis://", "rediss://")):
         raise wrong
     try:
+        Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
         Address.from_url(url)
-    except ValueError:
+    except (OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
         raise wrong from None
     return url
-
-
-def log_level(env: Mapping[str, str]) -> str:
-    """Return the lowest level that is logged; raises SettingsError for an unknown one."""
-    level = env.get("LOG_LEVEL", "info").lower()
-    if level.upper() not in logging.getLevelNamesMapping():
-        raise SettingsError("LOG_LEVEL must be debug, info, warning or error.")
-    return level
 
 
 def internal_token(env: Mapping[str, str]) -> str:
@@ -100,34 +91,13 @@ def internal_token(env: Mapping[str, str]) -> str:
     in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
     if in_container and not local and is_known_secret(token):
         raise SettingsError(
-            "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)."
+            "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)"
         )
     return token or LOCAL_INTERNAL_TOKEN
 
 
 def default_rate(env: Mapping[str, str]) -> Rate:
     """Return the limit of each application without one of its own; raises SettingsError."""
-    rate = whole_number(env, "RATE_LIMIT", 0, least=0, most=MAX_RATE)
+    rate = whole_number(env, "RATE_LIMIT", 0, most=MAX_RATE)
     # A second's worth: a client that sends all of its share at once, once a second, is let through.
-    return Rate(rate, whole_number(env, "RATE_BURST", max(rate, 1), most=MAX_RATE))
-
-
-def cors_origins(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the origins whose scripts may read answers; raises SettingsError."""
-    try:
-        return parse_origins(env.get("CORS_ORIGINS", ""))
-    except OriginError as error:
-        raise SettingsError(str(error)) from None
-
-
-def whole_number(
-    env: Mapping[str, str], name: str, default: int, *, least: int = 1, most: int = sys.maxsize
-) -> int:
-    """Read a whole number from the environment; raises SettingsError."""
-    text = env.get(name, "") or str(default)
-    if not text.isdecimal() or int(text) < least:
-        kind = "positive whole number" if least else "whole number"
-        raise SettingsError(f"{name} must be a {kind}, not {text!r}.")
-    if int(text) > most:
-        raise SettingsError(f"{name} must be at most {most:,}, not {text!r}.")
-    return int(text)
+    return Rate(rate, whole_number(env, "RATE_BURST", max(rate, 1), least=1, most=MAX_RATE))

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import unquote
 
+from contract.settings_reading import SettingsError
+
 ANY = "*"
 EXPOSED = (
     "ETag, Link, Location, Retry-After, RateLimit, RateLimit-Policy, X-Total-Count, "
@@ -32,16 +34,12 @@ _START_LINE = re.compile(rb"[^ \r\n]+ (/[^ ?#\r\n]*)")
 _ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
 
 
-class OriginError(ValueError):
-    """An origin that no browser would send; the message says what is wrong."""
-
-
 def parse_origins(text: str) -> tuple[str, ...]:
-    """Parse a list of origins, separated by commas or spaces, or `*`; raises OriginError."""
+    """Parse a list of origins, separated by commas or spaces, or `*`; raises SettingsError."""
     origins = tuple(dict.fromkeys(text.replace(",", " ").split()))
     if ANY in origins:
         if len(origins) > 1:
-            raise OriginError("CORS_ORIGINS: * allows every origin; remove the others, or the *.")
+            raise SettingsError("CORS_ORIGINS: * allows every origin; remove the others, or the *")
         return origins
     for origin in origins:
         _check(origin)
@@ -51,14 +49,14 @@ def parse_origins(text: str) -> tuple[str, ...]:
 def _check(origin: str) -> None:
     match = _ORIGIN.fullmatch(origin)
     if match is None:
-        raise OriginError(
+        raise SettingsError(
             f"CORS_ORIGINS: {origin!r} is not an origin. An origin is a scheme, a host and maybe "
             "a port, in lower case and without a path or a slash at the end: "
             "https://chat.example.com"
         )
     scheme, port = match.groups()
     if port is not None and _DEFAULT_PORTS.get(scheme) == port:
-        raise OriginError(
+        raise SettingsError(
             f"CORS_ORIGINS: {origin!r} names the default port, which browsers leave out; "
             f"write {origin.removesuffix(':' + port)}"
         )

@@ -31,7 +31,7 @@ from crud_service.reads.threads import chunks, log_cut_short
 from crud_service.server.logins import SITE
 from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools
-from web.cors import Cors, parse_origins
+from web.cors import Cors
 from web.media_types import split_content_type
 from web.problems import InternalError, Problem
 from web.server.answers import BODILESS
@@ -76,8 +76,7 @@ class Server:
         self._pools = Pools()
         self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
         self._live = Live(log, self._pools.requests, stream_limits)
-        origins = parse_origins(settings.CORS_ORIGINS)
-        self.cors = Cors(origins, methods_of) if origins else None
+        self.cors = Cors(settings.CORS_ORIGINS, methods_of) if settings.CORS_ORIGINS else None
 
     def handle(self, request: Request) -> bool:
         """Answer a request on the event loop, now or later; False if `respond` must do it."""

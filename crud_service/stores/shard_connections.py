@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any
 
 import redis.asyncio.connection
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import ConnectionError, RedisError, ResponseError
@@ -111,6 +112,17 @@ class AsyncShardConnection(redis.asyncio.connection.Connection):
 
 class AsyncShardSSLConnection(AsyncShardConnection, redis.asyncio.connection.SSLConnection):
     """The same over TLS."""
+
+
+def is_usable(redis_url: str) -> bool:
+    """Return whether redis-py can connect to what a URL names; Unix sockets have no shards."""
+    if not redis_url.startswith(("redis://", "rediss://")):
+        return False
+    try:
+        Redis.from_url(redis_url).connection_pool.make_connection()
+    except (RedisError, TypeError, ValueError):  # TypeError: an unknown option
+        return False
+    return True
 
 
 @cache

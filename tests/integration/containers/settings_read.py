@@ -17,7 +17,7 @@ IN_IMAGE = {"CONTAINER", "HOST", "CRUD_PORT", "NUMBERING_PORT"}
 RECORDER = """
 import os, sys
 asked = set()
-OURS = {"crud_service", "numbering_service", "local_stack"}
+OURS = {"crud_service", "numbering_service", "local_stack", "contract"}
 class Recorder(dict):
     def get(self, name, default=None):
         if sys._getframe(1).f_globals["__name__"].partition(".")[0] in OURS:

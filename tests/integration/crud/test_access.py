@@ -220,12 +220,13 @@ def test_no_process_starts_with_invalid_settings() -> None:
         MAX_STREAMS="many",
         SHARDS="",
         LOG_LEVEL="loud",
-        REDIS_URL="unix:///run/redis.sock",
+        REDIS_URL="rediss://127.0.0.1?ssl_cert_reqs=sometimes",
     )
     assert refused.returncode == 1
     assert refused.stderr.splitlines() == [
         "crud_service refuses to start: REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
-        "crud_service refuses to start: MAX_STREAMS must be a whole number, not 'many'",
-        "crud_service refuses to start: REDIS_URL must begin with redis:// or rediss://",
         "crud_service refuses to start: LOG_LEVEL must be debug, info, warning or error",
+        "crud_service refuses to start: MAX_STREAMS must be a whole number, not 'many'",
+        "crud_service refuses to start: REDIS_URL must be a redis:// or rediss:// URL that redis-py"
+        " can use",
     ]

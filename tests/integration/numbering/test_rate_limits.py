@@ -10,8 +10,9 @@ import pytest
 import redis
 
 from contract import keys
+from contract.settings_reading import SettingsError
 from numbering_service.rate_limits import Rate
-from numbering_service.settings import Settings, SettingsError
+from numbering_service.settings import Settings
 from tests.integration.numbering.surroundings import (
     CHATS,
     MESSAGES,

@@ -3,7 +3,8 @@
 import pytest
 
 from contract import keys
-from numbering_service.settings import MAX_PATIENCE_SECONDS, Settings, SettingsError
+from contract.settings_reading import SettingsError
+from numbering_service.settings import MAX_PATIENCE_SECONDS, Settings
 
 
 def test_a_patience_that_outlives_the_answers_of_batches_stops_the_start() -> None:
@@ -23,6 +24,9 @@ def test_a_patience_that_outlives_the_answers_of_batches_stops_the_start() -> No
         ("REDIS_URL", "unix:///run/redis.sock"),
         ("REDIS_URL", "redis://127.0.0.1:secret"),
         ("REDIS_URL", "redis://127.0.0.1:99999"),
+        ("REDIS_URL", "redis://127.0.0.1?no_such_option=1"),
+        ("REDIS_URL", "rediss://127.0.0.1?ssl_cert_reqs=sometimes"),
+        ("REDIS_URL", "rediss://127.0.0.1?ssl_ca_certs=/no/such/file"),
     ],
 )
 def test_a_setting_that_cannot_be_read_is_named_and_not_quoted(name: str, value: str) -> None:

@@ -67,7 +67,7 @@ def settings_read() -> dict[str, str]:
     """Return every variable that a service reads, with its default as in the code."""
     found: dict[str, str] = {}
     for path, text in SOURCES.items():
-        if path.relative_to(ROOT).parts[0] not in {"crud_service", "numbering_service"}:
+        if path.relative_to(ROOT).parts[0] not in {"crud_service", "numbering_service", "contract"}:
             continue
         pattern = (
             r"(?:os\.environ|env|whole_number)(?:\.get\(|\[|, |\()"

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from contract.settings_reading import SettingsError
 from tests.unit.web.web_server import Recorder, serving
-from web.cors import EXPOSED, NEVER, Cors, OriginError, parse_origins
+from web.cors import EXPOSED, NEVER, Cors, parse_origins
 from web.server import limits
 
 HERE, THERE = "https://chat.example.com", "http://localhost:5173"
@@ -91,7 +92,7 @@ def test_origins_are_separated_by_commas_or_spaces(text: str, origins: tuple[str
     ],
 )
 def test_what_no_browser_sends_as_an_origin_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(OriginError, match=r"^CORS_ORIGINS: ") as refused:
+    with pytest.raises(SettingsError, match=r"^CORS_ORIGINS: ") as refused:
         parse_origins(text)
     assert reason in str(refused.value)
 
