@@ -25,17 +25,6 @@ KIB_64 = 65_536
 GUESSES = 15
 
 
-@pytest.fixture
-def server(shared_server: CrudServer) -> CrudServer:
-    return shared_server
-
-
-@pytest.fixture
-def own_server(crud_server: Callable[..., CrudServer]) -> CrudServer:
-    """A server that remembers no logins, and that the test may kill."""
-    return crud_server()
-
-
 @pytest.fixture(scope="module")
 def impatient_server(crud: dict[str, str]) -> Iterator[CrudServer]:
     """A server that waits for a reader that stands still for a shorter time than in production."""

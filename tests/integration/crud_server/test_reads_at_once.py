@@ -17,11 +17,6 @@ ENDED = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE applicatio
 
 
 @pytest.fixture
-def server(shared_server: CrudServer) -> CrudServer:
-    return shared_server
-
-
-@pytest.fixture
 def chat(database: Database, application: str) -> str:
     path = add_chat_of(database, application, 1000)
     database.execute("UPDATE messages SET body = 'message ' || number")

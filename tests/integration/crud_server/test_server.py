@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import httpx
@@ -22,17 +22,6 @@ MEBIBYTE = 1024 * 1024
 # Headers that differ between any two responses, and paths whose text does: it has figures.
 OF_ONE_ANSWER = {"x-request-id", "date", "set-cookie"}
 WITH_FIGURES = {"/health/ready", "/metrics"}
-
-
-@pytest.fixture
-def server(shared_server: CrudServer) -> CrudServer:
-    return shared_server
-
-
-@pytest.fixture
-def own_server(crud_server: Callable[..., CrudServer]) -> CrudServer:
-    """A server that the test may stop, and whose memory is its own."""
-    return crud_server()
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,6 @@ from web.server.reader_watch import ReaderWatch
 from web.server.request import Request
 from web.server.serving import options
 
-CHUNKS = b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-
 
 def test_a_body_of_tiny_chunks_is_bounded_on_the_wire() -> None:
     """Their extensions cost as much to read as what they hold."""
