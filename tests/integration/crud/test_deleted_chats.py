@@ -200,6 +200,10 @@ def test_nothing_of_an_application_outlives_the_eraser(
     valkey.set(keys.message_sequence(token, 1), COUNT)
     valkey.set(keys.idempotency(token, 1, "k"), "x")
     valkey.set(f"{keys.LIMITER}{token}", "1")
+    valkey.hset(keys.LIMITS, token, "5 5")
+    database.execute(
+        "INSERT INTO search_failures (message_id, reason) SELECT id, 'x' FROM messages"
+    )
     named = keys.idempotency("B" * 24, 1, f"copy:{token}:7")
     valkey.set(named, "x")
     accept(valkey, 1, "poison \x00", chat=2, token=token)
@@ -215,7 +219,9 @@ def test_nothing_of_an_application_outlives_the_eraser(
     assert token not in dump(database)
     assert "An application" not in dump(database)
     tables = ("applications", "chats", "messages", "search_texts", "search_chats", "deletions")
-    assert [count(database, table) for table in tables] == [0] * 6
+    tables += ("search_failures",)
+    assert [count(database, table) for table in tables] == [0] * 7
+    assert not valkey.hexists(keys.LIMITS, token)
     assert valkey.keys(f"*{token}*") == [named.encode()], "another application's"
     assert http.get("/applications?limit=9").headers["X-Total-Count"] == "0"
 

@@ -78,6 +78,36 @@ def test_a_deletion_that_fails_does_not_hold_up_others(
     assert bodies(database) == []
 
 
+def test_a_redis_that_does_not_answer_is_asked_for_one_of_its_deletions(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    """Each of them would wait for the timeout, and hold up those of other shards."""
+    from crud_service.erase.eraser import Eraser
+
+    http.delete(application)
+    http.delete(new_application(http))
+    asked: list[int] = []
+
+    def unavailable(shard: int) -> redis.Redis:
+        asked.append(shard)
+        raise redis.ConnectionError
+
+    Eraser(unavailable).erase_some(database)
+    assert asked == [0]
+
+
+def test_a_batch_ends_at_its_bytes(
+    http: httpx.Client, database: Database, application: str, valkey: redis.Redis
+) -> None:
+    from crud_service.erase.rows import BATCH_BYTES, erase_rows, find_pending
+
+    body = "x" * 65_536
+    chat = add_chat_of(database, application, 2 * BATCH_BYTES // len(body), body)
+    http.delete(chat)
+    [deletion] = find_pending(database)
+    assert erase_rows(database, deletion) == -(-BATCH_BYTES // len(body))
+
+
 def test_it_ends_after_the_batch_in_progress(
     http: httpx.Client,
     database: Database,

@@ -6,6 +6,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -14,9 +15,29 @@ import redis
 from openapi_spec_validator import validate
 
 from contract.keys import ACCEPTED
+from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from tests.integration.crud_rows import Database, add_chat_of
 
 CLOSED = "127.0.0.1:1"
+
+
+@pytest.mark.parametrize(("host", "healthy"), [("127.0.0.1", True), ("127.0.0.2", False)])
+def test_a_worker_is_healthy_by_the_connections_from_its_own_host(
+    clean_crud: dict[str, str], host: str, healthy: bool
+) -> None:
+    from crud_service.stores.redis_clients import sweep_name
+    from crud_service.worker.health_check import is_at_work
+
+    with redis.Redis.from_url(clean_crud["REDIS_URL"], protocol=2) as own, ExitStack() as opened:
+        server = (own.get_connection_kwargs()["host"], own.get_connection_kwargs()["port"])
+        for queue in (PERSIST_QUEUE, INDEX_QUEUE):
+            assert not is_at_work(own)
+            client = opened.enter_context(
+                socket.create_connection(server, source_address=(host, 0))
+            )
+            client.sendall(f"CLIENT SETNAME {sweep_name(queue)}\r\n".encode())
+            assert client.recv(5) == b"+OK\r\n"
+        assert is_at_work(own) == healthy
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from contract.keys import ACCEPTED, WORKER_METRICS
+from contract import changed_chats
+from contract.keys import ACCEPTED, CHANGED_CHATS, WORKER_METRICS
 from tests.integration.accepting import (
     TOKEN,
     accept,
@@ -161,7 +162,12 @@ def test_requeue_stores_set_aside_entries_with_their_numbers_and_times(
     drain()
     poisoned_table()
     make_application(database, UNKNOWN)
-    requeued = requeue()
+    with stream.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call] # untyped in redis-py
+        listener.subscribe(CHANGED_CHATS)
+        listener.get_message(timeout=5)
+        requeued = requeue()
+        announced = changed_chats.decode(listener.get_message(timeout=5)["data"])
+    assert sorted(announced.chats) == sorted([(TOKEN, 1), (UNKNOWN, 1)])
     assert (requeued.stored.messages, requeued.stored.chats, requeued.left) == (2, 2, [])
     rows = query(
         database,

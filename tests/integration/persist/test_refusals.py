@@ -51,6 +51,40 @@ def stored_of(entry_id: str) -> tuple[str, object]:
     return row.reason, row.id
 
 
+def test_a_batch_of_refused_entries_reports_progress_with_each_transaction(
+    database: str, stream: redis.Redis, poisoned: None
+) -> None:
+    """Such a batch takes longer than the sweep waits for a worker that is stuck."""
+    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.poison import store_what_can_be
+
+    for number in range(1, 9):
+        accept(stream, number, "poison")
+    seen: list[int] = []
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        def progress() -> None:
+            [(rows,)] = connection.execute("SELECT count(*) FROM set_aside_entries").fetchall()
+            seen.append(rows)
+
+        store_what_can_be(connection, read_batch(stream).entries, progress)
+    assert set(seen) == set(range(8))
+
+
+def test_an_unreadable_entry_waits_for_standbys_as_one_that_is_stored_again_does(
+    database: str, stream: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row may have been found, whose commit never got its standby."""
+    from crud_service.persist import drain
+
+    waits: list[object] = []
+    monkeypatch.setattr(drain, "wait_for_standbys", waits.append)
+    for number, body, awaited in ((1, "new", 0), (2, b"\xff", 1), (1, "taken", 2)):
+        accept(stream, number, body)
+        drain.drain_accepted(stream)
+        assert len(waits) == awaited
+
+
 def test_an_entry_whose_second_attempt_meets_an_outage_is_not_set_aside(
     database: str, stream: redis.Redis, moody: None
 ) -> None:
