@@ -121,3 +121,20 @@ def test_a_deletion_beside_an_indexer_leaves_neither_text_nor_grams(
         assert wrong(search_stores) == [], turns
         assert "uix" not in grams(search_stores), turns
     index_all(search_stores)
+
+
+def test_a_text_that_is_erased_while_its_block_is_read_leaves_no_grams(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.index.blocks import lock_chats, read_piece, write_piece
+
+    search_stores.add("a secret", "an apple")
+    search_stores.index()
+    chat_id, database = search_stores.chat_id(1), search_stores.database
+    piece = read_piece(database, chat_id, 0, 1)
+    database.execute("DELETE FROM search_texts WHERE number = 1")
+    with database.transaction():
+        lock_chats(database, [chat_id])
+        write_piece(database, piece)
+    # The empty gram, by which the block is always scanned.
+    assert database.execute("SELECT keys FROM search_blocks").fetchall() == [([f"{chat_id}:"],)]

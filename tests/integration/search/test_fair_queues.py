@@ -73,6 +73,18 @@ def test_more_applications_than_fit_into_a_batch_take_turns(
     assert all(texts_of(search_stores, chat_id) for chat_id in chats)
 
 
+def test_a_batch_at_the_end_of_the_applications_goes_on_with_the_first_ones(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.feed.fair import Turn
+
+    for i in range(3):
+        post(search_stores, add_application(search_stores, f"app-{i}"), 1)
+    turn = Turn("search_outbox")
+    first = turn.applications(search_stores.database, 2)
+    assert turn.applications(search_stores.database, 2) == [first[-1] + 1, first[0]]
+
+
 def test_an_entry_that_elasticsearch_lacks_is_sent_in_its_applications_turn(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
@@ -317,6 +329,23 @@ def test_a_bulk_rejected_as_a_whole_is_bisected_until_the_rest_passes(
     outcome = bulk.send([Operation(i, b"") for i in range(1000)], post=post)
     assert passed == set(range(1000)) - {77}
     assert set(getattr(outcome, fate)) == {77}
+
+
+def test_a_bulk_that_is_always_rejected_is_not_divided_without_end(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.feed import bulk
+    from crud_service.search.feed.bulk import Operation, Outcome
+
+    asked: list[int] = []
+
+    def post(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
+        asked.append(len(operations))
+        raise api_error(429)
+
+    outcome = bulk.send([Operation(i, b"") for i in range(1000)], post=post)
+    assert len(asked) == 2 * bulk.MAX_DIVISIONS + 1
+    assert outcome.retry == outcome.overloaded == set(range(1000))
 
 
 def test_a_document_that_fails_alone_waits_and_keeps_the_time_of_its_change(

@@ -85,3 +85,19 @@ def test_a_sender_or_time_changed_by_a_statement_is_found(
     any_backend.index_all()
     filters = {"sender": "ann"} if "sender" in change else {"created_before": at(10)}
     assert any_backend.find("apple", filters=filters) == [2]
+
+
+def test_a_sender_of_more_messages_than_are_listed_is_found_among_all_of_them(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.query.narrowing import MOST_NUMBERS
+
+    search_stores.add(*["hi"] * (MOST_NUMBERS + 1), "hi at last")
+    search_stores.database.execute("UPDATE messages SET sender = 'ann'")
+    search_stores.index()
+    newest = MOST_NUMBERS + 2
+    assert search_stores.find("hi last", filters={"sender": "ann"}) == [newest]
+    assert search_stores.find("hi", sort="-number", limit=2, filters={"sender": "ann"}) == [
+        newest,
+        newest - 1,
+    ]

@@ -19,6 +19,7 @@ class Server:
 
     def __init__(self, answers: Sequence[bytes | None]) -> None:
         self.connections = 0
+        self._open: list[socket.socket] = []
         self.requests: list[bytes] = []
         self._answers = iter(answers)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -30,6 +31,7 @@ class Server:
             while True:
                 connection, _ = self._listener.accept()
                 self.connections += 1
+                self._open.append(connection)
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
@@ -40,6 +42,11 @@ class Server:
                 if answer == b"":
                     return
                 connection.sendall(answer or b"")
+
+    def hang_up(self) -> None:
+        """End all connections, as a server does with those that were idle for long."""
+        for connection in self._open:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.close()
@@ -94,6 +101,16 @@ def test_a_closing_connection_is_not_reused(
     server, node = serve(first, TWO)
     for _ in range(2):
         assert node.perform_request("GET", "/").body == b"{}"
+    assert server.connections == 2
+
+
+def test_a_connection_that_the_server_has_closed_since_is_not_reused(
+    serve: Callable[..., tuple[Server, HttpNode]],
+) -> None:
+    server, node = serve(TWO, TWO)
+    assert node.perform_request("GET", "/").body == b"{}"
+    server.hang_up()
+    assert node.perform_request("GET", "/").body == b"{}"
     assert server.connections == 2
 
 

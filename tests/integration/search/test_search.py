@@ -266,6 +266,19 @@ def test_a_deleted_message_is_not_found(any_backend: SearchStores) -> None:
     assert any_backend.count("search_texts") == 1
 
 
+def test_a_page_whose_messages_have_all_been_deleted_is_followed_by_the_next(
+    search_stores: SearchStores,
+) -> None:
+    search_stores.add("hi", "hi", "hi")
+    search_stores.index()
+    search_stores.database.execute(
+        "UPDATE messages SET body = '', deleted_at = now() WHERE number > 1"
+    )
+    page = search_stores.search("hi", limit=2)
+    assert items(page) == []
+    assert search_stores.find("hi", cursor=page.next_cursor) == [1]
+
+
 def test_the_backend_is_named(any_backend: SearchStores, backend: str) -> None:
     any_backend.add("hello")
     any_backend.index_all()

@@ -103,3 +103,11 @@ def test_the_bodies_of_a_page_share_one_budget() -> None:
     budget, parts = Budget(size=25, spans=3), split_parts("a")
     shown = [highlighting.highlight(body, parts, budget) for body in ("a a", "a b", "a" * 20)]
     assert shown == ["<em>a</em> <em>a</em>", "<em>a</em> b", "a" * 20]
+
+
+def test_a_body_with_too_many_occurrences_is_charged_for_the_search() -> None:
+    most = highlighting.MAX_SPANS_OF_A_BODY
+    budget = Budget(spans=2 * most)
+    body = "a" * (most + 1)
+    assert highlighting.highlight(body, split_parts("a"), budget) == body
+    assert budget.spans == most
