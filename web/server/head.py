@@ -28,6 +28,9 @@ _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 # What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _MAX_LENGTH_DIGITS = 18
+# A Content-Length that overflows the parser's 64 bits, which it can't tell from a malformed one.
+_OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.IGNORECASE)
+_LONGEST = b"9" * _MAX_LENGTH_DIGITS
 
 # How bytes of a path are decoded that are not UTF-8: they stay percent-encoded, as in Django.
 AS_SENT = "web.server.as_sent"
@@ -141,7 +144,10 @@ def parse_head(data: bytes) -> Head:
     except httptools.HttpParserUpgrade:
         pass  # the head is complete; we read what follows ourselves
     except httptools.HttpParserError:
-        raise MalformedRequest from None
+        shorter = _OVERFLOW.sub(rb"\g<1>" + _LONGEST, data)
+        if shorter == data:
+            raise MalformedRequest from None
+        return parse_head(shorter)
     length, keep_alive, expects_continue = _framing(lines.noted, version)
     raw_path, query = _split_target(target)
     return Head(

@@ -141,6 +141,14 @@ REFUSED = {
     "a bare LF behind a chunk": refused(chunked(b"qy").replace(b"q\r\n", b"q\n")),
     "a trailer that is none": refused(chunked(b"xy", trailers=b"no colon\r\n")),
     "a length over the limit": refused(post(b"").replace(b": 0\r\n", b": 1048577\r\n"), 413),
+    "a length beyond 2^64": refused(
+        post(b"").replace(b": 0\r\n", b":\t99999999999999999999999 \r\n"), 413
+    ),
+    "a length beyond 2^64 and chunks": refused(
+        chunked(b"x").replace(HOST, HOST + b"Content-Length: %d\r\n" % 2**64)
+    ),
+    "two lengths beyond 2^64": refused(post(b"x", *[b"content-length: %d" % 2**64] * 2)),
+    "letters behind a length beyond 2^64": refused(post(b"x", b"Content-Length: %dx" % 2**64)),
     "a size over the limit": refused(
         chunked(b"xy").replace(b"\r\n1\r\n", b"\r\n100001\r\n", 1), 413
     ),
