@@ -23,7 +23,7 @@ CHUNKED = -1  # the length of a body that is framed by chunks
 _PARSED_AS_THEY_ARE = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
-_SCHEME = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
 # What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
@@ -149,13 +149,16 @@ def parse_head(data: bytes) -> Head:
             raise MalformedRequest from None
         return parse_head(shorter)
     length, keep_alive, expects_continue = _framing(lines.noted, version)
-    raw_path, query = _split_target(target)
+    host, raw_path, query = _split_target(target)
+    headers = lines.headers
+    if host is not None:
+        headers = [(b"host", host), *(header for header in headers if header[0] != b"host")]
     return Head(
         method.decode("ascii"),
         raw_path,
         query,
         version,
-        lines.headers,
+        headers,
         length,
         keep_alive,
         expects_continue,
@@ -177,18 +180,26 @@ def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple
 _ASCII = bytes(range(128))
 
 
-def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Return the path and the query of a target in origin form, absolute form, or `*`."""
+def _split_target(target: bytes) -> tuple[bytes | None, bytes, bytes]:
+    """Return the host, the path and the query of a target.
+
+    Only a target in absolute form has a host, which replaces the header (RFC 9112, 3.2.2). `*`
+    is a path.
+    """
+    host = None
     if not target.startswith(b"/"):
-        scheme = _SCHEME.match(target)
-        if scheme is not None:
-            target = target[scheme.end() :]
+        absolute = _ABSOLUTE.match(target)
+        if absolute is not None:
+            host = absolute[1]
+            if not is_host(host):
+                raise MalformedRequest
+            target = target[absolute.end() :]
             if not target.startswith(b"/"):
                 target = b"/" + target
         elif target != b"*":  # pragma: no cover - llhttp refuses it first
             raise MalformedRequest
     path, _, query = target.partition(b"#")[0].partition(b"?")
-    return path, query
+    return host, path, query
 
 
 def _framing(noted: Headers, version: str) -> tuple[int, bool, bool]:

@@ -63,9 +63,21 @@ def test_a_target_is_split_in_every_form(target: bytes, path: bytes, query: byte
     assert [(seen.raw_path, seen.query) for seen in outcome.seen] == [(path, query)]
 
 
-def test_a_target_without_a_slash_is_400() -> None:
+@pytest.mark.parametrize("lines", [b"Host: x\r\nAccept: y\r\n", b"Accept: y\r\n"])
+@pytest.mark.parametrize("host", [b"chat.example:81", b"[::1]"])
+def test_the_host_of_an_absolute_target_replaces_the_header(lines: bytes, host: bytes) -> None:
     machine = Machine()
-    assert machine.read([b"GET a HTTP/1.1\r\nHost: x\r\n\r\n"]).statuses == [400]
+    version = b"1.1" if b"Host" in lines else b"1.0"
+    raw = b"GET http://%s/a HTTP/%s\r\n%s\r\n" % (host, version, lines)
+    outcome = machine.read([raw])
+    machine.close()
+    assert [seen.headers for seen in outcome.seen] == [((b"host", host), (b"accept", b"y"))]
+
+
+@pytest.mark.parametrize("target", [b"a", b"http://user@host/a"])
+def test_a_target_without_a_slash_or_with_a_user_is_400(target: bytes) -> None:
+    machine = Machine()
+    assert machine.read([b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % target]).statuses == [400]
     machine.close()
 
 
