@@ -17,6 +17,8 @@ _PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})(?:/chats/({NUMBER_PATTERN})/messages)?(/stream)?/?",
     re.ASCII,
 )
+# Letters of a name may be escaped.
+_MAY_WAIT = re.compile(rb"(?:^|&)(?:wait|[a-z]*%[^&=]*)=")
 
 
 class ApplicationStream(NamedTuple):
@@ -53,7 +55,7 @@ Wanted = StreamWanted | WaitingList
 
 def concerns_live(request: Request) -> bool:
     """Whether a request may want a stream, or a list that waits."""
-    return "/stream" in request.path or b"wait=" in request.query
+    return "/stream" in request.path or _MAY_WAIT.search(request.query) is not None
 
 
 def wanted(request: Request) -> Wanted | None:

@@ -87,6 +87,14 @@ def test_a_wait_without_a_message_ends_empty(
     assert 1.9 < seconds < LONG_SECONDS / 2
 
 
+@pytest.mark.parametrize("query", ["after=3&w%61it=2", "%77%61%69%74=2&after=3"])
+def test_a_wait_whose_name_is_escaped_is_one(stack: RunningStack, chat: str, query: str) -> None:
+    response = httpx.get(f"{stack.crud_url}{chat}/messages?{query}", timeout=60, **PLAIN_HTTP)
+    seconds, found = seconds_and_numbers(response)
+    assert found == []
+    assert 1.9 < seconds < LONG_SECONDS / 2
+
+
 def test_no_wait_is_no_wait(stack: RunningStack, chat: str) -> None:
     response = poll(stack, chat, after=3, wait=0)
     assert numbers(response) == []
