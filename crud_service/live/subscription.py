@@ -77,4 +77,13 @@ class Subscription:
                 if message["type"] == "subscribe" and self._was_interrupted:
                     self._missed()
                 elif message["type"] == "message":
-                    self._changed(decode(message["data"]))
+                    self._take(message["data"])
+
+    def _take(self, message: bytes) -> None:
+        try:
+            changed = decode(message)
+        except ValueError:
+            # Listening anew would be a gap, after which every list is read again.
+            logger.warning("a malformed announcement was ignored")
+        else:
+            self._changed(changed)

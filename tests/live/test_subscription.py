@@ -51,12 +51,16 @@ class Listening:
     def _missed(self) -> None:
         self.gaps += 1
 
+    def publish(self, message: bytes | str) -> None:
+        """Send a message to the channel."""
+        self._redis.publish(CHANGED_CHATS, message)
+
     async def hears(self, token: str) -> None:
         """Announce a chat until the subscription has heard of it."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not any((token, 1) in changed.chats for changed in self.heard):
                 for message in encode(0, [(token, 1)]):
-                    self._redis.publish(CHANGED_CHATS, message)
+                    self.publish(message)
                 await asyncio.sleep(0.05)
 
 
@@ -106,5 +110,16 @@ def test_a_redis_that_accepts_and_says_nothing_is_left(link: Link, redis_url: st
             link.heal()
             await listening.hears("after_all")
             assert listening.gaps == 1
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("message", [b"", b"\xff", b"soon a/1", b"0 a/one"])
+def test_a_malformed_announcement_is_no_gap(link: Link, redis_url: str, message: bytes) -> None:
+    async def scenario() -> None:
+        async with Listening(link, redis_url) as listening:
+            listening.publish(message)
+            await listening.hears("after_nonsense")
+            assert listening.gaps == 0
 
     run(scenario)
