@@ -81,10 +81,10 @@ def check(ask: Callable[[], object]) -> Dependency:
 
 
 def ask_redis(shard: Shard) -> None:
-    """Raise an error unless a shard's Redis answers, and can acknowledge writes if it has to."""
+    """Raise an error unless a shard's Redis takes writes, and can acknowledge them if it has to."""
     redis = api_redis(shard.number)
-    # In a cluster, a server that no longer has the shard would answer a ping.
-    redis.exists(shard.key(ACCEPTED))
+    # A write that changes nothing: a replica, or a server without the shard, would answer a ping.
+    redis.persist(shard.key(ACCEPTED))
     if settings.REPLICAS_TO_ACKNOWLEDGE:
         redis.execute_command(*PROBE)  # type: ignore[no-untyped-call] # untyped in redis-py
 

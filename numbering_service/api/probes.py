@@ -102,8 +102,8 @@ async def check_redis(parts: Running) -> Check:
 
 async def ask_server(shard: Shard, redis: "Redis", replicas: int) -> None:
     """Raise RedisError unless creations of a shard can be answered, which may take replicas."""
-    # In a cluster, a server that no longer has the shard would answer a ping.
-    await redis.exists(shard.key(ACCEPTED))
+    # A write that changes nothing: a replica, or a server without the shard, would answer a ping.
+    await redis.persist(shard.key(ACCEPTED))
     if not replicas:
         return
     try:

@@ -1,7 +1,7 @@
-"""Without PostgreSQL: a quick 503, and recovery without intervention."""
+"""Without PostgreSQL: a quick 503, and recovery without intervention; a Redis without writes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -10,6 +10,7 @@ import pytest
 from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.integration.numbering.surroundings import Valkey
 from tests.polling import wait_until
 
 
@@ -138,6 +139,20 @@ def test_liveness_holds_while_postgresql_is_frozen(
         assert time.monotonic() - started < 4
         assert not all(each.done() for each in waiting)
         postgres.frozen = False
+
+
+def test_a_read_only_redis_is_not_ready(
+    crud_server: Callable[..., CrudServer], valkey: Valkey, client: httpx.Client
+) -> None:
+    server = crud_server(REDIS_URL=valkey.url)
+    ready = f"{server.url}/health/ready"
+    assert client.get(ready).status_code == 200
+    valkey.client.replicaof("127.0.0.1", "1")
+    answer = client.get(ready)
+    assert answer.status_code == 503
+    assert answer.json()["dependencies"]["redis"]["status"] == "unavailable"
+    valkey.client.replicaof("NO", "ONE")
+    assert client.get(ready).status_code == 200
 
 
 def test_a_primary_that_became_a_standby_is_503_and_is_left(

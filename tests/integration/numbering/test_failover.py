@@ -93,3 +93,27 @@ def test_a_primary_that_became_a_replica_is_left_at_once(
     assert Counter(Counter(entry.body for entry in store.entries).values())[1] == warm
     assert any("READONLY" in str(line["message"]) for line in lines), "nothing was under way"
     assert [server.client.role()[0] for server in pair] == [b"slave", b"master"]
+
+
+def test_a_primary_that_became_a_replica_is_not_ready(
+    pair: tuple[Valkey, Valkey], tmp_path: Path
+) -> None:
+    first, second = pair
+
+    async def readiness(port: int) -> int:
+        async with Client(port) as client:
+            return (await client.request("GET", "/health/ready")).status
+
+    async def whole() -> list[int]:
+        async with Proxy(first.port) as proxy, storage(first.url) as store:
+            with await asyncio.to_thread(Numbering, tmp_path, proxy.url, store.url) as service:
+                found = [await readiness(service.port)]
+                second.client.replicaof("NO", "ONE")
+                first.client.replicaof(LOOPBACK, second.port)
+                store.move(second.url)
+                found.append(await readiness(service.port))
+                proxy.target = second.port
+                found.append(await readiness(service.port))
+        return found
+
+    assert asyncio.run(asyncio.wait_for(whole(), 120)) == [200, 503, 200]
