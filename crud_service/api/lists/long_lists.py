@@ -6,11 +6,14 @@ from threading import Lock
 
 from web.problems import Overloaded
 
+LISTS_REFUSED = "Too many long lists are being read. Try again later, or request pages."
+
 
 class Places:
-    """A limit of concurrent answers, in total and per owner."""
+    """A limit of concurrent answers, in total and per owner; `refusal` says that it is reached."""
 
-    def __init__(self, total: int, per_owner: int) -> None:
+    def __init__(self, total: int, per_owner: int, refusal: str = LISTS_REFUSED) -> None:
+        self._refusal = refusal
         self._total = total
         self._per_owner = per_owner
         self._taken: Counter[str] = Counter()
@@ -21,9 +24,7 @@ class Places:
         with self._lock:
             full = self._taken.total() >= self._total
             if full or self._taken[owner] >= self._per_owner:
-                raise Overloaded(
-                    "Too many long lists are being read. Try again later, or request pages."
-                )
+                raise Overloaded(self._refusal)
             self._taken[owner] += 1
 
     def give_back(self, owner: str) -> None:

@@ -3,13 +3,13 @@
 `chat.rotations` has the steps that follow the commit, and says why no number is repeated.
 """
 
-from threading import BoundedSemaphore
 from typing import NamedTuple
 
 from redis import RedisError
 from rest_framework.request import Request
 
 from contract.changed_chats import WHOLE_APPLICATION
+from crud_service.api.lists.long_lists import Places
 from crud_service.api.not_stored_yet import missing_application
 from crud_service.api.writing import NEXT_MOMENT
 from crud_service.chat.access_tokens import new_access_token
@@ -20,15 +20,18 @@ from crud_service.chat.rotations import finish_within, wait_until_stored
 from crud_service.stores.database import Connection, fetch_before_change, run
 from crud_service.stores.transactions import TRANSACTION, Written, change
 from web.fields import is_idempotency_key
-from web.problems import Overloaded, StoreUnavailable, ValidationFailed
+from web.problems import StoreUnavailable, ValidationFailed
 
 # How long a rotation waits for the backlog before it changes anything, and afterwards.
 PATIENCE_SECONDS = 3.0
-# A rotation holds a thread while it waits: others need the rest of them.
-CONCURRENT = 2
+# A rotation holds a thread while it waits: others need the rest of them. One application, whose
+# clients may repeat a rotation as often as they like, leaves a place to others.
+CONCURRENT, OF_ONE_APPLICATION = 3, 2
 REPEATED_WITHIN = "24 hours"
 
-_places = BoundedSemaphore(CONCURRENT)
+_places = Places(
+    CONCURRENT, OF_ONE_APPLICATION, "Too many tokens are being rotated. Try again later."
+)
 
 FIND = f"""
 SELECT r.id, r.idempotency_key::text, r.answer::text,
@@ -88,14 +91,15 @@ def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECON
 
     Returns:
         The application with its new token. Raises NotFound for a token that is not valid, also
-        because it was rotated under another key or too long ago; Overloaded while others rotate;
-        StoreUnavailable if a store is unavailable or too much waits to be stored.
+        because it was rotated under another key or too long ago; Overloaded while too many others
+        rotate; StoreUnavailable if a store is unavailable or too much waits to be stored.
     """
-    if not _places.acquire(blocking=False):
-        raise Overloaded
+    done = find_done(access_token, key)
+    replayed = done is not None
+    if done is None:
+        refuse_unknown(access_token)  # nobody takes a place with a token that is not valid
+    _places.take(access_token)
     try:
-        done = find_done(access_token, key)
-        replayed = done is not None
         if done is None:
             done = begin(access_token, key, patience_seconds)
         if done is None:  # it was rotated by a concurrent request
@@ -105,7 +109,7 @@ def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECON
         finish(done, patience_seconds)
         return Rotated(done.application, replayed)
     finally:
-        _places.release()
+        _places.give_back(access_token)
 
 
 def find_done(access_token: str, key: str) -> Done | None:
@@ -122,15 +126,18 @@ def find_done(access_token: str, key: str) -> Done | None:
     return Done(rotation_id, answer)
 
 
-def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:
-    """Change the token in PostgreSQL; return None if the application has another one by now.
-
-    Raises NotFound for an unknown token, StoreUnavailable if a store fails or too much waits to
-    be stored.
-    """
+def refuse_unknown(access_token: str) -> None:
+    """Raise NotFound unless an application has this token."""
     row = fetch_before_change(APPLICATION, (access_token,))
     if row is None or row[0] is None:  # a row without a value: see `batched`
         raise missing_application(access_token)
+
+
+def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:
+    """Change the token in PostgreSQL; return None if the application has another one by now.
+
+    Raises StoreUnavailable if a store fails or too much waits to be stored.
+    """
     wait_for_backlog(access_token, patience_seconds)
     token = new_access_token()
 

@@ -1,5 +1,6 @@
 """Rotation: a new access token, once for each idempotency key, and no number twice."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from contract import keys
 from contract.entries import FIELDS
 from tests.conftest import INTERNAL_TOKEN
 from tests.integration.crud_rows import Database, add_chat_of, token_of
-from web.problems import NotFound, StoreUnavailable
+from web.problems import NotFound, Overloaded, StoreUnavailable
 
 KEY = {"Idempotency-Key": "once"}
 
@@ -259,3 +260,25 @@ def test_two_at_once_with_different_keys_rotate_once(
     assert database.execute(ROTATE, ("m" * 24, former, former, "once")).fetchall() == []
     assert rotate(http, application).status_code == 404
     assert http.get(f"/applications/{'n' * 24}").status_code == 200
+
+
+def test_one_application_leaves_a_place_to_others(
+    http: httpx.Client, valkey_client: Any, application: str
+) -> None:
+    from crud_service.api.rotation import rotating
+
+    def refusal_of(path: str) -> StoreUnavailable:
+        with pytest.raises(StoreUnavailable) as refusal:
+            rotating.rotate(token_of(path), "once", patience_seconds=2)
+        return refusal.value
+
+    token = http.post("/applications", json={"name": "Another"}).json()["access_token"]
+    accept(valkey_client, token_of(application), "", 1)
+    with ThreadPoolExecutor(5) as threads:
+        loud = [threads.submit(refusal_of, application) for _ in range(4)]
+        another = threads.submit(refusal_of, f"/applications/{token}")
+    assert (
+        sorted(isinstance(each.result(), Overloaded) for each in loud) == [False] * 2 + [True] * 2
+    )
+    # It has a place, and waits for what its shard has to store.
+    assert not isinstance(another.result(), Overloaded)
