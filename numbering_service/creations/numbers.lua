@@ -52,12 +52,13 @@
 --        0         the sequence is missing and must be seeded; nothing was done
 --       -1         the idempotency key was used with another payload
 --       -2         the stream is full; nothing was done
---       -3         the entry was refused (out of memory, or a key of another type); nothing was done
+--       -3         the entry was refused (a key of another type); nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown', or the
 --                  application was deleted, or its token rotated)
 --       -5         it replies to a number that was not handed out; nothing was done
 --       -6         the chat was deleted
 --       -7         the application or the chat is being deleted: this will be known in a moment
+--       -8         the entry was refused, as Redis is out of memory; nothing was done
 --       -1000 - i  a bulk's message at i, from 0, replies to a number that was not handed out before it
 --       -10        the application's limit does not allow it now; nothing was done
 --       {answer, rate, burst, microseconds until the limiter has forgotten all that was let
@@ -91,7 +92,7 @@ local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 local WAKE, LAST, OLDEST = 1, 2, 3
 
 local BAD_REPLY_IN_BULK = -1000
-local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING = -3, -4, -5, -6, -7
+local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING, OUT_OF_MEMORY = -3, -4, -5, -6, -7, -8
 local LIMITED = -10
 
 local LARGEST_BULK = 500
@@ -340,7 +341,7 @@ while KEYS[first] do
         end
         if i == 0 and failed(added) then
           refused_by_replica = is_readonly(added)
-          answer = REFUSED
+          answer = string.find(added.err, 'OOM', 1, true) and OUT_OF_MEMORY or REFUSED
           break
         end
         last_accepted = added

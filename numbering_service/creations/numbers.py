@@ -22,7 +22,7 @@ from web.problems import (
 )
 
 _MISSING_SEQUENCE, _KEY_REUSED, _STREAM_FULL, _UNKNOWN = 0, -1, -2, -4
-_BAD_REPLY, _CHAT_DELETED, _DELETING, _RATE_LIMITED = -5, -6, -7, -10
+_BAD_REPLY, _CHAT_DELETED, _DELETING, _OUT_OF_MEMORY, _RATE_LIMITED = -5, -6, -7, -8, -10
 _BAD_REPLY_IN_BULK = -1000
 
 
@@ -141,6 +141,8 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
         return StoreUnavailable("This is being deleted; nothing was changed.")
     if answer == _STREAM_FULL:
         return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
+    if answer == _OUT_OF_MEMORY:
+        return Overloaded("Redis is out of memory; nothing was changed.")
     return StoreUnavailable("Redis rejected the entry; nothing was changed.")
 
 

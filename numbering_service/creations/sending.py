@@ -19,7 +19,6 @@ from typing import Any
 from redis.exceptions import (
     ClusterCrossSlotError,
     ConnectionError,
-    OutOfMemoryError,
     TimeoutError,
 )
 
@@ -31,7 +30,7 @@ from numbering_service.creations.pending import Batch
 from numbering_service.metrics import BATCH_RETRIES
 from numbering_service.redis_errors import RETRYABLE
 from numbering_service.shard_servers import ShardServers, SpreadError
-from web.problems import Overloaded, Problem
+from web.problems import Problem
 
 MAX_IN_FLIGHT = 2
 CALL_SECONDS = 2
@@ -257,7 +256,5 @@ class Sender:
 
 
 def rejection(error: Exception) -> Problem:
-    if isinstance(error, OutOfMemoryError):
-        return Overloaded("Redis is out of memory; nothing was changed.")
     _log.error("Redis rejected a batch: %s", error)
     return outcome_unknown()

@@ -12,7 +12,15 @@ import redis
 from contract import keys
 from contract.shards import Shard, Shards
 from numbering_service.creation import Bulk, Creation
-from tests.contract.test_numbers_script import FULL, MISSING, REFUSED, Numbering, chat, post
+from tests.contract.test_numbers_script import (
+    FULL,
+    MISSING,
+    OUT_OF_MEMORY,
+    REFUSED,
+    Numbering,
+    chat,
+    post,
+)
 from tests.integration.numbering.surroundings import Valkey
 
 SHARDS = Shards(3)
@@ -118,7 +126,7 @@ def test_out_of_memory_refuses_creations_of_all_shards(numbering: Numbering, aga
         replies = numbering.call(batches, "b", again=again)
     finally:
         numbering.redis.config_set("maxmemory", limit)
-    assert answers(replies) == [[MISSING], [REFUSED, REFUSED]]
+    assert answers(replies) == [[MISSING], [OUT_OF_MEMORY, OUT_OF_MEMORY]]
     assert numbering.redis.exists(SECOND.key(keys.batch("b"))) == again
 
 

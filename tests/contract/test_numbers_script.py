@@ -18,6 +18,7 @@ from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24
 MISSING, REUSED, FULL, REFUSED, UNKNOWN, CHAT_DELETED, BEING_DELETED = 0, -1, -2, -3, -4, -6, -7
+OUT_OF_MEMORY = -8
 
 
 class Numbering:
@@ -260,7 +261,7 @@ def test_out_of_memory_refuses_everything_and_changes_nothing(numbering: Numberi
         answers = numbering.answers(post(1), chat("k"), post(1))
     finally:
         numbering.redis.config_set("maxmemory", before)
-    assert answers == [REFUSED] * 3
+    assert answers == [OUT_OF_MEMORY] * 3
     assert numbering.redis.dbsize() == 3
     assert numbering.answers(post(1), chat("k")) == [1, 3]
 
@@ -270,7 +271,7 @@ def test_a_replay_is_answered_out_of_memory(numbering: Numbering) -> None:
     before = numbering.redis.config_get("maxmemory")["maxmemory"]
     numbering.redis.config_set("maxmemory", 1)
     try:
-        assert numbering.answers(post(1, "a", "k"), post(1)) == [b"1", REFUSED]
+        assert numbering.answers(post(1, "a", "k"), post(1)) == [b"1", OUT_OF_MEMORY]
     finally:
         numbering.redis.config_set("maxmemory", before)
 

@@ -530,3 +530,13 @@ def test_tls_follows_the_url() -> None:
 def test_an_address_in_the_log_has_no_password() -> None:
     assert str(Address.from_url("rediss://user:secret@h:7/1")) == "h:7"
     assert "secret" not in repr(Address.from_url("rediss://user:secret@h:7/1"))
+
+
+def test_full_memory_is_an_overload(valkey: Valkey) -> None:
+    valkey.client.config_set("maxmemory", 1)
+    try:
+        [answer] = asyncio.run(number(valkey.url, Creation(A, 1, "body", "r")))
+    finally:
+        valkey.client.config_set("maxmemory", 0)
+    assert isinstance(answer, Overloaded)
+    assert answer.detail == "Redis is out of memory; nothing was changed."
