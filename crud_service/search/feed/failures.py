@@ -8,7 +8,7 @@ from django.db import connection
 # another process holds is being forgotten or retried at this moment.
 FORGET = """
 DELETE FROM search_failures WHERE message_id = ANY (ARRAY(
-    SELECT message_id FROM search_failures WHERE message_id = ANY (%s)
+    SELECT message_id FROM search_failures WHERE message_id = ANY (%b::bigint[])
     ORDER BY message_id FOR UPDATE SKIP LOCKED
 ))
 """

@@ -80,8 +80,8 @@ LEFT JOIN LATERAL (
 # Rows are locked in the order of their ids, so that two processes that sent the same rows cannot
 # deadlock. Rows that another process is deleting at this moment are done.
 FINISH = """
-DELETE FROM search_queue WHERE chat_id = ANY (%s::bigint[]) AND id = ANY (ARRAY(
-    SELECT id FROM search_queue WHERE chat_id = ANY (%s::bigint[]) AND id = ANY (%s)
+DELETE FROM search_queue WHERE chat_id = ANY (%b::bigint[]) AND id = ANY (ARRAY(
+    SELECT id FROM search_queue WHERE chat_id = ANY (%b::bigint[]) AND id = ANY (%b::bigint[])
     ORDER BY id FOR UPDATE SKIP LOCKED
 ))
 """

@@ -12,7 +12,7 @@ ids). Grams are cut before that: under the lock, only the texts that changed sin
 were read (their `xmin` differs) are cut again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,10 +35,10 @@ PIECES_AT_ONCE = 4
 # A chat that was erased keeps no row.
 INSERT_CHATS = """
 INSERT INTO search_chats (chat_id, blocks)
-SELECT id, 0 FROM chats WHERE id = ANY (%s::bigint[]) ORDER BY id
+SELECT id, 0 FROM chats WHERE id = ANY (%b::bigint[]) ORDER BY id
 ON CONFLICT DO NOTHING
 """
-FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%s)"
+FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%b::bigint[])"
 LOCK_CHATS = f"{FIND_CHATS} ORDER BY chat_id FOR NO KEY UPDATE"
 COVER_CHAT = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
@@ -61,7 +61,7 @@ READ_CHANGED = "SELECT number, marked FROM search_texts WHERE chat_id = %s AND n
 INSERT_BLOCKS = """
 INSERT INTO search_blocks (chat_id, block, keys)
 SELECT chat_id, block, string_to_array(keys, E'\\n')
-FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS rows (chat_id, block, keys)
+FROM unnest(%b::bigint[], %b::bigint[], %b::text[]) AS rows (chat_id, block, keys)
 """
 # `block >= 0`, which holds for every row, is the condition of the index of blocks.
 DELETE_BLOCKS = """
@@ -90,10 +90,16 @@ def block_of(number: int) -> int:
     return (number - 1) // BLOCK
 
 
-def lock_chats(connection: Connection, chat_ids: Sequence[int]) -> dict[int, int]:
-    """Lock chats until the transaction ends; return how many blocks of each are covered."""
+def lock_chats(
+    connection: Connection, chat_ids: Sequence[int], known: Container[int] = ()
+) -> dict[int, int]:
+    """Lock chats until the transaction ends; return how many blocks of each are covered.
+
+    `known` are chats that had a row: only an erased chat has lost it since, and gets no other.
+    """
     ordered = sorted(chat_ids)
-    connection.execute(INSERT_CHATS, (ordered,))
+    if not all(chat_id in known for chat_id in ordered):
+        connection.execute(INSERT_CHATS, (ordered,))
     return dict(connection.execute(LOCK_CHATS, (ordered,)).fetchall())
 
 

@@ -34,6 +34,7 @@ class LateKeys:
     def __init__(self, connection: Connection, texts: Sequence[Marked]) -> None:
         chats = list({text.chat_id for text in texts})
         covered: dict[int, int] = dict(connection.execute(FIND_CHATS, (chats,)).fetchall())
+        self.known_chats = covered.keys()
         self._texts = texts
         self._keys = {
             (text.chat_id, text.number): keys_of(text.chat_id, text.marked)
