@@ -93,7 +93,9 @@ def _requested_messages(fields: Fields) -> RequestedRows:
 
 def _parse_wait(fields: Fields) -> int:
     """Return how many seconds to wait for a first message."""
-    value = fields.get("wait", "0")
+    if "wait" not in fields:
+        return 0
+    value = fields["wait"]
     if not (
         isinstance(value, str)
         and re.fullmatch("0|[1-9][0-9]?", value, re.ASCII)
@@ -101,7 +103,7 @@ def _parse_wait(fields: Fields) -> int:
     ):
         raise ValidationFailed("wait", f"Must be a whole number from 0 to {MAX_WAIT_SECONDS}.")
     upwards = fields.get("order", "asc") == "asc"
-    if "wait" in fields and ("before" in fields or "changed_after" in fields or not upwards):
+    if "before" in fields or "changed_after" in fields or not upwards:
         raise ValidationFailed(
             "wait", "Must not be combined with before, changed_after or order=desc."
         )
