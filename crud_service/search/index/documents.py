@@ -22,7 +22,9 @@ def make_document(text: Text) -> bytes:
     marked = text.marked.replace(EDGE, ES_EDGE)
     runs = marked.split(RUN_SEPARATOR)
     grams = [run[i : i + 3] for run in runs for i in range(len(run))]
-    letters = {gram[:2] for gram in set(grams)}.union(*runs)
+    letters = {gram[:2] for gram in grams}
+    letters.update(marked)
+    letters.discard(RUN_SEPARATOR)
     more = {"sender": text.sender, "created_at": text.created_ms}
     return orjson.dumps(
         {
