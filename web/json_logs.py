@@ -16,6 +16,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",  # uvicorn's
     "request",  # Django's, whose text has the path in it, tokens and all
 }
+# Django's loggers of requests that it refuses to read. Anybody can send one: it is no error of
+# ours, and a traceback says no more than the message.
+_REFUSALS = "django.security."
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,9 +29,10 @@ class JsonFormatter(logging.Formatter):
         self.service = service
 
     def format(self, record: logging.LogRecord) -> str:
+        is_refusal = record.name.startswith(_REFUSALS)
         line: dict[str, object] = {
             "time": timestamp(int(record.created * 1000)),
-            "level": record.levelname.lower(),
+            "level": "warning" if is_refusal else record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
             "message": mask_path(record.getMessage()),
@@ -36,7 +40,7 @@ class JsonFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if hasattr(record, "request"):
             line["request_id"] = getattr(record.request, "request_id", "")
-        if record.exc_info:
+        if record.exc_info and not is_refusal:
             line["exception"] = mask_path(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=lambda value: mask_path(str(value)))
 

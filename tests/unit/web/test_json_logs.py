@@ -38,6 +38,15 @@ def test_an_exception_is_logged_without_access_tokens() -> None:
     assert TOKEN not in line["exception"]
 
 
+def test_a_request_that_django_refuses_to_read_is_a_warning_without_a_traceback() -> None:
+    try:
+        raise ValueError
+    except ValueError:
+        line = formatted("bad host", name="django.security.DisallowedHost", exc_info=sys.exc_info())
+    assert (line["level"], line["message"]) == ("warning", "bad host")
+    assert "exception" not in line
+
+
 def test_the_time_has_milliseconds() -> None:
     assert timestamp(1_660_083_472_599) == "2022-08-09T22:17:52.599Z"
 
