@@ -24,6 +24,8 @@ from crud_service.worker.child import prepare, run
 logger = logging.getLogger(__name__)
 
 QUEUES = (PERSIST_QUEUE, INDEX_QUEUE)
+# Upon which the parent stops.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A child without a heartbeat for this long is frozen, and is replaced.
 SILENT_SECONDS = 10.0
 # The children exit by themselves sooner than this.
@@ -57,11 +59,15 @@ class Child:
 
     def start(self, now: float, close: Callable[[], None]) -> None:
         reader, writer = os.pipe()
+        # What reaches the child before `close` has to wait: the parent's handler would take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
             close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             run(self.queue, self.name, writer)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         os.close(writer)
         self.heartbeat, self.heard_at, self.is_at_work = reader, now, False
 
@@ -97,7 +103,7 @@ class Parent:
         self.woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self.ask_to_stop)
 
     def ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
@@ -119,7 +125,7 @@ class Parent:
     def close_in_child(self) -> None:
         """In a child, release what belongs to the parent: its signal handlers and its pipes."""
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         for child in self.children:
             if child.heartbeat >= 0:

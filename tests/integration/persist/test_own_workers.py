@@ -137,6 +137,33 @@ def test_sigterm_ends_a_working_worker_in_time_with_nothing_lost(
     assert counts_that_differ(database) == []
 
 
+# Until then a child has the signal handlers of its parent.
+FORKED_LATE = """
+import time
+from crud_service.worker.parent import Parent
+close_in_child = Parent.close_in_child
+def close_late(parent):
+    time.sleep(2)
+    close_in_child(parent)
+Parent.close_in_child = close_late
+"""
+
+
+def test_sigterm_ends_children_that_have_just_been_forked(
+    environment: Environment, tmp_path: Path
+) -> None:
+    from crud_service.worker.parent import STOP_SECONDS
+
+    worker = WorkerProcess(environment, tmp_path / "worker.log", FORKED_LATE)
+    try:
+        wait_patiently(lambda: len(worker.children()) == 2, 10, worker.output)
+        started = time.monotonic()
+        assert worker.terminate() == 0
+        assert time.monotonic() - started < STOP_SECONDS - 1, "they were killed"
+    finally:
+        worker.kill()
+
+
 def test_sigterm_ends_a_worker_whose_postgresql_does_not_answer(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
