@@ -216,7 +216,7 @@ class Stack(Stores):
             numbering = next_free(numbering, settings.host, {crud})
         instead = replace(settings, crud_port=crud, numbering_port=numbering).command_to_run()
         who = "; ".join(why_not_free(port, settings.host) for port in taken)
-        raise StackError(f"{who}: end it, or type: {instead}")
+        raise StackError(f"{who}; instead, type: {instead}")
 
     def start(self) -> dict[str, str]:
         """Start everything; stack.env appears once crud, worker and numbering are ready.

@@ -217,7 +217,7 @@ def test_a_port_of_a_running_stack_leads_to_the_command_that_works(
     assert f"(pid {stack.pid('crud')})" in line
     assert "-m crud_service" in line
     assert f"port {numbering} is taken by " in line
-    instead = line.partition("or type: ")[2].split()
+    instead = line.partition("; instead, type: ")[2].split()
     assert instead[:3] == ["make", "run", f"LOCAL_DIR={tmp_path}"]
     for word in instead[3:]:
         with socket.create_server(("127.0.0.1", int(word.partition("=")[2]))):
