@@ -28,7 +28,7 @@ T = TypeVar("T")
 # Of a request, which holds a thread meanwhile.
 API_TIMEOUT_SECONDS = 0.5
 # A failure that takes longer is not risked again at once.
-SLOW_FAILURE_SECONDS = 0.25
+SLOW_ATTEMPT_SECONDS = 0.25
 # Longer than any blocking read; without a timeout a half-open connection hangs a worker forever.
 WORKER_TIMEOUT_SECONDS = 5
 # A renewal that takes longer than this may be too late anyway.
@@ -99,7 +99,7 @@ def attempt(shard: Shard, call: Callable[[Redis], T], failure: str) -> T | None:
     except RedisError as error:
         logger.warning("%s: %s", failure, error)
         # Not only a TimeoutError: looking up the server of a shard fails with another one.
-        if time.monotonic() - started > SLOW_FAILURE_SECONDS:
+        if time.monotonic() - started > SLOW_ATTEMPT_SECONDS:
             circuit.failed()
         return None
     circuit.succeeded()
