@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from contract import keys
-from contract.changed_chats import WHOLE_APPLICATION
+from contract.changed_chats import WHOLE_APPLICATION, ChatKey
 from crud_service.api.etags import Preconditions
 from crud_service.api.writing import NEXT_MOMENT, one_row
 from crud_service.chat.announcements import announce
@@ -159,11 +159,8 @@ def delete_chat(access_token: str, number: int, preconditions: Preconditions) ->
     Returns whether there is such a chat. Raises PreconditionFailed.
     """
     lock = (LOCK_CHAT, (str(number), access_token))
-    sequence = shards().of(access_token).key(keys.message_sequence(access_token, number))
-    deleted = _delete(sequence, lock, MARK_CHAT, access_token, preconditions)
-    if deleted:
-        announce(access_token, number)
-    return deleted is not None
+    sequence = keys.message_sequence(access_token, number)
+    return _delete((access_token, number), sequence, lock, MARK_CHAT, preconditions)
 
 
 def delete_application(access_token: str, preconditions: Preconditions) -> bool:
@@ -172,30 +169,30 @@ def delete_application(access_token: str, preconditions: Preconditions) -> bool:
     From then on it does not exist. Raises PreconditionFailed.
     """
     lock = (LOCK_APPLICATION, (access_token,))
-    sequence = shards().of(access_token).key(keys.chat_sequence(access_token))
-    deleted = _delete(sequence, lock, MARK_APPLICATION, access_token, preconditions)
-    if deleted:
-        announce(access_token, WHOLE_APPLICATION)
-    return deleted is not None
+    sequence = keys.chat_sequence(access_token)
+    whole = (access_token, WHOLE_APPLICATION)
+    return _delete(whole, sequence, lock, MARK_APPLICATION, preconditions)
 
 
 def _delete(
+    chat: ChatKey,
     sequence: str,
     lock: tuple[str, tuple[str, ...]],
     mark: str,
-    access_token: str,
     preconditions: Preconditions,
-) -> bool | None:
-    """Mark a row, with its creations held up meanwhile and refused afterwards.
+) -> bool:
+    """Mark a row and announce it, with its creations held up meanwhile and refused afterwards.
 
-    Returns None if there is no such row, False if it was marked before.
+    Returns whether there is such a row. The key of its sequence is without the tag of its shard.
     """
     row = fetch_before_change(*lock)
     if row is None:
-        return None
-    if row[1]:
         return False
+    if row[1]:
+        return True
+    access_token, chat_number = chat
     shard = shards().of(access_token)
+    sequence = shard.key(sequence)
     hold(shard, sequence)
     try:
         deleted = change(lambda it: _mark(it, lock, mark, access_token, preconditions))
@@ -206,12 +203,14 @@ def _delete(
         raise
     if deleted is None:
         _try(lambda: release(shard, sequence), "creations stay refused for some seconds")
-    else:
-        _try(
-            lambda: refuse(api_redis(shard.number), sequence),
-            "the mark of a deletion has to be written later",
-        )
-    return deleted
+        return False
+    _try(
+        lambda: refuse(api_redis(shard.number), sequence),
+        "the mark of a deletion has to be written later",
+    )
+    if deleted:
+        announce(access_token, chat_number)
+    return True
 
 
 def _mark(
