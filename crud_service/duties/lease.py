@@ -61,28 +61,16 @@ _attending = threading.Lock()
 
 def persisting(shard: Shard = ONLY) -> Duty:
     """Return the duty of persisting a shard."""
-    return Duty(
-        tasks.PERSIST_ACCEPTED,
-        tasks.PERSIST_QUEUE,
-        shard.key(keys.LEASE_PERSIST),
-        shard.key(keys.WAKE_UP_PERSIST),
-        shard.key(keys.ACCEPTED),
-        "XLEN",
-        shard,
-    )
+    names = (keys.LEASE_PERSIST, keys.WAKE_UP_PERSIST, keys.ACCEPTED)
+    lease, flag, waiting = map(shard.key, names)
+    return Duty(tasks.PERSIST_ACCEPTED, tasks.PERSIST_QUEUE, lease, flag, waiting, "XLEN", shard)
 
 
 def indexing(shard: Shard = ONLY) -> Duty:
     """Return the duty of indexing, whose keys are in the first shard."""
-    return Duty(
-        tasks.INDEX_PENDING,
-        tasks.INDEX_QUEUE,
-        shard.key(keys.LEASE_INDEX),
-        shard.key(keys.WAKE_UP_INDEX),
-        shard.key(keys.DOORBELL_INDEX),
-        "LLEN",
-        shard,
-    )
+    names = (keys.LEASE_INDEX, keys.WAKE_UP_INDEX, keys.DOORBELL_INDEX)
+    lease, flag, waiting = map(shard.key, names)
+    return Duty(tasks.INDEX_PENDING, tasks.INDEX_QUEUE, lease, flag, waiting, "LLEN", shard)
 
 
 def may_wake(redis: Redis, duty: Duty) -> bool:
