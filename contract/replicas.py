@@ -23,8 +23,6 @@ CANNOT = (
     "REPLICAS_TO_ACKNOWLEDGE needs Valkey, or Redis 7.2 or later, with appendonly yes, on the "
     "primary and its replicas"
 )
-
-
 # Which replicas are connected now; a replica's own answer has another form.
 ROLE: Command = ("ROLE",)
 

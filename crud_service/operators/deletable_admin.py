@@ -15,6 +15,8 @@ class DeletableAdmin(TableAdmin):
     The site has no action for many: deleting is final, and the confirmation names one.
     """
 
+    deletable = True
+
     def access_token_of(self, obj: Any) -> str:
         """Return the token of the application that a row belongs to."""
         raise NotImplementedError
@@ -31,8 +33,7 @@ class DeletableAdmin(TableAdmin):
         return not self.is_final(obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        allowed: bool = super(TableAdmin, self).has_delete_permission(request, obj)
-        return allowed and not self.is_final(obj)
+        return not self.is_final(obj) and super().has_delete_permission(request, obj)
 
     def get_deleted_objects(
         self, objs: "Sequence[Any] | QuerySet[Any]", request: HttpRequest

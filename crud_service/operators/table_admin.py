@@ -19,12 +19,13 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     search_help_text = "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2"
     path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
     editable: ClassVar[tuple[str, ...]] = ()
+    deletable: ClassVar[bool] = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+        return self.deletable and super().has_delete_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(self.editable) and super().has_change_permission(request, obj)
