@@ -8,6 +8,7 @@ import pytest
 
 from crud_service.search.feed.interval import Interval
 from tests.integration.search.search_stores import SearchStores, items
+from tests.polling import wait_until
 
 Index = Callable[..., int]
 
@@ -248,7 +249,8 @@ def test_another_applications_backlog_does_not_keep_a_chat_from_elasticsearch(
         " (1, %(chat)s, 1, now()), (2, %(chat)s, 2, now() - interval '5 seconds')",
         {"chat": search_stores.chat_id(2)},
     )
-    assert search_stores.search("hello").backend == "elasticsearch"
+    # An Elasticsearch that has just started may take longer than a search waits for it.
+    wait_until(lambda: search_stores.search("hello").backend == "elasticsearch", 30)
     assert search_stores.search("hello", chat=2).backend == "postgresql"
 
 
