@@ -2,7 +2,7 @@
 
 import pytest
 
-from crud_service.live.application_feed import ApplicationFeed
+from crud_service.live.application_feed import STATES_REMEMBERED, ApplicationFeed
 from crud_service.live.events import event
 from tests.unit.crud.live.fake_feeds import Clock, Listener, Reads, Restless
 from web.problems import StoreUnavailable
@@ -64,6 +64,21 @@ def test_a_state_is_told_once(feed: ApplicationFeed, reads: Reads) -> None:
     feed.wake(3)
     reads.settle(found((3, 101, 2)))
     assert follower.taken[1:] == [state(3, "101.1"), state(3, "101.2")]
+
+
+def test_the_states_of_many_chats_are_forgotten_and_told_again(
+    feed: ApplicationFeed, reads: Reads
+) -> None:
+    """What is remembered is bounded; each of these chats costs memory in every process."""
+    follower = Listener()
+    feed.add(follower)
+    for first in range(1, 2 * STATES_REMEMBERED, STATES_REMEMBERED):
+        feed.wake(first)
+        many = range(first, first + STATES_REMEMBERED + 1)
+        reads.settle(found(*((chat, 101, 0) for chat in many)))
+    feed.wake(1)
+    reads.settle(found((1, 101, 0)))
+    assert follower.taken[-1] == state(1, "101.0")
 
 
 def test_a_look_tells_of_what_no_wake_up_told(feed: ApplicationFeed, reads: Reads) -> None:

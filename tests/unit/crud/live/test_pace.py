@@ -2,7 +2,7 @@
 
 import pytest
 
-from crud_service.live.pace import Pace
+from crud_service.live.pace import FREE_SECONDS, Pace
 from tests.unit.crud.live.fake_feeds import Clock
 
 
@@ -27,6 +27,14 @@ def test_little_now_and_then_is_never_delayed(clock: Clock) -> None:
         assert pace.rest == 0
         pace.spent(0.001)
         clock.pass_seconds(0.01)
+
+
+def test_a_little_at_once_needs_no_rest(clock: Clock) -> None:
+    pace = Pace()
+    pace.spent(FREE_SECONDS)
+    assert pace.rest == 0
+    pace.spent(FREE_SECONDS)
+    assert pace.rest > 0
 
 
 def test_many_feeds_that_spend_at_once_rest_together(clock: Clock) -> None:
