@@ -83,7 +83,7 @@ class Layout:
 
     def secrets(self) -> dict[str, str]:
         path = self.directory / "secrets.json"
-        known: dict[str, str] = read_json(path)
+        known: dict[str, str] = read_json_file(path)
         missing = {name: secrets.token_hex(24) for name in SECRETS if name not in known}
         if missing:
             write_atomically(path, json.dumps(known | missing, indent=1))
@@ -125,7 +125,7 @@ class Layout:
             path.unlink(missing_ok=True)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_file(path: Path) -> dict[str, Any]:
     """Return the object in a file, an empty one if there is no file.
 
     Raises StackError if it is something else: without its secrets, data can't be read.

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from local_stack.failure import StackError
-from local_stack.layout import read_json, write_atomically
+from local_stack.layout import read_json_file, write_atomically
 
 LOOPBACK = "127.0.0.1"
 # Options of httpx for processes at such an address. By default each of its clients loads the
@@ -129,7 +129,7 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
 
 def read_ports(path: Path) -> dict[str, int]:
     """Return the ports of the last run by their names; none before the first."""
-    return read_json(path)
+    return read_json_file(path)
 
 
 def next_free(port: int, host: str, without: set[int]) -> int:

@@ -78,7 +78,7 @@ class Eraser:
 
     def _is_due(self, deletion: Deletion) -> bool:
         now = time.monotonic()
-        is_away = any(self._away_until.get(shard, 0) > now for shard in shards_of(deletion))
+        is_away = any(self._away_until.get(shard, 0) > now for shard in shard_numbers_of(deletion))
         return not is_away and self._due.get(deletion.id, 0) <= now
 
     def _forget_all_but(self, seen: set[int]) -> None:
@@ -99,7 +99,7 @@ class Eraser:
         except RedisError as error:
             # Each try may take a timeout, during which nothing is erased in other shards.
             again = time.monotonic() + AWAY_SECONDS
-            self._away_until |= dict.fromkeys(shards_of(deletion), again)
+            self._away_until |= dict.fromkeys(shard_numbers_of(deletion), again)
             reason = {"reason": type(error).__name__}
             logger.warning("erasing waits for Redis", extra={**described(deletion), **reason})
         self._due[deletion.id] = time.monotonic() + LOOK_SECONDS
@@ -146,7 +146,7 @@ class Eraser:
             logger.info("erasing goes on", extra={**described(deletion), "messages": count})
 
 
-def shards_of(deletion: Deletion) -> set[int]:
+def shard_numbers_of(deletion: Deletion) -> set[int]:
     return {shards().number_of(token) for token in deletion.access_tokens}
 
 

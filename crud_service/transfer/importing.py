@@ -17,9 +17,9 @@ from crud_service.stores.transactions import TRANSACTION, Outcome, look_up
 from crud_service.transfer.lines import (
     BadLineError,
     Line,
+    LineOrder,
     Row,
-    Sequence,
-    columns,
+    columns_of,
     parse_line,
     read_lines,
 )
@@ -31,8 +31,8 @@ PIECE_BYTES = 1024 * 1024
 LAST_MESSAGES_AT_ONCE = 200
 IDS_AT_ONCE = 1000
 
-CHATS = ("id", "application_id", *columns("chat"), "message_count", "highest_number")
-MESSAGES = ("chat_id", *columns("message"))
+CHATS = ("id", "application_id", *columns_of("chat"), "message_count", "highest_number")
+MESSAGES = ("chat_id", *columns_of("message"))
 NAMES = sql.SQL(", ").join(map(sql.Identifier, MESSAGES))
 RESERVE = "SELECT nextval('chats_id_seq') FROM generate_series(1, %s)"
 UPDATE_CHAT = "UPDATE chats SET message_count = %s, highest_number = %s WHERE id = %s"
@@ -77,7 +77,7 @@ class OutcomeUnknownError(Exception):
 def import_application(
     connection: Connection,
     file: BinaryIO,
-    progress: Callable[[Sequence], object],
+    progress: Callable[[LineOrder], object],
     removed: Callable[[int], object],
 ) -> str:
     """Import an application.
@@ -94,7 +94,7 @@ def import_application(
     importer = Importer(connection)
     try:
         for _ in read_into(importer, file):
-            progress(importer.sequence)
+            progress(importer.order)
         return importer.finish()
     except BadLineError as error:
         raise ImportFailedError(str(error)) from None
@@ -114,7 +114,7 @@ def read_into(importer: "Importer", file: BinaryIO) -> Iterator[None]:
             raise BadLineError(f"line {number}: {error}") from None
         if stored:
             yield
-    if not importer.sequence.is_complete:
+    if not importer.order.is_complete:
         raise BadLineError("the file is cut short: it has no line of type end")
 
 
@@ -122,7 +122,7 @@ class Importer:
     """Stores the lines of one application."""
 
     def __init__(self, connection: Connection) -> None:
-        self.sequence = Sequence()
+        self.order = LineOrder()
         self._connection = connection
         connection.execute(HOLD_LAST)
         self._application_id: int | None = create_hidden(connection)
@@ -143,7 +143,7 @@ class Importer:
 
         Raises BadLineError if it does not follow those before.
         """
-        self.sequence.check(line)
+        self.order.check(line)
         kind, row = line
         self._size += size
         if kind == "application":
@@ -240,7 +240,7 @@ class Importer:
         token = new_access_token()
         row = self._application
         times = (row["created_at"], row["updated_at"])
-        values = (token, row["name"], self.sequence.chats, *times, self._application_id)
+        values = (token, row["name"], self.order.chats, *times, self._application_id)
         transaction_id = ""
         try:
             with self._connection.transaction():

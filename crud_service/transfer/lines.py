@@ -117,7 +117,7 @@ KINDS = {
 }
 
 
-def columns(kind: str) -> tuple[str, ...]:
+def columns_of(kind: str) -> tuple[str, ...]:
     """Return the names of the values that lines of a kind may have."""
     return (*KINDS[kind].required, *KINDS[kind].optional, "deleted_at")
 
@@ -168,7 +168,7 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: file.readline(MAX_LINE_BYTES + 1), b"")
 
 
-class Sequence:
+class LineOrder:
     """Checks the order of lines: the application, chats and their messages by number, the end."""
 
     def __init__(self) -> None:

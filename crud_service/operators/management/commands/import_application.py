@@ -23,7 +23,7 @@ from crud_service.transfer.importing import (
     OutcomeUnknownError,
     import_application,
 )
-from crud_service.transfer.lines import Sequence
+from crud_service.transfer.lines import LineOrder
 from crud_service.transfer.unfinished import remove_left_behind
 
 GZIP = b"\x1f\x8b"
@@ -128,12 +128,12 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def show(self, sequence: Sequence) -> None:
+    def show(self, order: LineOrder) -> None:
         """Show progress; called after each piece."""
         read = 0 if self._size is None else self._raw.tell() - self._read
         self._read += read
         share = f"{100 * self._read // self._size} %, " if self._size else ""
-        self._say(f"{sequence.chats:,} chats, {sequence.messages:,} messages", share, read)
+        self._say(f"{order.chats:,} chats, {order.messages:,} messages", share, read)
 
     def show_removed(self, messages: int) -> None:
         """Show that messages of an unfinished import were removed; called after each batch."""
