@@ -1,8 +1,8 @@
 """Django's settings, all of them from the environment."""
 
 import os
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -31,10 +31,8 @@ def checked(read: Callable[[], T], otherwise: T) -> T:
         return otherwise
 
 
-def whole_number(name: str, default: int, least: int = 0, most: int = sys.maxsize) -> int:
-    def read() -> int:
-        return settings_reading.whole_number(os.environ, name, default, least=least, most=most)
-
+def whole_number(name: str, default: int, **bounds: int) -> int:
+    read = partial(settings_reading.whole_number, os.environ, name, default, **bounds)
     return checked(read, default)
 
 
@@ -61,7 +59,7 @@ BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
 REPLICAS_TO_ACKNOWLEDGE = whole_number("REPLICAS_TO_ACKNOWLEDGE", 0)
 # Over how many shards the applications are spread; the same for all processes.
-SHARDS = whole_number("SHARDS", 1, 1, MAX_SHARDS)
+SHARDS = whole_number("SHARDS", 1, least=1, most=MAX_SHARDS)
 ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
 ELASTICSEARCH_REPLICAS = whole_number("ELASTICSEARCH_REPLICAS", 0)
 # The alias of the search index and the prefix of its name; stacks that share an

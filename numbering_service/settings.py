@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -71,15 +72,12 @@ class Settings:
 def redis_url(env: Mapping[str, str]) -> str:
     """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
     url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-    wrong = SettingsError("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
-    if not url.startswith(("redis://", "rediss://")):
-        raise wrong
-    try:
-        Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
-        Address.from_url(url)
-    except (OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
-        raise wrong from None
-    return url
+    if url.startswith(("redis://", "rediss://")):
+        with suppress(OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
+            Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
+            Address.from_url(url)
+            return url
+    raise SettingsError("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
 
 
 def internal_token(env: Mapping[str, str]) -> str:

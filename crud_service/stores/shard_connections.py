@@ -6,6 +6,7 @@ answers MOVED or ASK, upon which the connection is closed and opened again, as a
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
@@ -116,13 +117,11 @@ class AsyncShardSSLConnection(AsyncShardConnection, redis.asyncio.connection.SSL
 
 def is_usable(redis_url: str) -> bool:
     """Return whether redis-py can connect to what a URL names; Unix sockets have no shards."""
-    if not redis_url.startswith(("redis://", "rediss://")):
-        return False
-    try:
-        Redis.from_url(redis_url).connection_pool.make_connection()
-    except (RedisError, TypeError, ValueError):  # TypeError: an unknown option
-        return False
-    return True
+    if redis_url.startswith(("redis://", "rediss://")):
+        with suppress(RedisError, TypeError, ValueError):  # TypeError: an unknown option
+            Redis.from_url(redis_url).connection_pool.make_connection()
+            return True
+    return False
 
 
 @cache

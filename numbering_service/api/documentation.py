@@ -180,36 +180,18 @@ def bulk_body() -> dict[str, Any]:
 
 def created_bulk() -> dict[str, Any]:
     """Return the description of the answer to a bulk."""
-    answer = created(chat_number=True)
-    content = answer["content"]["application/json"]
-    token = content["schema"]["properties"]["access_token"]
-    properties = {
-        "first_number": NUMBER,
-        "last_number": NUMBER,
-        "chat_number": NUMBER,
-        "access_token": token,
-    }
-    content["schema"] |= {"required": list(properties), "properties": properties}
-    content["example"] = {
-        "first_number": 5,
-        "last_number": 9,
-        "chat_number": 1,
-        "access_token": TOKEN_EXAMPLE,
-    }
+    answer = created(first_number=5, last_number=9, chat_number=1)
     answer["headers"]["Location"]["description"] = (
         "The list of these messages on crud_service, complete once they are stored."
     )
     return answer
 
 
-def created(*, chat_number: bool) -> dict[str, Any]:
-    """Return the answer 201, with `chat_number` among its fields for a message."""
+def created(**numbers: int) -> dict[str, Any]:
+    """Return the description of the answer 201, with examples of the numbers in it."""
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
-    properties: dict[str, Any] = {"number": NUMBER, "access_token": token}
-    example: dict[str, Any] = {"number": 1, "access_token": TOKEN_EXAMPLE}
-    if chat_number:
-        properties = {"number": NUMBER, "chat_number": NUMBER, "access_token": token}
-        example = {"number": 1, "chat_number": 1, "access_token": TOKEN_EXAMPLE}
+    properties = {**dict.fromkeys(numbers, NUMBER), "access_token": token}
+    example = {**numbers, "access_token": TOKEN_EXAMPLE}
     schema = {"type": "object", "required": list(properties), "properties": properties}
     return {
         "description": "Created and on disk.",

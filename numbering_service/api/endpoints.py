@@ -64,8 +64,8 @@ def add_routes(api: FastAPI) -> None:
     messages = f"{chats}/{{chat_number}}/messages"
     chat, message = request_body(CHAT_SCHEMA), request_body(MESSAGE_SCHEMA)
     for path, create_one, summary, answer, body in (
-        (chats, create_chat, "Create a chat", created(chat_number=False), chat),
-        (messages, create_message, "Create a message", created(chat_number=True), message),
+        (chats, create_chat, "Create a chat", created(number=1), chat),
+        (messages, create_message, "Create a message", created(number=1, chat_number=1), message),
         (f"{messages}/bulk", create_messages, "Create messages", created_bulk(), bulk_body()),
     ):
         gone = () if path is chats else (ChatDeleted,)
