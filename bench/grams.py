@@ -27,13 +27,7 @@ from crud_service.search.index.blocks import cover_long_chats, lock_chats
 from crud_service.search.index.late_keys import LateKeys
 from crud_service.search.query.narrowing import Narrowed
 from crud_service.search.query.plan import Hit, Level, Plan, forms
-from crud_service.search.query.query_postgresql import (
-    READ_THROUGH,
-    bind,
-    find_hits,
-    name,
-    write,
-)
+from crud_service.search.query.query_postgresql import READ_THROUGH, bind, find_hits, name, write
 from crud_service.search.text.folding import mark, split_parts
 from crud_service.search.text.texts import Text, columns
 

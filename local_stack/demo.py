@@ -24,14 +24,7 @@ from local_stack.status import find_supervisor
 # The package belongs to this tree; users install it, the stack does not.
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 
-from chat_backend_client import (
-    ApplicationClient,
-    ChatClient,
-    Client,
-    NoAnswer,
-    Problem,
-    Retries,
-)
+from chat_backend_client import ApplicationClient, ChatClient, Client, NoAnswer, Problem, Retries
 
 T = TypeVar("T")
 

@@ -13,12 +13,7 @@ from contract.settings_reading import SettingsError
 from numbering_service.settings import Settings
 from web.death_signal import signal_when_parent_dies
 from web.server.limits import LIMITS, Limits, raise_descriptor_limit
-from web.server.serving import (
-    exit_after_sigterm,
-    listening_sockets,
-    options,
-    serve,
-)
+from web.server.serving import exit_after_sigterm, listening_sockets, options, serve
 
 APPLICATION = "numbering_service.__main__:application"
 # Within which a process must answer its parent, and a new one be ready for the one it replaces to

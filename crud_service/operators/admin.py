@@ -17,14 +17,7 @@ from crud_service.api.deleting import delete_application, delete_chat, delete_me
 from crud_service.api.etags import Preconditions
 from crud_service.api.rotation.rotating import rotate
 from crud_service.api.writing import edit_message, rename_application
-from crud_service.chat.models import (
-    Application,
-    Chat,
-    Conflict,
-    Deletion,
-    Message,
-    SetAsideEntry,
-)
+from crud_service.chat.models import Application, Chat, Conflict, Deletion, Message, SetAsideEntry
 from crud_service.chat.own_limits import change_limit
 
 # Registers the pages of search: Django imports only modules named `admin` by itself.

@@ -12,14 +12,7 @@ from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
 from contract.shards import ONLY, Shard
-from crud_service.duties.lease import (
-    Duty,
-    Lease,
-    persisting,
-    record_progress,
-    stopping,
-    work_under,
-)
+from crud_service.duties.lease import Duty, Lease, persisting, record_progress, stopping, work_under
 from crud_service.duties.spread import SHARE
 from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
 from crud_service.persist.acknowledged_batch import check_replicas, wait_for_replicas

@@ -11,13 +11,7 @@ import psutil
 import pytest
 
 from tests.fault.rig.linked_stack import LinkedStack
-from tests.fault.rig.processes import (
-    STOP_SECONDS,
-    frozen,
-    kill_at_once,
-    stop_in_order,
-    tree,
-)
+from tests.fault.rig.processes import STOP_SECONDS, frozen, kill_at_once, stop_in_order, tree
 from tests.links import Link
 from tests.live.conftest import Following
 from tests.live.swarm import Swarm

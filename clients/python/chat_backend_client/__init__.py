@@ -1,10 +1,6 @@
 """Client of the chat backend: `Client` blocks, `AsyncClient` runs on asyncio or Trio."""
 
-from chat_backend_client.async_client import (
-    AsyncApplicationClient,
-    AsyncChatClient,
-    AsyncClient,
-)
+from chat_backend_client.async_client import AsyncApplicationClient, AsyncChatClient, AsyncClient
 from chat_backend_client.client import ApplicationClient, ChatClient, Client, Pages
 from chat_backend_client.errors import ChatBackendError, NoAnswer, Problem, StreamReset
 from chat_backend_client.events import ChatChanged, MessageEvent, Ready

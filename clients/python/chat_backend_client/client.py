@@ -15,13 +15,7 @@ from chat_backend_client.async_client import (
 from chat_backend_client.lists import AsyncPages, Page
 from chat_backend_client.retries import Retries
 from chat_backend_client.session import Session
-from chat_backend_client.transport import (
-    LIMITS,
-    TIMEOUT_SECONDS,
-    BlockingTransport,
-    iterate,
-    run,
-)
+from chat_backend_client.transport import LIMITS, TIMEOUT_SECONDS, BlockingTransport, iterate, run
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -10,12 +10,7 @@ import orjson
 from crud_service.chat.filters import Filters
 from crud_service.search.query import query_elasticsearch, query_postgresql
 from crud_service.search.query.cursors import decode_cursor, encode_cursor, search_scope
-from crud_service.search.query.messages import (
-    Piece,
-    SearchedChat,
-    each_piece,
-    find_chat,
-)
+from crud_service.search.query.messages import Piece, SearchedChat, each_piece, find_chat
 from crud_service.search.query.plan import Hit, Plan
 from crud_service.search.text.folding import Part, split_parts
 from crud_service.search.text.highlight import Budget, highlight

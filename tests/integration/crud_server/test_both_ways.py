@@ -16,13 +16,7 @@ import redis
 from contract import keys
 from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer, crud_servers
-from tests.integration.crud_rows import (
-    Database,
-    add_attributes,
-    add_chats,
-    add_messages,
-    token_of,
-)
+from tests.integration.crud_rows import Database, add_attributes, add_chats, add_messages, token_of
 from tests.polling import eventually
 
 DATE = re.compile(rb"^date: [^\r]*\r\n", re.IGNORECASE | re.MULTILINE)

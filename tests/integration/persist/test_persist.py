@@ -9,13 +9,7 @@ import redis
 
 from contract.entries import created_at
 from contract.keys import ACCEPTED, DOORBELL_INDEX, LEASE_PERSIST
-from tests.integration.accepting import (
-    TOKEN,
-    accept,
-    bodies,
-    counts_that_differ,
-    query,
-)
+from tests.integration.accepting import TOKEN, accept, bodies, counts_that_differ, query
 
 
 def test_chats_and_messages_become_rows_with_exact_counts(

@@ -10,11 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from contract.keys import (
-    LEASE_INDEX,
-    LEASE_PERSIST,
-    LIMITS,
-)
+from contract.keys import LEASE_INDEX, LEASE_PERSIST, LIMITS
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from tests.integration.accepting import (
     TOKEN,

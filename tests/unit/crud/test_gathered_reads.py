@@ -4,12 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from crud_service.reads.gathered_reads import (
-    FEW_AT_ONCE,
-    MOST_AT_ONCE,
-    STEP_BYTES,
-    GatheredReads,
-)
+from crud_service.reads.gathered_reads import FEW_AT_ONCE, MOST_AT_ONCE, STEP_BYTES, GatheredReads
 from web.problems import Problem
 
 LONG = b"x" * (STEP_BYTES // 3)

@@ -19,14 +19,7 @@ from tests.unit.web.test_connections import (
     exchange,
     read_to_end,
 )
-from tests.unit.web.web_server import (
-    Machine,
-    Recorder,
-    Transport,
-    problem_code,
-    serving,
-    statuses,
-)
+from tests.unit.web.web_server import Machine, Recorder, Transport, problem_code, serving, statuses
 from web.server.limits import LINGER_BYTES, MIB, REFUSED_CONNECTIONS, Limits
 from web.server.protocol import Protocol
 from web.server.request import Request
