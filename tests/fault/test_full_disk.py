@@ -6,10 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from bench.running_stack import RunningStack, wait_until
+from bench.running_stack import RunningStack
 from tests.conftest import SESSION
 from tests.fault.conftest import LoadOn
 from tests.fault.rig.small_disk import SmallDisk, small_disk
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -36,10 +37,10 @@ def test_a_full_disk_of_valkey_refuses_creations_and_loses_none(
 ) -> None:
     with load_on(stack_on_disks, "disk of valkey full", None) as load:
         disks["valkey"].fill()
-        wait_until(lambda: load.errors > 0, 60, "nothing was refused")
+        wait_until(lambda: load.errors > 0, 60)
         disks["valkey"].make_room()
         before = load.answered
-        wait_until(lambda: load.answered > before + 100, 60, "creations do not go on")
+        wait_until(lambda: load.answered > before + 100, 60)
 
 
 def test_a_full_disk_of_postgresql_costs_no_creation(
@@ -63,6 +64,6 @@ def test_a_full_disk_of_the_logs_costs_only_log_lines(
         load.wait_for_more(100, stack_on_disks.output)
         time.sleep(FULL_SECONDS)
         disks["log"].make_room()
-        wait_until(lambda: log.stat().st_size > full_size + 10_000, 60, "it does not log again")
+        wait_until(lambda: log.stat().st_size > full_size + 10_000, 60)
     assert load.errors == 0, load.figures.refusals
     assert "log lines dropped" in log.read_text()

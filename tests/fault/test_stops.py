@@ -6,7 +6,6 @@ import time
 import psutil
 import pytest
 
-from bench.running_stack import wait_until
 from tests.fault.conftest import UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.load import CLIENTS
@@ -18,7 +17,7 @@ from tests.fault.rig.processes import (
     stop_in_order,
 )
 from tests.fault.rig.requests import Fate
-from tests.polling import eventually
+from tests.polling import eventually, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -54,8 +53,8 @@ def test_a_rolling_restart_costs_no_client_an_error(
         before = eventually(lambda: serving(linked), lambda found: len(found) == 2, 60)
         assert len(before) == 2
         linked.send("numbering", signal.SIGHUP)
-        wait_until(lambda: not any(map(psutil.Process.is_running, before)), 60, "not restarted")
-        wait_until(lambda: len(serving(linked)) == 2, 60, "not two processes")
+        wait_until(lambda: not any(map(psutil.Process.is_running, before)), 60)
+        wait_until(lambda: len(serving(linked)) == 2, 60)
         time.sleep(2)
     assert load.errors == 0, load.figures.refusals
 

@@ -10,12 +10,12 @@ import httpx
 import pytest
 import redis
 
-from bench.running_stack import wait_until
 from contract.entries import FIELDS
 from contract.keys import ACCEPTED, WORKER_METRICS
 from local_stack.applications import ROOT, is_live
 from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.integration.accepting import TOKEN, make_application, query
+from tests.polling import wait_until
 
 # In lines of two hundred bytes, several times what a pipe holds.
 REQUESTS = 1_500
@@ -70,14 +70,14 @@ def test_a_service_answers_and_counts_its_requests(module: str, room: Room, star
     url = f"http://127.0.0.1:{port}"
     with room() as output:
         process = start(module, output, CRUD_PORT=port, NUMBERING_PORT=port)
-        wait_until(lambda: is_live(url), 60, f"{module} does not answer")
+        wait_until(lambda: is_live(url), 60)
         with httpx.Client(base_url=url, timeout=20, **PLAIN_HTTP) as client:
             for _ in range(REQUESTS):
                 assert client.get("/nowhere").status_code == 404
-            wait_until(lambda: counted(client) == REQUESTS, 60, "requests are not counted")
+            wait_until(lambda: counted(client) == REQUESTS, 60)
             if room is full_disk:
                 dropped = "chat_log_lines_dropped_total"
-                wait_until(lambda: metric(client, dropped) > REQUESTS / 2, 60, "none is counted")
+                wait_until(lambda: metric(client, dropped) > REQUESTS / 2, 60)
         process.terminate()
         assert process.wait(60) == 0
 
@@ -100,11 +100,11 @@ def test_the_worker_stores(room: Room, start: Start, clean_crud: Environment) ->
         # The lines of the first batches fill a pipe.
         for first in (1, MESSAGES + 1):
             accept_with_long_ids(stream, first)
-            wait_until(lambda: stream.xlen(ACCEPTED) == 0, 60, "the worker does not store")
+            wait_until(lambda: stream.xlen(ACCEPTED) == 0, 60)
         rows = query(clean_crud["DATABASE_URL"], "SELECT count(*) FROM messages")
         assert rows == [(2 * MESSAGES,)]
         if room is full_disk:
-            wait_until(lambda: dropped_by_worker(stream) > 0, 60, "dropped lines are not counted")
+            wait_until(lambda: dropped_by_worker(stream) > 0, 60)
 
 
 def accept_with_long_ids(stream: redis.Redis, first: int) -> None:

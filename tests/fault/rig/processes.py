@@ -7,8 +7,9 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-from bench.running_stack import RunningStack, wait_until
+from bench.running_stack import RunningStack
 from local_stack.process import is_ours
+from tests.polling import wait_until
 
 OURS = ("numbering", "worker", "crud")
 STORES = ("valkey", "postgres", "elasticsearch")
@@ -79,7 +80,7 @@ def stop_in_order(stack: RunningStack, name: str) -> float:
     processes = tree(pid)
     started = time.monotonic()
     processes[0].send_signal(STOP_SIGNALS.get(name, signal.SIGTERM))
-    wait_until(lambda: not is_alive(processes[0]), 30, f"{name} did not end", stack.output)
+    wait_until(lambda: not is_alive(processes[0]), 30, stack.output)
     seconds = time.monotonic() - started
     stack.wait_replaced(name, pid)
     expect_gone(processes)

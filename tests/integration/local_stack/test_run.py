@@ -14,13 +14,14 @@ import psycopg
 import pytest
 import redis
 
-from bench.running_stack import RunningStack, wait_until
+from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
 from local_stack.stores.distribution import UnavailableError, distribution
 from tests.conftest import elasticsearch_start
+from tests.polling import wait_until
 
 
 def run(
@@ -136,7 +137,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_can_be_restarted(
         assert stack.process is not None
         stack.process.kill()
         stack.process.wait()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, "something lives on")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60)
     with stack:
         assert all(psutil.pid_exists(stack.pid(name)) for name in names)
         assert stack.stop(signal.SIGINT) == 0
@@ -149,15 +150,15 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
     except UnavailableError as error:
         pytest.skip(f"NO ELASTICSEARCH: {error}")
     with elasticsearch_start(), launched(RunningStack(tmp_path)) as stack:
-        wait_until((stack.layout.pids / "elasticsearch").exists, 120, "no process", stack.output)
+        wait_until((stack.layout.pids / "elasticsearch").exists, 120, stack.output)
         with suspended(stack.pid("elasticsearch")):
-            wait_until(stack.has_started, 120, "it waits for Elasticsearch", stack.output)
+            wait_until(stack.has_started, 120, stack.output)
             starting = "Elasticsearch (still starting"
-            wait_until(lambda: starting in stack.output(), 60, "not said", stack.output)
+            wait_until(lambda: starting in stack.output(), 60, stack.output)
             done = run(tmp_path, "demo")
             assert done.returncode == 0, done.stderr
         said = "elasticsearch is ready after"
-        wait_until(lambda: said in stack.output(), 240, "Elasticsearch did not start", stack.output)
+        wait_until(lambda: said in stack.output(), 240, stack.output)
         check_pid_of_elasticsearch(stack)
 
 

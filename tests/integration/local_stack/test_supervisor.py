@@ -17,7 +17,6 @@ from typing import IO
 import psutil
 import pytest
 
-from bench.running_stack import wait_until
 from local_stack.failure import StackError
 from local_stack.layout import Layout
 from local_stack.process import Part, ask_to_end, end_leftovers
@@ -25,6 +24,7 @@ from local_stack.stores.elasticsearch import server_pid
 from local_stack.stores.postgres import remove_stale_lock
 from local_stack.supervisor import Supervisor
 from tests.children import child, is_running
+from tests.polling import wait_until
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(600)")
 
@@ -150,7 +150,7 @@ def test_children_of_a_dead_process_end_with_it(supervisor: Supervisor, layout: 
     named = layout.directory / "child"
     script = f"sleep 600 & echo $! > {named}; wait"
     supervisor.start([part("parent", ("/bin/sh", "-c", script))])
-    wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60, "no child")
+    wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60)
     orphan = int(named.read_text())
     dead = read_pid(layout, "parent")
     os.kill(dead, signal.SIGKILL)
@@ -244,7 +244,7 @@ def test_the_real_process_is_asked_to_stop_though_nobody_looked_since_it_started
     )
     (running,) = supervisor.start([behind])
     command = running.process
-    wait_until(lambda: second_child_of(command.pid) != command.pid, 60, "no real process")
+    wait_until(lambda: second_child_of(command.pid) != command.pid, 60)
     running.stop()
     assert running.how_it_died() == "exit code 143"  # that of `wait`
 
@@ -262,9 +262,9 @@ def test_elasticsearch_itself_is_not_mistaken_for_its_launcher(tmp_path: Path) -
     script = START_OF_A_SERVER.format(server=named)
     with child(["/bin/sh", "-c", script], start_new_session=True) as command:
         try:
-            wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60, "no server")
+            wait_until(lambda: named.exists() and bool(named.read_text().strip()), 60)
             server = int(named.read_text())
-            wait_until(lambda: server_pid(command.pid) == server, 60, "it is not found")
+            wait_until(lambda: server_pid(command.pid) == server, 60)
         finally:
             os.killpg(command.pid, signal.SIGKILL)
 
@@ -300,7 +300,7 @@ WATCHED_SECONDS = 5.0
 def test_an_idle_supervisor_uses_no_cpu(layout: Layout) -> None:
     with child([sys.executable, "-c", IDLE, str(layout.directory)]) as process:
         started = layout.directory / "started"
-        wait_until(started.exists, 20, "the parts did not start")
+        wait_until(started.exists, 20)
         before = cpu_seconds(process.pid)
         time.sleep(WATCHED_SECONDS)
         used = cpu_seconds(process.pid) - before
@@ -324,11 +324,11 @@ def test_a_large_log_is_rotated_while_its_part_writes_to_it(
     named, log, former = (layout.logs / name for name in ("go on", "one.log", "one.log.1"))
     script = WRITING.format(named=shlex.quote(str(named)))
     supervisor.start([part("one", ("/bin/sh", "-c", script))])
-    wait_until(lambda: log.read_text() == "before\n", 60, "nothing is written")
+    wait_until(lambda: log.read_text() == "before\n", 60)
     watch_until(supervisor, lambda: log.stat().st_size == 0)
     assert former.read_text() == "before\n"
     named.touch()
-    wait_until(lambda: log.read_text() == "after\n", 60, "it writes elsewhere")
+    wait_until(lambda: log.read_text() == "after\n", 60)
 
 
 def test_a_log_that_cannot_be_copied_is_kept(
@@ -419,7 +419,7 @@ def supervisor_elsewhere(layout: Layout, *command: str) -> Iterator["subprocess.
     arguments = [str(layout.directory), *command]
     with child([sys.executable, "-c", START_AND_HANG, *arguments]) as other:
         started = layout.directory / "started"
-        wait_until(started.exists, 60, "the part did not start")
+        wait_until(started.exists, 60)
         yield other
 
 
@@ -428,7 +428,7 @@ def test_processes_die_with_a_killed_supervisor(layout: Layout) -> None:
     with supervisor_elsewhere(layout, "/bin/sh", "-c", script) as other:
         pid = read_pid(layout, "one")
         other.kill()
-    wait_until(lambda: not is_running(pid), 60, "it lives on")
+    wait_until(lambda: not is_running(pid), 60)
 
 
 def test_leftovers_of_a_killed_supervisor_are_ended_and_strangers_are_not(layout: Layout) -> None:
@@ -460,7 +460,7 @@ def test_a_lock_file_of_postgresql_is_removed_if_another_program_has_its_number(
     program, lock = tmp_path / "postgres", tmp_path / "postmaster.pid"
     program.symlink_to(str(shutil.which("sleep")))
     with child(SLEEP) as stranger, child([str(program), "600"]) as server:
-        wait_until(lambda: psutil.Process(server.pid).name() == "postgres", 5, "it has no name")
+        wait_until(lambda: psutil.Process(server.pid).name() == "postgres", 5)
         assert not lock_stays(lock, stranger.pid)
         assert lock_stays(lock, server.pid)
         server.kill()
