@@ -8,7 +8,7 @@ deletions are erased one after the other.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import psycopg
@@ -30,6 +30,8 @@ LOOK_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 LEAST_REST_SECONDS = 0.005
 LOG_EVERY_SECONDS = 10.0
+# How long Redis is searched for the keys of an application until it is another one's turn.
+KEYS_SECONDS = 0.1
 # A seeding that asked before the deletion was committed has ended by then: it writes no sequence
 # any more that would be left behind.
 GRACE_SECONDS = 10.0
@@ -59,6 +61,8 @@ class Eraser:
         self._refused: set[int] = set()
         # When the last rows may be looked for of deletions that are as good as finished.
         self._due: dict[int, float] = {}
+        # The searches for their keys that are in progress.
+        self._forgetting: dict[int, Iterator[None]] = {}
         self._away_until: dict[int, float] = {}  # by shard, after a failure of its Redis
         self._erased: dict[int, int] = {}
         self._progress = Interval(LOG_EVERY_SECONDS)
@@ -84,7 +88,7 @@ class Eraser:
     def _forget_all_but(self, seen: set[int]) -> None:
         """Forget deletions that are finished, by this process or another."""
         self._refused &= seen
-        for known in (self._due, self._erased):
+        for known in (self._due, self._erased, self._forgetting):
             for finished in known.keys() - seen:
                 del known[finished]
 
@@ -97,6 +101,7 @@ class Eraser:
                 raise
             logger.exception("erasing failed", extra=described(deletion))
         except RedisError as error:
+            self._forgetting.pop(deletion.id, None)
             # Each try may take a timeout, during which nothing is erased in other shards.
             again = time.monotonic() + AWAY_SECONDS
             self._away_until |= dict.fromkeys(shard_numbers_of(deletion), again)
@@ -124,8 +129,8 @@ class Eraser:
             if (remaining := self._grace_seconds - deletion.age_seconds) > 0:
                 self._due[deletion.id] = time.monotonic() + remaining
                 return False
-            for token in deletion.access_tokens:
-                forget_keys(self._redis_of, token)
+            if not self._forget_some_keys(deletion):
+                return True
         try:
             if not finish(connection, deletion):
                 return True
@@ -134,6 +139,14 @@ class Eraser:
         count = self._erased.get(deletion.id, 0)
         logger.info("erased", extra={**described(deletion), "messages": count})
         return True
+
+    def _forget_some_keys(self, deletion: Deletion) -> bool:
+        """Delete keys in Redis for a moment; return whether none is left."""
+        forgetting = self._forgetting.setdefault(
+            deletion.id, forget_keys(self._redis_of, deletion.access_tokens)
+        )
+        until = time.monotonic() + KEYS_SECONDS
+        return all(time.monotonic() < until for _ in forgetting)
 
     def _note(self, deletion: Deletion, erased: int) -> None:
         first = shards().first

@@ -1,11 +1,12 @@
 """The keys in Redis of what was deleted."""
 
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from redis import Redis
 
 from contract import keys
+from contract.shards import Shard
 from crud_service.chat.deleted_sequences import refuse
 from crud_service.erase.rows import Deletion
 from crud_service.stores.redis_clients import shards
@@ -29,16 +30,41 @@ def refuse_creations(redis_of: Clients, deletion: Deletion) -> None:
         refuse(redis_of(shard.number), shard.key(keys.chat_sequence(token)))
 
 
-def forget_keys(redis_of: Clients, access_token: str) -> None:
-    """Delete every key of an application; last the one by which creations are refused."""
-    shard = shards().of(access_token)
-    redis = redis_of(shard.number)
-    mark = shard.key(keys.chat_sequence(access_token)).encode()
-    every = redis.scan_iter(match=f"*{shard.tag}*:{access_token}*", count=KEYS_AT_ONCE)
-    # An idempotency key of another application may have the token in it.
-    own = tuple(shard.key(prefix).encode() for prefix in keys.application_prefixes(access_token))
-    others = (key for key in every if key != mark and key.startswith(own))
-    while some := list(islice(others, KEYS_AT_ONCE)):
-        redis.unlink(*some)
-    redis.hdel(shard.key(keys.LIMITS), access_token)
-    redis.unlink(mark)
+def forget_keys(redis_of: Clients, access_tokens: Sequence[str]) -> Iterator[None]:
+    """Delete every key of an application; yield after each page of keys that Redis has looked at.
+
+    An application may have had thousands of tokens, and a look at all keys of an installation takes
+    seconds: so one look finds those of all tokens.
+    """
+    tokens_of: dict[Shard, list[str]] = {}
+    for token in access_tokens:
+        tokens_of.setdefault(shards().of(token), []).append(token)
+    for shard, tokens in tokens_of.items():
+        yield from forget_keys_of_shard(redis_of(shard.number), shard, tokens)
+
+
+def forget_keys_of_shard(redis: Redis, shard: Shard, tokens: Sequence[str]) -> Iterator[None]:
+    """Delete every key of some tokens; last those by which creations are refused."""
+    marks = {shard.key(keys.chat_sequence(token)).encode() for token in tokens}
+    # An idempotency key of another application may have a token in it.
+    heads = {prefix.partition(tokens[0])[0] for prefix in keys.application_prefixes(tokens[0])}
+    places = [(head := shard.key(name).encode(), len(head)) for name in heads]
+    known = {token.encode() for token in tokens}
+    size = len(tokens[0])
+
+    def is_own(key: bytes) -> bool:
+        return any(key.startswith(head) and key[at : at + size] in known for head, at in places)
+
+    one = f":{tokens[0]}" if len(tokens) == 1 else ""
+    cursor = 0
+    while True:
+        page: Any = redis.scan(cursor, match=f"{shard.tag}*{one}*", count=KEYS_AT_ONCE)
+        cursor, found = page
+        own = [key for key in found if key not in marks and is_own(key)]
+        if own:
+            redis.unlink(*own)
+        yield
+        if not cursor:
+            break
+    redis.hdel(shard.key(keys.LIMITS), *tokens)
+    redis.unlink(*marks)

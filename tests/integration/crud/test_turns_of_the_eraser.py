@@ -7,7 +7,8 @@ import psycopg
 import pytest
 import redis
 
-from tests.integration.crud_rows import Database, add_chat_of, add_chats
+from contract import keys
+from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
 
 MANY = 130
 
@@ -51,6 +52,55 @@ def test_one_application_s_deleted_chats_do_not_hold_up_another_s(
     while eraser.erase_some(database):
         pass
     assert database.execute("SELECT id FROM deletions").fetchall() == []
+
+
+def test_a_search_for_keys_holds_up_nobody(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    valkey: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.erase import eraser, redis_keys
+
+    monkeypatch.setattr(eraser, "KEYS_SECONDS", 0)
+    monkeypatch.setattr(redis_keys, "KEYS_AT_ONCE", 10)
+    prefix = keys.message_sequences(token_of(application))
+    valkey.mset({f"{prefix}{number}": number for number in range(1, 201)})
+    chat = add_chat_of(database, new_application(http), 3)
+    http.delete(application)
+    http.delete(chat)
+    erasing = eraser.Eraser(lambda _: valkey, grace_seconds=0)
+    erasing.erase_some(database)
+    assert bodies(database) == []
+    assert len(valkey.keys(f"{prefix}*")) > 100
+    while erasing.erase_some(database):
+        pass
+    assert valkey.keys(f"*{token_of(application)}*") == []
+    assert database.execute("SELECT FROM deletions").fetchall() == []
+
+
+def test_one_search_finds_the_keys_of_all_former_tokens(
+    http: httpx.Client, database: Database, application: str, valkey: redis.Redis
+) -> None:
+    from crud_service.erase.eraser import Eraser
+
+    database.execute(
+        "INSERT INTO rotations (application_id, former_token, idempotency_key, answer, finished)"
+        " SELECT id, to_char(n, 'fm000000000000000000000000'), 'once', '{}', true"
+        " FROM applications, generate_series(1, 50) n"
+    )
+    for number in range(1, 51):
+        valkey.set(keys.idempotency(f"{number:024}", 1, "once"), "digest 1")
+    others = keys.idempotency("1" * 24, None, f":{number:024}")
+    valkey.set(others, "digest 1")
+    http.delete(application)
+    eraser = Eraser(lambda _: valkey, grace_seconds=0)
+    valkey.config_resetstat()
+    while eraser.erase_some(database):
+        pass
+    assert valkey.info("commandstats")["cmdstat_scan"]["calls"] < 10
+    assert valkey.keys("*0000*") == [others.encode()]
 
 
 def test_a_deletion_that_fails_does_not_hold_up_others(
