@@ -96,7 +96,11 @@ class MethodNotAllowed(Problem):
 
     def __init__(self, allow: Sequence[str]) -> None:
         methods = ", ".join(allow)
-        super().__init__(f"This path only supports {methods}.", headers={"Allow": methods})
+        detail = (
+            f"This path only supports {methods} on this service. numbering_service creates chats"
+            " and messages, crud_service does everything else."
+        )
+        super().__init__(detail, headers={"Allow": methods})
 
 
 class RequestTimeout(Problem):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
 from web.fields import MAX_ESCAPES, MAX_PAIRS, parse_json, parse_urlencoded
-from web.problems import StoreUnavailable, ValidationFailed
+from web.problems import MethodNotAllowed, StoreUnavailable, ValidationFailed
 
 
 @pytest.mark.parametrize("form", [b"a&" * MAX_PAIRS, b"%" * (MAX_ESCAPES + 1)])
@@ -27,3 +27,11 @@ def test_an_unknown_outcome_does_not_say_that_nothing_was_changed() -> None:
     assert problem.status == 503
     assert "not known" in problem.detail
     assert "nothing was changed" not in problem.detail
+
+
+def test_a_request_to_the_wrong_service_is_told_of_the_other() -> None:
+    problem = json.loads(MethodNotAllowed(["GET", "HEAD"]).render("/applications", ""))
+    assert problem["detail"] == (
+        "This path only supports GET, HEAD on this service. numbering_service creates chats and"
+        " messages, crud_service does everything else."
+    )
