@@ -1,8 +1,13 @@
 """Reads values of settings from the environment, alike in both services."""
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+# Visible ASCII without quotes, angle brackets, a query or a fragment.
+_ADDRESS = re.compile(r"https?://[!$-&(-;=@-~]+")
 
 
 class SettingsError(Exception):
@@ -21,7 +26,7 @@ def whole_number(
         least, most: the bounds, inclusive.
     """
     text = env.get(name) or str(default)
-    if not text.isdecimal() or int(text) < least:
+    if not re.fullmatch("[0-9]{1,99}", text) or int(text) < least:
         kind = "positive whole number" if least else "whole number"
         raise SettingsError(f"{name} must be a {kind}, not {text!r}")
     if int(text) > most:
@@ -35,3 +40,55 @@ def log_level(env: Mapping[str, str]) -> str:
     if level not in logging.getLevelNamesMapping():
         raise SettingsError("LOG_LEVEL must be debug, info, warning or error")
     return level
+
+
+def switch(env: Mapping[str, str], name: str, default: str = "0") -> bool:
+    """Return whether something is switched on; raises SettingsError for anything but 0 and 1."""
+    text = env.get(name) or default
+    if text not in {"0", "1"}:
+        raise SettingsError(f"{name} must be 0 or 1, not {text!r}")
+    return text == "1"
+
+
+def address(env: Mapping[str, str], name: str, default: str = "") -> str:
+    """Return the address of an HTTP service, without a slash at its end; empty: there is none.
+
+    Raises SettingsError, without the address, which may have a password.
+    """
+    url = env.get(name) or default
+    if url and not is_address(url):
+        raise SettingsError(f"{name} must be an address such as http://host.example.com:3000")
+    return url.rstrip("/")
+
+
+def is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port != 0
+    except ValueError:
+        return False
+    return is_port and bool(parts.hostname) and _ADDRESS.fullmatch(url) is not None
+
+
+def broker_url(env: Mapping[str, str], redis_url: str) -> str:
+    """Return the URL of Celery's broker; raises SettingsError, without it, for another kind."""
+    url = env.get("BROKER_URL", "")
+    if url and not url.startswith(("redis://", "rediss://")):
+        raise SettingsError("BROKER_URL must be a redis:// or rediss:// URL")
+    return url or redis_url
+
+
+def token(env: Mapping[str, str], name: str) -> str:
+    """Return a token for a header, where white space around it is lost; raises SettingsError."""
+    value = one_line(env, name)
+    if value != value.strip():
+        raise SettingsError(f"{name} must have no spaces around it")
+    return value
+
+
+def one_line(env: Mapping[str, str], name: str) -> str:
+    """Return a secret; raises SettingsError for one that ends in a line break, as in a file."""
+    value = env.get(name, "")
+    if not value.isprintable():
+        raise SettingsError(f"{name} must be one line, without a line break at its end")
+    return value

@@ -48,33 +48,33 @@ def connection_info(name: str, url: str) -> dict[str, Any]:
 HOST = os.environ.get("HOST", "127.0.0.1")
 CRUD_PORT = whole_number("CRUD_PORT", 3000)
 # Base of the URLs in `Location` and `Link`; empty: the request's Host.
-CRUD_PUBLIC_URL = os.environ.get("CRUD_PUBLIC_URL", "").rstrip("/")
+CRUD_PUBLIC_URL = checked(lambda: settings_reading.address(os.environ, "CRUD_PUBLIC_URL"), "")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 # A replica of it, for reads; empty: there is none.
 DATABASE_READ_URL = os.environ.get("DATABASE_READ_URL", "")
 connection_info("DATABASE_READ_URL", DATABASE_READ_URL)
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 # Celery's broker, which may be another Redis: it holds nothing that must not be lost.
-BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL
+BROKER_URL = checked(lambda: settings_reading.broker_url(os.environ, REDIS_URL), REDIS_URL)
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
 REPLICAS_TO_ACKNOWLEDGE = whole_number("REPLICAS_TO_ACKNOWLEDGE", 0)
 # Over how many shards the applications are spread; the same for all processes.
 SHARDS = whole_number("SHARDS", 1, least=1, most=MAX_SHARDS)
-ELASTICSEARCH_URL = os.environ.get("ELASTICSEARCH_URL", "")
+ELASTICSEARCH_URL = checked(lambda: settings_reading.address(os.environ, "ELASTICSEARCH_URL"), "")
 ELASTICSEARCH_REPLICAS = whole_number("ELASTICSEARCH_REPLICAS", 0)
 # The alias of the search index and the prefix of its name; stacks that share an
 # Elasticsearch need different ones.
 SEARCH_INDEX = os.environ.get("SEARCH_INDEX", "messages")
-INTERNAL_TOKEN = os.environ.get("INTERNAL_TOKEN", "")
-ADMIN_TOKEN = os.environ.get("ADMIN_TOKEN", "")
-ADMIN_PASSWORD = os.environ.get("ADMIN_PASSWORD", "")
+INTERNAL_TOKEN = checked(lambda: settings_reading.token(os.environ, "INTERNAL_TOKEN"), "")
+ADMIN_TOKEN = checked(lambda: settings_reading.token(os.environ, "ADMIN_TOKEN"), "")
+ADMIN_PASSWORD = checked(lambda: settings_reading.one_line(os.environ, "ADMIN_PASSWORD"), "")
 SECRET_KEY = os.environ.get("SECRET_KEY") or "local"
-LOCAL_STACK = os.environ.get("LOCAL_STACK") == "1"
-CONTAINER = os.environ.get("CONTAINER") == "1"
+LOCAL_STACK = checked(lambda: settings_reading.switch(os.environ, "LOCAL_STACK"), False)
+CONTAINER = checked(lambda: settings_reading.switch(os.environ, "CONTAINER"), False)
 LOG_LEVEL = checked(lambda: settings_reading.log_level(os.environ), "INFO")
 
 # 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
-FAST_READS = os.environ.get("FAST_READS", "1") != "0"
+FAST_READS = checked(lambda: settings_reading.switch(os.environ, "FAST_READS", "1"), True)
 
 # The origins whose scripts may read answers, or *.
 CORS_ORIGINS: tuple[str, ...] = checked(

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -26,8 +27,13 @@ def refusals() -> list[str]:
 
 def invalid_settings() -> list[str]:
     refused = list(settings.INVALID)
+    if not settings.DATABASE_URL:  # libpq would take its defaults
+        refused.append("DATABASE_URL must not be empty")
     if not is_usable(settings.REDIS_URL):
         refused.append("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
+    elasticsearch = urlsplit(settings.ELASTICSEARCH_URL)
+    if elasticsearch.scheme == "http" and elasticsearch.port is None:
+        refused.append("ELASTICSEARCH_URL must have a port: its client knows none for http")
     if not SEARCH_INDEX.fullmatch(settings.SEARCH_INDEX):
         refused.append(
             f"SEARCH_INDEX is {settings.SEARCH_INDEX!r}: it takes 1 to 100 lower-case letters a-z, "

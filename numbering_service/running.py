@@ -57,7 +57,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     redis = [connect(servers, shard) for shard in shards]
     crud = httpx.AsyncClient(
         base_url=settings.crud_url,
-        headers={"Authorization": f"Bearer {settings.internal_token}"},
+        headers={b"Authorization": f"Bearer {settings.internal_token}".encode()},
         timeout=CRUD_SECONDS,
         limits=httpx.Limits(max_connections=MAX_CRUD_CONNECTIONS),
         trust_env=False,

@@ -9,7 +9,15 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract.known_secrets import is_known_secret
-from contract.settings_reading import SettingsError, log_level, whole_number
+from contract.settings_reading import (
+    SettingsError,
+    address,
+    broker_url,
+    log_level,
+    switch,
+    token,
+    whole_number,
+)
 from contract.shards import MAX_SHARDS
 from numbering_service.rate_limits import MAX_RATE, Rate
 from numbering_service.redis_address import Address
@@ -45,14 +53,15 @@ class Settings:
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment; raises SettingsError for an invalid value."""
-        crud_url = env.get("CRUD_URL", "http://127.0.0.1:3000").rstrip("/")
-        token, redis = internal_token(env), redis_url(env)
+        secret = internal_token(env)
+        redis = redis_url(env)
+        crud_url = address(env, "CRUD_URL", "http://127.0.0.1:3000")
         return cls(
             redis_url=redis,
-            broker_url=env.get("BROKER_URL") or redis,
+            broker_url=broker_url(env, redis),
             crud_url=crud_url,
-            crud_public_url=env.get("CRUD_PUBLIC_URL", "").rstrip("/") or crud_url,
-            internal_token=token,
+            crud_public_url=address(env, "CRUD_PUBLIC_URL") or crud_url,
+            internal_token=secret,
             host=env.get("HOST", "127.0.0.1"),
             port=whole_number(env, "NUMBERING_PORT", 8080, least=1),
             processes=whole_number(env, "NUMBERING_PROCESSES", 1, least=1),
@@ -83,15 +92,15 @@ def redis_url(env: Mapping[str, str]) -> str:
 def internal_token(env: Mapping[str, str]) -> str:
     """Return the token for crud_service's internal endpoint.
 
-    Raises SettingsError in a container that has no secret of its own.
+    Raises SettingsError for an unusable one, and in a container that has no secret of its own.
     """
-    token = env.get("INTERNAL_TOKEN", "")
-    in_container, local = env.get("CONTAINER") == "1", env.get("LOCAL_STACK") == "1"
-    if in_container and not local and is_known_secret(token):
+    secret = token(env, "INTERNAL_TOKEN")
+    in_container, local = switch(env, "CONTAINER"), switch(env, "LOCAL_STACK")
+    if in_container and not local and is_known_secret(secret):
         raise SettingsError(
             "INTERNAL_TOKEN must be a secret of your own (or LOCAL_STACK=1 say that this is local)"
         )
-    return token or LOCAL_INTERNAL_TOKEN
+    return secret or LOCAL_INTERNAL_TOKEN
 
 
 def default_rate(env: Mapping[str, str]) -> Rate:

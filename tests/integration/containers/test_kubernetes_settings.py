@@ -79,7 +79,9 @@ def test_the_settings_are_accepted_with_secrets(name: str) -> None:
         for secret in environment_of(main_container(name))
         if re.search(r"TOKEN|KEY|PASSWORD", secret)
     }
-    done = start(name, REDIS_URL="redis://redis.example.com:6379/0", **given)
+    given["DATABASE_URL"] = "postgresql://chat:our-own@postgresql.example.com:5432/chat"
+    given["REDIS_URL"] = "redis://redis.example.com:6379/0"
+    done = start(name, **given)
     assert done.returncode == 0, done.stderr
 
 

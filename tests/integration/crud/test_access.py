@@ -214,19 +214,35 @@ def test_a_local_stack_starts_with_default_secrets() -> None:
 
 
 def test_no_process_starts_with_invalid_settings() -> None:
-    """An empty one is as good as none."""
+    """An empty number is as good as none."""
     refused = start(
+        DATABASE_URL="",
         REPLICAS_TO_ACKNOWLEDGE="-1",
         MAX_STREAMS="many",
         SHARDS="",
         LOG_LEVEL="loud",
+        FAST_READS="off",
         REDIS_URL="rediss://127.0.0.1?ssl_cert_reqs=sometimes",
+        BROKER_URL="127.0.0.1:6379",
+        CRUD_PUBLIC_URL="chat.example.com",
+        ELASTICSEARCH_URL="http://elasticsearch",
+        INTERNAL_TOKEN="from a file\n",
+        ADMIN_TOKEN=" spaced ",
+        ADMIN_PASSWORD="from a file\n",
     )
     assert refused.returncode == 1
-    assert refused.stderr.splitlines() == [
-        "crud_service refuses to start: REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
-        "crud_service refuses to start: LOG_LEVEL must be debug, info, warning or error",
-        "crud_service refuses to start: MAX_STREAMS must be a whole number, not 'many'",
-        "crud_service refuses to start: REDIS_URL must be a redis:// or rediss:// URL that redis-py"
-        " can use",
+    refusal = "crud_service refuses to start: "
+    assert [line.removeprefix(refusal) for line in refused.stderr.splitlines()] == [
+        "CRUD_PUBLIC_URL must be an address such as http://host.example.com:3000",
+        "BROKER_URL must be a redis:// or rediss:// URL",
+        "REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
+        "INTERNAL_TOKEN must be one line, without a line break at its end",
+        "ADMIN_TOKEN must have no spaces around it",
+        "ADMIN_PASSWORD must be one line, without a line break at its end",
+        "LOG_LEVEL must be debug, info, warning or error",
+        "FAST_READS must be 0 or 1, not 'off'",
+        "MAX_STREAMS must be a whole number, not 'many'",
+        "DATABASE_URL must not be empty",
+        "REDIS_URL must be a redis:// or rediss:// URL that redis-py can use",
+        "ELASTICSEARCH_URL must have a port: its client knows none for http",
     ]
