@@ -22,7 +22,7 @@ help: ## show this list
 run: environment ## start everything, until Ctrl-C (options: CLUSTER=1, WITHOUT_ELASTICSEARCH=1)
 	@exec $(BIN)/python -m local_stack run
 
-compiled: environment-dev ## compile numbering_service for the next `make run`, until it is changed (needs a C compiler)
+compiled: environment-dev ## compile the services for the next `make run`, until they are changed (needs a C compiler)
 	@$(BIN)/python -m local_stack compiled
 
 demo: environment ## walk through the API of a running stack, printing every exchange
@@ -57,11 +57,12 @@ test-quick: lint ## lint, unit and contract tests, and the main paths end to end
 test-fault: environment-dev ## only the tests that kill and freeze processes
 	@$(BIN)/python -m pytest tests/fault
 
-# Where numbering_service is a process of its own: what is imported by a test are the sources.
-test-compiled: compiled ## tests that start numbering_service as a process, with it compiled
+# Where a service is a process of its own: what is imported by a test are the sources.
+test-compiled: compiled ## tests that start a service as a process, with it compiled
 	@COMPILED=1 $(BIN)/python -m pytest $(COMPILED_TOO) -n $(JOBS) --dist loadfile
 
-COMPILED_TOO := tests/integration/numbering tests/hostile tests/end_to_end/test_chain.py
+COMPILED_TOO := tests/integration/numbering tests/integration/crud_server tests/hostile
+COMPILED_TOO += tests/end_to_end/test_chain.py
 
 # Apart from `make test`, whose bounds in time are not to be those of a traced process. Where a
 # mistake loses or repeats a number, or opens a door, a line that no test reaches fails this; one

@@ -146,13 +146,13 @@ def measure(arguments: argparse.Namespace, output: Path) -> int:
 
 
 def compile_if_possible() -> None:
-    """Have a compiled numbering_service measured; `COMPILED=0` has its sources measured."""
+    """Have compiled services measured; `COMPILED=0` has their sources measured."""
     if os.environ.get("COMPILED") == "0":
         return
     try:
         compile_sources()
     except StackError as error:
-        say(f"numbering_service runs interpreted: {error}")
+        say(f"the services run interpreted: {error}")
 
 
 def attempt(run: Run, name: str) -> None:

@@ -11,6 +11,7 @@ from bench.results import clients_text
 from bench.scenario import Run
 from bench.stack import BenchStack
 from bench.tools import Load, Request, load
+from local_stack.compiled.tree import import_variables
 from local_stack.ports import choose_port
 
 OF_FLOOR = 0.5
@@ -57,7 +58,9 @@ def beside_the_floor(run: Run, stack: BenchStack) -> None:
     """What has a floor: each number of clients on the floor and on us, one after the other."""
     port = choose_port()
     url = f"http://127.0.0.1:{port}"
-    floor = stack.run_module("floor", "bench.floor", url, CRUD_PORT=str(port))
+    # Compiled if we are: it is the same server.
+    variables = {"CRUD_PORT": str(port), **import_variables()}
+    floor = stack.run_module("floor", "bench.floor", url, **variables)
     kinds = {
         "GET application": [Request(APPLICATION)],
         "GET message": messages(run),

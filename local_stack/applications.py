@@ -18,7 +18,7 @@ from local_stack.process import Part, last_line, run_to_end
 
 ROOT = Path(__file__).resolve().parent.parent
 # Those that `make compiled` compiles.
-COMPILED_PACKAGES = {"numbering_service"}
+COMPILED_PACKAGES = {"crud_service", "numbering_service"}
 # What may be chosen on the command line of make, and decides which stores, keys and indexes the
 # management commands use: they have to agree with the services.
 SHARED_SETTINGS = (

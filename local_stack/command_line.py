@@ -6,7 +6,7 @@
   status    what runs, where, and whether it is ready; exit code 1 when nothing does
   logs      the logs of all parts, followed (PART=worker,crud: of these alone; N=50: so many before)
   demo      a walk through the API of a running stack, every exchange printed
-  compiled  compiles numbering_service for the next run
+  compiled  compiles the services for the next run
 
 Settings come from the environment; all others reach our processes as they are.
 
@@ -16,7 +16,7 @@ Settings come from the environment; all others reach our processes as they are.
   HOST                    the address to listen on (127.0.0.1)
   WITHOUT_ELASTICSEARCH   1: PostgreSQL answers searches
   CLUSTER                 1: several of each part, with data of their own (.local-cluster)
-  COMPILED                0: numbering_service from its sources, after `make compiled` too
+  COMPILED                0: the services from their sources, after `make compiled` too
   NO_COLOR                1: no colours on a terminal
 """
 

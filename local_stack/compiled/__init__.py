@@ -1,1 +1,1 @@
-"""The path of a creation, compiled: the same sources, as extension modules."""
+"""The paths of creations and GETs, compiled: the same sources, as extension modules."""

@@ -12,15 +12,20 @@ from pathlib import Path
 from mypyc.build import mypycify
 from setuptools import setup
 
-# What a creation passes through, and what that imports all the time. The rest gains nothing, or is
-# what mypyc can't compile: `web.problems` (two class attributes in one assignment). And
-# `web.server.limits` is sent to further processes: compiled dataclasses can't be unpickled.
+# What a creation or a GET passes through, and what that imports all the time. The rest gains
+# nothing, or is what mypyc can't compile: `web.problems` (two class attributes in one assignment).
+# And `web.server.limits` is sent to further processes: compiled dataclasses can't be unpickled.
 MODULES = (
     "contract/entries.py",
     "contract/keys.py",
     "contract/paths.py",
     "contract/shards.py",
     # Its class has a compiled base, which no interpreted class may have.
+    "crud_service/monitoring/request_log.py",
+    "crud_service/reads/fair_queue.py",
+    "crud_service/reads/fast_reads.py",
+    "crud_service/reads/gathered_reads.py",
+    # Like that of the request log.
     "numbering_service/api/asgi_request.py",
     "numbering_service/connections/script_connection.py",
     "numbering_service/creation.py",
@@ -62,8 +67,10 @@ CHECKED = (
     f"--cache-dir={os.devnull}",
     "--strict",
     "--explicit-package-bases",
-    # Only the modules themselves: `make lint` checks everything.
+    # Only the modules themselves: `make lint` checks everything. The images are compiled without
+    # Django, whose types are not needed.
     "--follow-imports=silent",
+    "--ignore-missing-imports",
     "--no-warn-unused-ignores",
 )
 # Of what the compiler writes on the way.
@@ -73,23 +80,25 @@ TEMPORARY = "build"
 def main() -> None:
     """Compile in a directory, and leave nothing behind but the extension modules."""
     os.chdir(sys.argv[1])
+    # An image has the packages of one service.
+    modules = [module for module in MODULES if Path(Path(module).parts[0]).exists()]
     # One group: calls between its modules are calls of C functions.
     extensions = mypycify(
-        [*CHECKED, *MODULES],
+        [*CHECKED, *modules],
         opt_level="2",
         debug_level="0",
-        group_name="creations",
+        group_name="requests",
         target_dir=TEMPORARY,
     )
     setup(
-        name="creations",
+        name="requests",
         packages=[],
         ext_modules=extensions,
         script_args=["--quiet", "build_ext", "--inplace", f"--build-temp={TEMPORARY}"],
     )
     shutil.rmtree(TEMPORARY)
     # Nothing falls back to them in silence.
-    for module in MODULES:
+    for module in modules:
         Path(module).unlink()
 
 

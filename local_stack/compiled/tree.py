@@ -21,9 +21,9 @@ from local_stack.process import run_to_end
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMPILER = Path(__file__).with_name("compile.py")
 TREES = ROOT / ".local-compiled"
-PACKAGES = ("contract", "web", "numbering_service")
+PACKAGES = ("contract", "web", "crud_service", "numbering_service")
 KEPT = 2
-SUFFIXES = {".py", ".lua", ".html", ".js"}
+SUFFIXES = {".py", ".lua", ".html", ".js", ".css", ".svg"}
 
 
 def import_variables(

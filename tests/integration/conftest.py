@@ -25,6 +25,7 @@ import httpx
 import psycopg
 import pytest
 
+from local_stack.compiled.tree import import_variables
 from local_stack.ports import PLAIN_HTTP, choose_port
 from tests.conftest import SESSION
 from tests.integration.numbering.surroundings import Valkey
@@ -104,7 +105,7 @@ class CrudServer:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *command],
-                env={**os.environ, **environment, "CRUD_PORT": str(port)},
+                env={**os.environ, **import_variables(), **environment, "CRUD_PORT": str(port)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

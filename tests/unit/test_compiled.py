@@ -91,12 +91,12 @@ def test_bytecode_beside_the_sources_changes_nothing(root: Path, tree: Path) -> 
     assert digest_of(root) == tree.name
 
 
-def test_numbering_is_looked_up_at_each_start() -> None:
+def test_compiled_services_are_looked_up_at_each_start() -> None:
     urls = {"CRUD_URL": "", "NUMBERING_URL": "", "REDIS_URL": ""}
     looked_up = {
         part.name for part in applications(urls) if part.environment_at_start is import_variables
     }
-    assert looked_up == {"numbering"}
+    assert looked_up == {"crud", "numbering"}
 
 
 def test_every_module_to_compile_exists() -> None:

@@ -88,17 +88,20 @@ class Image:
         return {path: path.stat().st_mtime_ns for path in places}
 
 
+def image_of(service: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    """The image of a service, compiled where that is possible."""
+    arguments = {"COMPILED": "0"} if missing_tool() else {}
+    return Image(f"Dockerfile.{service}", tmp_path_factory.mktemp(service), **arguments)
+
+
 @pytest.fixture(scope="module")
 def crud_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return Image("Dockerfile.crud", tmp_path_factory.mktemp("crud"))
+    return image_of("crud", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def numbering_image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    """The image, compiled where that is possible."""
-    missing = missing_tool()
-    arguments = {"COMPILED": "0"} if missing else {}
-    return Image("Dockerfile.numbering", tmp_path_factory.mktemp("numbering"), **arguments)
+    return image_of("numbering", tmp_path_factory)
 
 
 def serves_and_stops(image: Image, command: list[str], check: list[str], **values: str) -> None:
@@ -127,6 +130,14 @@ def test_the_image_of_numbering_serves(numbering_image: Image, redis_url: str) -
     values = {**SECRETS, "REDIS_URL": redis_url, "NUMBERING_PORT": port}
     image = numbering_image
     serves_and_stops(image, image.stage.command, image.stage.health_check, **values)
+
+
+def test_the_image_of_crud_has_extension_modules(crud_image: Image) -> None:
+    if missing := missing_tool():
+        pytest.skip(f"NOTHING IS COMPILED HERE without {missing}")
+    reads = crud_image.built.image / "app" / "crud_service" / "reads"
+    assert list(reads.glob("fast_reads.*.so"))
+    assert not (reads / "fast_reads.py").exists()
 
 
 def test_the_image_of_numbering_creates_with_extension_modules(
