@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from multiprocessing.util import Finalize
 from weakref import WeakSet
 
@@ -116,8 +117,12 @@ class LogOutput:
 
 def timestamp(milliseconds: int) -> str:
     """Return milliseconds since 1970 as a UTC time of RFC 3339."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03}Z"
+
+
+@lru_cache(maxsize=2)  # of the lines that are written now
+def _second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def write_all(descriptor: int, data: bytes) -> int:
