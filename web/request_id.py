@@ -15,4 +15,4 @@ def request_id(header: str | None) -> str:
     """
     if header is not None and _HARMLESS.fullmatch(header):
         return header
-    return f"{getrandbits(72):018x}"
+    return getrandbits(72).to_bytes(9, "big").hex()
