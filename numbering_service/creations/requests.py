@@ -102,7 +102,7 @@ def read_head(headers: Headers, body: bytes) -> Head:
         if name == b"content-type":
             text = value.decode("latin-1")
             content_type = text if content_type is None else f"{content_type},{text}"
-        elif name == b"content-length":
+        elif name == b"content-length" and not body:  # one that is too long may not have been read
             content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":
             key = check_idempotency_key(value, first=key is None)

@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 import httptools
 
 from web.problems import MalformedRequest
-from web.server import limits
+from web.server.limits import BODY_BYTES
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -242,18 +242,16 @@ def _persists(connection: bytes, version: str) -> bool:
     return b"close" not in words and (version == "1.1" or b"keep-alive" in words)
 
 
-def _parse_length(digits: bytes) -> int:
+def _parse_length(text: bytes) -> int:
     """Parse a Content-Length; the head's size bounds its leading zeros, we bound the rest.
 
     A length over the limit is returned as one byte too many: the connection then refuses the
     request, with its path and its id.
     """
-    if not digits.isdigit():  # pragma: no cover - llhttp refuses it first
+    if not text.isdigit():  # pragma: no cover - llhttp refuses it first
         raise MalformedRequest
-    digits = digits.lstrip(b"0")
-    if len(digits) > _MAX_LENGTH_DIGITS or int(digits or b"0") > limits.BODY_BYTES:
-        return limits.BODY_BYTES + 1
-    return int(digits or b"0")
+    length = int(text.lstrip(b"0")[:_MAX_LENGTH_DIGITS] or b"0")
+    return min(length, BODY_BYTES + 1)
 
 
 def is_host(value: bytes) -> bool:
