@@ -17,4 +17,6 @@ _BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_BRAILLE_BLANK}{IGNORABLE}]*+")
 
 def is_blank(text: str) -> bool:
     """Whether a text has no visible character; stops at the first one."""
+    if "!" <= text[:1] <= "~":
+        return False  # it begins with a visible character of ASCII, as most do
     return _BLANK.fullmatch(text) is not None

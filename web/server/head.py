@@ -7,6 +7,8 @@ differently is refused.
 
 import codecs
 import re
+from string import ascii_letters, digits
+from typing import Final
 from urllib.parse import quote_from_bytes
 
 import httptools
@@ -24,7 +26,7 @@ _PARSED_AS_THEY_ARE = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"D
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
+_HOST_CHARACTERS: Final = f"{ascii_letters}{digits}._~!$&'()*+,;=:%[]-".encode()
 # What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 _MAX_LENGTH_DIGITS = 18
@@ -256,4 +258,4 @@ def _parse_length(text: bytes) -> int:
 
 def is_host(value: bytes) -> bool:
     """Whether a Host header is valid."""
-    return _HOST.fullmatch(value) is not None
+    return not value.strip(_HOST_CHARACTERS)
