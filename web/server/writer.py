@@ -141,13 +141,14 @@ class Writer:
         if self._is_begun:
             self.abort()
             return
-        lines = (STATUS_LINES[status], headers, self._common_lines(request), self._persistence())
+        common, persistence = self._common_lines(request), self._persistence()
+        head = b"".join((STATUS_LINES[status], headers, common, persistence, b"\r\n"))
         if request.method == "HEAD":
-            body = b""
-        if len(body) > limits.UNREAD_BYTES_A_CONNECTION:
-            transport.writelines((b"".join((*lines, b"\r\n")), body))
+            transport.write(head)
+        elif len(body) > limits.UNREAD_BYTES_A_CONNECTION:
+            transport.writelines((head, body))
         else:
-            transport.write(b"".join((*lines, b"\r\n", body)))
+            transport.write(head + body)
         self._finish(request)
 
     def begin(self, status: int, headers: bytes, length: int | None) -> None:
