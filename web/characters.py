@@ -12,7 +12,7 @@ IGNORABLE: Final = (
 )
 _BRAILLE_BLANK = "\u2800"
 # Possessive: a long text of blanks with a letter at its end is still read once.
-_BLANK = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_BRAILLE_BLANK}{IGNORABLE}]*+")
+_BLANK: Final = re.compile(rf"[\s\x00-\x1f\x7f-\x9f{_BRAILLE_BLANK}{IGNORABLE}]*+")
 
 
 def is_blank(text: str) -> bool:

@@ -20,21 +20,22 @@ from web.metadata import MAX_METADATA_BYTES, METADATA, exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
-MAX_REQUEST_BYTES = 1024 * 1024
+MAX_REQUEST_BYTES: Final = 1024 * 1024
 MAX_NAME_CHARACTERS = 255
 MAX_SENDER_CHARACTERS = 255
-MAX_BODY_BYTES = 65_536
+MAX_BODY_BYTES: Final = 65_536
 MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
 # As many as fit into a message whose fields hold nothing else, and some for what surrounds them.
 # A character is percent-encoded as up to four escapes; a form has no metadata.
 _SURROUNDINGS = 1000
-MAX_CONTAINERS = MAX_BODY_BYTES + MAX_METADATA_BYTES + MAX_SENDER_CHARACTERS + _SURROUNDINGS
+MAX_CONTAINERS: Final = MAX_BODY_BYTES + MAX_METADATA_BYTES + MAX_SENDER_CHARACTERS + _SURROUNDINGS
 MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + _SURROUNDINGS
 
-URLENCODED = "application/x-www-form-urlencoded"
-PLAIN = "text/plain"
-JSON_SPACE = b" \t\r\n"
+URLENCODED: Final = "application/x-www-form-urlencoded"
+PLAIN: Final = "text/plain"
+_FORMS: Final = frozenset({URLENCODED, MULTIPART})
+JSON_SPACE: Final = b" \t\r\n"
 _IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,255}")
 _LONE_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -68,7 +69,7 @@ def parse_body(
         return {}
     media_type, parameters = split_content_type(content_type or "")
     # JSON is always UTF-8: a charset parameter has no meaning there.
-    if media_type in {URLENCODED, MULTIPART} and not is_utf8(parameters):
+    if media_type in _FORMS and not is_utf8(parameters):
         raise UnsupportedMediaType
     if is_json(media_type, body):
         return parse_json(body, loads, max_containers)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Final
 
 # A parameter starts after a semicolon and nowhere else, and nothing backtracks:
 # a header of 60 KB without a parameter took a minute otherwise.
@@ -12,7 +13,7 @@ _PARAMETER = re.compile(
 
 
 # Those that clients send all the time are short; one of 60 KB can have thousands of parameters.
-_LONGEST_CACHED = 256
+_LONGEST_CACHED: Final = 256
 
 
 def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
@@ -29,7 +30,7 @@ def _split(header: str) -> tuple[str, Mapping[str, str]]:
     return media_type.strip().lower(), parameters
 
 
-_split_short = lru_cache(maxsize=256)(_split)
+_split_short: Final = lru_cache(maxsize=256)(_split)
 
 
 def is_encoded(content_encoding: str) -> bool:

@@ -2,12 +2,13 @@
 
 import asyncio
 from time import perf_counter
+from typing import Final
 
 from numbering_service.creations.requests import Target
 from numbering_service.metrics import REQUEST_SECONDS, REQUESTS
 from web.batched_request_log import FLUSH_SECONDS, BatchedRequestLog
 
-FLUSH_LINES = 2_000
+FLUSH_LINES: Final = 2_000
 
 
 class AccessLog(BatchedRequestLog):

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 
@@ -27,7 +28,10 @@ from web.media_types import split_content_type
 from web.metadata import METADATA, check_metadata
 from web.problems import ValidationFailed
 
-BODY, SENDER, REPLY_TO, NAME = "body", "sender", "reply_to", "name"
+BODY: Final = "body"
+SENDER: Final = "sender"
+REPLY_TO: Final = "reply_to"
+NAME: Final = "name"
 # A query without any of these is not parsed if the request's body has what is required. Letters of
 # a name may be escaped, and a name without a value has an empty one.
 _OPTIONAL_IN_QUERY = re.compile(

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from time import perf_counter
+from typing import Final
 
 from numbering_service.creation import Answer, AnyCreation, BadReply, Created, Creation
 from numbering_service.creations.access_log import AccessLog
@@ -27,18 +28,18 @@ from web.server.request import Request, id_of
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
 # Memory that a waiting creation takes in addition to what was sent.
-OVERHEAD_BYTES = 1024
+OVERHEAD_BYTES: Final = 1024
 # And each further message of a bulk.
-MESSAGE_BYTES = 128
+MESSAGE_BYTES: Final = 128
 CLIENT_CLOSED = 499
 # Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
 # others that have arrived at the same time (see `large_requests`).
-LARGE_BYTES = 64 * 1024
+LARGE_BYTES: Final = 64 * 1024
 # How long one may wait to be read. Reading dozens of bulks of one application takes longer than
 # clients wait for an answer.
 MAX_LARGE_SECONDS = 5.0
 
-_CREATED = (
+_CREATED: Final = (
     "content-type: application/json\r\n"
     "x-content-type-options: nosniff\r\n"
     "cache-control: no-store\r\n"

@@ -3,7 +3,7 @@
 import json
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from numbering_service.creation import Creation
@@ -22,7 +22,7 @@ from web.server.request import Request
 CREATION_PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})/chats(?:/({NUMBER_PATTERN})/messages(/bulk)?)?/?", re.ASCII
 )
-LONGEST_PATH = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/bulk/")
+LONGEST_PATH: Final = len(f"/applications/{'x' * 24}/chats/{MAX_NUMBER}/messages/bulk/")
 _CLOSE = {"Connection": "close"}
 
 

@@ -7,6 +7,7 @@ Transactions on Networking 1998).
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from web.problems import Overloaded
 
@@ -17,7 +18,7 @@ class Held:
     size: int = 0
 
 
-NOTHING = Held()
+NOTHING: Final = Held()
 
 
 class Shares:

@@ -1,6 +1,7 @@
 """Heads of answers, and whole answers to requests that never reach an application."""
 
 from http import HTTPStatus
+from typing import Final
 
 from web.problems import CONTENT_TYPE, Problem
 from web.request_id import HEADER
@@ -13,15 +14,15 @@ def _phrase(status: int) -> str:
         return ""
 
 
-STATUS_LINES = {
+STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {_phrase(status)}\r\n".encode() for status in range(100, 600)
 }
 CONTINUE = STATUS_LINES[100] + b"\r\n"
-CLOSE = b"connection: close\r\n"
-KEEP_ALIVE = b"connection: keep-alive\r\n"
+CLOSE: Final = b"connection: close\r\n"
+KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
 # Answers that never have a body, whatever the request.
-BODILESS = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
 
 
 def problem_answer(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:

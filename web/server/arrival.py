@@ -1,11 +1,13 @@
 """Parses what has arrived on one connection into whole requests, one at a time. No I/O."""
 
+from typing import Final
+
 from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
-from web.server import limits
 from web.server.body import Body, ChunkedBody, SizedBody
 from web.server.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_lines
+from web.server.limits import BODY_BYTES, HEAD_BYTES, HEAD_LINES
 
-_END_OF_HEAD = b"\r\n\r\n"
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class Whole:
@@ -73,15 +75,15 @@ class Arrival:
         if end < 0:
             self._check_part_of_head()
             return None
-        if end + 4 > limits.HEAD_BYTES:
+        if end + 4 > HEAD_BYTES:
             raise HeadersTooLarge
-        if buffer.count(b"\r\n", 0, end) > limits.HEAD_LINES:
+        if buffer.count(b"\r\n", 0, end) > HEAD_LINES:
             raise HeadersTooLarge
         head = parse_head(buffer[: end + 4])
         rest = buffer[end + 4 :]
         self._searched = 0
         length = head.length
-        if length > limits.BODY_BYTES:
+        if length > BODY_BYTES:
             self.head = head
             raise BodyTooLarge
         if 0 <= length <= len(rest):
@@ -96,7 +98,7 @@ class Arrival:
     def _check_part_of_head(self) -> None:
         """Refuse a head as soon as it is too long or can't become a valid one."""
         buffer = self.buffer
-        if len(buffer) > limits.HEAD_BYTES:
+        if len(buffer) > HEAD_BYTES:
             raise HeadersTooLarge
         if is_hopeless(buffer, self._searched):
             raise MalformedRequest

@@ -3,9 +3,11 @@
 import asyncio
 import math
 from collections.abc import Callable
+from typing import Final
 
 # Timers may fire slightly early; a deadline within this time counts as passed.
 _RESOLUTION_SECONDS = 0.001
+_NEVER: Final = math.inf
 
 
 def _nothing() -> None:
@@ -24,7 +26,7 @@ class Deadline:
     def __init__(self, loop: asyncio.AbstractEventLoop, overdue: Callable[[], None]) -> None:
         self._loop = loop
         self._overdue = overdue
-        self._at = self._timer_at = math.inf
+        self._at = self._timer_at = _NEVER
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, seconds: float) -> None:
@@ -39,7 +41,7 @@ class Deadline:
 
     def clear(self) -> None:
         """Remove the deadline for now."""
-        self._at = math.inf
+        self._at = _NEVER
 
     def close(self) -> None:
         """Leave neither a timer nor a cycle of references behind."""
@@ -53,5 +55,5 @@ class Deadline:
         left = self._at - self._loop.time()
         if left <= _RESOLUTION_SECONDS:
             self._overdue()
-        elif left < math.inf:
+        elif left < _NEVER:
             self.set(left)

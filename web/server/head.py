@@ -18,17 +18,20 @@ from web.server.limits import BODY_BYTES
 
 Headers = list[tuple[bytes, bytes]]
 
-CHUNKED = -1  # the length of a body that is framed by chunks
+CHUNKED: Final = -1  # the length of a body that is framed by chunks
 
 # The parser gets these as they are and GET in place of any other method, so that the
 # application answers 405 instead of the parser 400. CONNECT has another form of target.
-_PARSED_AS_THEY_ARE = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+_PARSED_AS_THEY_ARE: Final = frozenset(
+    {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"}
+)
 _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
-_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
 _HOST_CHARACTERS: Final = f"{ascii_letters}{digits}._~!$&'()*+,;=:%[]-".encode()
 # What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+# Of a Content-Length that are read; one with more is over the limit by these alone.
 _MAX_LENGTH_DIGITS = 18
 # A Content-Length that overflows the parser's 64 bits, which it can't tell from a malformed one.
 _OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.IGNORECASE)
@@ -39,8 +42,8 @@ AS_SENT = "web.server.as_sent"
 
 # The server alone manages the connection, and never switches protocols: applications
 # don't see these headers, and the parser's interpretation of them is ignored.
-_DROPPED = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings"})
-_NOTED = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
+_DROPPED: Final = frozenset({b"connection", b"keep-alive", b"upgrade", b"http2-settings"})
+_NOTED: Final = _DROPPED | {b"host", b"content-length", b"transfer-encoding", b"expect"}
 
 
 def _keep_encoded(error: UnicodeError) -> tuple[str, int]:
