@@ -43,7 +43,13 @@ def log_level(env: Mapping[str, str]) -> str:
 
 
 def switch(env: Mapping[str, str], name: str, default: str = "0") -> bool:
-    """Return whether something is switched on; raises SettingsError for anything but 0 and 1."""
+    """Return whether something is switched on; raises SettingsError for anything but 0 and 1.
+
+    Args:
+        env: the environment.
+        name: the variable.
+        default: what it counts as if it is unset or empty.
+    """
     text = env.get(name) or default
     if text not in {"0", "1"}:
         raise SettingsError(f"{name} must be 0 or 1, not {text!r}")
@@ -54,6 +60,11 @@ def address(env: Mapping[str, str], name: str, default: str = "") -> str:
     """Return the address of an HTTP service, without a slash at its end; empty: there is none.
 
     Raises SettingsError, without the address, which may have a password.
+
+    Args:
+        env: the environment.
+        name: the variable.
+        default: the address if it is unset or empty.
     """
     url = env.get(name) or default
     if url and not is_address(url):
@@ -62,6 +73,7 @@ def address(env: Mapping[str, str], name: str, default: str = "") -> str:
 
 
 def is_address(url: str) -> bool:
+    """Whether a URL is one of HTTP with a host, of visible characters, and without a query."""
     try:
         parts = urlsplit(url)
         is_port = parts.port != 0
