@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from contract.paths import MAX_NUMBER
 from web.characters import is_blank
-from web.media_types import is_utf8, split_content_type
+from web.media_types import is_utf8, media_type_of, parameter_of
 from web.metadata import MAX_METADATA_BYTES, METADATA, exact_numbers
 from web.multipart import MULTIPART, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
@@ -67,16 +67,17 @@ def parse_body(
     """
     if not body or body == BOM_UTF8:
         return {}
-    media_type, parameters = split_content_type(content_type or "")
+    content_type = content_type or ""
+    media_type = media_type_of(content_type)
     # JSON is always UTF-8: a charset parameter has no meaning there.
-    if media_type in _FORMS and not is_utf8(parameters):
+    if media_type in _FORMS and not is_utf8(content_type):
         raise UnsupportedMediaType
     if is_json(media_type, body):
         return parse_json(body, loads, max_containers)
     if media_type == URLENCODED:
         return parse_urlencoded(body)
     if media_type == MULTIPART:
-        return parse_multipart(parameters.get("boundary", ""), body)
+        return parse_multipart(parameter_of(content_type, "boundary") or "", body)
     raise UnsupportedMediaType
 
 
@@ -91,7 +92,7 @@ def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> 
     Returns:
         Values by name. Raises what `parse_body` raises.
     """
-    media_type, _ = split_content_type(content_type or "")
+    media_type = media_type_of(content_type or "")
     nothing = body.removeprefix(BOM_UTF8).strip(JSON_SPACE) in {b"null", b'""'}
     if nothing and (media_type == PLAIN or is_json(media_type, body)):
         return {}

@@ -1,9 +1,6 @@
 """Content types, a media type and its parameters, charset among them; and content encodings."""
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final
 
 # A parameter starts after a semicolon and nowhere else, and nothing backtracks:
 # a header of 60 KB without a parameter took a minute otherwise.
@@ -12,25 +9,28 @@ _PARAMETER = re.compile(
 )
 
 
-# Those that clients send all the time are short; one of 60 KB can have thousands of parameters.
-_LONGEST_CACHED: Final = 256
+def media_type_of(content_type: str) -> str:
+    """Return the media type of a Content-Type in lower case, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
-def split_content_type(header: str) -> tuple[str, Mapping[str, str]]:
-    """Return the media type in lower case, and its parameters without quotes."""
-    return _split_short(header) if len(header) <= _LONGEST_CACHED else _split(header)
+def parameter_of(content_type: str, name: str) -> str | None:
+    """Return a parameter of a Content-Type without quotes, the last of its name; None without one.
 
+    A header of 60 KB can have ten thousand of them, so only those that are needed are looked up.
 
-def _split(header: str) -> tuple[str, Mapping[str, str]]:
-    media_type, _, rest = header.partition(";")
-    parameters = {
-        name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain
-        for name, quoted, plain in _PARAMETER.findall(rest)
-    }
-    return media_type.strip().lower(), parameters
-
-
-_split_short: Final = lru_cache(maxsize=256)(_split)
+    Args:
+        content_type: the header.
+        name: in lower case.
+    """
+    if name not in content_type.lower():
+        return None
+    every = _PARAMETER.findall(content_type.partition(";")[2])
+    found = [(quoted, plain) for key, quoted, plain in every if key.lower() == name]
+    if not found:
+        return None
+    quoted, plain = found[-1]
+    return re.sub(r"\\(.)", r"\1", quoted) or plain
 
 
 def is_encoded(content_encoding: str) -> bool:
@@ -38,6 +38,7 @@ def is_encoded(content_encoding: str) -> bool:
     return not {item.strip().lower() for item in content_encoding.split(",")} <= {"identity", ""}
 
 
-def is_utf8(parameters: Mapping[str, str]) -> bool:
-    """Whether text with these parameters is UTF-8, which it is unless a charset says otherwise."""
-    return parameters.get("charset", "utf-8").lower() in {"utf-8", "utf8"}
+def is_utf8(content_type: str) -> bool:
+    """Whether text of a Content-Type is UTF-8, which it is unless a charset says otherwise."""
+    charset = parameter_of(content_type, "charset")
+    return charset is None or charset.lower() in {"utf-8", "utf8"}

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from web.media_types import is_utf8, split_content_type
+from web.media_types import is_utf8
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 MULTIPART = "multipart/form-data"
@@ -58,8 +58,7 @@ def parse_part(part: bytes) -> Field | None:
     name = _NAME.search(disposition)
     if name is None:
         raise MalformedBody("A part of the multipart form has no name.")
-    _, parameters = split_content_type(find_header(headers, b"content-type").decode("latin-1"))
-    if not is_utf8(parameters):
+    if not is_utf8(find_header(headers, b"content-type").decode("latin-1")):
         raise UnsupportedMediaType
     try:
         plain = name[2] or re.sub(rb"\\(.)", rb"\1", name[1])

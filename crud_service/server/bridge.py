@@ -32,7 +32,7 @@ from crud_service.server.logins import SITE
 from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools
 from web.cors import Cors
-from web.media_types import split_content_type
+from web.media_types import media_type_of, parameter_of
 from web.problems import InternalError, Problem
 from web.server.answers import BODILESS
 from web.server.asgi import Receive, Scope, Send
@@ -223,8 +223,8 @@ def plain_content_type(header: str) -> str:
     It raises for some character sets and encoded parameters before a view could answer. Of the
     parameters it needs the boundary, for the forms of the operators' site.
     """
-    media_type, parameters = split_content_type(header)
-    boundary = parameters.get("boundary", "")
+    media_type = media_type_of(header)
+    boundary = parameter_of(header, "boundary") or ""
     if not _PLAIN_TYPE.fullmatch(media_type):
         return ""
     if not _PLAIN_BOUNDARY.fullmatch(boundary):

@@ -24,7 +24,7 @@ from web.fields import (
     parse_optional_body,
     parse_urlencoded,
 )
-from web.media_types import split_content_type
+from web.media_types import media_type_of
 from web.metadata import METADATA, check_metadata
 from web.problems import ValidationFailed
 
@@ -149,7 +149,7 @@ def _read_chat(fields: Fields) -> str:
 def _with_number(fields: Fields, content_type: str | None = "form", body: bytes = b"") -> Fields:
     """Parse the number that a form or a query string has as text; JSON has numbers."""
     text = fields.get(REPLY_TO)
-    if not isinstance(text, str) or is_json(split_content_type(content_type or "")[0], body):
+    if not isinstance(text, str) or is_json(media_type_of(content_type or ""), body):
         return fields
     number = parse_number(text)
     return fields if number is None else {**fields, REPLY_TO: number}
