@@ -20,7 +20,7 @@ from web.fields import MAX_REQUEST_BYTES
 
 MEBIBYTE = 1024 * 1024
 # Headers that differ between any two responses, and paths whose text does: it has figures.
-OF_ONE_ANSWER = {"x-request-id", "date", "set-cookie"}
+OF_ONE_ANSWER = {"x-request-id", "date", "expires", "set-cookie"}
 WITH_FIGURES = {"/health/ready", "/metrics"}
 
 
