@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -10,8 +9,16 @@ from urllib.parse import urlsplit
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from contract import settings_reading
-from contract.settings_reading import SettingsError
+from contract.settings_reading import (
+    SettingsError,
+    address,
+    broker_url,
+    log_level,
+    one_line,
+    switch,
+    token,
+    whole_number,
+)
 from contract.shards import MAX_SHARDS
 from crud_service.postgresql import ORM
 from web.cors import parse_origins
@@ -22,18 +29,13 @@ T = TypeVar("T")
 INVALID: list[str] = []
 
 
-def checked(read: Callable[[], T], otherwise: T) -> T:
-    """Return a setting; if it is invalid, note why, and return something else."""
+def checked(read: Callable[..., T], *arguments: Any, **bounds: int) -> T:
+    """Return a setting; if it is invalid, note why, and return what it is if it is unset."""
     try:
-        return read()
+        return read(os.environ, *arguments, **bounds)
     except SettingsError as error:
         INVALID.append(str(error))
-        return otherwise
-
-
-def whole_number(name: str, default: int, **bounds: int) -> int:
-    read = partial(settings_reading.whole_number, os.environ, name, default, **bounds)
-    return checked(read, default)
+        return read({}, *arguments, **bounds)
 
 
 def connection_info(name: str, url: str) -> dict[str, Any]:
@@ -46,47 +48,45 @@ def connection_info(name: str, url: str) -> dict[str, Any]:
 
 
 HOST = os.environ.get("HOST", "127.0.0.1")
-CRUD_PORT = whole_number("CRUD_PORT", 3000)
+CRUD_PORT = checked(whole_number, "CRUD_PORT", 3000)
 # Base of the URLs in `Location` and `Link`; empty: the request's Host.
-CRUD_PUBLIC_URL = checked(lambda: settings_reading.address(os.environ, "CRUD_PUBLIC_URL"), "")
+CRUD_PUBLIC_URL = checked(address, "CRUD_PUBLIC_URL")
 DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 # A replica of it, for reads; empty: there is none.
 DATABASE_READ_URL = os.environ.get("DATABASE_READ_URL", "")
 connection_info("DATABASE_READ_URL", DATABASE_READ_URL)
 REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 # Celery's broker, which may be another Redis: it holds nothing that must not be lost.
-BROKER_URL = checked(lambda: settings_reading.broker_url(os.environ, REDIS_URL), REDIS_URL)
+BROKER_URL = checked(broker_url, REDIS_URL)
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
-REPLICAS_TO_ACKNOWLEDGE = whole_number("REPLICAS_TO_ACKNOWLEDGE", 0)
+REPLICAS_TO_ACKNOWLEDGE = checked(whole_number, "REPLICAS_TO_ACKNOWLEDGE", 0)
 # Over how many shards the applications are spread; the same for all processes.
-SHARDS = whole_number("SHARDS", 1, least=1, most=MAX_SHARDS)
-ELASTICSEARCH_URL = checked(lambda: settings_reading.address(os.environ, "ELASTICSEARCH_URL"), "")
-ELASTICSEARCH_REPLICAS = whole_number("ELASTICSEARCH_REPLICAS", 0)
+SHARDS = checked(whole_number, "SHARDS", 1, least=1, most=MAX_SHARDS)
+ELASTICSEARCH_URL = checked(address, "ELASTICSEARCH_URL")
+ELASTICSEARCH_REPLICAS = checked(whole_number, "ELASTICSEARCH_REPLICAS", 0)
 # The alias of the search index and the prefix of its name; stacks that share an
 # Elasticsearch need different ones.
 SEARCH_INDEX = os.environ.get("SEARCH_INDEX", "messages")
-INTERNAL_TOKEN = checked(lambda: settings_reading.token(os.environ, "INTERNAL_TOKEN"), "")
-ADMIN_TOKEN = checked(lambda: settings_reading.token(os.environ, "ADMIN_TOKEN"), "")
-ADMIN_PASSWORD = checked(lambda: settings_reading.one_line(os.environ, "ADMIN_PASSWORD"), "")
+INTERNAL_TOKEN = checked(token, "INTERNAL_TOKEN")
+ADMIN_TOKEN = checked(token, "ADMIN_TOKEN")
+ADMIN_PASSWORD = checked(one_line, "ADMIN_PASSWORD")
 SECRET_KEY = os.environ.get("SECRET_KEY") or "local"
-LOCAL_STACK = checked(lambda: settings_reading.switch(os.environ, "LOCAL_STACK"), False)
-CONTAINER = checked(lambda: settings_reading.switch(os.environ, "CONTAINER"), False)
-LOG_LEVEL = checked(lambda: settings_reading.log_level(os.environ), "INFO")
+LOCAL_STACK = checked(switch, "LOCAL_STACK")
+CONTAINER = checked(switch, "CONTAINER")
+LOG_LEVEL = checked(log_level)
 
 # 0: every GET goes through Django, also those that `crud_service.reads` answers faster.
-FAST_READS = checked(lambda: settings_reading.switch(os.environ, "FAST_READS", "1"), True)
+FAST_READS = checked(switch, "FAST_READS", "1")
 
 # The origins whose scripts may read answers, or *.
-CORS_ORIGINS: tuple[str, ...] = checked(
-    lambda: parse_origins(os.environ.get("CORS_ORIGINS", "")), ()
-)
+CORS_ORIGINS = checked(lambda env: parse_origins(env.get("CORS_ORIGINS", "")))
 
 # The address of numbering_service as browsers reach it. If it is set, crud_service serves the chat
 # page at /demo; only a local stack may, as `crud_service.startup` checks.
 DEMO_NUMBERING_URL = os.environ.get("DEMO_NUMBERING_URL", "").rstrip("/")
 
 # How many streams, and lists that wait for something new, this process may have open.
-MAX_STREAMS = whole_number("MAX_STREAMS", 10_000)
+MAX_STREAMS = checked(whole_number, "MAX_STREAMS", 10_000)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -70,7 +70,7 @@ def settings_read() -> dict[str, str]:
         if path.relative_to(ROOT).parts[0] not in {"crud_service", "numbering_service", "contract"}:
             continue
         pattern = (
-            r"(?:os\.environ|env|whole_number)(?:\.get\(|\[|, |\()"
+            r"(?:os\.environ|env|checked\(\w+)(?:\.get\(|\[|, |\()"
             r'"([A-Z_]+)"(?:, "?([^",)]*)"?)?'
         )
         for name, default in re.findall(pattern, text):
