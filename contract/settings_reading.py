@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 # Visible ASCII without quotes, angle brackets, a query or a fragment.
 _ADDRESS = re.compile(r"https?://[!$-&(-;=@-~]+")
+# Of a Redis that the services can use: a Unix socket has no shards.
+REDIS_SCHEMES = ("redis://", "rediss://")
 
 
 class SettingsError(Exception):
@@ -85,7 +87,7 @@ def is_address(url: str) -> bool:
 def broker_url(env: Mapping[str, str], redis_url: str) -> str:
     """Return the URL of Celery's broker; raises SettingsError, without it, for another kind."""
     url = env.get("BROKER_URL", "")
-    if url and not url.startswith(("redis://", "rediss://")):
+    if url and not url.startswith(REDIS_SCHEMES):
         raise SettingsError("BROKER_URL must be a redis:// or rediss:// URL")
     return url or redis_url
 

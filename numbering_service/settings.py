@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from contract.known_secrets import is_known_secret
 from contract.settings_reading import (
+    REDIS_SCHEMES,
     SettingsError,
     address,
     broker_url,
@@ -81,7 +82,7 @@ class Settings:
 def redis_url(env: Mapping[str, str]) -> str:
     """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
     url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
-    if url.startswith(("redis://", "rediss://")):
+    if url.startswith(REDIS_SCHEMES):
         with suppress(OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
             Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
             Address.from_url(url)

@@ -18,6 +18,7 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.retry import Retry
 
 from contract.cluster import ASK_SLOTS, Cluster, Node, SlotNotServedError
+from contract.settings_reading import REDIS_SCHEMES
 from contract.shards import Shard
 
 ASK_SECONDS = 0.5
@@ -116,8 +117,8 @@ class AsyncShardSSLConnection(AsyncShardConnection, redis.asyncio.connection.SSL
 
 
 def is_usable(redis_url: str) -> bool:
-    """Return whether redis-py can connect to what a URL names; Unix sockets have no shards."""
-    if redis_url.startswith(("redis://", "rediss://")):
+    """Return whether redis-py can connect to what a URL names."""
+    if redis_url.startswith(REDIS_SCHEMES):
         with suppress(RedisError, TypeError, ValueError):  # TypeError: an unknown option
             Redis.from_url(redis_url).connection_pool.make_connection()
             return True
