@@ -5,7 +5,7 @@ import ctypes
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import suppress
 from errno import EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL
 from functools import partial
@@ -137,6 +137,20 @@ class QuietServer(uvicorn.Server):
         super().handle_exit(sig, frame)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._asked_to_stop.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Shut down gracefully, and tell those connections, too, that uvicorn does not know yet.
+
+        One that was accepted in this iteration of the loop is made after uvicorn has told the
+        others. It would be kept open, and the process with it, until the grace period ends.
+        """
+        told = set(self.server_state.connections)
+        asyncio.get_running_loop().call_soon(self._shut_down_all_but, told)
+        await super().shutdown(sockets)
+
+    def _shut_down_all_but(self, told: Set[Any]) -> None:
+        for connection in self.server_state.connections - told:
+            connection.shutdown()
 
 
 def limit_heaps() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 import time
 from contextlib import ExitStack
 from ipaddress import IPv4Address
@@ -9,6 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from tests.unit.web.web_server import Recorder, serving
+from web.server.limits import GRACE_SECONDS
 from web.server.request import Request
 from web.server.serving import listening_sockets
 
@@ -77,3 +79,34 @@ def test_many_clients_that_connect_at_once_wait_for_few_iterations() -> None:
         for client in together:
             assert client.recv(1024).startswith(b"HTTP/1.1 200")
         assert app.last - before < TOGETHER / 4
+
+
+class Held(Recorder):
+    """Holds the event loop from its first request on, until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_held, self.released = threading.Event(), threading.Event()
+
+    def handle(self, request: Request) -> bool:
+        self.is_held.set()
+        assert self.released.wait(10)
+        return super().handle(request)
+
+
+def test_clients_that_connect_just_before_the_server_ends_do_not_hold_it_up() -> None:
+    app = Held()
+    with ExitStack() as clients:
+        with serving(app) as port:
+
+            def connect() -> socket.socket:
+                return clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+
+            connect().sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert app.is_held.wait(10)
+            for _ in range(TOGETHER):
+                connect()
+            # The loop finds all of them and the signal at once.
+            threading.Timer(0.2, app.released.set).start()
+            asked_at = time.monotonic()
+        assert time.monotonic() - asked_at < GRACE_SECONDS / 2
