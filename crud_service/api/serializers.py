@@ -181,7 +181,9 @@ class AtLeastOne(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
-            raise serializers.ValidationError({str(next(iter(self.fields))): ["Is required."]})
+            first, *others = self.fields
+            message = f"Is required unless {' or '.join(others)} is sent."
+            raise serializers.ValidationError({first: [message]})
         return attrs
 
 

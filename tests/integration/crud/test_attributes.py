@@ -239,6 +239,14 @@ def test_a_bad_change_of_a_chat_is_422(
     assert http.put(chat, json=fields).status_code == 422
 
 
+def test_a_put_of_no_field_names_every_field_that_would_do(
+    http: httpx.Client, chat: str, message: str
+) -> None:
+    for path, first in ((message, "body"), (chat, "name")):
+        (error,) = http.put(path, json={}).json()["errors"]
+        assert error == {"field": first, "message": "Is required unless metadata is sent."}
+
+
 def test_conditions_of_a_change_of_a_chat(http: httpx.Client, chat: str) -> None:
     tag = http.get(chat).headers["ETag"]
     for refused in ({"If-Match": '"older"'}, {"If-None-Match": "*"}, {"If-None-Match": tag}):
