@@ -1,6 +1,5 @@
 """Reads values of settings from the environment, alike in both services."""
 
-import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -10,10 +9,22 @@ from urllib.parse import urlsplit
 _ADDRESS = re.compile(r"https?://[!$-&(-;=@-~]+")
 # Of a Redis that the services can use: a Unix socket has no shards.
 REDIS_SCHEMES = ("redis://", "rediss://")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class SettingsError(Exception):
     """The environment does not allow the service to start; the message says why."""
+
+
+def text(env: Mapping[str, str], name: str, default: str = "") -> str:
+    """Return a setting as it is.
+
+    Args:
+        env: the environment.
+        name: the variable.
+        default: what it counts as if it is unset or empty.
+    """
+    return env.get(name) or default
 
 
 def whole_number(
@@ -27,19 +38,19 @@ def whole_number(
         default: what it counts as if it is unset or empty.
         least, most: the bounds, inclusive.
     """
-    text = env.get(name) or str(default)
-    if not re.fullmatch("[0-9]{1,99}", text) or int(text) < least:
+    value = text(env, name, str(default))
+    if not re.fullmatch("[0-9]{1,99}", value) or int(value) < least:
         kind = "positive whole number" if least else "whole number"
-        raise SettingsError(f"{name} must be a {kind}, not {text!r}")
-    if int(text) > most:
-        raise SettingsError(f"{name} must be at most {most:,}, not {text!r}")
-    return int(text)
+        raise SettingsError(f"{name} must be a {kind}, not {value!r}")
+    if int(value) > most:
+        raise SettingsError(f"{name} must be at most {most:,}, not {value!r}")
+    return int(value)
 
 
 def log_level(env: Mapping[str, str]) -> str:
     """Return the lowest level that is logged, in capitals; raises SettingsError."""
-    level = env.get("LOG_LEVEL", "info").upper()
-    if level not in logging.getLevelNamesMapping():
+    level = text(env, "LOG_LEVEL", "info").upper()
+    if level not in _LOG_LEVELS:
         raise SettingsError("LOG_LEVEL must be debug, info, warning or error")
     return level
 
@@ -52,10 +63,10 @@ def switch(env: Mapping[str, str], name: str, default: str = "0") -> bool:
         name: the variable.
         default: what it counts as if it is unset or empty.
     """
-    text = env.get(name) or default
-    if text not in {"0", "1"}:
-        raise SettingsError(f"{name} must be 0 or 1, not {text!r}")
-    return text == "1"
+    value = text(env, name, default)
+    if value not in {"0", "1"}:
+        raise SettingsError(f"{name} must be 0 or 1, not {value!r}")
+    return value == "1"
 
 
 def address(env: Mapping[str, str], name: str, default: str = "") -> str:
@@ -68,7 +79,7 @@ def address(env: Mapping[str, str], name: str, default: str = "") -> str:
         name: the variable.
         default: the address if it is unset or empty.
     """
-    url = env.get(name) or default
+    url = text(env, name, default)
     if url and not is_address(url):
         raise SettingsError(f"{name} must be an address such as http://host.example.com:3000")
     return url.rstrip("/")
@@ -86,10 +97,10 @@ def is_address(url: str) -> bool:
 
 def broker_url(env: Mapping[str, str], redis_url: str) -> str:
     """Return the URL of Celery's broker; raises SettingsError, without it, for another kind."""
-    url = env.get("BROKER_URL", "")
-    if url and not url.startswith(REDIS_SCHEMES):
+    url = text(env, "BROKER_URL", redis_url)
+    if url != redis_url and not url.startswith(REDIS_SCHEMES):
         raise SettingsError("BROKER_URL must be a redis:// or rediss:// URL")
-    return url or redis_url
+    return url
 
 
 def token(env: Mapping[str, str], name: str) -> str:

@@ -16,6 +16,7 @@ from contract.settings_reading import (
     log_level,
     one_line,
     switch,
+    text,
     token,
     whole_number,
 )
@@ -47,15 +48,15 @@ def connection_info(name: str, url: str) -> dict[str, Any]:
         return {}
 
 
-HOST = os.environ.get("HOST", "127.0.0.1")
+HOST = checked(text, "HOST", "127.0.0.1")
 CRUD_PORT = checked(whole_number, "CRUD_PORT", 3000)
 # Base of the URLs in `Location` and `Link`; empty: the request's Host.
 CRUD_PUBLIC_URL = checked(address, "CRUD_PUBLIC_URL")
-DATABASE_URL = os.environ.get("DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
+DATABASE_URL = checked(text, "DATABASE_URL", "postgresql://postgres@127.0.0.1:5432/chat")
 # A replica of it, for reads; empty: there is none.
-DATABASE_READ_URL = os.environ.get("DATABASE_READ_URL", "")
+DATABASE_READ_URL = checked(text, "DATABASE_READ_URL")
 connection_info("DATABASE_READ_URL", DATABASE_READ_URL)
-REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_URL = checked(text, "REDIS_URL", "redis://127.0.0.1:6379/0")
 # Celery's broker, which may be another Redis: it holds nothing that must not be lost.
 BROKER_URL = checked(broker_url, REDIS_URL)
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.
@@ -66,11 +67,11 @@ ELASTICSEARCH_URL = checked(address, "ELASTICSEARCH_URL")
 ELASTICSEARCH_REPLICAS = checked(whole_number, "ELASTICSEARCH_REPLICAS", 0)
 # The alias of the search index and the prefix of its name; stacks that share an
 # Elasticsearch need different ones.
-SEARCH_INDEX = os.environ.get("SEARCH_INDEX", "messages")
+SEARCH_INDEX = checked(text, "SEARCH_INDEX", "messages")
 INTERNAL_TOKEN = checked(token, "INTERNAL_TOKEN")
 ADMIN_TOKEN = checked(token, "ADMIN_TOKEN")
 ADMIN_PASSWORD = checked(one_line, "ADMIN_PASSWORD")
-SECRET_KEY = os.environ.get("SECRET_KEY") or "local"
+SECRET_KEY = checked(text, "SECRET_KEY", "local")
 LOCAL_STACK = checked(switch, "LOCAL_STACK")
 CONTAINER = checked(switch, "CONTAINER")
 LOG_LEVEL = checked(log_level)
@@ -83,7 +84,7 @@ CORS_ORIGINS = checked(lambda env: parse_origins(env.get("CORS_ORIGINS", "")))
 
 # The address of numbering_service as browsers reach it. If it is set, crud_service serves the chat
 # page at /demo; only a local stack may, as `crud_service.startup` checks.
-DEMO_NUMBERING_URL = os.environ.get("DEMO_NUMBERING_URL", "").rstrip("/")
+DEMO_NUMBERING_URL = checked(text, "DEMO_NUMBERING_URL").rstrip("/")
 
 # How many streams, and lists that wait for something new, this process may have open.
 MAX_STREAMS = checked(whole_number, "MAX_STREAMS", 10_000)

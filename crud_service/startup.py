@@ -27,8 +27,6 @@ def refusals() -> list[str]:
 
 def invalid_settings() -> list[str]:
     refused = list(settings.INVALID)
-    if not settings.DATABASE_URL:  # libpq would take its defaults
-        refused.append("DATABASE_URL must not be empty")
     if not is_usable(settings.REDIS_URL):
         refused.append("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
     elasticsearch = urlsplit(settings.ELASTICSEARCH_URL)

@@ -16,6 +16,7 @@ from contract.settings_reading import (
     broker_url,
     log_level,
     switch,
+    text,
     token,
     whole_number,
 )
@@ -63,7 +64,7 @@ class Settings:
             crud_url=crud_url,
             crud_public_url=address(env, "CRUD_PUBLIC_URL") or crud_url,
             internal_token=secret,
-            host=env.get("HOST", "127.0.0.1"),
+            host=text(env, "HOST", "127.0.0.1"),
             port=whole_number(env, "NUMBERING_PORT", 8080, least=1),
             processes=whole_number(env, "NUMBERING_PROCESSES", 1, least=1),
             max_backlog=whole_number(env, "MAX_BACKLOG", 1_000_000, least=1),
@@ -81,7 +82,7 @@ class Settings:
 
 def redis_url(env: Mapping[str, str]) -> str:
     """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
-    url = env.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+    url = text(env, "REDIS_URL", "redis://127.0.0.1:6379/0")
     if url.startswith(REDIS_SCHEMES):
         with suppress(OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
             Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py

@@ -1,11 +1,13 @@
 """Settings with which the service does not start."""
 
 import asyncio
+import re
 
 import pytest
 
 from contract import keys
 from contract.settings_reading import SettingsError
+from local_stack.applications import ROOT
 from numbering_service.running import running
 from numbering_service.settings import MAX_PATIENCE_SECONDS, Settings
 
@@ -23,6 +25,8 @@ def test_a_patience_that_outlives_the_answers_of_batches_stops_the_start() -> No
     ("name", "value"),
     [
         ("LOG_LEVEL", "verbose"),
+        ("LOG_LEVEL", "critical"),
+        ("LOG_LEVEL", "notset"),
         ("REDIS_URL", "127.0.0.1:6379"),
         ("REDIS_URL", "unix:///run/redis.sock"),
         ("REDIS_URL", "redis://127.0.0.1:secret"),
@@ -58,6 +62,11 @@ def test_a_setting_that_cannot_be_read_is_named_and_not_quoted(name: str, value:
 def test_a_setting_of_another_kind_is_named_with_what_is_expected(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"^{name} must be .*, not '{value}'$"):
         Settings.from_env({name: value})
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    names = re.findall(r"`([A-Z_]+)`", (ROOT / "docs/settings.md").read_text())
+    assert Settings.from_env(dict.fromkeys(names, "")) == Settings.from_env({})
 
 
 def test_an_address_may_have_a_path_and_a_slash_at_its_end() -> None:
