@@ -6,7 +6,8 @@ from hashlib import blake2b
 
 from web.problems import PreconditionFailed
 
-_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+# A member of a list; whatever else stands beside a tag makes it none.
+_TAG = re.compile(r'(?<![^ \t,])(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"(?![^ \t,])')
 
 
 def etag(representation: bytes) -> str:

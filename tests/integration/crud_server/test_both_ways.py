@@ -140,6 +140,7 @@ def conditions(tag: str) -> list[str]:
     return [
         f"If-None-Match: {tag}",
         f'If-None-Match: "other", W/{tag}',
+        f"If-None-Match: w/{tag}",
         f'If-None-Match: "other"\r\nIf-None-Match: {tag}',
         "If-None-Match: *",
         'If-None-Match: "other"',
