@@ -91,8 +91,8 @@ WITH marked AS (
     UPDATE rotations SET answer = '' FROM marked WHERE application_id = marked.id
     RETURNING former_token
 ), remembered AS (
-    INSERT INTO deleted_applications (digest)
-    SELECT sha256(convert_to(token, 'UTF8'))
+    INSERT INTO deleted_applications (digest, application_id)
+    SELECT sha256(convert_to(token, 'UTF8')), %(id)s
     FROM (SELECT %(token)s::text AS token UNION ALL SELECT former_token FROM former) AS tokens
     ON CONFLICT DO NOTHING
 )

@@ -51,6 +51,13 @@ class Collection:
 
 
 _BOUNDS = "%(low)s::bigint AS low, %(high)s::bigint AS high"
+# The id of the application that has a token, or had it until it was rotated or deleted: a client
+# that pages may have seen it before.
+_PLACE = """coalesce(
+                (SELECT a.id FROM applications a WHERE a.access_token = {cursor}),
+                (SELECT r.application_id FROM rotations r WHERE r.former_token = {cursor}),
+                (SELECT d.application_id FROM deleted_applications d
+                 WHERE d.digest = sha256(convert_to({cursor}, 'UTF8'))))"""
 
 APPLICATIONS = Collection(
     table="applications",
@@ -59,14 +66,12 @@ APPLICATIONS = Collection(
     owner="x.deleted_at IS NULL AND x.access_token NOT LIKE '~%%'",
     json=APPLICATION_JSON,
     # Cursors are access tokens; the bound of an unknown one is null.
-    parent="""
+    parent=f"""
         SELECT (SELECT sum(t.total)::bigint FROM application_totals t) AS total,
-            CASE WHEN %(low)s::text IS NULL THEN 1 ELSE
-                (SELECT a.id + 1 FROM applications a WHERE a.access_token = %(low)s::text)
-            END AS low,
-            CASE WHEN %(high)s::text IS NULL THEN 9223372036854775807 ELSE
-                (SELECT a.id - 1 FROM applications a WHERE a.access_token = %(high)s::text)
-            END AS high""",
+            CASE WHEN %(low)s::text IS NULL THEN 1
+                ELSE {_PLACE.format(cursor="%(low)s::text")} + 1 END AS low,
+            CASE WHEN %(high)s::text IS NULL THEN 9223372036854775807
+                ELSE {_PLACE.format(cursor="%(high)s::text")} - 1 END AS high""",
     size="octet_length(x.name)",
     identity="id",
     cursor="(SELECT a.access_token::text FROM applications a WHERE a.id = i.{end})",

@@ -220,9 +220,14 @@ class Deletion(models.Model):
 
 
 class DeletedApplication(models.Model):
-    """The SHA-256 of the token of a deleted application, kept without limit."""
+    """The SHA-256 of the token of a deleted application, kept without limit.
+
+    `application_id` is its place in the list of applications for clients that page through it; null
+    if it was deleted by an earlier version.
+    """
 
     digest = models.BinaryField(primary_key=True)
+    application_id = models.BigIntegerField(null=True, blank=True)
     deleted_at = models.DateTimeField(db_default=Now())
 
     class Meta:

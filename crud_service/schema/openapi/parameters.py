@@ -22,7 +22,7 @@ def parameters() -> Json:
     path: Json = {"required": True}
     order = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
     after, before = "Only what follows this {}.", "Only what precedes this {}."
-    token = "application, named by its access token"  # noqa: S105 - says what it is
+    token = "application, named by a token that it has or had"  # noqa: S105 - says what it is
     if_none_match = "Answer 304 if the current state has one of these entity tags."
     if_match = (
         "Change the resource only if its current state has one of these entity tags, else 412."

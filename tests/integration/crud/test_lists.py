@@ -1,6 +1,7 @@
 """Lists: complete without parameters, otherwise pages without gaps or repeats."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -149,6 +150,27 @@ def test_applications_are_listed_oldest_first_and_paged_by_token(http: httpx.Cli
     following = http.get("/applications?limit=2").links["next"]["url"]
     assert re.search(f"after={tokens[1]}$", following)
     assert shown(following) == tokens[2:4]
+
+
+@pytest.mark.parametrize("change", ["rotate", "rotate, delete", "delete", "delete, erase"])
+def test_a_walk_goes_on_from_an_application_that_was_rotated_or_deleted(
+    http: httpx.Client, erase: Callable[[], None], change: str
+) -> None:
+    tokens = [
+        http.post("/applications", json={"name": str(n)}).json()["access_token"] for n in range(5)
+    ]
+    seen = f"/applications/{tokens[2]}"
+    if "rotate" in change:
+        answer = http.post(f"{seen}/rotate", headers={"Idempotency-Key": "once"})
+        seen = f"/applications/{answer.json()['access_token']}"
+    if "delete" in change:
+        assert http.delete(seen).status_code == 202
+    if "erase" in change:
+        erase()
+    for bound, following in (("after", tokens[3:]), ("before", tokens[:2])):
+        answer = http.get(f"/applications?{bound}={tokens[2]}")
+        assert answer.status_code == 200, answer.text
+        assert [item["access_token"] for item in answer.json()] == following
 
 
 def test_a_token_of_no_application_is_422(http: httpx.Client, application: str) -> None:
