@@ -5,8 +5,9 @@ Producer: `crud_service.transfer.export`. A key that is not known is refused ins
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -30,6 +31,9 @@ MAX_QUOTED = 40
 # numbers.lua counts on from the highest number, in doubles: from 2^53 on, adding 1 changes nothing,
 # and every creation would be answered with the same number. This leaves room to count on.
 MAX_IMPORTED_NUMBER = 2**52
+# How far the clock of the exporting service may be ahead. Each change of a message moves its time
+# on, and with a time after the year 9999 it could not be read any more.
+TOLERATED = timedelta(days=1)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 Row = dict[str, Any]
@@ -62,12 +66,10 @@ def check_count(value: object) -> int:
 def check_time(value: object) -> str:
     """Check a time as the API writes it, for PostgreSQL to parse."""
     if isinstance(value, str) and _TIME.fullmatch(value):
-        try:
-            datetime.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
-            return value
+        with suppress(ValueError):
+            if datetime.fromisoformat(value) <= datetime.now(UTC) + TOLERATED:
+                return value
+            raise ValidationFailed("", "Must be at most a day from now.")
     raise ValidationFailed("", "Must be a time such as 2022-08-09T22:17:52.599Z.")
 
 

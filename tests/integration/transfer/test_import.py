@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,10 @@ CHAT = {"type": "chat", "number": 1, "message_count": 1, **TIMES}
 MESSAGE = {"type": "message", "number": 1, "body": "Hello", **TIMES}
 END = {"type": "end", "chats": 1, "messages": 1}
 WHOLE: list[dict[str, Any]] = [APPLICATION, CHAT, MESSAGE, END]
+
+
+def hours_from_now(hours: int) -> str:
+    return f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def as_lines(*lines: dict[str, Any]) -> list[bytes]:
@@ -201,6 +206,14 @@ BAD = {
     "a message of a deleted chat": (changed(1, deleted_at=TIME), "line 3: it is a message of a"),
     "no time": (changed(2, created_at="2022-08-09"), "line 3: created_at: Must be a time"),
     "31 June": (changed(2, created_at=TIME.replace("08-09", "06-31")), "line 3: created_at: "),
+    "the end of time": (
+        changed(2, updated_at="9999-12-31T23:59:59.999Z"),
+        "line 3: updated_at: Must be at most a day from now.",
+    ),
+    "the day after tomorrow": (
+        changed(0, created_at=hours_from_now(48)),
+        "line 1: created_at: Must be at most a day from now.",
+    ),
     "a blank sender": (changed(2, sender=""), "line 3: sender: Must not be blank."),
     "metadata as text": (changed(1, metadata="{}"), "line 2: metadata: Must be a JSON object."),
     "a reply to 0": (changed(2, reply_to=0), "line 3: reply_to: Must be"),
@@ -232,6 +245,16 @@ def test_a_file_that_ends_within_a_line_is_said_to_be_cut_short(
     path.write_bytes(b"\r\n".join(as_lines(*WHOLE[:3]))[:-5])
     with pytest.raises(CommandError, match="line 3: it is cut short, or not valid JSON in UTF-8;"):
         import_file(path)
+
+
+def test_a_clock_that_is_ahead_is_tolerated(http: httpx.Client, tmp_path: Path) -> None:
+    ahead = hours_from_now(23)
+    lines = changed(2, created_at=ahead, updated_at=ahead)
+    imported = import_file(write(tmp_path / "export.ndjson", lines))
+    message = f"{imported}/chats/1/messages/1"
+    assert http.get(message).json()["updated_at"] == ahead
+    edited = http.put(message, json={"body": "edited"})
+    assert edited.json()["updated_at"] == ahead.replace(".000Z", ".001Z")
 
 
 def test_a_byte_order_mark_and_other_line_ends_do_no_harm(
