@@ -31,7 +31,7 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _START_LINE = re.compile(rb"[^ \r\n]+ (/[^ ?#\r\n]*)")
-_ORIGIN_LINE = re.compile(rb"\r\norigin:[ \t]*([^\r\n]*?)[ \t]*\r\n", re.IGNORECASE)
+_ORIGIN_LINE = re.compile(rb"\r\norigin:([^\r\n]*)\r\n", re.IGNORECASE)
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
@@ -91,7 +91,8 @@ class Cors:
         """Return the header lines of an answer to a head that was refused unparsed."""
         start = _START_LINE.match(head)
         path = "/" if start is None else unquote(start[1].decode("latin-1"))
-        return self.lines(path, [(b"origin", origin) for origin in _ORIGIN_LINE.findall(head)])
+        origins = [origin.strip(b" \t") for origin in _ORIGIN_LINE.findall(head)]
+        return self.lines(path, [(b"origin", origin) for origin in origins])
 
     def preflight(self, path: str, headers: Headers) -> bytes | None:
         """Return what the answer to a preflight has in addition to `lines`.

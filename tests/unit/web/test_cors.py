@@ -7,7 +7,7 @@ import pytest
 
 from contract.settings_reading import SettingsError
 from tests.unit.web.web_server import Recorder, serving
-from web.cors import EXPOSED, NEVER, Cors, parse_origins
+from web.cors import EXPOSED, NEVER, Cors, allow, parse_origins
 from web.server import limits
 
 HERE, THERE = "https://chat.example.com", "http://localhost:5173"
@@ -197,3 +197,11 @@ def test_without_origins_nothing_is_added() -> None:
             assert status == 200
             assert not {name for name in headers if name.startswith("access-control")}
             assert "vary" not in headers
+
+
+def test_the_origin_of_a_refused_head_is_found_between_any_number_of_spaces() -> None:
+    """They are read once: not again from each of them, which took minutes."""
+    cors = Cors([HERE], lambda _: [])
+    head = b"GET /%b HTTP/1.1\r\norigin:" + b" \t" * 30_000
+    assert allow(HERE) in cors.lines_for_raw(head + HERE.encode() + b" " * 30_000 + b"\r\n")
+    assert allow(HERE) not in cors.lines_for_raw(head)
