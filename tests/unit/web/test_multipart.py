@@ -1,6 +1,7 @@
 """multipart/form-data: exact values, and malformed forms."""
 
 import contextlib
+import re
 import time
 
 import httpx
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.multipart import MAX_PARTS, parse_multipart
+from web.media_types import without_backslashes
+from web.multipart import MAX_HEADER_BYTES, MAX_PARTS, parse_multipart
 from web.problems import MalformedBody, UnsupportedMediaType, ValidationFailed
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=200) | st.sampled_from(
@@ -143,6 +145,23 @@ def test_a_form_of_too_many_parts_is_invalid() -> None:
     assert parse_multipart("b", form(*[part()] * MAX_PARTS)) == {"body": "hi"}
     with pytest.raises(ValidationFailed):
         parse_multipart("b", form(*[part()] * (MAX_PARTS + 1)))
+
+
+def test_the_headers_of_all_parts_together_are_bounded() -> None:
+    """Each costs little to read, and a hundred of them a hundred times as much."""
+    usual = part(
+        more=b"; filename=x\r\nContent-Type: image/jpeg\r\nContent-Transfer-Encoding: binary"
+    )
+    assert parse_multipart("b", form(*[usual] * MAX_PARTS)) == {}
+    long = part(more=b";a=b" * (MAX_HEADER_BYTES // 4 // MAX_PARTS))
+    assert parse_multipart("b", form(long)) == {"body": "hi"}
+    with pytest.raises(MalformedBody, match="headers"):
+        parse_multipart("b", form(*[long] * MAX_PARTS))
+
+
+@pytest.mark.parametrize("quoted", [r"\\", r"\a\\", r"\\\a", r"\\\\a\"", "a", "", "\\"])
+def test_a_backslash_stands_for_the_character_behind_it(quoted: str) -> None:
+    assert without_backslashes(quoted) == re.sub(r"\\(.?)", r"\1", quoted)
 
 
 @pytest.mark.parametrize(
