@@ -12,10 +12,9 @@ from crud_service.stores.redis_clients import attempt, shards
 from web.problems import ChatDeleted, NotFound, NotStoredYet, Problem
 
 IS_DELETED = """
-SELECT EXISTS (
-    SELECT FROM applications a JOIN chats c ON c.application_id = a.id AND c.number = %s::bigint
-    WHERE a.access_token = %s AND c.deleted_at IS NOT NULL
-)
+SELECT c.deleted_at IS NOT NULL FROM applications a
+LEFT JOIN chats c ON c.application_id = a.id AND c.number = %s::bigint
+WHERE a.access_token = %s
 """
 
 
@@ -26,40 +25,49 @@ def missing_application(access_token: str) -> NotFound:
 
 def missing_chat(access_token: str, number: int) -> Problem:
     """Return why a chat, or its messages, cannot be read."""
-    if is_deleted(access_token, number):
-        return ChatDeleted()
-    if was_handed_out(access_token, keys.chat_sequence(access_token), number):
-        return NotStoredYet()
-    return NotFound("There is no such application or chat.")
+    sequence = keys.chat_sequence(access_token)
+    unknown = NotFound("There is no such application or chat.")
+    return _missing(access_token, number, sequence, number, unknown)
 
 
 def missing_message(access_token: str, chat_number: int, number: int) -> Problem:
     """Return the problem of a message that is not in the table: not stored yet, or unknown."""
-    if is_deleted(access_token, chat_number):
+    sequence = keys.message_sequence(access_token, chat_number)
+    unknown = NotFound("There is no such application, chat or message.")
+    return _missing(access_token, chat_number, sequence, number, unknown)
+
+
+def _missing(
+    access_token: str, chat_number: int, sequence_key: str, number: int, unknown: NotFound
+) -> Problem:
+    """Return why a number of a sequence cannot be read.
+
+    Nothing will be stored under a token that is not valid any more, whatever Redis says of it.
+    """
+    deleted = is_deleted(access_token, chat_number)
+    if deleted:
         return ChatDeleted()
-    if was_handed_out(access_token, keys.message_sequence(access_token, chat_number), number):
+    if deleted is not None and was_handed_out(access_token, sequence_key, number):
         return NotStoredYet()
-    return NotFound("There is no such application, chat or message.")
+    return unknown
 
 
-def is_deleted(access_token: str, chat_number: int) -> bool:
-    """Return whether a chat was deleted; raises StoreUnavailable without PostgreSQL."""
-    return bool(fetch_value(IS_DELETED, (str(chat_number), access_token)))
+def is_deleted(access_token: str, chat_number: int) -> bool | None:
+    """Return whether a chat was deleted; None if there is no such application.
+
+    Raises StoreUnavailable without PostgreSQL.
+    """
+    deleted: bool | None = fetch_value(IS_DELETED, (str(chat_number), access_token))
+    return deleted
 
 
 def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
     """Return whether a sequence has reached a number; False if Redis cannot tell.
 
-    The key is without the tag of its shard. Of an application whose token is not valid any more,
-    no number will be stored under it.
+    The key is without the tag of its shard.
     """
     shard = shards().of(access_token)
-    names = (shard.key(sequence_key), shard.key(keys.chat_sequence(access_token)))
-    found: Any = attempt(shard, lambda redis: redis.mget(*names), "sequence not read")
-    if found is None:
-        return False
-    highest, chats = found
-    if chats == keys.DELETED.encode():
-        return False
+    name = shard.key(sequence_key)
+    highest: Any = attempt(shard, lambda redis: redis.get(name), "sequence not read")
     # It holds a word instead of a number where there is nothing to be handed out.
     return highest is not None and highest.isdigit() and int(highest) >= number

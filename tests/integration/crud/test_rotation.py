@@ -81,6 +81,22 @@ def test_the_former_token_is_404(
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/chats/2", "/chats/1/messages", "/chats/1/messages/1"])
+def test_the_former_token_is_404_before_redis_knows_of_it(
+    http: httpx.Client, database: Database, valkey_client: Any, application: str, path: str
+) -> None:
+    """The process that rotated was killed right after its commit."""
+    from crud_service.api.rotation import rotating
+
+    former = token_of(application)
+    add_chat_of(database, application, 1)
+    valkey_client.set(keys.chat_sequence(former), "2")
+    valkey_client.set(keys.message_sequence(former, 1), "1")
+    rotating.begin(former, "once")
+    answer = http.get(f"{application}{path}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
 def test_a_repeat_gets_the_same_answer_for_a_day(
     http: httpx.Client, database: Database, application: str
 ) -> None:
