@@ -26,8 +26,9 @@ MESSAGE_EVENTS = (
 APPLICATION_EVENTS = (
     "The first event is `ready`: now read the list of chats (`sort=-last_message`). Then "
     "`chat.changed` carries the current state of each chat that has changed: "
-    '`{"chat_number", "highest_number", "highest_change"}`. Events are not replayed: another '
-    "`ready` may come at any time and means that the list has to be read again."
+    '`{"chat_number", "highest_number", "highest_change"}`. Events are not replayed, '
+    "`Last-Event-ID` is ignored, and another `ready` may come at any time: it means that the list "
+    "has to be read again."
 )
 
 

@@ -71,6 +71,16 @@ def test_mistakes_and_other_paths_go_their_ordinary_way(target: str) -> None:
     assert wanted(request(target)) is None
 
 
+@pytest.mark.parametrize("query", ["", "?last_event_id=x", "?last_event_id=1.0", "?after=x"])
+@pytest.mark.parametrize("last_event_id", [None, "x", "4711", "1.0"])
+def test_a_stream_of_an_application_ignores_where_another_one_ended(
+    query: str, last_event_id: str | None
+) -> None:
+    """Browsers send the id of the last event, and give up on anything but 200."""
+    asked = request(f"{APPLICATION}/stream{query}", last_event_id=last_event_id)
+    assert wanted(asked) == ApplicationStream(TOKEN)
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "other"])
 def test_other_methods_go_their_ordinary_way(method: str) -> None:
     assert wanted(request(f"{MESSAGES}/stream", method)) is None
