@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -22,7 +21,7 @@ from contract.settings_reading import (
 )
 from contract.shards import MAX_SHARDS
 from crud_service.postgresql import ORM
-from web.cors import parse_origins
+from web.cors import origin_of_page, parse_origins
 
 T = TypeVar("T")
 
@@ -158,9 +157,8 @@ REST_FRAMEWORK: dict[str, object] = {
 
 # An https CRUD_PUBLIC_URL means that a proxy terminates TLS. A request header cannot say
 # so, as any client could send it: hence no SECURE_PROXY_SSL_HEADER.
-_public = urlsplit(CRUD_PUBLIC_URL)
-CSRF_TRUSTED_ORIGINS = [f"{_public.scheme}://{_public.netloc}"] if _public.netloc else []
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
+CSRF_TRUSTED_ORIGINS = [origin_of_page(CRUD_PUBLIC_URL)] if CRUD_PUBLIC_URL else []
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CRUD_PUBLIC_URL.startswith("https://")
 SECURE_REFERRER_POLICY = "no-referrer"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}

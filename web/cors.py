@@ -7,7 +7,7 @@ or a header, and only the operators' site has cookies, which is left out of this
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from contract.settings_reading import SettingsError
 
@@ -44,6 +44,15 @@ def parse_origins(text: str) -> tuple[str, ...]:
     for origin in origins:
         _check(origin)
     return origins
+
+
+def origin_of_page(url: str) -> str:
+    """Return the origin of a page at an address of HTTP, as browsers send it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    origin = f"{parts.scheme}://[{host}]" if ":" in host else f"{parts.scheme}://{host}"
+    is_default = str(parts.port or "") in {"", _DEFAULT_PORTS[parts.scheme]}
+    return origin if is_default else f"{origin}:{parts.port}"
 
 
 def _check(origin: str) -> None:

@@ -294,6 +294,7 @@ def log_in(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
         ("https://chat.example.com", {"null": 403, "https://chat.example.com": 302}),
         ("https://chat.example.com/", {"https://evil.example.com": 403}),
         ("https://chat.example.com:8443", {"https://chat.example.com:8443": 302}),
+        ("https://Chat.Example.com:443/api", {"https://chat.example.com": 302}),
         ("", {"https://chat.example.com": 403, "http://chat.example.com": 302}),
     ],
 )

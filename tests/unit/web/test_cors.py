@@ -7,7 +7,7 @@ import pytest
 
 from contract.settings_reading import SettingsError
 from tests.unit.web.web_server import Recorder, serving
-from web.cors import EXPOSED, NEVER, Cors, allow, parse_origins
+from web.cors import EXPOSED, NEVER, Cors, allow, origin_of_page, parse_origins
 from web.server import limits
 
 HERE, THERE = "https://chat.example.com", "http://localhost:5173"
@@ -205,3 +205,17 @@ def test_the_origin_of_a_refused_head_is_found_between_any_number_of_spaces() ->
     head = b"GET /%b HTTP/1.1\r\norigin:" + b" \t" * 30_000
     assert allow(HERE) in cors.lines_for_raw(head + HERE.encode() + b" " * 30_000 + b"\r\n")
     assert allow(HERE) not in cors.lines_for_raw(head)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://Chat.Example.com:443/api", "https://chat.example.com"),
+        ("https://chat.example.com:80", "https://chat.example.com:80"),
+        ("http://user:secret@chat.example.com:080", "http://chat.example.com"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://[::1]:80/", "http://[::1]"),
+    ],
+)
+def test_the_origin_of_a_page_is_what_browsers_make_of_its_address(url: str, origin: str) -> None:
+    assert origin_of_page(url) == origin
