@@ -8,11 +8,12 @@ for each thousand rows: it is believed to have a thousand chats, or all of them 
 
 from django.db import migrations
 
-SET = "ALTER TABLE chats ALTER COLUMN application_id SET (n_distinct = {})"
+SET = "ALTER TABLE chats ALTER COLUMN application_id SET (n_distinct = -0.001)"
+RESET = "ALTER TABLE chats ALTER COLUMN application_id RESET (n_distinct)"
 # It takes effect at the next ANALYZE.
 COUNT = "ANALYZE chats (application_id)"
 
 
 class Migration(migrations.Migration):
     dependencies = (("chat", "0020_blocks_by_grams"),)
-    operations = (migrations.RunSQL([SET.format(-0.001), COUNT], [SET.format(0), COUNT]),)
+    operations = (migrations.RunSQL([SET, COUNT], [RESET, COUNT]),)
