@@ -18,13 +18,14 @@ from redis.exceptions import RedisError
 from contract import keys
 from contract.entries import Backlog, age_seconds, total
 from contract.shards import Shard, Shards
+from web.batched_request_log import Durations
 
 REGISTRY = CollectorRegistry()
 
 REQUESTS = Counter(
     "chat_http_requests", "Requests answered.", ("method", "route", "status"), registry=REGISTRY
 )
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = Durations(
     "chat_http_request_duration_seconds",
     "Time from a request's headers to its response.",
     ("route",),

@@ -7,10 +7,15 @@ answering a GET or handing out a number.
 
 import threading
 import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import accumulate
+from math import inf
+from typing import Any
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, values
+from prometheus_client.metrics_core import HistogramMetricFamily
 
 from web.json_logs import standard_output
 from web.log_output import LogOutput, timestamp
@@ -22,17 +27,88 @@ FLUSH_SECONDS = 0.05
 Note = tuple[float, str, str, str, str, int, float]
 
 
+class Durations:
+    """A histogram that takes many durations at once; prometheus-client's takes one at a time.
+
+    Its values are the library's, so that those of several processes are added up. Calls of `add`
+    must not overlap.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: tuple[str, ...],
+        *,
+        buckets: Sequence[float],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._bounds = [*map(float, buckets), inf]
+        self._bound_names = [*map(str, self._bounds[:-1]), "+Inf"]
+        self._series: dict[tuple[str, ...], Series] = {}
+        registry.register(self)
+
+    def add(self, labels: tuple[str, ...], seconds: list[float]) -> None:
+        """Count durations of requests with these labels; sorts them."""
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = self._new_series(labels)
+        seconds.sort()
+        counted = 0
+        for bound, value in zip(self._bounds, series.counts, strict=True):
+            up_to_bound = bisect_right(seconds, bound)
+            if up_to_bound > counted:
+                value.inc(up_to_bound - counted)
+                counted = up_to_bound
+        series.sum.inc(sum(seconds))
+
+    def collect(self) -> list[HistogramMetricFamily]:
+        """Return the histogram for an exposition."""
+        family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
+        for labels, series in list(self._series.items()):
+            counts = accumulate([value.get() for value in series.counts])
+            family.add_metric(
+                labels, list(zip(self._bound_names, counts, strict=True)), series.sum.get()
+            )
+            created = dict(zip(self._labels, labels, strict=True))
+            family.add_sample(f"{self._name}_created", created, series.created)
+        return [family]
+
+    def _new_series(self, labels: tuple[str, ...]) -> "Series":
+        def value(suffix: str, **more: str) -> Any:
+            names, texts = (*self._labels, *more), (*labels, *more.values())
+            name = self._name + suffix
+            return values.ValueClass(
+                "histogram", self._name, name, names, texts, self._documentation
+            )
+
+        counts = [value("_bucket", le=name) for name in self._bound_names]
+        return Series(counts, value("_sum"))
+
+
+class Series:
+    """The values of a histogram for some labels: a count for each bucket, without those below."""
+
+    def __init__(self, counts: list[Any], sum: Any) -> None:
+        self.counts = counts
+        self.sum = sum
+        self.created = time.time()
+
+
 class BatchedRequestLog:
     """Collects notes; `flush` writes their lines, by default to standard output, and counts them.
 
-    `timer` returns the histogram of a method and route.
+    `add_durations` is called with a method, a route and durations in seconds.
     """
 
     def __init__(
         self,
         service: str,
         requests: Counter,
-        timer: Callable[[str, str], Histogram],
+        add_durations: Callable[[str, str, list[float]], None],
         *,
         shown: bool = True,
         output: LogOutput | None = None,
@@ -42,7 +118,7 @@ class BatchedRequestLog:
         self.notes: list[Note] = []
         self._service = service
         self._requests = requests
-        self._timer = timer
+        self._add_durations = add_durations
         self._flushing = threading.Lock()
 
     def note(
@@ -67,9 +143,7 @@ class BatchedRequestLog:
                 durations[method, route, status].append(seconds)
             for (method, route, status), each_seconds in durations.items():
                 self._requests.labels(method, route, str(status)).inc(len(each_seconds))
-                observe = self._timer(method, route).observe
-                for seconds in each_seconds:
-                    observe(seconds)
+                self._add_durations(method, route, each_seconds)
             if self.shown and notes:
                 self.output.write(render(self._service, notes).encode())
 

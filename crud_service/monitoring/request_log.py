@@ -14,7 +14,13 @@ from web.log_output import LogOutput
 
 class RequestLog(BatchedRequestLog):
     def __init__(self, *, shown: bool = True, output: LogOutput | None = None) -> None:
-        super().__init__("crud", REQUESTS, DURATION.labels, shown=shown, output=output)
+        super().__init__(
+            "crud",
+            REQUESTS,
+            lambda method, route, seconds: DURATION.add((method, route), seconds),
+            shown=shown,
+            output=output,
+        )
         self._is_noted = threading.Event()
 
     def start(self) -> None:

@@ -1,8 +1,9 @@
 """Metrics of HTTP requests, count and duration by route, and of the log."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 
 from crud_service.stores import replica
+from web.batched_request_log import Durations
 
 REGISTRY = CollectorRegistry()
 REGISTRY.register(replica.READS)
@@ -13,7 +14,7 @@ REQUESTS = Counter(
     ("method", "route", "status"),
     registry=REGISTRY,
 )
-DURATION = Histogram(
+DURATION = Durations(
     "chat_http_request_duration_seconds",
     "Time from a request's start to its answer (to its first byte where it is streamed).",
     ("method", "route"),

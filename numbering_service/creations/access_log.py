@@ -14,7 +14,10 @@ FLUSH_LINES: Final = 2_000
 class AccessLog(BatchedRequestLog):
     def __init__(self, *, shown: bool = True) -> None:
         super().__init__(
-            "numbering", REQUESTS, lambda _, route: REQUEST_SECONDS.labels(route), shown=shown
+            "numbering",
+            REQUESTS,
+            lambda _, route, seconds: REQUEST_SECONDS.add((route,), seconds),
+            shown=shown,
         )
         self._timer_handle: asyncio.TimerHandle | None = None
 
