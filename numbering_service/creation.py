@@ -69,19 +69,23 @@ class Creation:
             return keys.chat_sequence(self.access_token)
         return keys.message_sequence(self.access_token, self.chat_number)
 
-    def script_keys(self, tag: str = "") -> tuple[str, ...]:
-        """Return what numbers.lua takes as keys; `tag` is that of the application's shard."""
+    def script_keys(self, tag: str = "") -> tuple[str, str]:
+        """Return the keys of its sequence and of its answer, '' without an idempotency key.
+
+        `tag` is that of the application's shard.
+        """
         return self.keys_with(self.idempotency_key, tag)
 
-    def keys_with(self, idempotency_key: str, tag: str) -> tuple[str, ...]:
+    def keys_with(self, idempotency_key: str, tag: str) -> tuple[str, str]:
         """Return the script's keys with another idempotency key: that of a bulk."""
         if not idempotency_key:
-            return tag + self.sequence_key, tag
+            return tag + self.sequence_key, ""
         return tag + self.sequence_key, tag + keys.idempotency(
             self.access_token, self.chat_number, idempotency_key
         )
 
     def script_arguments(self, tag: str = "") -> tuple[str, ...]:
+        """Return what numbers.lua takes of it besides its keys."""
         if self.chat_number is None:
             prefix = tag + keys.message_sequences(self.access_token)
             return self.access_token, "", "", self.request_id, prefix
@@ -146,17 +150,17 @@ class Bulk:
                 words += message.script_attributes(place)
         return tuple(words)
 
-    def script_keys(self, tag: str = "") -> tuple[str, ...]:
-        """Return the keys of the first message; the others have none, which ties them to it."""
-        keys_of_first = self.first.keys_with(self.idempotency_key, tag)
-        return keys_of_first + (tag, tag) * (self.numbers - 1)
+    def script_keys(self, tag: str = "") -> tuple[str, str]:
+        """Return the keys of its sequence and of its answer, '' without an idempotency key."""
+        return self.first.keys_with(self.idempotency_key, tag)
 
-    def script_arguments(self, tag: str = "") -> tuple[str, ...]:
+    def script_arguments(self, tag: str = "") -> tuple[int | str, ...]:
+        """Return those of the first message; the others have no keys, which ties them to it."""
         first, *others = self.messages
         digest = self.payload_digest() if self.idempotency_key else ""
-        arguments: list[str] = [*first.script_arguments()[:-1], digest]
+        arguments: list[int | str] = [*first.script_arguments()[:-1], digest]
         for message in others:
-            arguments += ("", "", message.body, "", "")
+            arguments += (0, 0, "", "", message.body, "", "")
         return tuple(arguments)
 
     def payload_digest(self) -> str:

@@ -20,10 +20,7 @@
 --       then, for each batch:
 --       +1         the stream of accepted entries
 --       +2         where this batch's answer is stored, for a retry of the same batch
---       then, for each creation, two keys:
---       +1         the sequence: highest number handed out
---       +2         the idempotency key, or '' for none
---       Further messages that are created with one, all or none, have '' for both.
+--       then the sequences and the idempotency keys of its creations, each once
 -- ARGV  1          1 when this call was sent before, or replicas are to acknowledge it, else 0
 --       2          the number of batches
 --       then, for each batch:
@@ -33,14 +30,17 @@
 --       +1         its position in the batch, 1 for the first
 --       +2         its attributes
 --       +3         number of the message that it replies to, '' if it is no reply
---       then, for each creation, five arguments:
---       +1         access token
---       +2         chat number, '' when a chat is created
---       +3         body, '' when a chat is created
---       +4         request id
---       +5         digest of the payload, compared when an idempotency key is repeated;
+--       then all of its creations, as one array of JSON: packing as many arguments takes the caller
+--       more than twice as long. It has seven elements for each creation:
+--       +1         which of the batch's keys is the sequence: highest number handed out
+--       +2         which one is the idempotency key, 0 for none
+--       +3         access token
+--       +4         chat number, '' when a chat is created
+--       +5         body, '' when a chat is created
+--       +6         request id
+--       +7         digest of the payload, compared when an idempotency key is repeated;
 --                  when a chat is created: prefix of the keys of its application's message sequences
---       A further message has its body alone.
+--       Further messages that are created with one, all or none, have 0 for both keys, and a body.
 --
 -- Returns for each batch {wake, last, oldest, answer, answer, …}. wake is 1 when the caller must wake
 -- the shard's persister, last the id of this batch's last entry ('' if it has none). Every entry
@@ -96,6 +96,7 @@ local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING, OUT_OF_MEMORY = -3, -
 local LIMITED = -10
 
 local LARGEST_BULK = 500
+local ELEMENTS = 7
 
 -- Of the whole call; `to_store` has answers that are stored at its end, by key.
 local batches = tonumber(ARGV[2])
@@ -222,9 +223,9 @@ end
 local first, a = batches + 1, 3
 while KEYS[first] do
   local stream, batch_key = KEYS[first], KEYS[first + 1]
-  local k, last_key = first + 2, first + ARGV[a] - 1
+  local before = first - 1
   local with_attributes = tonumber(ARGV[a + 1])
-  first, a = last_key + 1, a + 2
+  first, a = first + ARGV[a], a + 2
 
   -- By position in the batch; nil when none of it has any, as is usual.
   local attributes_at, refuse_reply
@@ -247,14 +248,16 @@ while KEYS[first] do
       end
     end
   end
+  local creations = cjson.decode(ARGV[a])
+  a = a + 1
 
   -- What every batch reads, and the two sequences of its first creation: one command costs less
   -- than four. MGET returns nothing for a key of another type, so GET has the last word on a
   -- missing one.
   NO_KEY = string.match(stream, '^{.-}') or ''
   local APPLICATION = NO_KEY .. 'sequence:chats:'
-  local first_application = APPLICATION .. (ARGV[a] or '')
-  first_sequence = k < last_key and KEYS[k] or first_application
+  local first_application = APPLICATION .. (creations[3] or '')
+  first_sequence = creations[1] and KEYS[before + creations[1]] or first_application
   known = redis.call('MGET', batch_key, NO_KEY .. LEASE, first_application, first_sequence)
   local answered, is_persisting = known[1], known[2]
   local waiting = redis.pcall('XLEN', stream)
@@ -266,22 +269,21 @@ while KEYS[first] do
   local answers = {0, '', ''}
   if answered then
     answers = cmsgpack.unpack(answered)
-    a, k = a + 5 * (last_key - k + 1) / 2, last_key + 1 -- behind its creations
+    creations = {}
   end
 
   -- Creates a chat, a message or `count` messages at a time. Whatever is wrong with them settles the
   -- answer, and the steps after it are skipped. What all creations need is not in functions: each
   -- call makes those anew, and each variable that one shares adds 0.25 % to a call with one.
-  local position = 1
-  while k < last_key do
-    local sequence_key = KEYS[k]
-    local idempotency_key, count = KEYS[k + 1], 1
-    local token, chat_number, body, request_id, extra = unpack(ARGV, a, a + 4)
+  local position, c = 1, 1
+  while creations[c] do
+    local sequence, idempotency, token, chat_number, body, request_id, extra = unpack(creations, c, c + ELEMENTS - 1)
+    local sequence_key, idempotency_key = KEYS[before + sequence], KEYS[before + idempotency]
     local is_chat = chat_number == ''
     local attributes, digest, limit, ahead, last
-    k = k + 2
-    while KEYS[k] == NO_KEY do
-      k, count = k + 2, count + 1
+    local count = 1
+    while creations[c + ELEMENTS * count] == 0 do
+      count = count + 1
     end
 
     -- The answer to every creation under a token that is not valid any more, or of an application
@@ -296,7 +298,7 @@ while KEYS[first] do
     if attributes_at then
       attributes = attributes_at[position]
     end
-    if not answer and idempotency_key ~= NO_KEY then
+    if not answer and idempotency > 0 then
       digest = is_chat and (attributes and redis.sha1hex(attributes) or '-') or extra
       answer = replay(idempotency_key, digest, not is_chat and sequence_key)
     end
@@ -328,7 +330,7 @@ while KEYS[first] do
       for i = 0, count - 1 do
         local added
         if i > 0 then
-          newest, body = string.format('%d', number + i), ARGV[a + 5 * i + 2]
+          newest, body = string.format('%d', number + i), creations[c + ELEMENTS * i + 4]
           attributes = attributes_at and attributes_at[position + i]
         end
         if attributes then
@@ -364,7 +366,7 @@ while KEYS[first] do
       end
     end
     answers[#answers + 1] = answer
-    a, position = a + 5 * count, position + count
+    c, position = c + ELEMENTS * count, position + count
   end
 
   for key, text in pairs(moved) do

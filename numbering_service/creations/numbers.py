@@ -5,6 +5,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+import orjson
 from hiredis import pack_command
 
 from contract import keys
@@ -54,21 +55,22 @@ class NumbersScript:
 def pack_batch(batch: Batch, script_keys: list[str], arguments: list[Any]) -> None:
     """Add what the script takes of a batch to the keys and arguments of its call."""
     tag = batch.shard.tag
-    keys_before = len(script_keys)
-    script_keys += (tag + keys.ACCEPTED, tag + keys.batch(batch.id))
-    creations: list[str] = []
+    # By key, which of the batch's it is.
+    places = {tag + keys.ACCEPTED: 1, tag + keys.batch(batch.id): 2}
+    creations: list[int | str] = []
     attributes: list[Any] = []
     position = 1
     for pending in batch.pending:
         creation = pending.creation
-        script_keys += creation.script_keys(tag)
+        sequence, idempotency = creation.script_keys(tag)
+        creations.append(places.setdefault(sequence, len(places) + 1))
+        creations.append(places.setdefault(idempotency, len(places) + 1) if idempotency else 0)
         creations += creation.script_arguments(tag)
         if creation.attributes:
             attributes += creation.script_attributes(position)
         position += creation.numbers
-    arguments += (len(script_keys) - keys_before, len(attributes) // 3)
-    arguments += attributes
-    arguments += creations
+    script_keys += places
+    arguments += (len(places), len(attributes) // 3, *attributes, orjson.dumps(creations))
 
 
 def script_text(max_backlog: int, default_rate: Rate) -> str:

@@ -11,9 +11,10 @@ import redis
 from contract import keys
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Creation
-from numbering_service.creations.numbers import script_text
+from numbering_service.creations.numbers import pack_batch, script_text
+from numbering_service.creations.pending import Batch
 from numbering_service.rate_limits import NO_LIMIT, Rate
-from tests.integration.numbering.surroundings import Valkey
+from tests.integration.numbering.surroundings import Valkey, Waiter
 from web.fields import MAX_BODY_BYTES
 
 A, B = "A" * 24, "B" * 24
@@ -60,19 +61,10 @@ class Numbering:
     ) -> list[list[Any]]:
         """Number the creations of several shards in one call; return the reply to each."""
         names = [shard.key(keys.LIMITS) for shard in of_shards]
-        arguments: list[int | str] = [int(again), len(of_shards)]
+        arguments: list[Any] = [int(again), len(of_shards)]
         for shard, creations in of_shards.items():
-            own = [shard.key(keys.ACCEPTED), shard.key(keys.batch(batch_id))]
-            own += [key for creation in creations for key in creation.script_keys(shard.tag)]
-            attributes: list[int | str] = []
-            position = 1
-            for creation in creations:
-                attributes += creation.script_attributes(position) if creation.attributes else ()
-                position += creation.numbers
-            names += own
-            arguments += (len(own), len(attributes) // 3, *attributes)
-            for creation in creations:
-                arguments += creation.script_arguments(shard.tag)
+            batch = Batch(batch_id, shard, [Waiter(creation) for creation in creations])
+            pack_batch(batch, names, arguments)
         script = self.redis.register_script(script_text(room, rate))
         replies: list[list[Any]] = script(keys=names, args=arguments)
         return replies

@@ -62,5 +62,5 @@ def test_all_keys_of_a_call_are_in_one_slot(creation: Creation | Bulk) -> None:
     script = NumbersScript(max_backlog=1, default_rate=NO_LIMIT)
     words = script.pack([batch], again=False).split(b"\r\n")[2::2]
     names = words[3 : 3 + int(words[2])]
-    assert len(names) == 3 + 2 * creation.numbers
+    assert len(names) == 4 + bool(creation.idempotency_key)
     assert {key_slot(name) for name in names} == {shard.slot}

@@ -33,7 +33,7 @@ from local_stack.applications import ROOT
 from local_stack.compiled import tree
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
-from numbering_service.creation import Answer, Created, Creation
+from numbering_service.creation import Answer, AnyCreation, Created, Creation
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.shares import Shares
@@ -438,7 +438,7 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
 class Waiter:
     """A creation that waits for its answer, without HTTP."""
 
-    def __init__(self, creation: Creation, *, size: int = 0) -> None:
+    def __init__(self, creation: AnyCreation, *, size: int = 0) -> None:
         self.creation = creation
         self.size = size
         self.numbers = creation.numbers

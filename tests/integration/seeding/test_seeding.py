@@ -8,15 +8,18 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import httpx
 import pytest
 
 from contract import keys
 from contract.entries import FIELDS
+from contract.shards import ONLY
 from local_stack.ports import PLAIN_HTTP
 from numbering_service.creation import Creation
-from numbering_service.creations.numbers import script_text
+from numbering_service.creations.numbers import pack_batch, script_text
+from numbering_service.creations.pending import Batch
 from numbering_service.rate_limits import NO_LIMIT
 from numbering_service.redis_client import Client as RedisClient
 from numbering_service.seeding import Seeding
@@ -32,6 +35,7 @@ from tests.integration.numbering.surroundings import (
     Reply,
     Storage,
     Valkey,
+    Waiter,
     load,
     primary_and_replica,
     storage,
@@ -438,8 +442,10 @@ def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     valkey.client.set(chat.sequence_key, 6)
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
-    names = [keys.ACCEPTED, keys.batch("b"), *chat.script_keys()]
-    script([keys.LIMITS, *names], [0, 1, len(names), 0, *chat.script_arguments()])
+    names: list[str] = [keys.LIMITS]
+    arguments: list[Any] = [0, 1]
+    pack_batch(Batch("b", ONLY, [Waiter(chat)]), names, arguments)
+    script(names, arguments)
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
