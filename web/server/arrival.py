@@ -77,7 +77,8 @@ class Arrival:
             return None
         if end + 4 > HEAD_BYTES:
             raise HeadersTooLarge
-        if buffer.count(b"\r\n", 0, end) > HEAD_LINES:
+        # No line is shorter than its end.
+        if end > 2 * HEAD_LINES and buffer.count(b"\r\n", 0, end) > HEAD_LINES:
             raise HeadersTooLarge
         head = parse_head(buffer[: end + 4])
         rest = buffer[end + 4 :]

@@ -32,7 +32,7 @@ _HOST_CHARACTERS: Final = f"{ascii_letters}{digits}._~!$&'()*+,;=:%[]-".encode()
 # What no header line can contain: a control character, or a CR or LF on its own.
 _HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 # Of a Content-Length that are read; one with more is over the limit by these alone.
-_MAX_LENGTH_DIGITS = 18
+_MAX_LENGTH_DIGITS: Final = 18
 # A Content-Length that overflows the parser's 64 bits, which it can't tell from a malformed one.
 _OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.IGNORECASE)
 _LONGEST = b"9" * _MAX_LENGTH_DIGITS

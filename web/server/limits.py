@@ -2,47 +2,49 @@
 
 import resource
 from dataclasses import dataclass
+from typing import Final
 
-KIB, MIB = 1024, 1024 * 1024
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
 
 # A request.
-HEAD_BYTES = 64 * KIB
-HEAD_LINES = 512  # parsing takes time per line
-BODY_BYTES = MIB
+HEAD_BYTES: Final = 64 * KIB
+HEAD_LINES: Final = 512  # parsing takes time per line
+BODY_BYTES: Final = MIB
 # A maximum-size body sent in one-byte chunks is six times as long on the wire.
-CHUNKED_WIRE_BYTES = 8 * MIB
-CHUNK_LINE_BYTES = 256
+CHUNKED_WIRE_BYTES: Final = 8 * MIB
+CHUNK_LINE_BYTES: Final = 256
 # Chunks of one body per turn; other connections are served between two turns.
-CHUNKS_A_TURN = 1024
-TRAILER_BYTES = 16 * KIB
+CHUNKS_A_TURN: Final = 1024
+TRAILER_BYTES: Final = 16 * KIB
 
 # A process: see also `Limits`.
 # Bodies above this size may together pin this part of `arriving_bytes`, so that smaller ones find
 # room beside them.
-LARGE_BODY_BYTES = 64 * KIB
-LARGE_BODIES_PART = 0.75
+LARGE_BODY_BYTES: Final = 64 * KIB
+LARGE_BODIES_PART: Final = 0.75
 # New connections per iteration of the event loop; a busy one has thirty iterations a second. Each
 # adds two microseconds to every new connection.
-ACCEPTS_A_TURN = 16
+ACCEPTS_A_TURN: Final = 16
 # Beyond these, connections are answered 503; beyond that many more, closed without an answer.
-REFUSED_CONNECTIONS = 64
+REFUSED_CONNECTIONS: Final = 64
 # How much of an answer a client may leave unread before its producer is paused.
-UNREAD_BYTES_A_CONNECTION = 64 * KIB
+UNREAD_BYTES_A_CONNECTION: Final = 64 * KIB
 # What the kernel keeps for the client of a stream beyond that (it doubles the number); without
 # a limit it keeps up to 4 MB.
-UNSENT_BYTES_A_STREAM = 64 * KIB
+UNSENT_BYTES_A_STREAM: Final = 64 * KIB
 
 # Time, in seconds: see also `Limits`.
 # A refused client may still be sending. Its data is read and dropped for a while,
 # since closing at once would reset the connection before it reads the answer.
-LINGER_SECONDS = 2.0
-LINGER_BYTES = 8 * MIB
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 8 * MIB
 # A graceful shutdown: idle connections may bring one more request for a moment.
-DRAIN_SECONDS = 1.5
-GRACE_SECONDS = 8
+DRAIN_SECONDS: Final = 1.5
+GRACE_SECONDS: Final = 8
 
 # Descriptors other than client connections: logs, stores, listening sockets.
-_OTHER_DESCRIPTORS = 256
+_OTHER_DESCRIPTORS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
