@@ -16,6 +16,7 @@ from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.bulks import MESSAGES, bulk_created, read_bulk
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.outcomes import settle
+from numbering_service.creations.pending import Pending
 from numbering_service.creations.requests import Target, read_creation, read_target
 from numbering_service.creations.sharded import Batching
 from numbering_service.creations.shares import Shares
@@ -48,17 +49,8 @@ _CREATED: Final = (
 _log = logging.getLogger(__name__)
 
 
-class Pending:
-    __slots__ = (
-        "creation",
-        "creations",
-        "numbers",
-        "request",
-        "seedings",
-        "size",
-        "target",
-        "waits_since",
-    )
+class PendingRequest(Pending):
+    __slots__ = ("creations", "request", "seedings", "target")
 
     def __init__(
         self,
@@ -67,15 +59,11 @@ class Pending:
         request: Request,
         target: Target,
         size: int,
-        numbers: int,
     ) -> None:
+        super().__init__(creation, size, request.started)
         self.creations = creations
-        self.creation = creation
         self.request = request
         self.target = target
-        self.size = size
-        self.numbers = numbers
-        self.waits_since = request.started
         self.seedings = 0
 
     @property
@@ -106,7 +94,7 @@ class Creations:
         self._public_url = public_url
         self._patience = patience_seconds
         # By sequence key: the creations that wait for it to be seeded.
-        self._unseeded: dict[str, list[Pending]] = {}
+        self._unseeded: dict[str, list[PendingRequest]] = {}
         self._shares = Shares(max_seeding, MAX_UNSEEDED_BYTES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._large = LargeRequests()
@@ -166,10 +154,9 @@ class Creations:
         return request.is_disconnected
 
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
-        numbers = creation.numbers
         sent = request.head_bytes + len(request.body)  # a text may be in the query
-        size = sent + OVERHEAD_BYTES + MESSAGE_BYTES * (numbers - 1)
-        self._batcher.submit(Pending(self, creation, request, target, size, numbers))
+        size = sent + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
+        self._batcher.submit(PendingRequest(self, creation, request, target, size))
 
     def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
         if not isinstance(error, Problem):
@@ -177,7 +164,7 @@ class Creations:
             error = InternalError()
         self._refuse(request, target, request_id, error)
 
-    def settle(self, pending: Pending, answer: Answer) -> None:
+    def settle(self, pending: PendingRequest, answer: Answer) -> None:
         """Answer a creation that its batch has settled, or have its sequence seeded."""
         if isinstance(answer, Created):
             headers, body = created_answer(pending, answer, self._public_url)
@@ -192,7 +179,7 @@ class Creations:
                 answer = bad_reply_to(f"{place}reply_to")
             self._refuse(pending.request, target, pending.creation.request_id, answer)
 
-    def note(self, pending: Pending, status: int) -> None:
+    def note(self, pending: PendingRequest, status: int) -> None:
         self._log.creation(
             pending.creation.request_id, pending.target, status, pending.request.started
         )
@@ -212,7 +199,7 @@ class Creations:
         request.answer(problem.status, headers, body)
         self._log.creation(request_id, target, problem.status, request.started)
 
-    def _seed(self, pending: Pending) -> None:
+    def _seed(self, pending: PendingRequest) -> None:
         """Seed a missing sequence, once for all creations that wait for it."""
         pending.seedings += 1
         seconds = self._patience - (perf_counter() - pending.waits_since)
@@ -259,7 +246,7 @@ class Creations:
                 self._shares.give_back(creation.access_token, pending.size, pending.numbers)
                 self._number_again(pending, problem)
 
-    def _number_again(self, pending: Pending, problem: Problem | None) -> None:
+    def _number_again(self, pending: PendingRequest, problem: Problem | None) -> None:
         if problem is None:
             try:
                 self._batcher.submit(pending)
@@ -269,7 +256,9 @@ class Creations:
             settle(pending, problem)
 
 
-def created_answer(pending: Pending, answer: Created, public_url: str) -> tuple[bytes, bytes]:
+def created_answer(
+    pending: PendingRequest, answer: Created, public_url: str
+) -> tuple[bytes, bytes]:
     """Header lines and body of a 201."""
     creation, target, number = pending.creation, pending.target, answer.number
     if target.is_bulk:

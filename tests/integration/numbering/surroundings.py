@@ -35,6 +35,7 @@ from local_stack.ports import LOOPBACK, choose_port
 from local_stack.stores.valkey import server_command
 from numbering_service.creation import Answer, AnyCreation, Created, Creation
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
+from numbering_service.creations.pending import Pending
 from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.shares import Shares
 from numbering_service.shard_servers import ShardServers
@@ -435,15 +436,13 @@ async def storage(redis_url: str, *, port: int = 0) -> AsyncIterator[Storage]:
         await asyncio.sleep(0.01)  # Connections are closed by the loop's next turn, not at once.
 
 
-class Waiter:
+class Waiter(Pending):
     """A creation that waits for its answer, without HTTP."""
 
+    is_disconnected = False
+
     def __init__(self, creation: AnyCreation, *, size: int = 0) -> None:
-        self.creation = creation
-        self.size = size
-        self.numbers = creation.numbers
-        self.waits_since = 0.0
-        self.is_disconnected = False
+        super().__init__(creation, size, 0.0)
         self.was_abandoned = False
         self.answers: list[Answer] = []
 
