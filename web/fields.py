@@ -28,9 +28,10 @@ MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
 # As many as fit into a message whose fields hold nothing else, and some for what surrounds them.
 # A character is percent-encoded as up to four escapes; a form has no metadata.
-_SURROUNDINGS = 1000
-MAX_CONTAINERS: Final = MAX_BODY_BYTES + MAX_METADATA_BYTES + MAX_SENDER_CHARACTERS + _SURROUNDINGS
-MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + _SURROUNDINGS
+MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + 1000
+# Of JSON; ten times as many as metadata has room for. Each takes up to 0.1 microseconds to parse.
+MAX_MARKS: Final = 10 * MAX_METADATA_BYTES
+_MARKS: Final = b'[{:"'
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
 PLAIN: Final = "text/plain"
@@ -51,7 +52,7 @@ MISSING: Final = Missing()
 
 
 def parse_body(
-    content_type: str | None, body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS
+    content_type: str | None, body: bytes, loads: Loads, max_marks: int = MAX_MARKS
 ) -> Fields:
     """Parse the fields of a body of any supported type; an empty body has none.
 
@@ -59,7 +60,7 @@ def parse_body(
         content_type: the header; None without one.
         body: all of it.
         loads: parses JSON.
-        max_containers: how many objects and arrays JSON may have.
+        max_marks: how many marks JSON may have, as `marks_of` counts them.
 
     Returns:
         Values by name. Raises UnsupportedMediaType (415), MalformedBody (400) or
@@ -73,7 +74,7 @@ def parse_body(
     if media_type in _FORMS and not is_utf8(content_type):
         raise UnsupportedMediaType
     if is_json(media_type, body):
-        return parse_json(body, loads, max_containers)
+        return parse_json(body, loads, max_marks)
     if media_type == URLENCODED:
         return parse_urlencoded(body)
     if media_type == MULTIPART:
@@ -116,35 +117,73 @@ def is_json(media_type: str, body: bytes) -> bool:
     return body.removeprefix(BOM_UTF8).lstrip(JSON_SPACE).startswith(b"{")
 
 
-def parse_json(body: bytes, loads: Loads, max_containers: int = MAX_CONTAINERS) -> Fields:
+def parse_json(body: bytes, loads: Loads, max_marks: int = MAX_MARKS) -> Fields:
     """Parse the members of a JSON object.
-
-    Objects and arrays are slow to parse, which blocks the event loop: a megabyte of empty ones
-    takes a hundred times as long as one of text. Brackets within strings count as well.
 
     Args:
         body: all of it.
         loads: parses JSON; raises ValueError.
-        max_containers: how many objects and arrays it may have.
+        max_marks: how many marks it may have, as `marks_of` counts them.
 
     Returns:
         Values by name. Raises MalformedBody (400) for bad JSON, ValidationFailed (422) for
         another value.
     """
-    if len(body) > max_containers and body.count(b"{") + body.count(b"[") > max_containers:
-        raise MalformedBody(f"The body has more than {max_containers} objects and arrays.")
+    value = parse_value(body.removeprefix(BOM_UTF8), loads, max_marks)
+    if not isinstance(value, dict):
+        raise ValidationFailed("body", "The body must be a JSON object.")
+    return with_exact_numbers(value, body)
+
+
+def parse_value(text: bytes, loads: Loads, max_marks: int = MAX_MARKS) -> Any:
+    """Parse JSON in one step, which its marks bound; raises MalformedBody (400).
+
+    Args:
+        text: JSON, without a byte order mark.
+        loads: parses it; raises ValueError.
+        max_marks: how many marks it may have, as `marks_of` counts them.
+    """
+    if len(text) > max_marks and marks_of(text, max_marks) > max_marks:
+        raise MalformedBody(
+            f"JSON may have at most {max_marks} brackets, colons and quotation marks here."
+        )
     try:
-        value = loads(body.removeprefix(BOM_UTF8))
+        return loads(text)
     except ValueError as error:
         # Valid JSON, which no parser that reads numbers as doubles can take.
         is_overflow = "infinity" in str(error)
         detail = "has a number that is too large" if is_overflow else "is not valid JSON in UTF-8"
         raise MalformedBody(f"The body {detail}.") from error
-    if not isinstance(value, dict):
-        raise ValidationFailed("body", "The body must be a JSON object.")
+
+
+def marks_of(text: bytes, enough: int) -> int:
+    """Return how many objects, arrays, names and strings JSON has: brackets, colons and quotes.
+
+    They are what takes long to parse: a megabyte of them a hundred times as long as one of text.
+    Those within strings do not count, since a message may consist of them. More than `enough`
+    need not be counted exactly.
+    """
+    if _count(text) <= enough:
+        return 0
+    unescaped = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    quotes = unescaped.count(b'"')
+    if quotes > enough:
+        return quotes
+    return quotes + _count(b"".join(unescaped.split(b'"')[::2]))
+
+
+def _count(text: bytes) -> int:
+    return len(text) - len(text.translate(None, _MARKS))
+
+
+def with_exact_numbers(members: dict[str, Any], text: bytes) -> dict[str, Any]:
+    """Return the members of a JSON text with the digits of the numbers in metadata as sent.
+
+    Raises MalformedBody (400) for JSON that is nested too deeply.
+    """
     try:
-        return exact_numbers(value, body) if METADATA in value else value
-    except RecursionError as error:  # `loads` may allow deeper nesting
+        return exact_numbers(members, text) if METADATA in members else members
+    except RecursionError as error:  # the first parser may allow deeper nesting
         raise nested_too_deeply() from error
 
 
@@ -161,8 +200,11 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
     """
     if data.count(b"&") >= MAX_PAIRS:
         raise ValidationFailed("body", f"A form or query may have at most {MAX_PAIRS} fields.")
-    if data.count(b"%") > MAX_ESCAPES:
-        raise ValidationFailed("body", f"A form or query may have at most {MAX_ESCAPES} escapes.")
+    # To `unquote`, an equals sign is as much work as an escape.
+    if data.count(b"%") + data.count(b"=") > MAX_ESCAPES + MAX_PAIRS:
+        raise ValidationFailed(
+            "body", f"A form or query may have at most {MAX_ESCAPES} escapes and equals signs."
+        )
     fields: dict[str, object] = {}
     for pair in data.replace(b"+", b" ").split(b"&"):
         name, _, value = pair.partition(b"=")

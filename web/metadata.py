@@ -67,7 +67,7 @@ class _Object(msgspec.Struct):
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-_OBJECT, _OBJECTS = msgspec.json.Decoder(_Object), msgspec.json.Decoder(list[_Object])
+_OBJECT = msgspec.json.Decoder(_Object)
 
 
 def exact_numbers(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
@@ -85,14 +85,6 @@ def exact_numbers(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
     if not isinstance(metadata, dict) or not has_changed_numbers(metadata, minus_zero):
         return fields
     return {**fields, METADATA: parse_digits(_OBJECT.decode(body.removeprefix(BOM_UTF8)).metadata)}
-
-
-def metadata_of_each(objects: msgspec.Raw) -> list[msgspec.Raw]:
-    """Return the metadata of each object in a valid array as it was sent, in milliseconds.
-
-    Raises RecursionError for JSON that is nested too deeply.
-    """
-    return [each.metadata for each in _OBJECTS.decode(objects)]
 
 
 def parse_digits(metadata: msgspec.Raw) -> Any:

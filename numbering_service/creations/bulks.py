@@ -1,7 +1,5 @@
 """Several messages in one request: each is valid as a single one would be, or none is created."""
 
-import gc
-from codecs import BOM_UTF8
 from collections.abc import Generator
 from time import perf_counter
 from typing import Any, TypeVar
@@ -12,30 +10,42 @@ import orjson
 from numbering_service.creation import Bulk, Creation
 from numbering_service.creations.attributes import MessageFields, check_message
 from numbering_service.creations.requests import Target, read_head
-from web.fields import MAX_REQUEST_BYTES, MISSING, nested_too_deeply, parse_body
-from web.metadata import (
-    METADATA,
-    has_changed_numbers,
-    may_have_minus_zero,
-    metadata_of_each,
-    parse_digits,
+from web.fields import (
+    MAX_REQUEST_BYTES,
+    MISSING,
+    nested_too_deeply,
+    parse_body,
+    parse_value,
+    with_exact_numbers,
 )
-from web.problems import ValidationFailed
+from web.problems import MalformedBody, ValidationFailed
 from web.server.request import Request
 
 MESSAGES = "messages"
 MAX_MESSAGES = 500
 # In one answer; the first ones are enough to find the mistake.
 MAX_ERRORS = 20
-# A message is checked in a fraction of it; parsing a body, in one step, takes up to 20 ms.
+# A message is read in a fraction of it, unless it is large.
 STEP_SECONDS = 0.003
+# More places where the messages may be in a body than any client has a reason for.
+MAX_COPIES = 64
 
 
 class _Sent(msgspec.Struct):
+    """What is sent: everything but the messages is skipped, and these are left as they are."""
+
     messages: msgspec.Raw
 
 
+# Each message as it was sent, and empty ones behind the last. A list of them would take as long as
+# a parser does if there are a hundred thousand; those beyond these are skipped.
+_SentMessages = msgspec.defstruct(
+    "_SentMessages",
+    [(f"m{number}", msgspec.Raw, msgspec.Raw()) for number in range(MAX_MESSAGES + 1)],
+    array_like=True,
+)
 _SENT = msgspec.json.Decoder(_Sent)
+_SENT_MESSAGES = msgspec.json.Decoder(_SentMessages)
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -53,9 +63,9 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
     """
     body = request.body  # dropped from the request if the client disconnects meanwhile
     head = read_head(request.headers, body)
-    fields = parse_body(head.content_type, body, _parse, MAX_REQUEST_BYTES)
+    fields = parse_body(head.content_type, body, _parse_surroundings, MAX_REQUEST_BYTES)
     yield
-    messages = yield from _check_messages(fields.get(MESSAGES, MISSING), body)
+    messages = yield from _read_messages(fields.get(MESSAGES, MISSING))
     creations = tuple(
         Creation(
             target.access_token,
@@ -70,23 +80,52 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
     return Bulk(creations, head.idempotency_key)
 
 
-def _check_messages(value: object, body: bytes) -> Steps[list[MessageFields]]:
-    """Return the fields of the messages; raises 422, which names each field that is not valid."""
+def _parse_surroundings(body: bytes) -> Any:
+    """Parse JSON but for an array of messages, which is left as it was sent.
+
+    It has no more than one step's marks outside of that array. Whatever is wrong with it is found
+    here or when each of the messages is parsed, as if all of it were parsed at once.
+    """
+    sent = _messages_as_sent(body)
+    if not sent.startswith(b"["):
+        return parse_value(body, orjson.loads)
+    # If there are copies of the array, all of them are as valid as the one that counts.
+    surroundings = body.replace(sent, b"[]", MAX_COPIES)
+    value = parse_value(surroundings, orjson.loads)
+    if value[MESSAGES]:
+        raise MalformedBody(f"The body has more than {MAX_COPIES} copies of its messages.")
+    return {**value, MESSAGES: msgspec.Raw(sent)}
+
+
+def _messages_as_sent(body: bytes) -> bytes:
+    """Return the value of the messages in JSON; empty if there is none, or the JSON is invalid."""
+    try:
+        return bytes(_SENT.decode(body).messages)
+    except (msgspec.DecodeError, RecursionError):
+        return b""
+
+
+def _read_messages(value: object) -> Steps[list[MessageFields]]:
+    """Return the fields of the messages; raises 400, or 422, which names each invalid field."""
     if value is MISSING:
         raise ValidationFailed(MESSAGES, "Is required.")
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_MESSAGES:
+    if isinstance(value, list):  # deeper than one parser goes, and not too deep for the other
+        raise nested_too_deeply()
+    sent = _split(value) if isinstance(value, msgspec.Raw) else []
+    if not 1 <= len(sent) <= MAX_MESSAGES:
         raise ValidationFailed(MESSAGES, f"Must be an array of 1 to {MAX_MESSAGES} messages.")
-    yield from _take_exact_numbers(value, body)
+    yield
     messages: list[MessageFields] = []
     errors: list[tuple[str, str]] = []
     ends_at = perf_counter() + STEP_SECONDS
-    for position, message in enumerate(value):
+    for position, text in enumerate(sent):
         name = f"{MESSAGES}[{position}]"
+        message = parse_value(text, orjson.loads)
         if not isinstance(message, dict):
             errors.append((name, "Must be an object."))
             continue
         try:
-            messages.append(check_message(message))
+            messages.append(check_message(with_exact_numbers(message, text)))
         except ValidationFailed as problem:
             errors += [(f"{name}.{error['field']}", error["message"]) for error in problem.errors]
         if perf_counter() > ends_at:
@@ -97,43 +136,10 @@ def _check_messages(value: object, body: bytes) -> Steps[list[MessageFields]]:
     return messages
 
 
-def _take_exact_numbers(messages: list[Any], body: bytes) -> Steps[None]:
-    """Replace metadata by the same with the digits that were sent, where it needs that.
-
-    Unless a message is no object: the bulk will be refused.
-    """
-    if not all(isinstance(message, dict) for message in messages):
-        return
-    minus_zero = may_have_minus_zero(body)
-    sent: list[msgspec.Raw] = []
-    ends_at = perf_counter() + STEP_SECONDS
-    for position, message in enumerate(messages):
-        metadata = message.get(METADATA)
-        if isinstance(metadata, dict) and has_changed_numbers(metadata, minus_zero):
-            try:
-                sent = sent or _metadata_as_sent(body)
-                message[METADATA] = parse_digits(sent[position])
-            except RecursionError as error:  # the first parser allows deeper nesting
-                raise nested_too_deeply() from error
-        if perf_counter() > ends_at:
-            yield
-            ends_at = perf_counter() + STEP_SECONDS
-
-
-def _metadata_as_sent(body: bytes) -> list[msgspec.Raw]:
-    return metadata_of_each(_SENT.decode(body.removeprefix(BOM_UTF8)).messages)
-
-
-def _parse(body: bytes) -> Any:
-    """Parse JSON without looking for garbage: a body of empty arrays would cause hundreds of
-    collections, which take longer than all the rest, and there is no garbage in it."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return orjson.loads(body)
-    finally:
-        if was_enabled:
-            gc.enable()
+def _split(array: msgspec.Raw) -> list[bytes]:
+    """Return the items of an array as they were sent, at most one more than a bulk may have."""
+    items = msgspec.structs.astuple(_SENT_MESSAGES.decode(array))
+    return [bytes(item) for item in items if item]
 
 
 def bulk_created(first: int, count: int) -> tuple[str, str]:

@@ -3,19 +3,26 @@
 import asyncio
 import json
 from codecs import BOM_UTF8
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from time import process_time
 from typing import Any, cast
 
+import msgspec
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numbering_service.creation import Bulk
+from numbering_service.creations import bulks
+from numbering_service.creations.attributes import MessageFields, check_message
 from numbering_service.creations.bulks import read_bulk
 from numbering_service.creations.creating import LARGE_BYTES, Creations
 from numbering_service.creations.large_requests import LargeRequests
 from numbering_service.creations.requests import Target, read_target
+from web.fields import MAX_MARKS, parse_json
+from web.metadata import parse_digits
+from web.problems import MalformedBody, Problem, ValidationFailed
 from web.server.request import Request
 
 Steps = list[str]
@@ -142,6 +149,10 @@ def in_one_step(steps: Generator[None, None, Bulk]) -> Bulk:
             return cast(Bulk, end.value)
 
 
+def read(body: bytes) -> Bulk:
+    return in_one_step(read_bulk(BULK, cast(Request, Whole(body)), ""))
+
+
 @pytest.mark.parametrize("kind", WORST)
 def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
     bulk = in_one_step(read_bulk(BULK, bulk_of(WORST[kind]), ""))
@@ -204,10 +215,10 @@ def test_numbers_keep_their_digits_however_a_bulk_is_written(
 NUMBERED = '{"body":"x","metadata":{"a":1.5}}'
 # What is beside the metadata and means nothing, in bodies whose numbers are to keep their digits.
 BESIDE = {
-    "members": f'{{"messages":[{NUMBERED}]' + ',"":0' * 200_000 + "}",
-    "messages": "{" + '"messages":[],' * 70_000 + f'"messages":[{NUMBERED}]}}',
+    "members": f'{{"messages":[{NUMBERED}]' + ',"":0' * 10_000 + "}",
+    "messages": "{" + '"messages":[],' * 10_000 + f'"messages":[{NUMBERED}]}}',
     "spaces": f'{{"messages":[{NUMBERED}' + " " * 1_000_000 + "]}",
-    "arrays": f'{{"messages":[{NUMBERED}],"x":[' + ",".join(["[]"] * 330_000) + "]}",
+    "arrays": f'{{"messages":[{NUMBERED}],"x":[' + ",".join(["[]"] * 40_000) + "]}",
     "integers in a message": f'{{"messages":[{NUMBERED[:-1]},"x":[' + "1," * 500_000 + "1]}]}",
 }
 BODIES = {
@@ -231,6 +242,141 @@ def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
         longest.append(max(seconds))
         assert len(seconds) > 3 or kind not in WORST
     assert min(longest) < 0.1
+
+
+class Parser:
+    """Notes how much is parsed at once."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def loads(self, text: bytes) -> Any:
+        self.lengths.append(len(text))
+        return orjson.loads(text)
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_messages_of_a_bulk_are_parsed_one_by_one(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = Parser()
+    monkeypatch.setattr(bulks, "orjson", parser)
+    in_one_step(read_bulk(BULK, bulk_of(WORST[kind]), ""))
+    assert len(parser.lengths) == 501
+    assert max(parser.lengths) <= len(f'{{"body":"x","metadata":{WORST[kind]}}}')
+
+
+MANY = "[" + ",".join(['{"a":"b"}'] * (MAX_MARKS // 6 + 1)) + "]"
+FEW = MANY[: len(MANY) // 2].rpartition(",")[0] + "]"
+
+
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        (f'{{"messages":[{{"body":"x","other":{FEW}}}]}}', True),
+        (f'{{"messages":[{{"body":"x","other":{MANY}}}]}}', False),
+        (f'{{"messages":[{{"body":"x"}}],"other":{FEW}}}', True),
+        (f'{{"messages":[{{"body":"x"}}],"other":{MANY}}}', False),
+        (f'{{"messages":{MANY}', False),
+    ],
+)
+def test_no_message_and_nothing_beside_them_takes_long_to_parse(body: str, accepted: bool) -> None:
+    if accepted:
+        assert len(read(body.encode()).messages) == 1
+    else:
+        with pytest.raises(MalformedBody, match="brackets"):
+            read(body.encode())
+
+
+def test_messages_of_nothing_but_brackets_or_quotes_are_read() -> None:
+    bodies = ["[" * 60_000, '"\\' * 15_000, "{" * 60_000, ":" * 60_000, '\\"[' * 20_000]
+    document = {"messages": [{"body": body} for body in bodies]}
+    assert [each.body for each in read(orjson.dumps(document)).messages] == bodies
+
+
+def outcome(reading: Callable[[bytes], Sequence[Any]], body: bytes) -> Any:
+    """Return what is to be stored, or the refusal."""
+    try:
+        return [(each.body, each.attributes, each.reply_to) for each in reading(body)]
+    except ValidationFailed as problem:
+        return problem.errors
+    except Problem as problem:
+        return problem.status
+
+
+def read_plainly(body: bytes) -> list[MessageFields]:
+    """Read a bulk by parsing all of it at once."""
+    fields = parse_json(body, orjson.loads)
+    messages = fields.get("messages")
+    if not isinstance(messages, list) or not 1 <= len(messages) <= 500:
+        missing = "messages" not in fields
+        text = "Is required." if missing else "Must be an array of 1 to 500 messages."
+        raise ValidationFailed("messages", text)
+    marked = parse_digits(msgspec.Raw(body.removeprefix(BOM_UTF8)))["messages"]
+    read, errors = [], []
+    for position, message in enumerate(messages):
+        if not isinstance(message, dict):
+            errors.append((f"messages[{position}]", "Must be an object."))
+            continue
+        if isinstance(message.get("metadata"), dict):
+            message["metadata"] = marked[position]["metadata"]
+        try:
+            read.append(check_message(message))
+        except ValidationFailed as problem:
+            named = [(f"messages[{position}].{e['field']}", e["message"]) for e in problem.errors]
+            errors += named
+    if errors:
+        raise ValidationFailed(*errors[0], *errors[1:20])
+    return read
+
+
+ANY_VALUE = st.recursive(
+    NUMBER
+    | st.sampled_from(["1e999", "-0", "null", "true", "NaN", "01", '"x"', r'"\u00e9"', r'"\ud800"'])
+    | st.sampled_from(['"]"', r'"\""', r'"\\"', '" "', '"\n"', "[]", "{}", '"\ud83d\ude00"']),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from(["a", "body", r"\u0061", ""]), inner), max_size=3).map(
+            lambda pairs: "{" + " , ".join(f'"{name}":{value}' for name, value in pairs) + "}"
+        )
+    ),
+    max_leaves=4,
+)
+FIELD = st.tuples(
+    st.sampled_from(["body", "b\\u006fdy", "metadata", "sender", "reply_to", "other"]), ANY_VALUE
+).map(lambda pair: f'"{pair[0]}":{pair[1]}')
+MESSAGE = ANY_VALUE | st.lists(FIELD, max_size=3).map(
+    lambda fields: "{" + ",".join(['"body":"x"', *fields]) + "}"
+)
+ARRAY = st.lists(MESSAGE, max_size=3).map(lambda messages: f"[{','.join(messages)}]")
+MEMBERS = st.lists(
+    st.tuples(MESSAGES_NAME | st.just('"x"'), SPACE, SPACE, ARRAY | ANY_VALUE).map(
+        lambda parts: f"{parts[0]}{parts[1]}:{parts[2]}{parts[3]}"
+    ),
+    max_size=3,
+)
+DOCUMENT = st.tuples(SPACE, MEMBERS).map(
+    lambda parts: f"{parts[0]}{{{','.join(parts[1])}}}{parts[0]}"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    document=DOCUMENT,
+    mark=st.sampled_from([b"", b"", BOM_UTF8]),
+    copies=st.booleans(),
+    edits=st.lists(st.tuples(st.integers(0, 200), st.binary(max_size=1)), max_size=2),
+)
+def test_a_bulk_is_read_as_if_it_were_parsed_at_once(
+    document: str, mark: bytes, copies: bool, edits: list[tuple[int, bytes]]
+) -> None:
+    body = document.encode(errors="surrogatepass")
+    if copies:
+        body = b'{"copy":' + body.partition(b":")[2]
+    for position, byte in edits:
+        body = body[:position] + byte + body[position + 1 :]
+    sent = mark + body
+    assert outcome(lambda each: read(each).messages, sent) == outcome(read_plainly, sent)
 
 
 def test_applications_take_turns_with_their_large_requests() -> None:

@@ -106,7 +106,7 @@ def test_the_limit_is_4096_bytes_as_compact_utf_8(character: str) -> None:
 
 
 def test_metadata_of_very_many_values_is_refused() -> None:
-    for value in ([1.5] * 100_000, {str(i): 1.5 for i in range(60_000)}, "x" * 500_000):
+    for value in ([1.5] * 100_000, {str(i): 1.5 for i in range(10_000)}, "x" * 500_000):
         with pytest.raises(ValidationFailed, match="4096"):
             send(orjson.dumps({"a": value}))
 
