@@ -24,6 +24,10 @@ _MAX_VALUES = MAX_METADATA_BYTES // 2
 
 Container = dict[str, Any] | list[Any]
 
+# What will be refused, in place of what would take long to parse.
+_OVERSIZED = {"": " " * MAX_METADATA_BYTES}
+_LONGEST_ESCAPE = 6  # for a character of one byte
+
 # Around the digits of a number. No string has a lone surrogate, which the parsers of both services
 # refuse.
 _NUMBER, _NUMBER_END = "\udc80", "\udc81"
@@ -84,7 +88,13 @@ def exact_numbers(fields: dict[str, Any], body: bytes) -> dict[str, Any]:
     minus_zero = may_have_minus_zero(body)
     if not isinstance(metadata, dict) or not has_changed_numbers(metadata, minus_zero):
         return fields
-    return {**fields, METADATA: parse_digits(_OBJECT.decode(body.removeprefix(BOM_UTF8)).metadata)}
+    sent = _OBJECT.decode(body.removeprefix(BOM_UTF8)).metadata
+    return {**fields, METADATA: _OVERSIZED if _is_oversized(sent) else parse_digits(sent)}
+
+
+def _is_oversized(metadata: msgspec.Raw) -> bool:
+    """Whether metadata has too many bytes, however many of them are escapes and white space."""
+    return len(bytes(metadata).translate(None, b" \t\r\n")) > _LONGEST_ESCAPE * MAX_METADATA_BYTES
 
 
 def parse_digits(metadata: msgspec.Raw) -> Any:
@@ -107,12 +117,12 @@ def has_changed_numbers(metadata: dict[str, Any], minus_zero: bool) -> bool:
     """
     waiting: list[Container] = [metadata]
     values = 0
-    while waiting and values <= _MAX_VALUES:
+    while waiting:
         container = waiting.pop()
         values += 1 + len(container)
-        if values <= _MAX_VALUES and (
-            float in _types(container) or (minus_zero and 0 in _values(container))
-        ):
+        if values > _MAX_VALUES:
+            return False
+        if float in _types(container) or (minus_zero and 0 in _values(container)):
             return True
         waiting += _containers(container)
     return False

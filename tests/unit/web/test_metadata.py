@@ -1,15 +1,18 @@
 """Metadata: what is accepted, and that it comes back as JSON that means the same."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from numbering_service.creations.attributes import check_message, message_fields
-from web.metadata import check_metadata
+from web import metadata
+from web.metadata import check_metadata, has_changed_numbers
 from web.problems import MalformedBody, ValidationFailed
 
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x00")
@@ -115,6 +118,34 @@ def test_very_many_values_beside_metadata_are_no_reason_to_refuse_it() -> None:
     junk = b",".join([b"1.5"] * 200_000)
     fields = message_fields("application/json", b'{"metadata":{"a":1.50},"x":[%s]}' % junk, b"")
     assert check_metadata(fields["metadata"]) == '{"a":1.50}'
+
+
+class Unread(list[object]):
+    """A list whose items are not to be looked at."""
+
+    def __iter__(self) -> Iterator[object]:
+        raise AssertionError("looked at")
+
+
+def test_no_value_is_looked_at_where_there_are_too_many() -> None:
+    assert not has_changed_numbers({"a": Unread([1] * 3000)}, minus_zero=True)
+
+
+@pytest.mark.parametrize("long", ["0." + "1" * 30_000, '1.5,"b":"' + r"\n" * 15_000 + '"'])
+def test_metadata_that_is_too_long_is_not_parsed_again(
+    long: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[msgspec.Raw] = []
+    monkeypatch.setattr(metadata, "parse_digits", again.append)
+    with pytest.raises(ValidationFailed, match="4096"):
+        send(f'{{"a":{long}}}')
+    assert again == []
+
+
+def test_metadata_may_be_written_with_escapes_and_spaces() -> None:
+    escaped = "".join(f"\\u{ord(character):04x}" for character in "n" * 4070)
+    sent = f'{{ "a": {" " * 50_000} "{escaped}", "b":\n1.50 }}'
+    assert send(sent) == f'{{"a":"{"n" * 4070}","b":1.50}}'
 
 
 @pytest.mark.parametrize("zero", ["-0", "[-0]", '{"b":[0,-0]}', "-0.0", "-0e1"])
