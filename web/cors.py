@@ -23,6 +23,7 @@ REQUEST_HEADERS = (
 # Chromium remembers a preflight for no longer than this, Firefox for a day.
 MAX_AGE_SECONDS = 7200
 NEVER = "/admin"
+_BEGINNING = 100
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -99,7 +100,8 @@ class Cors:
     def lines_for_raw(self, head: bytes) -> bytes:
         """Return the header lines of an answer to a head that was refused unparsed."""
         start = _START_LINE.match(head)
-        path = "/" if start is None else unquote(start[1].decode("latin-1"))
+        # Its beginning tells whether the path is excluded.
+        path = "/" if start is None else unquote(start[1][:_BEGINNING].decode("latin-1"))
         origins = [origin.strip(b" \t") for origin in _ORIGIN_LINE.findall(head)]
         return self.lines(path, [(b"origin", origin) for origin in origins])
 

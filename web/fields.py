@@ -28,7 +28,7 @@ MAX_KEYWORD_CHARACTERS = 256
 MAX_PAIRS = 1000
 # As many as fit into a message whose fields hold nothing else, and some for what surrounds them.
 # A character is percent-encoded as up to four escapes; a form has no metadata.
-MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + 1000
+MAX_ESCAPES = MAX_BODY_BYTES + 4 * MAX_SENDER_CHARACTERS + 2 * MAX_PAIRS
 # Of JSON; ten times as many as metadata has room for. Each takes up to 0.1 microseconds to parse.
 MAX_MARKS: Final = 10 * MAX_METADATA_BYTES
 _MARKS: Final = b'[{:"'
@@ -201,9 +201,10 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
     if data.count(b"&") >= MAX_PAIRS:
         raise ValidationFailed("body", f"A form or query may have at most {MAX_PAIRS} fields.")
     # To `unquote`, an equals sign is as much work as an escape.
-    if data.count(b"%") + data.count(b"=") > MAX_ESCAPES + MAX_PAIRS:
+    if data.count(b"%") + data.count(b"=") > MAX_ESCAPES:
         raise ValidationFailed(
-            "body", f"A form or query may have at most {MAX_ESCAPES} escapes and equals signs."
+            "body",
+            f"A form or query may have at most {MAX_ESCAPES} escapes and equals signs.",
         )
     fields: dict[str, object] = {}
     for pair in data.replace(b"+", b" ").split(b"&"):
@@ -259,27 +260,33 @@ def check_keyword(value: object) -> str:
 
 def check_characters(field: str, value: object, limit: int) -> str:
     """Check a text of at most `limit` characters, as `check_text` does; raises 422."""
-    text = check_text(field, value)
-    if len(text) > limit:
-        raise ValidationFailed(field, f"Must have at most {limit} characters.")
-    return text
+    return check_text(field, value, limit, "characters")
 
 
 def check_message_body(value: object) -> str:
     """Check a message's body: 1 to 65,536 bytes of UTF-8, not blank; raises 422."""
-    text = check_text("body", value)
+    text = check_text("body", value, MAX_BODY_BYTES, "bytes of UTF-8")
     # Most bodies are far from the limit, and no character takes more than four bytes.
     if len(text) * 4 > MAX_BODY_BYTES and len(text.encode()) > MAX_BODY_BYTES:
         raise ValidationFailed("body", f"Must have at most {MAX_BODY_BYTES} bytes of UTF-8.")
     return text
 
 
-def check_text(field: str, value: object) -> str:
-    """Check for a string that PostgreSQL can store and that is not blank; raises 422."""
+def check_text(field: str, value: object, limit: int, unit: str) -> str:
+    """Check for a string that PostgreSQL can store and that is not blank; raises 422.
+
+    Args:
+        field: its name.
+        value: what was sent.
+        limit: how many characters it may have.
+        unit: what the limit is said to count.
+    """
     if value is MISSING:
         raise ValidationFailed(field, "Is required.")
     if not isinstance(value, str):
         raise ValidationFailed(field, "Must be a string.")
+    if len(value) > limit:  # looked at first: what is blank is found letter by letter
+        raise ValidationFailed(field, f"Must have at most {limit} {unit}.")
     if is_blank(value):
         raise ValidationFailed(field, "Must not be blank.")
     if "\x00" in value:

@@ -55,7 +55,7 @@ class Problem(Exception):
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
-            "instance": quote(instance, safe="/%:")[:MAX_INSTANCE],
+            "instance": quote(instance[:MAX_INSTANCE], safe="/%:")[:MAX_INSTANCE],
             "code": self.code,
             "request_id": request_id,
         }

@@ -37,6 +37,7 @@ from web.problems import InternalError, Problem
 from web.server.answers import BODILESS
 from web.server.asgi import Receive, Scope, Send
 from web.server.front import Addresses
+from web.server.head import LONGEST_PATH
 from web.server.request import Request, known_method
 
 Environ = dict[str, Any]
@@ -173,12 +174,14 @@ class Server:
 def environ_of(request: Request, request_id: str, addresses: Addresses) -> Environ:
     """Return the WSGI environ of a request (PEP 3333)."""
     path = request.raw_path
+    if b"%" in path and len(path) <= LONGEST_PATH:
+        path = unquote_to_bytes(path)
     client, server = addresses
     server = server or ("", 0)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
+        "PATH_INFO": path.decode("latin-1"),
         "QUERY_STRING": request.query.decode("latin-1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),

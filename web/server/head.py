@@ -9,7 +9,7 @@ import codecs
 import re
 from string import ascii_letters, digits
 from typing import Final
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote
 
 import httptools
 
@@ -38,7 +38,9 @@ _OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", 
 _LONGEST = b"9" * _MAX_LENGTH_DIGITS
 
 # How bytes of a path are decoded that are not UTF-8: they stay percent-encoded, as in Django.
-AS_SENT = "web.server.as_sent"
+_AS_SENT = "web.server.as_sent"
+# Decoding takes time per escape, and no path of a service is nearly as long.
+LONGEST_PATH: Final = 4096
 
 # The server alone manages the connection, and never switches protocols: applications
 # don't see these headers, and the parser's interpretation of them is ignored.
@@ -52,7 +54,7 @@ def _keep_encoded(error: UnicodeError) -> tuple[str, int]:
     return quote_from_bytes(error.object[error.start : error.end]), error.end
 
 
-codecs.register_error(AS_SENT, _keep_encoded)
+codecs.register_error(_AS_SENT, _keep_encoded)
 
 
 class Head:
@@ -169,6 +171,14 @@ def parse_head(data: bytes) -> Head:
         expects_continue,
         size,
     )
+
+
+def decode_path(raw_path: bytes) -> str:
+    """Return a path percent-decoded; one that is too long to name anything is left as sent."""
+    path = raw_path.decode("ascii")
+    if "%" not in path or len(path) > LONGEST_PATH:
+        return path
+    return unquote(path, errors=_AS_SENT)
 
 
 def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple[bytes, bytes]:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from time import perf_counter
 from typing import Any, cast
-from urllib.parse import unquote
 
 from uvicorn import Config
 from uvicorn.server import ServerState
@@ -18,7 +17,7 @@ from web.server import asgi, limits
 from web.server.answers import CONTINUE, problem_answer
 from web.server.arrival import Arrival
 from web.server.front import front_of
-from web.server.head import AS_SENT, Head
+from web.server.head import Head, decode_path
 from web.server.limits import LIMITS, Limits
 from web.server.reader_watch import ReaderWatch
 from web.server.request import Request
@@ -201,13 +200,11 @@ class Protocol(Writer):
         self._is_arriving = False
         self._is_reused = True
         self._keep_alive = head.keep_alive and not self._is_draining
-        raw_path = head.raw_path
-        path = raw_path.decode("ascii")
         request = self._request = Request(
             self,
             head.method,
-            unquote(path, errors=AS_SENT) if "%" in path else path,
-            raw_path,
+            decode_path(head.raw_path),
+            head.raw_path,
             head.query,
             head.version,
             head.headers,

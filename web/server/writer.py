@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from socket import SO_SNDBUF, SOL_SOCKET
-from urllib.parse import unquote
 
 from web.problems import Problem
 from web.server import limits
@@ -17,7 +16,7 @@ from web.server.answers import (
 )
 from web.server.deadline import Deadline
 from web.server.front import Front
-from web.server.head import Head
+from web.server.head import Head, decode_path
 from web.server.reader_watch import ReaderWatch
 from web.server.request import Request, id_of, known_method
 
@@ -106,7 +105,7 @@ class Writer:
             return b""
         if head is None:
             return cors.lines_for_raw(self._refused_bytes())
-        return cors.lines(unquote(head.raw_path.decode("ascii")), head.headers)
+        return cors.lines(decode_path(head.raw_path), head.headers)
 
     def _common_lines(self, request: Request) -> bytes:
         """Return the header lines of every answer."""

@@ -18,3 +18,9 @@ def test_a_pause_follows_the_check_of_a_wrong_password(
     monkeypatch.setattr(time, "sleep", pauses.append)
     logins.pace(started=0.0)
     assert pauses == [pytest.approx(pause)]
+
+
+def test_cookies_that_are_too_long_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "parse_cookie", pytest.fail)
+    cookies = "a; " * logins.MAX_COOKIES_BYTES + f"{logins.COOKIE}=x"
+    assert not logins.is_known_browser({"HTTP_COOKIE": cookies})

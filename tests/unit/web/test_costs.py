@@ -10,10 +10,18 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from numbering_service.creations.attributes import message_fields
-from web.fields import MAX_BODY_BYTES, MAX_REQUEST_BYTES, MISSING, URLENCODED, unquote
+from web.fields import (
+    MAX_BODY_BYTES,
+    MAX_REQUEST_BYTES,
+    MISSING,
+    URLENCODED,
+    check_message_body,
+    check_sender,
+    unquote,
+)
 from web.media_types import parameter_of
-from web.problems import MalformedBody, Problem, ValidationFailed
-from web.server.head import is_host
+from web.problems import MAX_INSTANCE, MalformedBody, NotFound, Problem, ValidationFailed
+from web.server.head import LONGEST_PATH, decode_path, is_host
 
 MULTIPART = "multipart/form-data; boundary=x"
 PART = b"--x\r\nContent-Disposition: form-data; name=body"
@@ -73,6 +81,36 @@ def test_input_that_takes_long_to_parse_is_refused() -> None:
             find_body(*COSTLY[kind])
     with pytest.raises(ValidationFailed):
         find_body(*COSTLY["lone percent signs"])
+
+
+def test_a_form_may_consist_of_equals_signs_but_for_a_megabyte() -> None:
+    signs = "=" * MAX_BODY_BYTES
+    assert find_body(URLENCODED, b"body=%" + signs[:-1].encode()) == "%" + signs[:-1]
+    with pytest.raises(ValidationFailed, match="equals"):
+        find_body(URLENCODED, b"other=%" + 2 * signs.encode())
+
+
+@pytest.mark.parametrize("check", [check_message_body, check_sender])
+def test_what_is_too_long_is_not_searched_for_what_can_be_seen(
+    check: Callable[[object], str],
+) -> None:
+    with pytest.raises(ValidationFailed, match="at most"):
+        check(" " * (MAX_BODY_BYTES + 1))
+
+
+def test_a_path_that_is_too_long_is_not_decoded() -> None:
+    assert decode_path(b"/%41%ff%C3%A9") == "/A%FF\u00e9"
+    assert decode_path(b"/%41" * (LONGEST_PATH // 4)) == "/A" * (LONGEST_PATH // 4)
+    assert decode_path(b"/%41" * LONGEST_PATH) == "/%41" * LONGEST_PATH
+
+
+def test_no_more_of_a_path_is_escaped_than_a_problem_shows() -> None:
+    class Path(str):
+        def encode(self, *_: object) -> bytes:
+            raise AssertionError("the whole path")
+
+    instance = NotFound().document(Path("\u00e9" * 60_000), "")["instance"]
+    assert instance == ("%C3%A9" * 86)[:MAX_INSTANCE]
 
 
 def test_escapes_are_decoded_as_urllib_decodes_them() -> None:
