@@ -238,7 +238,7 @@ class DeletedApplication(models.Model):
 
 
 class Rotation(models.Model):
-    """A change of an application's access token, kept without limit.
+    """A change of an application's access token; the newest of each application are kept.
 
     Entries accepted under the former token are stored into the same application, also when they
     were set aside and are requeued later. The answer is repeated for the same idempotency key.

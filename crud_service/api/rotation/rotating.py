@@ -28,6 +28,9 @@ PATIENCE_SECONDS = 3.0
 # clients may repeat a rotation as often as they like, leaves a place to others.
 CONCURRENT, OF_ONE_APPLICATION = 3, 2
 REPEATED_WITHIN = "24 hours"
+# How many former tokens of an application are known, and how many of those beyond them a rotation
+# forgets. Each costs its seedings a lookup, and its deletion a write.
+KEPT, FORGOTTEN_AT_ONCE = 1000, 1000
 
 _places = Places(
     CONCURRENT, OF_ONE_APPLICATION, "Too many tokens are being rotated. Try again later."
@@ -43,6 +46,18 @@ ROTATE = f"""
 WITH x AS (
     UPDATE applications x SET access_token = %s, updated_at = {NEXT_MOMENT}
     WHERE access_token = %s RETURNING *
+), forgotten AS (
+    DELETE FROM rotations r USING (
+        SELECT former.id FROM x CROSS JOIN LATERAL (
+            SELECT id, former_token, finished FROM rotations
+            WHERE application_id = x.id ORDER BY id DESC OFFSET {KEPT - 1}
+        ) former
+        WHERE former.finished
+            AND NOT EXISTS (
+                SELECT FROM set_aside_entries s WHERE s.access_token = former.former_token)
+            AND NOT EXISTS (SELECT FROM conflicts c WHERE c.access_token = former.former_token)
+        LIMIT {FORGOTTEN_AT_ONCE}
+    ) old WHERE r.id = old.id
 )
 INSERT INTO rotations (application_id, former_token, idempotency_key, answer)
 SELECT x.id, %s, %s, {APPLICATION_JSON} FROM x

@@ -86,7 +86,11 @@ SELECT chats.id, n, 'message'
 FROM chats JOIN applications ON application_id = applications.id,
     generate_series(4, 20000) n
 WHERE access_token = lpad('500', 24, '0') AND chats.number = 1;
-ANALYZE applications, chats, messages;
+INSERT INTO rotations (application_id, former_token, idempotency_key, answer, finished)
+SELECT id, lpad('f' || id, 24, '0'), 'once', '', true FROM applications;
+INSERT INTO deleted_applications (digest, application_id)
+SELECT sha256(convert_to('deleted' || n, 'UTF8')), n FROM generate_series(1, 5000) n;
+ANALYZE applications, chats, messages, rotations, deleted_applications;
 """
 # A handful of rows each, however much is stored.
 SMALL = {"application_totals", "conflicts", "set_aside_entries"}

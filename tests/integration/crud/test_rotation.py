@@ -247,6 +247,33 @@ def test_an_entry_set_aside_before_is_requeued_into_the_same_application(
     assert http.get(f"{renamed}/chats/1/messages/2").json()["body"] == "refused"
 
 
+def test_former_tokens_are_forgotten_beyond_a_thousand_unless_entries_have_them(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    from crud_service.api.rotation.rotating import KEPT
+
+    names = {n: f"{n:0>24}" for n in range(1, KEPT + 8)}
+    database.execute(
+        "INSERT INTO rotations (application_id, former_token, idempotency_key, answer, finished)"
+        " SELECT a.id, token, 'k', '{}', token <> %s FROM applications a, unnest(%s::text[]) token",
+        (names[2], list(names.values())),
+    )
+    database.execute(
+        "INSERT INTO set_aside_entries (entry_id, access_token, payload, reason)"
+        " VALUES ('1-0', %s, '{}', 'x')",
+        (names[3],),
+    )
+    database.execute(
+        "INSERT INTO conflicts (entry_id, access_token, number, body, accepted_at)"
+        " VALUES ('1-0', %s, 1, '', now())",
+        (names[5],),
+    )
+    new_path(rotate(http, application))
+    rows = database.execute("SELECT former_token FROM rotations ORDER BY id").fetchall()
+    expected = [*(names[n] for n in (2, 3, 5)), *(names[n] for n in range(9, KEPT + 8))]
+    assert [token for (token,) in rows] == [*expected, token_of(application)]
+
+
 def test_a_backlog_that_is_not_stored_changes_nothing(
     http: httpx.Client, valkey_client: Any, application: str
 ) -> None:
