@@ -54,6 +54,23 @@ def test_one_application_s_deleted_chats_do_not_hold_up_another_s(
     assert database.execute("SELECT id FROM deletions").fetchall() == []
 
 
+def test_an_application_of_many_tokens_is_refused_in_one_round_trip(
+    http: httpx.Client, database: Database, application: str, valkey: redis.Redis
+) -> None:
+    from crud_service.erase.eraser import Eraser
+
+    database.execute(
+        "INSERT INTO rotations (application_id, former_token, idempotency_key, answer, finished)"
+        " SELECT id, lpad('f' || n, 24, '0'), 'once', '', true"
+        " FROM applications, generate_series(1, 500) n"
+    )
+    http.delete(application)
+    before = valkey.info("stats")["total_reads_processed"]
+    Eraser(lambda _: valkey, grace_seconds=60).erase_some(database)
+    assert valkey.info("stats")["total_reads_processed"] - before < 100
+    assert len(valkey.keys(f"{keys.chat_sequence('0')}*")) == 500
+
+
 def test_a_search_for_keys_holds_up_nobody(
     http: httpx.Client,
     database: Database,
