@@ -9,7 +9,6 @@ from redis import RedisError
 from rest_framework.request import Request
 
 from contract.changed_chats import WHOLE_APPLICATION
-from crud_service.api.lists.long_lists import Places
 from crud_service.api.not_stored_yet import missing_application
 from crud_service.api.writing import NEXT_MOMENT
 from crud_service.chat.access_tokens import new_access_token
@@ -17,6 +16,7 @@ from crud_service.chat.announcements import announce
 from crud_service.chat.own_limits import copy_limit
 from crud_service.chat.reading import APPLICATION, APPLICATION_JSON
 from crud_service.chat.rotations import finish_within, wait_until_stored
+from crud_service.limited_places import Places
 from crud_service.stores.database import Connection, fetch_before_change, run
 from crud_service.stores.transactions import TRANSACTION, Written, change
 from web.fields import is_idempotency_key

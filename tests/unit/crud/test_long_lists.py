@@ -2,7 +2,8 @@
 
 import pytest
 
-from crud_service.api.lists.long_lists import LongAnswer, Places
+from crud_service.api.lists.long_lists import LongAnswer
+from crud_service.limited_places import Places
 from web.problems import Overloaded
 
 IN_ALL, OF_ONE = 6, 2
@@ -10,7 +11,7 @@ IN_ALL, OF_ONE = 6, 2
 
 @pytest.fixture
 def places() -> Places:
-    return Places(IN_ALL, OF_ONE)
+    return Places(IN_ALL, OF_ONE, "Try again later.")
 
 
 def read(places: Places, owner: str) -> LongAnswer:
