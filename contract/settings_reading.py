@@ -2,13 +2,14 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 # Visible ASCII without quotes, angle brackets, a query or a fragment.
 _ADDRESS = re.compile(r"https?://[!$-&(-;=@-~]+")
 # Of a Redis that the services can use: a Unix socket has no shards.
-REDIS_SCHEMES = ("redis://", "rediss://")
+_REDIS_SCHEMES = ("redis://", "rediss://")
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -95,10 +96,25 @@ def is_address(url: str) -> bool:
     return is_port and bool(parts.hostname) and _ADDRESS.fullmatch(url) is not None
 
 
+def redis_url(env: Mapping[str, str], connect: Callable[[str], object]) -> str:
+    """Return the URL of Redis; raises SettingsError, without the URL, which may have a password.
+
+    Args:
+        env: the environment.
+        connect: makes a connection to a URL, without opening it; raises if that cannot be done.
+    """
+    url = text(env, "REDIS_URL", "redis://127.0.0.1:6379/0")
+    if url.startswith(_REDIS_SCHEMES):
+        with suppress(Exception):  # of redis-py, or of what it passes the URL's options to
+            connect(url)
+            return url
+    raise SettingsError("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
+
+
 def broker_url(env: Mapping[str, str], redis_url: str) -> str:
     """Return the URL of Celery's broker; raises SettingsError, without it, for another kind."""
     url = text(env, "BROKER_URL", redis_url)
-    if url != redis_url and not url.startswith(REDIS_SCHEMES):
+    if url != redis_url and not url.startswith(_REDIS_SCHEMES):
         raise SettingsError("BROKER_URL must be a redis:// or rediss:// URL")
     return url
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from redis import Redis
 
 from contract.settings_reading import (
     SettingsError,
@@ -14,6 +15,7 @@ from contract.settings_reading import (
     broker_url,
     log_level,
     one_line,
+    redis_url,
     switch,
     text,
     token,
@@ -55,7 +57,7 @@ DATABASE_URL = checked(text, "DATABASE_URL", "postgresql://postgres@127.0.0.1:54
 # A replica of it, for reads; empty: there is none.
 DATABASE_READ_URL = checked(text, "DATABASE_READ_URL")
 connection_info("DATABASE_READ_URL", DATABASE_READ_URL)
-REDIS_URL = checked(text, "REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_URL = checked(redis_url, lambda url: Redis.from_url(url).connection_pool.make_connection())
 # Celery's broker, which may be another Redis: it holds nothing that must not be lost.
 BROKER_URL = checked(broker_url, REDIS_URL)
 # How many replicas of Redis must have a write on disk before anything is built on it; 0: none.

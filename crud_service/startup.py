@@ -12,7 +12,7 @@ from redis import RedisError
 from contract.known_secrets import is_known_secret
 from crud_service import settings
 from crud_service.stores.installed_shards import obstacle_at_start
-from crud_service.stores.shard_connections import ShardServers, is_usable
+from crud_service.stores.shard_connections import ShardServers
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,6 @@ def refusals() -> list[str]:
 
 def invalid_settings() -> list[str]:
     refused = list(settings.INVALID)
-    if not is_usable(settings.REDIS_URL):
-        refused.append("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
     elasticsearch = urlsplit(settings.ELASTICSEARCH_URL)
     if elasticsearch.scheme == "http" and elasticsearch.port is None:
         refused.append("ELASTICSEARCH_URL must have a port: its client knows none for http")

@@ -2,19 +2,17 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from contract.known_secrets import is_known_secret
 from contract.settings_reading import (
-    REDIS_SCHEMES,
     SettingsError,
     address,
     broker_url,
     log_level,
+    redis_url,
     switch,
     text,
     token,
@@ -56,7 +54,7 @@ class Settings:
     def from_env(cls, env: Mapping[str, str] = os.environ) -> "Settings":
         """Read the environment; raises SettingsError for an invalid value."""
         secret = internal_token(env)
-        redis = redis_url(env)
+        redis = redis_url(env, connect)
         crud_url = address(env, "CRUD_URL", "http://127.0.0.1:3000")
         return cls(
             redis_url=redis,
@@ -80,15 +78,10 @@ class Settings:
         )
 
 
-def redis_url(env: Mapping[str, str]) -> str:
-    """Return the URL of Redis; raises SettingsError, without the URL, which may have a password."""
-    url = text(env, "REDIS_URL", "redis://127.0.0.1:6379/0")
-    if url.startswith(REDIS_SCHEMES):
-        with suppress(OSError, RedisError, TypeError, ValueError):  # TypeError: an unknown option
-            Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
-            Address.from_url(url)
-            return url
-    raise SettingsError("REDIS_URL must be a redis:// or rediss:// URL that redis-py can use")
+def connect(url: str) -> None:
+    """Make the connections that this service has to Redis, without opening them."""
+    Redis.from_url(url).connection_pool.make_connection()  # type: ignore[no-untyped-call] # untyped in redis-py
+    Address.from_url(url)
 
 
 def internal_token(env: Mapping[str, str]) -> str:

@@ -6,19 +6,16 @@ answers MOVED or ASK, upon which the connection is closed and opened again, as a
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
 import redis.asyncio.connection
-from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, parse_url
 from redis.exceptions import ConnectionError, RedisError, ResponseError
 from redis.retry import Retry
 
 from contract.cluster import ASK_SLOTS, Cluster, Node, SlotNotServedError
-from contract.settings_reading import REDIS_SCHEMES
 from contract.shards import Shard
 
 ASK_SECONDS = 0.5
@@ -114,15 +111,6 @@ class AsyncShardConnection(redis.asyncio.connection.Connection):
 
 class AsyncShardSSLConnection(AsyncShardConnection, redis.asyncio.connection.SSLConnection):
     """The same over TLS."""
-
-
-def is_usable(redis_url: str) -> bool:
-    """Return whether redis-py can connect to what a URL names."""
-    if redis_url.startswith(REDIS_SCHEMES):
-        with suppress(RedisError, TypeError, ValueError):  # TypeError: an unknown option
-            Redis.from_url(redis_url).connection_pool.make_connection()
-            return True
-    return False
 
 
 @cache

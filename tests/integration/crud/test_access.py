@@ -231,6 +231,7 @@ def test_no_process_starts_with_invalid_settings() -> None:
     refusal = "crud_service refuses to start: "
     assert [line.removeprefix(refusal) for line in refused.stderr.splitlines()] == [
         "CRUD_PUBLIC_URL must be an address such as http://host.example.com:3000",
+        "REDIS_URL must be a redis:// or rediss:// URL that redis-py can use",
         "BROKER_URL must be a redis:// or rediss:// URL",
         "REPLICAS_TO_ACKNOWLEDGE must be a whole number, not '-1'",
         "INTERNAL_TOKEN must be one line, without a line break at its end",
@@ -239,6 +240,5 @@ def test_no_process_starts_with_invalid_settings() -> None:
         "LOG_LEVEL must be debug, info, warning or error",
         "FAST_READS must be 0 or 1, not 'off'",
         "MAX_STREAMS must be a whole number, not 'many'",
-        "REDIS_URL must be a redis:// or rediss:// URL that redis-py can use",
         "ELASTICSEARCH_URL must have a port: its client knows none for http",
     ]
