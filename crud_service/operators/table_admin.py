@@ -7,7 +7,7 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from crud_service.operators.paging import EstimatingPaginator, path_filters
+from crud_service.operators.paging import COUNTED_AT_MOST, EstimatingPaginator, path_filters
 
 
 class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -16,7 +16,10 @@ class TableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic in the 
     show_full_result_count = False
     paginator = EstimatingPaginator
     search_fields: ClassVar[tuple[str, ...]] = ("access_token",)
-    search_help_text = "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2"
+    search_help_text = (
+        "An access token, optionally with numbers: TOKEN, TOKEN 1, TOKEN 1 2. "
+        f"A search shows the first {COUNTED_AT_MOST:,} rows."
+    )
     path_lookups: ClassVar[tuple[str, ...]] = ("access_token",)
     editable: ClassVar[tuple[str, ...]] = ()
     deletable: ClassVar[bool] = False

@@ -120,6 +120,16 @@ def test_messages_are_found_by_the_parts_of_their_path(
     assert page.count('class="field-shortened_body"') == (1 if term.endswith("2") else 3)
 
 
+def test_a_search_that_finds_more_than_it_shows_says_so(
+    operator: httpx.Client, database: Database, application: str
+) -> None:
+    add_chat_of(database, application, 10_050, "one of many")
+    params = {"q": f"{token_of(application)} 1"}
+    page = operator.get("/admin/chat/message/", params=params).text
+    assert "10000 messages" in page
+    assert "A search shows the first 10,000 rows." in page
+
+
 def test_a_search_term_that_is_not_a_path_finds_nothing(
     operator: httpx.Client, application: str
 ) -> None:
