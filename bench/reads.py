@@ -33,10 +33,10 @@ def reads(run: Run) -> None:
         run.yardstick(stack, "reads")
         with stack.during(stack.run("crud")) as crud:
             beside_the_floor(run, stack)
-            without_a_floor(run, stack)
             page_depth(run, stack)
             table_size(run, stack)
             long_list(run, stack.crud_url, crud.process.pid)
+            without_a_floor(run, stack)  # last: updates move rows away from their neighbours
     run.check_failures()
 
 
