@@ -30,6 +30,7 @@ SWITCH_SECONDS = 0.0005
 MAX_PORT = 65_535
 # glibc's malloc gives every thread a heap of its own, which keeps what large answers needed.
 HEAPS = 2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -57,9 +58,16 @@ def options(host: str, port: int, limits: Limits = LIMITS) -> dict[str, Any]:
     }
 
 
-def exit_after_sigterm() -> None:
+def exit_on_signals() -> None:
     """Make the process exit with 0: uvicorn raises the signal again after a shutdown."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in STOP_SIGNALS:
+        signal.signal(number, _exit)
+
+
+def _exit(*_: object) -> None:
+    for number in STOP_SIGNALS:  # a second one would interrupt what the interpreter does at its end
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def listening_sockets(host: str, port: int) -> list[socket.socket]:
@@ -159,6 +167,14 @@ def limit_heaps() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
 
 
+def prepare_process(limits: Limits) -> None:
+    """Set what concerns the whole process that serves."""
+    raise_descriptor_limit(limits)
+    limit_heaps()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    exit_on_signals()
+
+
 def serve(
     factory: str | Callable[[], object], host: str, port: int, limits: Limits = LIMITS
 ) -> None:
@@ -173,13 +189,8 @@ def serve(
         limits: what the process holds, and how long it waits.
     """
     sockets = listening_sockets(host, port)
-    raise_descriptor_limit(limits)
-    limit_heaps()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    exit_after_sigterm()
+    prepare_process(limits)
     # On SIGHUP a single process shuts down gracefully, to be started again.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which is what nohup sets
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    server = QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits)))
-    with suppress(KeyboardInterrupt):
-        server.run(sockets)
+    QuietServer(uvicorn.Config(cast("Any", factory), **options(host, port, limits))).run(sockets)

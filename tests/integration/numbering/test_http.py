@@ -473,7 +473,7 @@ def hangups(handler: signal.Handlers) -> Iterator[None]:
 def test_other_signals_stop_a_single_process_like_sigterm(
     tmp_path: Path, valkey: Valkey, number: signal.Signals
 ) -> None:
-    """Replacing several processes one by one on SIGHUP is uvicorn's part."""
+    """On SIGHUP several processes are replaced one by one."""
     with hangups(signal.SIG_DFL), Numbering(tmp_path, valkey.url, "http://127.0.0.1:1") as service:
         assert service.end(number) == 0
         assert "Finished server process" in str(service.lines()[-1]["message"])

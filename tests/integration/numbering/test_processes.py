@@ -1,0 +1,151 @@
+"""Several processes on one port: their parent notices what happens to them at any moment."""
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from uvicorn.config import STARTUP_FAILURE
+
+from local_stack.ports import choose_port
+from tests.integration.numbering.surroundings import Numbering, Process, Valkey, request
+from tests.polling import eventually, wait_until
+
+# Within which a service has ended after SIGTERM.
+PROMISED_SECONDS = 10
+PREFORK = {"NUMBERING_PROCESSES": "2"}
+# Without a pool of threads the service cannot start.
+WITHOUT_THREADS = """
+import concurrent.futures
+
+def fail(**_):
+    raise OSError("no more threads")
+
+concurrent.futures.ThreadPoolExecutor = fail
+"""
+
+
+@pytest.fixture
+def service(tmp_path: Path, valkey: Valkey) -> Iterator[Numbering]:
+    with Numbering(tmp_path, valkey.url, "http://127.0.0.1:1", **PREFORK) as running:
+        wait_until(lambda: len(serving(running)) == 2, 60)
+        yield running
+
+
+def serving(service: Numbering) -> list[psutil.Process]:
+    """Its processes but for the parent and multiprocessing's own."""
+    return [each for each in psutil.Process(service.popen.pid).children() if is_serving(each)]
+
+
+def is_serving(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
+
+
+@contextmanager
+def frozen(*processes: psutil.Process) -> Iterator[None]:
+    """Stop processes with SIGSTOP for the block; they may be killed within it."""
+    for each in processes:
+        each.suspend()
+    try:
+        yield
+    finally:
+        for each in processes:
+            if each.is_running():
+                each.resume()
+
+
+def ask_to_replace(service: Numbering) -> psutil.Process:
+    """Send SIGHUP; return the first new process."""
+    before = set(serving(service))
+    service.popen.send_signal(signal.SIGHUP)
+    (new,) = eventually(lambda: set(serving(service)) - before, bool, 60)
+    return new
+
+
+def check_that_it_ends_in_time(service: Numbering) -> None:
+    left = psutil.Process(service.popen.pid).children(recursive=True)
+    assert service.end(seconds=PROMISED_SECONDS) == 0
+    assert psutil.wait_procs(left, timeout=5)[1] == []
+
+
+def test_frozen_processes_do_not_hold_up_the_end(service: Numbering) -> None:
+    with frozen(*serving(service)):
+        check_that_it_ends_in_time(service)
+
+
+def test_a_process_that_is_being_started_does_not_hold_up_the_end(service: Numbering) -> None:
+    with frozen(ask_to_replace(service)):
+        check_that_it_ends_in_time(service)
+
+
+def test_a_process_that_is_replaced_and_serves_does_not_hold_up_the_end(
+    service: Numbering,
+) -> None:
+    """The signal comes while the parent waits for the end of one that has a request under way."""
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        ask_to_replace(service)
+        wait_until(lambda: "Shutting down" in service.log.read_text(), 60)
+        check_that_it_ends_in_time(service)
+
+
+def test_a_new_process_that_dies_replaces_none(service: Numbering) -> None:
+    before = serving(service)
+    new = ask_to_replace(service)
+    with frozen(new):
+        new.kill()
+    said = "a new process was not ready: none is replaced"
+    wait_until(lambda: said in service.log.read_text(), 20)
+    assert serving(service) == before
+    assert request(service.port, "GET", "/health/live").status == 200
+
+
+def test_a_killed_process_is_replaced(service: Numbering) -> None:
+    first, second = serving(service)
+    first.kill()
+    wait_until(lambda: len(set(serving(service)) - {first}) == 2, 20)
+    assert second in serving(service)
+    check_that_it_ends_in_time(service)
+
+
+def test_a_process_that_dies_while_it_is_to_be_replaced_is_replaced_once(
+    service: Numbering,
+) -> None:
+    first, second = serving(service)
+    with frozen(ask_to_replace(service)):
+        first.kill()
+        wait_until(lambda: "a process died: replaced" in service.log.read_text(), 20)
+    wait_until(lambda: not second.is_running(), 60)
+    wait_until(lambda: len(serving(service)) == 2, 60)
+    check_that_it_ends_in_time(service)
+
+
+def test_the_terminals_signals_reach_the_processes_through_their_parent(
+    service: Numbering,
+) -> None:
+    before = serving(service)
+    for each in before:
+        each.send_signal(signal.SIGINT)
+        each.send_signal(signal.SIGHUP)
+    assert request(service.port, "GET", "/health/live").status == 200
+    assert serving(service) == before
+    assert service.end(signal.SIGINT, PROMISED_SECONDS) == 0
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_a_service_that_cannot_start_says_so_by_its_exit_code(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_THREADS)
+    own = {"REDIS_URL": valkey.url, "PYTHONPATH": str(tmp_path), **PREFORK}
+    own["NUMBERING_PORT"] = str(choose_port())
+    command = [sys.executable, "-m", "numbering_service"]
+    with Process(tmp_path / "failed.log", command, **own) as failed:
+        assert failed.popen.wait(60) == STARTUP_FAILURE, failed.log.read_text()
