@@ -65,7 +65,8 @@ class Child:
         if self.pid == 0:
             os.close(reader)
             close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            # A terminal sends SIGINT to the parent, too, which stops the children.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             run(self.queue, self.name, writer)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         os.close(writer)

@@ -1,6 +1,7 @@
 """The worker as a process, whose children are killed and frozen: all tests share one."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,18 @@ def child_at(stream: redis.Redis, worker: WorkerProcess, lease: str) -> psutil.P
         if ports & {connection.laddr.port for connection in child.net_connections()}
     ]
     return child
+
+
+def test_a_terminals_signals_reach_the_children_through_their_parent(
+    worker: WorkerProcess, database: str, stream: redis.Redis
+) -> None:
+    before = worker.children()
+    for each in before:
+        each.send_signal(signal.SIGINT)
+    accept(stream, 1, "hello")
+    wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
+    assert worker.children() == before
+    assert "Ctrl+C" not in worker.output()
 
 
 def test_entries_without_a_wake_up_are_stored_and_their_request_ids_logged(
