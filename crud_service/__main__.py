@@ -4,7 +4,10 @@ import os
 import sys
 from functools import partial
 
+from web.process_signals import end_on_ctrl_c
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+end_on_ctrl_c()
 
 from crud_service import settings
 from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits

@@ -5,6 +5,7 @@ import path, where our modules could shadow installed ones of the same name.
 """
 
 import os
+import signal
 import sys
 
 import psycopg
@@ -27,16 +28,22 @@ FAILURES = (
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+    try:
+        run()
+    except FAILURES as error:
+        print(f"crud_service.manage: {explain(error)}", file=sys.stderr)  # noqa: T201 - a command
+        sys.exit(STORE_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def run() -> None:
     # `migrate` creates the operators' user with ADMIN_PASSWORD: refuse a default one.
     from crud_service.startup import refuse_to_start
 
     if refuse_to_start("manage"):
         sys.exit(1)
-    try:
-        execute_from_command_line(sys.argv)
-    except FAILURES as error:
-        print(f"crud_service.manage: {explain(error)}", file=sys.stderr)  # noqa: T201 - a command
-        sys.exit(STORE_FAILED)
+    execute_from_command_line(sys.argv)
 
 
 def explain(error: Exception) -> str:

@@ -37,7 +37,7 @@ from local_stack.log_reading import logs
 from local_stack.stack import Settings, Stack
 from local_stack.status import status
 from local_stack.teardown import reset, stop
-from web.death_signal import signal_when_parent_dies
+from web.process_signals import signal_when_parent_dies
 
 
 def main() -> int:

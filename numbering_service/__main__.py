@@ -4,6 +4,10 @@ import os
 import sys
 from tempfile import TemporaryDirectory
 
+from web.process_signals import end_on_ctrl_c
+
+end_on_ctrl_c()
+
 from contract.settings_reading import SettingsError
 from numbering_service.processes import SERVICE, Processes
 from numbering_service.settings import Settings

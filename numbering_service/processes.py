@@ -18,9 +18,9 @@ from types import FrameType
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from web.death_signal import signal_when_parent_dies
 
 from numbering_service.settings import Settings
+from web.process_signals import signal_when_parent_dies
 from web.server.limits import Limits
 from web.server.serving import QuietServer, options, prepare_process
 

@@ -25,9 +25,9 @@ from crud_service.startup import refuse_to_serve
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
-from web.death_signal import signal_when_parent_dies
 from web.json_logs import configure
 from web.log_output import drain_all
+from web.process_signals import signal_when_parent_dies
 
 app.steps["worker"].add(Sweep)
 
