@@ -10,7 +10,7 @@ no lone surrogate, bounded nesting) and raise ValueError; both services pass
 import re
 from binascii import a2b_qp
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from contract.paths import MAX_NUMBER
@@ -192,9 +192,11 @@ def nested_too_deeply() -> MalformedBody:
     return MalformedBody("The body is nested too deeply.")
 
 
-def parse_urlencoded(data: bytes) -> dict[str, object]:
+def parse_urlencoded(data: bytes, names: Collection[str] | None = None) -> dict[str, object]:
     """Parse the pairs of a form or query string; the last of a repeated name counts.
 
+    `names` are those that matter: others are left out, and may hold anything. In a form, which is
+    a body and has to be UTF-8 as a whole, all of them do.
     Raises MalformedBody (400) for invalid UTF-8, ValidationFailed (422) for so
     many pairs or escapes that parsing them would block all other requests.
     """
@@ -210,7 +212,9 @@ def parse_urlencoded(data: bytes) -> dict[str, object]:
     for pair in data.replace(b"+", b" ").split(b"&"):
         name, _, value = pair.partition(b"=")
         try:
-            fields[unquote(name).decode()] = unquote(value).decode()
+            field = unquote(name).decode(errors="strict" if names is None else "replace")
+            if names is None or field in names:
+                fields[field] = unquote(value).decode()
         except UnicodeDecodeError as error:
             raise MalformedBody("The form or query string is not valid UTF-8.") from error
     return fields

@@ -40,8 +40,8 @@ def sent_fields(request: Request, names: tuple[str, ...]) -> dict[str, object]:
     sent = {name: body[name] for name in names if name in body}
     query = request.META.get("QUERY_STRING", "")
     if query and len(sent) < len(names):
-        in_query = parse_urlencoded(query.encode("latin-1"))
-        sent |= {name: in_query[name] for name in names if name in in_query and name not in sent}
+        others = [name for name in names if name not in sent]
+        sent |= parse_urlencoded(query.encode("latin-1"), others)
     return sent
 
 

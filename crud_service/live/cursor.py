@@ -9,6 +9,8 @@ from crud_service.api.lists.pages import NUMBER_CURSOR, parse_cursor
 from web.problems import ValidationFailed
 
 _EVENT_ID = re.compile(rf"({NUMBER_CURSOR})\.({NUMBER_CURSOR})", re.ASCII)
+# The parameters of a stream of messages.
+PARAMETERS = ("after", "last_event_id")
 
 Query = Mapping[str, object]
 

@@ -8,7 +8,7 @@ from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
 from crud_service.api.lists.requested_rows import requested_rows
 from crud_service.chat.filters import Filters
 from crud_service.chat.list_queries import MESSAGES, Collection
-from crud_service.live.cursor import Start, requested_start
+from crud_service.live.cursor import PARAMETERS, Start, requested_start
 from web.fields import parse_urlencoded
 from web.problems import Problem
 from web.server.request import Request
@@ -71,7 +71,7 @@ def wanted(request: Request) -> Wanted | None:
         return None
     try:
         if stream:
-            query = parse_urlencoded(request.query)
+            query = parse_urlencoded(request.query, PARAMETERS)
             start = requested_start(request.header(b"last-event-id"), query)
             return ChatStream(token, number, start)
         rows = requested_rows(MESSAGES, request.query.decode("latin-1"))

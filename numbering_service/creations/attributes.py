@@ -75,7 +75,7 @@ def message_fields(content_type: str | None, body: bytes, query: bytes) -> Field
     if REPLY_TO in fields:
         fields = _with_number(fields, content_type, body)
     if query and (BODY not in fields or _OPTIONAL_IN_QUERY.search(query)):
-        return {**_with_number(parse_urlencoded(query)), **fields}
+        return {**_with_number(_in_query(query, fields, _MESSAGE_CHECKS)), **fields}
     return fields
 
 
@@ -89,8 +89,13 @@ def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
     """
     fields = parse_optional_body(content_type, body, orjson.loads)
     if query and _OPTIONAL_IN_QUERY.search(query):
-        return {**parse_urlencoded(query), **fields}
+        return {**_in_query(query, fields, _CHAT_CHECKS), **fields}
     return fields
+
+
+def _in_query(query: bytes, fields: Fields, checks: Checks) -> Fields:
+    """Return the fields that the query string has in addition to those of the body."""
+    return parse_urlencoded(query, [name for name in checks if name not in fields])
 
 
 def check_message(fields: Fields) -> MessageFields:

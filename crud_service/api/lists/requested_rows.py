@@ -11,6 +11,7 @@ from contract.paths import TOKEN_PATTERN
 from crud_service.api.lists.pages import (
     DEFAULT_LIMIT,
     NUMBER_CURSOR,
+    PARAMETERS,
     Page,
     Rows,
     links,
@@ -18,7 +19,7 @@ from crud_service.api.lists.pages import (
     parse_limit,
     parse_page,
 )
-from crud_service.chat.filters import Filters, parse_filters
+from crud_service.chat.filters import FILTERS, Filters, parse_filters
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,
@@ -35,6 +36,8 @@ from web.problems import ValidationFailed
 MAX_WAIT_SECONDS = 60
 BY_LAST_MESSAGE = "-last_message"
 LAST_MESSAGE = "last_message"
+_OF_MESSAGES = (*PARAMETERS, "wait", "changed_after", *FILTERS)
+_OF_CHATS = (*PARAMETERS, "sort", "include", "cursor")
 _OTHER_ORDERS = ("after", "before", "order")
 _ACTIVITY = struct.Struct(">q")
 # 64 bits in base64: the last character holds four of them.
@@ -68,12 +71,13 @@ def requested_rows(collection: Collection, query: str) -> RequestedRows:
 
     Raises MalformedBody (400) or ValidationFailed (422).
     """
-    fields = parse_urlencoded(query.encode("latin-1")) if query else {}
+    data = query.encode("latin-1")
     if collection is MESSAGES:
-        return _requested_messages(fields)
+        return _requested_messages(parse_urlencoded(data, _OF_MESSAGES))
     if collection is CHATS:
-        return _requested_chats(fields)
-    return RequestedRows(collection, parse_page(fields, TOKEN_PATTERN))
+        return _requested_chats(parse_urlencoded(data, _OF_CHATS))
+    page = parse_page(parse_urlencoded(data, PARAMETERS), TOKEN_PATTERN)
+    return RequestedRows(collection, page)
 
 
 def _requested_messages(fields: Fields) -> RequestedRows:

@@ -97,6 +97,21 @@ def test_a_body_that_cannot_be_parsed_is_400(
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_body")
 
 
+def test_an_unknown_parameter_is_ignored_whatever_it_holds(
+    http: httpx.Client, application: str, message: str
+) -> None:
+    unknown = "utm=%ff&%ff=%ff&name=%ff"
+    chat, messages = message.rpartition("/messages/")[0], message.rpartition("/")[0]
+    lists = ("/applications", f"{application}/chats", messages)
+    for path in (application, chat, message, *lists, f"{messages}/search?keyword=x"):
+        query = "&" if "?" in path else "?"
+        assert http.get(f"{path}{query}{unknown}").status_code == 200, path
+    for path, fields in ((application, {"name": "x"}), (message, {"body": "x"})):
+        assert http.put(f"{path}?{unknown}", json=fields).status_code == 200, path
+    assert http.put(f"{chat}?{unknown}", json={"name": "x"}).status_code == 200
+    assert http.put(f"{chat}?{unknown}", json={"metadata": {}}).status_code == 400
+
+
 @pytest.mark.parametrize(
     "fields",
     [

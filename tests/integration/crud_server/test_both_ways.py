@@ -131,6 +131,7 @@ def paths(chat: str) -> dict[str, str]:
         "a bad sort": f"{application}/chats?sort=number",
         "a bad page": f"{chat}/messages?limit=0",
         "a bad query": f"{chat}/messages?limit=%ff",
+        "an unknown parameter": f"{chat}/messages?limit=2&utm=%ff",
         "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",
         "a bad search": f"{chat}/messages/search?keyword=",
     }

@@ -14,7 +14,7 @@ from numbering_service.creations.attributes import (
     check_message,
     message_fields,
 )
-from web.problems import ValidationFailed
+from web.problems import MalformedBody, ValidationFailed
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 TOKEN = "A" * 24
@@ -94,6 +94,14 @@ def test_a_query_without_an_optional_field_is_not_parsed() -> None:
     assert chat(b"utm=%ff") == ""
 
 
+def test_an_unknown_parameter_is_ignored_whatever_it_holds() -> None:
+    assert message(b"sender=Ann&utm=%ff&%ff=1").attributes == '{"sender":"Ann"}'
+    assert chat(b"name=x&utm=%ff") == '{"name":"x"}'
+    assert message(b"sender=Ann&body=%ff").body == "hi"
+    with pytest.raises(MalformedBody):
+        message(b"sender=%ff")
+
+
 def test_attributes_are_part_of_the_payload() -> None:
     assert payload_digest("a", "{}") != payload_digest("a{}") != payload_digest("a")
     creation = Creation(TOKEN, 1, "a", "r", "key")
@@ -108,6 +116,6 @@ def test_the_size_of_a_creation_includes_its_attributes() -> None:
 
 def test_an_escaped_name_in_a_query_is_the_same_name() -> None:
     fields = message_fields("application/json", b'{"body":"x"}', b"a=%41&s%65nder=Ann")
-    assert fields == {"a": "A", "sender": "Ann", "body": "x"}
+    assert fields == {"sender": "Ann", "body": "x"}
     assert chat_fields(None, b"", b"%6eame=A%20chat") == {"name": "A chat"}
     assert message_fields("application/json", b'{"body":"x"}', b"a=%41&b") == {"body": "x"}

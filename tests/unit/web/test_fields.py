@@ -129,11 +129,18 @@ def test_json_that_is_not_an_object_is_invalid(body: bytes) -> None:
         find(body)
 
 
-@pytest.mark.parametrize("data", [b"body=%ff", b"body=\xff", b"%ed%a0%80=1", b"body=%c3"])
-def test_a_form_that_is_not_utf8_is_malformed(data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"body=%ff", b"body=\xff", b"body=%c3"])
+def test_a_field_that_is_not_utf8_is_malformed(data: bytes) -> None:
     for sent in ({"body": data, "content_type": FORM}, {"query": data}):
         with pytest.raises(MalformedBody):
             find(**sent)
+
+
+@pytest.mark.parametrize("pair", [b"%ed%a0%80=1", b"utm=%ff", b"\xff", b"%ff%00=%ff"])
+def test_what_else_is_not_utf8_is_malformed_in_a_form_alone(pair: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        find(b"body=x&" + pair, FORM)
+    assert find(query=b"body=x&" + pair) == "x"
 
 
 @pytest.mark.parametrize(
