@@ -44,6 +44,8 @@ class NumberingService:
         documentation.add_routes(self.api)
         probes.add_routes(self.api)
         framework.add_error_handlers(self.api)
+        # Made now and not for the first request, which would keep the event loop.
+        self.api.openapi()
         origins = settings.cors_origins
         self.cors = Cors(origins, self.methods_of) if origins else None
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)

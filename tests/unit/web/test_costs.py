@@ -2,21 +2,28 @@
 
 import json
 import random
+import re
 import tracemalloc
 from collections.abc import Callable
 from time import process_time
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numbering_service.creations.attributes import message_fields
+from numbering_service.main import NumberingService
+from numbering_service.settings import Settings
 from web.fields import (
     MAX_BODY_BYTES,
+    MAX_MARKS,
     MAX_REQUEST_BYTES,
     MISSING,
     URLENCODED,
     check_message_body,
     check_sender,
+    marks_of,
     unquote,
 )
 from web.media_types import parameter_of
@@ -111,6 +118,26 @@ def test_no_more_of_a_path_is_escaped_than_a_problem_shows() -> None:
 
     instance = NotFound().document(Path("\u00e9" * 60_000), "")["instance"]
     assert instance == ("%C3%A9" * 86)[:MAX_INSTANCE]
+
+
+def test_input_of_many_values_is_refused() -> None:
+    for value in (b"1,", b'"",', b"[],", b'"a":0,'):
+        body = b'{"x":[' + value * MAX_MARKS + b"0]}"
+        with pytest.raises(MalformedBody, match="commas"):
+            find_body("application/json", body)
+
+
+@given(st.lists(st.sampled_from([*'[{:,"\\', '\\"', r"\\", "a", '"b"', '"[,"']), max_size=12))
+def test_marks_within_texts_do_not_count(pieces: list[str]) -> None:
+    value = [{"".join(pieces): "".join(pieces)}, 1.5]
+    text = json.dumps(value)
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)
+    quotes = outside.count('"')
+    assert marks_of(text.encode(), quotes) == sum(outside.count(mark) for mark in '[{:,"')
+
+
+def test_the_openapi_document_is_made_before_the_first_request() -> None:
+    assert NumberingService(Settings.from_env({})).api.openapi_schema is not None
 
 
 def test_escapes_are_decoded_as_urllib_decodes_them() -> None:

@@ -109,13 +109,13 @@ def test_the_limit_is_4096_bytes_as_compact_utf_8(character: str) -> None:
 
 
 def test_metadata_of_very_many_values_is_refused() -> None:
-    for value in ([1.5] * 100_000, {str(i): 1.5 for i in range(10_000)}, "x" * 500_000):
+    for value in ([1.5] * 30_000, {str(i): 1.5 for i in range(5_000)}, "x" * 500_000):
         with pytest.raises(ValidationFailed, match="4096"):
             send(orjson.dumps({"a": value}))
 
 
 def test_very_many_values_beside_metadata_are_no_reason_to_refuse_it() -> None:
-    junk = b",".join([b"1.5"] * 200_000)
+    junk = b",".join([b"1.5"] * 30_000)
     fields = message_fields("application/json", b'{"metadata":{"a":1.50},"x":[%s]}' % junk, b"")
     assert check_metadata(fields["metadata"]) == '{"a":1.50}'
 
