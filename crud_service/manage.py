@@ -8,6 +8,10 @@ import os
 import signal
 import sys
 
+from web.process_signals import end_on_ctrl_c
+
+end_on_ctrl_c()
+
 import psycopg
 from django.core.management import execute_from_command_line
 from django.db.utils import OperationalError
@@ -28,6 +32,9 @@ FAILURES = (
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
+    # From here on, a command has the time to undo what it has begun.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run()
     except FAILURES as error:

@@ -20,6 +20,7 @@ ENDLESS = "import time\nprint('importing', flush=True)\ntime.sleep(300)\n"
         ("numbering_service", "uvicorn", -signal.SIGINT),
         ("crud_service", "uvicorn", -signal.SIGINT),
         ("crud_service.worker", "celery", -signal.SIGINT),
+        ("crud_service.manage reshard", "psycopg", -signal.SIGINT),
         ("crud_service.manage reshard", "rest_framework", 128 + signal.SIGINT),
     ],
 )
