@@ -25,6 +25,10 @@ A whole stack of its own (every process, as `make run` starts them):
     api                     `tests.api_client.Api` on `stack`: application(), chat(), message() …
     client                  an httpx.Client that follows no redirect and uses no proxy
 
+For commands that a test starts:
+
+    interruptible           nothing: Ctrl-C ends them
+
 Whatever kills or freezes a part leaves the stack as it found it: alive and ready.
 Data lies in `.local-test/<pid>/`, one directory a session, so sessions may run
 side by side and beside a `make run`; it is removed when all tests passed.
@@ -35,6 +39,7 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -333,3 +338,11 @@ def client() -> Iterator[httpx.Client]:
 @pytest.fixture
 def api(stack: RunningStack, client: httpx.Client) -> Api:
     return Api(client, stack.crud_url, stack.numbering_url)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Start commands that Ctrl-C ends, also where the tests run in a shell's background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)

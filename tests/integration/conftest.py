@@ -7,7 +7,6 @@ crud_server     a function that starts `python -m crud_service`; stopped after t
 shared_server   one for all tests of a module, on empty stores
 own_valkey      a Valkey of this module alone, which its tests may freeze and kill
 valkey          the same, emptied before the test
-interruptible   nothing: commands that the test starts are ended by Ctrl-C
 """
 
 import os
@@ -43,14 +42,6 @@ def close_connections() -> Iterator[None]:
     yield
     if "crud_service.stores.database" in sys.modules:
         sys.modules["crud_service.stores.database"].close_idle()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Start commands that Ctrl-C ends, also where the tests run in a shell's background."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_the_two_copies_that_were_asked_for_last_are_kept(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"d", "d.log", "a", "a.log", "lock"}
 
 
-def test_ctrl_c_ends_a_compilation_without_a_traceback() -> None:
+def test_ctrl_c_ends_a_compilation_without_a_traceback(interruptible: None) -> None:
     command = [sys.executable, "-m", "local_stack", "compiled"]
     TREES.mkdir(exist_ok=True)
     with (TREES / "lock").open("w") as lock:
