@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from multiprocessing import connection, get_context, parent_process, resource_tracker
 from types import FrameType
 
@@ -34,8 +35,10 @@ BEAT_SECONDS = 1.0
 # A process without a heartbeat for this long is frozen. A successor must be ready within the same
 # time. A start takes two seconds, and many more on a busy machine.
 SILENT_SECONDS = 30.0
-# All processes have ended within this time after a signal: by themselves, or killed.
+# All processes have ended within this time after a signal, by themselves or killed; those without a
+# heartbeat, which are frozen or have not begun to serve, sooner.
 STOP_SECONDS = 9.0
+SILENT_AT_END_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
@@ -43,7 +46,8 @@ PAUSE_SECONDS = 0.5
 class Process:
     """A serving process, seen from its parent.
 
-    `deadline` is when it is killed, unless a heartbeat or its end comes first.
+    `deadline` is when it is killed, unless a heartbeat or its end comes first, and `last_deadline`
+    whatever comes.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Process:
         self.heartbeat, writer = SPAWN.Pipe(duplex=False)
         self.started_at = now
         self.deadline = now + SILENT_SECONDS
+        self.last_deadline = inf
         self.is_ready = self.is_ending = False
         self.process = SPAWN.Process(target=serve, args=(settings, limits, sockets, writer))
         # What launches the first process, too, and would unblock SIGINT.
@@ -67,15 +72,20 @@ class Process:
             self.is_ready = self.heartbeat.recv()
         except (EOFError, OSError):
             return False
-        if not self.is_ending:
-            self.deadline = now + SILENT_SECONDS
+        self._wait_on(now)
         return True
 
     def end(self, now: float) -> None:
         """Ask it to shut down gracefully, in time."""
         if not self.is_ending:
-            self.is_ending, self.deadline = True, now + STOP_SECONDS
+            self.is_ending, self.last_deadline = True, now + STOP_SECONDS
+            self._wait_on(now)
             self.process.terminate()
+
+    def _wait_on(self, now: float) -> None:
+        """Wait for the next heartbeat."""
+        seconds = SILENT_AT_END_SECONDS if self.is_ending else SILENT_SECONDS
+        self.deadline = min(now + seconds, self.last_deadline)
 
     def bury(self) -> int:
         """Reap it after its heartbeat ended; return its exit code, negative for a signal."""

@@ -12,11 +12,14 @@ import pytest
 from uvicorn.config import STARTUP_FAILURE
 
 from local_stack.ports import choose_port
+from numbering_service.processes import SILENT_AT_END_SECONDS
 from tests.integration.numbering.surroundings import Numbering, Process, Valkey, request
 from tests.polling import eventually, wait_until
 
 # Within which a service has ended after SIGTERM.
 PROMISED_SECONDS = 10
+# The same with a process that is silent meanwhile.
+FROZEN_SECONDS = SILENT_AT_END_SECONDS + 3
 PREFORK = {"NUMBERING_PROCESSES": "2"}
 # Without a pool of threads the service cannot start.
 WITHOUT_THREADS = """
@@ -69,20 +72,20 @@ def ask_to_replace(service: Numbering) -> psutil.Process:
     return new
 
 
-def check_that_it_ends_in_time(service: Numbering) -> None:
+def check_that_it_ends_in_time(service: Numbering, seconds: float = PROMISED_SECONDS) -> None:
     left = psutil.Process(service.popen.pid).children(recursive=True)
-    assert service.end(seconds=PROMISED_SECONDS) == 0
+    assert service.end(seconds=seconds) == 0
     assert psutil.wait_procs(left, timeout=5)[1] == []
 
 
 def test_frozen_processes_do_not_hold_up_the_end(service: Numbering) -> None:
     with frozen(*serving(service)):
-        check_that_it_ends_in_time(service)
+        check_that_it_ends_in_time(service, FROZEN_SECONDS)
 
 
 def test_a_process_that_is_being_started_does_not_hold_up_the_end(service: Numbering) -> None:
     with frozen(ask_to_replace(service)):
-        check_that_it_ends_in_time(service)
+        check_that_it_ends_in_time(service, FROZEN_SECONDS)
 
 
 def test_a_process_that_is_replaced_and_serves_does_not_hold_up_the_end(
