@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -50,7 +51,8 @@ def standing_still() -> Iterator[Callable[[CrudServer, str], socket.socket]]:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.settimeout(40)
             connection.connect(("127.0.0.1", server.port))
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode())
             return connection
 
         yield ask
@@ -81,6 +83,13 @@ def test_unread_lists_of_one_application_take_no_place_of_another(
         reader.close()
     wait_until(lambda: client.head(f"{server.url}{path}").status_code != 503, 60, pause=0.1)
     assert len(client.get(f"{server.url}{path}").json()) == 300
+
+
+def is_connected(server: CrudServer, connection: socket.socket) -> bool:
+    """Return whether the server still has a connection, without reading from it."""
+    port = connection.getsockname()[1]
+    process = psutil.Process(server.process.pid)
+    return any(each.raddr and each.raddr.port == port for each in process.net_connections())
 
 
 def count_to_end(connection: socket.socket) -> int:
@@ -128,6 +137,8 @@ def test_stalled_readers_are_disconnected_and_free_their_places(
     )
     assert answer.status_code == 200
     for reader in readers:
+        # One that reads on before it is disconnected stands still no longer.
+        wait_until(lambda reader=reader: not is_connected(server, reader), 40)
         assert count_to_end(reader) < len(answer.content)
 
 
