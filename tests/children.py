@@ -29,6 +29,20 @@ def child(command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[
             raise
 
 
+@contextmanager
+def suspended(processes: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stop processes with SIGSTOP for the block; they may end before it or be killed within it."""
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            each.suspend()
+    try:
+        yield
+    finally:
+        for each in processes:
+            if each.is_running():
+                each.resume()
+
+
 def kill(process: "subprocess.Popen[Any]") -> None:
     """Kill a process and its group; one that has ended is fine."""
     if process.poll() is None:

@@ -9,6 +9,7 @@ import psutil
 
 from bench.running_stack import RunningStack
 from local_stack.process import is_ours
+from tests.children import suspended
 from tests.polling import wait_until
 
 OURS = ("numbering", "worker", "crud")
@@ -33,16 +34,8 @@ def serving(stack: RunningStack) -> list[psutil.Process]:
 @contextmanager
 def frozen(stack: RunningStack, name: str) -> Iterator[None]:
     """A part with all its processes stopped by SIGSTOP, and going on afterwards."""
-    processes = tree(stack.pid(name))
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):  # of PostgreSQL's, one a connection
-            process.suspend()
-    try:
+    with suspended(tree(stack.pid(name))):  # PostgreSQL has one for each connection
         yield
-    finally:
-        for process in processes:
-            if process.is_running():
-                process.resume()
 
 
 @contextmanager

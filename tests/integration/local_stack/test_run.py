@@ -20,6 +20,7 @@ from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
 from local_stack.stores.distribution import UnavailableError, distribution
+from tests.children import suspended
 from tests.conftest import elasticsearch_start
 from tests.polling import wait_until
 
@@ -151,7 +152,8 @@ def test_the_demo_runs_before_elasticsearch_has_started(tmp_path: Path) -> None:
         pytest.skip(f"NO ELASTICSEARCH: {error}")
     with elasticsearch_start(), launched(RunningStack(tmp_path)) as stack:
         wait_until((stack.layout.pids / "elasticsearch").exists, 120, stack.output)
-        with suspended(stack.pid("elasticsearch")):
+        elasticsearch = psutil.Process(stack.pid("elasticsearch"))
+        with suspended([elasticsearch, *elasticsearch.children(recursive=True)]):
             wait_until(stack.has_started, 120, stack.output)
             starting = "Elasticsearch (still starting"
             wait_until(lambda: starting in stack.output(), 60, stack.output)
@@ -179,20 +181,6 @@ def launched(stack: RunningStack) -> Iterator[RunningStack]:
         yield stack
     finally:
         assert stack.stop() == 0
-
-
-@contextmanager
-def suspended(pid: int) -> Iterator[None]:
-    """Stop a process and its children with SIGSTOP for the block, then let them continue."""
-    process = psutil.Process(pid)
-    processes = [process, *process.children(recursive=True)]
-    for each in processes:
-        each.suspend()
-    try:
-        yield
-    finally:
-        for each in processes:
-            each.resume()
 
 
 def test_every_store_is_recognised_as_ours(stores: Stores) -> None:

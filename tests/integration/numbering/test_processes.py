@@ -4,7 +4,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -13,6 +12,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from local_stack.ports import choose_port
 from numbering_service.processes import SILENT_AT_END_SECONDS
+from tests.children import suspended
 from tests.integration.numbering.surroundings import Numbering, Process, Valkey, request
 from tests.polling import eventually, wait_until
 
@@ -51,19 +51,6 @@ def is_serving(process: psutil.Process) -> bool:
         return False
 
 
-@contextmanager
-def frozen(*processes: psutil.Process) -> Iterator[None]:
-    """Stop processes with SIGSTOP for the block; they may be killed within it."""
-    for each in processes:
-        each.suspend()
-    try:
-        yield
-    finally:
-        for each in processes:
-            if each.is_running():
-                each.resume()
-
-
 def ask_to_replace(service: Numbering) -> psutil.Process:
     """Send SIGHUP; return the first new process."""
     before = set(serving(service))
@@ -79,12 +66,12 @@ def check_that_it_ends_in_time(service: Numbering, seconds: float = PROMISED_SEC
 
 
 def test_frozen_processes_do_not_hold_up_the_end(service: Numbering) -> None:
-    with frozen(*serving(service)):
+    with suspended(serving(service)):
         check_that_it_ends_in_time(service, FROZEN_SECONDS)
 
 
 def test_a_process_that_is_being_started_does_not_hold_up_the_end(service: Numbering) -> None:
-    with frozen(ask_to_replace(service)):
+    with suspended([ask_to_replace(service)]):
         check_that_it_ends_in_time(service, FROZEN_SECONDS)
 
 
@@ -102,7 +89,7 @@ def test_a_process_that_is_replaced_and_serves_does_not_hold_up_the_end(
 def test_a_new_process_that_dies_replaces_none(service: Numbering) -> None:
     before = serving(service)
     new = ask_to_replace(service)
-    with frozen(new):
+    with suspended([new]):
         new.kill()
     said = "a new process was not ready: none is replaced"
     wait_until(lambda: said in service.log.read_text(), 20)
@@ -122,7 +109,7 @@ def test_a_process_that_dies_while_it_is_to_be_replaced_is_replaced_once(
     service: Numbering,
 ) -> None:
     first, second = serving(service)
-    with frozen(ask_to_replace(service)):
+    with suspended([ask_to_replace(service)]):
         first.kill()
         wait_until(lambda: "a process died: replaced" in service.log.read_text(), 20)
     wait_until(lambda: not second.is_running(), 60)
