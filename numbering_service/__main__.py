@@ -12,7 +12,7 @@ from contract.settings_reading import SettingsError
 from numbering_service.processes import SERVICE, Processes
 from numbering_service.settings import Settings
 from web.json_logs import configure
-from web.server.limits import LIMITS, Limits, raise_descriptor_limit
+from web.server.limits import LIMITS, Limits
 from web.server.serving import exit_on_signals, listening_sockets, serve
 
 
@@ -32,7 +32,6 @@ def main(limits: Limits = LIMITS) -> int:
 def serve_in_several(settings: Settings, limits: Limits) -> int:
     """Supervise several serving processes until SIGTERM; return the exit code."""
     sockets = listening_sockets(settings.host, settings.port)
-    raise_descriptor_limit(limits)
     exit_on_signals()
     configure("numbering", settings.log_level)
     with TemporaryDirectory(prefix="numbering-metrics-") as shared:

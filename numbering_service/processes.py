@@ -23,7 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from numbering_service.settings import Settings
 from web.process_signals import signal_when_parent_dies
 from web.server.limits import Limits
-from web.server.serving import QuietServer, options, prepare_process
+from web.server.serving import STOP_SIGNALS, QuietServer, options, prepare_process
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class Processes:
         self._woken, wake = os.pipe()
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(wake)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._ask_to_stop)
         signal.signal(signal.SIGHUP, self._ask_to_replace)
 
