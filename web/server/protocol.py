@@ -97,7 +97,8 @@ class Protocol(Writer):
         self._is_draining = True
         self._keep_alive = False
         self._loop.call_later(limits.DRAIN_SECONDS, self._close_idle)
-        self._loop.call_later(limits.GRACE_SECONDS - 1, self._close_arriving)
+        seconds = limits.GRACE_SECONDS - limits.LINGER_SECONDS - 1
+        self._loop.call_later(seconds, self._close_arriving)
         self._end_endless()
 
     @property

@@ -1,6 +1,7 @@
 """New connections are accepted together, however long the event loop takes for each iteration."""
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -110,3 +111,17 @@ def test_clients_that_connect_just_before_the_server_ends_do_not_hold_it_up() ->
             threading.Timer(0.2, app.released.set).start()
             asked_at = time.monotonic()
         assert time.monotonic() - asked_at < GRACE_SECONDS / 2
+
+
+def test_a_request_that_does_not_arrive_in_time_is_refused_before_the_grace_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ExitStack() as clients:
+        with serving(Recorder()) as port:
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            time.sleep(0.2)
+            asked_at = time.monotonic()
+        assert time.monotonic() - asked_at < GRACE_SECONDS
+        assert client.recv(1024).startswith(b"HTTP/1.1 408 ")
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
