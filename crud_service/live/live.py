@@ -27,6 +27,7 @@ from crud_service.live.wanted import (
     ChatStream,
     StreamWanted,
     WaitingList,
+    Wanted,
     wanted,
 )
 from crud_service.monitoring.request_log import RequestLog
@@ -35,11 +36,17 @@ from crud_service.reads.fast_reads import head
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.threads import Threads
 from web.problems import HeadersTooLarge, NotStoredYet, Problem, StoreUnavailable
+from web.server.answers import CLIENT_CLOSED
 from web.server.request import Request
 
 # Between looks for a chat whose number was handed out: seconds, some three in all.
 PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 FILTERED_PAUSE = 0.05
+ROUTES = {
+    ApplicationStream: "application_stream",
+    ChatStream: "message_stream",
+    WaitingList: "messages",
+}
 HEADERS = "Content-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
 
 
@@ -93,7 +100,7 @@ class Live:
         try:
             if isinstance(want, WaitingList):
                 await self._wait(request, want)
-                return request.is_disconnected
+                return self._has_left(request, request_id, want)
             if isinstance(want, ChatStream):
                 beginning = await self._find_chat(want)
             else:
@@ -108,7 +115,7 @@ class Live:
             if beginning is None:
                 self._streams.dismiss(want.access_token)
         if beginning is None:
-            return request.is_disconnected
+            return self._has_left(request, request_id, want)
         self._begin(request, request_id, want, beginning)
         return True
 
@@ -243,12 +250,20 @@ class Live:
 
     def _send_head(self, request: Request, request_id: str, want: StreamWanted) -> None:
         """Send and log the head of a stream, and when to connect again after its end."""
-        route = "message_stream" if isinstance(want, ChatStream) else "application_stream"
-        seconds = perf_counter() - request.started
-        path = mask_path(request.path)
-        self._log.note(request_id, request.method, route, path, 200, seconds)
+        self._note(request, request_id, want, 200)
         request.begin(200, head(HEADERS, request_id))
         request.write(RETRY)
+
+    def _has_left(self, request: Request, request_id: str, want: Wanted) -> bool:
+        """Return whether the client has disconnected, and log it."""
+        if request.is_disconnected:
+            self._note(request, request_id, want, CLIENT_CLOSED)
+        return request.is_disconnected
+
+    def _note(self, request: Request, request_id: str, want: Wanted, status: int) -> None:
+        seconds = perf_counter() - request.started
+        path = mask_path(request.path)
+        self._log.note(request_id, request.method, ROUTES[type(want)], path, status, seconds)
 
 
 def is_event_source(request: Request) -> bool:

@@ -12,11 +12,11 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from numbering_service.api.endpoints import IS_COMPLETE
-from numbering_service.creations.creating import CLIENT_CLOSED
 from numbering_service.creations.requests import read_target
 from numbering_service.running import Running
 from web.problems import CONTENT_TYPE, InternalError, MethodNotAllowed, NotFound, Problem
 from web.request_id import HEADER
+from web.server.answers import CLIENT_CLOSED
 from web.server.asgi import Application, Message, Receive, Scope, Send
 from web.server.request import id_of, known_method
 

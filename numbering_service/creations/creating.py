@@ -23,7 +23,7 @@ from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding, not_seeded_in_time
 from web.fields import bad_reply_to
 from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
-from web.server.answers import problem_answer
+from web.server.answers import CLIENT_CLOSED, problem_answer
 from web.server.request import Request, id_of
 
 MAX_SEEDINGS = 5
@@ -32,7 +32,6 @@ MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
 OVERHEAD_BYTES: Final = 1024
 # And each further message of a bulk.
 MESSAGE_BYTES: Final = 128
-CLIENT_CLOSED = 499
 # Reading a larger request, or a bulk of any size, can take tens of milliseconds together with
 # others that have arrived at the same time (see `large_requests`).
 LARGE_BYTES: Final = 64 * 1024

@@ -1,17 +1,21 @@
 """Lists that wait: `GET …/messages?after=N&wait=S`."""
 
+import json
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from secrets import token_hex
 
 import httpx
 import psycopg
 import pytest
 
 from bench.running_stack import RunningStack
-from local_stack.ports import PLAIN_HTTP
+from local_stack.ports import LOOPBACK, PLAIN_HTTP
 from tests.api_client import Api
-from tests.polling import wait_until
+from tests.links import RESET_ON_CLOSE
+from tests.polling import eventually, wait_until
 
 # Far beyond what anything takes here: an answer that comes sooner did not wait for the end.
 LONG_SECONDS = 50
@@ -171,3 +175,25 @@ def test_a_client_that_leaves_while_the_filters_are_asked_does_not_keep_its_plac
             )
         assert open_streams() != before
     wait_until(lambda: open_streams() == before, LONG_SECONDS / 2)
+
+
+@pytest.mark.parametrize("filters", ["", "&sender=Ann"])
+def test_a_wait_whose_client_disconnects_is_logged_as_such(
+    stack: RunningStack, chat: str, filters: str
+) -> None:
+    request_id = f"disconnects-{token_hex(8)}"
+    lines = [
+        f"GET {chat}/messages?after=3&wait={LONG_SECONDS}{filters} HTTP/1.1",
+        f"Host: {LOOPBACK}\r\nX-Request-ID: {request_id}\r\n\r\n",
+    ]
+    with socket.create_connection((LOOPBACK, stack.crud_port)) as client:
+        client.sendall("\r\n".join(lines).encode())
+        time.sleep(1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    logged = eventually(lambda: requests_logged(stack, request_id), bool, LONG_SECONDS / 2)
+    assert [line["status"] for line in logged] == [499]
+
+
+def requests_logged(stack: RunningStack, request_id: str) -> list[dict[str, object]]:
+    text = (stack.layout.logs / "crud.log").read_text()
+    return [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]

@@ -21,6 +21,8 @@ CONTINUE = STATUS_LINES[100] + b"\r\n"
 CLOSE: Final = b"connection: close\r\n"
 KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 CHUNKED_LINE = b"transfer-encoding: chunked\r\n"
+# What is logged for a request whose client disconnected before there was an answer.
+CLIENT_CLOSED: Final = 499
 # Answers that never have a body, whatever the request.
 BODILESS: Final = frozenset({204, 304})
 
