@@ -43,10 +43,15 @@ def checked(read: Callable[..., T], *arguments: Any, **bounds: int) -> T:
 def connection_info(name: str, url: str) -> dict[str, Any]:
     """Return what a URL tells libpq, by its names: among others host, dbname and sslmode."""
     try:
-        return conninfo_to_dict(url)
+        found = conninfo_to_dict(url)
     except ProgrammingError:  # whose message may quote the password
         INVALID.append(f"{name} must be the URL of a database of PostgreSQL")
         return {}
+    # The host begins behind the first @, and the log names a host that cannot be reached.
+    if "@" in str(found.get("host")):
+        INVALID.append(f"{name} must have %40 for an @ in its password")
+        return {}
+    return found
 
 
 HOST = checked(text, "HOST", "127.0.0.1")

@@ -183,6 +183,19 @@ def test_an_address_that_cannot_be_read_is_named_without_its_password(name: str)
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL"])
+@pytest.mark.parametrize("command", ["crud_service", "crud_service.manage migrate"])
+def test_a_password_with_a_bare_at_sign_is_not_taken_for_the_host(command: str, name: str) -> None:
+    given = {
+        "DATABASE_URL": "postgresql://127.0.0.1:1/chat",
+        name: "postgresql://u:a@secret@h/chat",
+    }
+    refused = start(*command.split(), **given)
+    assert refused.returncode == 1
+    reason = f"{name} must have %40 for an @ in its password"
+    assert [line.partition(": ")[2] for line in refused.stderr.splitlines()] == [reason]
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL"])
 @pytest.mark.parametrize(
     ("url", "is_known"),
     [
