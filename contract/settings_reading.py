@@ -104,7 +104,7 @@ def redis_url(env: Mapping[str, str], connect: Callable[[str], object]) -> str:
         connect: makes a connection to a URL, without opening it; raises if that cannot be done.
     """
     url = text(env, "REDIS_URL", "redis://127.0.0.1:6379/0")
-    if url.startswith(_REDIS_SCHEMES):
+    if names_redis(url):
         with suppress(Exception):  # of redis-py, or of what it passes the URL's options to
             connect(url)
             return url
@@ -114,9 +114,22 @@ def redis_url(env: Mapping[str, str], connect: Callable[[str], object]) -> str:
 def broker_url(env: Mapping[str, str], redis_url: str) -> str:
     """Return the URL of Celery's broker; raises SettingsError, without it, for another kind."""
     url = text(env, "BROKER_URL", redis_url)
-    if url != redis_url and not url.startswith(_REDIS_SCHEMES):
+    if url != redis_url and not names_redis(url):
         raise SettingsError("BROKER_URL must be a redis:// or rediss:// URL")
     return url
+
+
+def names_redis(url: str) -> bool:
+    """Whether a URL has a scheme of Redis, and no @ behind the server.
+
+    There it would belong to a password with a bare slash or hash, whose rest Celery takes for the
+    number of the database, and logs.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return url.startswith(_REDIS_SCHEMES) and "@" not in parts.path + parts.fragment
 
 
 def token(env: Mapping[str, str], name: str) -> str:
