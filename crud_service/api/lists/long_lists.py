@@ -23,8 +23,9 @@ def sliced(whole: bytes) -> Iterator[bytes]:
 class LongAnswer:
     """The pieces of an answer, which holds a place until `close`.
 
-    The constructor raises Overloaded if no place is free. `owner` is an access
-    token, or empty for an answer that belongs to no application.
+    The constructor raises Overloaded if no place is free. It makes the first piece: what fails
+    there is answered and logged as an error, and not as an answer that was cut short. `owner` is an
+    access token, or empty for an answer that belongs to no application.
     """
 
     def __init__(self, places: Places, owner: str, pieces: Iterator[bytes]) -> None:
@@ -33,12 +34,18 @@ class LongAnswer:
         self._pieces = pieces
         places.take(owner)
         self._places = places
+        try:
+            self._first = next(pieces, None)
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        return next(self._pieces)
+        first, self._first = self._first, None
+        return next(self._pieces) if first is None else first
 
     def close(self) -> None:
         """Free the place; the server calls this at the end, after success and failure alike."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -310,3 +311,20 @@ def test_an_answer_204_has_no_length(server: CrudServer, client: httpx.Client, c
     assert "Content-Length" not in answer.headers
     assert "Transfer-Encoding" not in answer.headers
     assert client.get(url).json()["body"] == ""  # on the same connection
+
+
+def test_an_export_that_cannot_begin_is_logged_as_it_is_answered(
+    server: CrudServer, client: httpx.Client, database: Database, application: str, chat: str
+) -> None:
+    request_id = f"locked-{token_hex(8)}"
+    with database.transaction():
+        database.execute("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+        url, headers = f"{server.url}{application}/export", {"X-Request-ID": request_id}
+        answer = client.get(url, headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    last = {"X-Request-ID": f"after-{request_id}"}
+    assert client.get(f"{server.url}/health/live", headers=last).status_code == 200
+    wait_until(lambda: last["X-Request-ID"] in server.output(), 60)
+    lines = [json.loads(line) for line in server.output().splitlines() if request_id in line]
+    statuses = [line["status"] for line in lines if line["request_id"] == request_id]
+    assert statuses == [503]
