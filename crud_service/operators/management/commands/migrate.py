@@ -1,0 +1,48 @@
+"""`python -m crud_service.manage migrate`: Django's, but one process at a time."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.commands import migrate
+from django.db import connections
+
+from crud_service.stores.advisory_locks import lock
+from crud_service.stores.database import Connection
+
+LOOK_SECONDS = 0.5
+MIGRATING_LOCK = 0x4D494752
+WAITING = "another `migrate` is running: waiting for its end"
+
+
+class Command(migrate.Command):
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["check_unapplied"] or options["plan"]:  # they change nothing
+            super().handle(*args, **options)
+            return
+        connection = connections[options["database"]]
+        connection.ensure_connection()
+        with one_at_a_time(connection.connection):
+            super().handle(*args, **options)
+
+
+@contextmanager
+def one_at_a_time(connection: Connection) -> Iterator[None]:
+    """Wait until no other process migrates, and have others wait for the block.
+
+    Django plans first, by what has been applied so far: a second process would repeat a migration
+    that the first one applies meanwhile. Asks again and again instead of waiting in PostgreSQL: a
+    statement that waits holds a snapshot, and CREATE INDEX CONCURRENTLY waits for its end.
+    """
+    is_announced = False
+    while True:
+        with lock(connection, MIGRATING_LOCK) as ours:
+            if ours:
+                yield
+                return
+        if not is_announced:
+            print(WAITING, file=sys.stderr, flush=True)  # noqa: T201 - a command
+            is_announced = True
+        time.sleep(LOOK_SECONDS)
