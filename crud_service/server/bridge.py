@@ -15,7 +15,6 @@ from io import BytesIO
 from itertools import chain
 from time import perf_counter
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 
@@ -37,7 +36,6 @@ from web.problems import InternalError, Problem
 from web.server.answers import BODILESS
 from web.server.asgi import Receive, Scope, Send
 from web.server.front import Addresses
-from web.server.head import LONGEST_PATH
 from web.server.request import Request, known_method
 
 Environ = dict[str, Any]
@@ -173,15 +171,12 @@ class Server:
 
 def environ_of(request: Request, request_id: str, addresses: Addresses) -> Environ:
     """Return the WSGI environ of a request (PEP 3333)."""
-    path = request.raw_path
-    if b"%" in path and len(path) <= LONGEST_PATH:
-        path = unquote_to_bytes(path)
     client, server = addresses
     server = server or ("", 0)
     environ: Environ = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": path.decode("latin-1"),
+        "PATH_INFO": request.path.encode().decode("latin-1"),
         "QUERY_STRING": request.query.decode("latin-1"),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),

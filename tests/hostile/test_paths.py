@@ -60,6 +60,25 @@ def test_an_invalid_token_is_404_everywhere(ground: Ground, token: str) -> None:
     ground.check_untouched(applications)
 
 
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+def test_an_encoded_slash_separates_nothing(ground: Ground, slash: str) -> None:
+    """It is a character of the name or number that it stands in (RFC 3986, 2.2)."""
+    applications = ground.applications()
+    chat, application = (
+        path.replace("/", slash).replace(slash, "/", 1)
+        for path in (ground.chat, ground.application)
+    )
+    for path in (
+        *(application, chat, f"{ground.application}{slash}chats", f"{ground.chat}{slash}"),
+        *(f"{ground.chat}{slash}messages", f"{ground.chat}/messages{slash}"),
+        *(f"{ground.message}{slash}", f"{ground.chat}/messages{slash}search?keyword=a"),
+    ):
+        for method in ("GET", "PUT", "POST", "DELETE"):
+            for reply in on_both(ground, method, path):
+                check_problem(reply, 404)
+    ground.check_untouched(applications)
+
+
 @pytest.mark.parametrize("path", NO_PATHS, ids=lambda it: it[:24])
 def test_an_unknown_path_is_404(ground: Ground, path: str) -> None:
     applications = ground.applications()

@@ -37,6 +37,9 @@ _MAX_LENGTH_DIGITS: Final = 18
 _OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.IGNORECASE)
 _LONGEST = b"9" * _MAX_LENGTH_DIGITS
 
+# An encoded slash stays encoded, as it separates nothing (RFC 3986, 2.2): decoded, a number or a
+# name of a client's that contains one would become several segments.
+_ENCODED_SLASH = re.compile("%(2f)", re.IGNORECASE)
 # How bytes of a path are decoded that are not UTF-8: they stay percent-encoded, as in Django.
 _AS_SENT = "web.server.as_sent"
 # Decoding takes time per escape, and no path of a service is nearly as long.
@@ -174,11 +177,11 @@ def parse_head(data: bytes) -> Head:
 
 
 def decode_path(raw_path: bytes) -> str:
-    """Return a path percent-decoded; one that is too long to name anything is left as sent."""
+    """Return a path percent-decoded, but for slashes; one too long to name anything is not."""
     path = raw_path.decode("ascii")
     if "%" not in path or len(path) > LONGEST_PATH:
         return path
-    return unquote(path, errors=_AS_SENT)
+    return unquote(_ENCODED_SLASH.sub(r"%25\1", path), errors=_AS_SENT)
 
 
 def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple[bytes, bytes]:

@@ -107,6 +107,7 @@ def test_what_is_too_long_is_not_searched_for_what_can_be_seen(
 
 def test_a_path_that_is_too_long_is_not_decoded() -> None:
     assert decode_path(b"/%41%ff%C3%A9") == "/A%FF\u00e9"
+    assert decode_path(b"/%41%2F%2f%252F") == "/A%2F%2f%2F"
     assert decode_path(b"/%41" * (LONGEST_PATH // 4)) == "/A" * (LONGEST_PATH // 4)
     assert decode_path(b"/%41" * LONGEST_PATH) == "/%41" * LONGEST_PATH
 
