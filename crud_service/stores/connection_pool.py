@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
 
 from crud_service.postgresql import REQUESTS
 from crud_service.stores.overdue import begin, end
@@ -56,6 +57,16 @@ class BytesLoader(Loader):
         return bytes(data)
 
 
+def close_unless_idle(connection: Connection) -> None:
+    """Close a connection that waits for the answer to a command, or is in a transaction.
+
+    If a reset reaches a socket in the instant before psycopg waits for it, psycopg raises an
+    OperationalError and leaves the connection open: every further command would fail.
+    """
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        connection.close()
+
+
 class ConnectionPool:
     """Connections to the server at a URL, which is asked for with each new connection."""
 
@@ -96,12 +107,13 @@ class ConnectionPool:
             return None
 
     def use(self, connection: Connection, work: Callable[[Connection], T]) -> T:
-        """Run `work` on a connection, then return it to the pool unless it is closed."""
+        """Run `work` on a connection, then return it to the pool if it is still of use."""
         begin(connection)
         try:
             return work(connection)
         finally:
             end(connection)
+            close_unless_idle(connection)
             if not connection.closed:
                 self._idle.append(connection)
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 
-from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
+from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, close_unless_idle
 from crud_service.stores.database import (
     Connection,
     ConnectionLostError,
@@ -112,6 +112,7 @@ def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) ->
         with connection.transaction():
             written = work(connection)
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        close_unless_idle(connection)
         if written is None or not connection.closed:
             raise
         raise CommitLostError(written) from error

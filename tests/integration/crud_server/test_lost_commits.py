@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import psycopg
@@ -213,3 +213,47 @@ def test_the_id_of_a_transaction_means_nothing_on_another_timeline(
     promoted = f"{int(timeline, 16) + 1:08X}"
     assert look_up(transaction_id.encode()) is Outcome.COMMITTED
     assert look_up(f"{promoted}/{number}".encode()) is Outcome.UNKNOWN
+
+
+def interrupt_next_command(connection: psycopg.Connection[Any]) -> None:
+    """Have psycopg fail between sending the next command and waiting for the answer.
+
+    It does so if a reset of the connection arrives in that instant, which no test can time.
+    """
+
+    def wait(command: Iterator[object], **_: object) -> object:
+        next(command)
+        del connection.wait
+        raise psycopg.OperationalError("connection socket closed")
+
+    connection.wait = wait
+
+
+def test_a_connection_with_an_unanswered_command_is_not_used_again(
+    http: httpx.Client, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.stores.database import fetch_value, run
+    from web.problems import StoreUnavailable
+
+    def read(connection: psycopg.Connection[Any]) -> None:
+        interrupt_next_command(connection)
+        connection.execute("SELECT 1")
+
+    with pytest.raises(StoreUnavailable):
+        run(read)
+    assert fetch_value("SELECT 1") == 1
+
+
+def test_the_outcome_of_a_commit_is_looked_up_although_its_connection_seems_open(
+    http: httpx.Client, clean_crud: dict[str, str], database: Database, application: str
+) -> None:
+    from crud_service.stores.transactions import TRANSACTION, Written, change
+
+    def rename(connection: psycopg.Connection[Any]) -> Written[str]:
+        update = f"UPDATE applications SET name = 'after' RETURNING {TRANSACTION}"
+        [(transaction_id,)] = connection.execute(update).fetchall()
+        interrupt_next_command(connection)
+        return Written("renamed", transaction_id)
+
+    assert change(rename) == "renamed"
+    assert database.execute("SELECT name FROM applications").fetchall() == [("after",)]
