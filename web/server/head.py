@@ -146,6 +146,8 @@ def parse_head(data: bytes) -> Head:
         version = _VERSIONS[http_version]
     except (ValueError, KeyError):
         raise MalformedRequest from None
+    if b"\n" in target:  # the parser would take what follows for a header
+        raise MalformedRequest
     if method not in _PARSED_AS_THEY_ARE or not target.isascii():
         data, target = _conform(method, target, http_version, data[line_end:])
     lines = _Lines()

@@ -120,6 +120,7 @@ REFUSED = {
     "NUL in a header": refused(post(b"x", b"X-A: \x00")),
     "a bare CR in a header": refused(post(b"x", b"X-A: a\rB: c")),
     "a bare LF in a header": refused(post(b"x", b"X-A: a\nB: c")),
+    "a bare LF in a target": refused(post(b"x").replace(b"/a ", b"/a\nX-A:b ")),
     "bare LF everywhere": refused(post(b"").replace(b"\r\n", b"\n")),
     "no version": refused(b"GET /a\r\n" + HOST + b"\r\n"),
     "a version to come": refused(post(b"x").replace(b"/1.1", b"/1.2")),
