@@ -42,12 +42,29 @@ def prepare() -> None:
 
     Exits with code 1 if the environment does not allow the worker to start.
     """
-    if refuse_to_serve("worker"):
+    if refuse_to_serve("worker") or refuse_broker():
         sys.exit(1)
     configure_logs()
     harden_database()
     django.setup()
     app.loader.import_default_modules()
+
+
+def refuse_broker() -> bool:
+    """Print to stderr that Celery cannot use the address of its broker; return whether it cannot.
+
+    redis-py knows more options than Celery, whose message may quote a part of a password.
+    """
+    try:
+        app.connection_for_read()
+    except Exception:
+        name, more = "BROKER_URL", ""
+        if settings.BROKER_URL == settings.REDIS_URL:
+            name, more = "REDIS_URL", ": set BROKER_URL to one without options"
+        reason = f"{name} is no address that Celery can use{more}"
+        print(f"worker refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+        return True
+    return False
 
 
 def run(queue: str, name: str, heartbeat: int) -> NoReturn:

@@ -221,6 +221,26 @@ def test_a_known_password_is_found_in_the_url_of_a_database(
     assert startup.weak_secrets() == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "more"),
+    [
+        (
+            "REDIS_URL",
+            "redis://127.0.0.1:1?socket_timeout=2",
+            ": set BROKER_URL to one without options",
+        ),
+        ("BROKER_URL", "redis://:a?secret=1@127.0.0.1:1/0", ""),
+    ],
+)
+def test_the_worker_names_a_broker_that_celery_cannot_use(name: str, url: str, more: str) -> None:
+    given = {"DATABASE_URL": "postgresql://127.0.0.1:1/chat", "REDIS_URL": "redis://127.0.0.1:1"}
+    refused = start("crud_service.worker", **given | {name: url})
+    assert refused.returncode == 1
+    reason = f"worker refuses to start: {name} is no address that Celery can use{more}"
+    assert refused.stderr.splitlines() == [reason]
+    assert refused.stdout == ""
+
+
 def test_a_local_stack_starts_with_default_secrets() -> None:
     started = start(CONTAINER="1", LOCAL_STACK="1", HOST="203.0.113.1")
     assert "cannot listen on" in started.stderr  # which comes after the look at the secrets
