@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import quote
 
@@ -84,4 +85,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def safe_path(path: str) -> str:
     """Return a path fit for a quoted log field: truncated, percent-encoded, tokens masked."""
-    return mask_path(quote(path[:512], safe="/:"))
+    shown = path[:512]
+    if len(shown) < len(path):  # it may end within a token, which is none without its end
+        shown = shown.rstrip(ascii_letters + digits)
+    return mask_path(quote(shown, safe="/:"))

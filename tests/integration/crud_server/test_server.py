@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -328,3 +329,14 @@ def test_an_export_that_cannot_begin_is_logged_as_it_is_answered(
     lines = [json.loads(line) for line in server.output().splitlines() if request_id in line]
     statuses = [line["status"] for line in lines if line["request_id"] == request_id]
     assert statuses == [503]
+
+
+def test_a_path_that_is_logged_in_part_shows_no_more_of_a_token(
+    server: CrudServer, client: httpx.Client
+) -> None:
+    for length in (480, 490, 505, 511):
+        token = f"Cut{length}{'x' * 18}"
+        assert client.get(f"{server.url}/{'-' * length}/{token}").status_code == 404
+    wait_until(lambda: server.output().count("/-----") == 4, 60)
+    shown = re.findall('/-+/([^"]*)', server.output())
+    assert max(map(len, shown)) <= len("Cut4…")
