@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -53,27 +54,47 @@ LOG_LINES_DROPPED = Counter(
 )
 
 
+class Found(Collector):
+    """Values that were just found.
+
+    The library's own gauges would be shared and exported for each process, and stay when it dies.
+    """
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Sequence[Metric]:
+        return self._metrics
+
+
 async def render(redis: "Sequence[Redis]", depth: int) -> bytes:
     """Render all metrics in the text format of Prometheus, with the current backlog.
 
     `redis` are the clients of all shards, in order.
     """
-    registry = CollectorRegistry()
-    Gauge(
-        "chat_numbering_waiting", "Creations waiting for a batch, or held back.", registry=registry
-    ).set(depth)
+    gauges = [
+        GaugeMetricFamily(
+            "chat_numbering_waiting", "Creations waiting for a batch, or held back.", depth
+        )
+    ]
     try:
         shards = zip(Shards(len(redis)), redis, strict=True)
         found = total(await asyncio.gather(*(backlog(shard, client) for shard, client in shards)))
     except (RedisError, OSError):
         pass  # An absent gauge is how Prometheus says "not known".
     else:
-        Gauge(
-            "chat_backlog_entries", "Entries accepted but not yet stored.", registry=registry
-        ).set(found.entries)
-        Gauge(
-            "chat_backlog_oldest_age_seconds", "Age of the oldest such entry.", registry=registry
-        ).set(found.oldest_age_seconds)
+        gauges += [
+            GaugeMetricFamily(
+                "chat_backlog_entries", "Entries accepted but not yet stored.", found.entries
+            ),
+            GaugeMetricFamily(
+                "chat_backlog_oldest_age_seconds",
+                "Age of the oldest such entry.",
+                found.oldest_age_seconds,
+            ),
+        ]
+    registry = CollectorRegistry()
+    registry.register(Found(gauges))
     return generate_latest(own_registry()) + generate_latest(registry)
 
 

@@ -20,6 +20,7 @@ from tests.polling import eventually, wait_until
 PROMISED_SECONDS = 10
 # The same with a process that is silent meanwhile.
 FROZEN_SECONDS = SILENT_AT_END_SECONDS + 3
+GAUGES = ("chat_numbering_waiting", "chat_backlog_entries", "chat_backlog_oldest_age_seconds")
 PREFORK = {"NUMBERING_PROCESSES": "2"}
 # Without a pool of threads the service cannot start.
 WITHOUT_THREADS = """
@@ -63,6 +64,13 @@ def check_that_it_ends_in_time(service: Numbering, seconds: float = PROMISED_SEC
     left = psutil.Process(service.popen.pid).children(recursive=True)
     assert service.end(seconds=seconds) == 0
     assert psutil.wait_procs(left, timeout=5)[1] == []
+
+
+def test_a_gauge_has_one_value_for_all_processes(service: Numbering) -> None:
+    for _ in range(2):  # the first one might have left its values for the second
+        body = request(service.port, "GET", "/metrics").body.decode()
+        lines = [line for line in body.splitlines() if line.startswith(GAUGES)]
+        assert [line.split(" ")[0] for line in lines] == list(GAUGES)
 
 
 def test_frozen_processes_do_not_hold_up_the_end(service: Numbering) -> None:
