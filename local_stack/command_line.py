@@ -122,6 +122,9 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
     if environment["ELASTICSEARCH_URL"]:
         search = "Elasticsearch (still starting; PostgreSQL until then)"
     settings, env = stack.settings, shlex.quote(str(stack.layout.stack_env))
+    create = f'curl -X POST {crud}/applications -d \'{{"name": "my app"}}\''
+    if environment.get("ADMIN_TOKEN"):
+        create = f'(. {env}; {create} -H "Authorization: Bearer $ADMIN_TOKEN")'
     lines = {
         "chat page": f"{paint(f'{crud}/demo', 'bold', 'cyan')}   open it in two windows",
         "crud_service": f"{paint(crud, 'bold', 'cyan')}   docs {crud}/docs",
@@ -129,7 +132,7 @@ def welcome(environment: dict[str, str], stack: Stack) -> None:
         "admin site": f"{crud}/admin/   user admin, password: grep ADMIN_PASSWORD {env}",
         "search": search,
         "data, logs": f"{stack.layout.directory}   addresses and secrets in stack.env",
-        "try": f'curl -X POST {crud}/applications -d \'{{"name": "my app"}}\'',
+        "try": create,
         "": "\n".ljust(21).join(
             f"{settings.command(target)}   {what}" for target, what in FURTHER.items()
         ),

@@ -289,6 +289,28 @@ def test_the_command_for_the_password_works_in_a_directory_with_a_space(
     assert done.stdout == "ADMIN_PASSWORD=secret\n"
 
 
+def test_the_request_to_try_has_the_admin_token(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = Stack(Settings(tmp_path / "my dir"))
+    stack.layout.create()
+    urls = dict.fromkeys(("CRUD_URL", "NUMBERING_URL", "ELASTICSEARCH_URL"), "")
+    curl = tmp_path / "curl"
+    curl.write_text("#!/bin/sh\nprintf '%s|' \"$@\"\n")
+    curl.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    sent = []
+    for token in ("", "it's a $ecret"):
+        stack.layout.write_env({"ADMIN_TOKEN": token})
+        welcome({**urls, "ADMIN_TOKEN": token}, stack)
+        (command,) = re.findall("^try +(.*)$", capsys.readouterr().out, re.MULTILINE)
+        sent.append(subprocess.check_output(["sh", "-c", command], env=path, text=True))
+    assert sent == [
+        '-X|POST|/applications|-d|{"name": "my app"}|',
+        '-X|POST|/applications|-d|{"name": "my app"}|-H|Authorization: Bearer it\'s a $ecret|',
+    ]
+
+
 MAVEN = """#!/bin/sh
 for argument; do case "$argument" in -DoutputDirectory=*) out="${argument#*=}";; esac; done
 printf "Downloading: x.pom\nProgress (1): 1.2 kB\rProgress (1): 2 kB\n"
