@@ -20,7 +20,7 @@ from crud_service.erase.redis_keys import Clients, forget_keys, refuse_creations
 from crud_service.erase.rows import Deletion, erase_rows, find_pending, finish
 from crud_service.postgresql import INDEXER
 from crud_service.search.feed.interval import Interval
-from crud_service.stores.database import Connection, connect_as
+from crud_service.stores.database import Connection, connect_watched
 from crud_service.stores.redis_clients import shards, worker_redis
 
 logger = logging.getLogger(__name__)
@@ -175,7 +175,7 @@ def erasing() -> AbstractContextManager[None]:
 def erase_until(over: threading.Event) -> None:
     while not over.is_set():
         try:
-            with connect_as(INDEXER) as connection:
+            with connect_watched(INDEXER) as connection:
                 eraser = Eraser(worker_redis, over)
                 while not over.is_set():
                     if not eraser.erase_some(connection):

@@ -10,6 +10,7 @@ from psycopg.abc import Params
 from crud_service.postgresql import Parameters
 from crud_service.stores.connection_pool import Connection as Connection
 from crud_service.stores.connection_pool import ConnectionPool
+from crud_service.stores.overdue import WatchedConnection
 from web.problems import StoreUnavailable
 
 T = TypeVar("T")
@@ -24,6 +25,11 @@ close_idle = _pool.close_idle
 def connect_as(parameters: Parameters) -> Connection:
     """Return a new connection in autocommit mode, with parameters of `crud_service.postgresql`."""
     return psycopg.connect(settings.DATABASE_URL, autocommit=True, **parameters)
+
+
+def connect_watched(parameters: Parameters) -> Connection:
+    """Return such a connection for the worker, which gives up on a server that stays silent."""
+    return WatchedConnection.connect(settings.DATABASE_URL, autocommit=True, **parameters)
 
 
 class ConnectionLostError(Exception):

@@ -12,10 +12,13 @@ import threading
 import time
 from contextlib import suppress
 from functools import cache
+from typing import Any
 
 import psycopg
 
 LIMIT_SECONDS = 4.0
+# Of the worker, which has time: longer than any statement_timeout of `crud_service.postgresql`.
+WORKER_LIMIT_SECONDS = 70.0
 LOOK_SECONDS = 0.25
 
 # When the work on each connection is overdue. Single dictionary operations are atomic.
@@ -51,3 +54,14 @@ def hang_up(connection: "psycopg.Connection | psycopg.AsyncConnection") -> None:
     """Shut down the connection's socket, which wakes the waiting reader, without closing it."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as it:
         it.shutdown(socket.SHUT_RDWR)
+
+
+class WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection of the worker, each command of which is watched."""
+
+    def wait(self, *args: Any, **options: Any) -> Any:
+        begin(self, WORKER_LIMIT_SECONDS)
+        try:
+            return super().wait(*args, **options)
+        finally:
+            end(self)

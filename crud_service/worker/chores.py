@@ -15,7 +15,7 @@ from redis import RedisError
 from crud_service import postgresql
 from crud_service.chat.own_limits import synchronise_limits
 from crud_service.chat.rotations import finish_rotations
-from crud_service.stores.database import Connection, connect_as, in_one_line
+from crud_service.stores.database import Connection, connect_watched, in_one_line
 from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.transfer.unfinished import remove_left_behind
 
@@ -77,7 +77,7 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
     while not stopped.wait(chore.interval):
         try:
             if connection is None or not is_alive(connection):
-                connection = connect_as(postgresql.CHORES)
+                connection = connect_watched(postgresql.CHORES)
             chore.work(connection)
         except (psycopg.Error, RedisError) as error:
             extra = {"chore": chore.name, "reason": in_one_line(error)}

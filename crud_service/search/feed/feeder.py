@@ -19,7 +19,7 @@ from crud_service.postgresql import INDEXER
 from crud_service.search.feed.bulk import IndexGone
 from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
 from crud_service.search.index.elasticsearch_index import has_elasticsearch
-from crud_service.stores.database import Connection, connect_as
+from crud_service.stores.database import Connection, connect_watched
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Feeder:
     def _run(self) -> None:
         while not self._over.is_set():
             try:
-                with connect_as(INDEXER) as connection:
+                with connect_watched(INDEXER) as connection:
                     self._feed(connection)
             except psycopg.Error as error:
                 reason = type(error).__name__

@@ -19,7 +19,7 @@ from crud_service.search.feed.refold import refold_some
 from crud_service.search.index.doorbell import stop_ringing, wait_for_ring
 from crud_service.search.index.elasticsearch_index import has_elasticsearch
 from crud_service.search.text.folding import TEXT_FORMAT
-from crud_service.stores.database import Connection, connect_as, in_one_line
+from crud_service.stores.database import Connection, connect_watched, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def keep_indexed(
         look_seconds: how often to look for changes for which the doorbell did not ring.
     """
     try:
-        with connect_as(INDEXER) as connection:
+        with connect_watched(INDEXER) as connection:
 
             def work() -> None:
                 stop_ringing(redis)

@@ -2,9 +2,12 @@
 
 import threading
 
+import psycopg
 import pytest
+from django.conf import settings
 
 from crud_service.stores.database import Connection
+from tests.integration.breakable import Breakable
 from tests.integration.crud_rows import Database
 
 
@@ -26,3 +29,34 @@ def test_a_connection_that_died_while_idle_is_replaced_without_a_word(
     attend(Chore("a chore", 0.01, work), stopped)
     assert len(set(processes)) == 3
     assert caplog.messages == []
+
+
+def test_a_connection_that_falls_silent_is_replaced(
+    database: Database, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.stores import overdue
+    from crud_service.worker.chores import Chore, attend
+
+    stopped = threading.Event()
+    failures: list[psycopg.Error] = []
+    monkeypatch.setattr(overdue, "WORKER_LIMIT_SECONDS", 0.5)
+    with Breakable(clean_crud["DATABASE_URL"]) as postgres:
+        monkeypatch.setattr(settings, "DATABASE_URL", postgres.url)
+
+        def work(connection: Connection) -> None:
+            postgres.frozen = not failures
+            try:
+                connection.execute("SELECT 1")
+            except psycopg.Error as error:
+                failures.append(error)
+                postgres.frozen = False
+            else:
+                stopped.set()
+
+        attending = threading.Thread(target=attend, args=(Chore("a chore", 0.01, work), stopped))
+        attending.start()
+        attending.join(20)
+        is_replaced = not attending.is_alive()
+        stopped.set()
+    attending.join()
+    assert is_replaced
