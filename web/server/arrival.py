@@ -1,13 +1,16 @@
 """Parses what has arrived on one connection into whole requests, one at a time. No I/O."""
 
+import re
 from typing import Final
 
 from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
 from web.server.body import Body, ChunkedBody, SizedBody
-from web.server.head import CHUNKED, Head, is_hopeless, parse_head, skip_empty_lines
+from web.server.head import CHUNKED, Head, parse_head
 from web.server.limits import BODY_BYTES, HEAD_BYTES, HEAD_LINES
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+# What no header line can contain: a control character, or a CR or LF on its own.
+_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 
 
 class Whole:
@@ -113,3 +116,22 @@ class Arrival:
         self.wants_continue = False
         self.buffer = rest
         return Whole(head, bytes(body.data))
+
+
+def is_hopeless(part: bytes, start: int) -> bool:
+    """Whether the part of a head after `start` can't be HTTP, whatever follows."""
+    return _HOPELESS.search(part, max(0, start - 1)) is not None
+
+
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """Skip empty lines before a request, as RFC 9112 asks; half of one is kept.
+
+    Raises MalformedRequest for line ends that are none.
+    """
+    rest = buffer.lstrip(b"\r\n")
+    skipped = buffer[: len(buffer) - len(rest)]
+    if skipped.endswith(b"\r") and not rest:
+        skipped, rest = skipped[:-1], b"\r"
+    if skipped.count(b"\r\n") * 2 != len(skipped):
+        raise MalformedRequest
+    return rest

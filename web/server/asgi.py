@@ -66,7 +66,7 @@ def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": "",
-        "headers": request.headers,
+        "headers": [*request.headers],  # which an application may change
         "client": client,
         "server": server,
         "state": state.copy(),

@@ -3,12 +3,17 @@
 A head reaches the parser when all of it has arrived, so that its split into
 packets can't change its meaning. Everything that two parsers could read
 differently is refused.
+
+A client repeats itself: from one request to the next its head differs in a part of the path and
+in the Content-Length, often in nothing. So the request line and the header lines are parsed apart,
+and what they mean is cached.
 """
 
 import codecs
 import re
+from functools import lru_cache
 from string import ascii_letters, digits
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote
 
 import httptools
@@ -20,6 +25,11 @@ Headers = list[tuple[bytes, bytes]]
 
 CHUNKED: Final = -1  # the length of a body that is framed by chunks
 
+# Longer heads are not cached. Those made up to fill the caches take 20 MB at most.
+CACHED_HEAD_BYTES: Final = 1024
+CACHED_REQUEST_LINES: Final = 2048
+CACHED_HEADER_LINES: Final = 512  # the lines of one head each
+
 # The parser gets these as they are and GET in place of any other method, so that the
 # application answers 405 instead of the parser 400. CONNECT has another form of target.
 _PARSED_AS_THEY_ARE: Final = frozenset(
@@ -29,12 +39,10 @@ _METHOD = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
 _VERSIONS: Final = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
 _HOST_CHARACTERS: Final = f"{ascii_letters}{digits}._~!$&'()*+,;=:%[]-".encode()
-# What no header line can contain: a control character, or a CR or LF on its own.
-_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
 # Of a Content-Length that are read; one with more is over the limit by these alone.
 _MAX_LENGTH_DIGITS: Final = 18
 # A Content-Length that overflows the parser's 64 bits, which it can't tell from a malformed one.
-_OVERFLOW = re.compile(rb"(\r\ncontent-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.IGNORECASE)
+_OVERFLOW = re.compile(rb"((?:\A|\r\n)content-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.I)
 _LONGEST = b"9" * _MAX_LENGTH_DIGITS
 
 # An encoded slash stays encoded, as it separates nothing (RFC 3986, 2.2): decoded, a number or a
@@ -98,7 +106,26 @@ class Head:
         self.size = size  # in bytes, as it was sent
 
 
-class _Lines:
+class _RequestLine(NamedTuple):
+    """The first line of a head; `host` is None unless its target has one."""
+
+    method: str
+    raw_path: bytes
+    query: bytes
+    version: str
+    host: bytes | None
+
+
+class _HeaderLines(NamedTuple):
+    """The other lines of a head, which nobody changes: all that are equal share them."""
+
+    headers: Headers
+    length: int
+    keep_alive: bool
+    expects_continue: bool
+
+
+class _Collector:
     """Collects the header lines from the parser."""
 
     __slots__ = ("headers", "noted")
@@ -118,64 +145,61 @@ class _Lines:
         self.headers.append((name, value))
 
 
-def is_hopeless(part: bytes, start: int) -> bool:
-    """Whether the part of a head after `start` can't be HTTP, whatever follows."""
-    return _HOPELESS.search(part, max(0, start - 1)) is not None
-
-
-def skip_empty_lines(buffer: bytes) -> bytes:
-    """Skip empty lines before a request, as RFC 9112 asks; half of one is kept.
-
-    Raises MalformedRequest for line ends that are none.
-    """
-    rest = buffer.lstrip(b"\r\n")
-    skipped = buffer[: len(buffer) - len(rest)]
-    if skipped.endswith(b"\r") and not rest:
-        skipped, rest = skipped[:-1], b"\r"
-    if skipped.count(b"\r\n") * 2 != len(skipped):
-        raise MalformedRequest
-    return rest
-
-
 def parse_head(data: bytes) -> Head:
     """Parse a head, its blank line included; raises MalformedRequest."""
     size = len(data)
-    line_end = data.find(b"\r\n")
+    line, _, lines = data.partition(b"\r\n")
+    if size <= CACHED_HEAD_BYTES:
+        method, raw_path, query, version, host = _cached_request_line(line)
+        headers, length, keep_alive, expects_continue = _cached_header_lines(lines, version)
+    else:
+        method, raw_path, query, version, host = _parse_request_line(line)
+        headers, length, keep_alive, expects_continue = _parse_header_lines(lines, version)
+    if host is not None:
+        headers = [(b"host", host), *[header for header in headers if header[0] != b"host"]]
+    return Head(
+        method, raw_path, query, version, headers, length, keep_alive, expects_continue, size
+    )
+
+
+def _parse_request_line(line: bytes) -> _RequestLine:
+    """Parse the first line of a head, without its end; raises MalformedRequest."""
     try:
-        method, target, http_version = data[:line_end].split(b" ")
+        method, target, http_version = line.split(b" ")
         version = _VERSIONS[http_version]
     except (ValueError, KeyError):
         raise MalformedRequest from None
     if b"\n" in target:  # the parser would take what follows for a header
         raise MalformedRequest
     if method not in _PARSED_AS_THEY_ARE or not target.isascii():
-        data, target = _conform(method, target, http_version, data[line_end:])
-    lines = _Lines()
+        line, target = _conform(method, target, http_version)
     try:
-        httptools.HttpRequestParser(lines).feed_data(data)
+        httptools.HttpRequestParser(_Collector()).feed_data(line + b"\r\n\r\n")
+    except httptools.HttpParserError:
+        raise MalformedRequest from None
+    host, raw_path, query = _split_target(target)
+    return _RequestLine(method.decode("ascii"), raw_path, query, version, host)
+
+
+def _parse_header_lines(lines: bytes, version: str) -> _HeaderLines:
+    """Parse the lines after the first one, with the blank one; raises MalformedRequest."""
+    collector = _Collector()
+    try:
+        # What the lines mean does not depend on the method or the target.
+        head = f"POST / HTTP/{version}\r\n".encode() + lines
+        httptools.HttpRequestParser(collector).feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # the head is complete; we read what follows ourselves
     except httptools.HttpParserError:
-        shorter = _OVERFLOW.sub(rb"\g<1>" + _LONGEST, data)
-        if shorter == data:
+        shorter = _OVERFLOW.sub(rb"\g<1>" + _LONGEST, lines)
+        if shorter == lines:
             raise MalformedRequest from None
-        return parse_head(shorter)
-    length, keep_alive, expects_continue = _framing(lines.noted, version)
-    host, raw_path, query = _split_target(target)
-    headers = lines.headers
-    if host is not None:
-        headers = [(b"host", host), *(header for header in headers if header[0] != b"host")]
-    return Head(
-        method.decode("ascii"),
-        raw_path,
-        query,
-        version,
-        headers,
-        length,
-        keep_alive,
-        expects_continue,
-        size,
-    )
+        return _parse_header_lines(shorter, version)
+    return _HeaderLines(collector.headers, *_framing(collector.noted, version))
+
+
+_cached_request_line = lru_cache(CACHED_REQUEST_LINES)(_parse_request_line)
+_cached_header_lines = lru_cache(CACHED_HEADER_LINES)(_parse_header_lines)
 
 
 def decode_path(raw_path: bytes) -> str:
@@ -186,15 +210,15 @@ def decode_path(raw_path: bytes) -> str:
     return unquote(_ENCODED_SLASH.sub(r"%25\1", path), errors=_AS_SENT)
 
 
-def _conform(method: bytes, target: bytes, version: bytes, rest: bytes) -> tuple[bytes, bytes]:
-    """Return the head with a method that the parser knows and an ASCII target; and that target."""
+def _conform(method: bytes, target: bytes, version: bytes) -> tuple[bytes, bytes]:
+    """Return the line with a method that the parser knows and an ASCII target; and that target."""
     if _METHOD.fullmatch(method) is None:
         raise MalformedRequest
     if not target.isascii():
         # ASCII characters are left as they are.
         target = quote_from_bytes(target, safe=_ASCII).encode("ascii")
     known = method if method in _PARSED_AS_THEY_ARE else b"GET"
-    return b"%s %s %s%s" % (known, target, version, rest), target
+    return b"%s %s %s" % (known, target, version), target
 
 
 _ASCII = bytes(range(128))
