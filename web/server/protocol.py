@@ -213,7 +213,6 @@ class Protocol(Writer):
             perf_counter(),
             head.size,
         )
-        front.state.total_requests += 1
         if self._arrival.buffer and not front.arriving.hold(self, self._arrival.size):
             self.drop_upload()
         try:
