@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, values
 from prometheus_client.metrics_core import HistogramMetricFamily
@@ -21,6 +21,8 @@ from web.json_logs import standard_output
 from web.log_output import LogOutput, timestamp
 
 FLUSH_SECONDS = 0.05
+# Formatting a float takes four times as long as looking up its decimals.
+_TWO_DIGITS: Final = [f"{number:02}" for number in range(100)]
 
 # Unix time, request id, method, route, path, status, seconds. The path has its tokens masked; it
 # and the method go into JSON as they are.
@@ -155,10 +157,11 @@ def render(service: str, notes: Sequence[Note]) -> str:
         milliseconds = int(moment * 1000)
         if milliseconds != last:  # whole batches are answered within one millisecond
             last, stamp = milliseconds, timestamp(milliseconds)
-        duration = format(seconds * 1000, ".2f")
+        hundredths = int(seconds * 100_000 + 0.5)
         lines.append(
             f'{{"time":"{stamp}","level":"info","service":"{service}","message":"request",'
             f'"request_id":"{request_id}","method":"{method}","path":"{path}",'
-            f'"status":{status},"duration_ms":{duration}}}\n'
+            f'"status":{status},'
+            f'"duration_ms":{hundredths // 100}.{_TWO_DIGITS[hundredths % 100]}}}\n'
         )
     return "".join(lines)
