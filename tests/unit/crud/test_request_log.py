@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,20 @@ def test_a_line_describes_request_and_response(written: tuple[RequestLog, str]) 
     ]
     assert (line["request_id"], line["status"], line["duration_ms"]) == ("id-1", 200, 12.35)
     assert line["path"] == "/applications/A000…"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"),
+    [(0.0, "0.00"), (0.000004, "0.00"), (0.00007, "0.07"), (0.0019996, "2.00"), (12.3, "12300.00")],
+)
+def test_a_duration_has_two_decimals(
+    written: tuple[RequestLog, str], seconds: float, milliseconds: str
+) -> None:
+    log, path = written
+    log.note("id-1", "GET", ROUTE, "/", 200, seconds)
+    log.flush()
+    assert log.output.drain()
+    assert Path(path).read_text().endswith(f',"duration_ms":{milliseconds}}}\n')
 
 
 def test_nothing_is_written_twice_or_before_it_is_flushed(written: tuple[RequestLog, str]) -> None:
