@@ -105,8 +105,8 @@ def edit_message(
 class Row(NamedTuple):
     """A row x to change: where it is, how it is represented, and what else a change of it sets.
 
-    `place` is the condition by which it is found again under its lock: the column `parent`, whose
-    value is the parameter of that name, and what is unique in it.
+    `place` is the condition by which it is updated once `found` has locked it: the column `parent`,
+    and what is unique in it.
     """
 
     table: str
@@ -122,7 +122,7 @@ class Row(NamedTuple):
 def application_row(access_token: str) -> Row:
     source = "applications x WHERE x.access_token = %(access_token)s"
     key = {"access_token": access_token}
-    return Row("applications", source, APPLICATION_JSON, key, "x.id", "x.id = %(parent)s")
+    return Row("applications", source, APPLICATION_JSON, key, "x.id", "x.id = found.parent")
 
 
 def chat_row(access_token: str, number: int) -> Row:
@@ -131,7 +131,7 @@ def chat_row(access_token: str, number: int) -> Row:
         AND x.deleted_at IS NULL
     WHERE a.access_token = %(access_token)s"""
     key = {"access_token": access_token, "chat_number": str(number)}
-    place = "x.application_id = %(parent)s AND x.number = %(chat_number)s::bigint"
+    place = "x.application_id = found.parent AND x.number = %(chat_number)s::bigint"
     return Row(
         "chats",
         source,
@@ -156,31 +156,32 @@ def message_row(access_token: str, chat_number: int, number: int) -> Row:
         MESSAGE_JSON,
         key,
         "x.chat_id",
-        "x.chat_id = %(parent)s AND x.number = %(number)s::bigint",
+        "x.chat_id = found.parent AND x.number = %(number)s::bigint",
         "x.deleted_at IS NOT NULL",
         lambda changes: NEXT_VERSION if "body" in changes else "",
     )
 
 
-def lock_statement(row: Row, changes: Changes) -> str:
-    """Return a statement that locks a row: its parent, whether it is as wanted, its JSON, and
-    whether it is a tombstone.
+def change_statement(row: Row, changes: Changes) -> str:
+    """Return a statement that locks a row, and sets columns of it unless they are as wanted.
+
+    It returns the row's JSON before, whether that is a tombstone, the JSON after, and the
+    transaction's id; the last two are null where nothing is set.
     """
     same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
-    return f"""
-    SELECT {row.parent}, {" AND ".join(same)}, {row.json}, {row.is_tombstone}
-    FROM {row.source} FOR NO KEY UPDATE OF x"""
-
-
-def change_statement(row: Row, changes: Changes) -> str:
-    """Return a statement that sets columns of a locked row: its JSON, and the transaction's id."""
     columns = [f"{name} = %({name})s::{_TYPES.get(name, 'text')}" for name in changes]
     return f"""
-    WITH x AS (
+    WITH found AS (
+        SELECT {row.parent} AS parent, {row.json} AS json, {row.is_tombstone} AS is_tombstone,
+            {" AND ".join(same)} AS is_same
+        FROM {row.source} FOR NO KEY UPDATE OF x
+    ), x AS (
         UPDATE {row.table} x
         SET {", ".join(columns)}{row.also(changes)}, updated_at = {NEXT_MOMENT}
-        WHERE {row.place} RETURNING *
-    ) SELECT {row.json}, {TRANSACTION} FROM x"""
+        FROM found WHERE {row.place} AND NOT (found.is_tombstone OR found.is_same)
+        RETURNING x.*
+    ) SELECT json, is_tombstone, (SELECT {row.json} FROM x), (SELECT {TRANSACTION} FROM x)
+    FROM found"""
 
 
 class Changed(NamedTuple):
@@ -195,23 +196,20 @@ def _set(
 ) -> Written[Changed | None]:
     """Set columns of a row under its lock; the result is None if there is no such row.
 
-    Raises PreconditionFailed if the row's current state does not satisfy the preconditions, and
-    MessageDeleted if it is a tombstone.
+    Raises PreconditionFailed if the row's state before does not satisfy the preconditions, and
+    MessageDeleted if it is a tombstone: then the transaction is rolled back.
     """
-    lock = lock_statement(row, changes)
-    found = connection.execute(lock, {**row.key, **changes}).fetchone()
+    parameters = {**row.key, **changes}
+    found = connection.execute(change_statement(row, changes), parameters).fetchone()
     if found is None:
         return Written(None, None)
-    parent, is_same, current, is_tombstone = found
+    before, is_tombstone, after, transaction_id = found
     if is_tombstone:
         raise MessageDeleted
-    preconditions.check(current)
-    if is_same:
-        return Written(Changed(current, is_new=False), None)
-    update = change_statement(row, changes)
-    parameters = {**row.key, **changes, "parent": parent}
-    representation, transaction_id = one_row(connection, update, parameters)
-    return Written(Changed(representation, is_new=True), transaction_id)
+    preconditions.check(before)
+    if after is None:
+        return Written(Changed(before, is_new=False), None)
+    return Written(Changed(after, is_new=True), transaction_id)
 
 
 def one_row(connection: Connection, sql: str, parameters: Params) -> tuple[Any, ...]:

@@ -14,7 +14,6 @@ from crud_service.api.writing import (
     application_row,
     change_statement,
     chat_row,
-    lock_statement,
     message_row,
 )
 from crud_service.chat.filters import FILTERS
@@ -69,11 +68,7 @@ ROWS: dict[str, tuple[Row, Changes]] = {
     "message": (message_row(TOKEN, 1, 1), {"body": "x", "metadata": None}),
 }
 for name, (row, changes) in ROWS.items():
-    STATEMENTS[f"lock {name}"] = (lock_statement(row, changes), {**row.key, **changes})
-    STATEMENTS[f"change {name}"] = (
-        change_statement(row, changes),
-        {**row.key, **changes, "parent": 1},
-    )
+    STATEMENTS[f"change {name}"] = (change_statement(row, changes), {**row.key, **changes})
 MANY_ROWS = """
 INSERT INTO applications (access_token, name, chat_count)
 SELECT lpad(n::text, 24, '0'), 'x', 2 FROM generate_series(1, 5000) n;

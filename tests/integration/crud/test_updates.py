@@ -25,6 +25,11 @@ def versions(database: Database) -> tuple[int, int]:
     return row[0], row[1]
 
 
+def last_change(http: httpx.Client, message: str) -> str:
+    """The number of the last change of a message's chat."""
+    return http.get(message.removesuffix("/1")).headers["X-Last-Change"]
+
+
 def test_a_new_name_is_returned_and_kept(http: httpx.Client, application: str) -> None:
     before = http.get(application).json()
     answer = http.put(application, json={"name": "  kept to the letter  "})
@@ -81,13 +86,15 @@ def test_a_client_with_the_current_state_gets_304_without_a_body(
 
 
 def test_a_change_based_on_another_state_is_refused_and_changes_nothing(
-    http: httpx.Client, message: str, application: str
+    http: httpx.Client, database: Database, message: str, application: str
 ) -> None:
     for path, fields in ((message, {"body": "after"}), (application, {"name": "after"})):
         before = http.get(path).content
         answer = http.put(path, json=fields, headers={"If-Match": '"of another state"'})
         assert (answer.status_code, answer.json()["code"]) == (412, "precondition_failed")
         assert http.get(path).content == before
+    assert versions(database) == (1, 0)
+    assert last_change(http, message) == "0"
 
 
 def test_a_change_based_on_the_current_state_is_made(http: httpx.Client, message: str) -> None:
