@@ -118,10 +118,10 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "crud_service.schema.static_files.StaticFiles",
     "crud_service.operators.middleware.OperatorsOnly",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "crud_service.operators.middleware.Sessions",
+    "crud_service.operators.middleware.CsrfTokens",
+    "crud_service.operators.middleware.Users",
+    "crud_service.operators.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
