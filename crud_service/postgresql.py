@@ -34,8 +34,13 @@ REQUESTS = parameters(
     " jit=off max_parallel_workers_per_gather=0 plan_cache_mode=force_generic_plan",
 )
 
+# For PostgreSQL's side, where a half-open connection would hold the locks of its session for hours.
+_KEEPALIVES = "tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3"
+
 # Django's ORM, which the admin and the management commands use.
-ORM = parameters("crud_service", 3, 10_000, "idle_in_transaction_session_timeout=60s")
+ORM = parameters(
+    "crud_service", 3, 10_000, f"idle_in_transaction_session_timeout=60s {_KEEPALIVES}"
+)
 
 # No half-open connection or lock may block the persister forever. If it freezes in a
 # transaction, it must not keep its locks.
@@ -47,21 +52,23 @@ PERSISTER = parameters(
 )
 
 # The queues have no statistics: a bitmap scan would sort everything that an application has
-# waiting, while the index yields the first rows in order. The keepalives are for PostgreSQL's
-# side, where a half-open connection would hold locks. The connection lives for weeks: a plan that
-# was made while the tables were small must not be kept once they have grown.
+# waiting, while the index yields the first rows in order. The connection lives for weeks: a plan
+# that was made while the tables were small must not be kept once they have grown.
 INDEXER = {
     "prepare_threshold": None,
     **parameters(
         "indexer",
         3,
         10_000,
-        "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s"
-        " tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3",
+        "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s "
+        + _KEEPALIVES,
     ),
 }
 
 # Imports and the worker's chores commit small pieces; nobody waits for the rows that they lock.
-_IN_PIECES = "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off"
+_IN_PIECES = (
+    "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off "
+    + _KEEPALIVES
+)
 IMPORTER = parameters("import", 3, 10_000, _IN_PIECES)
 CHORES = parameters("chores", 3, 10_000, _IN_PIECES)

@@ -12,7 +12,7 @@ from tests.fault.rig.linked_stack import LinkedStack, with_port
 
 pytestmark = pytest.mark.timeout(240)
 
-HOLDERS = ("crud", "indexer", "worker")
+HOLDERS = ("command", "crud", "import", "indexer", "worker")
 # PostgreSQL notices after ten seconds or eleven; a busy machine adds to that.
 FREE_WITHIN = "40s"
 
