@@ -25,7 +25,7 @@ from redis import Redis
 
 from contract import keys
 from contract.shards import Shard, Shards
-from crud_service.chat.own_limits import synchronise_limits
+from crud_service.chat.own_limits import repair_shard
 from crud_service.persist.drain import drain_accepted
 from crud_service.stores.database import Connection, run
 from crud_service.stores.installed_shards import installed
@@ -73,7 +73,7 @@ def reshard(former_url: str, say: Callable[[str], object]) -> None:
         delete_all(redis, patterns_of(shard))
         say(f"shard {shard.number} of {former}: {copied} idempotency keys copied")
     for shard in shards():
-        run(partial(synchronise_limits, redis=worker_redis(shard.number), shard=shard))
+        run(partial(repair_shard, redis=worker_redis(shard.number), shard=shard))
     run(lambda connection: connection.execute(END))
     say(f"there are {settings.SHARDS} shards now")
 

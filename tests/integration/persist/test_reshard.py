@@ -7,7 +7,7 @@ import redis
 
 from contract import keys
 from contract.shards import ONLY, Shards
-from tests.integration.accepting import TOKEN, accept
+from tests.integration.accepting import TOKEN, accept, query
 
 SEEDING = files("numbering_service.seeding")
 
@@ -59,3 +59,15 @@ def test_a_seeding_that_has_read_what_waits_writes_no_sequence_once_it_is_stored
     write = SEEDING.joinpath("write_sequence.lua").read_text()
     assert stream.eval(write, 2, *names, "ours", 1, 60_000, "") == 0
     assert not stream.exists(*names)
+
+
+def test_a_change_that_was_killed_before_it_copied_the_limits_is_finished_with_them(
+    database: str, stream: redis.Redis, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.persist.reshard import reshard
+
+    query(database, "UPDATE applications SET rate_limit = 5")
+    query(database, "INSERT INTO shards (size, former) VALUES (1, 2)")
+    stream.set(keys.LIMITS_SYNCHRONISED, "1")  # said before they are compared
+    reshard(clean_crud["REDIS_URL"], lambda _line: None)
+    assert stream.hgetall(keys.LIMITS) == {TOKEN.encode(): b"5 5"}
