@@ -72,7 +72,7 @@ class Addresses(NamedTuple):
     numbering_url: str
 
 
-ADMIN_TOKEN = "the-admin-token"
+ADMIN_TOKEN = "the-admin-clé-☃"
 
 
 class BlockingCaller:

@@ -214,7 +214,7 @@ class Session:
             call.url,
             params=call.params,
             json=call.json,
-            headers=call.headers,
+            headers=httpx.Headers(call.headers, encoding="utf-8"),
             timeout=timeout,
         )
         if len(request.content) > LARGEST_BODY_BYTES:

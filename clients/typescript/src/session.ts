@@ -78,7 +78,7 @@ export class Session {
   constructor(options: ClientOptions) {
     this.crudUrl = address("crudUrl", options.crudUrl);
     this.numberingUrl = address("numberingUrl", options.numberingUrl);
-    this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
+    this.admin = options.adminToken ? { Authorization: bearer(options.adminToken) } : {};
     this.retries = new Retries(options.retries);
     this.timeout = options.timeout ?? TIMEOUT_SECONDS;
     this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
@@ -287,6 +287,11 @@ function address(option: string, url: string): string {
 function finite(_key: string, value: unknown): unknown {
   if (typeof value === "number" && !Number.isFinite(value)) throw new TypeError(`JSON has no ${value}`);
   return value;
+}
+
+/** Return the header for a token, as UTF-8: `fetch` sends the low byte of each character. */
+function bearer(token: string): string {
+  return `Bearer ${String.fromCharCode(...new TextEncoder().encode(token))}`;
 }
 
 export function matching(etag?: string): Record<string, string> {

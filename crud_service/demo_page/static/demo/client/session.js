@@ -30,7 +30,7 @@ export class Session {
     constructor(options) {
         this.crudUrl = address("crudUrl", options.crudUrl);
         this.numberingUrl = address("numberingUrl", options.numberingUrl);
-        this.admin = options.adminToken ? { Authorization: `Bearer ${options.adminToken}` } : {};
+        this.admin = options.adminToken ? { Authorization: bearer(options.adminToken) } : {};
         this.retries = new Retries(options.retries);
         this.timeout = options.timeout ?? TIMEOUT_SECONDS;
         this.fetch = options.fetch ?? ((...request) => globalThis.fetch(...request));
@@ -245,6 +245,10 @@ function finite(_key, value) {
     if (typeof value === "number" && !Number.isFinite(value))
         throw new TypeError(`JSON has no ${value}`);
     return value;
+}
+/** Return the header for a token, as UTF-8: `fetch` sends the low byte of each character. */
+function bearer(token) {
+    return `Bearer ${String.fromCharCode(...new TextEncoder().encode(token))}`;
 }
 export function matching(etag) {
     return etag === undefined ? {} : { "If-Match": etag };
