@@ -30,7 +30,13 @@ from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import SET_ASIDE
-from crud_service.search.feed.start_over import fill_queue, is_in_step, read_state, start_over
+from crud_service.search.feed.start_over import (
+    fill_queue,
+    is_in_step,
+    read_state,
+    remove_abandoned,
+    start_over,
+)
 from crud_service.search.index.elasticsearch_index import find_indices
 from crud_service.search.text.texts import CREATED_MS, Text, columns
 from crud_service.stores.database import Connection
@@ -173,11 +179,15 @@ def is_queue_empty(connection: Connection) -> bool:
 def find_targets(connection: Connection) -> list[str]:
     """Return this stack's indexes, to write to all: the alias's, and one being built.
 
-    Starts a new one if none has received every change.
+    Starts a new one if none has received every change, and removes what a killed rebuild left
+    behind: each batch would be written there, too.
     """
     state, indices = read_state(connection), find_indices()
     if not is_in_step(state, indices):
         start_over(connection)
+        indices = find_indices()
+    elif not all(index.aliased for index in state.own(indices)):
+        remove_abandoned(connection)
         indices = find_indices()
     return [index.name for index in state.own(indices)]
 

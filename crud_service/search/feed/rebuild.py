@@ -14,7 +14,13 @@ from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.outbox import SET_ASIDE
-from crud_service.search.feed.start_over import REBUILD_LOCK, State, read_state, refuse_others
+from crud_service.search.feed.start_over import (
+    REBUILD_LOCK,
+    State,
+    read_state,
+    refuse_others,
+    remove_leftovers,
+)
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,
     client,
@@ -87,7 +93,7 @@ def rebuild(connection: Connection, advance: Callable[[int], object]) -> str:
     """Build an index from `search_texts`, point the alias to it and return its name.
 
     `advance` gets the number of messages after each step. On any error but SwapUnknown the
-    old index stays. The new one is removed; if that fails too, by the next rebuild.
+    old index stays. The new one is removed; if that fails too, by the indexer.
     """
     with rebuild_lock(connection):
         state = read_state(connection)
@@ -146,14 +152,7 @@ def abandon(connection: Connection, name: str) -> None:
     try:
         remove_index(name)
     except (ApiError, TransportError):
-        logger.warning("the unfinished index %s is left to the next rebuild", name)
-
-
-def remove_leftovers(state: State) -> None:
-    """Remove this stack's indexes without an alias: a killed rebuild left them behind."""
-    for index in state.own(find_indices()):
-        if not index.aliased:
-            remove_index(index.name)
+        logger.warning("the unfinished index %s is left to the worker", name)
 
 
 def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:

@@ -136,6 +136,20 @@ def start_over(connection: Connection) -> None:
     logger.warning("a new search index is being filled", extra={"index": name})
 
 
+def remove_abandoned(connection: Connection) -> None:
+    """Remove what a killed rebuild left behind; do nothing while one is running."""
+    with lock(connection, REBUILD_LOCK) as ours:
+        if ours:
+            remove_leftovers(read_state(connection))
+
+
+def remove_leftovers(state: State) -> None:
+    """Remove this stack's indexes without an alias, under REBUILD_LOCK: nobody builds them."""
+    for index in state.own(find_indices()):
+        if not index.aliased:
+            remove_index(index.name)
+
+
 def fill_queue(connection: Connection) -> int:
     """Queue the next page of texts for an index that is being filled; return their number."""
     with connection.transaction():

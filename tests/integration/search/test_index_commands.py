@@ -107,6 +107,17 @@ def test_leftovers_of_a_killed_rebuild_are_removed_by_the_next(
     check()
 
 
+def test_leftovers_of_a_killed_rebuild_are_removed_by_the_indexer(indexed: SearchStores) -> None:
+    from crud_service.search.feed.start_over import read_state
+    from crud_service.search.index.elasticsearch_index import create_index, new_index_name
+
+    create_index(new_index_name(), read_state(indexed.database).stack)
+    indexed.add("a change")
+    indexed.index_all()
+    assert len(indices()) == 1
+    check()
+
+
 def test_only_one_rebuild_runs_at_a_time(indexed: SearchStores) -> None:
     from crud_service.postgresql import INDEXER
     from crud_service.search.feed import rebuild

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     help = (
         "Builds a new search index, then swaps the alias. Can run on a live system: searches use "
         "the old index meanwhile, and changes reach both. If interrupted, it removes the "
-        "unfinished index; if killed, the next run does. Use it when check_index finds more than "
+        "unfinished index; if killed, the worker does. Use it when check_index finds more than "
         "--repair should handle."
     )
 
