@@ -181,7 +181,9 @@ DATABASES: dict[str, dict[str, Any]] = {
         "USER": _database.pop("user", ""),
         "PASSWORD": _database.pop("password", ""),
         "NAME": _database.pop("dbname", ""),
-        "OPTIONS": {**_database, **ORM},
+        # By default Django writes values into its statements, and PostgreSQL logs one that it ends,
+        # with the access token or the session that it looks for.
+        "OPTIONS": {**_database, **ORM, "server_side_binding": True},
     }
 }
 LOGGING_CONFIG = None  # web.json_logs configures logging in every process

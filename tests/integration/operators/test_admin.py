@@ -10,11 +10,16 @@ import httpx
 import pytest
 from django.test import override_settings
 
+from local_stack.stack import Stores
 from tests.integration.conftest import CrudServer
 from tests.integration.crud_rows import Database, add_chat_of, token_of
 from tests.polling import wait_until
 
 PASSWORD = "password of the tests"
+CANCEL_WAITING: LiteralString = """
+SELECT pg_cancel_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+WHERE NOT granted AND datname = current_database()
+"""
 
 
 def csrf(answer: httpx.Response) -> str:
@@ -475,3 +480,17 @@ def test_nothing_of_an_application_that_is_being_imported_can_be_changed(
     assert operator.post(f"{path}/delete/", data=fields).status_code == 403
     deleted = f"SELECT count(*) FROM {table}s WHERE deleted_at IS NOT NULL"
     assert database.execute(deleted).fetchone() == (0,)
+
+
+def test_a_statement_that_postgresql_cancels_leaves_no_session_in_its_log(
+    operator: httpx.Client, database: Database, stores: Stores
+) -> None:
+    log = stores.layout.logs / "postgres.log"
+    session = operator.cookies["sessionid"]
+    with ThreadPoolExecutor(1) as thread, database.transaction():
+        database.execute("LOCK TABLE django_session IN ACCESS EXCLUSIVE MODE")
+        answer = thread.submit(operator.get, "/admin/")
+        wait_until(lambda: database.execute(CANCEL_WAITING).fetchall() == [(True,)], 30)
+        assert answer.result(60).status_code == 503
+    wait_until(lambda: "django_session" in log.read_text(errors="replace"), 30)
+    assert session not in log.read_text(errors="replace")
