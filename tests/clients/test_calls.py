@@ -1,5 +1,7 @@
 """Every call of the clients, on a real stack."""
 
+from typing import Any
+
 import pytest
 
 from bench.running_stack import RunningStack
@@ -117,13 +119,19 @@ def test_the_faster_of_two_updates_wins(caller: Caller, chat: Chat) -> None:
 
 def test_searches_find_and_highlight(caller: Caller, chat: Chat) -> None:
     write(caller, chat, "Ruby on Rails", "a Café & <b>", "the end")
-    found = eventually(
-        lambda: caller.call(chat, "search", "CAFE", highlight=True), lambda it: it != [], 30
-    )
+
+    def search(count: int, keyword: str, **options: Any) -> Any:
+        """Search until so many messages are found: they are indexed one after the other."""
+        return eventually(
+            lambda: caller.call(chat, "search", keyword, **options),
+            lambda found: len(found) == count,
+            30,
+        )
+
+    found = search(1, "CAFE", highlight=True)
     assert found[0]["highlight"] == "a <em>Café</em> &amp; &lt;b&gt;"
-    assert [it["body"] for it in caller.call(chat, "search", "ails")] == ["Ruby on Rails"]
-    everything = caller.call(chat, "search", "e", sort="number", page_size=1)
-    assert [it["number"] for it in everything] == [2, 3]
+    assert [it["body"] for it in search(1, "ails")] == ["Ruby on Rails"]
+    assert [it["number"] for it in search(2, "e", sort="number", page_size=1)] == [2, 3]
 
 
 def test_a_key_of_ones_own_creates_once(caller: Caller, chat: Chat) -> None:
