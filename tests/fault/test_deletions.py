@@ -17,13 +17,14 @@ from local_stack.ports import PLAIN_HTTP
 from tests.fault.conftest import application
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import kill_at_once
-from tests.fault.rig.verify import rows, wait_until_stored
-from tests.polling import eventually
+from tests.fault.rig.verify import readiness, rows, wait_until_stored
+from tests.polling import eventually, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
 MESSAGES = 1500
 ERASED_WITHIN_SECONDS = 90.0
+READY_WITHIN_SECONDS = 60.0
 CHILD = "a child of the worker"
 # Thirty kills; most of what can be interrupted happens in the worker, whose children are replaced
 # at once.
@@ -106,6 +107,8 @@ def test_deletions_killed_anywhere_come_out_whole_or_not_at_all(
 ) -> None:
     targets = [prepare(linked, number) for number in range(len(KILLS))]
     for target, part in zip(targets, chance.sample(KILLS, len(KILLS)), strict=True):
+        # What the last kill has ended would refuse the deletions until it is back.
+        wait_until(lambda: readiness(linked.crud_url) == httpx.codes.OK, READY_WITHIN_SECONDS)
         deleting = threading.Thread(target=delete, args=(linked, target.path))
         deleting.start()
         time.sleep(chance.uniform(0, 0.15))
