@@ -1,12 +1,10 @@
 """Parses the head of a request, and decides how its body is framed.
 
-A head reaches the parser when all of it has arrived, so that its split into
-packets can't change its meaning. Everything that two parsers could read
-differently is refused.
+A head reaches the parser when all of it has arrived, so that its split into packets can't change
+its meaning. Everything that two parsers could read differently is refused.
 
-A client repeats itself: from one request to the next its head differs in a part of the path and
-in the Content-Length, often in nothing. So the request line and the header lines are parsed apart,
-and what they mean is cached.
+Clients repeat request lines, and header lines with them or with others: each of both is parsed
+apart, and what it means is cached.
 """
 
 import codecs
@@ -45,8 +43,7 @@ _MAX_LENGTH_DIGITS: Final = 18
 _OVERFLOW = re.compile(rb"((?:\A|\r\n)content-length:[ \t]*)[0-9]{20,}(?=[ \t]*\r\n)", re.I)
 _LONGEST = b"9" * _MAX_LENGTH_DIGITS
 
-# An encoded slash stays encoded, as it separates nothing (RFC 3986, 2.2): decoded, a number or a
-# name of a client's that contains one would become several segments.
+# Stays encoded: decoded, it would separate segments, which it does not (RFC 3986, 2.2).
 _ENCODED_SLASH = re.compile("%(2f)", re.IGNORECASE)
 # How bytes of a path are decoded that are not UTF-8: they stay percent-encoded, as in Django.
 _AS_SENT = "web.server.as_sent"
