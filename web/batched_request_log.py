@@ -29,8 +29,8 @@ _TWO_DIGITS: Final = [f"{number:02}" for number in range(100)]
 Note = tuple[float, str, str, str, str, int, float]
 
 
-class Durations:
-    """A histogram that takes many durations at once; prometheus-client's takes one at a time.
+class BatchedHistogram:
+    """A histogram that takes many values at once; prometheus-client's takes one at a time.
 
     Its values are the library's, so that those of several processes are added up. Calls of `add`
     must not overlap.
@@ -51,21 +51,23 @@ class Durations:
         self._bounds = [*map(float, buckets), inf]
         self._bound_names = [*map(str, self._bounds[:-1]), "+Inf"]
         self._series: dict[tuple[str, ...], Series] = {}
+        if not labels:  # like the library, which shows its zeros
+            self._series[()] = self._new_series(())
         registry.register(self)
 
-    def add(self, labels: tuple[str, ...], seconds: list[float]) -> None:
-        """Count durations of requests with these labels; sorts them."""
+    def add(self, labels: tuple[str, ...], observed: list[float]) -> None:
+        """Count what was observed with these labels; sorts it."""
         series = self._series.get(labels)
         if series is None:
             series = self._series[labels] = self._new_series(labels)
-        seconds.sort()
+        observed.sort()
         counted = 0
         for bound, value in zip(self._bounds, series.counts, strict=True):
-            up_to_bound = bisect_right(seconds, bound)
+            up_to_bound = bisect_right(observed, bound)
             if up_to_bound > counted:
                 value.inc(up_to_bound - counted)
                 counted = up_to_bound
-        series.sum.inc(sum(seconds))
+        series.sum.inc(sum(observed))
 
     def collect(self) -> list[HistogramMetricFamily]:
         """Return the histogram for an exposition."""

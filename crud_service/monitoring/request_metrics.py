@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter
 
 from crud_service.stores import replica
-from web.batched_request_log import Durations
+from web.batched_request_log import BatchedHistogram
 
 REGISTRY = CollectorRegistry()
 REGISTRY.register(replica.READS)
@@ -14,7 +14,7 @@ REQUESTS = Counter(
     ("method", "route", "status"),
     registry=REGISTRY,
 )
-DURATION = Durations(
+DURATION = BatchedHistogram(
     "chat_http_request_duration_seconds",
     "Time from a request's start to its answer (to its first byte where it is streamed).",
     ("method", "route"),

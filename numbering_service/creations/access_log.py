@@ -5,7 +5,7 @@ from time import perf_counter
 from typing import Final
 
 from numbering_service.creations.requests import Target
-from numbering_service.metrics import REQUEST_SECONDS, REQUESTS
+from numbering_service.metrics import BATCHES, REQUEST_SECONDS, REQUESTS
 from web.batched_request_log import FLUSH_SECONDS, BatchedRequestLog
 
 FLUSH_LINES: Final = 2_000
@@ -36,4 +36,5 @@ class AccessLog(BatchedRequestLog):
         if self._timer_handle is not None:
             self._timer_handle.cancel()
             self._timer_handle = None
+        BATCHES.count()
         super().flush()

@@ -28,7 +28,7 @@ from numbering_service.creations.outcomes import read_outcomes, settle
 from numbering_service.creations.pending import Batch, Pending
 from numbering_service.creations.sending import MAX_IN_FLIGHT, Call, Sender
 from numbering_service.creations.shard_queue import Room, ShardQueue, too_fast
-from numbering_service.metrics import BATCH_SIZE
+from numbering_service.metrics import BATCHES
 from numbering_service.rate_limits import NO_LIMIT, Rate
 from numbering_service.shard_servers import ShardServers
 from web.problems import InternalError
@@ -247,12 +247,12 @@ class Batcher:
         size = 0
         for batch, reply in zip(batches, replies, strict=True):
             size += len(batch.pending)
-            for pending, answer in zip(batch.pending, reply.answers, strict=True):
-                settle(pending, answer)
+            for position, pending in enumerate(batch.pending):
+                settle(pending, reply.answers[position])
             if reply.wake:
                 self._wake_up(batch.shard.number, batch.pending[0].creation.request_id)
         if size:
-            BATCH_SIZE.observe(size)
+            BATCHES.sizes.append(size)
         self._tell_if_idle()
 
     def _of(self, batch: Batch) -> ShardQueue:

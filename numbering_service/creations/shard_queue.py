@@ -12,7 +12,7 @@ from numbering_service.creations.outcomes import settle
 from numbering_service.creations.pending import Pending
 from numbering_service.creations.shares import Shares
 from numbering_service.creations.window import Window
-from numbering_service.metrics import CREATED
+from numbering_service.metrics import BATCHES
 from web.problems import Overloaded, Problem
 
 MAX_BATCH = 512  # numbers, so a bulk fills one
@@ -122,7 +122,7 @@ class ShardQueue:
                 numbers += pending.numbers
             else:
                 self._window.give_back(pending.creation)
-        CREATED.inc(numbers)
+        BATCHES.created += numbers
         if reply.last is not None:
             self._window.accept(reply.last, accepted)
         self._window.stored_before(reply.oldest)

@@ -207,6 +207,7 @@ def test_the_next_batch_is_sent_before_a_reply_is_answered(valkey: Valkey) -> No
 
 def batches() -> Counter[str]:
     """The number of batches so far, by the upper bound of their size, and of all their entries."""
+    metrics.BATCHES.count()
     [metric] = metrics.BATCH_SIZE.collect()
     counts: Counter[str] = Counter()
     below = 0.0

@@ -1,4 +1,4 @@
-"""Durations of requests as a histogram: what prometheus-client's own would show of them."""
+"""BatchedHistogram of requests as a histogram: what prometheus-client's own would show of them."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest, multiprocess
 
-from web.batched_request_log import Durations
+from web.batched_request_log import BatchedHistogram
 
 NAME, HELP, LABELS, BOUNDS = "seconds", "Of requests.", ("method", "route"), (0.001, 0.5, 1, 10)
 OBSERVED = {
@@ -23,7 +23,7 @@ added(CollectorRegistry())
 
 
 def added(registry: CollectorRegistry) -> None:
-    durations = Durations(NAME, HELP, LABELS, buckets=BOUNDS, registry=registry)
+    durations = BatchedHistogram(NAME, HELP, LABELS, buckets=BOUNDS, registry=registry)
     for labels, seconds in OBSERVED.items():
         durations.add(labels, seconds[:1])
         if seconds[1:]:
@@ -42,13 +42,22 @@ def observed(times: int = 1) -> list[str]:
 
 def exposed(registry: CollectorRegistry) -> list[str]:
     lines = generate_latest(registry).decode().splitlines()
-    return [line if "_created{" not in line else line.rpartition(" ")[0] for line in lines]
+    return [
+        line.rpartition(" ")[0] if line.startswith(f"{NAME}_created") else line for line in lines
+    ]
 
 
 def test_they_are_shown_as_by_the_library() -> None:
     registry = CollectorRegistry()
     added(registry)
     assert exposed(registry) == observed()
+
+
+def test_one_without_labels_is_shown_before_there_are_any() -> None:
+    shown, of_library = CollectorRegistry(), CollectorRegistry()
+    BatchedHistogram(NAME, HELP, (), buckets=BOUNDS, registry=shown)
+    Histogram(NAME, HELP, buckets=BOUNDS, registry=of_library)
+    assert exposed(shown) == exposed(of_library)
 
 
 def test_those_of_several_processes_are_added_up(tmp_path: Path) -> None:
