@@ -22,16 +22,13 @@
 --       +2         where this batch's answer is stored, for a retry of the same batch
 --       then the sequences and the idempotency keys of its creations, each once
 -- ARGV  1          1 when this call was sent before, or replicas are to acknowledge it, else 0
---       2          the number of batches
---       then, for each batch:
---       +1         the number of its keys
---       +2         how many of its chats and messages have attributes
---       then, for each of these, three arguments:
+--       then each batch, as JSON: packing as many arguments takes the caller more than twice as
+--       long. It is an array of the number of the batch's keys and two arrays. The first one has
+--       three elements for each chat and message with attributes:
 --       +1         its position in the batch, 1 for the first
 --       +2         its attributes
 --       +3         number of the message that it replies to, '' if it is no reply
---       then all of its creations, as one array of JSON: packing as many arguments takes the caller
---       more than twice as long. It has seven elements for each creation:
+--       The second one has seven elements for each creation:
 --       +1         which of the batch's keys is the sequence: highest number handed out
 --       +2         which one is the idempotency key, 0 for none
 --       +3         access token
@@ -80,26 +77,21 @@ local function is_readonly(reply)
   return failed(reply) and string.find(reply.err, 'READONLY', 1, true) ~= nil
 end
 
--- A replica's data may be stale, so answers that need no write must not come from it either.
--- PERSIST is a write that changes nothing here. It must not run before the entries of all shards
--- are added, since the first write of a script is the one that is checked against the memory limit.
-local function is_replica()
-  return is_readonly(redis.pcall('PERSIST', KEYS[1]))
-end
-
 local READONLY = 'READONLY This server is a replica.'
 local BEYOND_ALL = '18446744073709551615-18446744073709551615'
 local WAKE, LAST, OLDEST = 1, 2, 3
 
 local BAD_REPLY_IN_BULK = -1000
+local MISSING, LIMITED = 0, -10
 local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING, OUT_OF_MEMORY = -3, -4, -5, -6, -7, -8
-local LIMITED = -10
+-- What a sequence may hold in place of the highest number handed out (keys.py).
+local ANSWERS = {unknown = UNKNOWN, deleted = CHAT_DELETED, deleting = DELETING}
 
 local LARGEST_BULK = 500
 local ELEMENTS = 7
 
 -- Of the whole call; `to_store` has answers that are stored at its end, by key.
-local batches = tonumber(ARGV[2])
+local batches = #ARGV - 1
 local replies, to_store = {}, {}
 local refused_applications, highest = {}, {}
 local has_accepted, refused_by_replica = false, false
@@ -162,26 +154,6 @@ if DEFAULT_RATE > 0 or has_own then
   end
 end
 
--- The highest number handed out; or nil and an answer: 0 when the sequence is missing, -3, -4, -6, -7.
-local function read_sequence(key)
-  local state = key == first_sequence and known[4] or redis.pcall('GET', key)
-  if not state then
-    return nil, 0
-  elseif state == 'unknown' then
-    return nil, UNKNOWN
-  elseif state == 'deleted' then
-    return nil, CHAT_DELETED
-  elseif state == 'deleting' then
-    return nil, DELETING
-  end
-  local last = not failed(state) and tonumber(state)
-  if not last then
-    return nil, REFUSED
-  end
-  highest[key] = last
-  return last
-end
-
 -- Starts a new chat's message sequence, so that messages can follow at once, even if the chat was
 -- requested just before it existed. A process that is seeding this sequence has not seen the chat,
 -- and loses the lock (keys.seed_lock).
@@ -220,23 +192,20 @@ local function replay(idempotency_key, digest, chat)
   return string.sub(first, space + 1)
 end
 
-local first, a = batches + 1, 3
-while KEYS[first] do
-  local stream, batch_key = KEYS[first], KEYS[first + 1]
-  local before = first - 1
-  local with_attributes = tonumber(ARGV[a + 1])
-  first, a = first + ARGV[a], a + 2
+local before = batches
+for b = 1, batches do
+  local stream, batch_key = KEYS[before + 1], KEYS[before + 2]
+  local key_count, with_attributes, creations = unpack(cjson.decode(ARGV[1 + b]))
 
   -- By position in the batch; nil when none of it has any, as is usual.
   local attributes_at, refuse_reply
-  if with_attributes > 0 then
+  if with_attributes[1] then
     local reply_to_at = {}
     attributes_at = {}
-    for i = a, a + 3 * with_attributes - 1, 3 do
-      local position = tonumber(ARGV[i])
-      attributes_at[position], reply_to_at[position] = ARGV[i + 1], tonumber(ARGV[i + 2])
+    for i = 1, #with_attributes, 3 do
+      local position, text, reply_to = unpack(with_attributes, i, i + 2)
+      attributes_at[position], reply_to_at[position] = text, tonumber(reply_to)
     end
-    a = a + 3 * with_attributes
 
     -- The answer if one of `count` messages replies to a number that was not handed out before it.
     refuse_reply = function(position, count, last)
@@ -248,8 +217,6 @@ while KEYS[first] do
       end
     end
   end
-  local creations = cjson.decode(ARGV[a])
-  a = a + 1
 
   -- What every batch reads, and the two sequences of its first creation: one command costs less
   -- than four. MGET returns nothing for a key of another type, so GET has the last word on a
@@ -308,7 +275,10 @@ while KEYS[first] do
     if not answer then
       last = highest[sequence_key]
       if not last then
-        last, answer = read_sequence(sequence_key)
+        local state = sequence_key == first_sequence and known[4] or redis.pcall('GET', sequence_key)
+        last = tonumber(state)
+        highest[sequence_key] = last
+        answer = not last and (state and (ANSWERS[state] or REFUSED) or MISSING)
       end
     end
     if not answer and attributes_at then
@@ -397,17 +367,23 @@ while KEYS[first] do
   if not is_persisting and accepted > 0 and redis.call('SET', NO_KEY .. WAKE_UP, '1', 'NX', 'PX', WAKE_UP_TTL) then
     answers[WAKE] = 1
   end
-  replies[#replies + 1] = answers
+  replies[b] = answers
+  before = before + key_count
 end
 
-if not has_accepted and (refused_by_replica or is_replica()) then
+-- A replica's data may be stale, so answers that need no write must not come from it either.
+-- PERSIST is a write that changes nothing here. It must not run before the entries of all shards
+-- are added, since the first write of a script is the one that is checked against the memory limit.
+if not has_accepted and (refused_by_replica or is_readonly(redis.pcall('PERSIST', KEYS[1]))) then
   return redis.error_reply(READONLY)
 end
 
-for _, limit in pairs(limits or {}) do
-  if limit and limit.moved then
-    local ttl = math.max(1, math.ceil(limit.ahead / 1000))
-    redis.pcall('SET', limit.key, string.format('%.2f', now + limit.ahead), 'PX', ttl)
+if limits then
+  for _, limit in pairs(limits) do
+    if limit and limit.moved then
+      local ttl = math.max(1, math.ceil(limit.ahead / 1000))
+      redis.pcall('SET', limit.key, string.format('%.2f', now + limit.ahead), 'PX', ttl)
+    end
   end
 end
 

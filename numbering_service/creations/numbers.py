@@ -44,7 +44,7 @@ class NumbersScript:
         after a lost reply finds them there, so nothing is done twice.
         """
         script_keys = [batch.shard.key(keys.LIMITS) for batch in batches]
-        arguments: list[Any] = [int(again or self._acknowledged), len(batches)]
+        arguments: list[Any] = [int(again or self._acknowledged)]
         for batch in batches:
             pack_batch(batch, script_keys, arguments)
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
@@ -70,7 +70,7 @@ def pack_batch(batch: Batch, script_keys: list[str], arguments: list[Any]) -> No
             attributes += creation.script_attributes(position)
         position += creation.numbers
     script_keys += places
-    arguments += (len(places), len(attributes) // 3, *attributes, orjson.dumps(creations))
+    arguments.append(orjson.dumps((len(places), attributes, creations)))
 
 
 def script_text(max_backlog: int, default_rate: Rate) -> str:

@@ -61,7 +61,7 @@ class Numbering:
     ) -> list[list[Any]]:
         """Number the creations of several shards in one call; return the reply to each."""
         names = [shard.key(keys.LIMITS) for shard in of_shards]
-        arguments: list[Any] = [int(again), len(of_shards)]
+        arguments: list[Any] = [int(again)]
         for shard, creations in of_shards.items():
             batch = Batch(batch_id, shard, [Waiter(creation) for creation in creations])
             pack_batch(batch, names, arguments)

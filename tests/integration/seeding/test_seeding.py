@@ -443,7 +443,7 @@ def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
     names: list[str] = [keys.LIMITS]
-    arguments: list[Any] = [0, 1]
+    arguments: list[Any] = [0]
     pack_batch(Batch("b", ONLY, [Waiter(chat)]), names, arguments)
     script(names, arguments)
     assert valkey.client.get(seeded) == b"0"
