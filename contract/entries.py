@@ -80,7 +80,7 @@ def age_seconds(entry_id: object, now: float) -> float:
 
 def read_id(entry_id: bytes) -> EntryId:
     """Parse an entry's id into a tuple that compares."""
-    milliseconds, _, counter = entry_id.partition(b"-")
+    milliseconds, _, counter = entry_id.decode().partition("-")
     return int(milliseconds), int(counter)
 
 

@@ -174,7 +174,7 @@ class Batcher:
 
     def _may_send(self) -> bool:
         if not self._calls:
-            return True
+            return any(queue.waiting for queue in self._queues)
         if len(self._calls) == self._max_in_flight:
             return False
         in_flight = sum([len(batch.pending) for batch in self._calls[0]])
@@ -235,8 +235,8 @@ class Batcher:
         """Settle the oldest call in flight with the script's reply, or the Problem it met."""
         batches = self._calls.popleft()
         replies = read_outcomes(outcome, batches)
-        for batch, reply in zip(batches, replies, strict=True):
-            self._of(batch).note(batch.pending, reply)
+        for number, batch in enumerate(batches):
+            self._of(batch).note(batch.pending, replies[number])
         for queue in self._queues:
             queue.let_in()
             if self._sender.is_unavailable:
@@ -245,7 +245,8 @@ class Batcher:
                 queue.refuse_held_back(not_sent())
         self._send_waiting()
         size = 0
-        for batch, reply in zip(batches, replies, strict=True):
+        for number, batch in enumerate(batches):
+            reply = replies[number]
             size += len(batch.pending)
             for position, pending in enumerate(batch.pending):
                 settle(pending, reply.answers[position])

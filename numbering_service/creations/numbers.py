@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from hiredis import pack_command
@@ -92,17 +92,22 @@ def script_text(max_backlog: int, default_rate: Rate) -> str:
     return "".join(f"local {name} = {value!r}\n" for name, value in local_variables.items()) + text
 
 
-class Reply(NamedTuple):
+class Reply:
     """The script's reply to a batch.
 
     `last` is the id of the batch's last entry, None if it has none. Every entry before `oldest`
     is stored; None when the reply does not tell.
     """
 
-    wake: bool
-    last: EntryId | None
-    oldest: EntryId | None
-    answers: Sequence[Answer]
+    __slots__ = ("answers", "last", "oldest", "wake")
+
+    def __init__(
+        self, wake: bool, last: EntryId | None, oldest: EntryId | None, answers: list[Answer]
+    ) -> None:
+        self.wake = wake
+        self.last = last
+        self.oldest = oldest
+        self.answers = answers
 
 
 def read_reply(reply: Sequence[Any]) -> Reply:

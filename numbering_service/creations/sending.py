@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
@@ -40,14 +39,16 @@ LONGEST_PAUSE_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
 class Call:
     """Batches in flight: what is sent, since when and how often."""
 
-    batches: list[Batch]
-    packed: bytes
-    sent_at: float = field(default_factory=monotonic)
-    times_sent: int = 0
+    __slots__ = ("batches", "packed", "sent_at", "times_sent")
+
+    def __init__(self, batches: list[Batch], packed: bytes, times_sent: int) -> None:
+        self.batches = batches
+        self.packed = packed
+        self.sent_at = monotonic()
+        self.times_sent = times_sent
 
     def failure(self) -> Problem:
         return outcome_unknown() if self.times_sent else not_sent()
@@ -108,7 +109,7 @@ class Sender:
         batches themselves are raised here, before they have a place in the order.
         """
         packed = self._script.pack(batches, again=times_sent > 0)
-        call = Call(batches, packed, times_sent=times_sent)
+        call = Call(batches, packed, times_sent)
         self._calls.append(call)
         if self._connection is not None:
             self._write(call)
@@ -159,16 +160,21 @@ class Sender:
     def _take_reply(self, reply: Any) -> None:
         if not self._calls:
             self._lose(ConnectionError("Redis sent an unsolicited reply."))
+        elif isinstance(reply, list):
+            self._finish(reply)
         elif isinstance(reply, RETRYABLE):
             self._lose(reply)
         elif isinstance(reply, ClusterCrossSlotError) and self._on_spread is not None:
             self._on_spread()
-        elif not isinstance(reply, list | Exception):
-            self._lose(ConnectionError("Redis sent an unexpected reply."))
+        elif isinstance(reply, Exception):
+            self._finish(rejection(reply))
         else:
-            self._note_success()
-            self._calls.popleft()
-            self._on_done(rejection(reply) if isinstance(reply, Exception) else reply)
+            self._lose(ConnectionError("Redis sent an unexpected reply."))
+
+    def _finish(self, outcome: Any) -> None:
+        self._note_success()
+        self._calls.popleft()
+        self._on_done(outcome)
 
     def _lose(self, error: Exception) -> None:
         """Drop the connection, so that a late reply is not taken for another call's."""

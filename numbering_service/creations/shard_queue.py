@@ -116,7 +116,8 @@ class ShardQueue:
         """Count what became of what was taken."""
         accepted: list[AnyCreation] = []
         numbers = 0
-        for pending, answer in zip(batch, reply.answers, strict=True):
+        for position, pending in enumerate(batch):
+            answer = reply.answers[position]
             if isinstance(answer, Created) and not answer.replayed:
                 accepted.append(pending.creation)
                 numbers += pending.numbers

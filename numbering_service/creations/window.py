@@ -15,9 +15,8 @@ A process only knows what it accepted itself: each of several has a window of it
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import monotonic
-from typing import NamedTuple
 
 from contract.entries import EntryId
 from numbering_service.creation import AnyCreation
@@ -49,12 +48,15 @@ MAX_BATCHES = 1024
 MAX_POSITIONS = 1024
 
 
-class Accepted(NamedTuple):
+class Accepted:
     """Batches in the stream: when the first was accepted, the id of the last entry, the bytes."""
 
-    at: float
-    last: EntryId
-    size: int
+    __slots__ = ("at", "last", "size")
+
+    def __init__(self, at: float, last: EntryId, size: int) -> None:
+        self.at = at
+        self.last = last
+        self.size = size
 
     def followed_by(self, other: "Accepted") -> "Accepted":
         return Accepted(self.at, other.last, self.size + other.size)
@@ -120,10 +122,11 @@ class Window:
         else:
             self._positions.pop(creation.access_token, None)
 
-    def accept(self, last: EntryId, accepted: Iterable[AnyCreation]) -> None:
+    def accept(self, last: EntryId, accepted: list[AnyCreation]) -> None:
         if len(self._batches) >= self._max_batches:
             self._thin_out()
-        self._batches.append(Accepted(self._clock(), last, sum(map(self._size_of, accepted))))
+        size = sum([self._size_of(creation) for creation in accepted])
+        self._batches.append(Accepted(self._clock(), last, size))
 
     def stored_before(self, oldest: EntryId | None) -> None:
         """Record that every entry before `oldest` is stored; None tells nothing."""
