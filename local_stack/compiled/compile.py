@@ -85,11 +85,14 @@ def main() -> None:
     # One group: calls between its modules are calls of C functions.
     extensions = mypycify(
         [*CHECKED, *modules],
-        opt_level="2",
+        opt_level="3",
         debug_level="0",
         group_name="requests",
         target_dir=TEMPORARY,
     )
+    for extension in extensions:
+        # Then functions of a group call each other without looking each other up.
+        extension.extra_compile_args.append("-fvisibility=hidden")
     setup(
         name="requests",
         packages=[],
