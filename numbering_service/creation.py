@@ -1,6 +1,6 @@
 """The creation of a chat, of a message, or of several messages at once, and its result."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from typing import NamedTuple
@@ -18,7 +18,8 @@ class Creation:
 
     `chat_number` is None for the creation of a chat. `idempotency_key` is the
     client's own, or empty. `attributes` are the optional fields as JSON, empty if there are
-    none; `reply_to` is one of them, 0 if it is not set.
+    none; `reply_to` is one of them, 0 if it is not set. `body_size` is the bytes of what the client
+    sent to be stored.
     """
 
     access_token: str
@@ -28,6 +29,7 @@ class Creation:
     idempotency_key: str
     attributes: str
     reply_to: int
+    body_size: int = field(init=False)
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Creation:
         self.idempotency_key = idempotency_key
         self.attributes = attributes
         self.reply_to = reply_to
+        self.body_size = len(body.encode()) + (len(attributes.encode()) if attributes else 0)
 
     @property
     def first(self) -> "Creation":
@@ -55,12 +58,6 @@ class Creation:
     def numbers(self) -> int:
         """How many numbers it takes."""
         return 1
-
-    @property
-    def body_size(self) -> int:
-        """The bytes of what the client sent to be stored."""
-        size = len(self.body) if self.body.isascii() else len(self.body.encode())
-        return size + len(self.attributes.encode()) if self.attributes else size
 
     @property
     def sequence_key(self) -> str:

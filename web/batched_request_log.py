@@ -6,12 +6,12 @@ answering a GET or handing out a number.
 """
 
 import threading
-import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from math import inf
+from time import time
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, values
@@ -99,7 +99,7 @@ class Series:
     def __init__(self, counts: list[Any], sum: Any) -> None:
         self.counts = counts
         self.sum = sum
-        self.created = time.time()
+        self.created = time()
 
 
 class BatchedRequestLog:
@@ -129,7 +129,7 @@ class BatchedRequestLog:
         self, request_id: str, method: str, route: str, path: str, status: int, seconds: float
     ) -> None:
         """Record an answered request; `path` must be safe to log, and fit into a string of JSON."""
-        self.notes.append((time.time(), request_id, method, route, path, status, seconds))
+        self.notes.append((time(), request_id, method, route, path, status, seconds))
         self.flush_soon()
 
     def flush_soon(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
+from orjson import loads
 
 from contract.paths import parse_number
 from web.fields import (
@@ -71,7 +71,7 @@ def message_fields(content_type: str | None, body: bytes, query: bytes) -> Field
         body: all of it.
         query: the query string, percent-encoded.
     """
-    fields = parse_body(content_type, body, orjson.loads)
+    fields = parse_body(content_type, body, loads)
     if REPLY_TO in fields:
         fields = _with_number(fields, content_type, body)
     if query and (BODY not in fields or _OPTIONAL_IN_QUERY.search(query)):
@@ -87,7 +87,7 @@ def chat_fields(content_type: str | None, body: bytes, query: bytes) -> Fields:
         body: all of it.
         query: the query string, percent-encoded.
     """
-    fields = parse_optional_body(content_type, body, orjson.loads)
+    fields = parse_optional_body(content_type, body, loads)
     if query and _OPTIONAL_IN_QUERY.search(query):
         return {**_in_query(query, fields, _CHAT_CHECKS), **fields}
     return fields

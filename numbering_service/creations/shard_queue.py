@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable
 from time import perf_counter
+from typing import Final
 
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
@@ -15,8 +16,8 @@ from numbering_service.creations.window import Window
 from numbering_service.metrics import BATCHES
 from web.problems import Overloaded, Problem
 
-MAX_BATCH = 512  # numbers, so a bulk fills one
-MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_BATCH: Final = 512  # numbers, so a bulk fills one
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 
 
 class Room:
@@ -89,6 +90,8 @@ class ShardQueue:
 
     def let_in(self) -> None:
         """Let those wait to be sent that need not be held back any longer."""
+        if not self._held_back:
+            return
         for pending in self._held_back.let_in(self._window.take):
             if pending.is_disconnected:
                 self._give_back_share(pending)
