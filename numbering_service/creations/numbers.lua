@@ -21,10 +21,10 @@
 --       +1         the stream of accepted entries
 --       +2         where this batch's answer is stored, for a retry of the same batch
 --       then the sequences and the idempotency keys of its creations, each once
--- ARGV  1          1 when this call was sent before, or replicas are to acknowledge it, else 0
---       then each batch, as JSON: packing as many arguments takes the caller more than twice as
---       long. It is an array of the number of the batch's keys and two arrays. The first one has
---       three elements for each chat and message with attributes:
+-- ARGV  each batch, as JSON: packing as many arguments takes the caller more than twice as long.
+--       It is an array of the number of its keys, whether it was sent before, or replicas are to
+--       acknowledge it, and two arrays. The first one has three elements for each chat and message
+--       with attributes:
 --       +1         its position in the batch, 1 for the first
 --       +2         its attributes
 --       +3         number of the message that it replies to, '' if it is no reply
@@ -91,7 +91,7 @@ local LARGEST_BULK = 500
 local ELEMENTS = 7
 
 -- Of the whole call; `to_store` has answers that are stored at its end, by key.
-local batches = #ARGV - 1
+local batches = #ARGV
 local replies, to_store = {}, {}
 local refused_applications, highest = {}, {}
 local has_accepted, refused_by_replica = false, false
@@ -195,7 +195,7 @@ end
 local before = batches
 for b = 1, batches do
   local stream, batch_key = KEYS[before + 1], KEYS[before + 2]
-  local key_count, with_attributes, creations = unpack(cjson.decode(ARGV[1 + b]))
+  local key_count, is_again, with_attributes, creations = unpack(cjson.decode(ARGV[b]))
 
   -- By position in the batch; nil when none of it has any, as is usual.
   local attributes_at, refuse_reply
@@ -346,13 +346,13 @@ for b = 1, batches do
     has_accepted = true
     answers[LAST] = last_accepted
   end
-  -- A retried call stores its answer even if it accepted nothing: the first call may still wait in
+  -- A retried batch stores its answer even if it accepted nothing: the first call may still wait in
   -- the buffer of a lost connection, and must not accept later what is refused now. Answers that
   -- replicas are to acknowledge have to be a write as well: they may tell what was accepted a moment
   -- ago.
   if accepted > 0 then
     redis.pcall('SET', batch_key, cmsgpack.pack(answers), 'EX', BATCH_TTL)
-  elseif answered or ARGV[1] == '1' then
+  elseif answered or is_again then
     to_store[batch_key] = answered or cmsgpack.pack(answers)
   end
   -- The rest is not stored: a retry must not wake a persister again; for a lost wake-up there is

@@ -44,16 +44,15 @@ class NumbersScript:
         after a lost reply finds them there, so nothing is done twice.
         """
         script_keys = [batch.shard.key(keys.LIMITS) for batch in batches]
-        arguments: list[Any] = [int(again or self._acknowledged)]
-        for batch in batches:
-            pack_batch(batch, script_keys, arguments)
+        again = again or self._acknowledged
+        arguments = [pack_batch(batch, script_keys, again=again) for batch in batches]
         command: Any = ("EVALSHA", self._sha, len(script_keys), *script_keys, *arguments)
         packed: bytes = pack_command(command)
         return packed
 
 
-def pack_batch(batch: Batch, script_keys: list[str], arguments: list[Any]) -> None:
-    """Add what the script takes of a batch to the keys and arguments of its call."""
+def pack_batch(batch: Batch, script_keys: list[str], *, again: bool) -> bytes:
+    """Add the keys of a batch to those of its call, and return its argument."""
     tag = batch.shard.tag
     # By key, which of the batch's it is.
     places = {tag + keys.ACCEPTED: 1, tag + keys.batch(batch.id): 2}
@@ -70,7 +69,7 @@ def pack_batch(batch: Batch, script_keys: list[str], arguments: list[Any]) -> No
             attributes += creation.script_attributes(position)
         position += creation.numbers
     script_keys += places
-    arguments.append(orjson.dumps((len(places), attributes, creations)))
+    return orjson.dumps((len(places), again, attributes, creations))
 
 
 def script_text(max_backlog: int, default_rate: Rate) -> str:

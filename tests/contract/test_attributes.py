@@ -47,7 +47,7 @@ def test_a_creation_without_attributes_is_sent_as_before() -> None:
     script = NumbersScript(max_backlog=1, default_rate=Rate(0, 0))
     plain = script.pack([Batch("b", ONLY, [Waiter(post(1))])], again=False)
     assert b"attributes" not in plain
-    assert plain.startswith(b"*9\r\n")  # 3 words, 4 keys, 2 arguments
+    assert plain.startswith(b"*8\r\n")  # 3 words, 4 keys, an argument
 
 
 def test_a_reply_needs_a_number_that_was_handed_out(numbering: Numbering) -> None:

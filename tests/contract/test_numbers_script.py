@@ -61,10 +61,10 @@ class Numbering:
     ) -> list[list[Any]]:
         """Number the creations of several shards in one call; return the reply to each."""
         names = [shard.key(keys.LIMITS) for shard in of_shards]
-        arguments: list[Any] = [int(again)]
+        arguments = []
         for shard, creations in of_shards.items():
             batch = Batch(batch_id, shard, [Waiter(creation) for creation in creations])
-            pack_batch(batch, names, arguments)
+            arguments.append(pack_batch(batch, names, again=again))
         script = self.redis.register_script(script_text(room, rate))
         replies: list[list[Any]] = script(keys=names, args=arguments)
         return replies

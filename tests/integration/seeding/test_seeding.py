@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import httpx
 import pytest
@@ -443,9 +442,8 @@ def test_a_new_chat_deletes_the_lock_of_its_messages(valkey: Valkey) -> None:
     seeded = keys.message_sequence(A, 7)
     valkey.client.set(keys.seed_lock(seeded), "a seeder's")
     names: list[str] = [keys.LIMITS]
-    arguments: list[Any] = [0]
-    pack_batch(Batch("b", ONLY, [Waiter(chat)]), names, arguments)
-    script(names, arguments)
+    argument = pack_batch(Batch("b", ONLY, [Waiter(chat)]), names, again=False)
+    script(names, [argument])
     assert valkey.client.get(seeded) == b"0"
     assert not valkey.client.exists(keys.seed_lock(seeded))
 
