@@ -14,19 +14,20 @@ end_on_ctrl_c()
 
 import psycopg
 from django.core.management import execute_from_command_line
-from django.db.utils import OperationalError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from django.db.utils import InterfaceError, InternalError, OperationalError
+from redis.exceptions import RedisError, ResponseError
 
+from crud_service.operators.interruption import InterruptedCommand
 from web.problems import StoreUnavailable
 
 # Differs from 1, by which `check_index` says that it found differences, and `requeue` that some
 # entries could not be stored.
 STORE_FAILED = 2
+# InternalError: for example, a write to a standby.
+WRAPPERS = (OperationalError, InterfaceError, InternalError, StoreUnavailable)
 FAILURES = (
-    *(OperationalError, psycopg.OperationalError, StoreUnavailable),
-    *(RedisConnectionError, RedisTimeoutError),
+    *WRAPPERS,
+    *(psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, RedisError),
 )
 
 
@@ -40,8 +41,9 @@ def main() -> None:
     except FAILURES as error:
         print(f"crud_service.manage: {explain(error)}", file=sys.stderr)  # noqa: T201 - a command
         sys.exit(STORE_FAILED)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    except (KeyboardInterrupt, InterruptedCommand) as error:
+        print("crud_service.manage: interrupted; it can be run again", file=sys.stderr)  # noqa: T201 - a command
+        sys.exit(error.code if isinstance(error, SystemExit) else 128 + signal.SIGINT)
 
 
 def run() -> None:
@@ -55,9 +57,10 @@ def run() -> None:
 
 def explain(error: Exception) -> str:
     """Say in one line which store failed, and how."""
-    is_wrapper = isinstance(error, (OperationalError, StoreUnavailable))
-    failure = (is_wrapper and error.__cause__) or error
+    failure = (isinstance(error, WRAPPERS) and error.__cause__) or error
     said = " ".join(str(failure).split())
+    if isinstance(failure, ResponseError):
+        return f"Redis failed: {said}"
     if isinstance(failure, RedisError):
         return f"Redis cannot be reached: {said}"
     if getattr(failure, "sqlstate", None) is not None:

@@ -1,10 +1,13 @@
 """How management commands handle SIGTERM and Ctrl-C."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+class InterruptedCommand(SystemExit):
+    """A signal has ended a command, whose exit code tells which."""
 
 
 @contextmanager
@@ -25,4 +28,4 @@ def exit_on_signals() -> Iterator[None]:
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    raise InterruptedCommand(128 + number)

@@ -1,14 +1,18 @@
-"""Management commands that cannot reach a store say so in one line, with exit code 2."""
+"""Management commands that cannot reach a store, or are interrupted, say so in one line."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import psycopg
 import pytest
+import redis
 
 from local_stack.applications import ROOT
 from local_stack.ports import choose_port
+from tests.children import child
+from tests.polling import wait_until
 
 
 def manage(database_url: str, *command: str, **environment: str) -> tuple[int, str]:
@@ -60,6 +64,38 @@ def test_an_unreachable_redis_is_named_in_one_line(migrated_database_url: str) -
     assert f":{port}" in line
 
 
+def test_a_redis_that_refuses_is_quoted_in_one_line(
+    migrated_database_url: str, redis_url: str
+) -> None:
+    with psycopg.connect(migrated_database_url) as connection:
+        connection.execute("INSERT INTO shards (size) VALUES (1)")
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(f"idempotency:{'a' * 24}::key", "a creation", ex=60)
+        limit = client.config_get("maxmemory")["maxmemory"]
+        client.config_set("maxmemory", 1)
+        try:
+            code, said = manage(migrated_database_url, "reshard", SHARDS="2", REDIS_URL=redis_url)
+        finally:
+            client.config_set("maxmemory", limit)
+    assert code == 2
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: Redis failed: ")
+    assert "maxmemory" in line
+
+
+@pytest.mark.parametrize("command", ["ensure_admin", "reshard"])
+def test_a_server_that_takes_no_writes_is_quoted_in_one_line(
+    migrated_database_url: str, command: str
+) -> None:
+    with psycopg.connect(migrated_database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    code, said = manage(migrated_database_url, command, ADMIN_PASSWORD="a password")
+    assert code == 2
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: PostgreSQL failed: cannot execute INSERT")
+
+
 AS_A_WORKER = """
 from crud_service.worker.child import harden_database
 from django.db import connection
@@ -95,3 +131,44 @@ def test_a_connection_lost_in_the_middle_is_explained_in_one_line(database_url: 
     assert code == 2
     (line,) = said.splitlines()
     assert line.startswith("crud_service.manage: PostgreSQL failed: terminating connection")
+
+
+INTERRUPTED = "crud_service.manage: interrupted; it can be run again"
+IS_HELD_UP = "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted"
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "obstacle"),
+    [
+        ("reshard", signal.SIGINT, "shards"),
+        ("requeue", signal.SIGINT, "set_aside_entries"),
+        ("migrate", signal.SIGINT, "django_migrations"),
+        ("check_index", signal.SIGINT, "messages"),
+        ("check_index", signal.SIGTERM, "messages"),
+    ],
+)
+def test_an_interrupted_command_says_that_it_can_be_run_again(
+    interruptible: None,
+    migrated_database_url: str,
+    command: str,
+    number: signal.Signals,
+    obstacle: str,
+) -> None:
+    environment = os.environ | {"DATABASE_URL": migrated_database_url, "LOCAL_STACK": "1"}
+    with (
+        psycopg.connect(migrated_database_url) as holding_it_up,
+        psycopg.connect(migrated_database_url, autocommit=True) as observer,
+        child(
+            [sys.executable, "-m", "crud_service.manage", command],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        holding_it_up.execute(f"LOCK TABLE {obstacle}")
+        wait_until(lambda: observer.execute(IS_HELD_UP).fetchall() == [(True,)], 60)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()) == (128 + number, [INTERRUPTED])
