@@ -1,4 +1,4 @@
-"""`migrate` beside another one."""
+"""`migrate` beside another one, and after one that was interrupted."""
 
 import os
 import subprocess
@@ -16,6 +16,7 @@ from tests.polling import wait_until
 # The first table that `migrate` makes in an empty database, after the one of its own records.
 OBSTACLE = "CREATE TABLE django_content_type ()"
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+CUT_OFF = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
 
 Start = Callable[..., subprocess.Popen[bytes]]
 
@@ -61,3 +62,20 @@ def test_a_second_one_waits_for_the_end_of_the_first(
         assert first.wait(60) == second.wait(60) == 0
     said = [(tmp_path / name).read_text() for name in ("first", "second", "check")]
     assert said == ["", "another `migrate` is running: waiting for its end\n", ""]
+
+
+def test_one_that_is_cut_off_before_it_records_a_migration_can_be_run_again(
+    database_url: str, start: Start, tmp_path: Path
+) -> None:
+    assert start("records", "contenttypes").wait(60) == 0
+    with (
+        psycopg.connect(database_url) as obstacle,
+        psycopg.connect(database_url, autocommit=True) as observer,
+    ):
+        obstacle.execute("LOCK django_migrations IN SHARE MODE")
+        cut_off = start("cut off")
+        wait_until(lambda: observer.execute(WAITING).fetchall() == [(1,)], 60)
+        observer.execute(CUT_OFF)
+        assert cut_off.wait(60) == 2
+    assert start("again").wait(60) == 0
+    assert (tmp_path / "again").read_text() == ""
