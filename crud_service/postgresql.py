@@ -4,6 +4,10 @@ from typing import Any
 
 Parameters = dict[str, Any]
 
+# For PostgreSQL's side, where a half-open connection would hold its locks for hours: those of its
+# session, or of its transaction, if half of a statement arrived: then it does not count as idle.
+_KEEPALIVES = "tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3"
+
 
 def parameters(
     application_name: str, connect_seconds: int, silent_ms: int, settings: str
@@ -17,7 +21,7 @@ def parameters(
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        "options": " ".join(f"-c {setting}" for setting in settings.split()),
+        "options": " ".join(f"-c {setting}" for setting in f"{settings} {_KEEPALIVES}".split()),
     }
 
 
@@ -34,13 +38,8 @@ REQUESTS = parameters(
     " jit=off max_parallel_workers_per_gather=0 plan_cache_mode=force_generic_plan",
 )
 
-# For PostgreSQL's side, where a half-open connection would hold the locks of its session for hours.
-_KEEPALIVES = "tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3"
-
 # Django's ORM, which the admin and the management commands use.
-ORM = parameters(
-    "crud_service", 3, 10_000, f"idle_in_transaction_session_timeout=60s {_KEEPALIVES}"
-)
+ORM = parameters("crud_service", 3, 10_000, "idle_in_transaction_session_timeout=60s")
 
 # No half-open connection or lock may block the persister forever. If it freezes in a
 # transaction, it must not keep its locks.
@@ -60,15 +59,11 @@ INDEXER = {
         "indexer",
         3,
         10_000,
-        "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s "
-        + _KEEPALIVES,
+        "jit=off enable_bitmapscan=off idle_in_transaction_session_timeout=60s lock_timeout=30s",
     ),
 }
 
 # Imports and the worker's chores commit small pieces; nobody waits for the rows that they lock.
-_IN_PIECES = (
-    "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off "
-    + _KEEPALIVES
-)
+_IN_PIECES = "TimeZone=UTC statement_timeout=60s idle_in_transaction_session_timeout=60s jit=off"
 IMPORTER = parameters("import", 3, 10_000, _IN_PIECES)
 CHORES = parameters("chores", 3, 10_000, _IN_PIECES)

@@ -3,7 +3,8 @@
     python -m tests.fault.rig.lock_holder command|crud|import|indexer|worker NUMBER
 
 Says "locked" once it has the advisory lock of that number: in a transaction, as an edit locks rows,
-or for its session, as imports and `migrate` do.
+or for its session, as imports and `migrate` do. Then it sends the first message of a
+statement: PostgreSQL waits for those that follow, and no longer counts the session as idle.
 """
 
 import os
@@ -15,6 +16,7 @@ from functools import partial
 from typing import Any
 
 LONGER_THAN_ANY_TEST_SECONDS = 120
+PARSE = b"P\x00\x00\x00\x10\x00SELECT 1\x00\x00\x00"
 
 
 def connect(who: str) -> Any:
@@ -46,6 +48,7 @@ if __name__ == "__main__":
     function = "pg_advisory_lock" if of_session else "pg_advisory_xact_lock"
     with nullcontext() if of_session else connection.transaction():
         connection.execute(f"SELECT {function}(%s)", (int(sys.argv[2]),))
+        os.write(connection.fileno(), PARSE)
         sys.stdout.write("locked\n")
         sys.stdout.flush()
         time.sleep(LONGER_THAN_ANY_TEST_SECONDS)
