@@ -38,6 +38,10 @@ class Preconditions:
     if_match: str | None = None
     if_none_match: str | None = None
 
+    @property
+    def are_any(self) -> bool:
+        return self.if_match is not None or self.if_none_match is not None
+
     def check(self, representation: bytes) -> None:
         """Raise PreconditionFailed (412) unless the current representation may be changed."""
         if not if_match_holds(self.if_match, representation):

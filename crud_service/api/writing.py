@@ -4,7 +4,7 @@ Each is one transaction that is applied exactly once, even if the connection die
 after its COMMIT was sent (see `transactions`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from psycopg.abc import Params
@@ -105,12 +105,14 @@ def edit_message(
 class Row(NamedTuple):
     """A row x to change: where it is, how it is represented, and what else a change of it sets.
 
-    `place` is the condition by which it is updated once `found` has locked it: the column `parent`,
-    and what is unique in it.
+    `others` are the tables besides its own that `condition` finds it by. `place` is the condition
+    by which it is updated once `found` has locked it: the column `parent`, and what is unique in
+    it.
     """
 
     table: str
-    source: str
+    others: Sequence[str]
+    condition: str
     json: str
     key: Mapping[str, str]
     parent: str
@@ -120,21 +122,21 @@ class Row(NamedTuple):
 
 
 def application_row(access_token: str) -> Row:
-    source = "applications x WHERE x.access_token = %(access_token)s"
     key = {"access_token": access_token}
-    return Row("applications", source, APPLICATION_JSON, key, "x.id", "x.id = found.parent")
+    condition = "x.access_token = %(access_token)s"
+    return Row("applications", (), condition, APPLICATION_JSON, key, "x.id", "x.id = found.parent")
 
 
 def chat_row(access_token: str, number: int) -> Row:
-    source = """applications a
-    JOIN chats x ON x.application_id = a.id AND x.number = %(chat_number)s::bigint
-        AND x.deleted_at IS NULL
-    WHERE a.access_token = %(access_token)s"""
+    condition = """a.access_token = %(access_token)s
+        AND x.application_id = a.id AND x.number = %(chat_number)s::bigint
+        AND x.deleted_at IS NULL"""
     key = {"access_token": access_token, "chat_number": str(number)}
     place = "x.application_id = found.parent AND x.number = %(chat_number)s::bigint"
     return Row(
         "chats",
-        source,
+        ("applications a",),
+        condition,
         CHAT_JSON,
         key,
         "x.application_id",
@@ -144,15 +146,15 @@ def chat_row(access_token: str, number: int) -> Row:
 
 
 def message_row(access_token: str, chat_number: int, number: int) -> Row:
-    source = """applications a
-    JOIN chats c ON c.application_id = a.id AND c.number = %(chat_number)s::bigint
+    condition = """a.access_token = %(access_token)s
+        AND c.application_id = a.id AND c.number = %(chat_number)s::bigint
         AND c.deleted_at IS NULL
-    JOIN messages x ON x.chat_id = c.id AND x.number = %(number)s::bigint
-    WHERE a.access_token = %(access_token)s"""
+        AND x.chat_id = c.id AND x.number = %(number)s::bigint"""
     key = {"access_token": access_token, "chat_number": str(chat_number), "number": str(number)}
     return Row(
         "messages",
-        source,
+        ("applications a", "chats c"),
+        condition,
         MESSAGE_JSON,
         key,
         "x.chat_id",
@@ -162,26 +164,47 @@ def message_row(access_token: str, chat_number: int, number: int) -> Row:
     )
 
 
+def update_statement(row: Row, changes: Changes) -> str:
+    """Return a statement that sets columns of a row unless they are as wanted.
+
+    It returns the row's JSON and the transaction's id, and no row if there is nothing to set.
+    """
+    others = f"FROM {', '.join(row.others)}" if row.others else ""
+    return f"""
+    UPDATE {row.table} x SET {_set_clause(row, changes)} {others}
+    WHERE {row.condition} AND NOT ({row.is_tombstone} OR {_is_same(changes)})
+    RETURNING {row.json}, {TRANSACTION}"""
+
+
 def change_statement(row: Row, changes: Changes) -> str:
     """Return a statement that locks a row, and sets columns of it unless they are as wanted.
 
     It returns the row's JSON before, whether that is a tombstone, the JSON after, and the
-    transaction's id; the last two are null where nothing is set.
+    transaction's id; the last two are null where nothing is set. For PostgreSQL it is half as much
+    work again as `update_statement`.
     """
-    same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
-    columns = [f"{name} = %({name})s::{_TYPES.get(name, 'text')}" for name in changes]
+    tables = ", ".join([*row.others, f"{row.table} x"])
     return f"""
     WITH found AS (
         SELECT {row.parent} AS parent, {row.json} AS json, {row.is_tombstone} AS is_tombstone,
-            {" AND ".join(same)} AS is_same
-        FROM {row.source} FOR NO KEY UPDATE OF x
+            {_is_same(changes)} AS is_same
+        FROM {tables} WHERE {row.condition} FOR NO KEY UPDATE OF x
     ), x AS (
-        UPDATE {row.table} x
-        SET {", ".join(columns)}{row.also(changes)}, updated_at = {NEXT_MOMENT}
+        UPDATE {row.table} x SET {_set_clause(row, changes)}
         FROM found WHERE {row.place} AND NOT (found.is_tombstone OR found.is_same)
         RETURNING x.*
     ) SELECT json, is_tombstone, (SELECT {row.json} FROM x), (SELECT {TRANSACTION} FROM x)
     FROM found"""
+
+
+def _set_clause(row: Row, changes: Changes) -> str:
+    columns = [f"{name} = %({name})s::{_TYPES.get(name, 'text')}" for name in changes]
+    return f"{', '.join(columns)}{row.also(changes)}, updated_at = {NEXT_MOMENT}"
+
+
+def _is_same(changes: Changes) -> str:
+    same = [f"x.{column}::text IS NOT DISTINCT FROM %({column})s::text" for column in changes]
+    return f"({' AND '.join(same)})"
 
 
 class Changed(NamedTuple):
@@ -196,10 +219,16 @@ def _set(
 ) -> Written[Changed | None]:
     """Set columns of a row under its lock; the result is None if there is no such row.
 
-    Raises PreconditionFailed if the row's state before does not satisfy the preconditions, and
-    MessageDeleted if it is a tombstone: then the transaction is rolled back.
+    Without preconditions its state before matters only if nothing was set. Raises
+    PreconditionFailed if that state does not satisfy the preconditions, and MessageDeleted if it is
+    a tombstone: then the transaction is rolled back.
     """
     parameters = {**row.key, **changes}
+    if not preconditions.are_any:
+        updated = connection.execute(update_statement(row, changes), parameters).fetchone()
+        if updated is not None:
+            representation, transaction_id = updated
+            return Written(Changed(representation, is_new=True), transaction_id)
     found = connection.execute(change_statement(row, changes), parameters).fetchone()
     if found is None:
         return Written(None, None)

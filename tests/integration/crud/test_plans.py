@@ -15,6 +15,7 @@ from crud_service.api.writing import (
     change_statement,
     chat_row,
     message_row,
+    update_statement,
 )
 from crud_service.chat.filters import FILTERS
 from crud_service.chat.highest_numbers import HIGHEST_CHAT, HIGHEST_MESSAGE
@@ -68,7 +69,9 @@ ROWS: dict[str, tuple[Row, Changes]] = {
     "message": (message_row(TOKEN, 1, 1), {"body": "x", "metadata": None}),
 }
 for name, (row, changes) in ROWS.items():
-    STATEMENTS[f"change {name}"] = (change_statement(row, changes), {**row.key, **changes})
+    for statement in (update_statement, change_statement):
+        sql = statement(row, changes)
+        STATEMENTS[f"{statement.__name__} {name}"] = (sql, {**row.key, **changes})
 MANY_ROWS = """
 INSERT INTO applications (access_token, name, chat_count)
 SELECT lpad(n::text, 24, '0'), 'x', 2 FROM generate_series(1, 5000) n;

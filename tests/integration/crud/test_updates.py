@@ -4,9 +4,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.polling import wait_until
 
 VERSIONS = "SELECT version, (SELECT count(*) FROM search_outbox) FROM messages WHERE number = 1"
 
@@ -71,6 +73,34 @@ def test_updated_at_grows_even_when_the_clock_was_set_back(
     database.execute("UPDATE messages SET updated_at = '2099-01-01T00:00:00Z'")
     answer = http.put(message, json={"body": "after"})
     assert answer.json()["updated_at"] == "2099-01-01T00:00:00.001Z"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected", "then"),
+    [
+        ("body = 'another', version = 2", 200, (3, 2)),
+        ("body = 'after', version = 2", 200, (2, 1)),
+        ("body = '', version = 2, deleted_at = now()", 409, (2, 1)),
+    ],
+    ids=["another text", "the same text", "a tombstone"],
+)
+def test_a_change_that_waits_for_another_is_one_of_what_that_leaves(
+    http: httpx.Client,
+    database: Database,
+    message: str,
+    clean_crud: dict[str, str],
+    earlier: str,
+    expected: int,
+    then: tuple[int, int],
+) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(clean_crud["DATABASE_URL"]) as first:
+        first.execute(f"UPDATE messages SET {earlier}")
+        put = pool.submit(http.put, message, json={"body": "after"})
+        wait_until(lambda: database.execute(waiting).fetchone() == (1,), 30)
+        first.commit()
+        assert put.result().status_code == expected
+    assert versions(database) == then
 
 
 def test_a_client_with_the_current_state_gets_304_without_a_body(
