@@ -195,6 +195,7 @@ def traffic(url: str) -> Iterator[Traffic]:
         (NOW, "0011_rate_limits", "applications"),
         ("0012_imports", "0013_attributes", "messages"),
         ("0013_attributes", "0014_deleting", "applications"),
+        ("0024_places_of_the_deleted", "0025_triggers_of_changes", "messages"),
     ],
 )
 def test_nobody_waits_for_a_migration_while_it_waits_for_a_long_query(
