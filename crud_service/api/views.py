@@ -3,6 +3,7 @@
 Nearly all of their GETs are answered before they get here, by `crud_service.reads`.
 """
 
+from django.http import HttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -11,6 +12,7 @@ from crud_service.api.authentication import AdminToDelete, AdminToken
 from crud_service.api.deleting import delete_application, delete_chat, delete_message
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
+from crud_service.api.renderers import Json
 from crud_service.api.serializers import ApplicationFields, ChatFields, MessageFields
 from crud_service.api.writing import change_chat, edit_message, rename_application
 from crud_service.chat.reading import find_application, find_chat, find_message
@@ -22,13 +24,13 @@ class ApplicationView(ApiView):
     authentication_classes = [AdminToken]
     permission_classes = [AdminToDelete]
 
-    def get(self, request: Request, access_token: str) -> Response:
+    def get(self, request: Request, access_token: str) -> HttpResponse:
         application = find_application(access_token)
         if application is None:
             raise missing_application(access_token)
         return conditional(request, application)
 
-    def put(self, request: Request, access_token: str) -> Response:
+    def put(self, request: Request, access_token: str) -> HttpResponse:
         name = self.validated(ApplicationFields)["name"]
         application = rename_application(access_token, name, preconditions(request))
         if application is None:
@@ -47,13 +49,13 @@ class ChatView(ApiView):
     authentication_classes = [AdminToken]
     permission_classes = [AdminToDelete]
 
-    def get(self, request: Request, access_token: str, chat_number: int) -> Response:
+    def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponse:
         chat = find_chat(access_token, chat_number)
         if chat is None:
             raise missing_chat(access_token, chat_number)
         return conditional(request, chat)
 
-    def put(self, request: Request, access_token: str, chat_number: int) -> Response:
+    def put(self, request: Request, access_token: str, chat_number: int) -> HttpResponse:
         changes = self.validated(ChatFields)
         chat = change_chat(access_token, chat_number, changes, preconditions(request))
         if chat is None:
@@ -71,7 +73,7 @@ class MessageView(ApiView):
 
     def get(
         self, request: Request, access_token: str, chat_number: int, message_number: int
-    ) -> Response:
+    ) -> HttpResponse:
         message = find_message(access_token, chat_number, message_number)
         if message is None:
             raise missing_message(access_token, chat_number, message_number)
@@ -79,7 +81,7 @@ class MessageView(ApiView):
 
     def put(
         self, request: Request, access_token: str, chat_number: int, message_number: int
-    ) -> Response:
+    ) -> HttpResponse:
         changes = self.validated(MessageFields)
         request_id = getattr(request, "request_id", "")
         message = edit_message(
@@ -100,12 +102,16 @@ class MessageView(ApiView):
         return Response(status=204)
 
 
-def conditional(request: Request, representation: bytes) -> Response:
+def conditional(request: Request, representation: bytes) -> HttpResponse:
     if not if_none_match_holds(request.META.get("HTTP_IF_NONE_MATCH"), etag(representation)):
         return Response(status=304, headers={"ETag": etag(representation)})
     return tagged(representation)
 
 
-def tagged(representation: bytes) -> Response:
-    """Return an answer with the JSON of one resource and its entity tag."""
-    return Response(representation, headers={"ETag": etag(representation)})
+def tagged(representation: bytes) -> HttpResponse:
+    """Return an answer with the JSON of one resource and its entity tag.
+
+    PostgreSQL has rendered it: REST framework's Response would have nothing left to do.
+    """
+    headers = {"Content-Type": Json.media_type, "ETag": etag(representation)}
+    return HttpResponse(representation, headers=headers)

@@ -1,7 +1,7 @@
 """`/applications/{access_token}/rotate`"""
 
+from django.http import HttpResponse
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
@@ -13,7 +13,7 @@ class RotationView(ApiView):
     authentication_classes = [AdminToken]
     permission_classes = [AdminOrOpen]
 
-    def post(self, request: Request, access_token: str) -> Response:
+    def post(self, request: Request, access_token: str) -> HttpResponse:
         rotated = rotate(access_token, idempotency_key(request))
         answer = tagged(rotated.application)
         if rotated.replayed:
