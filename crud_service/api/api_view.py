@@ -17,6 +17,9 @@ class ApiView(GenericAPIView[Any]):
     # REST framework's own are `Allow` and `Vary`; a 405 gets its `Allow` with the problem.
     default_response_headers: ClassVar[dict[str, str]] = {}
 
+    def perform_authentication(self, request: Request) -> None:
+        """Leave it to the permissions that ask who sent a request: most views have none."""
+
     def validated(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the request's valid fields; raise ValidationError if one is not valid."""
         fields = shared(serializer)
