@@ -14,7 +14,8 @@ end_on_ctrl_c()
 
 import psycopg
 from django.core.management import execute_from_command_line
-from django.db.utils import InterfaceError, InternalError, OperationalError
+from django.db.utils import Error as WrappedError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from redis.exceptions import RedisError, ResponseError
 
 from crud_service.operators.interruption import InterruptedCommand
@@ -24,10 +25,9 @@ from web.problems import StoreUnavailable
 # entries could not be stored.
 STORE_FAILED = 2
 # InternalError: for example, a write to a standby.
-WRAPPERS = (OperationalError, InterfaceError, InternalError, StoreUnavailable)
 FAILURES = (
-    *WRAPPERS,
-    *(psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, RedisError),
+    *(psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError),
+    *(UndefinedTable, UndefinedColumn, RedisError, StoreUnavailable),
 )
 
 
@@ -38,8 +38,12 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run()
-    except FAILURES as error:
-        print(f"crud_service.manage: {explain(error)}", file=sys.stderr)  # noqa: T201 - a command
+    except (WrappedError, psycopg.Error, RedisError, StoreUnavailable) as error:
+        is_wrapper = isinstance(error, (WrappedError, StoreUnavailable))
+        failure = (is_wrapper and error.__cause__) or error
+        if not isinstance(failure, FAILURES):
+            raise
+        print(f"crud_service.manage: {explain(failure)}", file=sys.stderr)  # noqa: T201 - a command
         sys.exit(STORE_FAILED)
     except (KeyboardInterrupt, InterruptedCommand) as error:
         print("crud_service.manage: interrupted; it can be run again", file=sys.stderr)  # noqa: T201 - a command
@@ -55,14 +59,15 @@ def run() -> None:
     execute_from_command_line(sys.argv)
 
 
-def explain(error: Exception) -> str:
+def explain(failure: Exception) -> str:
     """Say in one line which store failed, and how."""
-    failure = (isinstance(error, WRAPPERS) and error.__cause__) or error
     said = " ".join(str(failure).split())
     if isinstance(failure, ResponseError):
         return f"Redis failed: {said}"
     if isinstance(failure, RedisError):
         return f"Redis cannot be reached: {said}"
+    if isinstance(failure, (UndefinedTable, UndefinedColumn)):
+        return f"the database is not migrated, run `migrate` first: {failure.diag.message_primary}"
     if getattr(failure, "sqlstate", None) is not None:
         return f"PostgreSQL failed: {said}"
     if "password authentication failed" not in said:

@@ -83,6 +83,15 @@ def test_a_redis_that_refuses_is_quoted_in_one_line(
     assert "maxmemory" in line
 
 
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_an_empty_database_is_explained_in_one_line(database_url: str, command: str) -> None:
+    nowhere = {"ELASTICSEARCH_URL": "http://127.0.0.1:9", "ADMIN_PASSWORD": "a password"}
+    code, said = manage(database_url, command, **nowhere)
+    assert code == 2
+    (line,) = said.splitlines()
+    assert line.startswith("crud_service.manage: the database is not migrated, run `migrate` first")
+
+
 @pytest.mark.parametrize("command", ["ensure_admin", "reshard"])
 def test_a_server_that_takes_no_writes_is_quoted_in_one_line(
     migrated_database_url: str, command: str
