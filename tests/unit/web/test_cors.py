@@ -207,6 +207,13 @@ def test_the_origin_of_a_refused_head_is_found_between_any_number_of_spaces() ->
     assert allow(HERE) not in cors.lines_for_raw(head)
 
 
+def test_a_refused_head_with_several_origins_has_none() -> None:
+    cors = Cors([HERE], lambda _: [])
+    line = f"Origin: {HERE}\r\n".encode()
+    assert allow(HERE) in cors.lines_for_raw(b"GET /% HTTP/1.1\r\n" + line + b"A: b\r\n")
+    assert allow(HERE) not in cors.lines_for_raw(b"GET /% HTTP/1.1\r\n" + 2 * line)
+
+
 @pytest.mark.parametrize(
     ("url", "origin"),
     [
