@@ -1,6 +1,5 @@
 """Parses what has arrived on one connection into whole requests, one at a time. No I/O."""
 
-import re
 from typing import Final
 
 from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
@@ -9,8 +8,8 @@ from web.server.head import CHUNKED, Head, parse_head
 from web.server.limits import BODY_BYTES, HEAD_BYTES, HEAD_LINES
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
-# What no header line can contain: a control character, or a CR or LF on its own.
-_HOPELESS = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+# What no head contains, besides a CR or LF on its own.
+_CONTROL_CHARACTERS: Final = bytes({*range(32), 127} - {*b"\t\r\n"})
 
 
 class Whole:
@@ -80,8 +79,7 @@ class Arrival:
             return None
         if end + 4 > HEAD_BYTES:
             raise HeadersTooLarge
-        # No line is shorter than its end.
-        if end > 2 * HEAD_LINES and buffer.count(b"\r\n", 0, end) > HEAD_LINES:
+        if has_too_many_lines(buffer, end):
             raise HeadersTooLarge
         head = parse_head(buffer[: end + 4])
         rest = buffer[end + 4 :]
@@ -102,7 +100,8 @@ class Arrival:
     def _check_part_of_head(self) -> None:
         """Refuse a head as soon as it is too long or can't become a valid one."""
         buffer = self.buffer
-        if len(buffer) > HEAD_BYTES:
+        # What is left out may be the end of the last line, and half of the head's.
+        if len(buffer) > HEAD_BYTES or has_too_many_lines(buffer, len(buffer) - 2):
             raise HeadersTooLarge
         if is_hopeless(buffer, self._searched):
             raise MalformedRequest
@@ -118,9 +117,27 @@ class Arrival:
         return Whole(head, bytes(body.data))
 
 
+def has_too_many_lines(buffer: bytes, end: int) -> bool:
+    """Whether the part of a head before `end` has more than HEAD_LINES; counts no further."""
+    # No line is shorter than its end.
+    return (
+        end > 2 * HEAD_LINES and len(buffer[:end].split(b"\r\n", HEAD_LINES + 1)) > HEAD_LINES + 1
+    )
+
+
 def is_hopeless(part: bytes, start: int) -> bool:
-    """Whether the part of a head after `start` can't be HTTP, whatever follows."""
-    return _HOPELESS.search(part, max(0, start - 1)) is not None
+    """Whether the part of a head after `start` can't be HTTP, whatever follows.
+
+    A regular expression would take ten times as long, for a head of 64 KiB some milliseconds.
+    """
+    new = part[start:]
+    if start:
+        new = new.removeprefix(b"\n")  # whose CR is before it: both were searched
+    if len(new.translate(None, _CONTROL_CHARACTERS)) != len(new):
+        return True
+    line_ends = new.count(b"\r\n")
+    is_half = new.endswith(b"\r")
+    return new.count(b"\r") != line_ends + is_half or new.count(b"\n") != line_ends
 
 
 def skip_empty_lines(buffer: bytes) -> bytes:

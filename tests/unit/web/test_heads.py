@@ -1,9 +1,16 @@
 """Heads that repeat themselves: what of them is parsed again, and what is kept of them."""
 
+import re
 import tracemalloc
+from collections.abc import Callable
+from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from web.problems import HeadersTooLarge
+from web.server.arrival import Arrival, is_hopeless
 from web.server.head import (
     CACHED_HEAD_BYTES,
     CACHED_HEADER_LINES,
@@ -11,6 +18,7 @@ from web.server.head import (
     Head,
     parse_head,
 )
+from web.server.limits import HEAD_LINES
 
 MB = 1_000_000
 
@@ -66,3 +74,58 @@ def test_heads_that_are_made_up_take_little_memory(target: bytes, lines: list[by
         assert tracemalloc.get_traced_memory()[0] < 20 * MB
     finally:
         tracemalloc.stop()
+
+
+PIECE = st.lists(
+    st.sampled_from(
+        [b"a: b", b"\r\n", b"\r\n", b"\t", b"\xff", b"\r", b"\n", b"\x00", b"\x1f\x7f"]
+    ),
+    max_size=6,
+).map(b"".join)
+# What no head contains: a control character, or a CR or LF on its own.
+NEVER = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]|(?<!\r)\n")
+
+
+@given(first=PIECE, second=PIECE)
+def test_a_part_of_a_head_is_hopeless_wherever_it_was_cut(first: bytes, second: bytes) -> None:
+    assert is_hopeless(first, 0) == (NEVER.search(first) is not None)
+    if not is_hopeless(first, 0):
+        searched = max(len(first) - 3, 0)  # as an arrival remembers it
+        whole = first + second
+        assert is_hopeless(whole, searched) == (NEVER.search(whole) is not None)
+
+
+@pytest.mark.parametrize("lines", [HEAD_LINES, HEAD_LINES + 1, HEAD_LINES + 2])
+def test_a_head_has_as_many_lines_as_it_may_however_it_was_cut(lines: int) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a: b\r\n" * (lines - 2) + b"\r\n"
+    for cut in (*range(len(head) - 9, len(head) + 1), len(head) // 2):
+        arrival = Arrival()
+        try:
+            for piece in (head[:cut], b"", head[cut:], b""):
+                if whole := arrival.feed(piece):
+                    assert len(whole.head.headers) == lines - 1
+        except HeadersTooLarge:
+            assert lines == HEAD_LINES + 2
+        else:
+            assert lines < HEAD_LINES + 2
+
+
+def test_a_part_of_a_head_with_too_many_lines_is_refused_before_its_end() -> None:
+    with pytest.raises(HeadersTooLarge):
+        Arrival().feed(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (2 * HEAD_LINES))
+
+
+def test_looking_for_what_makes_a_head_hopeless_takes_a_few_passes() -> None:
+    """A regular expression took as long as forty."""
+    head = b"GET / HTTP/1.1\r\na: " + b"b" * 60_000
+
+    def seconds(work: Callable[[], object]) -> float:
+        times = []
+        for _ in range(9):
+            started = process_time()
+            for _ in range(20):
+                work()
+            times.append(process_time() - started)
+        return min(times)
+
+    assert seconds(lambda: is_hopeless(head, 0)) < 15 * seconds(lambda: head.translate(None, b"c"))
