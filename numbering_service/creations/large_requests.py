@@ -9,6 +9,8 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
+from web.server.turns import turns_of
+
 # Reads a request and answers it, now or later.
 Reading = Callable[[], Iterator[None]]
 
@@ -34,7 +36,7 @@ class LargeRequests:
     def _schedule(self) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._run)
+            turns_of(asyncio.get_running_loop()).wait("large", self._run)
 
     def _run(self) -> None:
         self._is_scheduled = False

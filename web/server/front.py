@@ -15,7 +15,7 @@ from web.server.answers import header_lines
 from web.server.budget import Budget
 from web.server.limits import Limits
 from web.server.request import Request
-from web.server.turns import Turns
+from web.server.turns import turns_of
 
 Addresses = tuple[Any, Any]
 
@@ -69,7 +69,7 @@ class Front:
         self.unread: Budget[Reader] = Budget(
             limits.unread_bytes, lambda reader: reader.drop_reader()
         )
-        self.turns = Turns(loop)
+        self.turns = turns_of(loop)
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_lines = b""
 

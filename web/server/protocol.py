@@ -179,7 +179,7 @@ class Protocol(Writer):
             self._transport.write(CONTINUE)
         if self._arrival.has_unread():
             self._pause_reading()
-            self._front.turns.wait(self._read_on)
+            self._front.turns.wait("chunks", self._read_on)
 
     def _read_on(self) -> None:
         """Read the next turn's chunks of those that have arrived."""

@@ -1,12 +1,13 @@
 """Requests that are expensive to parse for their size are parsed in bounded pieces."""
 
 import asyncio
+from functools import partial
 
 from tests.unit.web.test_connections import LAST, Later, exchange
 from tests.unit.web.web_server import serving, statuses
 from web.server import limits
 from web.server.body import ChunkedBody
-from web.server.turns import Turns
+from web.server.turns import LONG_SECONDS, Turns, turns_of
 
 TINY = 10 * limits.CHUNKS_A_TURN
 TINY_CHUNKS = b"1\r\nx\r\n" * TINY + b"0\r\n\r\n"
@@ -34,31 +35,89 @@ def test_chunks_that_arrive_between_two_turns_keep_their_order() -> None:
     assert bytes(body.data) == b"x" * TINY + b"yz"
 
 
-def test_one_connection_has_its_turn_in_each_iteration_of_the_loop() -> None:
-    loop = asyncio.new_event_loop()
-    turns, done = Turns(loop), []
-    for connection in range(3):
-        turns.wait(lambda connection=connection: done.append(connection))
-    seen = []
-    for _ in range(3):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-        seen.append(list(done))
-    loop.close()
-    assert seen == [[0], [0, 1], [0, 1, 2]]
+class Clock:
+    """Stands still unless it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_one_turn_is_run_in_each_iteration_of_the_loop_and_kinds_alternate() -> None:
+    async def run() -> list[list[str]]:
+        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[str]()
+        for name in ("chunks 1", "chunks 2", "chunks 3", "large 1"):
+            turns.wait(name.split()[0], partial(done.append, name))
+        seen = []
+        for _ in range(4):
+            await asyncio.sleep(0)
+            seen.append(list(done))
+        return seen
+
+    order = ["chunks 1", "large 1", "chunks 2", "chunks 3"]
+    assert asyncio.run(run()) == [order[:count] for count in (1, 2, 3, 4)]
+
+
+def test_a_turn_that_waits_for_another_one_is_behind_those_that_wait() -> None:
+    async def run() -> list[str]:
+        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[str]()
+
+        def first() -> None:
+            done.append("first")
+            turns.wait("chunks", partial(done.append, "again"))
+
+        turns.wait("chunks", first)
+        turns.wait("chunks", partial(done.append, "second"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return done
+
+    assert asyncio.run(run()) == ["first", "second", "again"]
+
+
+def test_a_pause_comes_before_a_turn_only_if_an_iteration_took_long() -> None:
+    """Turns without a pause would leave a busy processor no time for what is urgent."""
+
+    async def run() -> list[int]:
+        clock, done = Clock(), list[int]()
+        turns = Turns(asyncio.get_running_loop(), clock)
+
+        def turn(number: int, seconds: float) -> None:
+            done.append(number)
+            clock.now += seconds
+
+        for number, seconds in enumerate((0.0, LONG_SECONDS, 2 * LONG_SECONDS, 0.0)):
+            turns.wait("chunks", partial(turn, number, seconds))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        at_once = list(done)
+        await asyncio.sleep(5 * LONG_SECONDS)
+        return [len(at_once), len(done)]
+
+    assert asyncio.run(run()) == [3, 4]
 
 
 def test_a_failing_turn_does_not_stop_the_next() -> None:
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(lambda _loop, _context: None)
-    turns, done = Turns(loop), []
-    turns.wait(lambda: [][1])
-    turns.wait(lambda: done.append(1))
-    for _ in range(2):
-        loop.call_soon(loop.stop)
-        loop.run_forever()
-    loop.close()
-    assert done == [1]
+    async def run() -> list[int]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[int]()
+        turns.wait("chunks", lambda: [][1])
+        turns.wait("chunks", partial(done.append, 1))
+        for _ in range(2):
+            await asyncio.sleep(0)
+        return done
+
+    assert asyncio.run(run()) == [1]
+
+
+def test_all_that_takes_turns_on_a_loop_shares_them() -> None:
+    async def run() -> bool:
+        loop = asyncio.get_running_loop()
+        return turns_of(loop) is turns_of(loop)
+
+    assert asyncio.run(run())
 
 
 def test_a_body_in_tiny_chunks_and_the_next_request_are_answered() -> None:
