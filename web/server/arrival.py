@@ -5,7 +5,7 @@ from typing import Final
 from web.problems import BodyTooLarge, HeadersTooLarge, MalformedRequest
 from web.server.body import Body, ChunkedBody, SizedBody
 from web.server.head import CHUNKED, Head, parse_head
-from web.server.limits import BODY_BYTES, HEAD_BYTES, HEAD_LINES
+from web.server.limits import BODY_BYTES, HEAD_BYTES, HEAD_LINES, LONG_HEAD_BYTES
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 # What no head contains, besides a CR or LF on its own.
@@ -25,7 +25,7 @@ class Whole:
 class Arrival:
     """The request that is arriving, and the data after it."""
 
-    __slots__ = ("_body", "_searched", "buffer", "head", "wants_continue")
+    __slots__ = ("_body", "_is_long", "_searched", "buffer", "head", "wants_continue")
 
     def __init__(self) -> None:
         self.clear()
@@ -34,6 +34,7 @@ class Arrival:
         """Drop everything."""
         self.buffer = b""  # a part of a head, or the data after a request
         self._searched = 0  # bytes of the buffer already searched for the end of a head
+        self._is_long = False  # a long head waits for its turn, which is the next `feed`
         self.head: Head | None = None  # kept for the answer to a refused request
         self._body: Body | None = None
         self.wants_continue = False  # the client waits for 100 before it sends the body
@@ -55,8 +56,8 @@ class Arrival:
         return len(self.buffer) if body is None else len(body.data) + len(body.unread)
 
     def has_unread(self) -> bool:
-        """Whether more of a body has arrived than one turn reads; feeding nothing reads on."""
-        return self._body is not None and bool(self._body.unread)
+        """Whether more has arrived than is read without a turn; feeding nothing reads on."""
+        return self._is_long or (self._body is not None and bool(self._body.unread))
 
     def keep(self, data: bytes) -> None:
         """Buffer data that arrives before the last request was answered."""
@@ -74,13 +75,14 @@ class Arrival:
             self.buffer = skip_empty_lines(self.buffer)
         buffer = self.buffer
         end = buffer.find(_END_OF_HEAD, self._searched)
-        if end < 0:
-            self._check_part_of_head()
-            return None
-        if end + 4 > HEAD_BYTES:
-            raise HeadersTooLarge
-        if has_too_many_lines(buffer, end):
-            raise HeadersTooLarge
+        if not 0 <= end <= 2 * HEAD_LINES:  # no line is shorter than its end
+            if self._is_long_one(end):
+                return None
+            if end < 0:
+                self._check_part_of_head()
+                return None
+            if end + 4 > HEAD_BYTES or has_too_many_lines(buffer, end):
+                raise HeadersTooLarge
         head = parse_head(buffer[: end + 4])
         rest = buffer[end + 4 :]
         self._searched = 0
@@ -96,6 +98,12 @@ class Arrival:
         self._body = ChunkedBody() if length == CHUNKED else SizedBody(length)
         self.wants_continue = head.expects_continue and not rest
         return self._take_body(head, self._body, rest)
+
+    def _is_long_one(self, end: int) -> bool:
+        """Whether to wait for a turn: reading a long head, or refusing it, takes a while."""
+        size = len(self.buffer) if end < 0 else end
+        self._is_long = size > LONG_HEAD_BYTES and not self._is_long
+        return self._is_long
 
     def _check_part_of_head(self) -> None:
         """Refuse a head as soon as it is too long or can't become a valid one."""
@@ -119,10 +127,7 @@ class Arrival:
 
 def has_too_many_lines(buffer: bytes, end: int) -> bool:
     """Whether the part of a head before `end` has more than HEAD_LINES; counts no further."""
-    # No line is shorter than its end.
-    return (
-        end > 2 * HEAD_LINES and len(buffer[:end].split(b"\r\n", HEAD_LINES + 1)) > HEAD_LINES + 1
-    )
+    return len(buffer[:end].split(b"\r\n", HEAD_LINES + 1)) > HEAD_LINES + 1
 
 
 def is_hopeless(part: bytes, start: int) -> bool:

@@ -10,6 +10,7 @@ MIB: Final = 1024 * 1024
 # A request.
 HEAD_BYTES: Final = 64 * KIB
 HEAD_LINES: Final = 512  # parsing takes time per line
+LONG_HEAD_BYTES: Final = 8 * KIB  # longer ones are read one per turn
 BODY_BYTES: Final = MIB
 # A maximum-size body sent in one-byte chunks is six times as long on the wire.
 CHUNKED_WIRE_BYTES: Final = 8 * MIB

@@ -179,10 +179,11 @@ class Protocol(Writer):
             self._transport.write(CONTINUE)
         if self._arrival.has_unread():
             self._pause_reading()
-            self._front.turns.wait("chunks", self._read_on)
+            kind = "chunks" if self._arrival.is_in_body else "heads"
+            self._front.turns.wait(kind, self._read_on)
 
     def _read_on(self) -> None:
-        """Read the next turn's chunks of those that have arrived."""
+        """Read a long head that has arrived, or the next turn's chunks."""
         if self._arrival.has_unread() and not self._transport.is_closing():
             self._take()
             if not self._arrival.has_unread() and not self._is_lingering:

@@ -1,12 +1,17 @@
 """Requests that are expensive to parse for their size are parsed in bounded pieces."""
 
 import asyncio
+import socket
+import threading
+from contextlib import ExitStack
 from functools import partial
 
 from tests.unit.web.test_connections import LAST, Later, exchange
-from tests.unit.web.web_server import serving, statuses
+from tests.unit.web.web_server import Recorder, serving, statuses
 from web.server import limits
+from web.server.arrival import Arrival
 from web.server.body import ChunkedBody
+from web.server.request import Request
 from web.server.turns import LONG_SECONDS, Turns, turns_of
 
 TINY = 10 * limits.CHUNKS_A_TURN
@@ -118,6 +123,64 @@ def test_all_that_takes_turns_on_a_loop_shares_them() -> None:
         return turns_of(loop) is turns_of(loop)
 
     assert asyncio.run(run())
+
+
+LONG_HEAD = b"GET /a HTTP/1.1\r\nHost: x\r\na: " + b"b" * limits.LONG_HEAD_BYTES + b"\r\n\r\n"
+
+
+def test_a_long_head_waits_for_a_turn_and_a_long_body_does_not() -> None:
+    arrival = Arrival()
+    assert (arrival.feed(LONG_HEAD), arrival.has_unread()) == (None, True)
+    whole = arrival.feed()
+    assert whole is not None
+    assert (whole.head.raw_path, arrival.has_unread()) == (b"/a", False)
+    body = b"b" * (2 * limits.LONG_HEAD_BYTES)
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    whole = arrival.feed(head + body)
+    assert whole is not None
+    assert whole.body == body
+
+
+class Iterations(Recorder):
+    """Notes in which iteration of the loop each request is taken; holds it with the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_held, self.released = threading.Event(), threading.Event()
+        self.count = 0
+        self.noted: list[int] = []
+
+    def handle(self, request: Request) -> bool:
+        self.noted.append(self.count)
+        if len(self.noted) == 1:
+            self.is_held.set()
+            assert self.released.wait(20)
+            self.look()
+        return super().handle(request)
+
+    def look(self) -> None:
+        self.count += 1
+        asyncio.get_running_loop().call_soon(self.look)
+
+
+def test_long_heads_that_arrive_at_once_are_read_one_in_each_iteration() -> None:
+    app = Iterations()
+    with serving(app) as port, ExitStack() as clients:
+
+        def send(head: bytes) -> socket.socket:
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            client.sendall(head)
+            return client
+
+        sent = [send(LONG_HEAD[:9]) for _ in range(8)]
+        first = send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert app.is_held.wait(20)
+        for client in sent:
+            client.sendall(LONG_HEAD[9:])
+        app.released.set()
+        for client in (first, *sent):
+            assert client.recv(1024).startswith(b"HTTP/1.1 200")
+    assert len(set(app.noted)) == 9
 
 
 def test_a_body_in_tiny_chunks_and_the_next_request_are_answered() -> None:

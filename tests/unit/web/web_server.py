@@ -127,8 +127,8 @@ class Machine:
         return Outcome(self.app.seen, statuses(transport.written))
 
     def turn(self, connection: Protocol) -> None:
-        """Let the loop do what is waiting: the next of pipelined requests."""
-        while connection._is_advancing:
+        """Let the loop do what is waiting: the next of pipelined requests, or a turn's work."""
+        while connection._is_advancing or connection._arrival.has_unread():
             self.loop.call_soon(self.loop.stop)
             self.loop.run_forever()
 
