@@ -16,7 +16,7 @@ BODY_BYTES: Final = MIB
 CHUNKED_WIRE_BYTES: Final = 8 * MIB
 CHUNK_LINE_BYTES: Final = 256
 # Chunks of one body per turn; other connections are served between two turns.
-CHUNKS_A_TURN: Final = 256
+CHUNKS_A_TURN: Final = 1024
 TRAILER_BYTES: Final = 16 * KIB
 
 # A process: see also `Limits`.
