@@ -86,7 +86,7 @@ def chat_ends(run: Run) -> None:
         stack.database() as connection,
         stack.redis() as stream,
     ):
-        # The persister prepares what it sends now, and did not when this was compared.
+        # As the persister's connection has it.
         connection.prepare_threshold = None
         connection.execute("SET jit = off")
         add = "INSERT INTO applications (access_token, name) VALUES (%s, 'bench')"

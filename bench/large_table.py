@@ -23,7 +23,6 @@ from bench.tools import BenchError
 from contract.entries import Entry
 from crud_service.chat.list_queries import MESSAGES, Walk, list_query
 from crud_service.persist.store import store
-from crud_service.postgresql import PERSISTER
 
 PARTITIONS = 32
 TURNS = 3
@@ -95,10 +94,10 @@ class Table:
 class Probe:
     """A connection as the services have one, and what its work costs.
 
-    `prepares_after` is how often a statement is executed before it is prepared.
+    `prepares_after` is how often a statement is executed before it is prepared, None for never.
     """
 
-    def __init__(self, table: Table, prepares_after: int) -> None:
+    def __init__(self, table: Table, prepares_after: int | None = None) -> None:
         self.connection = psycopg.connect(table.url, autocommit=True)
         self.connection.prepare_threshold = prepares_after
         self.connection.execute("SET jit = off")
@@ -152,7 +151,7 @@ def measure_table(table: Table) -> None:
         [(highest,)] = connection.execute(HIGHEST, (table.large_chat,)).fetchall()
         for place, low in {"first": 1, "middle": highest // 2, "last": highest - PAGE + 1}.items():
             measure_page(reader, table.large_chat, place, low)
-    probe = Probe(table, prepares_after=PERSISTER["prepare_threshold"])
+    probe = Probe(table)
     with probe.connection as connection:
         [(behind,)] = connection.execute(NEXT, (table.large_chat,)).fetchall()
         numbers = itertools.count(behind)

@@ -1,6 +1,5 @@
 """How each part of crud_service connects to PostgreSQL: timeouts and settings of the session."""
 
-import sys
 from typing import Any
 
 Parameters = dict[str, Any]
@@ -43,17 +42,13 @@ REQUESTS = parameters(
 ORM = parameters("crud_service", 3, 10_000, "idle_in_transaction_session_timeout=60s")
 
 # No half-open connection or lock may block the persister forever. If it freezes in a
-# transaction, it must not keep its locks. Only the statements that ask for it are prepared; their
-# plans may be made while the tables are small, and are kept.
-PERSISTER = {
-    "prepare_threshold": sys.maxsize,
-    **parameters(
-        "worker",
-        3,
-        10_000,
-        "statement_timeout=30s idle_in_transaction_session_timeout=10s jit=off enable_seqscan=off",
-    ),
-}
+# transaction, it must not keep its locks.
+PERSISTER = parameters(
+    "worker",
+    3,
+    10_000,
+    "statement_timeout=30s idle_in_transaction_session_timeout=10s jit=off",
+)
 
 # The queues have no statistics: a bitmap scan would sort everything that an application has
 # waiting, while the index yields the first rows in order. The connection lives for weeks: a plan

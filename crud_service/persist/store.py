@@ -195,7 +195,7 @@ def find_chats(cursor: psycopg.Cursor, keys: Sequence[ChatKey]) -> Chats:
         "numbers": [number for _, number in keys],
     }
     chats = Chats({}, {}, set())
-    rows = cursor.execute(store_sql.FIND_CHATS, parameters, prepare=True)
+    rows = cursor.execute(store_sql.FIND_CHATS, parameters)
     for position, application_id, chat_id, is_deleted in rows:
         if is_deleted:
             chats.deleted.add(keys[position - 1])
@@ -245,7 +245,7 @@ def store_messages(
         insert = store_sql.INSERT_MESSAGES_WITH_ATTRIBUTES
     else:
         insert = store_sql.INSERT_MESSAGES
-    inserted = cursor.execute(insert, parameters, prepare=True).fetchall()
+    inserted = cursor.execute(insert, parameters).fetchall()
     ((stored.messages, late, is_overtaken),) = inserted
     if is_overtaken:
         raise OvertakenError

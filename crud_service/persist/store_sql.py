@@ -8,15 +8,11 @@ Arrays are sent in PostgreSQL's binary format (the `b` of the placeholders), whi
 psycopg encodes four times as fast as text. Times are sent as milliseconds and converted
 to timestamps here: exact, and cheap to send. Attributes are JSON, taken apart here, which
 keeps the text of metadata; they are empty where there are none.
-
-FIND_CHATS and INSERT_MESSAGES are prepared: for a batch of one, planning them takes longer than
-executing them. They take their arrays from subqueries, which hide from the planner how long they
-are: it would not keep a plan that it believes to be for more rows.
 """
 
 FIND_CHATS = """
 SELECT wanted.position, application.id, chat.id, chat.deleted_at IS NOT NULL
-FROM unnest((SELECT %(tokens)b::text[]), (SELECT %(numbers)b::bigint[]))
+FROM unnest(%(tokens)b::text[], %(numbers)b::bigint[])
      WITH ORDINALITY AS wanted (access_token, number, position)
 LEFT JOIN applications AS application ON application.access_token = wanted.access_token
 LEFT JOIN chats AS chat
@@ -68,9 +64,8 @@ WITH inserted AS (
     SELECT id, chat_id, number, body, created_at, created_at{values}
     FROM (
         SELECT nextval('messages_id_seq') AS id, entries.*
-        FROM unnest((SELECT %(chats)b::bigint[]), (SELECT %(numbers)b::bigint[]),
-                    (SELECT %(bodies)b::text[]), (SELECT %(at)b::bigint[]){array})
-             AS entries (chat_id, number, body, at{name})
+        FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[],
+                    %(at)b::bigint[]{array}) AS entries (chat_id, number, body, at{name})
     ) AS wanted,
     LATERAL (SELECT timestamptz 'epoch' + at * interval '1 millisecond' AS created_at{given}) AS t
     ORDER BY chat_id, number
@@ -104,7 +99,7 @@ INSERT_MESSAGES = _INSERT_MESSAGES.format(columns="", values="", array="", name=
 INSERT_MESSAGES_WITH_ATTRIBUTES = _INSERT_MESSAGES.format(
     columns=", sender, metadata, reply_to",
     values=", given ->> 'sender', given -> 'metadata', (given ->> 'reply_to')::bigint",
-    array=", (SELECT %(attributes)b::text[])",
+    array=", %(attributes)b::text[]",
     name=", attributes",
     given=", nullif(attributes, '')::json AS given",
 )
