@@ -148,8 +148,12 @@ class Protocol(Writer):
             self._wait_for_more()
 
     def _wait_for_more(self) -> None:
-        """Resume reading, unless the buffer holds pipelined data after the current request."""
-        if self._is_advancing:
+        """Resume reading, unless the buffer holds pipelined data after the current request.
+
+        What waits for a turn may be a whole request, the last one of a client that has ended its
+        half.
+        """
+        if self._is_advancing or self._arrival.has_unread():
             return
         if self._request is None and self._is_half_closed:
             self._close()
@@ -186,7 +190,7 @@ class Protocol(Writer):
         """Read a long head that has arrived, or the next turn's chunks."""
         if self._arrival.has_unread() and not self._transport.is_closing():
             self._take()
-            if not self._arrival.has_unread() and not self._is_lingering:
+            if not self._is_lingering:
                 self._wait_for_more()
 
     def _dispatch(self, head: Head, body: bytes) -> None:

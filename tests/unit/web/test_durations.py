@@ -1,4 +1,4 @@
-"""BatchedHistogram of requests as a histogram: what prometheus-client's own would show of them."""
+"""Durations of requests as a histogram: what prometheus-client's own would show of them."""
 
 import subprocess
 import sys

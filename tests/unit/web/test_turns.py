@@ -6,13 +6,15 @@ import threading
 from contextlib import ExitStack
 from functools import partial
 
-from tests.unit.web.test_connections import LAST, Later, exchange
+import pytest
+
+from tests.unit.web.test_connections import LAST, Later, exchange, read_to_end
 from tests.unit.web.web_server import Recorder, serving, statuses
 from web.server import limits
 from web.server.arrival import Arrival
 from web.server.body import ChunkedBody
 from web.server.request import Request
-from web.server.turns import LONG_SECONDS, Turns, turns_of
+from web.server.turns import Turns, turns_of
 
 TINY = 10 * limits.CHUNKS_A_TURN
 TINY_CHUNKS = b"1\r\nx\r\n" * TINY + b"0\r\n\r\n"
@@ -40,19 +42,9 @@ def test_chunks_that_arrive_between_two_turns_keep_their_order() -> None:
     assert bytes(body.data) == b"x" * TINY + b"yz"
 
 
-class Clock:
-    """Stands still unless it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_one_turn_is_run_in_each_iteration_of_the_loop_and_kinds_alternate() -> None:
     async def run() -> list[list[str]]:
-        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[str]()
+        turns, done = Turns(asyncio.get_running_loop()), list[str]()
         for name in ("chunks 1", "chunks 2", "chunks 3", "large 1"):
             turns.wait(name.split()[0], partial(done.append, name))
         seen = []
@@ -67,7 +59,7 @@ def test_one_turn_is_run_in_each_iteration_of_the_loop_and_kinds_alternate() -> 
 
 def test_a_turn_that_waits_for_another_one_is_behind_those_that_wait() -> None:
     async def run() -> list[str]:
-        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[str]()
+        turns, done = Turns(asyncio.get_running_loop()), list[str]()
 
         def first() -> None:
             done.append("first")
@@ -82,32 +74,10 @@ def test_a_turn_that_waits_for_another_one_is_behind_those_that_wait() -> None:
     assert asyncio.run(run()) == ["first", "second", "again"]
 
 
-def test_a_pause_comes_before_a_turn_only_if_an_iteration_took_long() -> None:
-    """Turns without a pause would leave a busy processor no time for what is urgent."""
-
-    async def run() -> list[int]:
-        clock, done = Clock(), list[int]()
-        turns = Turns(asyncio.get_running_loop(), clock)
-
-        def turn(number: int, seconds: float) -> None:
-            done.append(number)
-            clock.now += seconds
-
-        for number, seconds in enumerate((0.0, LONG_SECONDS, 2 * LONG_SECONDS, 0.0)):
-            turns.wait("chunks", partial(turn, number, seconds))
-        for _ in range(9):
-            await asyncio.sleep(0)
-        at_once = list(done)
-        await asyncio.sleep(5 * LONG_SECONDS)
-        return [len(at_once), len(done)]
-
-    assert asyncio.run(run()) == [3, 4]
-
-
 def test_a_failing_turn_does_not_stop_the_next() -> None:
     async def run() -> list[int]:
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
-        turns, done = Turns(asyncio.get_running_loop(), Clock()), list[int]()
+        turns, done = Turns(asyncio.get_running_loop()), list[int]()
         turns.wait("chunks", lambda: [][1])
         turns.wait("chunks", partial(done.append, 1))
         for _ in range(2):
@@ -125,6 +95,8 @@ def test_all_that_takes_turns_on_a_loop_shares_them() -> None:
     assert asyncio.run(run())
 
 
+SHORT = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + TINY_CHUNKS
 LONG_HEAD = b"GET /a HTTP/1.1\r\nHost: x\r\na: " + b"b" * limits.LONG_HEAD_BYTES + b"\r\n\r\n"
 
 
@@ -139,6 +111,14 @@ def test_a_long_head_waits_for_a_turn_and_a_long_body_does_not() -> None:
     whole = arrival.feed(head + body)
     assert whole is not None
     assert whole.body == body
+
+
+@pytest.mark.parametrize("last", [LONG_HEAD, CHUNKED], ids=["a long head", "many chunks"])
+def test_what_waits_for_a_turn_is_answered_to_a_client_that_closed_its_half(last: bytes) -> None:
+    with serving(Later()) as port, socket.create_connection(("127.0.0.1", port), 20) as client:
+        client.sendall(SHORT + last + SHORT)
+        client.shutdown(socket.SHUT_WR)
+        assert statuses(read_to_end(client)) == [200, 200, 200]
 
 
 class Iterations(Recorder):
