@@ -15,6 +15,8 @@ from tests.clients.scripted_server import ScriptedServer, scripted_server
 
 # A stack that was killed is back within seconds, even on a busy machine.
 RETRY_SECONDS = 60.0
+# What is waited for in vain ends after these: enough for three attempts on a busy machine.
+SCRIPTED_RETRY_SECONDS = 4.0
 
 
 @contextmanager
@@ -60,5 +62,5 @@ def caller_of_scripted(
 ) -> Iterator[Caller]:
     """A client of a scripted server that repeats requests for a while."""
     addresses = Addresses(module_server.url, module_server.url)
-    with closing(CALLERS[request.param](addresses, 1.5)) as calling:
+    with closing(CALLERS[request.param](addresses, SCRIPTED_RETRY_SECONDS)) as calling:
         yield calling
