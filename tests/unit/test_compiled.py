@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -115,13 +116,19 @@ def test_the_two_copies_that_were_asked_for_last_are_kept(tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"d", "d.log", "a", "a.log", "lock"}
 
 
+def is_waiting_for_a_lock(pid: int) -> bool:
+    """Whether a process waits; others may hold a lock that a process of this id left to them."""
+    waiting = re.compile(rf"-> FLOCK +ADVISORY +WRITE {pid} ")
+    return waiting.search(Path("/proc/locks").read_text()) is not None
+
+
 def test_ctrl_c_ends_a_compilation_without_a_traceback(interruptible: None) -> None:
     command = [sys.executable, "-m", "local_stack", "compiled"]
     TREES.mkdir(exist_ok=True)
     with (TREES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with child(command, cwd=ROOT, stdout=PIPE, stderr=STDOUT, text=True) as waiting:
-            wait_until(lambda: f" {waiting.pid} " in Path("/proc/locks").read_text(), 60)
+            wait_until(lambda: is_waiting_for_a_lock(waiting.pid), 60)
             waiting.send_signal(signal.SIGINT)
             output, _ = waiting.communicate(timeout=60)
     assert (waiting.returncode, output) == (128 + signal.SIGINT, "\n")
