@@ -151,8 +151,9 @@ def filtered(collection: Collection, filters: tuple[str, ...]) -> Collection:
         # OFFSET has the functions called once, and not wherever a bound is used.
         parent = f"SELECT p.*, {range_columns(filters, 'p')} FROM ({parent}) p OFFSET 0"
         condition += " AND x.number >= p.since AND x.number <= p.until"
-    total = f"(SELECT count(*) FROM {collection.table} x WHERE {collection.owner}{condition})"
-    if collection is MESSAGES and SENDER not in filters:
+    # Of changes too the total is that of the whole list, as it is without filters.
+    total = f"(SELECT count(*) FROM messages x WHERE {MESSAGES.owner}{condition})"
+    if SENDER not in filters:
         total = f"CASE WHEN {_IS_DENSE} THEN {_BETWEEN} ELSE {total} END"
     return replace(collection, parent=parent, condition=condition, total=total)
 

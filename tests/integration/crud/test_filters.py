@@ -91,10 +91,20 @@ def test_changes_are_filtered_and_continued_from_the_same_place(
     answer = http.get(f"{messages}?changed_after=0&sender=Ann")
     assert numbers(answer) == [9, 6, 3]
     assert answer.headers["X-Last-Change"] == "4"
+    assert answer.headers["X-Total-Count"] == "10"
     page = http.get(f"{messages}?changed_after=0&sender=Ann&limit=1")
     assert (numbers(page), page.headers["X-Last-Change"]) == ([9], "1")
     following = http.get(page.links["next"]["url"])
     assert (numbers(following), following.headers["X-Last-Change"]) == ([6], "3")
+
+
+def test_the_total_of_changes_is_that_of_the_list(http: httpx.Client, messages: str) -> None:
+    """A list of changes has the total of the whole list, and a filter does not alter which."""
+    http.put(f"{messages}/9", json={"metadata": {"a": 1}})
+    for query in (f"created_after={at(10)}", "sender=Ann", f"sender=Ann&created_after={at(10)}"):
+        total = http.get(f"{messages}?{query}").headers["X-Total-Count"]
+        changed = http.get(f"{messages}?{query}&changed_after=0&limit=1")
+        assert changed.headers["X-Total-Count"] == total
 
 
 @pytest.mark.parametrize(
