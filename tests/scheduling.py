@@ -21,7 +21,8 @@ from xdist.workermanage import WorkerController
 RECORD = Path(__file__).with_name("seconds.json")
 # A file not worth recording; the others' order matters.
 SHORT_SECONDS = 2.0
-# What is started for all files of a folder, and takes a while to start; the first that matches.
+# What is started for all files of a folder, or for one, and takes a while to start; the first that
+# matches.
 STACKS = {
     "tests/end_to_end/demo_page": "stack with the chat page",
     "tests/fault": "stack with links",
@@ -31,6 +32,7 @@ STACKS = {
     "tests/end_to_end": "stack",
     "tests/hostile": "stack",
     "tests/integration/search": "Elasticsearch",
+    "tests/integration/local_stack/test_backup.py": "Elasticsearch",
 }
 # Files of these folders that use nothing but what they start themselves.
 ALONE = {
@@ -47,7 +49,9 @@ def stack_of(file: str) -> str | None:
     """Return what a file shares with other files and is started for all of them."""
     if file in ALONE:
         return None
-    return next((stack for folder, stack in STACKS.items() if file.startswith(f"{folder}/")), None)
+    return next(
+        (stack for place, stack in STACKS.items() if f"{file}/".startswith(f"{place}/")), None
+    )
 
 
 def recorded_seconds(record: Path = RECORD) -> dict[str, float]:

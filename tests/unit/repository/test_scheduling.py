@@ -52,9 +52,18 @@ def test_each_stack_is_started_once_and_no_process_is_idle_for_long() -> None:
     assert busy_until == {"gw0": 300.0, "gw1": 300.0}
 
 
-@pytest.mark.parametrize("folder", scheduling.STACKS)
-def test_the_folders_with_a_stack_exist(folder: str) -> None:
-    assert any((ROOT / folder).glob("test_*.py"))
+@pytest.mark.parametrize("place", scheduling.STACKS)
+def test_the_folders_and_files_with_a_stack_exist(place: str) -> None:
+    assert any((ROOT / place).glob("test_*.py")) or (ROOT / place).is_file()
+
+
+def test_files_that_ask_for_elasticsearch_go_where_it_runs() -> None:
+    asking = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(r"\belasticsearch_url[:,]", path.read_text())
+    ]
+    assert {scheduling.stack_of(file) for file in asking} == {"Elasticsearch"}
 
 
 @pytest.mark.parametrize("file", sorted(scheduling.ALONE))
