@@ -35,6 +35,7 @@ side by side and beside a `make run`; it is removed when all tests passed.
 """
 
 import fcntl
+import gc
 import itertools
 import os
 import random
@@ -42,7 +43,7 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
@@ -97,6 +98,17 @@ os.environ.setdefault("COMPILED", "0")
 WITHOUT_FSYNC = ("fsync", "full_page_writes")
 
 RunningT = TypeVar("RunningT", bound=RunningStack)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave the garbage collector out: tests stay, and it would look at all of them every time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
