@@ -3,7 +3,9 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 import yaml
@@ -118,19 +120,22 @@ def test_the_defaults_of_settings_are_those_of_the_code() -> None:
             assert read[name].lower() == default.lower(), name
 
 
+@cache
+def words_of_the_code() -> Counter[str]:
+    """Return how often each name occurs in sources and configuration."""
+    return Counter(re.findall(r"\w+", CONFIGURATION + "".join(SOURCES.values())))
+
+
 def test_every_setting_is_in_the_example_environment() -> None:
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert settings_read().keys() - shown == set()
-    everywhere = CONFIGURATION + "".join(SOURCES.values())
-    for name in shown:
-        assert len(re.findall(rf"\b{name}\b", everywhere)) > 1, name
+    assert [name for name in shown if words_of_the_code()[name] < 2] == []
 
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_a_name_in_capitals_is_one_of_the_code(page: str) -> None:
-    known = CONFIGURATION + "".join(SOURCES.values())
-    for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", TEXTS[page]):
-        assert re.search(rf"\b{name}\b", known), name
+    names = re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", TEXTS[page])
+    assert [name for name in names if name not in words_of_the_code()] == []
 
 
 def exported() -> set[str]:
