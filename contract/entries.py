@@ -6,7 +6,6 @@ are the moment at which the number was handed out, the `created_at` of the row.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ FIELDS = ("access_token", "chat_number", "number", "body", "request_id")
 # `sender`, `metadata` and `reply_to`, or of a chat's `name` and `metadata`.
 #     {"sender":"Ann","metadata":{"mood":"calm"},"reply_to":4}
 ATTRIBUTES = "attributes"
+_NAMES = tuple(name.encode() for name in FIELDS)
 _ATTRIBUTES = ATTRIBUTES.encode()
 
 
@@ -43,8 +43,7 @@ class BadEntryError(ValueError):
     """A malformed entry, which no worker can ever store; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One accepted creation: of a message, or of a chat when `chat_number` is None.
 
     `attributes` is empty if it has none.
@@ -95,11 +94,15 @@ def encode(entry: Entry) -> dict[str, str]:
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Build an entry from what Redis returns; raises BadEntryError on anything malformed."""
     try:
-        token, chat, number, body, request_id = (fields[name.encode()].decode() for name in FIELDS)
-        attributes = fields[_ATTRIBUTES].decode() if _ATTRIBUTES in fields else ""
-        chat_number = int(chat) if chat else None
+        token, chat, number, body, request_id = map(fields.__getitem__, _NAMES)
         return Entry(
-            entry_id.decode(), token, chat_number, int(number), body, request_id, attributes
+            entry_id.decode(),
+            token.decode(),
+            int(chat) if chat else None,
+            int(number),
+            body.decode(),
+            request_id.decode(),
+            fields.get(_ATTRIBUTES, b"").decode(),
         )
     except (KeyError, ValueError) as error:
         raise BadEntryError(f"{type(error).__name__}: {error}") from error

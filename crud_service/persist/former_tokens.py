@@ -1,7 +1,6 @@
 """Stores entries that were accepted under a token that has been rotated since."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import psycopg
 
@@ -41,7 +40,7 @@ def store_by_any_token(
     renamed = []
     for entry in unknown:
         if entry.access_token in current:
-            renamed.append(replace(entry, access_token=current[entry.access_token]))
+            renamed.append(entry._replace(access_token=current[entry.access_token]))
         else:
             stored.unknown.append(entry)
     if renamed:

@@ -1,7 +1,5 @@
 """The decisions of the persist path that need no store."""
 
-from dataclasses import replace
-
 import psycopg
 import pytest
 from hypothesis import given
@@ -93,8 +91,8 @@ def test_an_outage_is_not_a_refusal(error: type[psycopg.Error]) -> None:
         entry(chat_number=0),
         entry(chat_number=2**63),
         entry(body="nul\x00"),
-        replace(entry(), access_token="nul\x00"),
-        replace(entry(), attributes='{"sender":"nul\x00"}'),
+        entry()._replace(access_token="nul\x00"),
+        entry()._replace(attributes='{"sender":"nul\x00"}'),
     ],
 )
 def test_values_that_no_column_can_hold_are_refused_before_postgresql_is_queried(
