@@ -86,7 +86,7 @@ class Live:
         """Listen to what changes."""
         self._feeds.start()
 
-    async def take(self, request: Request, request_id: str) -> bool:
+    async def take(self, request: Request) -> bool:
         """Begin a stream, or wait until a list has something new.
 
         Returns False if the request is now to be answered in the ordinary way. Raises the
@@ -100,7 +100,7 @@ class Live:
         try:
             if isinstance(want, WaitingList):
                 await self._wait(request, want)
-                return self._has_left(request, request_id, want)
+                return self._has_left(request, want)
             if isinstance(want, ChatStream):
                 beginning = await self._find_chat(want)
             else:
@@ -108,15 +108,15 @@ class Live:
         except (StoreUnavailable, NotStoredYet):
             if isinstance(want, WaitingList) or not is_event_source(request):
                 raise
-            self._send_head(request, request_id, want)
+            self._send_head(request, want)
             request.end()
             return True
         finally:
             if beginning is None:
                 self._streams.dismiss(want.access_token)
         if beginning is None:
-            return self._has_left(request, request_id, want)
-        self._begin(request, request_id, want, beginning)
+            return self._has_left(request, want)
+        self._begin(request, want, beginning)
         return True
 
     async def close(self) -> None:
@@ -227,9 +227,7 @@ class Live:
             raise found
         return found
 
-    def _begin(
-        self, request: Request, request_id: str, want: StreamWanted, beginning: Beginning
-    ) -> None:
+    def _begin(self, request: Request, want: StreamWanted, beginning: Beginning) -> None:
         """Send the head and the first events; from then on the feed goes on."""
         feed, cursor, events = beginning
 
@@ -239,7 +237,7 @@ class Live:
             self._feeds.drop(feed)
 
         # The head of the answer depends on headers of the request, which a stream drops.
-        self._send_head(request, request_id, want)
+        self._send_head(request, want)
         stream = Stream(request, feed, cursor, leave)
         request.limit_unsent()
         request.write(events)
@@ -248,22 +246,22 @@ class Live:
         if request.method == "HEAD" or request.is_disconnected or request.is_ending:
             stream.end()
 
-    def _send_head(self, request: Request, request_id: str, want: StreamWanted) -> None:
+    def _send_head(self, request: Request, want: StreamWanted) -> None:
         """Send and log the head of a stream, and when to connect again after its end."""
-        self._note(request, request_id, want, 200)
-        request.begin(200, head(HEADERS, request_id))
+        self._note(request, want, 200)
+        request.begin(200, head(HEADERS, request.id))
         request.write(RETRY)
 
-    def _has_left(self, request: Request, request_id: str, want: Wanted) -> bool:
+    def _has_left(self, request: Request, want: Wanted) -> bool:
         """Return whether the client has disconnected, and log it."""
         if request.is_disconnected:
-            self._note(request, request_id, want, CLIENT_CLOSED)
+            self._note(request, want, CLIENT_CLOSED)
         return request.is_disconnected
 
-    def _note(self, request: Request, request_id: str, want: Wanted, status: int) -> None:
+    def _note(self, request: Request, want: Wanted, status: int) -> None:
         seconds = perf_counter() - request.started
         path = mask_path(request.path)
-        self._log.note(request_id, request.method, ROUTES[type(want)], path, status, seconds)
+        self._log.note(request.id, request.method, ROUTES[type(want)], path, status, seconds)
 
 
 def is_event_source(request: Request) -> bool:

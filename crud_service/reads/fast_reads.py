@@ -64,14 +64,13 @@ RESOURCES = {
 class Pending:
     """A request that is being answered; `route` is the name of its URL."""
 
-    __slots__ = ("_reads", "key", "log_path", "request", "request_id", "route")
+    __slots__ = ("_reads", "key", "log_path", "request", "route")
 
     def __init__(
         self, reads: "FastReads", request: Request, route: str, key: Key, log_path: str
     ) -> None:
         self._reads = reads
         self.request = request
-        self.request_id = request.id
         self.route = route
         self.key = key
         self.log_path = log_path
@@ -187,28 +186,25 @@ class FastReads:
         self._note(pending, 200)
         try:
             pieces = chunks(self._threads, token, body)
-            await request.stream(200, head(lines, pending.request_id), pieces)
+            await request.stream(200, head(lines, request.id), pieces)
         except Exception as error:
-            log_cut_short(error, pending.request_id)
+            log_cut_short(error, request.id)
         finally:
             body.close()
 
     def _refuse(self, pending: Pending, problem: Problem) -> None:
-        answer = django_problem(problem, pending.request.path, pending.request_id)
-        pending.request.answer(problem.status, *answer)
+        pending.request.answer(problem.status, *django_problem(problem, pending.request))
         self._note(pending, problem.status)
 
     def _answer(self, pending: Pending, status: int, lines: str, body: bytes | None) -> None:
         """Send and log an answer; `lines` are its own headers, and 304 has no body."""
-        pending.request.answer(status, head(lines, pending.request_id, body), body or b"")
+        pending.request.answer(status, head(lines, pending.request.id, body), body or b"")
         self._note(pending, status)
 
     def _note(self, pending: Pending, status: int) -> None:
         request = pending.request
         seconds = perf_counter() - request.started
-        self._log.note(
-            pending.request_id, request.method, pending.route, pending.log_path, status, seconds
-        )
+        self._log.note(request.id, request.method, pending.route, pending.log_path, status, seconds)
 
 
 def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
@@ -224,17 +220,11 @@ def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
     return f"{lines}{added}{length}".encode("latin-1")
 
 
-def django_problem(problem: Problem, path: str, request_id: str) -> tuple[bytes, bytes]:
-    """Return the header lines and the body of a problem document.
-
-    Args:
-        problem: what went wrong.
-        path: the request's, for `instance`.
-        request_id: the request's id.
-    """
+def django_problem(problem: Problem, request: Request) -> tuple[bytes, bytes]:
+    """Return the header lines and the body of the problem document that answers a request."""
     own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
-    body = problem.render(path, request_id)
-    return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request_id, body), body
+    body = problem.render(request.path, request.id)
+    return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request.id, body), body
 
 
 def problem_of(error: Exception) -> Problem:

@@ -88,21 +88,20 @@ class Server:
 
         A list may wait here for something new, before it is answered as any other.
         """
-        request_id = request.id
         try:
             if concerns_live(request) and (
-                await self._live.take(request, request_id)
+                await self._live.take(request)
                 or (self._reads is not None and self._reads.handle(request))
             ):
                 return
-            environ = environ_of(request, request_id, addresses)
+            environ = environ_of(request, addresses)
             threads, owner = self._pools.of(environ)
             answer = await threads.run(owner, self._answer, environ)
         except Problem as problem:
-            self._refuse(request, request_id, problem)
+            self._refuse(request, problem)
         except Exception:
-            logger.exception("a request failed", extra={"request_id": request_id})
-            self._refuse(request, request_id, InternalError())
+            logger.exception("a request failed", extra={"request_id": request.id})
+            self._refuse(request, InternalError())
         except asyncio.CancelledError:
             request.abort()
             raise
@@ -141,12 +140,12 @@ class Server:
         environ["wsgi.input"].close()  # drops the body: the answer may take long to send
         return Answer(status, lines, length, b"", chain([first], pieces), close)
 
-    def _refuse(self, request: Request, request_id: str, problem: Problem) -> None:
+    def _refuse(self, request: Request, problem: Problem) -> None:
         """Answer with a problem that Django had no part in."""
-        request.answer(problem.status, *django_problem(problem, request.path, request_id))
+        request.answer(problem.status, *django_problem(problem, request))
         method, path = known_method(request.method), safe_path(request.path)
         seconds = perf_counter() - request.started
-        self._log.note(request_id, method, "unknown", path, problem.status, seconds)
+        self._log.note(request.id, method, "unknown", path, problem.status, seconds)
 
     def note_answered(self, request_id: str, method: str, status: int) -> None:
         """Log a request that the HTTP server answered itself."""
@@ -169,7 +168,7 @@ class Server:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def environ_of(request: Request, request_id: str, addresses: Addresses) -> Environ:
+def environ_of(request: Request, addresses: Addresses) -> Environ:
     """Return the WSGI environ of a request (PEP 3333)."""
     client, server = addresses
     server = server or ("", 0)
@@ -190,7 +189,7 @@ def environ_of(request: Request, request_id: str, addresses: Addresses) -> Envir
         "wsgi.run_once": False,
         "wsgi.input": BytesIO(request.body),
         STARTED: request.started,
-        REQUEST_ID: request_id,
+        REQUEST_ID: request.id,
     }
     for name, value in request.headers:
         if b"_" in name:

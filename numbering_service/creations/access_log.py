@@ -7,6 +7,7 @@ from typing import Final
 from numbering_service.creations.requests import Target
 from numbering_service.metrics import BATCHES, REQUEST_SECONDS, REQUESTS
 from web.batched_request_log import FLUSH_SECONDS, BatchedRequestLog
+from web.server.request import Request
 
 FLUSH_LINES: Final = 2_000
 
@@ -21,10 +22,10 @@ class AccessLog(BatchedRequestLog):
         )
         self._timer_handle: asyncio.TimerHandle | None = None
 
-    def creation(self, request_id: str, target: Target, status: int, started: float) -> None:
-        """Record an answered creation; `started` is a `perf_counter` reading."""
-        seconds = perf_counter() - started
-        self.note(request_id, "POST", target.route, target.masked_path, status, seconds)
+    def creation(self, request: Request, target: Target, status: int) -> None:
+        """Record an answered creation."""
+        seconds = perf_counter() - request.started
+        self.note(request.id, "POST", target.route, target.masked_path, status, seconds)
 
     def flush_soon(self) -> None:
         if len(self.notes) >= FLUSH_LINES:

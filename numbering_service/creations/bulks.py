@@ -51,7 +51,7 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 
-def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
+def read_bulk(target: Target, request: Request) -> Steps[Bulk]:
     """Read the creation of the messages in a request; raises 400, 413, 415 or 422.
 
     It is read in steps of some milliseconds, between which the event loop can do other work.
@@ -59,7 +59,6 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
     Args:
         target: the chat that its path names.
         request: a whole request.
-        request_id: its id, which the entries carry.
     """
     body = request.body  # dropped from the request if the client disconnects meanwhile
     head = read_head(request.headers, body)
@@ -71,7 +70,7 @@ def read_bulk(target: Target, request: Request, request_id: str) -> Steps[Bulk]:
             target.access_token,
             target.chat_number,
             message.body,
-            request_id,
+            request.id,
             attributes=message.attributes,
             reply_to=message.reply_to,
         )

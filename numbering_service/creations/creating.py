@@ -24,7 +24,7 @@ from numbering_service.seeding import Seeding, not_seeded_in_time
 from web.fields import bad_reply_to
 from web.problems import InternalError, Overloaded, Problem, StoreUnavailable
 from web.server.answers import CLIENT_CLOSED, problem_answer
-from web.server.request import Request, id_of
+from web.server.request import Request
 
 MAX_SEEDINGS = 5
 MAX_UNSEEDED_BYTES = 16 * 1024 * 1024
@@ -117,17 +117,15 @@ class Creations:
             self._create(request, target)
 
     def _create(self, request: Request, target: Target) -> None:
-        request_id = id_of(request.headers)
         try:
-            self._submit(request, target, read_creation(target, request, request_id))
+            self._submit(request, target, read_creation(target, request))
         except Exception as error:
-            self._fail(request, target, request_id, error)
+            self._fail(request, target, error)
 
     def _create_in_steps(self, request: Request, target: Target) -> Iterator[None]:
         """Read a large request whose turn it is, unless its client has disconnected."""
-        request_id = id_of(request.headers)
         try:
-            if self._has_left(request, target, request_id):
+            if self._has_left(request, target):
                 return
             if perf_counter() - request.started > MAX_LARGE_SECONDS:
                 raise Overloaded(
@@ -137,19 +135,19 @@ class Creations:
             # A refused client retries, and parsing a megabyte for each retry would starve the rest.
             self._batcher.check(target.access_token, len(request.body))
             if target.is_bulk:
-                creation: AnyCreation = yield from read_bulk(target, request, request_id)
-                if self._has_left(request, target, request_id):
+                creation: AnyCreation = yield from read_bulk(target, request)
+                if self._has_left(request, target):
                     return
             else:
-                creation = read_creation(target, request, request_id)
+                creation = read_creation(target, request)
             self._submit(request, target, creation)
         except Exception as error:
-            self._fail(request, target, request_id, error)
+            self._fail(request, target, error)
 
-    def _has_left(self, request: Request, target: Target, request_id: str) -> bool:
+    def _has_left(self, request: Request, target: Target) -> bool:
         """Return whether the client has disconnected, and record it."""
         if request.is_disconnected:
-            self._log.creation(request_id, target, CLIENT_CLOSED, request.started)
+            self._log.creation(request, target, CLIENT_CLOSED)
         return request.is_disconnected
 
     def _submit(self, request: Request, target: Target, creation: AnyCreation) -> None:
@@ -157,11 +155,11 @@ class Creations:
         size = sent + OVERHEAD_BYTES + MESSAGE_BYTES * (creation.numbers - 1)
         self._batcher.submit(PendingRequest(self, creation, request, target, size))
 
-    def _fail(self, request: Request, target: Target, request_id: str, error: Exception) -> None:
+    def _fail(self, request: Request, target: Target, error: Exception) -> None:
         if not isinstance(error, Problem):
-            _log.error("creation failed", exc_info=error, extra={"request_id": request_id})
+            _log.error("creation failed", exc_info=error, extra={"request_id": request.id})
             error = InternalError()
-        self._refuse(request, target, request_id, error)
+        self._refuse(request, target, error)
 
     def settle(self, pending: PendingRequest, answer: Answer) -> None:
         """Answer a creation that its batch has settled, or have its sequence seeded."""
@@ -176,12 +174,10 @@ class Creations:
             if isinstance(answer, BadReply):
                 place = f"{MESSAGES}[{answer.position}]." if target.is_bulk else ""
                 answer = bad_reply_to(f"{place}reply_to")
-            self._refuse(pending.request, target, pending.creation.request_id, answer)
+            self._refuse(pending.request, target, answer)
 
     def note(self, pending: PendingRequest, status: int) -> None:
-        self._log.creation(
-            pending.creation.request_id, pending.target, status, pending.request.started
-        )
+        self._log.creation(pending.request, pending.target, status)
 
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` for the creations in progress, then refuse the rest."""
@@ -193,10 +189,10 @@ class Creations:
         for task in self._tasks:
             task.cancel()
 
-    def _refuse(self, request: Request, target: Target, request_id: str, problem: Problem) -> None:
-        headers, body = problem_answer(problem, request.path, request_id)
+    def _refuse(self, request: Request, target: Target, problem: Problem) -> None:
+        headers, body = problem_answer(problem, request.path, request.id)
         request.answer(problem.status, headers, body)
-        self._log.creation(request_id, target, problem.status, request.started)
+        self._log.creation(request, target, problem.status)
 
     def _seed(self, pending: PendingRequest) -> None:
         """Seed a missing sequence, once for all creations that wait for it."""

@@ -122,27 +122,24 @@ def check_idempotency_key(value: bytes, *, first: bool) -> str:
     return value.decode("ascii")
 
 
-def read_creation(target: Target, request: Request, known_request_id: str) -> Creation:
+def read_creation(target: Target, request: Request) -> Creation:
     """Return the creation that a request asks for; raises 400, 413, 415 or 422.
 
     Args:
         target: the collection that its path names.
         request: a whole request.
-        known_request_id: its id, which the entry carries.
     """
     body = request.body
     head = read_head(request.headers, body)
     if target.chat_number is None:
         attributes = check_chat(chat_fields(head.content_type, body, request.query))
-        return Creation(
-            target.access_token, None, "", known_request_id, head.idempotency_key, attributes
-        )
+        return Creation(target.access_token, None, "", request.id, head.idempotency_key, attributes)
     fields = check_message(message_fields(head.content_type, body, request.query))
     return Creation(
         target.access_token,
         target.chat_number,
         fields.body,
-        known_request_id,
+        request.id,
         head.idempotency_key,
         fields.attributes,
         fields.reply_to,

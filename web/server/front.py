@@ -85,10 +85,9 @@ class Front:
         lines = None if self.cors is None else self.cors.preflight(request.path, request.headers)
         if lines is None:
             return False
-        request_id = request.id
-        request.answer(204, lines + f"{HEADER.lower()}: {request_id}\r\n".encode(), b"")
+        request.answer(204, lines + f"{HEADER.lower()}: {request.id}\r\n".encode(), b"")
         if self.note_answered is not None:
-            self.note_answered(request_id, request.method, 204)
+            self.note_answered(request.id, request.method, 204)
         return True
 
 

@@ -50,6 +50,7 @@ class Request:
 
     __slots__ = (
         "_connection",
+        "_id",
         "body",
         "head_bytes",
         "headers",
@@ -78,6 +79,7 @@ class Request:
         head_bytes: int = 0,
     ) -> None:
         self._connection = connection
+        self._id: str | None = None
         self.method = method
         self.path = path  # percent-decoded, as ASGI has it
         self.raw_path = raw_path
@@ -96,8 +98,10 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The request's id; a new one on each access if the client sent none."""
-        return id_of(self.headers)
+        """The request's id, which stays when `headers` are dropped."""
+        if self._id is None:
+            self._id = id_of(self.headers)
+        return self._id
 
     def header(self, name: bytes) -> str | None:
         """Return a header, its values joined by commas if it was sent several times; or None."""

@@ -19,7 +19,7 @@ from web.server.head import Headers
 class Asked:
     """A request for a message, without HTTP; records its answer."""
 
-    method, query, head_bytes = "POST", b"", 0
+    id, method, query, head_bytes = "", "POST", b"", 0
 
     def __init__(self, path: str = MESSAGES) -> None:
         self.path = path

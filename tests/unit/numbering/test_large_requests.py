@@ -126,6 +126,7 @@ def bulk_of(metadata: str, messages: int = 500) -> Request:
 
 class Whole:
     headers = ((b"content-type", b"application/json"),)
+    id = ""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
@@ -150,12 +151,12 @@ def in_one_step(steps: Generator[None, None, Bulk]) -> Bulk:
 
 
 def read(body: bytes) -> Bulk:
-    return in_one_step(read_bulk(BULK, cast(Request, Whole(body)), ""))
+    return in_one_step(read_bulk(BULK, cast(Request, Whole(body))))
 
 
 @pytest.mark.parametrize("kind", WORST)
 def test_a_bulk_of_any_valid_metadata_is_read(kind: str) -> None:
-    bulk = in_one_step(read_bulk(BULK, bulk_of(WORST[kind]), ""))
+    bulk = in_one_step(read_bulk(BULK, bulk_of(WORST[kind])))
     assert len(bulk.messages) == 500
     expected = json.loads(WORST[kind], parse_int=str, parse_float=str)
     for message in (bulk.messages[0], bulk.messages[-1]):
@@ -205,7 +206,7 @@ def test_numbers_keep_their_digits_however_a_bulk_is_written(
     )
     last = f"{messages}{space}:{space}[{space}{every}{space}]"
     document = f"{space}{{{space}{f'{space},'.join([*others, last])}{space}}}{space}"
-    bulk = in_one_step(read_bulk(BULK, cast(Request, Whole(mark + document.encode())), ""))
+    bulk = in_one_step(read_bulk(BULK, cast(Request, Whole(mark + document.encode()))))
     for message, value in zip(bulk.messages, values, strict=True):
         attributes = json.loads(message.attributes, parse_int=str, parse_float=str)
         expected = json.loads(value, parse_int=str, parse_float=str)
@@ -231,7 +232,7 @@ BODIES = {
 def test_no_step_of_reading_a_bulk_takes_long(kind: str) -> None:
     longest = []
     for _ in range(3):
-        steps = read_bulk(BULK, BODIES[kind], "")
+        steps = read_bulk(BULK, BODIES[kind])
         seconds = []
         while True:
             started = process_time()
@@ -261,7 +262,7 @@ def test_messages_of_a_bulk_are_parsed_one_by_one(
 ) -> None:
     parser = Parser()
     monkeypatch.setattr(bulks, "orjson", parser)
-    in_one_step(read_bulk(BULK, bulk_of(WORST[kind]), ""))
+    in_one_step(read_bulk(BULK, bulk_of(WORST[kind])))
     assert len(parser.lengths) == 501
     assert max(parser.lengths) <= len(f'{{"body":"x","metadata":{WORST[kind]}}}')
 

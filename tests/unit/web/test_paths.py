@@ -12,6 +12,7 @@ from contract.sequences import sequence_path
 from web import problems
 from web.problems import MethodNotAllowed, NotFound, Problem, StoreUnavailable
 from web.request_id import request_id
+from web.server.request import Request
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
 PROBLEMS = [
@@ -57,6 +58,12 @@ def test_made_request_ids_do_not_tell_how_many_there_were() -> None:
     made = [request_id(None) for _ in range(100)]
     assert len({each[:8] for each in made}) == 100
     assert made not in (sorted(made), sorted(made, reverse=True))
+
+
+def test_a_request_keeps_the_id_that_was_made_for_it() -> None:
+    request = Request(None, "GET", "/", b"/", b"", "1.1", [], b"", 0.0)
+    made = request.id
+    assert request.id == made
 
 
 def test_no_two_redis_keys_collide() -> None:
