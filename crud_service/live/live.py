@@ -13,6 +13,7 @@ from django.conf import settings
 from contract.paths import mask_path
 from crud_service.api.lists.list_rows import ListOf, has_rows
 from crud_service.api.not_stored_yet import missing_chat
+from crud_service.fair_threads import FairThreads
 from crud_service.live.application_feed import ApplicationFeed
 from crud_service.live.chat_feed import ChatFeed
 from crud_service.live.cursor import Cursor
@@ -34,7 +35,6 @@ from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.fast_reads import head
 from crud_service.reads.gathered_reads import GatheredReads, Key
-from crud_service.reads.threads import Threads
 from web.problems import HeadersTooLarge, NotStoredYet, Problem, StoreUnavailable
 from web.server.answers import CLIENT_CLOSED
 from web.server.request import Request
@@ -73,7 +73,7 @@ class Beginning(NamedTuple):
 class Live:
     """The streams of this process; create and use it on a single event loop."""
 
-    def __init__(self, log: RequestLog, threads: Threads, limits: StreamLimits) -> None:
+    def __init__(self, log: RequestLog, threads: FairThreads, limits: StreamLimits) -> None:
         self._log = log
         self._threads = threads
         self._connection = ReadConnection()

@@ -16,12 +16,12 @@ from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.lists.long_lists import LongAnswer
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
 from crud_service.chat import reading
+from crud_service.fair_threads import FairThreads, chunks, log_cut_short
 from crud_service.monitoring.health import ALIVE
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
 from crud_service.reads.list_reads import read_messages
 from crud_service.reads.replica_connection import connect_reads
-from crud_service.reads.threads import Threads, chunks, log_cut_short
 from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
 from web.server.request import Request
@@ -90,7 +90,7 @@ class Pending:
 class FastReads:
     """Answers such requests; create and use it on a single event loop."""
 
-    def __init__(self, log: RequestLog, threads: Threads) -> None:
+    def __init__(self, log: RequestLog, threads: FairThreads) -> None:
         self._log = log
         self._threads = threads
         self._tasks: set[asyncio.Task[None]] = set()

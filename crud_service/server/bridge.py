@@ -20,13 +20,13 @@ from django.conf import settings
 
 from crud_service.api.parsers import CONTENT_TYPE
 from crud_service.api.responses import safe_path
+from crud_service.fair_threads import chunks, log_cut_short
 from crud_service.live.live import Live
 from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
 from crud_service.reads.fast_reads import FastReads, django_problem
-from crud_service.reads.threads import chunks, log_cut_short
 from crud_service.server.logins import SITE
 from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 from contract.paths import TOKEN_PATTERN
-from crud_service.server.fair_threads import Bounds, FairThreads
+from crud_service.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
 from web.bearer import bears
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from crud_service.server.fair_threads import Bounds, FairThreads
+from crud_service.fair_threads import Bounds, FairThreads
 from web.problems import Overloaded
 
 BOUNDS = Bounds(threads=4, share=2, waiting=6, share_of_waiting=4)

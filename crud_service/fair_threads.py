@@ -1,11 +1,12 @@
-"""A thread pool that no single application can monopolise.
+"""A thread pool that no single application can monopolise, and answers made in it piece by piece.
 
 Each owner has a limit of running and of waiting requests; more are refused.
 Waiting owners are served round-robin, however many requests each has queued.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from threading import Barrier
 from typing import Any, TypeVar
 
 from web.fair_places import FairPlaces
-from web.problems import Overloaded
+from web.problems import Overloaded, Problem
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -85,3 +88,27 @@ def start_all_threads(executor: ThreadPoolExecutor, threads: int) -> None:
     all_run = Barrier(threads)
     for _ in range(threads):
         executor.submit(all_run.wait)
+
+
+async def chunks(threads: FairThreads, owner: str, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the pieces, each made in a thread when it is asked for.
+
+    Args:
+        threads: the pool.
+        owner: the application on whose share of the pool they count.
+        pieces: makes them.
+    """
+    while (piece := await threads.run_patiently(owner, next, pieces, None)) is not None:
+        yield piece
+
+
+def log_cut_short(error: Exception, request_id: str) -> None:
+    """Log that an answer ended early, which its client notices: it is too late for an error status.
+
+    What a Problem says is no fault of ours: clients delete what they read as often as they like.
+    """
+    extra = {"request_id": request_id}
+    if isinstance(error, Problem):
+        logger.info("a response was cut short", extra={**extra, "reason": error.code})
+    else:
+        logger.error("a response was cut short", exc_info=error, extra=extra)
