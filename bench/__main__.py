@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import report
-from bench.chat_ends import chat_ends
 from bench.creations import creations
 from bench.dashboard import draw_dashboard
 from bench.grams import grams
@@ -49,7 +48,6 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "standby": (standby, "storing with a standby that commits wait for, reading from a replica"),
     "shards": (shards, "creating messages in three shards on one Redis, beside one"),
     "pipeline": (pipeline, "creations stored and indexed on the same machine"),
-    "chat_ends": (chat_ends, "what it costs to store that a chat knows its last message"),
     "pace": (pace, "how soon messages are stored and found, from one at a time to a stream"),
     "live": (live, "streams: idle ones, one message to many, what creations lose, how soon"),
     "search": (search, "searches on both backends, checked against plain Python"),
@@ -60,7 +58,7 @@ SCENARIOS: dict[str, tuple[Callable[[Run], None], str]] = {
     "idle": (idle, "what a stack takes of the processor while nobody asks"),
 }
 # They send no load: neither wrk nor redis-benchmark is needed.
-WITHOUT_LOAD = {"chat_ends", "grams", "idle", "pace", "transfer"}
+WITHOUT_LOAD = {"grams", "idle", "pace", "transfer"}
 INTERRUPTED = 130
 # Not among the scenarios: they draw the pictures of the documents.
 DRAWINGS: dict[str, Callable[[], list[Path]]] = {

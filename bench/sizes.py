@@ -53,10 +53,6 @@ class Sizes:
     followers: int = 1_000
     fan_out_messages: int = 200
     live_rounds: int = 5
-    # Of storing with and without the ends of chats: chats, turns, and batches in each.
-    many_chats: int = 100_000
-    ends_rounds: int = 5
-    ends_batches: int = 10
     settle_seconds: int = 20
     idle_seconds: int = 60
     # How many messages are imported and exported.
@@ -96,9 +92,6 @@ QUICK = Sizes(
     followers=100,
     fan_out_messages=20,
     live_rounds=1,
-    many_chats=5_000,
-    ends_rounds=1,
-    ends_batches=2,
     settle_seconds=5,
     idle_seconds=10,
     transfers=(1_000, 4_000),

@@ -16,11 +16,11 @@ def test_a_scenario_that_fails_in_whatever_way_keeps_no_other_from_running(
     def unpack(_run: Run) -> None:
         _one, _two = [1]
 
-    monkeypatch.setitem(__main__.SCENARIOS, "chat_ends", (unpack, "fails"))
+    monkeypatch.setitem(__main__.SCENARIOS, "idle", (unpack, "fails"))
     run = Run(QUICK, tmp_path)
-    __main__.attempt(run, "chat_ends")
+    __main__.attempt(run, "idle")
     (failure,) = run.results.failures
-    assert failure.startswith("chat_ends: ValueError: not enough values")
+    assert failure.startswith("idle: ValueError: not enough values")
     assert "in unpack" in capsys.readouterr().err
 
 
