@@ -1,12 +1,10 @@
 """A million messages to search in: 5,000 chats, one of them with 100,000 messages.
 
-`python -m bench.dataset` fills the database at DATABASE_URL. The same seed
-gives the same text, in words of several scripts whose frequencies fall off as
-they do in language, in the order in which messages of many chats arrive.
+The text is the same each time, in words of several scripts whose frequencies
+fall off as they do in language, in the order in which messages of many chats
+arrive.
 """
 
-import argparse
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import psycopg
 
 APPLICATION_TOKEN = "b" * 24
 EMOJI = ("😀", "👍🏽", "❤️", "👩‍💻", "🎉", "🇪🇬")
+WORDS = 20_000
 ACCENTS = {"a": "á", "e": "é", "o": "ö", "u": "ü", "i": "î", "n": "ñ", "c": "ç"}
 SYLLABLES = (
     "a an ar as be bo ca che co cu da de di do du e el en er es fa fi fo ga ge gi go gra ha he "
@@ -34,11 +33,11 @@ class Size:
     longest: int = 100_000
 
 
-def make_words(rng: random.Random, count: int = 20_000) -> list[str]:
+def make_words(rng: random.Random) -> list[str]:
     """Different words, the most frequent first; one in eight is not plain Latin."""
     words: dict[str, None] = {}
     syllables = SYLLABLES.split()
-    while len(words) < count:
+    while len(words) < WORDS:
         words[make_word(rng, syllables, short=len(words) < 150)] = None
     return list(words)
 
@@ -81,9 +80,9 @@ def make_chats(rng: random.Random, size: Size) -> list[int]:
     return chats
 
 
-def fill(connection: psycopg.Connection, size: Size, seed: int = 1) -> None:
+def fill(connection: psycopg.Connection, size: Size) -> None:
     """Store it all, counts included; the triggers feed the indexer as they always do."""
-    rng = random.Random(seed)
+    rng = random.Random(1)
     chats = make_chats(rng, size)
     ids = create_chats(connection, chats, size)
     numbers = dict.fromkeys(ids, 0)
@@ -112,19 +111,3 @@ def create_chats(connection: psycopg.Connection, chats: list[int], size: Size) -
         (application[0], size.chats),
     )
     return dict(rows.fetchall())
-
-
-def main() -> None:
-    """Fill the database at DATABASE_URL."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in vars(Size()).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = vars(parser.parse_args())
-    seed = arguments.pop("seed")
-    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        fill(connection, Size(**arguments), seed)
-
-
-if __name__ == "__main__":
-    main()
