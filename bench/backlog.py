@@ -4,11 +4,13 @@ import time
 
 from redis import Redis
 
+from bench.running_stack import wait_until
 from bench.stack import BenchStack
 from bench.tools import BenchError
 from bench.watch import Watch
 from contract.keys import ACCEPTED
 
+STORED_SECONDS = 300
 QUEUES = "SELECT (SELECT count(*) FROM search_outbox) + (SELECT count(*) FROM search_queue)"
 
 
@@ -37,6 +39,12 @@ class Backlog(Watch):
         if first == 0:
             raise BenchError(f"{full:,.0f} entries were stored between two looks")
         return first / (ended - began)
+
+
+def wait_until_stored(stack: BenchStack) -> None:
+    """Wait until nothing that was accepted waits to be stored."""
+    with stack.redis() as client:
+        wait_until(lambda: client.xlen(ACCEPTED) == 0, STORED_SECONDS, "the backlog is not stored")
 
 
 def messages_stored(stack: BenchStack) -> int:

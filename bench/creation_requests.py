@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Sequence
-from itertools import islice
 
+import httpx
 import orjson
 from redis import Redis
 
 from bench.dataset import APPLICATION_TOKEN, make_bodies
 from bench.running_stack import wait_until
+from bench.scenario import Run
 from bench.stack import BenchStack
-from bench.tools import Request
+from bench.tools import Load, Request, load
 from contract.keys import message_sequence
 
 BODIES = 2_000
@@ -19,16 +20,36 @@ REWRITE_SECONDS = 60
 
 def chat_requests(chats: int) -> list[Request]:
     """Messages with bodies of their own, to each chat in turn."""
-    rng = random.Random(1)
-    bodies = make_bodies(rng, BODIES)
+    return requests_to([chat_path(number) for number in range(1, chats + 1)])
+
+
+def requests_to(chats: Sequence[str]) -> list[Request]:
+    """Messages with bodies of their own, to each of the chats with these paths in turn."""
     return [
-        Request(messages_path(1 + position % chats), orjson.dumps({"body": body}).decode())
-        for position, body in enumerate(islice(bodies, BODIES))
+        Request(f"{chats[position % len(chats)]}/messages", orjson.dumps({"body": body}).decode())
+        for position, body in enumerate(make_bodies(random.Random(1), BODIES))
     ]
 
 
-def messages_path(chat: int) -> str:
-    return f"/applications/{APPLICATION_TOKEN}/chats/{chat}/messages"
+def chat_path(number: int) -> str:
+    return f"/applications/{APPLICATION_TOKEN}/chats/{number}"
+
+
+def post_warm(run: Run, url: str, requests: Sequence[Request], clients: int) -> Load:
+    """A load of creations of the usual length, after a second of it that warms both sides up."""
+    if run.sizes.warm_up:
+        load(url, requests, clients=clients, seconds=1, method="POST")
+    return load(url, requests, clients=clients, seconds=run.sizes.seconds, method="POST")
+
+
+def create_chats(stack: BenchStack, count: int) -> list[str]:
+    """An application with chats; returns the chats' paths."""
+    with httpx.Client(timeout=15, trust_env=False) as client:
+        made = client.post(f"{stack.crud_url}/applications", json={"name": "bench"})
+        application = f"/applications/{made.raise_for_status().json()['access_token']}"
+        chats = f"{stack.numbering_url}{application}/chats"
+        numbers = [client.post(chats).raise_for_status().json()["number"] for _ in range(count)]
+    return [f"{application}/chats/{number}" for number in numbers]
 
 
 def empty(stack: BenchStack, requests: Sequence[Request]) -> None:

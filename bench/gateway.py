@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from redis import Redis
 
-from bench.creation_requests import chat_requests, empty
+from bench.creation_requests import chat_requests, empty, post_warm
 from bench.dataset import APPLICATION_TOKEN
 from bench.results import clients_text, say
 from bench.scenario import Run
 from bench.stack import BenchStack
-from bench.tools import BenchError, Load, Request, load
+from bench.tools import BenchError, Load
 from bench.tools import run as run_program
 from local_stack.applications import is_live
 from local_stack.ports import LOOPBACK, choose_port
@@ -93,21 +93,15 @@ def take_turns(
     """One load on each."""
     requests = chat_requests(1)
     empty(stack, requests)
-    our_load = one_load(run, ours, requests, clients)
+    our_load = post_warm(run, ours.url, requests, clients)
     with Redis.from_url(theirs.redis_url) as client:
         client.flushall()
         client.sadd("gateway:applications", APPLICATION_TOKEN)
         client.sadd(f"gateway:chats:{APPLICATION_TOKEN}", 1)
-    their_load = one_load(run, theirs, requests, clients)
+    their_load = post_warm(run, theirs.url, requests, clients)
     for load_of in (our_load, their_load):
         run.results.count_failures(f"turns at {clients_text(clients)}", load_of)
     return our_load, their_load
-
-
-def one_load(run: Run, server: Server, requests: Sequence[Request], clients: int) -> Load:
-    if run.sizes.warm_up:
-        load(server.url, requests, clients=clients, seconds=1, method="POST")
-    return load(server.url, requests, clients=clients, seconds=run.sizes.seconds, method="POST")
 
 
 def report(run: Run, clients: int, pairs: Sequence[tuple[Load, Load]], yardstick: float) -> None:

@@ -4,15 +4,14 @@ import statistics
 import time
 from itertools import cycle, islice
 
+from bench.backlog import wait_until_stored
 from bench.cost import cpu_seconds, memory_megabytes
+from bench.creation_requests import create_chats, requests_to
 from bench.followers import Followers
 from bench.lag import Client, Lags
-from bench.pipeline_data import create_chats, requests_to
-from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, load
-from contract.keys import ACCEPTED
 from local_stack.process import Running
 
 KILOBYTES_A_STREAM, PERCENT_OF_A_CORE = 10, 3
@@ -23,8 +22,6 @@ LAG_P50_MS, LAG_P99_MS = 30, 150
 STREAMS_OF_AN_APPLICATION = 1_000
 CHATS_OF_AN_APPLICATION = 100
 WARM_UP_STREAMS = 500
-BODIES = 2_000
-STORED_SECONDS = 120
 BETWEEN_SECONDS = 0.05
 MEGABYTE_IN_KILOBYTES = 1024
 
@@ -43,12 +40,6 @@ def live(run: Run) -> None:
 
 def stream_of(chat: str) -> str:
     return f"{chat}/messages/stream"
-
-
-def wait_until_stored(stack: BenchStack) -> None:
-    """Wait until nothing accepted waits to be stored."""
-    with stack.redis() as client:
-        wait_until(lambda: client.xlen(ACCEPTED) == 0, STORED_SECONDS, "everything is stored")
 
 
 def streams(stack: BenchStack, count: int) -> list[str]:
@@ -114,7 +105,7 @@ def create(numbering: Client, chat: str) -> float:
 
 def creations_beside(run: Run, stack: BenchStack) -> None:
     """Creations by 64 clients with and without followers of other chats, in turns."""
-    requests = requests_to(create_chats(stack, CHATS_OF_AN_APPLICATION), BODIES)
+    requests = requests_to(create_chats(stack, CHATS_OF_AN_APPLICATION))
     paths = streams(stack, run.sizes.followers)
 
     def rate() -> float:

@@ -7,8 +7,8 @@ hide a worker that sleeps between two messages of this one.
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from bench.creation_requests import create_chats
 from bench.lag import Lags, follow
-from bench.pipeline_data import create_chats
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 

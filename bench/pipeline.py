@@ -4,12 +4,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
-from bench.backlog import Backlog, messages_stored, waiting_for_index
-from bench.creation_requests import BODIES
+from bench.backlog import Backlog, messages_stored, wait_until_stored, waiting_for_index
+from bench.creation_requests import create_chats, requests_to
 from bench.lag import Lags, measure_lags
-from bench.pipeline_data import create_chats, requests_to
 from bench.results import say
-from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import BenchError, Load, Request, load
@@ -63,7 +61,7 @@ class Pipeline:
             self.parts.enter_context(self.stack.during(self.stack.run(name)))
         self.worker = self.stack.run("worker")
         chats = create_chats(self.stack, self.run.sizes.chats)
-        requests = requests_to(chats, BODIES)
+        requests = requests_to(chats)
         stored_rate = self.full_speed(requests)
         if self.indexing:
             self.catch_up()
@@ -107,19 +105,10 @@ class Pipeline:
 
     def check_stored(self, before: int, seen: Load) -> None:
         """Raise unless all that was answered is stored, and little more (answers on their way)."""
-        self.wait_stored()
+        wait_until_stored(self.stack)
         stored = messages_stored(self.stack) - before
         if not seen.requests - seen.failed <= stored <= seen.requests + CLIENTS:
             raise BenchError(f"{seen.requests} were answered, {stored} are stored")
-
-    def wait_stored(self) -> None:
-        """Wait until the stream is empty."""
-        with self.stack.redis() as client:
-            wait_until(
-                lambda: client.xlen(ACCEPTED) == 0,
-                self.run.sizes.catch_up_seconds,
-                "the backlog was not stored",
-            )
 
     def at_half_speed(self, chat: str, requests: list[Request], rate: float) -> None:
         """How soon a message can be read, and found, at half of what was stored a second."""
@@ -140,7 +129,7 @@ class Pipeline:
         self.run.results.count_failures("half speed", seen)
         self.run.results.add(f"{self.name}, half speed: rate", seen.rate, "/s")
         self.add_lags(lags)
-        self.wait_stored()
+        wait_until_stored(self.stack)
 
     def add_lags(self, lags: dict[str, Lags]) -> None:
         bounds = {"readable": READABLE_P99_MS, "searchable": SEARCHABLE_P99_MS}
@@ -159,7 +148,7 @@ class Pipeline:
                 self.run.results.count_failures("filling", self.load(requests, 1))
             with Backlog(client, every=0.02) as backlog:
                 self.worker = self.stack.run("worker")
-                self.wait_stored()
+                wait_until_stored(self.stack)
         rate = backlog.drain_rate()
         add = self.run.results.add
         add(f"drain of {backlog.points[0][1]:,.0f} entries", rate, "rows/s")
@@ -175,7 +164,7 @@ class Pipeline:
         """Give the indexer something to work off while it is held back."""
         hold_indexing_back(self.stack)
         self.run.results.count_failures("filling", self.load(requests, self.run.sizes.seconds))
-        self.wait_stored()
+        wait_until_stored(self.stack)
 
     def index_rate(self) -> None:
         """How fast the indexer works off what it was given."""

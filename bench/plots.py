@@ -35,10 +35,10 @@ def pictures() -> dict[str, str]:
     return {name: draw(make(document)) for name, make in CHARTS.items()}
 
 
-def rows(document: str, heading: str, table: int = 0) -> list[Row]:
-    """Return the cells of a table in the section whose heading begins so, without its head."""
+def rows(document: str, heading: str) -> list[Row]:
+    """Return the cells of the first table behind a heading that begins so, without its head."""
     section = document.partition(f"\n### {heading}")[2].partition("\n##")[0]
-    found = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[table]
+    found = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in found.splitlines()]
     return [row for row in cells[1:] if not set(row[0]) <= set("-: ")]
 

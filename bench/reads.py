@@ -12,7 +12,6 @@ from bench.scenario import Run
 from bench.stack import BenchStack
 from bench.tools import Load, Request, load
 from local_stack.compiled.tree import import_variables
-from local_stack.ports import choose_port
 
 OF_FLOOR = 0.5
 BOUNDED = ("GET message", "page of 100")
@@ -56,11 +55,8 @@ def messages(run: Run) -> list[Request]:
 
 def beside_the_floor(run: Run, stack: BenchStack) -> None:
     """What has a floor: each number of clients on the floor and on us, one after the other."""
-    port = choose_port()
-    url = f"http://127.0.0.1:{port}"
     # Compiled if we are: it is the same server.
-    variables = {"CRUD_PORT": str(port), **import_variables()}
-    floor = stack.run_module("floor", "bench.floor", url, **variables)
+    url, floor = stack.run_beside("floor", "bench.floor", "CRUD_PORT", **import_variables())
     kinds = {
         "GET application": [Request(APPLICATION)],
         "GET message": messages(run),
@@ -143,10 +139,10 @@ def page_depth(run: Run, stack: BenchStack) -> None:
 def table_size(run: Run, stack: BenchStack) -> None:
     """A page in a large table against one in a small table, each from a server of its own."""
     small = min(SMALL_MESSAGES, run.sizes.messages // 10)
-    port = choose_port()
-    environment = {"DATABASE_URL": fill_small(run, stack), "CRUD_PORT": str(port)}
-    url = f"http://127.0.0.1:{port}"
-    with stack.during(stack.run_module("crud-small", "crud_service", url, **environment)):
+    url, crud = stack.run_beside(
+        "crud-small", "crud_service", "CRUD_PORT", DATABASE_URL=fill_small(run, stack)
+    )
+    with stack.during(crud):
         few = (url, pages(0, small - 100))
         many = (stack.crud_url, pages(0, run.sizes.messages - 100))
         name = f"page of {run.sizes.messages:,} rows / of {small:,} rows: cost"

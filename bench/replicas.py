@@ -10,12 +10,12 @@ from statistics import median
 
 from redis import Redis
 
-from bench.creation_requests import chat_requests, empty
+from bench.creation_requests import chat_requests, empty, post_warm
 from bench.results import clients_text
 from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
-from bench.tools import Load, load
+from bench.tools import Load
 from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part
 from local_stack.stores.valkey import answers, redis_url, server_command
@@ -32,11 +32,10 @@ Turn = tuple[Load, Load]
 def replicas(run: Run) -> None:
     """The whole scenario."""
     with BenchStack(fresh(run.data("replicas"))) as stack, replica(stack):
-        port = choose_port()
-        waiting_url = f"http://{LOOPBACK}:{port}"
-        own = {"NUMBERING_PORT": str(port), "REPLICAS_TO_ACKNOWLEDGE": "1"}
         plain = stack.run("numbering")
-        waiting = stack.run_module("waiting", "numbering_service", waiting_url, **own)
+        waiting_url, waiting = stack.run_beside(
+            "waiting", "numbering_service", "NUMBERING_PORT", REPLICAS_TO_ACKNOWLEDGE="1"
+        )
         with stack.during(plain), stack.during(waiting):
             urls = (stack.numbering_url, waiting_url)
             for clients in CLIENTS:
@@ -70,9 +69,7 @@ def take_turns(run: Run, stack: BenchStack, urls: Sequence[str], clients: int) -
 def one_load(run: Run, stack: BenchStack, url: str, clients: int) -> Load:
     requests = chat_requests(1)
     empty(stack, requests)
-    if run.sizes.warm_up:
-        load(url, requests, clients=clients, seconds=1, method="POST")
-    seen = load(url, requests, clients=clients, seconds=run.sizes.seconds, method="POST")
+    seen = post_warm(run, url, requests, clients)
     run.results.count_failures(f"replicas, {clients_text(clients)}", seen)
     return seen
 

@@ -16,7 +16,6 @@ from bench.stack import BenchStack, fresh
 from bench.tools import Load, Request, load
 from contract.keys import message_sequence
 from contract.shards import Shards
-from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Running
 from numbering_service.creations.window import STALL_SECONDS
 
@@ -32,11 +31,10 @@ COST_AT_MOST = 1.15
 def shards(run: Run) -> None:
     """The whole scenario."""
     with BenchStack(fresh(run.data("shards"))) as stack:
-        port = choose_port()
-        url = f"http://{LOOPBACK}:{port}"
-        own = {"NUMBERING_PORT": str(port), "SHARDS": str(SHARDS)}
         one = stack.run("numbering")
-        three = stack.run_module("sharded", "numbering_service", url, **own)
+        url, three = stack.run_beside(
+            "sharded", "numbering_service", "NUMBERING_PORT", SHARDS=str(SHARDS)
+        )
         with stack.during(one), stack.during(three):
             services = ((stack.numbering_url, one), (url, three))
             for clients in CLIENTS:

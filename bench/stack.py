@@ -13,7 +13,7 @@ import redis
 
 from local_stack.applications import applications, migrate, module
 from local_stack.layout import Layout
-from local_stack.ports import choose_port
+from local_stack.ports import LOOPBACK, choose_port
 from local_stack.process import Part, Running
 from local_stack.stack import Settings, Stack, Stores
 
@@ -56,6 +56,14 @@ class BenchStack(Stack):
     def run_module(self, name: str, package: str, url: str, **environment: str) -> Running:
         """Start an HTTP server that is run as a module and tells that it is live."""
         return self.run_part(module(name, package, {**self.environment, **environment}, url))
+
+    def run_beside(
+        self, name: str, package: str, port_variable: str, **environment: str
+    ) -> tuple[str, Running]:
+        """Start a service on a port of its own, named by a variable; returns its URL, too."""
+        port = choose_port()
+        url = f"http://{LOOPBACK}:{port}"
+        return url, self.run_module(name, package, url, **environment, **{port_variable: str(port)})
 
     def end(self, running: Running) -> None:
         """End one part."""

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from bench.backlog import Backlog
+from bench.backlog import Backlog, wait_until_stored
 from bench.cost import Meter
-from bench.creation_requests import messages_path
+from bench.creation_requests import chat_path
 from bench.reads import messages, pages, timed
 from bench.reads_data import LIST_CHAT, fill_large
 from bench.results import clients_text
@@ -21,7 +21,6 @@ from bench.running_stack import wait_until
 from bench.scenario import Run
 from bench.stack import BenchStack, fresh
 from bench.tools import Load, Request, load
-from contract.keys import ACCEPTED
 from local_stack.layout import Layout
 from local_stack.ports import choose_port
 from local_stack.stores.postgres import database_url
@@ -96,7 +95,7 @@ def one_turn(run: Run, stack: BenchStack, is_waited_for: bool) -> tuple[float, L
     wait_for_it(stack, is_waited_for=is_waited_for)
     update = timed(run, stack.crud_url, messages(run), 1, "PUT")
     run.results.count_failures("standby, PUT", update)
-    posted = [Request(messages_path(LIST_CHAT), '{"body": "one of a backlog"}')]
+    posted = [Request(f"{chat_path(LIST_CHAT)}/messages", '{"body": "one of a backlog"}')]
     seen = load(stack.numbering_url, posted, clients=64, seconds=run.sizes.seconds, method="POST")
     run.results.count_failures("standby, POST", seen)
     with (
@@ -104,18 +103,17 @@ def one_turn(run: Run, stack: BenchStack, is_waited_for: bool) -> tuple[float, L
         Backlog(client, every=0.05) as backlog,
         stack.during(stack.run("worker")),
     ):
-        seconds = run.sizes.catch_up_seconds
-        wait_until(lambda: client.xlen(ACCEPTED) == 0, seconds, "the backlog is not stored")
+        wait_until_stored(stack)
     return backlog.drain_rate(), update
 
 
 def reading(run: Run, stack: BenchStack, replica_url: str) -> None:
     """Pages and messages from the primary alone, and from the replica."""
-    port = choose_port()
-    url = f"http://127.0.0.1:{port}"
-    own = {"DATABASE_READ_URL": replica_url, "CRUD_PORT": str(port)}
+    url, crud = stack.run_beside(
+        "crud-replica", "crud_service", "CRUD_PORT", DATABASE_READ_URL=replica_url
+    )
     kinds = {"page of 100": pages(0, run.sizes.messages - 100), "GET message": messages(run)}
-    with stack.during(stack.run_module("crud-replica", "crud_service", url, **own)):
+    with stack.during(crud):
         wait_until(lambda: is_up(url), IN_STEP_SECONDS, "the replica is not read")
         for name, requests in kinds.items():
             for clients in CLIENTS:
