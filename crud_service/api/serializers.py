@@ -17,12 +17,11 @@ from web.fields import (
     check_name,
     check_sender,
 )
-from web.metadata import MAX_METADATA_BYTES, MAX_NESTING, check_metadata
+from web.metadata import check_metadata
+from web.openapi import METADATA, text_schema
 from web.problems import ValidationFailed
 
 SORTS: tuple[Sort, ...] = get_args(Sort)
-# At least one non-whitespace character, and no U+0000.
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
 
 def parse_search_cursor(value: object) -> str:
@@ -75,17 +74,6 @@ class Checked(serializers.Field[Any, Any, Any, Any]):
             raise serializers.ValidationError(messages) from error
 
 
-def text_schema(max_length: int, description: str) -> dict[str, Any]:
-    """Return the JSON Schema of a text that is not blank; `max_length` is in characters."""
-    return {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": max_length,
-        "pattern": NOT_BLANK,
-        "description": description,
-    }
-
-
 class NameField(Checked):
     check = staticmethod(check_name)
     schema = text_schema(MAX_NAME_CHARACTERS, f"1 to {MAX_NAME_CHARACTERS} characters, not blank.")
@@ -101,11 +89,7 @@ class BodyField(Checked):
 
 class MetadataField(Checked):
     check = staticmethod(check_metadata)
-    schema: ClassVar = {
-        "type": "object",
-        "description": f"Any JSON object of at most {MAX_METADATA_BYTES} bytes as compact JSON, "
-        f"nested at most {MAX_NESTING} levels deep, without U+0000. Only in a JSON body.",
-    }
+    schema = METADATA
 
 
 class KeywordField(Checked):

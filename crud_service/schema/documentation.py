@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
 from crud_service.schema.openapi import openapi_document
-from web.swagger_ui import POLICY
+from web.openapi import POLICY
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse, Response
 
-from contract.paths import MAX_NUMBER, TOKEN_PATTERN
+from contract.paths import TOKEN_PATTERN
 from numbering_service.creations.bulks import MAX_MESSAGES
 from web.fields import MAX_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_SENDER_CHARACTERS
-from web.metadata import MAX_METADATA_BYTES, MAX_NESTING
+from web.openapi import COMMON_ERRORS, METADATA, NUMBER, POLICY, PROBLEM, Json, text_schema
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -20,7 +20,6 @@ from web.problems import (
     RateLimited,
     StoreUnavailable,
 )
-from web.swagger_ui import COMMON_ERRORS, POLICY
 
 DESCRIPTION = (
     """Creates chats and messages and assigns their numbers: 1, 2, 3… without gaps.
@@ -38,60 +37,47 @@ TAGS = [
 ]
 
 TOKEN_EXAMPLE = "J4bX0cPlqgVzT9kRwY2mNs6A"  # noqa: S105 - an example, opens nothing
-NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
 
-METADATA_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "description": f"Any JSON object of at most {MAX_METADATA_BYTES} bytes as compact JSON, nested "
-    f"at most {MAX_NESTING} levels deep, without U+0000. Only in a JSON body.",
-    "examples": [{"attachments": ["https://files.example/1.png"]}],
-}
-MESSAGE_SCHEMA: dict[str, Any] = {
+METADATA_SCHEMA = METADATA | {"examples": [{"attachments": ["https://files.example/1.png"]}]}
+MESSAGE_SCHEMA: Json = {
     "type": "object",
     "required": ["body"],
     "properties": {
         "body": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_BODY_BYTES,
-            "pattern": NOT_BLANK,
-            "description": f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; "
-            "kept verbatim.",
+            **text_schema(
+                MAX_BODY_BYTES,
+                f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; kept verbatim.",
+            ),
             "examples": ["Hello!"],
         },
         "sender": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_SENDER_CHARACTERS,
-            "pattern": NOT_BLANK,
-            "description": "Who sent it, 1 to 255 characters; it is not verified.",
+            **text_schema(
+                MAX_SENDER_CHARACTERS,
+                f"Who sent it, 1 to {MAX_SENDER_CHARACTERS} characters; it is not verified.",
+            ),
             "examples": ["Ann"],
         },
         "metadata": METADATA_SCHEMA,
         "reply_to": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MAX_NUMBER,
+            **NUMBER,
             "description": "The number of an earlier message of this chat.",
             "examples": [1],
         },
     },
 }
-CHAT_SCHEMA: dict[str, Any] = {
+CHAT_SCHEMA: Json = {
     "type": "object",
     "properties": {
         "name": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_NAME_CHARACTERS,
-            "pattern": NOT_BLANK,
-            "description": "1 to 255 characters, not blank.",
+            **text_schema(
+                MAX_NAME_CHARACTERS, f"1 to {MAX_NAME_CHARACTERS} characters, not blank."
+            ),
             "examples": ["Support"],
         },
         "metadata": METADATA_SCHEMA,
     },
 }
-BULK_SCHEMA: dict[str, Any] = {
+BULK_SCHEMA: Json = {
     "type": "object",
     "required": ["messages"],
     "properties": {
@@ -104,28 +90,6 @@ BULK_SCHEMA: dict[str, Any] = {
         }
     },
 }
-PROBLEM_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "format": "uri-reference"},
-        "code": {"type": "string", "description": "A stable identifier of the kind of error."},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
-NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 RETRY_AFTER = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
 RATE_LIMIT_HEADERS = {
     "RateLimit": {
@@ -155,7 +119,7 @@ def add_routes(api: FastAPI) -> None:
         api.add_api_route(f"/docs/{name}", file, include_in_schema=False)
 
 
-def request_body(schema: dict[str, Any]) -> dict[str, Any]:
+def request_body(schema: Json) -> Json:
     """Describe the body of a creation; forms have no metadata."""
     properties = schema["properties"]
     in_forms = {name: field for name, field in properties.items() if name != "metadata"}
@@ -173,12 +137,12 @@ def request_body(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def bulk_body() -> dict[str, Any]:
+def bulk_body() -> Json:
     """Return the request body of a bulk, as OpenAPI describes it."""
     return {"required": True, "content": {"application/json": {"schema": BULK_SCHEMA}}}
 
 
-def created_bulk() -> dict[str, Any]:
+def created_bulk() -> Json:
     """Return the description of the answer to a bulk."""
     answer = created(first_number=5, last_number=9, chat_number=1)
     answer["headers"]["Location"]["description"] = (
@@ -187,7 +151,7 @@ def created_bulk() -> dict[str, Any]:
     return answer
 
 
-def created(**numbers: int) -> dict[str, Any]:
+def created(**numbers: int) -> Json:
     """Return the description of the answer 201, with examples of the numbers in it."""
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties = {**dict.fromkeys(numbers, NUMBER), "access_token": token}
@@ -211,7 +175,7 @@ def created(**numbers: int) -> dict[str, Any]:
     }
 
 
-def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | str, Any]:
+def responses(success: Json, *problems: type[Problem]) -> dict[int | str, Any]:
     """Return all answers of a creation: its success, these problems, and those that any has."""
     kinds: tuple[type[Problem], ...] = (
         *problems,
@@ -225,7 +189,7 @@ def responses(success: dict[str, Any], *problems: type[Problem]) -> dict[int | s
     return {201: success, **answers}
 
 
-def problem_response(kind: type[Problem]) -> dict[str, Any]:
+def problem_response(kind: type[Problem]) -> Json:
     headers = {"X-Request-ID": REQUEST_ID}
     if kind in (StoreUnavailable, RateLimited):
         headers["Retry-After"] = RETRY_AFTER
@@ -233,7 +197,7 @@ def problem_response(kind: type[Problem]) -> dict[str, Any]:
         headers |= RATE_LIMIT_HEADERS
     return {
         "description": kind.default_detail or f"`{kind.code}` or `validation_failed`.",
-        "content": {CONTENT_TYPE: {"schema": PROBLEM_SCHEMA}},
+        "content": {CONTENT_TYPE: {"schema": PROBLEM}},
         "headers": headers,
     }
 

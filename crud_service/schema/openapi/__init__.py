@@ -12,7 +12,7 @@ from crud_service.schema.openapi.components import components
 from crud_service.schema.openapi.resources import resource_paths
 from crud_service.schema.openapi.streams import stream_paths
 from crud_service.schema.openapi.transfers import transfer_paths
-from web.swagger_ui import COMMON_ERRORS
+from web.openapi import COMMON_ERRORS
 
 DESCRIPTION = (
     """Applications, numbered chats and numbered messages: reading, updating, searching.

@@ -11,12 +11,12 @@ from crud_service.api.serializers import (
     MessageFields,
     MetadataField,
     NameField,
-    text_schema,
 )
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.parameters import parameters
-from crud_service.schema.openapi.values import COUNT, NUMBER, TEXT, TIME, TOKEN, Json, ref
+from crud_service.schema.openapi.values import COUNT, TIME, TOKEN, ref
 from web.fields import MAX_SENDER_CHARACTERS
+from web.openapi import NUMBER, PROBLEM, Json, record, text_schema
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -51,17 +51,6 @@ HIGHLIGHT = {
 }
 
 
-def record(properties: Json, example: Json | None = None, optional: Json | None = None) -> Json:
-    """Return the schema of an object without other keys; only `optional` ones may be missing."""
-    schema: Json = {
-        "type": "object",
-        "required": list(properties),
-        "properties": {**properties, **(optional or {})},
-        "additionalProperties": False,
-    }
-    return schema | ({"examples": [example]} if example else {})
-
-
 def schemas() -> Json:
     times = {"created_at": TIME, "updated_at": TIME}
     application = {"name": NAME, "access_token": TOKEN, **times, "chat_count": COUNT}
@@ -94,7 +83,7 @@ def schemas() -> Json:
         **fields_schemas("ApplicationFields", ApplicationFields),
         **fields_schemas("ChatFields", ChatFields),
         **fields_schemas("MessageFields", MessageFields),
-        "Problem": problem_schema(),
+        "Problem": PROBLEM | {"examples": [examples.PROBLEM]},
         "Health": health_schema(),
     }
 
@@ -126,22 +115,6 @@ def fields_schemas(name: str, serializer: type[Serializer[Any]]) -> Json:
 def field_schema(field: Any) -> Json:
     types = [field.schema["type"], "null"] if field.allow_null else field.schema["type"]
     return {**field.schema, "type": types, "examples": [examples.FIELDS[field.field_name]]}
-
-
-def problem_schema() -> Json:
-    return record(
-        {
-            "type": {**TEXT, "format": "uri-reference"},
-            "title": TEXT,
-            "status": {"type": "integer"},
-            "detail": TEXT,
-            "instance": {**TEXT, "format": "uri-reference"},
-            "code": {**TEXT, "description": "A stable identifier of the kind of error."},
-            "request_id": TEXT,
-        },
-        examples.PROBLEM,
-        {"errors": {"type": "array", "items": record({"field": TEXT, "message": TEXT})}},
-    )
 
 
 def health_schema() -> Json:

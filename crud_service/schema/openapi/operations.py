@@ -3,7 +3,8 @@
 from typing import Any
 
 from crud_service.schema.openapi import examples
-from crud_service.schema.openapi.values import Json, ref
+from crud_service.schema.openapi.values import ref
+from web.openapi import Json
 from web.problems import (
     BodyTooLarge,
     ChatDeleted,

@@ -10,7 +10,8 @@ from crud_service.api.lists.requested_rows import (
     MAX_WAIT_SECONDS,
 )
 from crud_service.api.serializers import SearchFields
-from crud_service.schema.openapi.values import COUNT, NUMBER, TEXT, TOKEN, Json
+from crud_service.schema.openapi.values import COUNT, TOKEN
+from web.openapi import NUMBER, TEXT, Json
 
 
 def parameter(name: str, place: str, schema: Json, description: str, **more: Any) -> Json:

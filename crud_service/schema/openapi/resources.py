@@ -19,7 +19,8 @@ from crud_service.schema.openapi.operations import (
     update,
 )
 from crud_service.schema.openapi.parameters import search_parameters
-from crud_service.schema.openapi.values import TEXT, Json, ref
+from crud_service.schema.openapi.values import ref
+from web.openapi import TEXT, Json
 from web.problems import ChatDeleted, HeadersTooLarge, NotFound, StoreUnavailable, TooManyStreams
 
 Guard = Callable[[Json], Json]

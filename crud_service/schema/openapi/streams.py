@@ -2,7 +2,7 @@
 
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.operations import APPLICATION, CHAT, answer, operation
-from crud_service.schema.openapi.values import TEXT, Json
+from web.openapi import TEXT, Json
 from web.problems import (
     ChatDeleted,
     MalformedBody,

@@ -4,7 +4,8 @@ import json
 
 from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.operations import APPLICATION, answer, needs_admin_token, operation
-from crud_service.schema.openapi.values import TEXT, Json, ref
+from crud_service.schema.openapi.values import ref
+from web.openapi import TEXT, Json
 from web.problems import NotFound, StoreUnavailable, ValidationFailed
 
 EXPORT = (

@@ -1,13 +1,9 @@
 """Schemas of values, and references, that several parts of the document use."""
 
-from typing import Any
-
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from crud_service.schema.openapi import examples
+from web.openapi import Json
 
-Json = dict[str, Any]
-
-TEXT = {"type": "string"}
 TIME = {
     "type": "string",
     "format": "date-time",
@@ -15,7 +11,6 @@ TIME = {
     "description": "UTC with milliseconds.",
     "examples": [examples.TIME],
 }
-NUMBER = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
 COUNT = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 TOKEN = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$", "examples": [examples.TOKEN]}
 

@@ -1,0 +1,93 @@
+"""What the OpenAPI documents of both services share, and what the page that shows them may load."""
+
+from typing import Any
+
+from contract.paths import MAX_NUMBER
+from web.metadata import MAX_METADATA_BYTES, MAX_NESTING
+from web.problems import (
+    BodyTooLarge,
+    HeadersTooLarge,
+    InternalError,
+    MalformedRequest,
+    MethodNotAllowed,
+    Overloaded,
+    Problem,
+    RequestTimeout,
+)
+
+Json = dict[str, Any]
+
+# Swagger UI uses inline styles and icons in data: URLs.
+POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+# The problems of any request, whatever its operation; most of them are found before its path is.
+COMMON_PROBLEMS: tuple[type[Problem], ...] = (
+    MalformedRequest,
+    MethodNotAllowed,
+    RequestTimeout,
+    BodyTooLarge,
+    HeadersTooLarge,
+    InternalError,
+    Overloaded,
+)
+COMMON_ERRORS = (
+    "\n\nBesides the responses that an operation lists, any request may be answered "
+    + ", ".join(f"{kind.status} `{kind.code}`" for kind in COMMON_PROBLEMS)
+    + "."
+)
+
+# At least one non-whitespace character, and no U+0000.
+NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
+TEXT: Json = {"type": "string"}
+NUMBER: Json = {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER}
+METADATA: Json = {
+    "type": "object",
+    "description": f"Any JSON object of at most {MAX_METADATA_BYTES} bytes as compact JSON, "
+    f"nested at most {MAX_NESTING} levels deep, without U+0000. Only in a JSON body.",
+}
+
+
+def text_schema(max_length: int, description: str) -> Json:
+    """Return the JSON Schema of a text that is not blank; `max_length` is in characters."""
+    return {
+        **TEXT,
+        "minLength": 1,
+        "maxLength": max_length,
+        "pattern": NOT_BLANK,
+        "description": description,
+    }
+
+
+def record(properties: Json, example: Json | None = None, optional: Json | None = None) -> Json:
+    """Return the schema of an object without other keys.
+
+    Args:
+        properties: the schemas of what it has, by name.
+        example: such an object.
+        optional: the schemas of what may be missing.
+    """
+    schema: Json = {
+        "type": "object",
+        "required": list(properties),
+        "properties": {**properties, **(optional or {})},
+        "additionalProperties": False,
+    }
+    return schema | ({"examples": [example]} if example else {})
+
+
+PROBLEM: Json = record(
+    {
+        "type": {**TEXT, "format": "uri-reference"},
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "detail": TEXT,
+        "instance": {**TEXT, "format": "uri-reference"},
+        "code": {**TEXT, "description": "A stable identifier of the kind of error."},
+        "request_id": TEXT,
+    },
+    optional={"errors": {"type": "array", "items": record({"field": TEXT, "message": TEXT})}},
+)
