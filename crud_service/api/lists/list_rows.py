@@ -74,11 +74,16 @@ def remaining_chunks(listed: ListOf, rows: Rows) -> Iterator[bytes]:
     """Yield the complete list, given its first chunk, as parts of one JSON array.
 
     Each chunk is a separate statement, so a slow client holds neither a
-    connection nor a snapshot.
+    connection nor a snapshot. Raises NotFound if the parent is deleted meanwhile.
     """
+    collection, owner = listed
+    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     yield b"[" + (rows.items or b"")
     while rows.more and rows.last_key is not None:
-        rows = fetch_following(listed, rows.last_key)
+        following = fetch_rows(ListOf(by_key, owner), None, after=str(rows.last_key))
+        if following is None:
+            raise NotFound
+        rows = following
         if rows.items is None:
             break
         yield b"," + rows.items
@@ -104,20 +109,6 @@ def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
             yield separator + piece
             separator = b","
     yield b"]" if separator == b"," else b"[]"
-
-
-def fetch_following(listed: ListOf, last_key: int) -> Rows:
-    """Fetch the chunk after a key; raise NotFound if the parent has been deleted since."""
-    collection, owner = listed
-    by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
-    low, high = str(last_key + 1), str(MAX_NUMBER)
-    row = read_one(
-        list_query(by_key, Walk(), chunked=True),
-        {**owner, "low": low, "high": high, "limit": CHUNK_ROWS},
-    )
-    if row is None:
-        raise NotFound
-    return Rows(*row[2:])
 
 
 def has_rows(listed: ListOf, after: int) -> bool:
