@@ -16,7 +16,6 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from crud_service.search.index.filled_blocks import FILLED_BLOCKS
 from crud_service.search.text.folding import RUN_SEPARATOR
 from crud_service.search.text.grams import all_grams
 from crud_service.stores.database import Connection
@@ -42,6 +41,20 @@ FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%b::
 LOCK_CHATS = f"{FIND_CHATS} ORDER BY chat_id FOR NO KEY UPDATE"
 COVER_CHAT = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
 
+# The blocks from `first` to `last` that have texts, in their order. Each step looks the next one up
+# in the index, so the cost follows the texts, whatever gaps there are between numbers.
+FILLED_BLOCKS = """
+WITH RECURSIVE filled (block) AS (
+    SELECT {first} - 1
+    UNION ALL
+    SELECT (
+        SELECT (number - 1) / 64 FROM search_texts
+        WHERE chat_id = %(chat_id)s AND number > filled.block * 64 + 64 ORDER BY number LIMIT 1
+    )
+    FROM filled WHERE filled.block < {last}
+)
+SELECT block FROM filled WHERE block BETWEEN {first} AND {last}
+"""
 MEASURE_BLOCKS = f"""
 SELECT block, (
     SELECT sum(octet_length(marked)) FROM search_texts

@@ -12,8 +12,7 @@ from itertools import product
 from typing import Any
 
 from crud_service.chat.filters import conditions
-from crud_service.search.index.blocks import ANY_GRAM, block_of, gram_keys
-from crud_service.search.index.filled_blocks import FILLED_BLOCKS
+from crud_service.search.index.blocks import ANY_GRAM, FILLED_BLOCKS, block_of, gram_keys
 from crud_service.search.query.narrowing import Narrowed, narrow
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
