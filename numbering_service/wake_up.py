@@ -29,7 +29,6 @@ class WakeUp:
         self._celery.conf.update(
             broker_transport_options=BROKER_TRANSPORT_OPTIONS,
             broker_connection_timeout=3,
-            task_ignore_result=True,
         )
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="wake-up")
         # The shards whose next wake-up waits for the thread. A second one would say the same, and

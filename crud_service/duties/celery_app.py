@@ -79,6 +79,5 @@ def send_task(duty: Duty, request_id: str = "") -> None:
         queue=duty.queue,
         headers={REQUEST_ID_HEADER: request_id},
         expires=EXPIRES_SECONDS,
-        ignore_result=True,
         retry=False,
     )

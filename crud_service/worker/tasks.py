@@ -10,13 +10,13 @@ from crud_service.search.feed import indexer
 from crud_service.stores.redis_clients import lease_redis, shards, worker_redis
 
 
-@shared_task(name=PERSIST_ACCEPTED, bind=True, ignore_result=True)
+@shared_task(name=PERSIST_ACCEPTED, bind=True)
 def persist_accepted(self: "Task[[int], None]", shard: int = 0) -> None:
     lease = Lease(lease_redis(shard), persisting(shards()[shard]), self.request.hostname or "")
     persist(worker_redis(shard), lease, woken_by=self.request.get(REQUEST_ID_HEADER) or "")
 
 
-@shared_task(name=INDEX_PENDING, bind=True, ignore_result=True)
+@shared_task(name=INDEX_PENDING, bind=True)
 def index_pending(self: "Task[[], None]") -> None:
     first = shards().first
     lease = Lease(lease_redis(first.number), indexing(first), self.request.hostname or "")
