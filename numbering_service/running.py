@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Annotated
 
 import httpx
-from fastapi import Request
+from fastapi import Depends, Request
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -47,6 +48,10 @@ async def running_in(request: Request) -> Running:  # not in a thread, as others
     if found is None:
         raise StoreUnavailable("The service is starting.")
     return found
+
+
+# What an endpoint of the framework has as a parameter.
+Service = Annotated[Running, Depends(running_in)]
 
 
 @asynccontextmanager

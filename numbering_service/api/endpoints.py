@@ -7,7 +7,7 @@ Parameters are declared for that document: `requests` reads the requests.
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Request
+from fastapi import FastAPI, Header, Path, Request
 from fastapi.responses import Response
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
@@ -24,7 +24,7 @@ from numbering_service.api.documentation import (
 )
 from numbering_service.creations.creating import Creations
 from numbering_service.creations.requests import read_target
-from numbering_service.running import Running, running_in
+from numbering_service.running import Service
 from web.problems import ChatDeleted, MalformedBody, NotFound, UnsupportedMediaType
 
 # Set in the scope of a request that is logged already and whose answer has all its headers.
@@ -53,9 +53,6 @@ RequestId = Annotated[
     str | None,
     Header(alias="X-Request-ID", description="Used as the id of the request if it is valid."),
 ]
-
-
-Service = Annotated[Running, Depends(running_in)]
 
 
 def add_routes(api: FastAPI) -> None:

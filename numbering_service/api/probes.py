@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.asyncio import Redis
@@ -19,10 +19,9 @@ from contract.shards import Shard, Shards
 from numbering_service import metrics
 from numbering_service.api.documentation import probe_responses
 from numbering_service.connections.acknowledged import NotAcknowledgedError
-from numbering_service.running import Running, running_in
+from numbering_service.running import Running, Service
 from web.shard_health import of_all_shards
 
-Service = Annotated[Running, Depends(running_in)]
 Check = dict[str, Any]
 Dependencies = dict[str, Check]
 

@@ -7,6 +7,7 @@ from crud_service.search.feed.check_report import Found
 from crud_service.search.feed.start_over import REBUILD_LOCK
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
+from crud_service.search.index.erasing import erase_failures
 from crud_service.search.text.texts import columns
 from crud_service.stores.advisory_locks import awaited_lock, lock
 from crud_service.stores.database import Connection
@@ -38,7 +39,6 @@ SELECT id, chat_id, number FROM (
     JOIN messages USING (chat_id, number)
 ) AS wrong ORDER BY id
 """
-FORGET_FAILURES = "DELETE FROM search_failures WHERE message_id = ANY (%s)"
 
 
 def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECONDS) -> None:
@@ -53,7 +53,7 @@ def repair(connection: Connection, found: Found, tick_seconds: float = TICK_SECO
         lock_chats(connection, list(found_in.union(key.chat_id for key in found.stray_texts)))
         connection.execute(FORGET_TEXTS, (sorted(found.texts),))
         connection.execute(FORGET_STRAY_TEXTS, (chats, numbers, stray_ids))
-        connection.execute(FORGET_FAILURES, (ids,))
+        erase_failures(connection, ids)
         connection.execute(ENQUEUE, (ids, chats, numbers))
 
 
