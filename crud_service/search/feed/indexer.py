@@ -68,8 +68,8 @@ def keep_indexed(
             def work() -> None:
                 stop_ringing(redis)
                 with beside(), feeding(woken_by, look_seconds) as feeder:
-                    indexing = Indexing(redis, connection, lease, feeder, fold, look_seconds)
-                    indexing.run(woken_by, stay=stay)
+                    indexer = Indexer(redis, connection, lease, feeder, fold, look_seconds)
+                    indexer.run(woken_by, stay=stay)
 
             while work_under(lease, work) and not stopping.is_set():
                 pass
@@ -78,7 +78,7 @@ def keep_indexed(
 
 
 @dataclass(frozen=True, slots=True)
-class Indexing:
+class Indexer:
     """Folds batch after batch while we hold the lease; see `keep_indexed` for the attributes."""
 
     redis: Redis
