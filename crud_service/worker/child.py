@@ -86,7 +86,7 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
                 f"--hostname={name}",
                 f"--queues={queue}",
                 "--pool=threads",
-                f"--concurrency={threads_of(queue)}",
+                f"--concurrency={settings.SHARDS if queue == PERSIST_QUEUE else 1}",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
@@ -101,10 +101,6 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
     finally:
         drain_all()
         os._exit(code)  # the callers up the stack belong to the parent
-
-
-def threads_of(queue: str) -> int:
-    return settings.SHARDS if queue == PERSIST_QUEUE else 1
 
 
 @signals.setup_logging.connect
