@@ -307,7 +307,7 @@ def outcome(reading: Callable[[bytes], Sequence[Any]], body: bytes) -> Any:
 
 def read_plainly(body: bytes) -> list[MessageFields]:
     """Read a bulk by parsing all of it at once."""
-    fields = parse_json(body, orjson.loads)
+    fields = {} if body in {b"", BOM_UTF8} else parse_json(body, orjson.loads)
     messages = fields.get("messages")
     if not isinstance(messages, list) or not 1 <= len(messages) <= 500:
         missing = "messages" not in fields
