@@ -28,8 +28,8 @@ def parameters(
 # Statements here take milliseconds; JIT compilation or parallel workers would take longer.
 # So does planning: each statement has one good plan for all values, but the planner
 # overestimates the cost of a page in a large table and would plan every page anew.
-# A network failure in the middle of an update must not leave a row locked: the persister
-# needs some of them.
+# A network failure in the middle of an update must not leave a row locked that the persister
+# needs.
 REQUESTS = parameters(
     "crud_service",
     2,

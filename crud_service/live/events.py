@@ -1,8 +1,8 @@
 """The format of events (WHATWG HTML, 9.2 "Server-sent events")."""
 
-# After this many milliseconds a client that has lost its connection opens another. It has no
-# blank line behind it: it belongs to the first event, since a block without an id would have the
-# client forget the id that it came with.
+# A client that has lost its connection opens another after this many milliseconds. No blank line
+# follows, so that the first event's block begins here: a block of its own, without an id, would
+# have the client forget the id that it came with.
 RETRY = b"retry: 2000\n"
 HEARTBEAT = b":\n\n"
 

@@ -131,10 +131,10 @@ WHERE a.id IS NULL OR c.highest_number > q.number OR c.changes > q.change
 # time of a change is that of one up to a second earlier.
 _FOUND_SECONDS = 15
 
-# Of each application, which is given by its position: chats written to since a message with the
-# given id was the last one, with the id of their last message; then chats that were changed since
-# the feed began, `age` seconds ago, with the number of their last change. If the application was
-# deleted, or has another token by now: no chat.
+# For each application, which is named by its position: the chats written to since a message with
+# the given id was the last one, each with the id of its last message; then the chats changed since
+# the feed began, `age` seconds ago, each with the number of its last change. There are none if the
+# application was deleted, or has another token by now.
 WRITTEN_CHATS = f"""
 WITH q AS (
     SELECT * FROM unnest(string_to_array(%s, ','), string_to_array(%s, ',')::bigint[],

@@ -124,8 +124,8 @@ WHERE messages.chat_id = late.chat_id AND messages.number = late.number
 
 # The entries of a batch whose number belongs to another message. A row is the entry's
 # own if it was created in the same millisecond and has the same content, or was edited
-# since. A tombstone was deleted whatever it was: nothing is kept beside it. Needs a snapshot taken
-# after the insert: hence a separate statement.
+# since. Whatever a tombstone was before it was deleted, nothing is kept beside it. Needs a snapshot
+# taken after the insert: hence a separate statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[],
@@ -145,8 +145,8 @@ ORDER BY wanted.position
 """
 
 # The creations of chats whose number belongs to another chat. A row is the entry's own if
-# it was created in the same millisecond. The entry may also be older than its row, if the
-# row was created for a message, whose time of creation it then has.
+# it was created in the same millisecond. The entry may also be older than its row: a row that
+# was created for a message has the time of that message.
 FIND_CHAT_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(at)b::bigint[]) WITH ORDINALITY AS wanted (id, at, position)

@@ -34,9 +34,9 @@ TIMELINE = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
 # What a change reads before COMMIT, and `look_up` takes.
 TRANSACTION = f"{TIMELINE} || '/' || pg_current_xact_id()::text"
 STATUS = f"SELECT CASE {TIMELINE} WHEN %s THEN pg_xact_status(%s::xid8) END"
-# A commit that writes to PostgreSQL's log and nowhere else. It waits until all commits before it
-# are as safe as configured: one that waits for a synchronous standby becomes visible without it
-# when its server process is ended, or PostgreSQL restarts.
+# Writes to PostgreSQL's log and nowhere else. Its commit waits until all earlier commits are as
+# safe as configured. That they are visible does not say so: one that waits for a synchronous
+# standby becomes visible without it if its server process is ended, or PostgreSQL restarts.
 SECURE = "SELECT pg_logical_emit_message(true, 'chat', '')"
 
 

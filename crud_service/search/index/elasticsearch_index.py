@@ -32,8 +32,8 @@ SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
 
 # All terms are cut by Python (see `documents`), so Elasticsearch's analysis only
-# splits them at white space. `_source` leaves them out: an index is never filled
-# from another one.
+# splits them at white space. `_source` can do without them, since an index is never
+# filled from another one.
 MAPPING: dict[str, Any] = {
     "dynamic": "strict",
     "_source": {"excludes": ["grams", "letters"]},

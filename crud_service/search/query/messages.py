@@ -10,8 +10,8 @@ from crud_service.search.index.elasticsearch_index import INDEX_FORMAT
 from crud_service.stores.database import Connection
 
 # Elasticsearch can be queried if its index has followed every change, and if no change of
-# this chat has waited to be indexed for longer than the interval below. The condition of the index
-# is that a change is later than `-infinity`, as all are.
+# this chat has waited to be indexed for longer than the interval below. Every change is
+# later than `-infinity`: that is the condition of the partial index.
 FIND_CHAT = """
 SELECT chat.id, coalesce(covered.blocks, 0), NOT EXISTS (
     SELECT FROM search_queue AS waiting
