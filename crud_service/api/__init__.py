@@ -1,1 +1,1 @@
-"""The REST API: views, lists and pages, writes, problem documents."""
+"""The REST API: views, lists and pages, writes, problem documents; `reads` answers most GETs."""
