@@ -37,14 +37,14 @@ class Batch:
     limit: int = MAX_ENTRIES
     entries: list[Entry] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
-    # As the stream has it: the id and the fields.
-    last: tuple[bytes, RawFields] = (b"", {})
+    # The last entry of each page that was read, as the stream has it: the id and the fields.
+    page_ends: Page = field(default_factory=list)
     size: int = 0
 
     @property
     def last_id(self) -> str:
         """The id of the last entry, empty if there is none."""
-        return self.last[0].decode()
+        return self.page_ends[-1][0].decode() if self.page_ends else ""
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.bad)
@@ -53,13 +53,15 @@ class Batch:
     def is_full(self) -> bool:
         return len(self) >= self.limit or self.size >= MAX_BYTES
 
-    def add(self, entry_id: bytes, fields: RawFields) -> None:
-        self.last = entry_id, fields
-        self.size += sum(map(len, fields.values()))
-        try:
-            self.entries.append(check_storable(decode(entry_id, fields)))
-        except BadEntryError as error:
-            self.bad.append(BadEntry(self.last_id, fields, str(error)))
+    def add(self, page: Page) -> None:
+        """Add the entries that the stream has next."""
+        for entry_id, fields in page:
+            self.size += sum(map(len, fields.values()))
+            try:
+                self.entries.append(check_storable(decode(entry_id, fields)))
+            except BadEntryError as error:
+                self.bad.append(BadEntry(entry_id.decode(), fields, str(error)))
+        self.page_ends += page[-1:]
 
 
 class BatchLimit:
@@ -97,8 +99,7 @@ def read_batch(redis: Redis, limit: int = MAX_ENTRIES, stream: str = ACCEPTED) -
     while not batch.is_full:
         count = min(PAGE, limit - len(batch))
         page: Page = redis.xrange(stream, start, "+", count=count)  # type: ignore[assignment]
-        for entry_id, fields in page:
-            batch.add(entry_id, fields)
+        batch.add(page)
         if len(page) < count:
             break
         start = f"({batch.last_id}"

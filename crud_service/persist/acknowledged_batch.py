@@ -22,8 +22,8 @@ def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
     """Wait until replicas have a batch on disk; raises NotAcknowledgedError.
 
     The write that is waited for renews the lease. The connection may have been opened again since
-    the batch was read, and lead to another server. If that server has the batch's last entry, it
-    has the entries before it, too: a replica has a prefix of what its primary had.
+    a page of the batch was read, and lead to another server. If that server has the page's last
+    entry, it has the entries before it, too: a replica has a prefix of what its primary had.
 
     Args:
         redis: where the batch was read.
@@ -33,12 +33,13 @@ def wait_for_replicas(redis: Redis, lease: Lease, batch: Batch) -> None:
 
     def write(pipeline: Pipeline) -> None:
         lease.take_with(pipeline)
-        pipeline.xrange(lease.duty.waiting, batch.last_id, batch.last_id)
+        for entry_id, _ in batch.page_ends:
+            pipeline.xrange(lease.duty.waiting, entry_id, entry_id)
 
-    is_held, found = write_acknowledged(redis, write, WORKER_WAIT_MS)
+    is_held, *found = write_acknowledged(redis, write, WORKER_WAIT_MS)
     if not is_held:
         raise NotAcknowledgedError("The lease was lost before a batch was acknowledged.")
-    if found != [batch.last]:
+    if found != [[end] for end in batch.page_ends]:
         raise NotAcknowledgedError("A batch was acknowledged by a server that does not have it.")
 
 

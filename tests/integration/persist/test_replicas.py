@@ -10,7 +10,7 @@ import redis
 
 from contract import keys
 from contract.shards import ONLY
-from tests.integration.accepting import TOKEN, accept, accept_raw, bodies, query
+from tests.integration.accepting import TOKEN, accept, accept_many, accept_raw, bodies, query
 from tests.integration.numbering.surroundings import Valkey, freeze, primary_and_replica
 from tests.links import Links
 from tests.polling import eventually, wait_until
@@ -193,6 +193,22 @@ def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
     client.delete(keys.ACCEPTED)
     until_refused(lambda: wait_for_replicas(client, lease, batch), "does not have it")
     accept(client, 1, "of the new primary", entry_id=entry_id)
+    until_refused(lambda: wait_for_replicas(client, lease, batch), "does not have it")
+
+
+def test_a_batch_of_two_servers_is_acknowledged_by_neither(pair: Pair, database: str) -> None:
+    """The connection may have been opened again between two pages of the batch, too."""
+    from crud_service.duties.lease import Lease, persisting
+    from crud_service.persist.accepted import PAGE, read_batch
+    from crud_service.persist.acknowledged_batch import wait_for_replicas
+
+    client = pair[0].client
+    lease = Lease(client, persisting())
+    accept_many(client, 0, PAGE + 1)
+    batch = read_batch(client)
+    until_acknowledged(lambda: wait_for_replicas(client, lease, batch))
+    [(end, _)] = client.xrange(keys.ACCEPTED, count=PAGE)[-1:]
+    client.xdel(keys.ACCEPTED, end)
     until_refused(lambda: wait_for_replicas(client, lease, batch), "does not have it")
 
 

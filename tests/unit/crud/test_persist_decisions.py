@@ -124,8 +124,7 @@ def test_a_number_that_the_column_cannot_hold_is_left_out(value: bytes, number: 
 
 def test_an_unreadable_entry_counts_as_bad_and_as_read() -> None:
     batch = Batch()
-    batch.add(b"1-0", FIELDS)
-    batch.add(b"1-1", {b"body": b"\xff"})
+    batch.add([(b"1-0", FIELDS), (b"1-1", {b"body": b"\xff"})])
     assert (len(batch), len(batch.bad), batch.last_id) == (2, 1, "1-1")
 
 
@@ -133,7 +132,7 @@ def test_a_batch_can_be_full_in_bytes_before_it_is_in_entries() -> None:
     batch = Batch()
     long = FIELDS | {b"body": b"x" * 65_536}
     while not batch.is_full:
-        batch.add(b"1-0", long)
+        batch.add([(b"1-0", long)])
     assert len(batch) == 128 < MAX_ENTRIES
 
 
