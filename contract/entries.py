@@ -94,7 +94,7 @@ def encode(entry: Entry) -> dict[str, str]:
 def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     """Build an entry from what Redis returns; raises BadEntryError on anything malformed."""
     try:
-        token, chat, number, body, request_id = map(fields.__getitem__, _NAMES)
+        token, chat, number, body, request_id = [fields[name] for name in _NAMES]
         return Entry(
             entry_id.decode(),
             token.decode(),

@@ -76,5 +76,5 @@ def test_a_malformed_entry_is_recognised(spoilt: dict[bytes, bytes]) -> None:
 
 
 def test_an_entry_without_a_field_is_malformed() -> None:
-    with pytest.raises(BadEntryError):
-        decode(b"1-0", {b"body": b"hi"})
+    with pytest.raises(BadEntryError, match=r"KeyError: b'number'"):
+        decode(b"1-0", {b"access_token": b"t", b"chat_number": b"1", b"body": b"hi"})
