@@ -98,7 +98,7 @@ class Request:
 
     @property
     def id(self) -> str:
-        """The request's id, which stays when `headers` are dropped."""
+        """The request's id; once it was asked for, it stays when `headers` are dropped."""
         if self._id is None:
             self._id = id_of(self.headers)
         return self._id

@@ -156,8 +156,7 @@ def test_what_disappears_while_it_is_read_is_no_error_of_the_server(
 ) -> None:
     """Clients can make this happen as often as they like."""
     add_chat_of(database, application, 30_000, "x" * 1000)
-    headers = {"X-Request-ID": f"cut-{resource[:5]}"}
-    with client.stream("GET", f"{server.url}{application}/{resource}", headers=headers) as answer:
+    with client.stream("GET", f"{server.url}{application}/{resource}") as answer:
         received = answer.iter_raw()
         next(received)
         token = application.split("/")[-1]
@@ -169,7 +168,7 @@ def test_what_disappears_while_it_is_read_is_no_error_of_the_server(
 
     def cut_short() -> list[dict[str, str]]:
         lines = map(json.loads, server.output().splitlines())
-        own = (line for line in lines if line.get("request_id") == headers["X-Request-ID"])
+        own = (line for line in lines if line.get("request_id") == answer.headers["X-Request-ID"])
         return [line for line in own if line["message"] == "a response was cut short"]
 
     wait_until(cut_short, 60)
