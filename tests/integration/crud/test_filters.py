@@ -108,11 +108,11 @@ def test_the_total_of_changes_is_that_of_the_list(
     """
     database.execute(f"UPDATE chats SET time_slack = {slack}")
     http.put(f"{messages}/9", json={"metadata": {"a": 1}})
-    for query in (f"created_after={at(10)}", "sender=Ann", f"sender=Ann&created_after={at(10)}"):
-        total = http.get(f"{messages}?{query}").headers["X-Total-Count"]
-        assert int(total) in {20, 10, 7}
-        changed = http.get(f"{messages}?{query}&changed_after=0&limit=1")
-        assert changed.headers["X-Total-Count"] == total
+    since = f"created_after={at(10)}"
+    for query, total in ((since, "20"), ("sender=Ann", "10"), (f"sender=Ann&{since}", "7")):
+        for changes in ("", "&changed_after=0&limit=1"):
+            answer = http.get(f"{messages}?{query}{changes}")
+            assert answer.headers["X-Total-Count"] == total
 
 
 @pytest.mark.parametrize(
