@@ -109,43 +109,40 @@ def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECON
         because it was rotated under another key or too long ago; Overloaded while too many others
         rotate; StoreUnavailable if a store is unavailable or too much waits to be stored.
     """
-    done = find_done(access_token, key)
+    # Looked up in this order: a token that is not valid any more has its rotation in the table,
+    # however recently a concurrent request committed it. Nobody takes a place without either.
+    done = None if is_valid(access_token) else find_done(access_token, key)
     replayed = done is not None
-    if done is None:
-        refuse_unknown(access_token)  # nobody takes a place with a token that is not valid
     _places.take(access_token)
     try:
         if done is None:
             done = begin(access_token, key, patience_seconds)
         if done is None:  # it was rotated by a concurrent request
             done, replayed = find_done(access_token, key), True
-        if done is None:
-            raise missing_application(access_token)
         finish(done, patience_seconds)
         return Rotated(done.application, replayed)
     finally:
         _places.give_back(access_token)
 
 
-def find_done(access_token: str, key: str) -> Done | None:
-    """Return what a request with this key has done before; None if the token was never rotated.
+def is_valid(access_token: str) -> bool:
+    """Return whether an application has this token."""
+    row = fetch_before_change(APPLICATION, (access_token,))
+    return row is not None and row[0] is not None  # a row without a value: see `batched`
 
-    Raises NotFound if it was rotated under another key, or too long ago.
+
+def find_done(access_token: str, key: str) -> Done:
+    """Return what a request with this key has done before, to a token that is not valid any more.
+
+    Raises NotFound if the token never was, or was rotated under another key, or too long ago.
     """
     row = fetch_before_change(FIND, (access_token,))
     if row is None:
-        return None
+        raise missing_application(access_token)
     rotation_id, former_key, answer, is_recent = row
     if former_key.decode() != key or not is_recent:
         raise missing_application(access_token)
     return Done(rotation_id, answer)
-
-
-def refuse_unknown(access_token: str) -> None:
-    """Raise NotFound unless an application has this token."""
-    row = fetch_before_change(APPLICATION, (access_token,))
-    if row is None or row[0] is None:  # a row without a value: see `batched`
-        raise missing_application(access_token)
 
 
 def begin(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Done | None:

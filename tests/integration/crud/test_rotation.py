@@ -1,6 +1,9 @@
 """Rotation: a new access token, once for each idempotency key, and no number twice."""
 
+import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from typing import Any
 
 import httpx
@@ -303,6 +306,31 @@ def test_two_at_once_with_different_keys_rotate_once(
     assert database.execute(ROTATE, ("m" * 24, former, former, "once")).fetchall() == []
     assert rotate(http, application).status_code == 404
     assert http.get(f"/applications/{'n' * 24}").status_code == 200
+
+
+@pytest.mark.parametrize("statements", [0, 1, 2, 3])
+def test_a_repeat_gets_the_same_answer_whenever_the_first_request_ends(
+    http: httpx.Client, application: str, monkeypatch: pytest.MonkeyPatch, statements: int
+) -> None:
+    """The client repeats a request that has not answered in time, and both are under way."""
+    from crud_service.api.rotation import rotating
+
+    first = []
+    ran = count()
+
+    def after_the_first(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if next(ran) == statements:
+                first.append(rotate(http, application).json())
+            return function(*arguments)
+
+        return call
+
+    for name in ("fetch_before_change", "change"):
+        monkeypatch.setattr(rotating, name, after_the_first(getattr(rotating, name)))
+    repeat = rotating.rotate(token_of(application), "once")
+    first = first or [rotate(http, application).json()]
+    assert [json.loads(repeat.application)] == first
 
 
 def test_one_application_leaves_a_place_to_others(
