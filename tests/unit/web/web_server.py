@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import uvicorn
@@ -16,6 +17,9 @@ from web.server.limits import LIMITS, Limits
 from web.server.protocol import Protocol
 from web.server.request import Request
 from web.server.serving import QuietServer, listening_sockets, options
+
+# A long head takes longer than clients may, if it comes byte by byte on a busy machine.
+PATIENT = replace(LIMITS, read_seconds=600.0)
 
 
 class Seen(NamedTuple):
@@ -112,7 +116,7 @@ class Machine:
         """Feed a connection piece by piece."""
         self.app.seen = []
         transport = Transport()
-        connection = Protocol(self.config, self.state, {}, self.loop)
+        connection = Protocol(self.config, self.state, {}, self.loop, PATIENT)
         connection.connection_made(transport)
         for piece in pieces:
             if not transport.closed:
@@ -168,7 +172,12 @@ def serving(app: Any, limits: Limits = LIMITS) -> Iterator[int]:
         assert not thread.is_alive()
 
 
+def problem_of(written: bytes) -> dict[str, Any]:
+    """The problem document that an answer ends with."""
+    problem: dict[str, Any] = json.loads(written.partition(b"\r\n\r\n")[2])
+    return problem
+
+
 def problem_code(written: bytes) -> str:
-    """The code of the problem document that an answer ends with."""
-    code: str = json.loads(written.partition(b"\r\n\r\n")[2])["code"]
+    code: str = problem_of(written)["code"]
     return code
