@@ -83,7 +83,7 @@ class Pending:
 
     def fail(self) -> None:
         """End a request whose answer cannot be sent; called in an exception handler."""
-        logger.exception("a read failed")
+        logger.exception("a read failed", extra={"request_id": self.request.id})
         self.request.abort()
 
 

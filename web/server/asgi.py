@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from web.problems import InternalError
+from web.request_id import HEADER
 from web.server.answers import header_lines, problem_answer
 from web.server.request import Request
 
@@ -17,6 +18,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _VERSIONS = {"version": "3.0", "spec_version": "2.3"}
 _INVISIBLE = frozenset({b"transfer-encoding"})
+_REQUEST_ID = HEADER.lower().encode()
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +42,12 @@ async def run(
     try:
         await application(scope, exchange.receive, exchange.send)
         if not exchange.is_complete and not request.is_disconnected:
-            logger.error("an application returned without an answer")
+            logger.error(
+                "an application returned without an answer", extra={"request_id": request.id}
+            )
             exchange.fail()
     except Exception:
-        logger.exception("an application failed")
+        logger.exception("an application failed", extra={"request_id": request.id})
         exchange.fail()
     except asyncio.CancelledError:
         request.abort()
@@ -66,7 +70,11 @@ def _scope_of(request: Request, state: dict[str, Any], addresses: tuple[Any, Any
         "raw_path": request.raw_path,
         "query_string": request.query,
         "root_path": "",
-        "headers": [*request.headers],  # which an application may change
+        # A list of its own, which an application may change. The id is that of this side's logs.
+        "headers": [
+            *(header for header in request.headers if header[0] != _REQUEST_ID),
+            (_REQUEST_ID, request.id.encode()),
+        ],
         "client": client,
         "server": server,
         "state": state.copy(),

@@ -226,7 +226,7 @@ class Protocol(Writer):
             if front.handle is not None and front.handle(request):
                 return
         except Exception:
-            logger.exception("a request failed")
+            logger.exception("a request failed", extra={"request_id": request.id})
             request.answer(500, *problem_answer(InternalError(), request.path, request.id))
             return
         self._run_application(request)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.web.test_connections import GET, LAST, connected, exchange, read_to_end
 from tests.unit.web.web_corpus import post
-from tests.unit.web.web_server import problem_code, serving, statuses
+from tests.unit.web.web_server import problem_of, serving, statuses
 from web.server import asgi
 from web.server.request import Request
 
@@ -26,6 +26,7 @@ class App:
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         self.received: list[dict[str, Any]] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.is_done = threading.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -33,6 +34,7 @@ class App:
             self.received.append(await receive())
             return self.received[-1]
 
+        self.headers = scope["headers"]
         try:
             await self._answer(receive_and_keep, send)
         finally:
@@ -90,11 +92,17 @@ async def wait_for_disconnect(receive: Any, _send: Any) -> None:
 def test_an_application_that_does_not_answer_is_answered_for(
     answer: Answer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serving(App(answer)) as port, caplog.at_level(logging.ERROR):
+    app = App(answer)
+    with serving(app) as port, caplog.at_level(logging.ERROR):
         received = exchange(port, LAST)
     assert statuses(received) == [500]
-    assert problem_code(received) == "internal_error"
+    problem = problem_of(received)
+    assert problem["code"] == "internal_error"
     assert "an application" in caplog.text
+    # Whoever answers or logs it, a request has one id.
+    ids = [value for name, value in app.headers if name == b"x-request-id"]
+    assert ids == [problem["request_id"].encode()]
+    assert caplog.records[0].__dict__["request_id"] == problem["request_id"]
 
 
 def test_an_answer_that_fails_midway_does_not_look_complete() -> None:
