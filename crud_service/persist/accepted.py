@@ -1,9 +1,11 @@
 """Reads the stream `accepted` in batches, and checks its entries."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Event
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from contract.entries import BadEntryError, Entry, decode
 from contract.keys import ACCEPTED
@@ -11,10 +13,12 @@ from contract.paths import MAX_NUMBER
 
 # A batch ends at this many entries or bytes. It is read in pages, because Redis cannot
 # limit a reply by its size: a page of maximum-size bodies is 8 MiB, so a batch never
-# holds more than 16 MiB.
+# holds more than 16 MiB, and there are two: that which is stored, and the next.
 MAX_ENTRIES = 4000
 MAX_BYTES = 8 * 1024 * 1024
 PAGE = 128
+# How often entries are read that arrive while the batch before them is stored.
+READ_AHEAD_SECONDS = 0.01
 
 RawFields = Mapping[bytes, bytes]
 # redis-py's types cover every protocol and decoding; these are the ones that we use.
@@ -32,19 +36,21 @@ class BadEntry:
 
 @dataclass(slots=True)
 class Batch:
-    """The oldest entries of the stream, in order, at most `limit` of them."""
+    """Consecutive entries of the stream, in order, at most `limit` of them."""
 
     limit: int = MAX_ENTRIES
     entries: list[Entry] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
     # The last entry of each page that was read, as the stream has it: the id and the fields.
     page_ends: Page = field(default_factory=list)
+    # The id of the entry before the first one; empty if that is the oldest of the stream.
+    after_id: str = ""
     size: int = 0
 
     @property
     def last_id(self) -> str:
-        """The id of the last entry, empty if there is none."""
-        return self.page_ends[-1][0].decode() if self.page_ends else ""
+        """The id of the last entry, that before the first one if there is none."""
+        return self.page_ends[-1][0].decode() if self.page_ends else self.after_id
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.bad)
@@ -83,27 +89,34 @@ class BatchLimit:
         self.entries = min(MAX_ENTRIES, self.entries + max(1, self.entries // 8))
 
 
-def read_batch(redis: Redis, limit: int = MAX_ENTRIES, stream: str = ACCEPTED) -> Batch:
-    """Read the oldest entries, which stay in the stream.
+def fill(redis: Redis, batch: Batch, stream: str = ACCEPTED) -> Batch:
+    """Add the entries that wait behind a batch's last one until none is left, or it is full.
+
+    They stay in the stream.
 
     Args:
         redis: the server of the shard.
-        limit: at most this many entries, of at most MAX_BYTES.
+        batch: what is added to; an empty one begins with the oldest entry.
         stream: the key of the shard's stream.
 
     Returns:
-        The batch, empty if nothing waits.
+        The batch, still empty if nothing waits.
     """
-    batch = Batch(limit)
-    start = "-"
     while not batch.is_full:
-        count = min(PAGE, limit - len(batch))
+        count = min(PAGE, batch.limit - len(batch))
+        start = f"({batch.last_id}" if batch.last_id else "-"
         page: Page = redis.xrange(stream, start, "+", count=count)  # type: ignore[assignment]
         batch.add(page)
         if len(page) < count:
             break
-        start = f"({batch.last_id}"
     return batch
+
+
+def read_ahead(redis: Redis, batch: Batch, stream: str, over: Event) -> None:
+    """Fill a batch again and again until `over` is set; an error is left to whoever reads next."""
+    with suppress(RedisError):
+        while not over.wait(READ_AHEAD_SECONDS):
+            fill(redis, batch, stream)
 
 
 def check_storable(entry: Entry) -> Entry:

@@ -12,9 +12,10 @@ from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
 from redis import Redis, RedisError
 
 from contract.shards import ONLY, Shard
+from crud_service.duties.background import running
 from crud_service.duties.lease import Duty, Lease, persisting, record_progress, stopping, work_under
 from crud_service.duties.spread import SHARE
-from crud_service.persist.accepted import Batch, BatchLimit, read_batch, wait_for_entries
+from crud_service.persist.accepted import Batch, BatchLimit, fill, read_ahead, wait_for_entries
 from crud_service.persist.acknowledged_batch import check_replicas, wait_for_replicas
 from crud_service.persist.batch_log import log_batch
 from crud_service.persist.poison import store_what_can_be
@@ -76,16 +77,24 @@ def persist_accepted(redis: Redis, lease: Lease, woken_by: str = "", *, stay: bo
 
 
 def drain(redis: Redis, lease: Lease, *, stay: bool) -> None:
-    """Store batch after batch; then wait for more, or without `stay` return."""
+    """Store batch after batch; then wait for more, or without `stay` return.
+
+    While PostgreSQL stores a batch, the next one is read and decoded.
+    """
     duty = lease.duty
+    limit = _limits[duty.shard]
+    batch = Batch(limit.entries)
     while may_go_on(lease):
-        batch = read_batch(redis, _limits[duty.shard].entries, duty.waiting)
-        if batch:
+        if fill(redis, batch, duty.waiting):
             if settings.REPLICAS_TO_ACKNOWLEDGE:
                 wait_for_replicas(redis, lease, batch)
-            persist_batch(redis, batch, duty)
+            following = Batch(limit.entries, after_id=batch.last_id)
+            with running("read-ahead", partial(read_ahead, redis, following, duty.waiting)):
+                persist_batch(redis, batch, duty)
             if len(batch) < SMALL_BATCH:
                 time.sleep(PAUSE_SECONDS)
+            # An empty one begins with the oldest entry again, whatever its id is.
+            batch = following or Batch(limit.entries)
         elif not stay:
             return
         else:

@@ -7,7 +7,7 @@ import redis
 
 from contract.entries import FIELDS, BadEntryError, Entry, created_at, decode, encode
 from contract.keys import ACCEPTED, chat_sequence, message_sequence
-from crud_service.persist.accepted import Batch, read_batch
+from crud_service.persist.accepted import Batch, fill
 from numbering_service.creation import Creation
 from tests.integration.numbering.surroundings import number
 
@@ -28,7 +28,7 @@ def accept_and_read(url: str, *creations: Creation) -> Batch:
         client.set(chat_sequence(TOKEN), 0)
         client.set(message_sequence(TOKEN, 7), 40)
         asyncio.run(number(url, *creations))
-        return read_batch(client)
+        return fill(client, Batch())
 
 
 def test_a_chat_is_read_as_it_was_numbered(redis_url: str) -> None:

@@ -54,7 +54,7 @@ def worker(environment: Environment, database: str, tmp_path: Path) -> Iterator[
         # A store is waited for without a time-out.
         (
             "import time\nfrom crud_service.persist import drain\n"
-            "drain.read_batch = lambda *_: time.sleep(1000)",
+            "drain.fill = lambda *_: time.sleep(1000)",
             "its work does not get on",
         ),
     ],

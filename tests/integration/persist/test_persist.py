@@ -181,12 +181,12 @@ def test_a_replayed_conflict_is_kept_once(
 
 
 def test_two_persisters_at_once_store_everything_once(database: str, stream: redis.Redis) -> None:
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.store import store
 
     for number in range(1, 301):
         accept(stream, number, f"body {number}", chat=1 + number % 3)
-    entries = read_batch(stream).entries
+    entries = fill(stream, Batch()).entries
 
     def persist(parts: list[slice]) -> None:
         with psycopg.connect(database, autocommit=True) as connection:

@@ -55,7 +55,7 @@ def test_a_batch_of_refused_entries_reports_progress_with_each_transaction(
     database: str, stream: redis.Redis, poisoned: None
 ) -> None:
     """Such a batch takes longer than the sweep waits for a worker that is stuck."""
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.poison import store_what_can_be
 
     for number in range(1, 9):
@@ -67,7 +67,7 @@ def test_a_batch_of_refused_entries_reports_progress_with_each_transaction(
             [(rows,)] = connection.execute("SELECT count(*) FROM set_aside_entries").fetchall()
             seen.append(rows)
 
-        store_what_can_be(connection, read_batch(stream).entries, progress)
+        store_what_can_be(connection, fill(stream, Batch()).entries, progress)
     assert set(seen) == set(range(8))
 
 
@@ -89,11 +89,11 @@ def test_an_entry_whose_second_attempt_meets_an_outage_is_not_set_aside(
     database: str, stream: redis.Redis, moody: None
 ) -> None:
     """Of an outage in the middle nobody knows whether the entry was to blame."""
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.poison import store_what_can_be
 
     accept(stream, 1, "hello")
-    entries = read_batch(stream).entries
+    entries = fill(stream, Batch()).entries
     with psycopg.connect(database, autocommit=True) as connection:
         with pytest.raises(psycopg.errors.LockNotAvailable):
             store_what_can_be(connection, entries)
@@ -155,12 +155,12 @@ def test_an_entry_that_another_process_has_requeued_is_left_alone(
 
 def test_a_batch_that_redis_does_not_remove_is_an_error(database: str, stream: redis.Redis) -> None:
     """It would be stored again and again, and counted each time."""
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.poison import store_what_can_be
     from crud_service.persist.worker_metrics import remove_and_count
 
     accept(stream, 1, "hello")
-    batch = read_batch(stream)
+    batch = fill(stream, Batch())
     with psycopg.connect(database, autocommit=True) as connection:
         stored = store_what_can_be(connection, batch.entries)
     stream.set(ACCEPTED, "not a stream")

@@ -165,14 +165,14 @@ def test_a_batch_whose_lease_was_lost_meanwhile_is_not_acknowledged(
     pair: Pair, database: str
 ) -> None:
     from crud_service.duties.lease import Lease, persisting
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.acknowledged_batch import wait_for_replicas
 
     client = pair[0].client
     lease = Lease(client, persisting())
     accept(client, 1, "another worker's by now")
     assert lease.take()
-    batch = read_batch(client)
+    batch = fill(client, Batch())
     client.set(keys.LEASE_PERSIST, "another worker")
     until_refused(lambda: wait_for_replicas(client, lease, batch), "lease was lost")
 
@@ -182,13 +182,13 @@ def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
 ) -> None:
     """The connection may have been opened again, to a promoted replica that lacks the batch."""
     from crud_service.duties.lease import Lease, persisting
-    from crud_service.persist.accepted import read_batch
+    from crud_service.persist.accepted import Batch, fill
     from crud_service.persist.acknowledged_batch import wait_for_replicas
 
     client = pair[0].client
     lease = Lease(client, persisting())
     entry_id = accept(client, 1, "of the former primary")
-    batch = read_batch(client)
+    batch = fill(client, Batch())
     until_acknowledged(lambda: wait_for_replicas(client, lease, batch))
     client.delete(keys.ACCEPTED)
     until_refused(lambda: wait_for_replicas(client, lease, batch), "does not have it")
@@ -199,13 +199,13 @@ def test_a_batch_is_acknowledged_by_the_server_that_it_was_read_from(
 def test_a_batch_of_two_servers_is_acknowledged_by_neither(pair: Pair, database: str) -> None:
     """The connection may have been opened again between two pages of the batch, too."""
     from crud_service.duties.lease import Lease, persisting
-    from crud_service.persist.accepted import PAGE, read_batch
+    from crud_service.persist.accepted import PAGE, Batch, fill
     from crud_service.persist.acknowledged_batch import wait_for_replicas
 
     client = pair[0].client
     lease = Lease(client, persisting())
     accept_many(client, 0, PAGE + 1)
-    batch = read_batch(client)
+    batch = fill(client, Batch())
     until_acknowledged(lambda: wait_for_replicas(client, lease, batch))
     [(end, _)] = client.xrange(keys.ACCEPTED, count=PAGE)[-1:]
     client.xdel(keys.ACCEPTED, end)
