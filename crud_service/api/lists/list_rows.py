@@ -91,7 +91,10 @@ def remaining_chunks(listed: ListOf, rows: Rows) -> Iterator[bytes]:
 
 
 def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
-    """Yield a page piece by piece, given its first piece: the rows selected with it, no others."""
+    """Yield a page piece by piece, given its first piece: the rows selected with it, no others.
+
+    Raises NotFound if the parent is deleted meanwhile, or its application gets another token.
+    """
     collection, owner = listed
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     query = piece_query(by_key)
@@ -108,6 +111,8 @@ def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
         if piece is not None:
             yield separator + piece
             separator = b","
+        elif owner:  # applications alone disappear one by one, and have no parent
+            raise NotFound
     yield b"]" if separator == b"," else b"[]"
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.integration.crud_rows import Database, add_chat_of, add_chats
+from web.problems import NotFound
 
 
 @pytest.fixture
@@ -202,6 +203,23 @@ def test_a_list_of_several_chunks_is_complete(
     answer = http.get(f"{chat}/messages")
     assert numbers(answer) == list(range(1, 2501))
     assert answer.headers["X-Total-Count"] == "2500"
+
+
+@pytest.mark.parametrize("ends", ["rotated", "deleted"])
+def test_a_page_whose_application_disappears_does_not_look_complete(
+    http: httpx.Client, database: Database, application: str, ends: str
+) -> None:
+    """It ends without its bracket, and its client is disconnected."""
+    chat = add_chat_of(database, application, 40, "x" * 60_000)
+    with http.stream("GET", f"{chat}/messages?limit=40") as answer:
+        received = answer.iter_raw()
+        next(received)
+        if ends == "rotated":
+            http.post(f"{application}/rotate", headers={"Idempotency-Key": "once"})
+        else:
+            http.delete(application)
+        with pytest.raises(NotFound):
+            list(received)
 
 
 def test_every_application_of_thousands_is_listed(http: httpx.Client, database: Database) -> None:
