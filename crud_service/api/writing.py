@@ -12,6 +12,7 @@ from psycopg.abc import Params
 from crud_service.api.etags import Preconditions
 from crud_service.chat.access_tokens import new_access_token
 from crud_service.chat.announcements import announce
+from crud_service.chat.own_limits import LimitChange, change_limit, copy_limit
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 from crud_service.chat.start_chats import forget_chats, start_chats
 from crud_service.search.index.doorbell import wake_indexer
@@ -56,13 +57,23 @@ def create_application(name: str) -> tuple[str, bytes]:
         raise
 
 
-def rename_application(access_token: str, name: str, preconditions: Preconditions) -> bytes | None:
-    """Rename an application; return its JSON, None if it does not exist.
+def rename_application(
+    access_token: str, name: str, preconditions: Preconditions, limit: LimitChange | None = None
+) -> bytes | None:
+    """Rename an application, and change its own limit; return its JSON, None if it does not exist.
 
-    Raises PreconditionFailed.
+    Raises PreconditionFailed; neither is changed then.
     """
     row = application_row(access_token)
-    renamed = change(lambda it: _set(it, row, {"name": name}, preconditions))
+
+    def write(connection: Connection) -> Written[Changed | None]:
+        limited = limit and change_limit(connection, access_token, limit)
+        renamed = _set(connection, row, {"name": name}, preconditions)
+        return renamed._replace(transaction_id=renamed.transaction_id or limited)
+
+    renamed = change(write)
+    if limit is not None:
+        copy_limit(access_token)
     return renamed and renamed.representation
 
 

@@ -9,7 +9,7 @@ it has not changed since, so an older state of the table never replaces a newer 
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from redis import Redis, RedisError
@@ -18,24 +18,47 @@ from contract import keys
 from contract.shards import ONLY, Shard
 from crud_service.stores.database import Connection, as_text, run
 from crud_service.stores.redis_clients import attempt, shards
+from crud_service.stores.transactions import TRANSACTION
+from web.problems import PreconditionFailed
 
 LIMITS_A_CALL = 500
 
 _REPLACE = Path(__file__).with_name("lua").joinpath("replace_limits.lua").read_text()
-_CHANGE = "UPDATE applications SET rate_limit = %s, rate_burst = %s WHERE access_token = %s"
+_CHANGE = f"""
+UPDATE applications SET rate_limit = %s, rate_burst = %s
+WHERE access_token = %s AND (rate_limit, rate_burst) IS NOT DISTINCT FROM (%s::int, %s::int)
+RETURNING {TRANSACTION}
+"""
 _ALL = """
 SELECT access_token::text, rate_limit, rate_burst FROM applications WHERE rate_limit IS NOT NULL
 """
 _ONE = f"{_ALL} AND access_token = %s"
 
 
-def change_limit(access_token: str, rate: int | None, burst: int | None) -> None:
-    """Give an application a limit of its own; a rate of None removes it.
+class OwnLimit(NamedTuple):
+    """An application's own limit, with no rate if it has none."""
 
-    Raises StoreUnavailable.
+    rate: int | None
+    burst: int | None
+
+
+class LimitChange(NamedTuple):
+    """A limit to set, and the one that it was decided on."""
+
+    seen: OwnLimit
+    wanted: OwnLimit
+
+
+def change_limit(connection: Connection, access_token: str, limit: LimitChange) -> bytes:
+    """Set an application's own limit in a transaction; return its TRANSACTION.
+
+    Raises PreconditionFailed unless the limit is the one that was seen.
     """
-    run(lambda it: it.execute(_CHANGE, (rate, burst, access_token)))
-    copy_limit(access_token)
+    row = connection.execute(_CHANGE, (*limit.wanted, access_token, *limit.seen)).fetchone()
+    if row is None:
+        raise PreconditionFailed
+    transaction_id: bytes = row[0]
+    return transaction_id
 
 
 def copy_limit(access_token: str) -> None:

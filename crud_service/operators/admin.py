@@ -18,7 +18,7 @@ from crud_service.api.etags import Preconditions
 from crud_service.api.rotation.rotating import rotate
 from crud_service.api.writing import edit_message, rename_application
 from crud_service.chat.models import Application, Chat, Conflict, Deletion, Message, SetAsideEntry
-from crud_service.chat.own_limits import change_limit
+from crud_service.chat.own_limits import LimitChange, OwnLimit
 
 # Registers the pages of search: Django imports only modules named `admin` by itself.
 from crud_service.operators import search_admin as search_admin
@@ -75,10 +75,12 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
     def save_model(
         self, request: HttpRequest, obj: Application, form: "ModelForm[Any]", change: bool
     ) -> None:
-        if rename_application(obj.access_token, obj.name, state_of(form)) is None:
-            raise PreconditionFailed
+        limit = None
         if {"rate_limit", "rate_burst"} & set(form.changed_data):
-            change_limit(obj.access_token, obj.rate_limit, obj.rate_burst)
+            seen = OwnLimit(form.initial["rate_limit"], form.initial["rate_burst"])
+            limit = LimitChange(seen, OwnLimit(obj.rate_limit, obj.rate_burst))
+        if rename_application(obj.access_token, obj.name, state_of(form), limit) is None:
+            raise PreconditionFailed
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         """Leave out those that are being imported or erased: nobody else can see them either."""

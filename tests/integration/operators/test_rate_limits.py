@@ -10,7 +10,7 @@ import redis
 
 from contract import keys
 from tests.integration.crud_rows import Database, token_of
-from tests.integration.operators.test_admin import form_of, operator
+from tests.integration.operators.test_admin import change_beside, form_of, operator
 
 __all__ = ["operator"]
 
@@ -99,6 +99,18 @@ def test_a_limit_that_somebody_else_changed_meanwhile_is_kept(
     assert "Someone else changed this" in answer.text
     assert limit_in(valkey_client, application) == b"10 10"
     assert operator.get(application).json()["name"] != "late"
+
+
+def test_a_limit_that_somebody_else_changes_after_the_check_of_the_form_is_kept(
+    operator: httpx.Client, database: Database, application: str, page: str
+) -> None:
+    newer = "UPDATE applications SET rate_limit = 10"
+    late = fields_of(operator.get(page)) | {"name": "late", "rate_limit": "20"}
+    answer = change_beside(operator, database, newer, page, late)
+    assert "Someone else changed this" in answer.text
+    assert database.execute("SELECT rate_limit, name FROM applications").fetchall() == [
+        (10, "An application")
+    ]
 
 
 def test_an_older_state_of_the_table_replaces_no_newer_copy(valkey_client: redis.Redis) -> None:
