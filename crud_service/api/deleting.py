@@ -190,6 +190,7 @@ def _delete(
         return False
     if row[1]:
         return True
+    preconditions.check(row[2])  # a refusal costs its sequence nothing, unless there is a race
     access_token, chat_number = chat
     shard = shards().of(access_token)
     sequence = shard.key(sequence)

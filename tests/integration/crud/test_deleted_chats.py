@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import httpx
 import psycopg
@@ -88,13 +89,36 @@ def test_a_chat_is_deleted_once(http: httpx.Client, database: Database, chat: st
     assert http.delete(f"{chat.removesuffix('1')}3").status_code == 404
 
 
-def test_a_chat_that_is_not_deleted_after_all_gets_creations_again(
+def test_a_refused_deletion_leaves_the_numbers_alone(
     http: httpx.Client, chat: str, valkey: redis.Redis
 ) -> None:
-    """Its sequence is missing, and seeded from the tables."""
+    """By them it is known what is not stored yet."""
+    application = chat.removesuffix("/chats/1")
+    valkey.set(keys.chat_sequence(token_of(application)), 3)
+    valkey.set(keys.message_sequence(token_of(application), 1), COUNT + 1)
+    for path, missing in ((chat, f"/messages/{COUNT + 1}"), (application, "/chats/3")):
+        assert http.delete(path, headers={"If-Match": '"stale"'}).status_code == 412
+        assert http.get(f"{path}{missing}").json()["code"] == "not_stored_yet"
+
+
+def test_a_chat_that_is_not_deleted_after_all_gets_creations_again(
+    http: httpx.Client, chat: str, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It changes after it was looked up. Its sequence is missing, and seeded from the tables."""
+    from crud_service.api import deleting
+    from crud_service.chat.deleted_sequences import hold
+
     sequence = keys.message_sequence(token_of(chat.removesuffix("/chats/1")), 1)
     valkey.set(sequence, COUNT)
-    http.delete(chat, headers={"If-Match": '"stale"'})
+
+    def hold_after_a_change(*arguments: Any) -> None:
+        assert http.put(chat, json={"name": "changed"}).status_code == 200
+        hold(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deleting, "hold", hold_after_a_change)
+        current = {"If-Match": http.get(chat).headers["ETag"]}
+        assert http.delete(chat, headers=current).status_code == 412
     assert valkey.get(sequence) is None
     http.delete(chat)
     assert valkey.get(sequence) == keys.DELETED.encode()
