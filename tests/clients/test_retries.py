@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import closing
 from email.utils import formatdate
 from typing import Any
@@ -251,7 +252,14 @@ def test_a_malformed_token_or_number_names_nothing_else(
     assert scripted.received == []
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api", "ftp://localhost"),
+        *("http://localhost:port", "http://localhost:65536", "http://localhost\n", "http://[::1"),
+        *("http://localhost?a=b", "http://localhost#a"),
+    ],
+)
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_a_malformed_address_is_refused_at_once(
     client: type[Client] | type[AsyncClient], address: str
@@ -261,6 +269,25 @@ def test_a_malformed_address_is_refused_at_once(
         client(address, good)
     with pytest.raises(ValueError, match="numbering_url has to be an address such as http://"):
         client(good, address)
+
+
+@pytest.mark.parametrize("value", ["secret\n", "secret ", "se\ncret", "se\x00cret", "\ud800secret"])
+def test_a_header_that_cannot_be_sent_is_refused_without_its_value(
+    scripted: ScriptedServer, value: str
+) -> None:
+    scripted.script = [CREATED]
+    with Client(scripted.url, scripted.url, admin_token=value) as client:
+        chat = client.application(TOKEN).chat(1)
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("Authorization", lambda: client.create_application("Mine")),
+            ("Idempotency-Key", lambda: chat.create_message("hi", idempotency_key=value)),
+            ("If-Match", lambda: chat.update_message(1, body="hi", if_match=value)),
+            ("Last-Event-ID", lambda: next(chat.follow(last_event_id=value))),
+        ]
+        for name, call in calls:
+            with pytest.raises(ValueError, match=f"^{name} has to be one line without spaces"):
+                call()
+    assert scripted.received == []
 
 
 def test_an_address_may_be_relative_to_that_of_the_http_client(scripted: ScriptedServer) -> None:
@@ -276,7 +303,7 @@ def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
     assert addresses == [
         f"TypeError: {option} has to be an address such as http://127.0.0.1:3000"
         for option in ("crudUrl", "numberingUrl")
-        for _ in range(4)
+        for _ in range(6)
     ]
     assert values == [f"TypeError: JSON has no {it}" for it in ("NaN", "Infinity", "-Infinity")]
     assert requests == 0
@@ -338,6 +365,12 @@ def test_an_update_meets_its_own_change_as_json_has_it(scripted: ScriptedServer)
         chat = client.application(TOKEN).chat(1)
         metadata: dict[Any, object] = {1: ("a", "b")}
         assert chat.update_message(1, metadata=metadata, if_match='"1"') == changed
+
+
+def test_an_update_in_javascript_meets_its_own_change_beside_what_is_undefined() -> None:
+    """Which is not sent, and so is not changed."""
+    program = ROOT / "tests" / "clients" / "undefined_change.mjs"
+    assert json.loads(run("node", program, compiled_typescript())) == "mine"
 
 
 @pytest.mark.parametrize(

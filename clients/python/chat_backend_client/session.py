@@ -20,6 +20,7 @@ T = TypeVar("T")
 # A stream sends a comment every 15 seconds: longer silence means a dead connection.
 SILENCE_SECONDS = 40.0
 EVENT_STREAM = "text/event-stream"
+SCHEMES = {"http", "https"}
 # Until a stream names another time.
 RECONNECT_SECONDS = 2.0
 # What the services read of a request. The response to one that is much larger is lost, since the
@@ -71,9 +72,16 @@ class Session:
         self.admin = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
 
     def _address(self, name: str, url: str) -> str:
-        # A client of the caller's may have a base, to which this one may be relative.
-        if not self._transport.http.build_request("GET", url).url.host:
-            raise ValueError(f"{name} has to be an address such as http://127.0.0.1:3000")
+        malformed = f"{name} has to be an address such as http://127.0.0.1:3000"
+        try:
+            # A client of the caller's may have a base, to which this one may be relative.
+            whole, given = self._transport.http.build_request("GET", url).url, httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ValueError(malformed) from error
+        is_port = (whole.port or 0) < 2**16
+        is_bare = not (given.query or given.fragment)
+        if not (whole.scheme in SCHEMES and whole.host and is_port and is_bare):
+            raise ValueError(malformed)
         return url.rstrip("/")
 
     async def send(self, call: Call) -> Answer:
@@ -214,7 +222,7 @@ class Session:
             call.url,
             params=call.params,
             json=call.json,
-            headers=httpx.Headers(call.headers, encoding="utf-8"),
+            headers=as_headers(call.headers),
             timeout=timeout,
         )
         if len(request.content) > LARGEST_BODY_BYTES:
@@ -238,6 +246,17 @@ class Session:
             await self._transport.read(response)
         finally:
             await self._transport.close(response)
+
+
+def as_headers(values: Mapping[str, str]) -> httpx.Headers:
+    """Return headers as they are sent; raise ValueError, without the value, for one that can't be.
+
+    A token that was read from a file ends in a line break.
+    """
+    for name, value in values.items():
+        if not value.isprintable() or value != value.strip(" "):
+            raise ValueError(f"{name} has to be one line without spaces around it")
+    return httpx.Headers(values, encoding="utf-8")
 
 
 def matching(etag: str | None) -> dict[str, str]:

@@ -158,7 +158,8 @@ export class Session {
       const overtaken = error instanceof Problem && error.code === "precondition_failed";
       if (!overtaken || error.attempts === 1) throw error;
       const state = await this.json<T>({ method: "GET", url });
-      if (!contains(state, changes)) throw error;
+      // As they were sent: what is undefined is not.
+      if (!contains(state, JSON.parse(JSON.stringify(changes)))) throw error;
       return state;
     }
   }
@@ -270,14 +271,15 @@ export class Session {
 
 /** Return the address of a service without slashes at its end; throw TypeError if it is malformed. */
 function address(option: string, url: string): string {
-  let [protocol, cause]: [string, unknown] = ["", undefined];
+  let [isAddress, cause]: [boolean, unknown] = [false, undefined];
   try {
     // In a browser it may be relative to the page.
-    ({ protocol } = new URL(new Request(url).url));
+    const { protocol, search, hash } = new URL(new Request(url).url);
+    isAddress = /^https?:$/.test(protocol) && !search && !hash;
   } catch (error) {
     cause = error;
   }
-  if (!/^https?:$/.test(protocol)) {
+  if (!isAddress) {
     throw new TypeError(`${option} has to be an address such as http://127.0.0.1:3000`, { cause });
   }
   return url.replace(/\/+$/, "");
