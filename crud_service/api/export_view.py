@@ -7,6 +7,7 @@ from crud_service.api.api_view import ApiView
 from crud_service.api.lists.long_lists import COMPLETE_LISTS, LongAnswer
 from crud_service.api.not_stored_yet import missing_application
 from crud_service.transfer.export import export_application
+from web.problems import NotFound
 
 NDJSON = "application/x-ndjson"
 
@@ -16,5 +17,8 @@ class ExportView(ApiView):
         pieces = export_application(access_token)
         if pieces is None:
             raise missing_application(access_token)
-        answer = LongAnswer(COMPLETE_LISTS, access_token, pieces)
+        try:
+            answer = LongAnswer(COMPLETE_LISTS, access_token, pieces)
+        except NotFound as problem:  # it has disappeared before anything is sent
+            raise missing_application(access_token) from problem
         return StreamingHttpResponse(answer, content_type=NDJSON)

@@ -100,6 +100,23 @@ def test_an_unknown_application_is_404(http: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("step", ["fetch_chats", "fetch_messages"])
+def test_an_application_that_disappears_before_anything_is_sent_is_404(
+    http: httpx.Client, database: Database, full: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    from crud_service.transfer import export
+
+    function = getattr(export, step)
+
+    def after_a_rotation(*arguments: Any) -> Any:
+        database.execute("UPDATE applications SET access_token = %s", ("y" * 24,))
+        return function(*arguments)
+
+    monkeypatch.setattr(export, step, after_a_rotation)
+    answer = http.get(f"{full}/export").json()
+    assert (answer["code"], answer["detail"]) == ("not_found", "There is no such application.")
+
+
 def test_other_methods_are_refused(http: httpx.Client, application: str) -> None:
     assert http.head(f"{application}/export").status_code == 200
     answer = http.post(f"{application}/export")
