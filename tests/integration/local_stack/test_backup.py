@@ -120,10 +120,15 @@ def running(system: System) -> Iterator[System]:
 def system(
     stores: Stores, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
-    """A system of three shards without Elasticsearch; each test leaves it running."""
+    """A system of three shards without Elasticsearch; each test leaves it running.
+
+    The address of its database has an option, as many have: `sslmode`, or a certificate's path.
+    """
     with (
         own_database(stores, migrated_template) as url,
-        running(System(tmp_path_factory.mktemp("system"), url, "", "3")) as system,
+        running(
+            System(tmp_path_factory.mktemp("system"), f"{url}?application_name=a/b", "", "3")
+        ) as system,
     ):
         yield system
 
@@ -155,6 +160,8 @@ def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
     system.run(commands("A dump"))
     lost = api.application("made after the dump")
     assert system.numbered(f"{lost}/chats") == 1
+    lost_chat = api.chat(chat.rpartition("/chats")[0])
+    api.message(lost_chat, "lost with its chat")
     assert [system.numbered(f"{chat}/messages", f"key {n} of '5'") for n in (4, 5)] == [4, 5]
     api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 4, 5], 30)
     system.stop(*SERVICES)
@@ -165,6 +172,9 @@ def test_a_dump_with_a_newer_redis_continues_above_every_answered_number(
     assert system.numbered(f"{chat}/messages", "key 5 of '5'") == 6
     api.wait_for_numbers(f"{chat}/messages", [1, 2, 3, 6], 30)
     assert api.get(chat)["message_count"] == 4
+    assert http.get(f"{api.crud}{chat}/messages/5").json()["code"] == "not_stored_yet"
+    assert system.numbered(f"{lost_chat}/messages") == 2
+    api.wait_for_numbers(f"{lost_chat}/messages", [2], 30)
     assert http.post(f"{api.numbering}{lost}/chats").status_code == 404
     assert "0 differences" in system.run("python -m crud_service.manage check_index")
 
