@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import orjson
 
@@ -16,6 +17,7 @@ from local_stack.applications import ROOT
 
 # What only an image has: users, the base image's own pip, and packages of its system.
 SYSTEM_RUN = re.compile(r"groupadd|useradd|pip uninstall|apt-get")
+COMPILER = "/venv-compiler"
 # Compiling takes a minute of one core.
 RUN_SECONDS = 1200
 
@@ -65,6 +67,10 @@ def read_stages(path: Path) -> list[Stage]:
 class Directory:
     """A directory that stands for an image's root."""
 
+    # As an engine does, what both Dockerfiles install to compile with is installed once: by what is
+    # run and the versions that it reads, where it is.
+    _compilers: ClassVar[dict[str, Path]] = {}
+
     def __init__(self, root: Path, **arguments: str):
         """`arguments` are those of the build, in place of the defaults."""
         self.root = root
@@ -96,7 +102,20 @@ class Directory:
                 name, _, default = rest.partition("=")
                 self.arguments.setdefault(name, default)
             elif instruction == "RUN" and not SYSTEM_RUN.search(rest):
-                run(rest, work, place, self.arguments)
+                if f"venv --without-pip {COMPILER}" in rest:
+                    self.install_compiler(rest, work, place)
+                else:
+                    run(rest, work, place, self.arguments)
+
+    def install_compiler(self, rest: str, work: Path, place: Path) -> None:
+        """RUN what installs the compiler, or lead to where an earlier image has it."""
+        step = f"{rest} {self.arguments} {(work / 'requirements' / 'compile.txt').read_text()}"
+        if step in self._compilers:
+            (place / COMPILER.lstrip("/")).symlink_to(self._compilers[step])
+            return
+        run(rest, work, place, self.arguments)
+        if (compiler := place / COMPILER.lstrip("/")).exists():
+            self._compilers[step] = compiler
 
     def copy(self, rest: str, work: Path, place: Path) -> None:
         """COPY from the repository, or from an earlier stage, which is done with then."""
@@ -120,10 +139,10 @@ class Directory:
 
 
 def quick_compiler(place: Path) -> str:
-    """A C compiler that takes half the time: it optimises nothing."""
+    """A C compiler that takes half the time: it optimises nothing, and notes nothing to debug."""
     path = place.parent / "quick-cc"
     compiler = str(sysconfig.get_config_var("CC") or "cc").split()[0]
-    path.write_text(f'#!/bin/sh\nexec {compiler} "$@" -O0\n')
+    path.write_text(f'#!/bin/sh\nexec {compiler} "$@" -O0 -g0\n')
     path.chmod(0o755)
     return str(path)
 
