@@ -10,7 +10,6 @@ from tests.conftest import SEED
 from tests.fault.conftest import ROUNDS, UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
 from tests.fault.rig.processes import kill_at_once, serving
-from tests.fault.rig.search import searched_for
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -32,16 +31,6 @@ def test_a_killed_process_loses_nothing(
         time.sleep(1)
     if name in NOT_NEEDED_TO_CREATE:
         assert load.errors == 0, load.figures.refusals
-
-
-def test_a_killed_elasticsearch_leaves_searches_to_postgresql(
-    linked: LinkedStack, under_load: UnderLoad
-) -> None:
-    with under_load("kill -9 elasticsearch") as load:
-        kill_at_once(linked, "elasticsearch")
-        backends = searched_for(3, linked, load.application)
-    assert "postgresql" in backends
-    assert load.errors == 0, load.figures.refusals
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
