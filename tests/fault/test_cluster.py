@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,8 @@ from contract import keys
 from contract.shards import Shards
 from local_stack.applications import ROOT
 from local_stack.ports import PLAIN_HTTP
+from local_stack.stack import Stores
+from tests.conftest import own_database
 from tests.fault.rig.cluster_stack import ClusterStack, clustered
 from tests.fault.rig.many_loads import applications_of_all_shards, loaded_shards
 from tests.polling import wait_until
@@ -29,38 +32,58 @@ PROGRAMS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis", marks
 pytestmark = pytest.mark.timeout(300)
 
 
+@pytest.fixture(scope="module", params=PROGRAMS)
+def three_primaries(
+    request: pytest.FixtureRequest,
+    stores: Stores,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ClusterStack]:
+    """A stack on three primaries without replicas, each with a shard; tests leave it like that."""
+    settings = {"program": request.param, "cluster-require-full-coverage": "no"}
+    with (
+        own_database(stores, migrated_template) as url,
+        clustered(tmp_path_factory.mktemp("primaries"), url, **settings) as stack,
+    ):
+        yield stack
+
+
+# Which program the servers are makes no difference.
+of_valkey = pytest.mark.parametrize("three_primaries", PROGRAMS[:1], indirect=True)
+
+
+@of_valkey
 def test_each_primary_has_one_of_three_shards(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random
+    three_primaries: ClusterStack, chance: random.Random
 ) -> None:
-    with clustered(tmp_path, migrated_database_url) as stack:
-        cluster = stack.cluster
-        with loaded_shards(stack, chance) as loads:
-            stack.kill_part("crud_service.worker")
-            loads.wait_for_more(stack.output)
-        assert loads.errors == 0, loads.refusals()
-        servers = [cluster.server_of(shard) for shard in SHARDS]
-        assert servers == cluster.servers
-        for shard, server in zip(SHARDS, servers, strict=True):
-            assert all(shard.tag.encode() in name for name in server.client.scan_iter()), (
-                "keys of other shards"
-            )
-            lease = shard.key(keys.LEASE_PERSIST)
-            wait_until(lambda: bool(server.client.exists(lease)), 60, stack.output)  # noqa: B023
+    stack, cluster = three_primaries, three_primaries.cluster
+    with loaded_shards(stack, chance) as loads:
+        stack.kill_part("crud_service.worker")
+        loads.wait_for_more(stack.output)
+    assert loads.errors == 0, loads.refusals()
+    servers = [cluster.server_of(shard) for shard in SHARDS]
+    assert servers == cluster.servers
+    for shard, server in zip(SHARDS, servers, strict=True):
+        assert all(shard.tag.encode() in name for name in server.client.scan_iter()), (
+            "keys of other shards"
+        )
+        lease = shard.key(keys.LEASE_PERSIST)
+        wait_until(lambda: bool(server.client.exists(lease)), 60, stack.output)  # noqa: B023
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
 def test_slots_that_move_are_waited_out(
-    tmp_path: Path, migrated_database_url: str, chance: random.Random, program: str
+    three_primaries: ClusterStack, chance: random.Random
 ) -> None:
-    with clustered(tmp_path, migrated_database_url, program=program) as stack:
-        _, second, third = stack.cluster.servers
-        with loaded_shards(stack, chance) as loads:
-            # What is asked for meanwhile is answered ASK, TRYAGAIN and at last MOVED.
-            for shard, target in ((SHARDS[0], second), (SHARDS[1], third), (SHARDS[0], third)):
-                stack.cluster.move(shard, target, pause=lambda: time.sleep(chance.uniform(0, 0.1)))
-                loads.wait_for_more(stack.output)
-        assert loads.errors == 0, loads.refusals()
-        assert stack.cluster.server_of(SHARDS[0]) is third
+    stack, cluster = three_primaries, three_primaries.cluster
+    first, second, third = cluster.servers
+    a, b, _ = SHARDS
+    with loaded_shards(stack, chance) as loads:
+        # What is asked for meanwhile is answered ASK, TRYAGAIN and at last MOVED.
+        for shard, target in ((a, second), (b, third), (a, third), (b, second), (a, first)):
+            cluster.move(shard, target, pause=lambda: time.sleep(chance.uniform(0, 0.1)))
+            loads.wait_for_more(stack.output)
+            assert cluster.server_of(shard) is target
+    assert loads.errors == 0, loads.refusals()
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -81,23 +104,23 @@ def test_primaries_that_are_lost_are_replaced_by_their_replicas(
                 loads.wait_for_more(stack.output)
 
 
+@of_valkey
 def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
-    tmp_path: Path, migrated_database_url: str
+    three_primaries: ClusterStack,
 ) -> None:
     """Both services stay ready, or else no instance of them would be left for the other shards."""
-    settings = {"cluster-require-full-coverage": "no"}
-    with clustered(tmp_path, migrated_database_url, **settings) as stack:
-        paths = applications_of_all_shards(stack)
-        stack.cluster.servers[1].kill()
-        wait_until(lambda: readiness_of(stack) == [(200, "degraded", [1])] * 2, 60, stack.output)
-        for shard, path in enumerate(paths):
-            answer = httpx.post(f"{stack.numbering_url}{path}/chats", timeout=30, **PLAIN_HTTP)
-            assert answer.status_code == (503 if shard == 1 else 201), answer.text
-        for path in (paths[0], paths[2]):
-            chat = f"{stack.crud_url}{path}/chats/1"
-            wait_until(lambda chat=chat: is_there(chat), 60, stack.output)
-        stack.cluster.servers[1].start()
-        wait_until(lambda: readiness_of(stack) == [(200, "ok", None)] * 2, 60, stack.output)
+    stack, cluster = three_primaries, three_primaries.cluster
+    paths = applications_of_all_shards(stack)
+    cluster.servers[1].kill()
+    wait_until(lambda: readiness_of(stack) == [(200, "degraded", [1])] * 2, 60, stack.output)
+    for shard, path in enumerate(paths):
+        answer = httpx.post(f"{stack.numbering_url}{path}/chats", timeout=30, **PLAIN_HTTP)
+        assert answer.status_code == (503 if shard == 1 else 201), answer.text
+    for path in (paths[0], paths[2]):
+        chat = f"{stack.crud_url}{path}/chats/1"
+        wait_until(lambda chat=chat: is_there(chat), 60, stack.output)
+    cluster.servers[1].start()
+    wait_until(lambda: readiness_of(stack) == [(200, "ok", None)] * 2, 60, stack.output)
 
 
 def is_there(url: str) -> bool:
@@ -120,17 +143,16 @@ def readiness_of(stack: ClusterStack) -> list[tuple[int, str, list[int] | None]]
     ]
 
 
-def test_what_a_cluster_needs_is_demanded_at_the_start(
-    tmp_path: Path, migrated_database_url: str
-) -> None:
-    with clustered(tmp_path, migrated_database_url) as stack:
-        for package in ("crud_service", "crud_service.worker"):
-            refused = run_to_its_end(package, {**stack.environment, "BROKER_URL": ""})
-            assert refused.returncode == 1
-            assert "set BROKER_URL to another Redis" in refused.stderr
-        unset = {**stack.environment, "SHARDS": "1", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
-        refused = run_to_its_end("crud_service", unset)
-        assert "SHARDS of at least 2" in refused.stderr
+@of_valkey
+def test_what_a_cluster_needs_is_demanded_at_the_start(three_primaries: ClusterStack) -> None:
+    environment = three_primaries.environment
+    for package in ("crud_service", "crud_service.worker"):
+        refused = run_to_its_end(package, {**environment, "BROKER_URL": ""})
+        assert refused.returncode == 1
+        assert "set BROKER_URL to another Redis" in refused.stderr
+    unset = {**environment, "SHARDS": "1", "DATABASE_URL": "postgresql://127.0.0.1:1/x"}
+    refused = run_to_its_end("crud_service", unset)
+    assert "SHARDS of at least 2" in refused.stderr
 
 
 def run_to_its_end(package: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,8 @@ import pytest
 import redis
 
 from contract.keys import ACCEPTED
+from local_stack.stack import Stores
+from tests.conftest import own_database
 from tests.fault.conftest import LoadOn
 from tests.fault.rig.replicated_stack import ReplicatedStack
 from tests.integration.numbering.surroundings import Valkey, request
@@ -27,9 +29,16 @@ JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.timeout(120 + 30 * KILLS)
 
 
-@pytest.fixture
-def replicated(tmp_path: Path, migrated_database_url: str) -> Iterator[ReplicatedStack]:
-    with Links() as links, ReplicatedStack(tmp_path, links, migrated_database_url) as stack:
+@pytest.fixture(scope="module")
+def replicated(
+    stores: Stores, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ReplicatedStack]:
+    """The stack; each test leaves it with a primary and a replica that is in step."""
+    with (
+        Links() as links,
+        own_database(stores, migrated_template) as url,
+        ReplicatedStack(tmp_path_factory.mktemp("replicated"), links, url) as stack,
+    ):
         yield stack
 
 
