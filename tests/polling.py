@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-PAUSE_SECONDS = 0.02
+# A look costs some milliseconds of the processor, wherever what is asked runs.
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.1
 
 T = TypeVar("T")
 
@@ -21,12 +22,12 @@ def eventually(
     satisfied: Callable[[T], bool],
     seconds: float,
     *,
-    pause: float = PAUSE_SECONDS,
+    pause: float | None = None,
 ) -> T:
     """Look until satisfied or out of time; returns what was seen last."""
-    deadline = time.monotonic() + seconds
-    while not satisfied(seen := look()) and time.monotonic() < deadline:
-        time.sleep(pause)
+    started = time.monotonic()
+    while not satisfied(seen := look()) and (passed := time.monotonic() - started) < seconds:
+        time.sleep(pause or pause_after(passed))
     return seen
 
 
@@ -35,12 +36,17 @@ def wait_until(
     seconds: float,
     explain: Callable[[], str] = lambda: "",
     *,
-    pause: float = PAUSE_SECONDS,
+    pause: float | None = None,
 ) -> float:
     """Wait for a condition; returns after how many seconds it was met, and fails if it never is."""
     started = time.monotonic()
     while not condition():
         passed = time.monotonic() - started
         assert passed < seconds, f"not within {passed:.1f} s\n{explain()}"
-        time.sleep(pause)
+        time.sleep(pause or pause_after(passed))
     return time.monotonic() - started
+
+
+def pause_after(passed: float) -> float:
+    """Return how long to wait for the next look: a tenth of what has passed, within bounds."""
+    return min(max(passed / 10, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
