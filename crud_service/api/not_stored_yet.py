@@ -42,12 +42,14 @@ def _missing(
 ) -> Problem:
     """Return why a number of a sequence cannot be read.
 
+    Redis is asked first: a sequence that it has marked as deleted by then is deleted in PostgreSQL.
     Nothing will be stored under a token that is not valid any more, whatever Redis says of it.
     """
+    handed_out = may_be_handed_out(access_token, sequence_key, number)
     deleted = is_deleted(access_token, chat_number)
     if deleted:
         return ChatDeleted()
-    if deleted is not None and was_handed_out(access_token, sequence_key, number):
+    if deleted is not None and handed_out:
         return NotStoredYet()
     return unknown
 
@@ -61,13 +63,16 @@ def is_deleted(access_token: str, chat_number: int) -> bool | None:
     return deleted
 
 
-def was_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
+def may_be_handed_out(access_token: str, sequence_key: str, number: int) -> bool:
     """Return whether a sequence has reached a number; False if Redis cannot tell.
 
-    The key is without the tag of its shard.
+    True while a deletion is decided, which may come to nothing: a client is to ask again. The key
+    is without the tag of its shard.
     """
     shard = shards().of(access_token)
     name = shard.key(sequence_key)
-    highest: Any = attempt(shard, lambda redis: redis.get(name), "sequence not read")
+    state: Any = attempt(shard, lambda redis: redis.get(name), "sequence not read")
+    if state is None:
+        return False
     # It holds a word instead of a number where there is nothing to be handed out.
-    return highest is not None and highest.isdigit() and int(highest) >= number
+    return bool(state == keys.DELETING.encode() or (state.isdigit() and int(state) >= number))

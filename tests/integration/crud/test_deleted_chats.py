@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import count as count_from
 from typing import Any
 
 import httpx
@@ -87,6 +88,35 @@ def test_a_chat_is_deleted_once(http: httpx.Client, database: Database, chat: st
     assert http.delete(chat).status_code == 204
     assert dump(database) == rows
     assert http.delete(f"{chat.removesuffix('1')}3").status_code == 404
+
+
+@pytest.mark.parametrize("lookups", [1, 2, 3])
+def test_what_is_not_stored_yet_when_its_chat_is_deleted_was_never_unknown(
+    http: httpx.Client,
+    chat: str,
+    valkey: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    lookups: int,
+) -> None:
+    """The chat is deleted before one of the lookups of a GET."""
+    from crud_service.api import not_stored_yet
+
+    valkey.set(keys.message_sequence(token_of(chat.removesuffix("/chats/1")), 1), COUNT + 1)
+    ran = count_from(1)
+
+    def after_the_deletion(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if next(ran) == lookups:
+                assert http.delete(chat).status_code == 204
+            return function(*arguments)
+
+        return call
+
+    for name in ("fetch_value", "attempt"):
+        function = getattr(not_stored_yet, name)
+        monkeypatch.setattr(not_stored_yet, name, after_the_deletion(function))
+    code = http.get(f"{chat}/messages/{COUNT + 1}").json()["code"]
+    assert code == ("chat_deleted" if lookups < 3 else "not_stored_yet")
 
 
 def test_a_refused_deletion_leaves_the_numbers_alone(
