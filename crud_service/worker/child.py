@@ -21,6 +21,7 @@ from contract.tasks import PERSIST_QUEUE
 from crud_service.duties.celery_app import app
 from crud_service.duties.lease import stopping
 from crud_service.postgresql import PERSISTER
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
 from crud_service.startup import refuse_to_serve
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
@@ -48,6 +49,8 @@ def prepare() -> None:
     harden_database()
     django.setup()
     app.loader.import_default_modules()
+    if has_elasticsearch():
+        import crud_service.search.feed.attempts  # noqa: F401 - what feeds it, once for all children
 
 
 def refuse_broker() -> bool:

@@ -8,16 +8,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
 
 import psycopg
 from django.conf import settings
-from elasticsearch import ApiError, TransportError
 
 from crud_service.postgresql import INDEXER
-from crud_service.search.feed.bulk import IndexGone
-from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
 from crud_service.search.index.elasticsearch_index import has_elasticsearch
 from crud_service.stores.database import Connection, connect_watched
 
@@ -25,35 +20,6 @@ logger = logging.getLogger(__name__)
 
 # How often to look for changes for which nothing woke the indexer or its feeder.
 LOOK_SECONDS = 1.0
-MAX_BACK_OFF_SECONDS = 1.0
-
-INDEX_IS_MISSING = "SELECT EXISTS (SELECT FROM search_state WHERE index_format = 0)"
-
-
-@dataclass(slots=True)
-class BackOff:
-    """The exponential back-off after a failure of Elasticsearch."""
-
-    seconds: float = 0.0
-    until: float = 0.0
-
-    def failed(self) -> None:
-        self.seconds = min(MAX_BACK_OFF_SECONDS, self.seconds * 2 or 0.25)
-        self.until = time.monotonic() + self.seconds
-
-    def succeeded(self) -> None:
-        self.seconds = self.until = 0.0
-
-    def is_waiting(self) -> bool:
-        return self.remaining() > 0
-
-    def remaining(self) -> float:
-        return max(0.0, self.until - time.monotonic())
-
-
-@cache
-def back_off_of(server: str) -> BackOff:
-    return BackOff()
 
 
 class Feeder:
@@ -105,6 +71,13 @@ class Feeder:
             self._over.wait(self._look_seconds)
 
     def _feed(self, connection: Connection) -> None:
+        # Not above: a stack without Elasticsearch never gets here.
+        from crud_service.search.feed.attempts import (
+            back_off_of,
+            feed_once,
+            has_something_to_send,
+        )
+
         look_at_index_from = 0.0
         while not self._over.is_set():
             self._idle.clear()
@@ -129,29 +102,3 @@ def feeding(woken_by: str, look_seconds: float) -> Iterator[Feeder]:
         yield feeder
     finally:
         feeder.close()
-
-
-def feed_once(connection: Connection, woken_by: str = "") -> bool:
-    """Send one batch, unless in back-off after a failure; return whether anything was sent."""
-    back_off = back_off_of(settings.ELASTICSEARCH_URL)
-    if back_off.is_waiting():
-        return False
-    try:
-        sent = index_queued(connection)
-    except (ApiError, TransportError, IndexGone, Throttled) as error:
-        back_off.failed()
-        logger.warning("indexing waits for Elasticsearch", extra={"reason": type(error).__name__})
-        return False
-    back_off.succeeded()
-    if sent:
-        logger.info(
-            "documents sent to Elasticsearch", extra={"entries": sent, "woken_by": woken_by}
-        )
-    return sent > 0
-
-
-def has_something_to_send(connection: Connection) -> bool:
-    if not is_queue_empty(connection):
-        return True
-    ((is_missing,),) = connection.execute(INDEX_IS_MISSING).fetchall()
-    return bool(is_missing)

@@ -116,6 +116,10 @@ SET index_format = 0, index_name = '', building = '', fill_chat = NULL, fill_num
 WHERE index_format <> 0 OR index_name <> '' OR building <> ''
 """
 
+# Held by `rebuild_index` while it runs, and while a new index is started. The lock
+# belongs to the session (the connection), so it needs no open transaction.
+REBUILD_LOCK = 0x5EA7C4
+
 SET_ASIDE = """
 INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
 ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
-from crud_service.search.feed.outbox import SET_ASIDE
+from crud_service.search.feed.outbox import REBUILD_LOCK, SET_ASIDE
 from crud_service.search.feed.start_over import (
-    REBUILD_LOCK,
     State,
     read_state,
     refuse_others,

@@ -4,7 +4,7 @@ import time
 
 from crud_service.search.feed.bulk import delete_documents
 from crud_service.search.feed.check_report import Found
-from crud_service.search.feed.start_over import REBUILD_LOCK
+from crud_service.search.feed.outbox import REBUILD_LOCK
 from crud_service.search.index.blocks import lock_chats
 from crud_service.search.index.elasticsearch_index import GC_DELETES, alias, client
 from crud_service.search.index.erasing import erase_failures

@@ -16,7 +16,7 @@ from elasticsearch import ApiError
 
 from crud_service.search.feed.bulk import IndexGone
 from crud_service.search.feed.interval import Interval
-from crud_service.search.feed.outbox import FORGET_INDEX
+from crud_service.search.feed.outbox import FORGET_INDEX, REBUILD_LOCK
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,
     Index,
@@ -32,10 +32,6 @@ from crud_service.stores.advisory_locks import lock
 from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
-
-# Held by `rebuild_index` while it runs, and while a new index is started. The lock
-# belongs to the session (the connection), so it needs no open transaction.
-REBUILD_LOCK = 0x5EA7C4
 
 FILL_PAGE = 2000
 # No page is added while more rows of earlier ones wait. Rows of applications do not count.

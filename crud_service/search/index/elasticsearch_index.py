@@ -5,6 +5,10 @@ points to one index, `<SEARCH_INDEX>-<time>-<random>`. The mapping of an index n
 stack that created it (`_meta.stack`, from `search_state`), and no other stack writes to it or
 removes it. An alias that points to another stack's index is left alone: an alias can
 have only one write index, so of two stacks with the same name one is refused.
+
+Importing the client's package takes half a second. So this module does without until a client is
+asked for, and whatever needs the package at its top is imported only where there is an
+Elasticsearch: `search.query.query_elasticsearch` and `search.feed.attempts`.
 """
 
 import re
@@ -13,12 +17,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from elasticsearch import Elasticsearch
 
-from crud_service.search.index.http_node import HttpNode
+if TYPE_CHECKING:
+    from elasticsearch import Elasticsearch
 
 # What follows the prefix. A prefix cannot end like this (see `settings`), so no stack's
 # indexes look like those of a stack with a longer prefix.
@@ -84,13 +88,17 @@ def has_elasticsearch() -> bool:
     return bool(settings.ELASTICSEARCH_URL)
 
 
-def client() -> Elasticsearch:
+def client() -> "Elasticsearch":
     """Return the client of the configured Elasticsearch, which all threads share."""
     return client_of(settings.ELASTICSEARCH_URL)
 
 
 @cache
-def client_of(url: str) -> Elasticsearch:
+def client_of(url: str) -> "Elasticsearch":
+    from elasticsearch import Elasticsearch
+
+    from crud_service.search.index.http_node import HttpNode
+
     return Elasticsearch(
         url,
         request_timeout=WRITE_TIMEOUT_SECONDS,

@@ -36,10 +36,7 @@ HEAD = b'{"allow_partial_search_results":false}\n'
 
 
 def find_hits(plan: Plan) -> list[Hit] | None:
-    """Return the first hits of a plan, or None if Elasticsearch is not configured, unavailable
-    or not ready."""
-    if not settings.ELASTICSEARCH_URL:
-        return None
+    """Return the first hits of a plan, or None if Elasticsearch is unavailable or not ready."""
     circuit = circuit_of(__name__, settings.ELASTICSEARCH_URL)
     if not circuit.may_ask():
         return None

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 import orjson
 
 from crud_service.chat.filters import Filters
-from crud_service.search.query import query_elasticsearch, query_postgresql
+from crud_service.search.index.elasticsearch_index import has_elasticsearch
+from crud_service.search.query import query_postgresql
 from crud_service.search.query.cursors import decode_cursor, encode_cursor, search_scope
 from crud_service.search.query.messages import Piece, SearchedChat, each_piece, find_chat
 from crud_service.search.query.plan import Hit, Plan
@@ -95,7 +96,10 @@ class Found(NamedTuple):
 
 
 def find_hits(connection: Connection, chat: SearchedChat, plan: Plan) -> Found:
-    if chat.index_is_fresh:
+    if chat.index_is_fresh and has_elasticsearch():
+        # `wsgi` has imported it, where this runs in a process of its own.
+        from crud_service.search.query import query_elasticsearch
+
         hits = query_elasticsearch.find_hits(plan)
         if hits is not None:
             return Found(hits, "elasticsearch")

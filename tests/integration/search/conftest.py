@@ -21,7 +21,7 @@ def search_stores(
 ) -> Iterator[SearchStores]:
     from django.conf import settings
 
-    from crud_service.search.feed.feeder import back_off_of
+    from crud_service.search.feed.attempts import back_off_of
     from crud_service.stores.circuit import circuit_of
 
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", "")

@@ -59,7 +59,7 @@ class SearchStores:
         """Run the indexer, and have Elasticsearch show what it got."""
         from django.conf import settings
 
-        from crud_service.search.feed.feeder import back_off_of
+        from crud_service.search.feed.attempts import back_off_of
         from crud_service.search.index import elasticsearch_index
 
         self.run_indexer(**options)

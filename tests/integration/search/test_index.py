@@ -206,7 +206,7 @@ def test_a_document_that_elasticsearch_rejects_is_set_aside_and_blocks_nothing(
 def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
-    from crud_service.search.feed.feeder import back_off_of
+    from crud_service.search.feed.attempts import back_off_of
     from crud_service.search.index.elasticsearch_index import client
 
     search_stores.add("one")

@@ -19,7 +19,7 @@ from crud_service.persist.accepted import (
 from crud_service.persist.poison import is_refusal
 from crud_service.persist.set_aside import from_payload, to_bytes, to_number, to_payload, to_text
 from crud_service.persist.worker_metrics import cumulate, histogram_amounts
-from crud_service.search.feed.feeder import BackOff
+from crud_service.search.feed.attempts import BackOff
 from web.fields import MAX_BODY_BYTES
 
 TOKEN = "AbcdefghijklmnopqrstuvwX"
