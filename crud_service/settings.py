@@ -96,7 +96,8 @@ DEMO_NUMBERING_URL = checked(text, "DEMO_NUMBERING_URL").rstrip("/")
 MAX_STREAMS = checked(whole_number, "MAX_STREAMS", 10_000)
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # It leaves the admin's pages to `crud_service.urls`: commands and workers do without them.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

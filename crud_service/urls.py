@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
@@ -26,6 +27,7 @@ from crud_service.operators.site import site
 from crud_service.schema import documentation, static_files
 
 register()
+admin.autodiscover()
 
 APPLICATION = "applications/<token:access_token>"
 CHAT = f"{APPLICATION}/chats/<number:chat_number>"

@@ -67,6 +67,13 @@ def change_beside(
         return answering.result()
 
 
+def test_djangos_checks_find_nothing(http: httpx.Client) -> None:
+    """Of the URLs and of the admin's pages, which no management command but `check` reads."""
+    from django.core.checks import run_checks
+
+    assert run_checks() == []
+
+
 def test_nobody_can_log_in_without_a_password(http: httpx.Client) -> None:
     assert http.get("/admin/").headers["Location"].startswith("/admin/login/")
     assert http.get("/admin/chat/message/").status_code == 302

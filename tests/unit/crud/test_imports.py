@@ -34,8 +34,9 @@ def test_a_service_without_elasticsearch_does_not_import_its_client() -> None:
     assert "elasticsearch" not in imported(SERVICE)
 
 
-def test_a_worker_without_elasticsearch_does_not_import_its_client() -> None:
-    assert "elasticsearch" not in imported(WORKER)
+def test_a_worker_imports_neither_that_client_nor_the_http_service() -> None:
+    modules = {"elasticsearch", "crud_service.urls", "crud_service.operators.admin"}
+    assert not imported(WORKER) & modules
 
 
 def test_a_search_or_a_new_child_does_not_wait_for_the_import_of_the_client() -> None:

@@ -9,6 +9,7 @@ from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.postgresql import INDEXER
 from crud_service.search.feed.check import Check
 from crud_service.search.feed.check_blocks import check_blocks, count_blocks
@@ -20,6 +21,7 @@ from crud_service.stores.database import connect_as
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Compares every message with PostgreSQL's search text and with Elasticsearch's document, "
         "by number, version and content, and every block of PostgreSQL's search with its "

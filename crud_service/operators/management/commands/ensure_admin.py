@@ -8,10 +8,13 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
 from django.core.management.base import BaseCommand, CommandParser
 
+from crud_service.operators.system_checks import COMMAND_CHECKS
+
 USERNAME = "admin"
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Creates the user `admin` of /admin/ with the password ADMIN_PASSWORD if it does not "
         "exist; `migrate` does so as well. A changed password is kept."

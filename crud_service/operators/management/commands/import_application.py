@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.postgresql import IMPORTER
 from crud_service.stores.database import connect_as
 from crud_service.transfer.importing import (
@@ -31,6 +32,7 @@ REPORT_SECONDS = 10.0
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Reads an export (`GET /applications/{access_token}/export`) into a new application, and "
         "prints its access token. Numbers and times are kept. Can run on a live system: nobody "

@@ -11,6 +11,7 @@ from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.migration import Migration
 
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.stores.advisory_locks import lock
 from crud_service.stores.database import Connection
 
@@ -45,6 +46,8 @@ migrate.MigrationExecutor = RepeatableExecutor  # type: ignore[attr-defined]  # 
 
 
 class Command(migrate.Command):
+    requires_system_checks = COMMAND_CHECKS
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["check_unapplied"] or options["plan"]:  # they change nothing
             super().handle(*args, **options)

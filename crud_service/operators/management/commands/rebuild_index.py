@@ -8,6 +8,7 @@ from elasticsearch import ApiError, TransportError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from crud_service.operators.interruption import exit_on_signals
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.postgresql import INDEXER
 from crud_service.search.feed.rebuild import RebuildRunning, Rejected, SwapUnknown, rebuild
 from crud_service.search.feed.start_over import AliasTaken
@@ -16,6 +17,7 @@ from crud_service.stores.database import connect_as
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Builds a new search index, then swaps the alias. Can run on a live system: searches use "
         "the old index meanwhile, and changes reach both. If interrupted, it removes the "

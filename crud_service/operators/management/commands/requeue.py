@@ -5,10 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from crud_service.chat.models import SetAsideEntry
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.persist.requeue import requeue
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Stores set-aside entries, with their original numbers and times, once their obstacle is "
         "removed. Exit code 0: all were stored; 1: some could not be, with the reason for each; "

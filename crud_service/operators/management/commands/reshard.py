@@ -5,10 +5,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from crud_service.operators.system_checks import COMMAND_CHECKS
 from crud_service.persist.reshard import AnotherChangeError, LeftBehindError, reshard
 
 
 class Command(BaseCommand):
+    requires_system_checks = COMMAND_CHECKS
     help = (
         "Changes the number of shards to SHARDS, while neither numbering_service nor crud_service "
         "nor a worker is running. Waits until everything is stored. It may be interrupted, and is "
