@@ -16,7 +16,6 @@ from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST, WAKE_UP_INDEX, W
 from local_stack.ports import choose_port
 from tests.integration.accepting import accept, accept_many, bodies, counts_that_differ
 from tests.integration.persist.worker_process import (
-    WITHOUT_ELASTICSEARCH,
     WorkerProcess,
     count_messages,
     holder,
@@ -32,13 +31,8 @@ Environment = dict[str, str]
 
 
 @pytest.fixture
-def environment(clean_crud: Environment) -> Environment:
-    return {**clean_crud, **WITHOUT_ELASTICSEARCH}
-
-
-@pytest.fixture
-def worker(environment: Environment, database: str, tmp_path: Path) -> Iterator[WorkerProcess]:
-    with running_worker(environment, tmp_path / "worker.log") as running:
+def worker(clean_crud: Environment, database: str, tmp_path: Path) -> Iterator[WorkerProcess]:
+    with running_worker(clean_crud, tmp_path / "worker.log") as running:
         yield running
 
 
@@ -61,7 +55,7 @@ def worker(environment: Environment, database: str, tmp_path: Path) -> Iterator[
     ids=["no task is started", "work stands still"],
 )
 def test_a_stuck_child_is_replaced(
-    environment: Environment,
+    clean_crud: Environment,
     database: str,
     stream: redis.Redis,
     tmp_path: Path,
@@ -71,7 +65,7 @@ def test_a_stuck_child_is_replaced(
     impatient = (
         "\nfrom crud_service.worker import sweep\nsweep.NEGLECTED_SECONDS = sweep.STUCK_SECONDS = 2"
     )
-    with running_worker(environment, tmp_path / "worker.log", broken + impatient) as worker:
+    with running_worker(clean_crud, tmp_path / "worker.log", broken + impatient) as worker:
         before = {child.pid for child in worker.children()}
         wait_patiently(lambda: reason in worker.output(), 10, worker.output)
         wait_patiently(lambda: worker.output().count("ready.") > 2, 10, worker.output)
@@ -80,14 +74,14 @@ def test_a_stuck_child_is_replaced(
 
 def test_a_killed_worker_takes_its_children_along_and_another_takes_over(
     worker: WorkerProcess,
-    environment: Environment,
+    clean_crud: Environment,
     database: str,
     stream: redis.Redis,
     tmp_path: Path,
 ) -> None:
     children = worker.children()
     assert len(children) == 2
-    with running_worker(environment, tmp_path / "standby.log") as standby:
+    with running_worker(clean_crud, tmp_path / "standby.log") as standby:
         accept_many(stream, 0, 20_000)
         wait_for_holders(stream, worker)
         worker.kill()
@@ -104,11 +98,11 @@ LONG_LEASES = f"from contract import keys\nkeys.LEASE_TTL_MS = {LONG_LEASE_MS}"
 
 
 def test_a_lease_is_kept_alive_however_long_a_batch_takes(
-    environment: Environment, database: str, stream: redis.Redis, tmp_path: Path
+    clean_crud: Environment, database: str, stream: redis.Redis, tmp_path: Path
 ) -> None:
     with (
-        running_worker(environment, tmp_path / "worker.log", LONG_LEASES) as worker,
-        running_worker(environment, tmp_path / "standby.log", LONG_LEASES) as standby,
+        running_worker(clean_crud, tmp_path / "worker.log", LONG_LEASES) as worker,
+        running_worker(clean_crud, tmp_path / "standby.log", LONG_LEASES) as standby,
     ):
         wait_for_holders(stream, worker)
         holders = holder(stream), holder(stream, LEASE_INDEX)
@@ -150,11 +144,11 @@ Parent.close_in_child = close_late
 
 
 def test_sigterm_ends_children_that_have_just_been_forked(
-    environment: Environment, tmp_path: Path
+    clean_crud: Environment, tmp_path: Path
 ) -> None:
     from crud_service.worker.parent import STOP_SECONDS
 
-    worker = WorkerProcess(environment, tmp_path / "worker.log", FORKED_LATE)
+    worker = WorkerProcess(clean_crud, tmp_path / "worker.log", FORKED_LATE)
     try:
         wait_patiently(lambda: len(worker.children()) == 2, 10, worker.output)
         started = time.monotonic()
@@ -176,10 +170,10 @@ def test_sigterm_ends_a_worker_whose_postgresql_does_not_answer(
 
 
 def test_a_worker_is_woken_through_a_broker_of_its_own(
-    environment: Environment, database: str, stream: redis.Redis, tmp_path: Path
+    clean_crud: Environment, database: str, stream: redis.Redis, tmp_path: Path
 ) -> None:
-    broker = environment["REDIS_URL"].rpartition("/")[0] + "/15"
-    own = {**environment, "BROKER_URL": broker}
+    broker = clean_crud["REDIS_URL"].rpartition("/")[0] + "/15"
+    own = {**clean_crud, "BROKER_URL": broker}
     with running_worker(own, tmp_path / "worker.log") as worker, redis.from_url(broker) as client:
         accept(stream, 1, "hello")
         wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
@@ -189,12 +183,12 @@ def test_a_worker_is_woken_through_a_broker_of_its_own(
 
 
 def test_entries_are_stored_and_indexed_while_the_broker_is_unavailable(
-    environment: Environment, database: str, stream: redis.Redis, tmp_path: Path
+    clean_crud: Environment, database: str, stream: redis.Redis, tmp_path: Path
 ) -> None:
     """Under load, the flags that tasks are on their way are set again and again."""
     stream.set(WAKE_UP_PERSIST, b"")
     stream.set(WAKE_UP_INDEX, b"")
-    own = {**environment, "BROKER_URL": f"redis://127.0.0.1:{choose_port()}/0"}
+    own = {**clean_crud, "BROKER_URL": f"redis://127.0.0.1:{choose_port()}/0"}
     worker = WorkerProcess(own, tmp_path / "worker.log")
     try:
         accept(stream, 1, "hello")

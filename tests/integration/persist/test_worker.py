@@ -22,7 +22,6 @@ from tests.integration.accepting import (
     query,
 )
 from tests.integration.persist.worker_process import (
-    WITHOUT_ELASTICSEARCH,
     WorkerProcess,
     count_messages,
     holder,
@@ -41,7 +40,7 @@ def shared_worker(
     crud: Environment, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[WorkerProcess]:
     log = tmp_path_factory.mktemp("shared") / "worker.log"
-    with running_worker({**crud, **WITHOUT_ELASTICSEARCH}, log) as running:
+    with running_worker(crud, log) as running:
         yield running
 
 
@@ -171,8 +170,7 @@ def test_a_frozen_child_blocks_nothing_and_does_no_harm_when_it_wakes(
     stream: redis.Redis,
     tmp_path: Path,
 ) -> None:
-    environment = {**clean_crud, **WITHOUT_ELASTICSEARCH}
-    with running_worker(environment, tmp_path / "standby.log") as standby:
+    with running_worker(clean_crud, tmp_path / "standby.log") as standby:
         first = holder(stream)
         accept_many(stream, 0, 20_000)
         wait_patiently(lambda: count_messages(database) > 0, 5, worker.output)

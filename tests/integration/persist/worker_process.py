@@ -17,8 +17,6 @@ from tests.integration.accepting import query
 from tests.polling import wait_until
 
 BUSY_FACTOR = 10
-# Its start would be measured, too.
-WITHOUT_ELASTICSEARCH = {"ELASTICSEARCH_URL": ""}
 
 
 class WorkerProcess:
