@@ -82,20 +82,20 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
     try:
         signal_when_parent_dies(signal.SIGKILL)
         beat_into(heartbeat)
-        app.worker_main(
-            [
-                "--quiet",
-                "worker",
-                f"--hostname={name}",
-                f"--queues={queue}",
-                "--pool=threads",
-                f"--concurrency={settings.SHARDS if queue == PERSIST_QUEUE else 1}",
-                "--without-gossip",
-                "--without-mingle",
-                "--without-heartbeat",
-                f"--loglevel={settings.LOG_LEVEL}",
-            ]
+        # Not by `worker_main`, which imports Celery's whole command line, in each child again.
+        worker = app.Worker(
+            hostname=name,
+            queues=queue,
+            pool_cls="threads",
+            concurrency=settings.SHARDS if queue == PERSIST_QUEUE else 1,
+            loglevel=settings.LOG_LEVEL,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
         )
+        worker.start()
+        code = worker.exitcode or 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:
