@@ -1,6 +1,4 @@
-"""Processes that die are restarted, and data outlives the stack."""
-
-import signal
+"""Processes that die are restarted."""
 
 import httpx
 import psutil
@@ -9,7 +7,6 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.process import is_ours
 from tests.api_client import Api
-from tests.conftest import SESSION
 from tests.polling import eventually
 
 PROCESSES = ("numbering", "crud", "worker", "valkey", "postgres")
@@ -40,24 +37,6 @@ def readiness(api: Api, url: str) -> int:
         return api.client.get(f"{url}/health/ready").status_code
     except httpx.TransportError:
         return 0
-
-
-@pytest.mark.timeout(240)
-def test_a_second_start_keeps_the_data_and_the_first_stops_gracefully(
-    client: httpx.Client,
-) -> None:
-    stack = RunningStack(SESSION / "twice", environment={"WITHOUT_ELASTICSEARCH": "1"})
-    with stack:
-        api = Api(client, stack.crud_url, stack.numbering_url)
-        chat = api.chat(api.application())
-        api.message(chat, "kept")
-        pids = [stack.pid(name) for name in PROCESSES]
-        assert stack.stop(signal.SIGINT) == 0
-    assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert not stack.layout.stack_env.exists()
-    with stack:
-        assert api.message(chat, "and more") == 2
-        api.wait_for_numbers(f"{chat}/messages", [1, 2])
 
 
 @pytest.mark.parametrize("name", PROCESSES)

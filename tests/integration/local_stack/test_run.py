@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from local_stack.layout import Layout
 from local_stack.process import is_ours
 from local_stack.stack import Settings, Stores
 from local_stack.stores.distribution import UnavailableError, distribution
+from tests.api_client import Api
 from tests.children import suspended
 from tests.conftest import elasticsearch_start
 from tests.polling import wait_until
@@ -128,20 +130,30 @@ def check_that_they_write_before_they_answer(addresses: dict[str, str]) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_supervisor_takes_everything_with_it_and_can_be_restarted(
-    tmp_path: Path,
+def test_a_killed_supervisor_takes_everything_with_it_and_a_second_start_keeps_the_data(
+    tmp_path: Path, client: httpx.Client
 ) -> None:
     stack = RunningStack(tmp_path, environment={"WITHOUT_ELASTICSEARCH": "1"})
-    names = ("postgres", "valkey", "crud", "worker", "numbering")
     with stack:
-        pids = [stack.pid(name) for name in names]
+        api = Api(client, stack.crud_url, stack.numbering_url)
+        chat = api.chat(api.application())
+        assert api.message(chat, "kept") == 1
+        former = pids(stack)
         assert stack.process is not None
         stack.process.kill()
         stack.process.wait()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60)
+    wait_until(lambda: not any(map(psutil.pid_exists, former)), 60)
     with stack:
-        assert all(psutil.pid_exists(stack.pid(name)) for name in names)
+        assert api.message(chat, "and more") == 2
+        api.wait_for_numbers(f"{chat}/messages", [1, 2])
+        last = pids(stack)
         assert stack.stop(signal.SIGINT) == 0
+    assert not any(map(psutil.pid_exists, last))
+    assert not stack.layout.stack_env.exists()
+
+
+def pids(stack: RunningStack) -> list[int]:
+    return [stack.pid(name) for name in ("postgres", "valkey", "crud", "worker", "numbering")]
 
 
 @pytest.mark.timeout(400)
