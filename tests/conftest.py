@@ -21,8 +21,6 @@ A whole stack of its own (every process, as `make run` starts them):
                             .crud_url .numbering_url .environment .pid(name)
                             .send(name, signal) .kill(name) -> new pid .wait_replaced(...)
                             names: postgres valkey elasticsearch crud worker numbering
-    make_stack              a function that starts another one: make_stack(ADMIN_TOKEN="…");
-                            stopped when the test ends
     api                     `tests.api_client.Api` on `stack`: application(), chat(), message() …
     client                  an httpx.Client that follows no redirect and uses no proxy
 
@@ -44,8 +42,8 @@ import shutil
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx
@@ -330,18 +328,6 @@ def stack() -> Iterator[RunningStack]:
     """A whole stack, shared by the session's tests."""
     with started(RunningStack(SESSION / "stack")) as running:
         yield running
-
-
-@pytest.fixture
-def make_stack() -> Iterator[Callable[..., RunningStack]]:
-    """Starts further stacks, with environment variables as keywords; they end with the test."""
-    with ExitStack() as running:
-
-        def start(**environment: str) -> RunningStack:
-            directory = SESSION / f"stack-{uuid.uuid4().hex[:8]}"
-            return running.enter_context(RunningStack(directory, environment=environment))
-
-        yield start
 
 
 @pytest.fixture

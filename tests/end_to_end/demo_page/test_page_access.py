@@ -1,7 +1,5 @@
 """The chat page for everybody: keyboard only, screen readers, a phone, both themes."""
 
-from collections.abc import Callable
-
 import httpx
 import pytest
 
@@ -294,21 +292,6 @@ def test_a_copied_link_is_told_until_something_else_is(
     ann.until(lambda: ann.text("#banner"), "This chat was deleted.")
     ann.call("@clock", "runFor", 9_000)
     assert ann.text("#banner") == "This chat was deleted."
-
-
-def test_a_stack_with_an_admin_token_asks_for_it(
-    browser: Browser, make_stack: Callable[..., RunningStack]
-) -> None:
-    stack = make_stack(WITHOUT_ELASTICSEARCH="1", ADMIN_TOKEN="a-token-of-the-tests")
-    ann = browser.window("Ann", f"{stack.crud_url}/demo")
-    ann.see("#admin")
-    ann.fill("#admin-token", "a-token-of-the-tests")
-    ann.press("Enter")
-    ann.until(lambda: ann.count("#admin:visible"), 0)
-    ann.fill("#application-name", "Guarded")
-    ann.press("Enter")
-    ann.until_connected()
-    assert ann.text("#application-title") == "Guarded"
 
 
 def test_the_address_of_the_stack_leads_to_the_page(demo_stack: RunningStack) -> None:

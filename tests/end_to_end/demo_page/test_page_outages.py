@@ -1,15 +1,28 @@
 """The chat page without a network, and with services that restart or refuse."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from bench.running_stack import RunningStack
 from tests.api_client import Api
+from tests.conftest import SESSION
 from tests.end_to_end.demo_page.conftest import Chat, page_of, sit_down
 from tests.end_to_end.demo_page.windows import Browser
 
+ADMIN_TOKEN = "a-token-of-the-tests"
+
 pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def strict_stack() -> Iterator[RunningStack]:
+    """A stack that asks for a token before it creates applications, and accepts few creations."""
+    limits = {"ADMIN_TOKEN": ADMIN_TOKEN, "RATE_LIMIT": "1", "RATE_BURST": "2"}
+    environment = {"WITHOUT_ELASTICSEARCH": "1", **limits}
+    with RunningStack(SESSION / "strict", environment=environment) as running:
+        yield running
 
 
 def test_what_is_written_offline_is_sent_once_when_the_network_is_back(
@@ -214,13 +227,27 @@ def test_streams_go_on_after_a_network_answered_with_its_sign_in_page(
     ann.until(ann.bodies, ["meanwhile"])
 
 
-def test_a_limit_is_told_in_words_and_waited_for(
-    browser: Browser, make_stack: Callable[..., RunningStack], client: object
+def test_a_stack_with_an_admin_token_asks_for_it(
+    browser: Browser, strict_stack: RunningStack
 ) -> None:
-    stack = make_stack(WITHOUT_ELASTICSEARCH="1", RATE_LIMIT="1", RATE_BURST="2")
-    api = Api(client, stack.crud_url, stack.numbering_url)
+    ann = browser.window("Ann", f"{strict_stack.crud_url}/demo")
+    ann.see("#admin")
+    ann.fill("#admin-token", ADMIN_TOKEN)
+    ann.press("Enter")
+    ann.until(lambda: ann.count("#admin:visible"), 0)
+    ann.fill("#application-name", "Guarded")
+    ann.press("Enter")
+    ann.until_connected()
+    assert ann.text("#application-title") == "Guarded"
+
+
+def test_a_limit_is_told_in_words_and_waited_for(
+    browser: Browser, strict_stack: RunningStack, client: httpx.Client
+) -> None:
+    client.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
+    api = Api(client, strict_stack.crud_url, strict_stack.numbering_url)
     path = api.chat(api.application())
-    ann = sit_down(browser, "Ann", page_of(stack, path))
+    ann = sit_down(browser, "Ann", page_of(strict_stack, path))
     for number in range(1, 6):
         ann.send_message(f"message {number}")
     ann.until(
