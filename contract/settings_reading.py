@@ -120,16 +120,19 @@ def broker_url(env: Mapping[str, str], redis_url: str) -> str:
 
 
 def names_redis(url: str) -> bool:
-    """Whether a URL has a scheme of Redis, and no @ behind the server.
+    """Whether a URL has a scheme of Redis, a port that can be, and no path but a database's number.
 
-    There it would belong to a password with a bare slash or hash, whose rest Celery takes for the
-    number of the database, and logs.
+    Celery refuses another path only when it connects, again and again, and redis-py takes it for 0.
+    It may also be the rest of a password with a bare slash or hash, which Celery logs.
     """
     try:
         parts = urlsplit(url)
+        is_port = parts.port != 0
     except ValueError:
         return False
-    return url.startswith(_REDIS_SCHEMES) and "@" not in parts.path + parts.fragment
+    database = parts.path.strip("/")
+    is_number = not database or (database.isascii() and database.isdecimal())
+    return url.startswith(_REDIS_SCHEMES) and is_port and is_number and "@" not in parts.fragment
 
 
 def token(env: Mapping[str, str], name: str) -> str:
