@@ -4,6 +4,7 @@ from importlib.resources import files
 
 import pytest
 import redis
+from django.core.management import CommandError, call_command
 
 from contract import keys
 from contract.shards import ONLY, Shards
@@ -71,3 +72,14 @@ def test_a_change_that_was_killed_before_it_copied_the_limits_is_finished_with_t
     stream.set(keys.LIMITS_SYNCHRONISED, "1")  # said before they are compared
     reshard(clean_crud["REDIS_URL"], lambda _line: None)
     assert stream.hgetall(keys.LIMITS) == {TOKEN.encode(): b"5 5"}
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:6379", "http://127.0.0.1", "redis://127.0.0.1/chat"]
+)
+def test_a_former_address_that_is_none_of_redis_is_refused(
+    clean_crud: dict[str, str], url: str
+) -> None:
+    """In place of another path than a number redis-py would move database 0."""
+    with pytest.raises(CommandError, match="--former-url: must be a redis:// or rediss:// URL"):
+        call_command("reshard", f"--former-url={url}")
