@@ -113,7 +113,15 @@ def fill(redis: Redis, batch: Batch, stream: str = ACCEPTED) -> Batch:
 
 
 def read_ahead(redis: Redis, batch: Batch, stream: str, over: Event) -> None:
-    """Fill a batch again and again until `over` is set; an error is left to whoever reads next."""
+    """Fill a batch again and again, while the one before it is stored.
+
+    Args:
+        redis: the server of the shard.
+        batch: what is added to. What was added before an error of Redis stays, and the error is
+            left to whoever reads next.
+        stream: the key of the shard's stream.
+        over: set when the batch before is stored.
+    """
     with suppress(RedisError):
         while not over.wait(READ_AHEAD_SECONDS):
             fill(redis, batch, stream)
