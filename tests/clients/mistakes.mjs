@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 const { Client } = await import(pathToFileURL(process.argv[2]));
 const good = "http://127.0.0.1:3000";
 const addresses = ["crudUrl", "numberingUrl"].flatMap((option) =>
-  ["", undefined, "127.0.0.1:3000", "localhost:3000", `${good}?a=b`, `${good}#a`].map((address) => {
+  ["", undefined, "127.0.0.1:3000", "localhost:3000", ...["?a=b", "#a", "/?", "#"].map((end) => good + end)].map((address) => {
     try {
       return String(new Client({ crudUrl: good, numberingUrl: good, [option]: address }));
     } catch (error) {

@@ -257,7 +257,7 @@ def test_a_malformed_token_or_number_names_nothing_else(
     [
         *("", "127.0.0.1:3000", "localhost:3000", "//localhost", "/api", "ftp://localhost"),
         *("http://localhost:port", "http://localhost:65536", "http://localhost\n", "http://[::1"),
-        *("http://localhost?a=b", "http://localhost#a"),
+        *("http://localhost?a=b", "http://localhost#a", "http://localhost/?", "http://localhost#"),
     ],
 )
 @pytest.mark.parametrize("client", [Client, AsyncClient])
@@ -303,7 +303,7 @@ def test_mistakes_of_a_program_in_javascript_are_thrown_at_once() -> None:
     assert addresses == [
         f"TypeError: {option} has to be an address such as http://127.0.0.1:3000"
         for option in ("crudUrl", "numberingUrl")
-        for _ in range(6)
+        for _ in range(8)
     ]
     assert values == [f"TypeError: JSON has no {it}" for it in ("NaN", "Infinity", "-Infinity")]
     assert requests == 0

@@ -75,11 +75,11 @@ class Session:
         malformed = f"{name} has to be an address such as http://127.0.0.1:3000"
         try:
             # A client of the caller's may have a base, to which this one may be relative.
-            whole, given = self._transport.http.build_request("GET", url).url, httpx.URL(url)
+            whole = self._transport.http.build_request("GET", url).url
         except httpx.InvalidURL as error:
             raise ValueError(malformed) from error
         is_port = (whole.port or 0) < 2**16
-        is_bare = not (given.query or given.fragment)
+        is_bare = not {"?", "#"} & set(url)
         if not (whole.scheme in SCHEMES and whole.host and is_port and is_bare):
             raise ValueError(malformed)
         return url.rstrip("/")
@@ -254,7 +254,7 @@ def as_headers(values: Mapping[str, str]) -> httpx.Headers:
     A token that was read from a file ends in a line break.
     """
     for name, value in values.items():
-        if not value.isprintable() or value != value.strip(" "):
+        if isinstance(value, str) and (not value.isprintable() or value != value.strip(" ")):
             raise ValueError(f"{name} has to be one line without spaces around it")
     return httpx.Headers(values, encoding="utf-8")
 

@@ -274,8 +274,7 @@ function address(option: string, url: string): string {
   let [isAddress, cause]: [boolean, unknown] = [false, undefined];
   try {
     // In a browser it may be relative to the page.
-    const { protocol, search, hash } = new URL(new Request(url).url);
-    isAddress = /^https?:$/.test(protocol) && !search && !hash;
+    isAddress = /^https?:/.test(new Request(url).url) && !/[?#]/.test(url);
   } catch (error) {
     cause = error;
   }

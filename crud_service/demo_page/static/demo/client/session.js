@@ -231,8 +231,7 @@ function address(option, url) {
     let [isAddress, cause] = [false, undefined];
     try {
         // In a browser it may be relative to the page.
-        const { protocol, search, hash } = new URL(new Request(url).url);
-        isAddress = /^https?:$/.test(protocol) && !search && !hash;
+        isAddress = /^https?:/.test(new Request(url).url) && !/[?#]/.test(url);
     }
     catch (error) {
         cause = error;
