@@ -88,13 +88,14 @@ async def wait_for_disconnect(receive: Any, _send: Any) -> None:
     assert (await receive())["type"] == "http.disconnect"
 
 
+@pytest.mark.parametrize("sent", [b"mine", b"not harmless", b"mine\r\nX-Request-ID: another"])
 @pytest.mark.parametrize("answer", [answer_nothing, fail])
 def test_an_application_that_does_not_answer_is_answered_for(
-    answer: Answer, caplog: pytest.LogCaptureFixture
+    answer: Answer, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = App(answer)
     with serving(app) as port, caplog.at_level(logging.ERROR):
-        received = exchange(port, LAST)
+        received = exchange(port, LAST.replace(b"Host: x", b"Host: x\r\nX-Request-ID: " + sent))
     assert statuses(received) == [500]
     problem = problem_of(received)
     assert problem["code"] == "internal_error"
