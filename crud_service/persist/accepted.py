@@ -13,7 +13,8 @@ from contract.paths import MAX_NUMBER
 
 # A batch ends at this many entries or bytes. It is read in pages, because Redis cannot
 # limit a reply by its size: a page of maximum-size bodies is 8 MiB, so a batch never
-# holds more than 16 MiB, and there are two: that which is stored, and the next.
+# holds more than 16 MiB, and there are two: that which is stored, and the next. The last entry of
+# each page is held as it was read, too: of all entries, if each arrives on its own.
 MAX_ENTRIES = 4000
 MAX_BYTES = 8 * 1024 * 1024
 PAGE = 128
