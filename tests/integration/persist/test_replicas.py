@@ -25,15 +25,21 @@ def pair(
     """A primary and its replica, which has to acknowledge; crud_service uses them."""
     from django.conf import settings
 
-    from crud_service.stores.redis_clients import api_redis
+    from crud_service.chat.announcements import announcer
+    from crud_service.stores.redis_clients import api_redis, hint_redis
+
+    def forget_clients() -> None:
+        for of_an_address in (api_redis, hint_redis, announcer):
+            of_an_address.cache_clear()
 
     with primary_and_replica(tmp_path) as servers:
         monkeypatch.setattr(settings, "REPLICAS_TO_ACKNOWLEDGE", 1)
         monkeypatch.setattr(settings, "REDIS_URL", servers[0].url)
-        api_redis.cache_clear()
+        forget_clients()
         yield servers
         api_redis(0).close()
-        api_redis.cache_clear()
+        hint_redis().close()
+        forget_clients()
 
 
 @pytest.fixture
