@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import psycopg
+from psycopg.errors import LockNotAvailable
 
 from contract.changed_chats import ChatKey
 from contract.entries import Entry
@@ -62,7 +63,7 @@ class Chats(NamedTuple):
 
 
 class OvertakenError(Exception):
-    """A chat was deleted between two statements of a transaction, which is rolled back."""
+    """A chat is deleted, or a message changed, during a transaction, which is rolled back."""
 
 
 def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
@@ -71,11 +72,11 @@ def store(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
         try:
             return store_once(connection, entries)
         except OvertakenError:
-            continue  # the next transaction finds the chat deleted
+            continue  # the next transaction finds what has become of it
 
 
 def store_once(connection: psycopg.Connection, entries: Sequence[Entry]) -> Stored:
-    """Store a batch; raise OvertakenError if a chat of it is deleted meanwhile."""
+    """Store a batch; raise OvertakenError if something of it is deleted meanwhile."""
     stored = Stored()
     with connection.transaction(), psycopg.Cursor(connection) as cursor:
         ids, _missing, deleted = store_chats(cursor, entries, stored)
@@ -231,7 +232,8 @@ def store_messages(
         ids: the ids of these chats.
         stored: the outcome so far, which is added to.
 
-    Raises OvertakenError if a chat was deleted meanwhile.
+    Raises OvertakenError if a chat was deleted meanwhile, or a message is being changed whose
+    number an entry has, too.
     """
     parameters: dict[str, object] = {
         "chats": [ids[chat_key(entry)] for entry in entries],
@@ -255,7 +257,10 @@ def store_messages(
     if stored.messages == len(entries):
         return
     parameters["attributes"] = attributes
-    rows = cursor.execute(store_sql.FIND_CONFLICTS, parameters).fetchall()
+    try:
+        rows = cursor.execute(store_sql.FIND_CONFLICTS, parameters).fetchall()
+    except LockNotAvailable as error:
+        raise OvertakenError from error
     conflicts = [entries[position - 1] for (position,) in rows]
     stored.conflicts += conflicts
     stored.replays += len(entries) - stored.messages - len(conflicts)

@@ -124,8 +124,10 @@ WHERE messages.chat_id = late.chat_id AND messages.number = late.number
 
 # The entries of a batch whose number belongs to another message. A row is the entry's
 # own if it was created in the same millisecond and has the same content, or was edited
-# since. Whatever a tombstone was before it was deleted, nothing is kept beside it. Needs a snapshot
-# taken after the insert: hence a separate statement.
+# since. Whatever a tombstone was before it was deleted, nothing is kept beside it: hence the lock,
+# without which a deletion may look for conflicts before this one is committed. It is not waited
+# for: a deletion locks the message first and then the chat. Needs a snapshot taken after the
+# insert: hence a separate statement.
 FIND_CONFLICTS = """
 SELECT wanted.position
 FROM unnest(%(chats)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[], %(at)b::bigint[],
@@ -142,6 +144,7 @@ WHERE message.deleted_at IS NULL AND NOT (
                 (given ->> 'reply_to')::bigint))
 )
 ORDER BY wanted.position
+FOR SHARE OF message NOWAIT
 """
 
 # The creations of chats whose number belongs to another chat. A row is the entry's own if

@@ -2,16 +2,23 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psycopg
 import pytest
 import redis
 
 from contract import keys
-from tests.integration.accepting import accept
+from contract.entries import Entry
+from tests.integration.accepting import accept, query
 from tests.integration.crud_rows import Database, add_chat_of, token_of
+from tests.polling import wait_until
 
 SECRET = "quixotic"
+WAITING = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 
 @pytest.fixture
@@ -170,6 +177,41 @@ def test_a_set_aside_entry_of_a_tombstone_is_not_kept(
     requeue()
     rows = database.execute("SELECT number FROM set_aside_entries").fetchall()
     assert rows == [(2,)]
+
+
+def test_a_conflict_that_is_found_before_a_deletion_does_not_outlive_it(
+    http: httpx.Client,
+    database: Database,
+    chat: str,
+    clean_crud: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The deletion is held where it has looked for conflicts, until the persister has ended."""
+    from crud_service.persist import store
+
+    token = token_of(chat.removesuffix("/chats/1"))
+    database.execute("UPDATE messages SET body = 'other'")
+    database.execute(
+        "INSERT INTO set_aside_entries"
+        " (entry_id, access_token, chat_number, number, payload, reason)"
+        " VALUES ('1-2', %s, 1, 2, '{}', '')",
+        (token,),
+    )
+    deleting = []
+
+    def delete_before(entry: Entry) -> dict[str, object]:
+        deleting.append(thread.submit(http.delete, f"{chat}/messages/2"))
+        wait_until(lambda: bool(query(clean_crud["DATABASE_URL"], WAITING)), 10)
+        return row(entry)
+
+    row = store.conflict_row
+    monkeypatch.setattr(store, "conflict_row", delete_before)
+    with ThreadPoolExecutor(1) as thread, database.transaction():
+        database.execute("SELECT FROM set_aside_entries FOR UPDATE")
+        with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:
+            store.store(connection, [Entry("1000-0", token, 1, 2, SECRET, "r")])
+    assert deleting[0].result().status_code == 204
+    assert SECRET not in dump(database)
 
 
 def together(*works: Callable[[], httpx.Response]) -> list[int]:
