@@ -118,8 +118,8 @@ def read_ahead(redis: Redis, batch: Batch, stream: str, over: Event) -> None:
 
     Args:
         redis: the server of the shard.
-        batch: what is added to. What was added before an error of Redis stays, and the error is
-            left to whoever reads next.
+        batch: what is added to. An error of Redis ends this early and is not raised: what was
+            added before it stays, and the next read fails in its turn.
         stream: the key of the shard's stream.
         over: set when the batch before is stored.
     """

@@ -100,7 +100,7 @@ def test_an_application_that_does_not_answer_is_answered_for(
     problem = problem_of(received)
     assert problem["code"] == "internal_error"
     assert "an application" in caplog.text
-    # Whoever answers or logs it, a request has one id.
+    # The application, the answer and the log have the same request id.
     ids = [value for name, value in app.headers if name == b"x-request-id"]
     assert ids == [problem["request_id"].encode()]
     assert caplog.records[0].__dict__["request_id"] == problem["request_id"]
