@@ -7,6 +7,7 @@ crud_server     a function that starts `python -m crud_service`; stopped after t
 shared_server   one for all tests of a module, on empty stores
 own_valkey      a Valkey of this module alone, which its tests may freeze and kill
 valkey          the same, emptied before the test
+between_calls   a function that has something happen between two calls of a module's functions
 """
 
 import os
@@ -17,7 +18,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import httpx
@@ -183,3 +186,39 @@ def crud_servers(stores: Mapping[str, str]) -> Iterator[Callable[..., CrudServer
     finally:
         for server in servers:
             server.kill()
+
+
+class BetweenCalls:
+    """Has something happen between two calls of functions, as a concurrent request does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(
+        self, module: ModuleType, *names: str, happen: Callable[[], object], after: int = 0
+    ) -> None:
+        """Have it happen once.
+
+        Args:
+            module: where the functions are called by their names.
+            names: which functions.
+            happen: what happens.
+            after: how many calls of any of them come before.
+        """
+        calls = count()
+
+        def patched(function: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any) -> Any:
+                if next(calls) == after:
+                    happen()
+                return function(*arguments)
+
+            return call
+
+        for name in names:
+            self._monkeypatch.setattr(module, name, patched(getattr(module, name)))
+
+
+@pytest.fixture
+def between_calls(monkeypatch: pytest.MonkeyPatch) -> BetweenCalls:
+    return BetweenCalls(monkeypatch)

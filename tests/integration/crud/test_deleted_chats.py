@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count as count_from
-from typing import Any
 
 import httpx
 import psycopg
@@ -15,6 +13,7 @@ from django.test import override_settings
 from contract import keys
 from contract.entries import Entry
 from tests.integration.accepting import accept
+from tests.integration.conftest import BetweenCalls
 from tests.integration.crud.test_deleted_messages import SECRET, dump
 from tests.integration.crud_rows import Database, add_chats, add_messages, token_of
 from tests.polling import wait_until
@@ -95,26 +94,18 @@ def test_what_is_not_stored_yet_when_its_chat_is_deleted_was_never_unknown(
     http: httpx.Client,
     chat: str,
     valkey: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
+    between_calls: BetweenCalls,
     lookups: int,
 ) -> None:
     """The chat is deleted before one of the lookups of a GET."""
     from crud_service.api import not_stored_yet
 
     valkey.set(keys.message_sequence(token_of(chat.removesuffix("/chats/1")), 1), COUNT + 1)
-    ran = count_from(1)
 
-    def after_the_deletion(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if next(ran) == lookups:
-                assert http.delete(chat).status_code == 204
-            return function(*arguments)
+    def delete() -> None:
+        assert http.delete(chat).status_code == 204
 
-        return call
-
-    for name in ("fetch_value", "attempt"):
-        function = getattr(not_stored_yet, name)
-        monkeypatch.setattr(not_stored_yet, name, after_the_deletion(function))
+    between_calls(not_stored_yet, "fetch_value", "attempt", happen=delete, after=lookups - 1)
     code = http.get(f"{chat}/messages/{COUNT + 1}").json()["code"]
     assert code == ("chat_deleted" if lookups < 3 else "not_stored_yet")
 
@@ -132,23 +123,20 @@ def test_a_refused_deletion_leaves_the_numbers_alone(
 
 
 def test_a_chat_that_is_not_deleted_after_all_gets_creations_again(
-    http: httpx.Client, chat: str, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, chat: str, valkey: redis.Redis, between_calls: BetweenCalls
 ) -> None:
     """It changes after it was looked up. Its sequence is missing, and seeded from the tables."""
     from crud_service.api import deleting
-    from crud_service.chat.deleted_sequences import hold
 
     sequence = keys.message_sequence(token_of(chat.removesuffix("/chats/1")), 1)
     valkey.set(sequence, COUNT)
 
-    def hold_after_a_change(*arguments: Any) -> None:
+    def change() -> None:
         assert http.put(chat, json={"name": "changed"}).status_code == 200
-        hold(*arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(deleting, "hold", hold_after_a_change)
-        current = {"If-Match": http.get(chat).headers["ETag"]}
-        assert http.delete(chat, headers=current).status_code == 412
+    between_calls(deleting, "hold", happen=change)
+    current = {"If-Match": http.get(chat).headers["ETag"]}
+    assert http.delete(chat, headers=current).status_code == 412
     assert valkey.get(sequence) is None
     http.delete(chat)
     assert valkey.get(sequence) == keys.DELETED.encode()

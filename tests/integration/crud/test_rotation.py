@@ -1,9 +1,7 @@
 """Rotation: a new access token, once for each idempotency key, and no number twice."""
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import Any
 
 import httpx
@@ -15,6 +13,7 @@ from django.test import override_settings
 from contract import keys
 from contract.entries import FIELDS
 from tests.conftest import INTERNAL_TOKEN
+from tests.integration.conftest import BetweenCalls
 from tests.integration.crud_rows import Database, add_chat_of, token_of
 from web.problems import NotFound, Overloaded, StoreUnavailable
 
@@ -310,24 +309,18 @@ def test_two_at_once_with_different_keys_rotate_once(
 
 @pytest.mark.parametrize("statements", [0, 1, 2, 3])
 def test_a_repeat_gets_the_same_answer_whenever_the_first_request_ends(
-    http: httpx.Client, application: str, monkeypatch: pytest.MonkeyPatch, statements: int
+    http: httpx.Client, application: str, between_calls: BetweenCalls, statements: int
 ) -> None:
     """The client repeats a request that has not answered in time, and both are under way."""
     from crud_service.api.rotation import rotating
 
     first = []
-    ran = count()
 
-    def after_the_first(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
-            if next(ran) == statements:
-                first.append(rotate(http, application).json())
-            return function(*arguments)
+    def answer_the_first() -> None:
+        first.append(rotate(http, application).json())
 
-        return call
-
-    for name in ("fetch_before_change", "change"):
-        monkeypatch.setattr(rotating, name, after_the_first(getattr(rotating, name)))
+    names = ("fetch_before_change", "change")
+    between_calls(rotating, *names, happen=answer_the_first, after=statements)
     repeat = rotating.rotate(token_of(application), "once")
     first = first or [rotate(http, application).json()]
     assert [json.loads(repeat.application)] == first

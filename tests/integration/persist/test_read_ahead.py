@@ -7,27 +7,8 @@ import redis
 
 from contract.keys import ACCEPTED, WORKER_METRICS
 from tests.integration.accepting import accept, accept_many, bodies, counts_that_differ, query
+from tests.integration.conftest import BetweenCalls
 from tests.polling import wait_until
-
-Before = Callable[[str, Callable[[], object]], None]
-
-
-@pytest.fixture
-def before(monkeypatch: pytest.MonkeyPatch) -> Before:
-    """Has something happen once, before the first call of a function of `drain`."""
-    from crud_service.persist import drain
-
-    def patch(name: str, happen: Callable[[], object]) -> None:
-        function, once = getattr(drain, name), iter([happen])
-
-        def call(*arguments: object) -> object:
-            for each in once:
-                each()
-            return function(*arguments)
-
-        monkeypatch.setattr(drain, name, call)
-
-    return patch
 
 
 def times_read(stream: redis.Redis) -> int:
@@ -36,9 +17,10 @@ def times_read(stream: redis.Redis) -> int:
 
 
 def test_the_next_batch_is_read_before_one_is_removed(
-    database: str, stream: redis.Redis, drain: Callable[[], None], before: Before
+    database: str, stream: redis.Redis, drain: Callable[[], None], between_calls: BetweenCalls
 ) -> None:
     """What is stored after the stream was lost can only have been read before."""
+    from crud_service.persist import drain as draining
 
     def lose_what_is_read() -> None:
         accept_many(stream, 50, 50)
@@ -47,7 +29,7 @@ def test_the_next_batch_is_read_before_one_is_removed(
         stream.delete(ACCEPTED)
 
     accept_many(stream, 0, 50)
-    before("remove_and_count", lose_what_is_read)
+    between_calls(draining, "remove_and_count", happen=lose_what_is_read)
     drain()
     assert query(database, "SELECT count(*) FROM messages") == [(100,)]
     assert counts_that_differ(database) == []
@@ -55,7 +37,7 @@ def test_the_next_batch_is_read_before_one_is_removed(
 
 
 def test_a_stream_that_was_lost_is_read_from_its_start(
-    database: str, stream: redis.Redis, before: Before
+    database: str, stream: redis.Redis, between_calls: BetweenCalls
 ) -> None:
     from crud_service.duties.lease import Lease, persisting
     from crud_service.persist import drain
@@ -65,7 +47,7 @@ def test_a_stream_that_was_lost_is_read_from_its_start(
         accept(stream, 2, "second", entry_id="5-0")
 
     accept(stream, 1, "first")
-    before("log_batch", lose)
+    between_calls(drain, "log_batch", happen=lose)
     drain.drain(stream, Lease(stream, persisting()), stay=False)
     assert bodies(database) == [(1, "first"), (2, "second")]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from local_stack.ports import PLAIN_HTTP
-from tests.integration.conftest import CrudServer
+from tests.integration.conftest import BetweenCalls, CrudServer
 from tests.integration.crud_rows import Database, add_chats, add_messages
 
 ODD = '\u2028 "quoted" \\ \n\r\n\t 日本 🤦🏽‍♂️ e\u0301 \u202eabc \x01'
@@ -102,17 +102,14 @@ def test_an_unknown_application_is_404(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("step", ["fetch_chats", "fetch_messages"])
 def test_an_application_that_disappears_before_anything_is_sent_is_404(
-    http: httpx.Client, database: Database, full: str, monkeypatch: pytest.MonkeyPatch, step: str
+    http: httpx.Client, database: Database, full: str, between_calls: BetweenCalls, step: str
 ) -> None:
     from crud_service.transfer import export
 
-    function = getattr(export, step)
-
-    def after_a_rotation(*arguments: Any) -> Any:
+    def rotate() -> None:
         database.execute("UPDATE applications SET access_token = %s", ("y" * 24,))
-        return function(*arguments)
 
-    monkeypatch.setattr(export, step, after_a_rotation)
+    between_calls(export, step, happen=rotate)
     answer = http.get(f"{full}/export").json()
     assert (answer["code"], answer["detail"]) == ("not_found", "There is no such application.")
 
