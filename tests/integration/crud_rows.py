@@ -4,6 +4,8 @@ from typing import Any
 
 import psycopg
 
+from tests.integration.accepting import query
+
 Database = psycopg.Connection[Any]
 
 
@@ -73,3 +75,16 @@ def add_attributes(database: Database) -> None:
         """
     )
     database.execute("""UPDATE chats SET name = 'A chat', metadata = '{"a":1}' WHERE number = 1""")
+
+
+def lock_waits(database: str | Database) -> int:
+    """Return how many connections of a database wait for a lock; given its URL, as of now.
+
+    In a transaction PostgreSQL keeps repeating what its first look has seen.
+    """
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    count: int = query(database, waiting)[0][0]
+    return count

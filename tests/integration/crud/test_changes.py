@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.crud_rows import Database, add_chats, add_messages
+from tests.integration.crud_rows import Database, add_chats, add_messages, lock_waits
 from tests.polling import wait_until
 
 Step = Callable[[httpx.Client, Database, str], object]
@@ -108,14 +108,13 @@ def test_changes_of_a_chat_commit_in_their_order(
 ) -> None:
     """A PUT waits for an earlier change of another message of its chat, but of no other chat."""
     other = messages.replace("/chats/1/", "/chats/2/")
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with (
         ThreadPoolExecutor(1) as pool,
         psycopg.connect(clean_crud["DATABASE_URL"]) as earlier,
     ):
         earlier.execute("UPDATE messages SET body = 'first' WHERE chat_id = 1 AND number = 3")
         put = pool.submit(http.put, f"{messages}/1", json={"body": "second"})
-        wait_until(lambda: one(database, waiting) == 1, 30, lambda: "the PUT does not wait")
+        wait_until(lambda: lock_waits(database) == 1, 30, lambda: "the PUT does not wait")
         assert http.put(f"{other}/1", json={"body": "at once"}).status_code == 200
         assert changes(database) == ([0, 1], [(1, 1)])
         earlier.commit()

@@ -11,14 +11,12 @@ import redis
 
 from contract import keys
 from contract.entries import Entry
-from tests.integration.accepting import accept, query
-from tests.integration.crud_rows import Database, add_chat_of, token_of
+from tests.integration.accepting import accept
+from tests.integration.conftest import BetweenCalls
+from tests.integration.crud_rows import Database, add_chat_of, lock_waits, token_of
 from tests.polling import wait_until
 
 SECRET = "quixotic"
-WAITING = """
-SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
 
 
 @pytest.fixture
@@ -184,7 +182,7 @@ def test_a_conflict_that_is_found_before_a_deletion_does_not_outlive_it(
     database: Database,
     chat: str,
     clean_crud: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
+    between_calls: BetweenCalls,
 ) -> None:
     """The deletion is held where it has looked for conflicts, until the persister has ended."""
     from crud_service.persist import store
@@ -199,13 +197,11 @@ def test_a_conflict_that_is_found_before_a_deletion_does_not_outlive_it(
     )
     deleting = []
 
-    def delete_before(entry: Entry) -> dict[str, object]:
+    def delete() -> None:
         deleting.append(thread.submit(http.delete, f"{chat}/messages/2"))
-        wait_until(lambda: bool(query(clean_crud["DATABASE_URL"], WAITING)), 10)
-        return row(entry)
+        wait_until(lambda: lock_waits(clean_crud["DATABASE_URL"]) == 1, 10)
 
-    row = store.conflict_row
-    monkeypatch.setattr(store, "conflict_row", delete_before)
+    between_calls(store, "conflict_row", happen=delete)
     with ThreadPoolExecutor(1) as thread, database.transaction():
         database.execute("SELECT FROM set_aside_entries FOR UPDATE")
         with psycopg.connect(clean_crud["DATABASE_URL"], autocommit=True) as connection:

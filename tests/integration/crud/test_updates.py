@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.integration.crud_rows import Database, add_chat_of
+from tests.integration.crud_rows import Database, add_chat_of, lock_waits
 from tests.polling import wait_until
 
 VERSIONS = "SELECT version, (SELECT count(*) FROM search_outbox) FROM messages WHERE number = 1"
@@ -93,11 +93,10 @@ def test_a_change_that_waits_for_another_is_one_of_what_that_leaves(
     expected: int,
     then: tuple[int, int],
 ) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with ThreadPoolExecutor(1) as pool, psycopg.connect(clean_crud["DATABASE_URL"]) as first:
         first.execute(f"UPDATE messages SET {earlier}")
         put = pool.submit(http.put, message, json={"body": "after"})
-        wait_until(lambda: database.execute(waiting).fetchone() == (1,), 30)
+        wait_until(lambda: lock_waits(database) == 1, 30)
         first.commit()
         assert put.result().status_code == expected
     assert versions(database) == then
