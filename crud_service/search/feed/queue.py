@@ -43,7 +43,9 @@ from crud_service.stores.database import Connection
 
 logger = logging.getLogger(__name__)
 
-BATCH = 2000
+# Large, since each batch that waited for long is a segment of its own at first (5. above), and
+# merging small segments costs Elasticsearch more than anything else does.
+BATCH = 5000
 # Bytes of marked texts in a batch, its last text aside; a document is about four times as large.
 BATCH_BYTES = 2_000_000
 MAX_ATTEMPTS = 20
