@@ -21,9 +21,12 @@ def mask_token(access_token: str) -> str:
     return access_token[:4] + "…"
 
 
-def mask_path(path: str) -> str:
-    """Mask every access token in a path, and every longer word that may contain one.
+_TO_MASK = re.compile(r"(?<=/applications/)[^\s/?\"']{5,}|[A-Za-z0-9]{24,}")
 
-    A token must not reach the log because of a missing slash.
+
+def mask_path(path: str) -> str:
+    """Mask every access token in a path, and what stands in the place of one.
+
+    A token must not reach the log because of a missing slash, or a character too few.
     """
-    return re.sub("[A-Za-z0-9]{24,}", lambda match: mask_token(match[0]), path)
+    return _TO_MASK.sub(lambda match: mask_token(match[0]), path)

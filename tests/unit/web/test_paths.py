@@ -41,6 +41,16 @@ def test_masked_paths_show_four_characters_of_a_token() -> None:
     assert mask_path("/health/live") == "/health/live"
 
 
+@pytest.mark.parametrize(
+    "mistyped",
+    [TOKEN[:-1], TOKEN[1:], f"{TOKEN[:12]}-{TOKEN[12:]}", f"{TOKEN[:12]}%0A{TOKEN[12:]}"],
+)
+def test_a_mistyped_token_is_masked_too(mistyped: str) -> None:
+    path = f"/applications/{mistyped}"
+    assert mask_path(path) == f"/applications/{mistyped[:4]}…"
+    assert mask_path(f"{path}/chats?limit=1") == f"/applications/{mistyped[:4]}…/chats?limit=1"
+
+
 @given(st.text("abAB09._:-", min_size=1, max_size=128))
 def test_a_harmless_request_id_is_kept(header: str) -> None:
     assert request_id(header) == header
