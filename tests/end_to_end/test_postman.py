@@ -13,6 +13,7 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from tests.node_packages import require_node_packages
+from web.cors import EXPOSED
 
 POSTMAN = ROOT / "postman"
 COLLECTION = POSTMAN / "chat-backend.postman_collection.json"
@@ -97,10 +98,18 @@ def endpoint(request: dict[str, Any]) -> str:
 
 
 def shape(value: Any) -> Any:
-    """The keys of a JSON document, whatever the values."""
+    """The keys of a JSON document, its integers and the details of errors, whatever the rest."""
     if isinstance(value, dict):
-        return {key: shape(each) for key, each in value.items()}
-    return [shape(each) for each in value[:1]] if isinstance(value, list) else None
+        return {key: each if key == "detail" else shape(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [shape(each) for each in value[:1]]
+    return value if isinstance(value, int) else None
+
+
+def documented_headers(response: dict[str, Any]) -> set[str]:
+    """Return which headers of a response browsers may read, or say what it is."""
+    named = {*(name.strip().lower() for name in EXPOSED.split(",")), "allow", "content-type"}
+    return {each["key"].lower() for each in response["header"]} & named
 
 
 def test_the_collection_passes_from_top_to_bottom(run: Run) -> None:
@@ -135,6 +144,12 @@ def test_every_example_has_the_shape_of_the_real_answer(run: Run) -> None:
             continue
         real, shown = shape(json.loads(body)), shape(json.loads(example["body"]))
         assert shown == real, item["name"]
+
+
+def test_every_example_has_the_headers_of_the_real_answer(run: Run) -> None:
+    for item in requests():
+        example, answer = item["response"][0], run.answers[item["name"]]
+        assert documented_headers(example) == documented_headers(answer), item["name"]
 
 
 def test_a_search_sends_its_keyword_as_form_data_with_get() -> None:
