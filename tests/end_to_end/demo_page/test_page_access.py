@@ -162,6 +162,36 @@ def is_as_wide_as_its_window(window: Window) -> bool:
     )
 
 
+def test_a_name_of_either_direction_stands_before_the_time_and_the_text(
+    browser: Browser, chat: Chat, api: Api
+) -> None:
+    name = "\u05e9\u05dc\u05d5\u05dd"
+    ann = sit_down(browser, name, chat.page)
+    ann.send_message("first")
+    ann.until(ann.bodies, ["first"])
+    api.wait_for_numbers(f"{chat.path}/messages/search?keyword=first", [1])
+    ann.until_texts("#chats .last", [f"{name}: first"])
+    ann.fill("#keyword", "first")
+    ann.until_texts("#found mark", ["first"])
+    ann.offline(True)
+    ann.send_message("second")
+    ann.until(lambda: "offline" in ann.text("#pending"), True)
+    lines = ("#messages .meta", "#found .meta", "#pending .meta", "#chats .last")
+    assert [line for line in lines if not begins_with_its_name(ann, line)] == []
+
+
+def begins_with_its_name(window: Window, line: str) -> bool:
+    """Whether the first child of a line is left of its last one."""
+    return bool(
+        window.evaluate(
+            f"(() => {{ const {{ childNodes }} = document.querySelector('{line}');"
+            " const [name, rest] = [childNodes[0], childNodes[childNodes.length - 1]].map((it) => {"
+            " const range = document.createRange(); range.selectNodeContents(it);"
+            " return range.getBoundingClientRect(); }); return name.right <= rest.left; })()"
+        )
+    )
+
+
 def test_a_screen_reader_hears_what_others_write(browser: Browser, chat: Chat, api: Api) -> None:
     ann = sit_down(browser, "Ann", chat.page)
     ann.send_message("mine")

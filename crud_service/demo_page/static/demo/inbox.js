@@ -106,7 +106,7 @@ export class Inbox {
       { href: addressOf(this.application.accessToken, number), "aria-current": number === this.openChat && "true" },
       element("b", { dir: "auto" }, titleOf(chat)),
       last ? timeOf(last.created_at) : "",
-      element("span", { class: "last", dir: "auto" }, summary(last)),
+      element("span", { class: "last", dir: "auto" }, ...summary(last)),
     );
     if (unread > 0) link.append(unreadBadge(unread));
     return element("li", {}, link);
@@ -132,7 +132,7 @@ async function firstChats(application, wanted) {
 export const titleOf = ({ name, number }) => name ?? `Chat ${number}`;
 
 function summary(last) {
-  if (!last) return "No messages yet";
+  if (!last) return ["No messages yet"];
   const text = last.deleted_at ? "deleted" : last.body.slice(0, 120);
-  return last.sender ? `${last.sender}: ${text}` : text;
+  return last.sender ? [element("bdi", {}, last.sender), `: ${text}`] : [text];
 }
