@@ -103,6 +103,43 @@ RATE_LIMIT_HEADERS = {
     },
 }
 REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
+REQUEST_ID_PARAMETER = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "description": "Used as the id of the request if it is valid.",
+    "schema": {"type": "string"},
+}
+LIVE = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"type": "string", "enum": ["ok"]}},
+}
+STATUS = {"type": "string", "enum": ["ok", "degraded", "unavailable"]}
+DEPENDENCY = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {
+        "status": STATUS,
+        "latency_ms": {"type": "number"},
+        "reason": {"type": "string", "description": "Why creations can't be acknowledged."},
+        "unavailable_shards": {"type": "array", "items": {"type": "integer"}},
+    },
+    "additionalProperties": False,
+}
+HEALTH: Json = {
+    "type": "object",
+    "required": ["status", "dependencies"],
+    "properties": {
+        "status": STATUS,
+        "dependencies": {
+            "type": "object",
+            "required": ["redis", "crud_service"],
+            "properties": {"redis": DEPENDENCY, "crud_service": DEPENDENCY},
+            "additionalProperties": False,
+        },
+    },
+    "additionalProperties": False,
+}
 
 
 def add_routes(api: FastAPI) -> None:
@@ -156,7 +193,8 @@ def created(**numbers: int) -> Json:
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties = {**dict.fromkeys(numbers, NUMBER), "access_token": token}
     example = {**numbers, "access_token": TOKEN_EXAMPLE}
-    schema = {"type": "object", "required": list(properties), "properties": properties}
+    schema: Json = {"type": "object", "required": list(properties), "properties": properties}
+    schema["additionalProperties"] = False
     return {
         "description": "Created and on disk.",
         "content": {"application/json": {"schema": schema, "example": example}},
@@ -202,16 +240,15 @@ def problem_response(kind: type[Problem]) -> Json:
     }
 
 
-def probe_responses(*, unavailable: bool) -> dict[int | str, Any]:
-    """Return the answers of an endpoint for operators; `unavailable`: 503 is one of them."""
-    headers = {"X-Request-ID": REQUEST_ID}
-    answers: dict[int | str, Any] = {200: {"description": "Answered.", "headers": headers}}
-    if unavailable:
-        answers[503] = {
-            "description": "The service cannot work without a dependency that is unavailable.",
-            "headers": headers,
-            "content": {"application/json": {"schema": {"type": "object"}}},
-        }
+def probe_responses(schema: Json | None) -> dict[int | str, Any]:
+    """Return the answers of an endpoint for operators, with the schema of those in JSON."""
+    answer: Json = {"headers": {"X-Request-ID": REQUEST_ID}}
+    if schema is not None:
+        answer["content"] = {"application/json": {"schema": schema}}
+    answers: dict[int | str, Any] = {200: {**answer, "description": "Answered."}}
+    if schema is HEALTH:
+        unavailable = "The service cannot work without a dependency that is unavailable."
+        answers[503] = {**answer, "description": unavailable}
     return answers
 
 

@@ -17,7 +17,7 @@ from contract.keys import ACCEPTED
 from contract.replicas import PROBE, ROLE, count_replicas, shortfall
 from contract.shards import Shard, Shards
 from numbering_service import metrics
-from numbering_service.api.documentation import probe_responses
+from numbering_service.api.documentation import HEALTH, LIVE, REQUEST_ID_PARAMETER, probe_responses
 from numbering_service.connections.acknowledged import NotAcknowledgedError
 from numbering_service.running import Running, Service
 from web.shard_health import of_all_shards
@@ -46,17 +46,18 @@ def add_routes(api: FastAPI) -> None:
         text = await metrics.render(parts.redis, parts.batcher.depth)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    endpoints: tuple[tuple[str, str, Any, type[Response]], ...] = (
-        ("/health/live", "Liveness", live, JSONResponse),
-        ("/health/ready", "Readiness", ready, JSONResponse),
-        ("/metrics", "Metrics", read_metrics, PlainTextResponse),
+    endpoints: tuple[tuple[str, str, Any, dict[str, Any] | None], ...] = (
+        ("/health/live", "Liveness", live, LIVE),
+        ("/health/ready", "Readiness", ready, HEALTH),
+        ("/metrics", "Metrics", read_metrics, None),
     )
-    for path, title, endpoint, kind in endpoints:
+    for path, title, endpoint, schema in endpoints:
         api.add_api_route(
             path,
             endpoint,
-            response_class=kind,
-            responses=probe_responses(unavailable=endpoint is ready),
+            response_class=JSONResponse if schema else PlainTextResponse,
+            responses=probe_responses(schema),
+            openapi_extra={"parameters": [REQUEST_ID_PARAMETER]},
             tags=["operations"],
             summary=title,
         )

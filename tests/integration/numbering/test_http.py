@@ -426,6 +426,9 @@ def test_the_document_is_valid_and_names_both_creations(http: httpx.Client) -> N
         for operation in path.values():
             answers = operation["responses"]
             assert all("X-Request-ID" in answer["headers"] for answer in answers.values())
+            assert "X-Request-ID" in {each["name"] for each in operation.get("parameters", ())}
+            for answer in answers.values():
+                assert all(kind["schema"].get("type") for kind in answer["content"].values())
     assert "503" in paths["/health/ready"]["get"]["responses"]
 
 
