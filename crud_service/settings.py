@@ -44,7 +44,7 @@ def connection_info(name: str, url: str) -> dict[str, Any]:
     """Return what a URL tells libpq, by its names: among others host, dbname and sslmode."""
     try:
         found = conninfo_to_dict(url)
-    except ProgrammingError:  # whose message may quote the password
+    except (ProgrammingError, UnicodeError):  # whose messages may quote the password
         INVALID.append(f"{name} must be the URL of a database of PostgreSQL")
         return {}
     # The host begins behind the first @, and the log names a host that cannot be reached.

@@ -76,7 +76,7 @@ def has_known_password(database_url: str) -> bool:
     """Return whether a URL has a default password; without one, another auth method is in use."""
     try:
         password = str(conninfo_to_dict(database_url).get("password") or "")
-    except ProgrammingError:  # refused as such
+    except (ProgrammingError, UnicodeError):  # refused as such
         return False
     return bool(password) and is_known_secret(password)
 

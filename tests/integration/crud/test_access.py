@@ -175,8 +175,16 @@ def test_no_process_of_a_container_starts_with_a_known_secret(
 
 
 @pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_READ_URL"])
-def test_an_address_that_cannot_be_read_is_named_without_its_password(name: str) -> None:
-    refused = start(CONTAINER="1", **GOOD | {name: "postgresql//chat:secret@h/chat"})
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql//chat:secret@h/chat",
+        "postgresql://chat:secret%E9@h/chat",  # Latin-1
+        "postgresql://chat:secret\udce9@h/chat",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_named_without_its_password(name: str, url: str) -> None:
+    refused = start(CONTAINER="1", **GOOD | {name: url})
     assert refused.returncode == 1
     message = f"crud_service refuses to start: {name} must be the URL of a database of PostgreSQL"
     assert refused.stderr.splitlines() == [message]
