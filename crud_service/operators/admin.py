@@ -97,7 +97,7 @@ class ApplicationAdmin(DeletableAdmin, CorrectableAdmin):
 @admin.register(Chat, site=site)
 class ChatAdmin(DeletableAdmin):
     list_display = ("id", "application", "number", "name", "message_count", "created_at")
-    list_select_related = ("application",)
+    parents = ("application",)
     path_lookups = ("application__access_token", "number")
 
     def access_token_of(self, obj: Chat) -> str:
@@ -110,7 +110,7 @@ class ChatAdmin(DeletableAdmin):
 @admin.register(Message, site=site)
 class MessageAdmin(DeletableAdmin, CorrectableAdmin):
     list_display = ("id", "chat", "number", "sender", "shortened_body", "version", "created_at")
-    list_select_related = ("chat",)
+    parents = ("chat__application",)
     path_lookups = ("chat__application__access_token", "chat__number", "number")
     editable = ("body",)
     form = MessageForm

@@ -1,7 +1,7 @@
 """The base of the admin pages of what operators may delete, one at a time."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -16,6 +16,13 @@ class DeletableAdmin(TableAdmin):
     """
 
     deletable = True
+    # The rows that a row belongs to, up to its application.
+    parents: ClassVar[tuple[str, ...]] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Read a row with its parents in one statement: between two, they could be erased."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*self.parents) if self.parents else rows
 
     def access_token_of(self, obj: Any) -> str:
         """Return the token of the application that a row belongs to."""

@@ -248,6 +248,26 @@ def test_a_set_aside_entry_can_be_requeued(
     assert database.execute("SELECT count(*) FROM set_aside_entries").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("table", ["chat", "message"])
+def test_a_row_whose_application_is_erased_while_its_page_is_read_is_no_error(
+    operator: httpx.Client, database: Database, application: str, table: str
+) -> None:
+    from django.db import connection
+
+    add_chat_of(database, application, 1)
+
+    def erase_behind(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if f'FROM "{table}s"' in sql:
+            for erased in ("messages", "chats", "applications"):
+                database.execute(f"DELETE FROM {erased}")
+        return result
+
+    with connection.execute_wrapper(erase_behind):
+        assert operator.get(f"/admin/chat/{table}/1/change/").status_code == 200
+    assert operator.get(f"/admin/chat/{table}/1/change/").headers["Location"] == "/admin/"
+
+
 MESSAGE = "/admin/chat/message/1/change/"
 
 
