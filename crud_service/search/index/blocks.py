@@ -37,6 +37,11 @@ INSERT INTO search_chats (chat_id, blocks)
 SELECT id, 0 FROM chats WHERE id = ANY (%b::bigint[]) ORDER BY id
 ON CONFLICT DO NOTHING
 """
+# The insertion may have waited for the transaction that erased a chat which it had seen before.
+FORGET_ERASED_CHATS = """
+DELETE FROM search_chats WHERE chat_id = ANY (%b::bigint[])
+  AND NOT EXISTS (SELECT FROM chats WHERE chats.id = search_chats.chat_id)
+"""
 FIND_CHATS = "SELECT chat_id, blocks FROM search_chats WHERE chat_id = ANY (%b::bigint[])"
 LOCK_CHATS = f"{FIND_CHATS} ORDER BY chat_id FOR NO KEY UPDATE"
 COVER_CHAT = "UPDATE search_chats SET blocks = %s WHERE chat_id = %s"
@@ -111,8 +116,9 @@ def lock_chats(
     `known` are chats that had a row: only an erased chat has lost it since, and gets no other.
     """
     ordered = sorted(chat_ids)
-    if not all(chat_id in known for chat_id in ordered):
-        connection.execute(INSERT_CHATS, (ordered,))
+    is_known = all(chat_id in known for chat_id in ordered)
+    if not is_known and connection.execute(INSERT_CHATS, (ordered,)).rowcount:
+        connection.execute(FORGET_ERASED_CHATS, (ordered,))
     return dict(connection.execute(LOCK_CHATS, (ordered,)).fetchall())
 
 

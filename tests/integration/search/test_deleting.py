@@ -1,9 +1,11 @@
 """Deleted messages in both indexes, also beside an indexer that has read them before."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.integration.crud_rows import lock_waits
 from tests.integration.search.search_stores import TOKEN, SearchStores
 from tests.integration.search.test_two_at_once import (
     fold_all,
@@ -13,6 +15,7 @@ from tests.integration.search.test_two_at_once import (
     wrong,
 )
 from tests.integration.search.turns import take_turns
+from tests.polling import wait_until
 
 SECRET = "quixotic"
 STEPS = (1, 2, 3, 4, 5, 6, 8, 10)
@@ -138,3 +141,26 @@ def test_a_text_that_is_erased_while_its_block_is_read_leaves_no_grams(
         write_piece(database, piece)
     # The empty gram, by which the block is always scanned.
     assert database.execute("SELECT keys FROM search_blocks").fetchall() == [([f"{chat_id}:"],)]
+
+
+def test_a_chat_that_is_erased_while_its_lock_is_awaited_gets_no_other_row(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.erase.rows import ERASE_CHATS, ERASE_COVERAGE
+    from crud_service.postgresql import INDEXER
+    from crud_service.search.index.blocks import lock_chats
+    from crud_service.stores.database import connect_as
+
+    search_stores.add("a secret")
+    search_stores.index()
+    chats, database = [search_stores.chat_id(1)], search_stores.database
+    url = clean_crud["DATABASE_URL"]
+    database.execute("DELETE FROM messages")
+    with connect_as(INDEXER) as other, ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            database.execute(ERASE_COVERAGE, (chats,))
+            database.execute(ERASE_CHATS, (chats,))
+            locking = thread.submit(lock_chats, other, chats)
+            wait_until(lambda: lock_waits(url) == 1, 30)
+        assert locking.result() == {}
+    assert database.execute("SELECT FROM search_chats").fetchall() == []
