@@ -24,7 +24,7 @@ wherever each of them is stopped:
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import psycopg
 
@@ -120,8 +120,16 @@ WHERE index_format <> 0 OR index_name <> '' OR building <> ''
 # belongs to the session (the connection), so it needs no open transaction.
 REBUILD_LOCK = 0x5EA7C4
 
+# A reason may quote the text. Under the lock the message is not being deleted: a deletion that
+# comes later erases the reason, and behind one that came earlier none is kept.
 SET_ASIDE = """
-INSERT INTO search_failures (message_id, reason) VALUES (%s, %s)
+INSERT INTO search_failures (message_id, reason)
+SELECT %(message_id)s, %(reason)s
+WHERE %(is_deletion)s OR EXISTS (
+    SELECT FROM messages
+    WHERE chat_id = %(chat_id)s AND number = %(number)s AND id = %(message_id)s
+      AND deleted_at IS NULL FOR SHARE
+)
 ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
 """
 
@@ -131,6 +139,17 @@ REFUSALS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLim
 turn = Turn("search_outbox")
 
 Mark = Callable[[str], str]
+
+
+class Failed(Protocol):
+    """What could not be indexed of a message."""
+
+    @property
+    def message_id(self) -> int: ...
+    @property
+    def chat_id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
 
 
 class Change(NamedTuple):
@@ -211,7 +230,7 @@ class Indexing:
         reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
         logger.error("message %s cannot be indexed: %s", change.message_id, reason)
         with self.connection.transaction():
-            self.connection.execute(SET_ASIDE, (change.message_id, reason))
+            set_aside(self.connection, change, reason, is_deletion=change.version is None)
             self.connection.execute(FINISH, ([change.chat_id], change.ids))
 
     def store(self, changes: Sequence[Change]) -> None:
@@ -257,3 +276,22 @@ def remove_texts(connection: Connection, deleted: Sequence[Change]) -> None:
     if deleted:
         rows = [(change.chat_id, change.number, change.message_id) for change in deleted]
         connection.execute(REMOVE, columns(rows, 3))
+
+
+def set_aside(connection: Connection, failed: Failed, reason: str, *, is_deletion: bool) -> None:
+    """Keep why something was refused, for operators.
+
+    Args:
+        connection: a connection in a transaction, or in autocommit mode.
+        failed: the message; nothing is kept of one that was deleted meanwhile.
+        reason: why it was refused, which may quote its text.
+        is_deletion: whether it was its deletion that was refused, which is kept anyway.
+    """
+    parameters = {
+        "message_id": failed.message_id,
+        "chat_id": failed.chat_id,
+        "number": failed.number,
+        "reason": reason,
+        "is_deletion": is_deletion,
+    }
+    connection.execute(SET_ASIDE, parameters)

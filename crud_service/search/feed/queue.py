@@ -29,7 +29,7 @@ from typing import NamedTuple
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.feed.interval import Interval
-from crud_service.search.feed.outbox import SET_ASIDE
+from crud_service.search.feed.outbox import set_aside
 from crud_service.search.feed.start_over import (
     fill_queue,
     is_in_step,
@@ -244,10 +244,10 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
         connection.execute(SETTLE, finished(done))
         if again:
             put_back(connection, again, outcome.overloaded, counted=counted)
-        for message_id, reason in outcome.refused.items():
-            if message_id not in kept:
-                logger.error("Elasticsearch refused message %s: %s", message_id, reason)
-                connection.execute(SET_ASIDE, (message_id, reason))
+        for entry in done:
+            if (reason := outcome.refused.get(entry.message_id)) is not None:
+                logger.error("Elasticsearch refused message %s: %s", entry.message_id, reason)
+                set_aside(connection, entry, reason, is_deletion=not entry.exists)
 
 
 def put_back(

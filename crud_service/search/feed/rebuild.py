@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
-from crud_service.search.feed.outbox import REBUILD_LOCK, SET_ASIDE
+from crud_service.search.feed.outbox import REBUILD_LOCK, set_aside
 from crud_service.search.feed.start_over import (
     State,
     read_state,
@@ -156,9 +156,11 @@ def abandon(connection: Connection, name: str) -> None:
 
 def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:
     for page in read_pages(connection):
-        for message_id, reason in write_page(name, page).items():
-            logger.error("Elasticsearch refused message %s: %s", message_id, reason)
-            connection.execute(SET_ASIDE, (message_id, reason))
+        refused = write_page(name, page)
+        for text in page:
+            if (reason := refused.get(text.message_id)) is not None:
+                logger.error("Elasticsearch refused message %s: %s", text.message_id, reason)
+                set_aside(connection, text, reason, is_deletion=False)
         advance(len(page))
 
 

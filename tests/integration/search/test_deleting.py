@@ -164,3 +164,47 @@ def test_a_chat_that_is_erased_while_its_lock_is_awaited_gets_no_other_row(
             wait_until(lambda: lock_waits(url) == 1, 30)
         assert locking.result() == {}
     assert database.execute("SELECT FROM search_chats").fetchall() == []
+
+
+def test_why_a_message_was_not_folded_is_not_kept_if_it_was_erased_meanwhile(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.feed.outbox import index_batch
+
+    database = search_stores.database
+    search_stores.add(SECRET)
+
+    def erase_and_fail(body: str) -> str:
+        database.execute("SET chat.erasing = 'on'")
+        database.execute("DELETE FROM messages")
+        raise ValueError(body)
+
+    assert index_batch(database, hand_on=False, mark=erase_and_fail) == 1
+    assert not search_stores.is_waiting(with_queue=True)
+    assert database.execute("SELECT reason FROM search_failures").fetchall() == []
+
+
+def test_why_elasticsearch_refused_a_message_is_not_kept_if_it_was_deleted_meanwhile(
+    search_stores: SearchStores,
+) -> None:
+    from crud_service.search.feed import queue
+    from crud_service.search.feed.bulk import Outcome
+    from crud_service.search.feed.outbox import index_batch
+
+    database = search_stores.database
+    search_stores.add(SECRET)
+    index_batch(database, hand_on=True)
+
+    def settle_all(reason: str) -> None:
+        rows = queue.turn.read(database, queue.READ, queue.BATCH, queue.BATCH_BYTES)
+        queued = [queue.Queued(*row) for row in rows]
+        if reason:
+            delete(1)
+            index_batch(database, hand_on=True)
+        refused = {entry.message_id: reason for entry in queued if reason}
+        queue.settle(database, queued, Outcome(refused=refused))
+
+    settle_all(f"cannot index {SECRET}")
+    settle_all("")
+    assert not search_stores.is_waiting(with_queue=True)
+    assert database.execute("SELECT reason FROM search_failures").fetchall() == []
