@@ -16,9 +16,13 @@ SCREENSHOTS = ROOT / ".local-test" / "screenshots"
 pytestmark = pytest.mark.timeout(300)
 
 
-def screenshot(window: Window, name: str) -> None:
+def screenshots(window: Window, name: str) -> None:
+    """Take a picture in each theme."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    window.call("@page", "screenshot", {"path": str(SCREENSHOTS / f"{name}.png")})
+    for theme in ("light", "dark"):
+        with window.theme(theme):
+            path = SCREENSHOTS / f"{name}-{theme}.png"
+            window.call("@page", "screenshot", {"path": str(path)})
 
 
 def focused(window: Window) -> str:
@@ -79,26 +83,25 @@ def test_everything_is_done_with_the_keyboard_alone(
     ann.until(lambda: ann.text("#chat-title"), "General")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [Viewport(1100, 760), PHONE], ids=["desktop", "phone"])
 def test_axe_finds_nothing_wrong(
-    browser: Browser, chat: Chat, api: Api, theme: str, viewport: Viewport
+    browser: Browser, chat: Chat, api: Api, viewport: Viewport
 ) -> None:
     api.message(chat.path, "first")
     api.wait_for_numbers(f"{chat.path}/messages/search?keyword=first", [1])
     page, _, _ = chat.page.partition("#")
-    start = browser.window("start", page, viewport, colorScheme=theme)
+    start = browser.window("start", page, viewport)
     start.see("#applications a >> nth=0")
     assert start.violations() == []
-    screenshot(start, f"demo-start-{theme}-{viewport.width}")
-    options = {"viewport": viewport, "colorScheme": theme, "reducedMotion": "reduce"}
+    screenshots(start, f"demo-start-{viewport.width}")
+    options = {"viewport": viewport, "reducedMotion": "reduce"}
     ann = browser.window("Ann", chat.page, **options)
     ann.until(ann.bodies, ["first"])
     ann.send_message("second")
     ann.until(ann.bodies, ["first", "second"])
     ann.call('[data-number="2"]', "hover")
     assert ann.violations() == []
-    screenshot(ann, f"demo-chat-{theme}-{viewport.width}")
+    screenshots(ann, f"demo-chat-{viewport.width}")
     ann.fill("#keyword", "first")
     ann.until_texts("#found mark", ["first"])
     assert ann.violations() == []
@@ -114,7 +117,7 @@ def test_axe_finds_nothing_wrong(
     ann.click('[data-number="2"] [data-action="delete"]')
     ann.see("#confirm")
     assert ann.violations() == []
-    screenshot(ann, f"demo-confirm-{theme}-{viewport.width}")
+    screenshots(ann, f"demo-confirm-{viewport.width}")
     inbox = browser.window("inbox", chat.page.rpartition("/")[0], **options)
     inbox.see("#chats a")
     assert inbox.violations() == []

@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 from tests.chromium import PROGRAMS
@@ -179,9 +180,22 @@ class Window:
         self.call("@page", "close")
 
     def violations(self) -> list[dict[str, Any]]:
-        """Return what axe finds wrong with the page as it is now."""
+        """Return what axe finds wrong with the page as it is now, in both themes."""
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-        return list(self._browser.send({"window": self.name, "axe": {"runOnly": tags}}))
+        found = self._axe(tags)
+        with self.theme("dark"):
+            # The themes differ in nothing but colours.
+            return found + self._axe(["color-contrast", "link-in-text-block"])
+
+    def _axe(self, rules: list[str]) -> list[dict[str, Any]]:
+        return list(self._browser.send({"window": self.name, "axe": {"runOnly": rules}}))
+
+    @contextmanager
+    def theme(self, name: str) -> Iterator[None]:
+        """Have the system prefer a theme; a light one, as always, afterwards."""
+        self.call("@page", "emulateMedia", {"colorScheme": name})
+        yield
+        self.call("@page", "emulateMedia", {"colorScheme": "light"})
 
     def errors(self) -> list[str]:
         """Errors of scripts, and what the console shows as one."""
