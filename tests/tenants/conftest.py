@@ -5,7 +5,7 @@ TENANT_PATIENCE  by how much the bounds are stretched; 20, for machines that are
                  at its full size, and each act alone
 TENANT_SECONDS   how long the neighbour is measured beside each act; 3, at full size 8, and there
                  three times as long beside all acts together
-TENANT_CHANGES   how many changes one application has waiting to be indexed; 20,000, at full
+TENANT_CHANGES   how many changes one application has waiting to be indexed; 10,000, at full
                  size 200,000
 """
 

@@ -29,12 +29,14 @@ SAME_LETTER = "a" * LONGEST
 OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
 
 # A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
-CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 20_000))
+CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 10_000))
+# Rows that one statement makes.
+CHANGES_AT_ONCE = 50_000
 # An application may be 4 MiB ahead at most (decision 15); the smaller numbers are several times
 # as much. Elasticsearch takes some thirty of these messages a second.
-LONG_MESSAGES = 1000 if IS_FULL_SIZE else 150
+LONG_MESSAGES = 1000 if IS_FULL_SIZE else 100
 # What is there to be read: pages of it are beyond every bound in bytes.
-STORED_MESSAGES = 200 if IS_FULL_SIZE else 60
+STORED_MESSAGES = 200 if IS_FULL_SIZE else 40
 
 Act = Callable[["Hostile", threading.Event], None]
 
@@ -239,10 +241,11 @@ def many_changes(tenant: Hostile, stop: threading.Event) -> None:
     token = tenant.path.rpartition("/")[2]
     with psycopg.connect(tenant.stack.environment["DATABASE_URL"], autocommit=True) as connection:
         chat_id = wait_for_chat(connection, token, number)
-        for first in range(1, CHANGES + 1, 50_000):
+        for first in range(1, CHANGES + 1, CHANGES_AT_ONCE):
             if stop.is_set():
                 break
-            rows = connection.execute(FILL, (chat_id, first, first + 49_999)).rowcount
+            last = min(first + CHANGES_AT_ONCE - 1, CHANGES)
+            rows = connection.execute(FILL, (chat_id, first, last)).rowcount
             connection.execute(COUNT, (rows, chat_id))
             tenant.accepted[f"{tenant.path}/chats/{number}"] += rows
 

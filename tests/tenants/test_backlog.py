@@ -18,7 +18,7 @@ from tests.api_client import Api
 from tests.fault.rig.verify import wait_until_stored
 from tests.tenants.conftest import IS_FULL_SIZE, PATIENCE
 
-ENTRIES = 200_000 if IS_FULL_SIZE else 50_000
+ENTRIES = 200_000 if IS_FULL_SIZE else 20_000
 PAGE = 5_000
 ANSWERED_SECONDS = 1.0
 
