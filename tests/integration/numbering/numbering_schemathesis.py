@@ -1,7 +1,7 @@
 """What schemathesis cannot know.
 
-A key that comes again with another payload is refused, and a reply to a number that was not
-assigned before.
+A key that comes again with another payload is refused, a reply to a number that was not assigned
+before, and U+0000 anywhere in metadata.
 """
 
 from itertools import count
@@ -22,16 +22,32 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     if not isinstance(body, dict):
         return
     if isinstance(body.get("messages"), list):
-        case.body = {**body, "messages": [without_reply(message) for message in body["messages"]]}
-    elif is_number(body.get("reply_to")):
-        case.body = without_reply(body)
+        case.body = {**body, "messages": [acceptable(message) for message in body["messages"]]}
+    else:
+        case.body = acceptable(body)
 
 
-def without_reply(message: Any) -> Any:
-    """Return a message without a valid reply; one that is not valid stays as it is."""
-    if not isinstance(message, dict) or not is_number(message.get("reply_to")):
+def acceptable(message: Any) -> Any:
+    """Return a message without a valid reply and without U+0000 in valid metadata.
+
+    What is not valid stays as it is.
+    """
+    if not isinstance(message, dict):
         return message
-    return {name: value for name, value in message.items() if name != "reply_to"}
+    kept = {name: value for name, value in message.items() if name != "reply_to"}
+    if "reply_to" in message and not is_number(message["reply_to"]):
+        kept["reply_to"] = message["reply_to"]
+    if isinstance(message.get("metadata"), dict):
+        kept["metadata"] = without_nul(message["metadata"])
+    return kept
+
+
+def without_nul(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {without_nul(name): without_nul(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [without_nul(each) for each in value]
+    return value.replace("\0", "") if isinstance(value, str) else value
 
 
 def is_number(value: Any) -> bool:
