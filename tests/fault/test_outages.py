@@ -1,4 +1,4 @@
-"""Twenty seconds under load without one process: frozen, or killed and not restarted.
+"""Twenty seconds under load without one process: frozen, or ended and not restarted.
 
 Clients of a frozen part wait; clients of a dead one are refused.
 """
@@ -11,7 +11,7 @@ import pytest
 
 from tests.fault.conftest import UnderLoad
 from tests.fault.rig.linked_stack import LinkedStack
-from tests.fault.rig.processes import away, frozen
+from tests.fault.rig.processes import away, ended, frozen
 from tests.fault.rig.search import search, searched_for
 
 pytestmark = pytest.mark.timeout(400)
@@ -26,7 +26,11 @@ outages = pytest.mark.parametrize("outage", [frozen, away], ids=lambda outage: o
 def test_twenty_seconds_without_valkey_lose_nothing(
     linked: LinkedStack, under_load: UnderLoad, outage: Outage
 ) -> None:
-    with under_load(f"valkey {outage.__name__} for 20 s"), outage(linked, "valkey"):
+    with (
+        under_load(f"valkey {outage.__name__} for 20 s") as load,
+        outage(linked, "valkey"),
+        load.slowed_down(),
+    ):
         time.sleep(OUTAGE_SECONDS)
 
 
@@ -37,18 +41,19 @@ def test_creations_continue_for_twenty_seconds_without_persisting(
 ) -> None:
     with under_load(f"{name} {outage.__name__} for 20 s") as load, outage(linked, name):
         before = load.answered
-        time.sleep(OUTAGE_SECONDS)
+        with load.slowed_down():
+            time.sleep(OUTAGE_SECONDS)
         assert load.answered > before
     assert load.errors == 0, load.figures.refusals
 
 
-@outages
+@pytest.mark.parametrize("outage", [frozen, ended], ids=lambda outage: outage.__name__)
 def test_searches_continue_in_postgresql_for_twenty_seconds_without_elasticsearch(
     linked: LinkedStack, under_load: UnderLoad, outage: Outage
 ) -> None:
     with under_load(f"elasticsearch {outage.__name__} for 20 s") as load:
         search(linked, load.application)
-        with outage(linked, "elasticsearch"):
+        with load.slowed_down(), outage(linked, "elasticsearch"):
             backends = searched_for(OUTAGE_SECONDS, linked, load.application)
         assert backends[-1] == "postgresql"
     assert load.errors == 0, load.figures.refusals

@@ -12,7 +12,8 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -26,6 +27,8 @@ CHATS, WITH_KEY, REPEATED, TOGETHER = 0.02, 0.33, 0.2, 0.5
 # A client's longest pause between two requests. Every second one lasts until all clients send at
 # once, so that a batch has many creations although few are sent.
 LONGEST_PAUSE_SECONDS = 0.3
+# The same while something lasts for long: what was sent before and after is what can be lost.
+LONGEST_PAUSE_MEANWHILE_SECONDS = 1.5
 RETRY_SECONDS = 0.1
 # How long a request with a key is repeated: at most, and when everybody is to stop.
 GIVE_UP_SECONDS, GIVE_UP_AT_THE_END_SECONDS = 90, 10
@@ -79,6 +82,7 @@ class Load:
         self._chats: list[int] = []
         self._stopping = False
         self._give_up_at = float("inf")
+        self._longest_pause = LONGEST_PAUSE_SECONDS
         self._thread = threading.Thread(target=self._run, name="load")
 
     def __enter__(self) -> Self:
@@ -89,6 +93,15 @@ class Load:
         self._give_up_at = time.monotonic() + GIVE_UP_AT_THE_END_SECONDS
         self._stopping = True
         self._thread.join()
+
+    @contextmanager
+    def slowed_down(self) -> Iterator[None]:
+        """Send a fifth of the requests, while something lasts for long."""
+        self._longest_pause = LONGEST_PAUSE_MEANWHILE_SECONDS
+        try:
+            yield
+        finally:
+            self._longest_pause = LONGEST_PAUSE_SECONDS
 
     @property
     def answered(self) -> int:
@@ -135,8 +148,8 @@ class Load:
 
     def _next_pause(self) -> float:
         if self._random.random() < TOGETHER:
-            return LONGEST_PAUSE_SECONDS - time.monotonic() % LONGEST_PAUSE_SECONDS
-        return self._random.uniform(0, LONGEST_PAUSE_SECONDS)
+            return self._longest_pause - time.monotonic() % self._longest_pause
+        return self._random.uniform(0, self._longest_pause)
 
     def _next_creation(self) -> Creation:
         choose = self._random
