@@ -240,14 +240,15 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
             again.append(entry)
     kept = {entry.message_id for entry in again}
     done = [entry for entry in queued if entry.message_id not in kept]
+    # Each in a transaction of its own: a deletion locks a message before its failure, too.
+    for entry in done:
+        if (reason := outcome.refused.get(entry.message_id)) is not None:
+            logger.error("Elasticsearch refused message %s: %s", entry.message_id, reason)
+            set_aside(connection, entry, reason, is_deletion=not entry.exists)
     with connection.transaction():
         connection.execute(SETTLE, finished(done))
         if again:
             put_back(connection, again, outcome.overloaded, counted=counted)
-        for entry in done:
-            if (reason := outcome.refused.get(entry.message_id)) is not None:
-                logger.error("Elasticsearch refused message %s: %s", entry.message_id, reason)
-                set_aside(connection, entry, reason, is_deletion=not entry.exists)
 
 
 def put_back(
