@@ -24,7 +24,7 @@ wherever each of them is stopped:
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import psycopg
 
@@ -120,16 +120,24 @@ WHERE index_format <> 0 OR index_name <> '' OR building <> ''
 # belongs to the session (the connection), so it needs no open transaction.
 REBUILD_LOCK = 0x5EA7C4
 
-# A reason may quote the text. Under the lock the message is not being deleted: a deletion that
-# comes later erases the reason, and behind one that came earlier none is kept.
+# A reason may quote the text. Under the lock a message is not being deleted: a deletion that
+# comes later erases the reason, and behind one that came earlier none is kept. Messages are
+# locked in the order in which they are erased, and before their failures, as a deletion does.
 SET_ASIDE = """
-INSERT INTO search_failures (message_id, reason)
-SELECT %(message_id)s, %(reason)s
-WHERE %(is_deletion)s OR EXISTS (
-    SELECT FROM messages
-    WHERE chat_id = %(chat_id)s AND number = %(number)s AND id = %(message_id)s
-      AND deleted_at IS NULL FOR SHARE
+WITH refused AS (
+    SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::bool[])
+        AS given (message_id, chat_id, number, reason, is_deletion)
+), present AS MATERIALIZED (
+    SELECT messages.id FROM messages JOIN refused
+      ON messages.chat_id = refused.chat_id AND messages.number = refused.number
+     AND messages.id = refused.message_id
+    WHERE messages.deleted_at IS NULL
+    ORDER BY messages.chat_id, messages.number FOR SHARE OF messages
 )
+INSERT INTO search_failures (message_id, reason)
+SELECT message_id, reason FROM refused
+WHERE is_deletion OR message_id IN (SELECT id FROM present)
+ORDER BY message_id
 ON CONFLICT (message_id) DO UPDATE SET reason = excluded.reason, failed_at = now()
 """
 
@@ -141,15 +149,14 @@ turn = Turn("search_outbox")
 Mark = Callable[[str], str]
 
 
-class Failed(Protocol):
-    """What could not be indexed of a message."""
+class Refused(NamedTuple):
+    """A message that cannot be indexed, and why; or a deletion that cannot."""
 
-    @property
-    def message_id(self) -> int: ...
-    @property
-    def chat_id(self) -> int: ...
-    @property
-    def number(self) -> int: ...
+    message_id: int
+    chat_id: int
+    number: int
+    reason: str
+    is_deletion: bool
 
 
 class Change(NamedTuple):
@@ -228,9 +235,11 @@ class Indexing:
             return
         (change,) = changes
         reason = f"not folded: {type(error).__name__}: {error}".replace("\0", "")[:1000]
-        logger.error("message %s cannot be indexed: %s", change.message_id, reason)
+        refused = Refused(
+            change.message_id, change.chat_id, change.number, reason, change.version is None
+        )
         with self.connection.transaction():
-            set_aside(self.connection, change, reason, is_deletion=change.version is None)
+            set_aside(self.connection, [refused])
             self.connection.execute(FINISH, ([change.chat_id], change.ids))
 
     def store(self, changes: Sequence[Change]) -> None:
@@ -278,20 +287,12 @@ def remove_texts(connection: Connection, deleted: Sequence[Change]) -> None:
         connection.execute(REMOVE, columns(rows, 3))
 
 
-def set_aside(connection: Connection, failed: Failed, reason: str, *, is_deletion: bool) -> None:
-    """Keep why something was refused, for operators.
+def set_aside(connection: Connection, refused: Sequence[Refused]) -> None:
+    """Keep for operators why messages cannot be indexed; skip those deleted in the meantime.
 
-    Args:
-        connection: a connection in a transaction, or in autocommit mode.
-        failed: the message; nothing is kept of one that was deleted meanwhile.
-        reason: why it was refused, which may quote its text.
-        is_deletion: whether it was its deletion that was refused, which is kept anyway.
+    The log has no reason: nothing would erase it there.
     """
-    parameters = {
-        "message_id": failed.message_id,
-        "chat_id": failed.chat_id,
-        "number": failed.number,
-        "reason": reason,
-        "is_deletion": is_deletion,
-    }
-    connection.execute(SET_ASIDE, parameters)
+    if refused:
+        connection.execute(SET_ASIDE, columns(refused, 5))
+        first = refused[0].message_id
+        logger.error("%d messages cannot be indexed; the first is %d", len(refused), first)

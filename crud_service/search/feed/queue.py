@@ -22,14 +22,13 @@ concurrent processes, wherever each of them is stopped:
    than FEW, nothing is moved and Throttled is raised.
 """
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.fair import Turn, pick
 from crud_service.search.feed.interval import Interval
-from crud_service.search.feed.outbox import set_aside
+from crud_service.search.feed.outbox import Refused, set_aside
 from crud_service.search.feed.start_over import (
     fill_queue,
     is_in_step,
@@ -40,8 +39,6 @@ from crud_service.search.feed.start_over import (
 from crud_service.search.index.elasticsearch_index import find_indices
 from crud_service.search.text.texts import CREATED_MS, Text, columns
 from crud_service.stores.database import Connection
-
-logger = logging.getLogger(__name__)
 
 # Large, since each batch that waited for long is a segment of its own at first (5. above), and
 # merging small segments costs Elasticsearch more than anything else does.
@@ -240,15 +237,27 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
             again.append(entry)
     kept = {entry.message_id for entry in again}
     done = [entry for entry in queued if entry.message_id not in kept]
-    # Each in a transaction of its own: a deletion locks a message before its failure, too.
-    for entry in done:
-        if (reason := outcome.refused.get(entry.message_id)) is not None:
-            logger.error("Elasticsearch refused message %s: %s", entry.message_id, reason)
-            set_aside(connection, entry, reason, is_deletion=not entry.exists)
+    # In a transaction of its own, or else it would lock messages while it holds their failures.
+    set_aside(connection, find_refused(done, outcome.refused))
     with connection.transaction():
         connection.execute(SETTLE, finished(done))
         if again:
             put_back(connection, again, outcome.overloaded, counted=counted)
+
+
+def find_refused(entries: Sequence[Queued], reasons: Mapping[int, str]) -> list[Refused]:
+    """Return the entries whose message ids have a reason."""
+    return [
+        Refused(
+            entry.message_id,
+            entry.chat_id,
+            entry.number,
+            reasons[entry.message_id],
+            is_deletion=not entry.exists,
+        )
+        for entry in entries
+        if entry.message_id in reasons
+    ]
 
 
 def put_back(

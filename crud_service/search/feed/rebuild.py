@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import Outcome, write_documents
-from crud_service.search.feed.outbox import REBUILD_LOCK, set_aside
+from crud_service.search.feed.outbox import REBUILD_LOCK, Refused, set_aside
 from crud_service.search.feed.start_over import (
     State,
     read_state,
@@ -156,11 +156,13 @@ def abandon(connection: Connection, name: str) -> None:
 
 def fill_index(connection: Connection, name: str, advance: Callable[[int], object]) -> None:
     for page in read_pages(connection):
-        refused = write_page(name, page)
-        for text in page:
-            if (reason := refused.get(text.message_id)) is not None:
-                logger.error("Elasticsearch refused message %s: %s", text.message_id, reason)
-                set_aside(connection, text, reason, is_deletion=False)
+        reasons = write_page(name, page)
+        refused = [
+            Refused(text.message_id, text.chat_id, text.number, reasons[text.message_id], False)
+            for text in page
+            if text.message_id in reasons
+        ]
+        set_aside(connection, refused)
         advance(len(page))
 
 

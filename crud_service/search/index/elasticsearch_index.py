@@ -75,7 +75,7 @@ SETTINGS: dict[str, Any] = {
     # sent an older copy must not bring the document back.
     "gc_deletes": GC_DELETES,
     # A search visits each segment, so having few large ones is worth more merging. Even fewer
-    # (4 per tier) made no search faster, and a document a third more expensive.
+    # (4 per tier) made no search faster, and a document up to a fifth more expensive.
     "merge.policy.floor_segment": "64mb",
     "merge.policy.segments_per_tier": 8,
     "sort.field": ["chat_id", "number"],

@@ -208,3 +208,26 @@ def test_why_elasticsearch_refused_a_message_is_not_kept_if_it_was_deleted_meanw
     settle_all("")
     assert not search_stores.is_waiting(with_queue=True)
     assert database.execute("SELECT reason FROM search_failures").fetchall() == []
+
+
+def test_why_a_message_was_refused_is_not_kept_behind_a_deletion_that_has_not_committed(
+    search_stores: SearchStores, clean_crud: dict[str, str]
+) -> None:
+    from crud_service.postgresql import INDEXER
+    from crud_service.search.feed.outbox import Refused, set_aside
+    from crud_service.stores.database import connect_as
+
+    search_stores.add(SECRET, "kept")
+    chat_id, database = search_stores.chat_id(1), search_stores.database
+    ids = dict(database.execute("SELECT number, id FROM messages").fetchall())
+    refused = [Refused(ids[number], chat_id, number, f"text {number}", False) for number in (1, 2)]
+    refused.append(Refused(10**9, chat_id, 3, "a deletion", True))
+    with connect_as(INDEXER) as other, ThreadPoolExecutor(1) as thread:
+        with database.transaction():
+            database.execute("SET LOCAL chat.erasing = 'on'")
+            database.execute("DELETE FROM messages WHERE chat_id = %s AND number = 1", (chat_id,))
+            keeping = thread.submit(set_aside, other, refused)
+            wait_until(lambda: lock_waits(clean_crud["DATABASE_URL"]) == 1, 30)
+        keeping.result()
+    kept = database.execute("SELECT reason FROM search_failures ORDER BY message_id").fetchall()
+    assert kept == [("text 2",), ("a deletion",)]

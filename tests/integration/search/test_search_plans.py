@@ -22,7 +22,7 @@ SELECT pg_stat_get_xact_numscans('search_blocks'::regclass),
 # More than a batch, of one chat.
 FILL_QUEUE = """
 INSERT INTO search_queue (message_id, chat_id, number, changed_at)
-SELECT n, 1, n, now() FROM generate_series(1, 2500) n
+SELECT n, 1, n, now() FROM generate_series(1, %s) n
 """
 
 
@@ -65,7 +65,7 @@ def test_what_was_sent_is_found_by_its_ids_in_a_queue_of_one_chat(
     search_stores: SearchStores, clean_crud: dict[str, str]
 ) -> None:
     with psycopg.connect(clean_crud["DATABASE_URL"], **INDEXER) as connection:
-        connection.execute(FILL_QUEUE)
+        connection.execute(FILL_QUEUE, (queue.BATCH + 500,))
         rows = queue.turn.read(connection, queue.READ, queue.BATCH, queue.BATCH_BYTES)
         queue.settle(connection, [queue.Queued(*row) for row in rows], Outcome())
         left = connection.execute("SELECT count(*) FROM search_queue").fetchone()
