@@ -21,7 +21,7 @@ def mask_token(access_token: str) -> str:
     return access_token[:4] + "…"
 
 
-_TO_MASK = re.compile(r"(?<=/applications/)[^\s/?\"']{5,}|[A-Za-z0-9]{24,}")
+_TO_MASK = re.compile(r"(/applications/[/\"']*)([^\s/?\"'<>(),\\]{5,})|([A-Za-z0-9]{24,})")
 
 
 def mask_path(path: str) -> str:
@@ -29,4 +29,4 @@ def mask_path(path: str) -> str:
 
     A token must not reach the log because of a missing slash, or a character too few.
     """
-    return _TO_MASK.sub(lambda match: mask_token(match[0]), path)
+    return _TO_MASK.sub(lambda match: (match[1] or "") + mask_token(match[2] or match[3]), path)

@@ -49,6 +49,9 @@ def test_a_mistyped_token_is_masked_too(mistyped: str) -> None:
     path = f"/applications/{mistyped}"
     assert mask_path(path) == f"/applications/{mistyped[:4]}…"
     assert mask_path(f"{path}/chats?limit=1") == f"/applications/{mistyped[:4]}…/chats?limit=1"
+    assert (
+        mask_path(f"/applications//'{mistyped}', 404") == f"/applications//'{mistyped[:4]}…', 404"
+    )
 
 
 @given(st.text("abAB09._:-", min_size=1, max_size=128))
