@@ -80,6 +80,23 @@ def record(properties: Json, example: Json | None = None, optional: Json | None 
     return schema | ({"examples": [example]} if example else {})
 
 
+HEALTH_STATUS: Json = {"type": "string", "enum": ["ok", "degraded", "unavailable"]}
+LATENCY_MS: Json = {"type": "number"}
+UNAVAILABLE_SHARDS: Json = {"type": "array", "items": {"type": "integer"}}
+
+
+def health_schema(dependency: Json, *names: str, optional: Json | None = None) -> Json:
+    """Return the schema of the answer of a readiness check.
+
+    Args:
+        dependency: the schema of one dependency.
+        names: those that each answer has.
+        optional: the schemas of those that may be missing.
+    """
+    dependencies = record(dict.fromkeys(names, dependency), optional=optional)
+    return record({"status": HEALTH_STATUS, "dependencies": dependencies})
+
+
 PROBLEM: Json = record(
     {
         "type": {**TEXT, "format": "uri-reference"},

@@ -10,7 +10,20 @@ from fastapi.responses import HTMLResponse, Response
 from contract.paths import TOKEN_PATTERN
 from numbering_service.creations.bulks import MAX_MESSAGES
 from web.fields import MAX_BODY_BYTES, MAX_NAME_CHARACTERS, MAX_SENDER_CHARACTERS
-from web.openapi import COMMON_ERRORS, METADATA, NUMBER, POLICY, PROBLEM, Json, text_schema
+from web.openapi import (
+    COMMON_ERRORS,
+    HEALTH_STATUS,
+    LATENCY_MS,
+    METADATA,
+    NUMBER,
+    POLICY,
+    PROBLEM,
+    UNAVAILABLE_SHARDS,
+    Json,
+    health_schema,
+    record,
+    text_schema,
+)
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -109,37 +122,19 @@ REQUEST_ID_PARAMETER = {
     "description": "Used as the id of the request if it is valid.",
     "schema": {"type": "string"},
 }
-LIVE = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {"status": {"type": "string", "enum": ["ok"]}},
-}
-STATUS = {"type": "string", "enum": ["ok", "degraded", "unavailable"]}
-DEPENDENCY = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {
-        "status": STATUS,
-        "latency_ms": {"type": "number"},
-        "reason": {"type": "string", "description": "Why creations can't be acknowledged."},
-        "unavailable_shards": {"type": "array", "items": {"type": "integer"}},
-    },
-    "additionalProperties": False,
-}
-HEALTH: Json = {
-    "type": "object",
-    "required": ["status", "dependencies"],
-    "properties": {
-        "status": STATUS,
-        "dependencies": {
-            "type": "object",
-            "required": ["redis", "crud_service"],
-            "properties": {"redis": DEPENDENCY, "crud_service": DEPENDENCY},
-            "additionalProperties": False,
+LIVE = record({"status": {"type": "string", "enum": ["ok"]}})
+HEALTH = health_schema(
+    record(
+        {"status": HEALTH_STATUS},
+        optional={
+            "latency_ms": LATENCY_MS,
+            "reason": {"type": "string", "description": "Why creations can't be acknowledged."},
+            "unavailable_shards": UNAVAILABLE_SHARDS,
         },
-    },
-    "additionalProperties": False,
-}
+    ),
+    "redis",
+    "crud_service",
+)
 
 
 def add_routes(api: FastAPI) -> None:
@@ -193,11 +188,9 @@ def created(**numbers: int) -> Json:
     token = {"type": "string", "pattern": f"^{TOKEN_PATTERN}$"}
     properties = {**dict.fromkeys(numbers, NUMBER), "access_token": token}
     example = {**numbers, "access_token": TOKEN_EXAMPLE}
-    schema: Json = {"type": "object", "required": list(properties), "properties": properties}
-    schema["additionalProperties"] = False
     return {
         "description": "Created and on disk.",
-        "content": {"application/json": {"schema": schema, "example": example}},
+        "content": {"application/json": {"schema": record(properties), "example": example}},
         "headers": {
             "Location": {
                 "description": "Its URL on crud_service, valid once it is stored.",
@@ -240,15 +233,20 @@ def problem_response(kind: type[Problem]) -> Json:
     }
 
 
-def probe_responses(schema: Json | None) -> dict[int | str, Any]:
-    """Return the answers of an endpoint for operators, with the schema of those in JSON."""
+def probe_responses(schema: Json | None, *, unavailable: bool) -> dict[int | str, Any]:
+    """Return the answers of an endpoint for operators.
+
+    Args:
+        schema: that of the answers in JSON; None: they are text.
+        unavailable: whether 503 is one of them.
+    """
     answer: Json = {"headers": {"X-Request-ID": REQUEST_ID}}
     if schema is not None:
         answer["content"] = {"application/json": {"schema": schema}}
     answers: dict[int | str, Any] = {200: {**answer, "description": "Answered."}}
-    if schema is HEALTH:
-        unavailable = "The service cannot work without a dependency that is unavailable."
-        answers[503] = {**answer, "description": unavailable}
+    if unavailable:
+        description = "The service cannot work without a dependency that is unavailable."
+        answers[503] = {**answer, "description": description}
     return answers
 
 

@@ -56,7 +56,7 @@ def add_routes(api: FastAPI) -> None:
             path,
             endpoint,
             response_class=JSONResponse if schema else PlainTextResponse,
-            responses=probe_responses(schema),
+            responses=probe_responses(schema, unavailable=endpoint is ready),
             openapi_extra={"parameters": [REQUEST_ID_PARAMETER]},
             tags=["operations"],
             summary=title,

@@ -16,7 +16,17 @@ from crud_service.schema.openapi import examples
 from crud_service.schema.openapi.parameters import parameters
 from crud_service.schema.openapi.values import COUNT, TIME, TOKEN, ref
 from web.fields import MAX_SENDER_CHARACTERS
-from web.openapi import NUMBER, PROBLEM, Json, record, text_schema
+from web.openapi import (
+    HEALTH_STATUS,
+    LATENCY_MS,
+    NUMBER,
+    PROBLEM,
+    UNAVAILABLE_SHARDS,
+    Json,
+    health_schema,
+    record,
+    text_schema,
+)
 from web.problems import (
     CONTENT_TYPE,
     BodyTooLarge,
@@ -84,7 +94,7 @@ def schemas() -> Json:
         **fields_schemas("ChatFields", ChatFields),
         **fields_schemas("MessageFields", MessageFields),
         "Problem": PROBLEM | {"examples": [examples.PROBLEM]},
-        "Health": health_schema(),
+        "Health": crud_health_schema(),
     }
 
 
@@ -117,19 +127,14 @@ def field_schema(field: Any) -> Json:
     return {**field.schema, "type": types, "examples": [examples.FIELDS[field.field_name]]}
 
 
-def health_schema() -> Json:
-    states = ["ok", "degraded", "unavailable"]
+def crud_health_schema() -> Json:
+    states = [*HEALTH_STATUS["enum"], "not_configured"]
     dependency = record(
-        {
-            "status": {"type": "string", "enum": [*states, "not_configured"]},
-            "latency_ms": {"type": "number"},
-        },
-        optional={"unavailable_shards": {"type": "array", "items": {"type": "integer"}}},
+        {"status": {"type": "string", "enum": states}, "latency_ms": LATENCY_MS},
+        optional={"unavailable_shards": UNAVAILABLE_SHARDS},
     )
-    status = {"type": "string", "enum": states}
     names = ("postgresql", "redis", "elasticsearch")
-    dependencies = record(dict.fromkeys(names, dependency), optional={"replica": dependency})
-    return record({"status": status, "dependencies": dependencies})
+    return health_schema(dependency, *names, optional={"replica": dependency})
 
 
 def header(description: str, kind: str = "string", example: Any = None) -> Json:
