@@ -30,8 +30,8 @@ REDIS = shutil.which("redis-server")
 NO_REDIS = pytest.mark.skipif(not REDIS, reason="NO REDIS: redis-server is not installed")
 PROGRAMS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis", marks=NO_REDIS)]
 # A fail-over takes a cluster of six servers of its own: one of the programs in each round.
-HERE = PROGRAMS if REDIS else PROGRAMS[:1]
-WITH_REPLICAS = random.Random(SEED).sample(HERE, min(ROUNDS, len(HERE)))
+INSTALLED = PROGRAMS if REDIS else PROGRAMS[:1]
+WITH_REPLICAS = random.Random(SEED).sample(INSTALLED, min(ROUNDS, len(INSTALLED)))
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -1,6 +1,6 @@
 """Every process shuts down gracefully under load: in time, with exit code 0, leaving nothing.
 
-Elasticsearch does so in `test_outages`.
+`test_outages` has Elasticsearch end, in time and leaving nothing.
 """
 
 import signal

@@ -30,13 +30,13 @@ OVERLAPPING = quote(" ".join("a" * length for length in range(1, 22)))
 
 # A million is what a benchmark of one's own can have; it takes minutes until all is indexed.
 CHANGES = int(os.environ.get("TENANT_CHANGES") or (200_000 if IS_FULL_SIZE else 10_000))
-# Rows that one statement makes.
+# How many rows one statement makes.
 CHANGES_AT_ONCE = 50_000
-# An application may be 4 MiB ahead at most (decision 15); the smaller numbers are several times
-# as much. Elasticsearch takes some thirty of these messages a second.
+# An application may be 4 MiB ahead at most (decision 15); the smaller number is half as much
+# again. Elasticsearch takes some thirty of these messages a second.
 LONG_MESSAGES = 1000 if IS_FULL_SIZE else 100
-# What is there to be read: pages of it are beyond every bound in bytes.
-STORED_MESSAGES = 200 if IS_FULL_SIZE else 40
+# What is there to be read: a hundred pages of it are more than a process may hold.
+STORED_MESSAGES = 200 if IS_FULL_SIZE else 60
 
 Act = Callable[["Hostile", threading.Event], None]
 
@@ -236,7 +236,7 @@ def try_passwords(url: str, stop: threading.Event) -> None:
 
 
 def many_changes(tenant: Hostile, stop: threading.Event) -> None:
-    """Hundreds of thousands of changes that wait to be indexed: rows that PostgreSQL makes."""
+    """Thousands of changes that wait to be indexed: rows that PostgreSQL makes."""
     number = int(tenant.new_chat().rpartition("/")[2])
     token = tenant.path.rpartition("/")[2]
     with psycopg.connect(tenant.stack.environment["DATABASE_URL"], autocommit=True) as connection:

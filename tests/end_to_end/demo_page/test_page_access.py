@@ -165,7 +165,7 @@ def is_as_wide_as_its_window(window: Window) -> bool:
     )
 
 
-def test_a_name_of_either_direction_stands_before_the_time_and_the_text(
+def test_a_name_from_right_to_left_stands_before_the_time_and_the_text(
     browser: Browser, chat: Chat, api: Api
 ) -> None:
     name = "\u05e9\u05dc\u05d5\u05dd"

@@ -192,10 +192,12 @@ class Window:
 
     @contextmanager
     def theme(self, name: str) -> Iterator[None]:
-        """Have the system prefer a theme; a light one, as always, afterwards."""
+        """Have the system prefer a theme, and the light one afterwards."""
         self.call("@page", "emulateMedia", {"colorScheme": name})
-        yield
-        self.call("@page", "emulateMedia", {"colorScheme": "light"})
+        try:
+            yield
+        finally:
+            self.call("@page", "emulateMedia", {"colorScheme": "light"})
 
     def errors(self) -> list[str]:
         """Errors of scripts, and what the console shows as one."""

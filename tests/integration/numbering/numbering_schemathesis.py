@@ -34,9 +34,9 @@ def acceptable(message: Any) -> Any:
     """
     if not isinstance(message, dict):
         return message
-    kept = {name: value for name, value in message.items() if name != "reply_to"}
-    if "reply_to" in message and not is_number(message["reply_to"]):
-        kept["reply_to"] = message["reply_to"]
+    kept = {
+        name: value for name, value in message.items() if name != "reply_to" or not is_number(value)
+    }
     if isinstance(message.get("metadata"), dict):
         kept["metadata"] = without_nul(message["metadata"])
     return kept

@@ -26,7 +26,7 @@ export function arrowKeys(list, items) {
 }
 
 /** The name of a sender. It has a direction of its own: what follows stays behind it. */
-export const senderOf = ({ sender }) => element("b", { dir: "auto" }, sender ?? "Anonymous");
+export const senderName = ({ sender }) => element("b", { dir: "auto" }, sender ?? "Anonymous");
 
 const TODAY = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const EARLIER = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });

@@ -1,5 +1,5 @@
 // A message as an item of the list.
-import { element, senderOf, timeOf } from "./dom.js";
+import { element, senderName, timeOf } from "./dom.js";
 
 /** `me` is the name of the person at this window, whose messages can be changed. */
 export function messageItem(message, me) {
@@ -17,7 +17,7 @@ function heading(message) {
     "p",
     { class: "meta" },
     // A deleted message has lost its sender, too.
-    ...(message.deleted_at ? [] : [senderOf(message), " "]),
+    ...(message.deleted_at ? [] : [senderName(message), " "]),
     `#${message.number} `,
     timeOf(message.created_at, { withHour: true }),
     ...(isEdited ? [" ", element("span", { class: "edited" }, "edited")] : []),
@@ -38,7 +38,7 @@ function actions(number) {
 /** A message that has no number yet. */
 export function pendingItem({ body: text, sender, state, words }) {
   const item = element("li", { class: `message mine ${state}` });
-  const meta = element("p", { class: "meta" }, senderOf({ sender }), " ", words);
+  const meta = element("p", { class: "meta" }, senderName({ sender }), " ", words);
   item.append(meta, element("p", { class: "body", dir: "auto" }, text));
   if (state === "failed") item.append(element("button", { type: "button", "data-action": "retry" }, "Try again now"));
   if (state === "refused") item.append(element("button", { type: "button", "data-action": "take-back" }, "Change it"));

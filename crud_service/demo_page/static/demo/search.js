@@ -1,5 +1,5 @@
 // Search in a chat, as one types.
-import { arrowKeys, byId, element, senderOf, timeOf } from "./dom.js";
+import { arrowKeys, byId, element, senderName, timeOf } from "./dom.js";
 import { excerpt } from "./highlight.js";
 import { inWords } from "./words.js";
 
@@ -94,7 +94,7 @@ function countInWords(count) {
 }
 
 function resultItem({ number, sender, created_at, highlight }) {
-  const meta = element("span", { class: "meta" }, senderOf({ sender }), ` #${number} `, timeOf(created_at));
+  const meta = element("span", { class: "meta" }, senderName({ sender }), ` #${number} `, timeOf(created_at));
   const text = element("span", { class: "excerpt", dir: "auto" }, ...excerpt(highlight));
   const button = element("button", { type: "button", "data-number": number }, meta, text);
   return element("li", {}, button);
