@@ -184,6 +184,8 @@ def test_other_methods_are_405_with_allow(http: httpx.Client, path: str, method:
         (b"", JSON, 422, "validation_failed"),
         (b'{"body": 1}', JSON, 422, "validation_failed"),
         (b'{"body": "\\u0000"}', JSON, 422, "validation_failed"),
+        (b'{"body": "x", "metadata": {"a": "\\u0000"}}', JSON, 422, "validation_failed"),
+        (b'{"body": "x", "metadata": {"a": {"\\u0000": 1}}}', JSON, 422, "validation_failed"),
         (json.dumps({"body": "x" * 65_537}).encode(), JSON, 422, "validation_failed"),
         (b"hi", {"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
         (b"hi", JSON | {"Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
@@ -192,7 +194,7 @@ def test_other_methods_are_405_with_allow(http: httpx.Client, path: str, method:
         (b'{"body": "x"}', JSON | {"Idempotency-Key": "k" * 256}, 422, "validation_failed"),
         (b" " * (2**20 + 1), JSON, 413, "body_too_large"),
     ],
-    ids=range(14),
+    ids=range(16),
 )
 def test_an_invalid_body_is_a_problem_and_takes_no_number(
     http: httpx.Client,
