@@ -107,6 +107,12 @@ class LinkedCluster(ValkeyCluster):
         slots = ("SLOTSRANGE", shard.slot, shard.slot, "NODE", self.id_of(target))
         command(self.server_of(shard), "CLUSTER", "MIGRATESLOTS", *slots)
 
+    def end_moves(self) -> None:
+        """Cancel the moves that are not done yet."""
+        for server in self.servers:
+            with suppress(redis.ResponseError):  # none is under way
+                command(server, "CLUSTER", "CANCELSLOTMIGRATIONS")
+
     def _links_to_all_but(self, lost: Valkey) -> Iterator[Link]:
         for server, links in self._links_of.items():
             if server is not lost:

@@ -172,3 +172,6 @@ class MachineStack(ClusterStack):
 
         with running("moving slots", move):
             yield
+        # What is lost next may be where a slot has just been moved to.
+        self.cluster.end_moves()
+        self.wait_until_in_step()

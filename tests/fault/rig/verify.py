@@ -74,7 +74,7 @@ def backlog_of_shards(stack: RunningStack) -> int:
 
 def verify(stack: RunningStack, load: Load) -> int:
     """Compare what the clients know with what there is; how many answered creations are lost."""
-    assert load.figures.complaints == []
+    assert load.figures.complaints == [], load.figures.complaints
     with httpx.Client(base_url=stack.crud_url, timeout=60, **PLAIN_HTTP) as client:
         lost = verify_chats(client, load)
     assert rows(stack, "SELECT count(*) FROM conflicts") == [(0,)]
