@@ -116,6 +116,7 @@ RATE_LIMIT_HEADERS = {
     },
 }
 REQUEST_ID = {"description": "The id of the request in our logs.", "schema": {"type": "string"}}
+# Of the probes. As an argument of theirs, FastAPI would document a 422 that cannot occur.
 REQUEST_ID_PARAMETER = {
     "name": "X-Request-ID",
     "in": "header",
