@@ -9,7 +9,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from web.bearer import bears
+from crud_service.bearer import bears
 from web.problems import NotFound
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 
 from contract.paths import TOKEN_PATTERN
+from crud_service.bearer import bears
 from crud_service.fair_threads import Bounds, FairThreads
 from crud_service.server.logins import SITE, is_known_browser, is_login
-from web.bearer import bears
 
 # No client holds a thread, so a few are enough to benefit from PostgreSQL's group commit.
 REQUESTS = Bounds(threads=8, share=6, waiting=2000, share_of_waiting=1000)

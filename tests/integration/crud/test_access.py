@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from contract.sequences import HIGHEST_NUMBER, sequence_path
+from crud_service.bearer import bears
 from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
-from web.bearer import bears
 
 INTERNAL = {"Authorization": "Bearer internal-token-of-the-tests"}
 WRONG = [
