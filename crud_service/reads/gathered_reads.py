@@ -13,8 +13,8 @@ from typing import Protocol
 import psycopg
 
 from crud_service.reads.connection import Statements
-from crud_service.reads.fair_queue import FairQueue
 from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
+from web.fair_queue import FairQueue
 from web.problems import InternalError, Problem, StoreUnavailable
 
 MOST_AT_ONCE = 256

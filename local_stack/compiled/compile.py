@@ -22,7 +22,6 @@ MODULES = (
     "contract/shards.py",
     # Its class has a compiled base, which no interpreted class may have.
     "crud_service/monitoring/request_log.py",
-    "crud_service/reads/fair_queue.py",
     "crud_service/reads/fast_reads.py",
     "crud_service/reads/gathered_reads.py",
     # Like that of the request log.
@@ -46,6 +45,7 @@ MODULES = (
     "web/batched_request_log.py",
     "web/characters.py",
     "web/cors.py",
+    "web/fair_queue.py",
     "web/fields.py",
     "web/media_types.py",
     "web/request_id.py",

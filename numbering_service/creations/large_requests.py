@@ -6,9 +6,9 @@ are in memory.
 """
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 
+from web.fair_queue import FairQueue
 from web.server.turns import turns_of
 
 # Reads a request and answers it, now or later.
@@ -19,13 +19,13 @@ class LargeRequests:
     """Takes one step per iteration of the loop, however many requests wait."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, deque[Reading]] = OrderedDict()
+        self._waiting: FairQueue[Reading] = FairQueue()
         self._steps: Iterator[None] | None = None
         self._is_scheduled = False
 
     def add(self, access_token: str, reading: Reading) -> None:
         """Read a request of an application once it is its turn; call it on the event loop."""
-        self._waiting.setdefault(access_token, deque()).append(reading)
+        self._waiting.push(access_token, reading)
         self._schedule()
 
     def finish(self) -> None:
@@ -48,10 +48,7 @@ class LargeRequests:
         if self._steps is None:
             if not self._waiting:
                 return False
-            token, readings = self._waiting.popitem(last=False)
-            self._steps = readings.popleft()()
-            if readings:
-                self._waiting[token] = readings
+            self._steps = self._waiting.pop()()
         try:
             next(self._steps)
         except StopIteration:

@@ -1,9 +1,10 @@
 """Splits work that would block the event loop for too long into turns."""
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Callable
 from weakref import WeakKeyDictionary, proxy
+
+from web.fair_queue import FairQueue
 
 
 class Turns:
@@ -11,13 +12,12 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop: asyncio.AbstractEventLoop = proxy(loop)  # which these turns are found by
-        # By kind, in the order of their turns; none is empty.
-        self._waiting: OrderedDict[str, deque[Callable[[], None]]] = OrderedDict()
+        self._waiting: FairQueue[Callable[[], None]] = FairQueue()
         self._is_scheduled = False
 
     def wait(self, kind: str, turn: Callable[[], None]) -> None:
         """Call `turn` once, after those of its kind that are already waiting."""
-        self._waiting.setdefault(kind, deque()).append(turn)
+        self._waiting.push(kind, turn)
         if not self._is_scheduled:
             self._schedule()
 
@@ -26,10 +26,7 @@ class Turns:
         self._loop.call_soon(self._run_next)
 
     def _run_next(self) -> None:
-        kind, turns = self._waiting.popitem(last=False)
-        turn = turns.popleft()
-        if turns:
-            self._waiting[kind] = turns
+        turn = self._waiting.pop()
         try:
             turn()
         finally:

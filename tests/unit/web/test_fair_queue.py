@@ -1,6 +1,6 @@
-"""The queue of reads: owners take turns, and each keeps its own order."""
+"""A queue of many owners: they take turns, and each keeps its own order."""
 
-from crud_service.reads.fair_queue import FairQueue
+from web.fair_queue import FairQueue
 
 
 def queue_of(items: str) -> FairQueue[str]:

@@ -22,16 +22,21 @@ class FairQueue(Generic[T]):
             queue = self._by_owner[owner] = deque()
         queue.append(item)
 
+    def pop(self) -> T:
+        """Remove and return an item of the owner whose turn it is."""
+        owner, queue = self._by_owner.popitem(last=False)
+        item = queue.popleft()
+        if queue:
+            self._by_owner[owner] = queue  # to the end
+        return item
+
     def take(self, most: int) -> list[T]:
         """Remove and return up to `most` items, one of each owner in turn."""
         if len(self._by_owner) == 1 and len(next(iter(self._by_owner.values()))) <= most:
             return self.take_all()
         taken: list[T] = []
         while self._by_owner and len(taken) < most:
-            owner, queue = self._by_owner.popitem(last=False)
-            taken.append(queue.popleft())
-            if queue:
-                self._by_owner[owner] = queue  # to the end
+            taken.append(self.pop())
         return taken
 
     def take_all(self) -> list[T]:
