@@ -94,6 +94,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         batcher,
         seeding,
         log,
+        waiting=shares,
         public_url=settings.crud_public_url,
         max_seeding=settings.max_waiting,
         patience_seconds=settings.redis_patience_seconds,

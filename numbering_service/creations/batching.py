@@ -111,13 +111,6 @@ class Batcher:
         else:
             self._look_soon()
 
-    def check(self, access_token: str, size: int) -> None:
-        """Raise Overloaded if too much of an application waits to add `size` bytes.
-
-        To be asked before reading a large request: it is refused a second time in `submit`.
-        """
-        self._queue_of(access_token).check(access_token, size)
-
     async def drain(self, seconds: float) -> None:
         """Wait up to `seconds` until all submitted creations are settled, then refuse the rest."""
         if self._calls or self.depth:

@@ -83,11 +83,14 @@ class Creations:
         seeding: Seeding,
         log: AccessLog,
         *,
+        waiting: Shares,
         public_url: str,
         max_seeding: int,
         patience_seconds: float,
     ) -> None:
+        """`waiting` is what bounds the creations that wait in the batcher."""
         self._batcher = batcher
+        self._waiting = waiting
         self._seeding = seeding
         self._log = log
         self._public_url = public_url
@@ -133,7 +136,7 @@ class Creations:
                     "nothing was changed."
                 )
             # A refused client retries, and parsing a megabyte for each retry would starve the rest.
-            self._batcher.check(target.access_token, len(request.body))
+            self._waiting.check(target.access_token, len(request.body))
             if target.is_bulk:
                 creation: AnyCreation = yield from read_bulk(target, request)
                 if self._has_left(request, target):

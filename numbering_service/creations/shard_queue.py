@@ -71,10 +71,6 @@ class ShardQueue:
     def is_holding_back(self) -> bool:
         return bool(self._held_back)
 
-    def check(self, access_token: str, size: int) -> None:
-        """Raise Overloaded if too much of an application waits to add `size` bytes."""
-        self._shares.check(access_token, size)
-
     def add(self, pending: Pending) -> bool:
         """Add a creation; return whether it waits to be sent, rather than being held back.
 

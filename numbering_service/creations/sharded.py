@@ -21,7 +21,6 @@ class Batching(Protocol):
     """What numbers creations in batches: a `Batcher`, or several."""
 
     def submit(self, pending: Pending) -> None: ...
-    def check(self, access_token: str, size: int) -> None: ...
     async def drain(self, seconds: float) -> None: ...
 
 
@@ -47,10 +46,6 @@ class ShardedBatcher:
     def submit(self, pending: Pending) -> None:
         """Do what `Batcher.submit` does."""
         self._of(pending.creation.access_token).submit(pending)
-
-    def check(self, access_token: str, size: int) -> None:
-        """Do what `Batcher.check` does."""
-        self._of(access_token).check(access_token, size)
 
     async def drain(self, seconds: float) -> None:
         """Do what `Batcher.drain` does; batchers may be replaced meanwhile."""

@@ -11,6 +11,7 @@ from numbering_service.creation import Creation
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import Batcher
 from numbering_service.creations.creating import LARGE_BYTES, MAX_LARGE_SECONDS, Creations
+from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding
 from tests.integration.numbering.surroundings import MESSAGES, A, Valkey, batching, freeze
 from web.server.head import Headers
@@ -50,6 +51,7 @@ def creations_of(batcher: Batcher, patience_seconds: float) -> Creations:
         batcher,
         cast("Seeding", EndlessSeeding()),
         log,
+        waiting=Shares(100, 1024 * 1024),
         public_url="",
         max_seeding=100,
         patience_seconds=patience_seconds,

@@ -45,7 +45,11 @@ class Noted(Creations):
     def __init__(self, steps: Steps) -> None:
         nothing = cast(Any, None)
         super().__init__(
-            nothing, nothing, nothing, public_url="", max_seeding=1, patience_seconds=1
+            *(nothing, nothing, nothing),
+            waiting=nothing,
+            public_url="",
+            max_seeding=1,
+            patience_seconds=1,
         )
         self.steps = steps
 
