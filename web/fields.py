@@ -100,9 +100,13 @@ def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> 
     return parse_body(content_type, body, loads)
 
 
-def is_idempotency_key(value: bytes) -> bool:
-    """Whether the value of an Idempotency-Key is 1 to 255 printable ASCII characters."""
-    return _IDEMPOTENCY_KEY.fullmatch(value) is not None
+def check_idempotency_key(value: bytes) -> str:
+    """Check an Idempotency-Key: 1 to 255 printable ASCII characters; raises 422."""
+    if _IDEMPOTENCY_KEY.fullmatch(value) is None:
+        raise ValidationFailed(
+            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
+        )
+    return value.decode("ascii")
 
 
 def is_json(media_type: str, body: bytes) -> bool:

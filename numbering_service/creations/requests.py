@@ -13,9 +13,9 @@ from numbering_service.creations.attributes import (
     check_message,
     message_fields,
 )
-from web.fields import MAX_REQUEST_BYTES, is_idempotency_key
+from web.fields import MAX_REQUEST_BYTES, check_idempotency_key
 from web.media_types import is_encoded
-from web.problems import BodyTooLarge, UnsupportedMediaType, ValidationFailed
+from web.problems import BodyTooLarge, UnsupportedMediaType
 from web.server.head import Headers
 from web.server.request import Request
 
@@ -105,21 +105,13 @@ def read_head(headers: Headers, body: bytes) -> Head:
         elif name == b"content-length" and not body:  # one that is too long may not have been read
             content_length = int(value.lstrip(b"0") or 0)  # int() limits the digits
         elif name == b"idempotency-key":
-            key = check_idempotency_key(value, first=key is None)
+            # Several are as invalid as an empty one.
+            key = check_idempotency_key(value if key is None else b"")
         elif name == b"content-encoding" and body and is_encoded(value.decode("latin-1")):
             raise UnsupportedMediaType
     if content_length > MAX_REQUEST_BYTES or len(body) > MAX_REQUEST_BYTES:
         raise BodyTooLarge(headers=_CLOSE)
     return Head(content_type, key or "")
-
-
-def check_idempotency_key(value: bytes, *, first: bool) -> str:
-    """Return the only idempotency key, 1 to 255 printable ASCII characters; raises 422."""
-    if not first or not is_idempotency_key(value):
-        raise ValidationFailed(
-            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
-        )
-    return value.decode("ascii")
 
 
 def read_creation(target: Target, request: Request) -> Creation:

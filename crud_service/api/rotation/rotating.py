@@ -19,7 +19,7 @@ from crud_service.chat.rotations import finish_within, wait_until_stored
 from crud_service.limited_places import Places
 from crud_service.stores.database import Connection, fetch_before_change, run
 from crud_service.stores.transactions import TRANSACTION, Written, change
-from web.fields import is_idempotency_key
+from web.fields import check_idempotency_key
 from web.problems import StoreUnavailable, ValidationFailed
 
 # How long a rotation waits for the backlog before it changes anything, and afterwards.
@@ -88,11 +88,7 @@ def idempotency_key(request: Request) -> str:
     key: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         raise ValidationFailed("Idempotency-Key", "Is required.")
-    if not is_idempotency_key(key.encode("latin-1")):
-        raise ValidationFailed(
-            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
-        )
-    return key
+    return check_idempotency_key(key.encode("latin-1"))
 
 
 def rotate(access_token: str, key: str, patience_seconds: float = PATIENCE_SECONDS) -> Rotated:
