@@ -10,10 +10,6 @@ _RESOLUTION_SECONDS = 0.001
 _NEVER: Final = math.inf
 
 
-def _nothing() -> None:
-    """Do nothing: the callback of a closed deadline."""
-
-
 class Deadline:
     """Calls back when it has passed.
 
@@ -48,7 +44,7 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._overdue = _nothing
+        self._overdue = lambda: None
 
     def _check(self) -> None:
         self._timer = None

@@ -29,7 +29,7 @@ class Upload(Protocol):
 class Reader(Protocol):
     """A connection whose client is reading an answer."""
 
-    def drop_reader(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Front:
@@ -66,9 +66,8 @@ class Front:
         self.arriving: Budget[Upload] = Budget(
             limits.arriving_bytes, lambda upload: upload.drop_upload()
         )
-        self.unread: Budget[Reader] = Budget(
-            limits.unread_bytes, lambda reader: reader.drop_reader()
-        )
+        # Makes room for clients that read.
+        self.unread: Budget[Reader] = Budget(limits.unread_bytes, lambda reader: reader.abort())
         self.turns = turns_of(loop)
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_lines = b""

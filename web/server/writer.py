@@ -255,7 +255,3 @@ class Writer:
             self._go_on()
         elif self._request.on_writable is not None:
             self._request.on_writable()
-
-    def drop_reader(self) -> None:
-        """Make room for clients that read."""
-        self.abort()
