@@ -4,6 +4,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -47,7 +48,7 @@ class NumberingService:
         # Made now and not for the first request, which would keep the event loop.
         self.api.openapi()
         origins = settings.cors_origins
-        self.cors = Cors(origins, self.methods_of) if origins else None
+        self.cors = Cors(origins, partial(framework.methods_of, self.api)) if origins else None
         self._framework = framework.Observed(framework.HeadAsGet(self.api), lambda: self._running)
 
     def handle(self, request: Request) -> bool:
@@ -56,10 +57,6 @@ class NumberingService:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._framework(scope, receive, send)
-
-    def methods_of(self, path: str) -> list[str]:
-        """Return the methods that a path supports, none if there is no such path."""
-        return framework.methods_of(self.api, path)
 
     def note_answered(self, request_id: str, method: str, status: int) -> None:
         if self._running is not None:

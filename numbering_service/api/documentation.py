@@ -56,41 +56,32 @@ MESSAGE_SCHEMA: Json = {
     "type": "object",
     "required": ["body"],
     "properties": {
-        "body": {
-            **text_schema(
-                MAX_BODY_BYTES,
-                f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; kept verbatim.",
-            ),
-            "examples": ["Hello!"],
-        },
-        "sender": {
-            **text_schema(
-                MAX_SENDER_CHARACTERS,
-                f"Who sent it, 1 to {MAX_SENDER_CHARACTERS} characters; it is not verified.",
-            ),
-            "examples": ["Ann"],
-        },
+        "body": text_schema(
+            MAX_BODY_BYTES,
+            f"The text, 1 to {MAX_BODY_BYTES} bytes of UTF-8, not blank; kept verbatim.",
+        )
+        | {"examples": ["Hello!"]},
+        "sender": text_schema(
+            MAX_SENDER_CHARACTERS,
+            f"Who sent it, 1 to {MAX_SENDER_CHARACTERS} characters; it is not verified.",
+        )
+        | {"examples": ["Ann"]},
         "metadata": METADATA_SCHEMA,
-        "reply_to": {
-            **NUMBER,
-            "description": "The number of an earlier message of this chat.",
-            "examples": [1],
-        },
+        "reply_to": NUMBER
+        | {"description": "The number of an earlier message of this chat.", "examples": [1]},
     },
 }
 CHAT_SCHEMA: Json = {
     "type": "object",
     "properties": {
-        "name": {
-            **text_schema(
-                MAX_NAME_CHARACTERS, f"1 to {MAX_NAME_CHARACTERS} characters, not blank."
-            ),
-            "examples": ["Support"],
-        },
+        "name": text_schema(
+            MAX_NAME_CHARACTERS, f"1 to {MAX_NAME_CHARACTERS} characters, not blank."
+        )
+        | {"examples": ["Support"]},
         "metadata": METADATA_SCHEMA,
     },
 }
-BULK_SCHEMA: Json = {
+_BULK_SCHEMA: Json = {
     "type": "object",
     "required": ["messages"],
     "properties": {
@@ -103,6 +94,7 @@ BULK_SCHEMA: Json = {
         }
     },
 }
+BULK_BODY: Json = {"required": True, "content": {"application/json": {"schema": _BULK_SCHEMA}}}
 RETRY_AFTER = {"description": "Seconds to wait before retrying.", "schema": {"type": "integer"}}
 RATE_LIMIT_HEADERS = {
     "RateLimit": {
@@ -168,11 +160,6 @@ def request_body(schema: Json) -> Json:
             "multipart/form-data": form,
         },
     }
-
-
-def bulk_body() -> Json:
-    """Return the request body of a bulk, as OpenAPI describes it."""
-    return {"required": True, "content": {"application/json": {"schema": BULK_SCHEMA}}}
 
 
 def created_bulk() -> Json:

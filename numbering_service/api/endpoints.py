@@ -13,10 +13,10 @@ from fastapi.responses import Response
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from numbering_service.api.asgi_request import respond
 from numbering_service.api.documentation import (
+    BULK_BODY,
     CHAT_SCHEMA,
     MESSAGE_SCHEMA,
     TOKEN_EXAMPLE,
-    bulk_body,
     created,
     created_bulk,
     request_body,
@@ -63,9 +63,9 @@ def add_routes(api: FastAPI) -> None:
     for path, create_one, summary, answer, body in (
         (chats, create_chat, "Create a chat", created(number=1), chat),
         (messages, create_message, "Create a message", created(number=1, chat_number=1), message),
-        (f"{messages}/bulk", create_messages, "Create messages", created_bulk(), bulk_body()),
+        (f"{messages}/bulk", create_messages, "Create messages", created_bulk(), BULK_BODY),
     ):
-        gone = () if path is chats else (ChatDeleted,)
+        deleted = () if path is chats else (ChatDeleted,)
         for suffix in ("", "/"):
             api.add_api_route(
                 path + suffix,
@@ -76,7 +76,7 @@ def add_routes(api: FastAPI) -> None:
                 summary=summary,
                 tags=["creations"],
                 response_class=Response,
-                responses=responses(answer, MalformedBody, *gone, UnsupportedMediaType),
+                responses=responses(answer, MalformedBody, *deleted, UnsupportedMediaType),
                 openapi_extra={"requestBody": body},
             )
 

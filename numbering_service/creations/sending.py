@@ -55,7 +55,6 @@ class Call:
 
 
 Connection = ScriptConnection | AcknowledgedConnection
-OnDone = Callable[[Any], None]
 
 
 class Sender:
@@ -67,7 +66,7 @@ class Sender:
         script: NumbersScript,
         *,
         patience_seconds: float,
-        on_done: OnDone,
+        on_done: Callable[[Any], None],
         on_spread: Callable[[], None] | None = None,
         replicas: int = 0,
         shard: Shard = ONLY,
@@ -167,7 +166,8 @@ class Sender:
         elif isinstance(reply, ClusterCrossSlotError) and self._on_spread is not None:
             self._on_spread()
         elif isinstance(reply, Exception):
-            self._finish(rejection(reply))
+            _log.error("Redis rejected a batch: %s", reply)
+            self._finish(outcome_unknown())
         else:
             self._lose(ConnectionError("Redis sent an unexpected reply."))
 
@@ -259,8 +259,3 @@ class Sender:
     def _give_up(self) -> None:
         for _ in range(len(self._calls)):
             self._on_done(self._calls.popleft().failure())
-
-
-def rejection(error: Exception) -> Problem:
-    _log.error("Redis rejected a batch: %s", error)
-    return outcome_unknown()
