@@ -87,7 +87,7 @@ class Found(Collector):
         return self._metrics
 
 
-async def render(redis: "Sequence[Redis]", depth: int) -> bytes:
+async def render(redis: Sequence[Redis], depth: int) -> bytes:
     """Render all metrics in the text format of Prometheus, with the current backlog.
 
     `redis` are the clients of all shards, in order.
@@ -118,7 +118,7 @@ async def render(redis: "Sequence[Redis]", depth: int) -> bytes:
     return generate_latest(own_registry()) + generate_latest(registry)
 
 
-async def backlog(shard: Shard, redis: "Redis") -> Backlog:
+async def backlog(shard: Shard, redis: Redis) -> Backlog:
     stream = shard.key(keys.ACCEPTED)
     length = await redis.xlen(stream)
     oldest = await redis.xrange(stream, count=1)

@@ -51,7 +51,7 @@ class ShardServers:
         """The configured address for a log, without credentials."""
         return str(self._address)
 
-    def client(self, shard: Shard, **options: Any) -> "Redis":
+    def client(self, shard: Shard, **options: Any) -> Redis:
         """Return redis-py's client for the keys of a shard."""
         if self._is_looked_up:
             is_tls = issubclass(self._connection_class, SSLConnection)

@@ -45,7 +45,7 @@ def hold(shard: Shard, sequence: str) -> None:
         raise StoreUnavailable.nothing_changed() from error
 
 
-def refuse(client: "redis.Redis", sequence: str) -> None:
+def refuse(client: redis.Redis, sequence: str) -> None:
     """Refuse creations in what was deleted; raises RedisError."""
     mark(client, sequence, keys.DELETED, keys.SEQUENCE_TTL_SECONDS * 1000)
 
@@ -55,5 +55,5 @@ def release(shard: Shard, sequence: str) -> None:
     api_redis(shard.number).eval(_UNMARK, 1, sequence)
 
 
-def mark(client: "redis.Redis", sequence: str, state: str, ttl_ms: int) -> None:
+def mark(client: redis.Redis, sequence: str, state: str, ttl_ms: int) -> None:
     client.eval(_MARK, 2, sequence, keys.seed_lock(sequence), state, str(ttl_ms))

@@ -124,7 +124,7 @@ def redis_metrics() -> Iterator[Metric]:
     yield from worker_metrics()
 
 
-def replica_metrics(connections: "Sequence[redis.Redis]") -> Iterator[Metric]:
+def replica_metrics(connections: Sequence[redis.Redis]) -> Iterator[Metric]:
     connected = min(replicas_of(connection) for connection in connections)
     yield GaugeMetricFamily(
         "chat_redis_replicas",
@@ -138,7 +138,7 @@ def replica_metrics(connections: "Sequence[redis.Redis]") -> Iterator[Metric]:
     )
 
 
-def replicas_of(connection: "redis.Redis") -> int:
+def replicas_of(connection: redis.Redis) -> int:
     role: Any = connection.execute_command(*ROLE)  # type: ignore[no-untyped-call] # untyped in redis-py
     return count_replicas(role)
 

@@ -138,12 +138,12 @@ def connect_worker(
     )
 
 
-def connect_listener() -> "redis.asyncio.Redis":
+def connect_listener() -> redis.asyncio.Redis:
     """Return a client for the event loop that listens to a channel."""
     return listener_of(settings.REDIS_URL, **look_up_async(settings.REDIS_URL, shards().first))
 
 
-def listener_of(url: str, **options: Any) -> "redis.asyncio.Redis":
+def listener_of(url: str, **options: Any) -> redis.asyncio.Redis:
     """Return such a client for an address."""
     return redis.asyncio.Redis.from_url(
         url,

@@ -70,7 +70,7 @@ class Roles:
         return self._names.get(member.port, member.id)
 
 
-def view_of(client: "redis.Redis") -> list[Member]:
+def view_of(client: redis.Redis) -> list[Member]:
     """Return what a server knows of all servers; [] if it does not answer."""
     try:
         return members(client)

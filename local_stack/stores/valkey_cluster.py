@@ -77,7 +77,7 @@ def form_cluster(nodes: Sequence[Node], primaries: int) -> None:
         raise StackError(f"the servers of Valkey do not form a cluster: {error}") from None
 
 
-def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int) -> None:
+def join(clients: Sequence[redis.Redis], nodes: Sequence[Node], primaries: int) -> None:
     for epoch, client in enumerate(clients, 1):
         begin(client, epoch)
     give_slots(clients, primaries)
@@ -87,20 +87,20 @@ def join(clients: "Sequence[redis.Redis]", nodes: Sequence[Node], primaries: int
     wait_for(lambda: count_in_step(clients) == replicas, "replicas", READY_SECONDS)
 
 
-def client_of(node: Node, seconds: float) -> "redis.Redis":
+def client_of(node: Node, seconds: float) -> redis.Redis:
     """Return a client of one server, with a timeout in seconds."""
     timeouts = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
     return redis.Redis.from_url(redis_url(node.port), protocol=2, retry=None, **timeouts)
 
 
-def begin(client: "redis.Redis", epoch: int) -> None:
+def begin(client: redis.Redis, epoch: int) -> None:
     """Give a server that knows no other an epoch of its own, so that none has to be agreed on."""
     info = cluster_info(client)
     if info["cluster_known_nodes"] == "1" and info["cluster_my_epoch"] == "0":
         command(client, "CLUSTER", "SET-CONFIG-EPOCH", epoch)
 
 
-def have_met(clients: "Sequence[redis.Redis]", nodes: Sequence[Node]) -> bool:
+def have_met(clients: Sequence[redis.Redis], nodes: Sequence[Node]) -> bool:
     """Return whether all servers know each other; the first one meets those it does not know.
 
     To be called until it is true: a handshake without an answer expires, and is not repeated by
@@ -113,7 +113,7 @@ def have_met(clients: "Sequence[redis.Redis]", nodes: Sequence[Node]) -> bool:
     return all(knows_all(client, len(nodes)) for client in clients)
 
 
-def give_slots(clients: "Sequence[redis.Redis]", primaries: int) -> None:
+def give_slots(clients: Sequence[redis.Redis], primaries: int) -> None:
     """Give the slots that no server has to the first servers, an equal range to each."""
     taken = [slots for client in clients for slots in myself(client).slots]
     for position, client in enumerate(clients[:primaries]):
@@ -123,7 +123,7 @@ def give_slots(clients: "Sequence[redis.Redis]", primaries: int) -> None:
             command(client, "CLUSTER", "ADDSLOTSRANGE", first, behind - 1)
 
 
-def give_replicas(clients: "Sequence[redis.Redis]") -> None:
+def give_replicas(clients: Sequence[redis.Redis]) -> None:
     """Have each server without slots follow the primary that has the fewest replicas."""
     known = [myself(client) for client in clients]
     followed = [member.follows for member in known]
@@ -135,31 +135,31 @@ def give_replicas(clients: "Sequence[redis.Redis]") -> None:
             followed.append(primary)
 
 
-def count_in_step(clients: "Sequence[redis.Redis]") -> int:
+def count_in_step(clients: Sequence[redis.Redis]) -> int:
     """Return how many replicas have received everything from their primaries."""
     roles = [command(client, "ROLE") for client in clients]
     return sum(len(role[2]) for role in roles if role[0] == b"master")
 
 
-def knows_all(client: "redis.Redis", size: int) -> bool:
+def knows_all(client: redis.Redis, size: int) -> bool:
     """Return whether a server knows all others, and that every slot is served."""
     info = cluster_info(client)
     return info["cluster_known_nodes"] == str(size) and info["cluster_state"] == "ok"
 
 
-def cluster_info(client: "redis.Redis") -> dict[str, str]:
+def cluster_info(client: redis.Redis) -> dict[str, str]:
     """Return what a server reports of its cluster."""
     info: dict[str, str] = command(client, "CLUSTER INFO")
     return info
 
 
-def myself(client: "redis.Redis") -> Member:
+def myself(client: redis.Redis) -> Member:
     """Return a server's own place in the cluster."""
     raw: dict[str, dict[str, Any]] = command(client, "CLUSTER NODES")
     return next(read_member(*item) for item in raw.items() if "myself" in item[1]["flags"])
 
 
-def members(client: "redis.Redis") -> list[Member]:
+def members(client: redis.Redis) -> list[Member]:
     """Return what a server knows of all servers of its cluster, itself included."""
     raw: dict[str, dict[str, Any]] = command(client, "CLUSTER NODES")
     return [read_member(*item) for item in raw.items()]
@@ -173,6 +173,6 @@ def read_member(address: str, node: dict[str, Any]) -> Member:
     return Member(node["node_id"], port, follows, "fail" in flags, int(node["epoch"]), ranges)
 
 
-def command(client: "redis.Redis", *words: object) -> Any:
+def command(client: redis.Redis, *words: object) -> Any:
     """Send a command, and return its reply."""
     return client.execute_command(*words)  # type: ignore[no-untyped-call] # untyped in redis-py

@@ -100,7 +100,7 @@ async def check_redis(parts: Running) -> Check:
     return of_all_shards(await asyncio.gather(*asked))
 
 
-async def ask_server(shard: Shard, redis: "Redis", replicas: int) -> None:
+async def ask_server(shard: Shard, redis: Redis, replicas: int) -> None:
     """Raise RedisError unless creations of a shard can be answered, which may take replicas."""
     # A write that changes nothing: a replica, or a server without the shard, would answer a ping.
     await redis.persist(shard.key(ACCEPTED))

@@ -104,7 +104,7 @@ class Reading:
 class Backlog:
     """This process's view of the stream of a shard."""
 
-    def __init__(self, redis: "Redis", limits: Limits = LIMITS, shard: Shard = ONLY) -> None:
+    def __init__(self, redis: Redis, limits: Limits = LIMITS, shard: Shard = ONLY) -> None:
         self._redis = redis
         self._stream = shard.key(keys.ACCEPTED)
         self._script = redis.register_script(

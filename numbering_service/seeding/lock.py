@@ -31,7 +31,7 @@ class LockLostError(Exception):
 
 
 class Scripts:
-    def __init__(self, redis: "Redis", replicas: int = 0) -> None:
+    def __init__(self, redis: Redis, replicas: int = 0) -> None:
         self._redis = redis
         self._replicas = replicas
         folder = files("numbering_service.seeding")

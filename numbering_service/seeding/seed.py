@@ -33,7 +33,7 @@ class Store(NamedTuple):
     """What seeding uses of a shard."""
 
     shard: Shard
-    redis: "Redis"
+    redis: Redis
     scripts: Scripts
     backlog: Backlog
 
@@ -47,7 +47,7 @@ class Seeding:
 
     def __init__(
         self,
-        redis: "Sequence[Redis]",
+        redis: Sequence[Redis],
         crud: httpx.AsyncClient,
         *,
         patience_seconds: float,
