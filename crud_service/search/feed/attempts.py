@@ -33,9 +33,6 @@ class BackOff:
     def succeeded(self) -> None:
         self.seconds = self.until = 0.0
 
-    def is_waiting(self) -> bool:
-        return self.remaining() > 0
-
     def remaining(self) -> float:
         return max(0.0, self.until - time.monotonic())
 
@@ -49,7 +46,7 @@ def back_off_of(server: str) -> BackOff:
 def feed_once(connection: Connection, woken_by: str = "") -> bool:
     """Send one batch, unless in back-off after a failure; return whether anything was sent."""
     back_off = back_off_of(settings.ELASTICSEARCH_URL)
-    if back_off.is_waiting():
+    if back_off.remaining():
         return False
     try:
         sent = index_queued(connection)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 from crud_service.search.feed.check import SETTLE_SECONDS, SUSPECTS
 from crud_service.search.feed.check_report import Report
 from crud_service.search.index.blocks import (
-    ANY_GRAM,
     BLOCK,
-    gram_keys,
+    any_key,
     keys_of,
     lock_chats,
     read_piece,
@@ -134,10 +133,9 @@ def lacking_blocks(
 
 
 def is_lacking(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
-    (any_key,) = gram_keys(chat_id, [ANY_GRAM])
     if not is_missing(connection, chat_id, block, keys):
         return False
-    if keys != any_key:
+    if keys != any_key(chat_id):
         return True
     # The block exceeded MAX_BYTES after it was covered: each message has added its own grams.
     bounds = (chat_id, block * BLOCK, (block + 1) * BLOCK)
@@ -149,8 +147,7 @@ def is_lacking(connection: Connection, chat_id: int, block: int, keys: str) -> b
 
 
 def is_missing(connection: Connection, chat_id: int, block: int, keys: str) -> bool:
-    (any_key,) = gram_keys(chat_id, [ANY_GRAM])
-    parameters = {"chat_id": chat_id, "block": block, "keys": keys, "any_key": any_key}
+    parameters = {"chat_id": chat_id, "block": block, "keys": keys, "any_key": any_key(chat_id)}
     return bool(connection.execute(COUNT_MISSING, parameters).fetchall()[0][0])
 
 

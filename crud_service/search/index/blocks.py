@@ -172,7 +172,7 @@ def rebuild_block(connection: Connection, chat_id: int, block: int) -> None:
 def forget_block(connection: Connection, chat_id: int, block: int) -> None:
     """Forget the grams of a block, which is then always scanned; its chat must be locked."""
     connection.execute(DELETE_BLOCKS, (chat_id, block, block + 1))
-    insert_blocks(connection, [BlockRow(chat_id, block, join_keys(chat_id, {ANY_GRAM}))])
+    insert_blocks(connection, [BlockRow(chat_id, block, any_key(chat_id))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def read_piece(connection: Connection, chat_id: int, start: int, end: int) -> Pi
     keys = {}
     for block, size in measured:
         if size > MAX_BYTES:
-            keys[block] = join_keys(chat_id, {ANY_GRAM})
+            keys[block] = any_key(chat_id)
         elif total and total + size > PIECE_BYTES:
             end = block
             break
@@ -238,22 +238,19 @@ def write_piece(connection: Connection, piece: Piece) -> None:
     chat_id = piece.chat_id
     stamps: dict[int, str] = dict(connection.execute(READ_STAMPS, piece.bounds).fetchall())
     shrunk = {block_of(number) for number in piece.stamps if number not in stamps}
-    any_gram = join_keys(chat_id, {ANY_GRAM})
-    insert_blocks(
-        connection,
-        [
-            BlockRow(chat_id, block, any_gram if block in shrunk else keys)
-            for block, keys in piece.keys.items()
-        ],
-    )
+    rows = [
+        BlockRow(chat_id, block, any_key(chat_id) if block in shrunk else keys)
+        for block, keys in piece.keys.items()
+    ]
+    insert_blocks(connection, rows)
     changed = [number for number, stamp in stamps.items() if piece.stamps.get(number) != stamp]
     for start in range(0, len(changed), BLOCK):
         numbers = changed[start : start + BLOCK]
-        rows = connection.execute(READ_CHANGED, (chat_id, numbers)).fetchall()
-        insert_blocks(
-            connection,
-            [BlockRow(chat_id, block_of(number), keys_of(chat_id, text)) for number, text in rows],
-        )
+        texts = connection.execute(READ_CHANGED, (chat_id, numbers)).fetchall()
+        rows = [
+            BlockRow(chat_id, block_of(number), keys_of(chat_id, text)) for number, text in texts
+        ]
+        insert_blocks(connection, rows)
 
 
 def insert_blocks(connection: Connection, rows: Sequence[BlockRow]) -> None:
@@ -264,14 +261,15 @@ def insert_blocks(connection: Connection, rows: Sequence[BlockRow]) -> None:
 
 def keys_of(chat_id: int, text: str) -> str:
     """Return the keys of all grams of a marked text in one chat, joined by RUN_SEPARATOR."""
-    return join_keys(chat_id, all_grams(text))
+    return RUN_SEPARATOR.join(gram_keys(chat_id, all_grams(text)))
 
 
-def join_keys(chat_id: int, grams: set[str]) -> str:
-    return RUN_SEPARATOR.join(gram_keys(chat_id, grams))
+def any_key(chat_id: int) -> str:
+    """Return the key of a block that is always scanned."""
+    return gram_keys(chat_id, {ANY_GRAM})[0]
 
 
-def gram_keys(chat_id: int, grams: set[str] | list[str]) -> list[str]:
+def gram_keys(chat_id: int, grams: set[str]) -> list[str]:
     """Return the keys of grams in one chat: the grams behind its id."""
     prefix = f"{chat_id}:"
     return [prefix + gram for gram in grams]

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from crud_service.chat.filters import conditions
-from crud_service.search.index.blocks import ANY_GRAM, FILLED_BLOCKS, block_of, gram_keys
+from crud_service.search.index.blocks import FILLED_BLOCKS, any_key, block_of, gram_keys
 from crud_service.search.query.narrowing import Narrowed, narrow
 from crud_service.search.query.plan import Hit, Level, Plan, forms
 from crud_service.search.text.folding import RUN_SEPARATOR, Part
@@ -161,8 +161,7 @@ def name(level: Level, position: int, alternative: int) -> str:
 def bind(plan: Plan, narrowed: Narrowed, blocks: int, ranks: Sequence[int]) -> dict[str, Any]:
     """Return the parameters of a statement; `ranks` are those whose blocks are looked up."""
     after = plan.after or Hit(0, 1)
-    any_key = gram_keys(plan.chat_id, [ANY_GRAM])[0]
-    tiers = [(rank, any_key) for rank in ranks]
+    tiers = [(rank, any_key(plan.chat_id)) for rank in ranks]
     for rank, parts in product(ranks, combinations(plan)):
         keys = tier_keys(plan.chat_id, parts, level_of(plan, rank))
         tiers.append((rank, RUN_SEPARATOR.join(keys)))

@@ -64,7 +64,7 @@ class SearchStores:
 
         self.run_indexer(**options)
         url = settings.ELASTICSEARCH_URL
-        if url and not back_off_of(url).is_waiting():
+        if url and not back_off_of(url).remaining():
             elasticsearch_index.client().indices.refresh(index="messages", ignore_unavailable=True)
 
     def index_all(self, **options: Any) -> None:

@@ -166,4 +166,4 @@ def test_elasticsearch_is_retried_within_a_second_however_long_it_was_down() -> 
         back_off.failed()
         assert 0 < back_off.remaining() <= 1
     back_off.succeeded()
-    assert not back_off.is_waiting()
+    assert not back_off.remaining()
