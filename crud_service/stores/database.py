@@ -32,10 +32,6 @@ def connect_watched(parameters: Parameters) -> Connection:
     return WatchedConnection.connect(settings.DATABASE_URL, autocommit=True, **parameters)
 
 
-class ConnectionLostError(Exception):
-    """A connection died, and its uncommitted changes were lost."""
-
-
 def run(work: Callable[[Connection], T]) -> T:
     """Run a read on a connection; raise StoreUnavailable if PostgreSQL fails.
 

@@ -14,14 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import psycopg
 
 from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, close_unless_idle
-from crud_service.stores.database import (
-    Connection,
-    ConnectionLostError,
-    close_idle,
-    connect,
-    take_idle,
-    use,
-)
+from crud_service.stores.database import Connection, close_idle, connect, take_idle, use
 from web.problems import StoreUnavailable
 
 T = TypeVar("T")
@@ -51,6 +44,10 @@ class Outcome(Enum):
     COMMITTED = b"committed"
     ABORTED = b"aborted"
     UNKNOWN = b""
+
+
+class ConnectionLostError(Exception):
+    """A connection died, and its uncommitted changes were lost."""
 
 
 class CommitLostError(Exception):
