@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from contract.entries import EPOCH
 from contract.paths import MAX_NUMBER
 from web.fields import check_sender
 from web.problems import ValidationFailed
@@ -33,9 +34,8 @@ _TIME = re.compile(
     re.ASCII,
 )
 _MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = datetime.min.replace(tzinfo=UTC) - _EPOCH
-_LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC) - _EPOCH
+_FIRST = datetime.min.replace(tzinfo=UTC) - EPOCH
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC) - EPOCH
 
 Filters = Mapping[str, str]
 
@@ -83,8 +83,8 @@ def _in_utc(match: re.Match[str], *, up: bool) -> datetime:
     zone = "+00:00" if utc else offset.replace(" ", "+")
     local = datetime.fromisoformat(f"{date}T{time}{'59' if is_leap else seconds}{zone}")
     in_fraction = int(f"{fraction}000"[:3]) + (up and bool(fraction[3:].strip("0")))
-    since_epoch = local - _EPOCH + (in_fraction + 1000 * is_leap) * _MILLISECOND
-    return _EPOCH + max(_FIRST, min(since_epoch, _LAST))
+    since_epoch = local - EPOCH + (in_fraction + 1000 * is_leap) * _MILLISECOND
+    return EPOCH + max(_FIRST, min(since_epoch, _LAST))
 
 
 def conditions(names: Iterable[str]) -> str:
@@ -109,4 +109,4 @@ def range_columns(names: Collection[str], chat: str) -> str:
 
 def milliseconds(time: str) -> int:
     """Return a checked time as milliseconds since 1970."""
-    return (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND
+    return (datetime.fromisoformat(time) - EPOCH) // _MILLISECOND

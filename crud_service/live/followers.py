@@ -97,14 +97,12 @@ class Waiter:
     def take(self, events: bytes, *, created: bool) -> bool:
         """Stop waiting if a message was created."""
         if created:
-            self.stop()
+            self.end()
         return not created
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """Wait no longer."""
         self._is_over.set()
-
-    end = stop
 
     async def wait(self, seconds: float) -> None:
         """Wait for a message, at most this long."""

@@ -156,7 +156,7 @@ class Live:
         behind = max(want.after, highest_number)
         feed = self._feeds.chat(key, chat_id)
         waiter = Waiter(Cursor(behind, change))
-        request.on_disconnect = request.on_shutdown = waiter.stop
+        request.on_disconnect = request.on_shutdown = waiter.end
         feed.add(waiter)
         try:
             await waiter.wait(seconds)

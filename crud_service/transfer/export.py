@@ -10,7 +10,7 @@ read; a change made meanwhile is in it if it was made before its row was read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from crud_service.chat.list_queries import CHUNK_ROWS, MESSAGES, Walk, list_query
@@ -62,15 +62,6 @@ class Chunk(NamedTuple):
     following: int | None
 
 
-@dataclass(slots=True)
-class Counts:
-    chats: int = 0
-    messages: int = 0
-
-    def end_line(self) -> bytes:
-        return b'{"type":"end","chats":%d,"messages":%d}\n' % (self.chats, self.messages)
-
-
 def export_application(access_token: str) -> Iterator[bytes] | None:
     """Return the pieces of an export; None if there is no such application."""
     row = read_one(APPLICATION, (access_token,))
@@ -85,18 +76,17 @@ def export_lines(access_token: str, application: bytes, last_chat: int) -> Itera
 
     Raises NotFound when the application disappears: the response is then cut short.
     """
-    counts = Counts()
+    chat_count = message_count = number = 0
     yield application + b"\n"
-    number = 0
     while chats := fetch_chats(access_token, number, last_chat):
         for chat in chats:
             number = chat.number
-            counts.chats += 1
             yield chat.line + b"\n"
             for chunk in message_chunks(access_token, chat):
-                counts.messages += chunk.messages
+                message_count += chunk.messages
                 yield chunk.lines
-    yield counts.end_line()
+        chat_count += len(chats)
+    yield b'{"type":"end","chats":%d,"messages":%d}\n' % (chat_count, message_count)
 
 
 def fetch_chats(access_token: str, after: int, last: int) -> list[Chat]:
