@@ -85,7 +85,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def safe_path(path: str) -> str:
     """Return a path fit for a quoted log field: truncated, percent-encoded, tokens masked."""
-    shown = path[:512]
-    if len(shown) < len(path):  # it may end within a token, which is none without its end
-        shown = shown.rstrip(ascii_letters + digits)
-    return mask_path(quote(shown, safe="/:"))
+    visible = path[:512]
+    if len(visible) < len(path):  # it may end within a token, which is none without its end
+        visible = visible.rstrip(ascii_letters + digits)
+    return mask_path(quote(visible, safe="/:"))

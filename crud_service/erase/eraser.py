@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 # How long deletions wait after the Redis of their shard did not answer.
-AWAY_SECONDS = 5.0
+UNAVAILABLE_SECONDS = 5.0
 LEAST_REST_SECONDS = 0.005
 LOG_EVERY_SECONDS = 10.0
 # How long Redis is searched for the keys of an application until it is another one's turn.
@@ -63,7 +63,7 @@ class Eraser:
         self._due: dict[int, float] = {}
         # The searches for their keys that are in progress.
         self._forgetting: dict[int, Iterator[None]] = {}
-        self._away_until: dict[int, float] = {}  # by shard, after a failure of its Redis
+        self._unavailable_until: dict[int, float] = {}  # by shard, after a failure of its Redis
         self._erased: dict[int, int] = {}
         self._progress = Interval(LOG_EVERY_SECONDS)
 
@@ -82,8 +82,10 @@ class Eraser:
 
     def _is_due(self, deletion: Deletion) -> bool:
         now = time.monotonic()
-        is_away = any(self._away_until.get(shard, 0) > now for shard in shard_numbers_of(deletion))
-        return not is_away and self._due.get(deletion.id, 0) <= now
+        is_unavailable = any(
+            self._unavailable_until.get(shard, 0) > now for shard in shard_numbers_of(deletion)
+        )
+        return not is_unavailable and self._due.get(deletion.id, 0) <= now
 
     def _forget_all_but(self, seen: set[int]) -> None:
         """Forget deletions that are finished, by this process or another."""
@@ -103,8 +105,8 @@ class Eraser:
         except RedisError as error:
             self._forgetting.pop(deletion.id, None)
             # Each try may take a timeout, during which nothing is erased in other shards.
-            again = time.monotonic() + AWAY_SECONDS
-            self._away_until |= dict.fromkeys(shard_numbers_of(deletion), again)
+            again = time.monotonic() + UNAVAILABLE_SECONDS
+            self._unavailable_until |= dict.fromkeys(shard_numbers_of(deletion), again)
             reason = {"reason": type(error).__name__}
             logger.warning("erasing waits for Redis", extra={**described(deletion), **reason})
         self._due[deletion.id] = time.monotonic() + LOOK_SECONDS

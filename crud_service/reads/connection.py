@@ -10,7 +10,7 @@ from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
 from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, BytesLoader, Pause
-from crud_service.stores.overdue import LIMIT_SECONDS, hang_up
+from crud_service.stores.overdue import LIMIT_SECONDS, shut_down
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class ReadConnection:
     ) -> Sequence[Row]:
         """Execute a statement on the connection that `run` gave; an error closes it."""
         # Cancelling the query would wait for PostgreSQL to confirm it.
-        overdue = asyncio.get_running_loop().call_later(limit_seconds, hang_up, connection)
+        overdue = asyncio.get_running_loop().call_later(limit_seconds, shut_down, connection)
         try:
             cursor = await connection.execute(statement, parameters)
             return await cursor.fetchall()

@@ -47,10 +47,10 @@ def _watch() -> None:
         now = time.monotonic()
         for connection, overdue_at in list(_overdue_at.items()):
             if overdue_at < now:
-                hang_up(connection)
+                shut_down(connection)
 
 
-def hang_up(connection: "psycopg.Connection | psycopg.AsyncConnection") -> None:
+def shut_down(connection: "psycopg.Connection | psycopg.AsyncConnection") -> None:
     """Shut down the connection's socket, which wakes the waiting reader, without closing it."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as it:
         it.shutdown(socket.SHUT_RDWR)

@@ -141,11 +141,11 @@ def read(schema: str, summary: str, tag: str, *parameters: str) -> Json:
         tag,
         parameters=(*parameters, "IfNoneMatch"),
         success={**answer(ref("schemas", schema), READING[tag], "ETag"), **not_modified()},
-        problems=(NotFound, *gone(schema), StoreUnavailable),
+        problems=(NotFound, *chat_deleted(schema), StoreUnavailable),
     )
 
 
-def gone(schema: str) -> tuple[type[Problem], ...]:
+def chat_deleted(schema: str) -> tuple[type[Problem], ...]:
     """Return the problem of messages whose chat was deleted."""
     return (ChatDeleted,) if schema == "Message" else ()
 
@@ -202,7 +202,7 @@ def deletion(schema: str, summary: str, tag: str, description: str, *parameters:
         tag,
         parameters=(*parameters, "IfMatch", "UnlessMatch"),
         success={status: {"description": "Deleted.", "headers": head}},
-        problems=(NotFound, *gone(schema), PreconditionFailed, StoreUnavailable),
+        problems=(NotFound, *chat_deleted(schema), PreconditionFailed, StoreUnavailable),
         description=description,
     )
 
@@ -238,7 +238,7 @@ def listing(
         problems=(
             MalformedBody,
             *missing,
-            *gone(schema),
+            *chat_deleted(schema),
             ValidationFailed,
             StoreUnavailable,
             *problems,
