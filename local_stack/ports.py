@@ -116,7 +116,7 @@ def choose_port(taken: set[int] | None = None) -> int:
 
 def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
     """Return a port for each store: that of the last run if it is still free."""
-    known = read_ports(path)
+    known: dict[str, int] = read_json_file(path)
     ports: dict[str, int] = {}
     for name in names:
         port = known.get(name, 0)
@@ -125,11 +125,6 @@ def remembered_ports(path: Path, names: tuple[str, ...]) -> dict[str, int]:
     if ports != known:
         write_atomically(path, json.dumps(ports), mode=0o644)
     return ports
-
-
-def read_ports(path: Path) -> dict[str, int]:
-    """Return the ports of the last run by their names; none before the first."""
-    return read_json_file(path)
 
 
 def next_free(port: int, host: str, without: set[int]) -> int:

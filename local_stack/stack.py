@@ -10,13 +10,12 @@ from pathlib import Path
 from local_stack.applications import applications, migrate, shared_settings
 from local_stack.console import paint, say
 from local_stack.failure import StackError
-from local_stack.layout import Layout
+from local_stack.layout import Layout, read_json_file
 from local_stack.ports import (
     LOOPBACK,
     is_free,
     next_free,
     reachable_host,
-    read_ports,
     remembered_ports,
     require_own_address,
     why_not_free,
@@ -117,7 +116,7 @@ class Stores:
 
         A cluster's database has commits wait for its standby, also where there is none.
         """
-        known = read_ports(self.layout.ports)
+        known = read_json_file(self.layout.ports)
         is_cluster = "standby" in known
         if not known or is_cluster == self.settings.cluster:
             return

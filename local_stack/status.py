@@ -10,8 +10,8 @@ from local_stack.cluster.proxy import PROXY
 from local_stack.cluster.roles import Roles, nodes_of
 from local_stack.console import paint, say
 from local_stack.failure import StackError
-from local_stack.layout import Layout
-from local_stack.ports import PLAIN_HTTP, read_ports
+from local_stack.layout import Layout, read_json_file
+from local_stack.ports import PLAIN_HTTP
 from local_stack.stack import Settings
 from local_stack.teardown import running_parts
 
@@ -58,7 +58,7 @@ def addresses(environment: Mapping[str, str], parts: Collection[str]) -> dict[st
 
 def roles(layout: Layout) -> dict[str, str]:
     """Return which servers of Valkey's cluster are primaries, and whom the others follow."""
-    return Roles(nodes_of(read_ports(layout.ports))).look()
+    return Roles(nodes_of(read_json_file(layout.ports))).look()
 
 
 def readiness(environment: dict[str, str]) -> str:

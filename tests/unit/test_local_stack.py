@@ -30,14 +30,13 @@ from local_stack.command_line import welcome
 from local_stack.console import Waiting
 from local_stack.demo import show
 from local_stack.failure import StackError, explain
-from local_stack.layout import Layout, write_atomically
+from local_stack.layout import Layout, read_json_file, write_atomically
 from local_stack.ports import (
     CHOSEN_FROM,
     LOOPBACK,
     Reservations,
     choose_port,
     reachable_host,
-    read_ports,
     why_not_free,
 )
 from local_stack.process import last_line
@@ -86,7 +85,10 @@ def test_a_file_is_on_disk_before_it_takes_the_place_of_another(
 @pytest.mark.parametrize("text", ["", '{"SECRET_KEY": "cut', "[1]"])
 def test_a_damaged_file_of_secrets_or_ports_is_named(tmp_path: Path, text: str) -> None:
     layout = Layout(tmp_path)
-    for name, read in (("secrets", layout.secrets), ("ports", lambda: read_ports(layout.ports))):
+    for name, read in (
+        ("secrets", layout.secrets),
+        ("ports", lambda: read_json_file(layout.ports)),
+    ):
         (tmp_path / f"{name}.json").write_text(text)
         with pytest.raises(StackError, match=rf"/{name}\.json is damaged"):
             read()
