@@ -181,7 +181,11 @@ class Stores:
             self.optional = self.supervisor.start(self.search)
 
     def wait_for_elasticsearch(self) -> None:
-        self.supervisor.wait_ready_if_possible(self.optional)
+        """Wait until it is ready, or report that the stack goes on without it."""
+        try:
+            self.supervisor.wait_ready(self.optional)
+        except StackError as error:
+            say(f"{error}; continuing without it")
 
     def stop(self) -> None:
         self.supervisor.stop(STOPPED_FIRST)

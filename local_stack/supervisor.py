@@ -130,13 +130,6 @@ class Supervisor:
                 waiting.tell(f"waiting for {names}")
                 time.sleep(0.05)
 
-    def wait_ready_if_possible(self, parts: Sequence[Running]) -> None:
-        """Wait for optional parts, and report those that the stack goes on without."""
-        try:
-            self.wait_ready(parts)
-        except StackError as error:
-            say(f"{error}; continuing without it")
-
     def run(self, meanwhile: Meanwhile = lambda: None) -> None:
         """Supervise the parts until asked to stop; sleep while nothing happens."""
         with SignalWait() as signals:
