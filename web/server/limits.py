@@ -93,7 +93,7 @@ class Limits:
 LIMITS = Limits()
 
 
-def raise_descriptor_limit(limits: Limits = LIMITS) -> None:
+def raise_descriptor_limit(limits: Limits) -> None:
     """Raise the soft limit of open files to what the ceiling needs, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits.files_wanted(soft, hard), hard))
