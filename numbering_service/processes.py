@@ -152,21 +152,21 @@ class Processes:
         self._kill_overdue()
         if self._asked_to_replace:
             self._asked_to_replace = False
-            self._outdated = [each for each in self._processes if not each.is_ending]
+            self._outdated = [process for process in self._processes if not process.is_ending]
         self._replace_next()
 
     def _wait(self) -> list[Process]:
         """Wait for an event; return the processes that sent a heartbeat or ended."""
         began = time.monotonic()
-        next_deadline = min((each.deadline for each in self._processes), default=self._now)
+        next_deadline = min((process.deadline for process in self._processes), default=self._now)
         seconds = min(max(next_deadline - self._now, 0.1), LOOK_SECONDS)
         ready = connection.wait(
-            [self._woken, *(each.heartbeat for each in self._processes)], seconds
+            [self._woken, *(process.heartbeat for process in self._processes)], seconds
         )
         if self._woken in ready:
             os.read(self._woken, 4096)
         self._now += min(time.monotonic() - began, 2 * LOOK_SECONDS)
-        return [each for each in self._processes if each.heartbeat in ready]
+        return [process for process in self._processes if process.heartbeat in ready]
 
     def _note_end(self, process: Process) -> None:
         """Start another process in place of one that died; a failed successor is given up."""
@@ -204,7 +204,7 @@ class Processes:
     def _replace_next(self) -> None:
         """Take the next step of replacing one process after another."""
         if self._successor is None:
-            if self._outdated and not any(each.is_ending for each in self._processes):
+            if self._outdated and not any(process.is_ending for process in self._processes):
                 self._successor = self._add()
         elif self._successor.is_ready:
             self._successor = None

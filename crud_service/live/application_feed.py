@@ -35,7 +35,7 @@ class ApplicationFeed:
         self._is_reading = False
         # The last state sent of each chat: the id of its last message, the number of its last
         # change.
-        self._told: dict[int, tuple[int, int]] = {}
+        self._sent: dict[int, tuple[int, int]] = {}
         # The next look asks for chats whose last message has a higher id, or changed since then.
         self.seen = seen
         self.began = monotonic()
@@ -62,7 +62,7 @@ class ApplicationFeed:
     def start_anew(self) -> None:
         """Have all followers read the list again: a wake-up may have been lost."""
         ready = self.ready()
-        self._with_room = {each for each in self._with_room if each.take(ready)}
+        self._with_room = {stream for stream in self._with_room if stream.take(ready)}
 
     def wake(self, chat_number: int) -> None:
         """Read the state of a chat, and send it."""
@@ -72,12 +72,12 @@ class ApplicationFeed:
     def look(self, chat_number: int, last_message_id: int) -> None:
         """Wake for a chat that a look has found, unless its last message is known already."""
         self.seen = max(self.seen, last_message_id)
-        if self._told.get(chat_number, NOTHING)[0] < last_message_id:
+        if self._sent.get(chat_number, NOTHING)[0] < last_message_id:
             self.wake(chat_number)
 
     def look_at_change(self, chat_number: int, change: int) -> None:
         """Wake for a chat that a look has found changed, unless that change is known already."""
-        if self._told.get(chat_number, NOTHING)[1] < change:
+        if self._sent.get(chat_number, NOTHING)[1] < change:
             self.wake(chat_number)
 
     def _read(self) -> None:
@@ -110,18 +110,18 @@ class ApplicationFeed:
         started = perf_counter()
         self._is_reading = False
         head, _, rest = found.partition(b"\n")
-        if len(self._told) > STATES_REMEMBERED:
-            self._told.clear()
+        if len(self._sent) > STATES_REMEMBERED:
+            self._sent.clear()
         events = b""
         for word, event_of_chat in zip(head.split(), rest.split(b"\n\n"), strict=False):
             chat, last_message_id, change = map(int, word.split(b":"))
             # An edit is usually announced twice: by the process that made it, and by the indexer.
-            if self._told.get(chat) != (last_message_id, change):
-                self._told[chat] = (last_message_id, change)
+            if self._sent.get(chat) != (last_message_id, change):
+                self._sent[chat] = (last_message_id, change)
                 events += event_of_chat + b"\n\n"
         if events:
             EVENTS.inc(events.count(b"\n\n") * len(self._with_room))
-            self._with_room = {each for each in self._with_room if each.take(events)}
+            self._with_room = {stream for stream in self._with_room if stream.take(events)}
         self._pace.spent(perf_counter() - started)
         self._read()
 

@@ -129,7 +129,7 @@ class ChatFeed:
             LAG.observe(max(0.0, time() - self._changed_at))
             self._changed_at = None
         created = new.number > old.number
-        with_room = {each for each in group if each.take(events, created=created)}
+        with_room = {follower for follower in group if follower.take(events, created=created)}
         EVENTS.inc(events.count(b"\n\n") * len(group))
         return with_room
 

@@ -147,17 +147,17 @@ class QuietServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._asked_to_stop.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Shut down gracefully, and tell those connections, too, that uvicorn does not know yet.
+        """Shut down gracefully, also those connections that uvicorn does not know yet.
 
-        One that was accepted in this iteration of the loop is made after uvicorn has told the
+        One that was accepted in this iteration of the loop is made after uvicorn has notified the
         others. It would be kept open, and the process with it, until the grace period ends.
         """
-        told = set(self.server_state.connections)
-        asyncio.get_running_loop().call_soon(self._shut_down_all_but, told)
+        notified = set(self.server_state.connections)
+        asyncio.get_running_loop().call_soon(self._shut_down_all_but, notified)
         await super().shutdown(sockets)
 
-    def _shut_down_all_but(self, told: Set[Any]) -> None:
-        for connection in self.server_state.connections - told:
+    def _shut_down_all_but(self, notified: Set[Any]) -> None:
+        for connection in self.server_state.connections - notified:
             connection.shutdown()
 
 
