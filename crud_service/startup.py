@@ -83,12 +83,7 @@ def has_known_password(database_url: str) -> bool:
 
 def refuse_to_serve(what: str) -> bool:
     """Do what `refuse_to_start` does, for a process that needs the shards to be as they were."""
-    if refuse_to_start(what):
-        return True
-    reason = obstacle_at_start() or unfit_for_cluster()
-    if reason:
-        print(f"{what} refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
-    return reason is not None
+    return refuse_to_start(what) or refuse(what, obstacle_at_start() or unfit_for_cluster())
 
 
 def unfit_for_cluster() -> str | None:
@@ -109,8 +104,15 @@ def refuse_to_start(what: str) -> bool:
     """Print to stderr why a process must not start; return whether there is a reason."""
     reasons = refusals()
     for reason in reasons:
-        print(f"{what} refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+        refuse(what, reason)
     return bool(reasons)
+
+
+def refuse(what: str, reason: str | None) -> bool:
+    """Print a reason for which a process must not start; return whether there is one."""
+    if reason:
+        print(f"{what} refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
+    return bool(reason)
 
 
 def warnings() -> None:

@@ -22,7 +22,7 @@ from crud_service.duties.celery_app import app
 from crud_service.duties.lease import stopping
 from crud_service.postgresql import PERSISTER
 from crud_service.search.index.elasticsearch_index import has_elasticsearch
-from crud_service.startup import refuse_to_serve
+from crud_service.startup import refuse, refuse_to_serve
 from crud_service.worker.dropped_lines import DROPPED_LINES
 from crud_service.worker.heartbeat import beat_into
 from crud_service.worker.sweep import Sweep
@@ -64,9 +64,7 @@ def refuse_broker() -> bool:
         name, more = "BROKER_URL", ""
         if settings.BROKER_URL == settings.REDIS_URL:
             name, more = "REDIS_URL", ": set BROKER_URL to one without options"
-        reason = f"{name} is no address that Celery can use{more}"
-        print(f"worker refuses to start: {reason}", file=sys.stderr)  # noqa: T201 - to a person
-        return True
+        return refuse("worker", f"{name} is no address that Celery can use{more}")
     return False
 
 
