@@ -1,6 +1,5 @@
 """Bearer tokens: ADMIN_TOKEN to list and create applications, INTERNAL_TOKEN to seed numbers."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from django.conf import settings
@@ -13,12 +12,10 @@ from crud_service.bearer import bears
 from web.problems import NotFound
 
 
-@dataclass(frozen=True)
 class TokenHolder:
     """A client that sent the token of a setting."""
 
-    setting: str
-    is_authenticated: ClassVar[bool] = True
+    is_authenticated = True
 
 
 class BearerToken(BaseAuthentication):
@@ -29,7 +26,7 @@ class BearerToken(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[TokenHolder, None] | None:
         """Return the holder of the token; None if it was not sent, or is not set."""
         token: str = getattr(settings, self.setting)
-        return (TokenHolder(self.setting), None) if bears(request.META, token) else None
+        return (TokenHolder(), None) if bears(request.META, token) else None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -18,8 +18,8 @@ WHERE a.access_token = %s
 """
 
 
-def missing_application(access_token: str) -> NotFound:
-    """Return the problem of an application that is not in the table."""
+def missing_application(_access_token: str) -> NotFound:
+    """Return the problem of an application that is not in the table; called as those below."""
     return NotFound("There is no such application.")
 
 
