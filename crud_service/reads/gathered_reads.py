@@ -10,10 +10,9 @@ import logging
 import time
 from typing import Protocol
 
-import psycopg
-
 from crud_service.reads.connection import Statements
-from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS
+from crud_service.stores.connection_pool import FAILURES, SLOW_FAILURE_SECONDS
+from crud_service.stores.database import failure_log
 from web.fair_queue import FairQueue
 from web.problems import InternalError, Problem, StoreUnavailable
 
@@ -89,7 +88,9 @@ class GatheredReads:
             found = await self._connection.fetch(self._statement, parameters)
         except Exception as error:
             problem: Problem = StoreUnavailable()
-            if not isinstance(error, psycopg.OperationalError):
+            if isinstance(error, FAILURES):
+                failure_log.note(error)
+            else:
                 logger.exception("a read failed")
                 problem = InternalError()
             if time.monotonic() - started > SLOW_FAILURE_SECONDS:

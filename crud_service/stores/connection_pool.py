@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
 from crud_service.postgresql import REQUESTS
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+# What psycopg raises when the server cannot do what it is asked at the moment. InternalError: it is
+# read-only, or has ended a session whose transaction took too long.
+FAILURES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
 
@@ -87,14 +91,14 @@ class ConnectionPool:
     def run(self, work: Callable[[Connection], T]) -> T:
         """Run a read; if the connection turns out to be dead, run it again on a new one.
 
-        Raises psycopg.OperationalError and psycopg.InterfaceError.
+        Raises one of FAILURES.
         """
         started = time.monotonic()
         connection = self.take_idle()
         if connection is not None:
             try:
                 return self.use(connection, work)
-            except (psycopg.OperationalError, psycopg.InterfaceError):
+            except FAILURES:
                 if not connection.closed or time.monotonic() - started > SLOW_FAILURE_SECONDS:
                     raise
         return self.use(self.connect(), work)
@@ -111,6 +115,11 @@ class ConnectionPool:
         begin(connection)
         try:
             return work(connection)
+        except ReadOnlySqlTransaction:
+            # The primary has become a standby: the next request connects anew to find the new one.
+            connection.close()
+            self.close_idle()
+            raise
         finally:
             end(connection)
             close_unless_idle(connection)

@@ -1,5 +1,8 @@
 """PostgreSQL's primary, as API requests use it; the ORM of the admin has its own connections."""
 
+import logging
+import math
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -8,12 +11,17 @@ from django.conf import settings
 from psycopg.abc import Params
 
 from crud_service.postgresql import Parameters
+from crud_service.stores.connection_pool import FAILURES, ConnectionPool
 from crud_service.stores.connection_pool import Connection as Connection
-from crud_service.stores.connection_pool import ConnectionPool
 from crud_service.stores.overdue import WatchedConnection
 from web.problems import StoreUnavailable
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+# While PostgreSQL fails, the log says why this often, however many requests are answered 503.
+LOG_SECONDS = 10.0
 
 _pool = ConnectionPool(lambda: settings.DATABASE_URL)
 connect = _pool.connect
@@ -40,7 +48,8 @@ def run(work: Callable[[Connection], T]) -> T:
     """
     try:
         return _pool.run(work)
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except FAILURES as error:
+        failure_log.note(error)
         raise StoreUnavailable from error
 
 
@@ -66,7 +75,25 @@ def fetch_value(sql: str, parameters: Params = ()) -> Any:
     return value
 
 
-def in_one_line(error: Exception) -> str:
+class FailureLog:
+    """Says why requests are answered 503: their own lines do not."""
+
+    def __init__(self, seconds: float = LOG_SECONDS) -> None:
+        self._seconds = seconds
+        self._logged_at = -math.inf
+
+    def note(self, error: BaseException) -> None:
+        """Log an error of PostgreSQL, unless one was logged a moment ago."""
+        now = time.monotonic()
+        if now - self._logged_at > self._seconds:
+            self._logged_at = now
+            logger.warning("PostgreSQL fails requests", extra={"reason": in_one_line(error)})
+
+
+failure_log = FailureLog()
+
+
+def in_one_line(error: BaseException) -> str:
     """Describe an error in one line, without the details that quote rows."""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 

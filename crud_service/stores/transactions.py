@@ -12,9 +12,10 @@ from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 
-from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, close_unless_idle
-from crud_service.stores.database import Connection, close_idle, connect, take_idle, use
+from crud_service.stores.connection_pool import FAILURES, SLOW_FAILURE_SECONDS, close_unless_idle
+from crud_service.stores.database import Connection, connect, failure_log, take_idle, use
 from web.problems import StoreUnavailable
 
 T = TypeVar("T")
@@ -69,10 +70,10 @@ def change(work: Callable[[Connection], Written[T]]) -> T:
         try:
             return _attempt(connection or connect(), work)
         except psycopg.OperationalError as error:
-            raise StoreUnavailable.nothing_changed() from error
+            raise nothing_changed(error) from error
         except ConnectionLostError as error:
             if is_last or time.monotonic() - started > SLOW_FAILURE_SECONDS:
-                raise StoreUnavailable.nothing_changed() from error
+                raise nothing_changed(error) from error
         connection = None
     raise AssertionError("the last try returns or raises")
 
@@ -89,18 +90,22 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
         if outcome is Outcome.COMMITTED:
             return written.result
         if outcome is Outcome.UNKNOWN:
+            failure_log.note(lost.__cause__ or lost)
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost
-    except psycopg.errors.ReadOnlySqlTransaction as error:
-        # The primary has become a standby: the next request connects anew to find the new one.
-        connection.close()
-        close_idle()
-        raise StoreUnavailable.nothing_changed() from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except ReadOnlySqlTransaction as error:
+        raise nothing_changed(error) from error
+    except FAILURES as error:
         # Without a COMMIT nothing has changed: PostgreSQL rolls back when a client dies.
         if connection.closed:
             raise ConnectionLostError from error
-        raise StoreUnavailable.nothing_changed() from error
+        raise nothing_changed(error) from error
+
+
+def nothing_changed(error: Exception) -> StoreUnavailable:
+    """Log why a change was not made, and return the problem that says that it was not."""
+    failure_log.note(error.__cause__ or error)
+    return StoreUnavailable.nothing_changed()
 
 
 def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) -> Written[T]:
@@ -108,7 +113,7 @@ def _commit(connection: Connection, work: Callable[[Connection], Written[T]]) ->
     try:
         with connection.transaction():
             written = work(connection)
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except FAILURES as error:
         close_unless_idle(connection)
         if written is None or not connection.closed:
             raise

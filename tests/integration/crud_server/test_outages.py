@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.breakable import Breakable
@@ -168,3 +170,69 @@ def test_a_primary_that_became_a_standby_is_503_and_is_left(
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert "nothing was changed" in refused.json()["detail"]
     assert http.put(application, json={"name": "new"}).status_code == 200
+
+
+@contextmanager
+def by_default(database: Database, setting: str) -> Iterator[None]:
+    """A setting that all new sessions of the database begin with, and no others."""
+    from crud_service.stores.database import close_idle
+
+    name = psycopg.sql.Identifier(database.info.dbname)
+    alter = psycopg.sql.SQL("ALTER DATABASE {} {}")
+    close_idle()
+    database.execute(alter.format(name, psycopg.sql.SQL(f"SET {setting}")))
+    try:
+        yield
+    finally:
+        close_idle()
+        database.execute("SET default_transaction_read_only = off")
+        database.execute(alter.format(name, psycopg.sql.SQL("RESET ALL")))
+
+
+def test_a_read_only_postgresql_is_503_for_each_change_and_the_log_says_why(
+    http: httpx.Client,
+    database: Database,
+    application: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from crud_service.stores import database as stores_database
+
+    monkeypatch.setattr(stores_database.failure_log, "_logged_at", float("-inf"))
+    chat = add_chat_of(database, application, 1)
+    changes = [
+        ("POST", "/applications"),
+        ("PUT", application),
+        ("PUT", chat),
+        ("DELETE", f"{chat}/messages/1"),
+        ("DELETE", chat),
+        ("DELETE", application),
+    ]
+    with by_default(database, "default_transaction_read_only = on"):
+        for method, path in changes:
+            answer = http.request(method, path, json={"name": "new"})
+            assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable"), path
+            assert "nothing was changed" in answer.json()["detail"]
+            assert answer.headers["Retry-After"] == "1"
+        assert http.get(chat).status_code == 200
+    [logged] = [record for record in caplog.records if "PostgreSQL fails" in record.message]
+    assert "in a read-only transaction" in vars(logged)["reason"]
+    for method, path in changes:
+        assert http.request(method, path, json={"name": "new"}).is_success
+
+
+def test_a_change_of_a_process_that_stood_still_for_too_long_is_503(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    from crud_service.stores.transactions import Written, change
+    from web.problems import StoreUnavailable
+
+    def rename(connection: Database) -> Written[bool]:
+        connection.execute("SET idle_in_transaction_session_timeout = '20ms'")
+        time.sleep(0.6)  # too long for another try
+        connection.execute("UPDATE applications SET name = 'new'")
+        return Written(True, None)
+
+    with pytest.raises(StoreUnavailable, match="nothing was changed"):
+        change(rename)
+    assert http.get(application).json()["name"] == "An application"
