@@ -7,6 +7,9 @@ Parameters = dict[str, Any]
 # For PostgreSQL's side, where a half-open connection would hold its locks for hours: those of its
 # session, or of its transaction, if half of a statement arrived: then it does not count as idle.
 _KEEPALIVES = "tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3"
+# What the statements take for granted, whatever a role or a database has as its own default: an
+# update waits for a row and takes it as it is then, and a backslash in a text is a character.
+_MEANING = r"-c default_transaction_isolation=read\ committed -c standard_conforming_strings=on"
 
 
 def parameters(
@@ -21,7 +24,10 @@ def parameters(
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
-        "options": " ".join(f"-c {setting}" for setting in f"{settings} {_KEEPALIVES}".split()),
+        "client_encoding": "utf8",
+        "options": " ".join(
+            [*(f"-c {setting}" for setting in f"{settings} {_KEEPALIVES}".split()), _MEANING]
+        ),
     }
 
 

@@ -236,3 +236,34 @@ def test_a_change_of_a_process_that_stood_still_for_too_long_is_503(
     with pytest.raises(StoreUnavailable, match="nothing was changed"):
         change(rename)
     assert http.get(application).json()["name"] == "An application"
+
+
+@pytest.mark.parametrize(
+    "setting", ["standard_conforming_strings = off", "client_encoding = latin1"]
+)
+def test_texts_are_the_same_whatever_a_database_has_as_its_default(
+    http: httpx.Client, database: Database, application: str, setting: str
+) -> None:
+    chat = add_chat_of(database, application, 1, "back\\slash, 'quote' and ü")
+    before = http.get(f"{chat}/messages").json()
+    with by_default(database, setting):
+        assert http.get(f"{chat}/messages").json() == before
+        answer = http.put(f"{chat}/messages/1", json={"body": "\\ü\\'"})
+        assert answer.json()["body"] == "\\ü\\'"
+
+
+def test_a_change_waits_for_another_one_whatever_isolation_is_the_default(
+    http: httpx.Client, database: Database, application: str
+) -> None:
+    with (
+        by_default(database, "default_transaction_isolation = 'serializable'"),
+        psycopg.connect(database.info.dsn, password=database.info.password) as other,
+        ThreadPoolExecutor(1) as client,
+    ):
+        other.execute("UPDATE applications SET name = 'theirs'")
+        waiting = client.submit(http.put, application, json={"name": "mine"})
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: database.execute(blocked).fetchall() == [(1,)], 3)
+        other.commit()
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["name"]) == (200, "mine")
