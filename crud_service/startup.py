@@ -5,12 +5,14 @@ import re
 import sys
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
+from psycopg import Error, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from redis import RedisError
 
 from contract.known_secrets import is_known_secret
 from crud_service import settings
+from crud_service.postgresql import REQUESTS
+from crud_service.stores.database import connect_as
 from crud_service.stores.installed_shards import obstacle_at_start
 from crud_service.stores.shard_connections import ShardServers
 
@@ -83,7 +85,28 @@ def has_known_password(database_url: str) -> bool:
 
 def refuse_to_serve(what: str) -> bool:
     """Do what `refuse_to_start` does, for a process that needs the shards to be as they were."""
-    return refuse_to_start(what) or refuse(what, obstacle_at_start() or unfit_for_cluster())
+    return refuse_to_start(what) or refuse(
+        what, obstacle_at_start() or unfit_pooler() or unfit_for_cluster()
+    )
+
+
+def unfit_pooler() -> str | None:
+    """Return what is wrong with a pooler before PostgreSQL; None also if it cannot be asked now.
+
+    One that gives a session to a client for a transaction only, such as PgBouncer, ignores the
+    settings of a session, and executes a statement that another client has prepared.
+    """
+    try:
+        with connect_as(REQUESTS) as connection:
+            [(statement_timeout,)] = connection.execute("SHOW statement_timeout").fetchall()
+    except Error:
+        return None
+    if f"statement_timeout={statement_timeout} " in REQUESTS["options"]:
+        return None
+    return (
+        "DATABASE_URL leads to a pooler that ignores the settings of a session (`options`): name"
+        " PostgreSQL itself, see docs/operations.md"
+    )
 
 
 def unfit_for_cluster() -> str | None:

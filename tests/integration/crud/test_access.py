@@ -1,6 +1,8 @@
 """Access: to the list of applications, to seeding, and with known secrets."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 
 from contract.sequences import HIGHEST_NUMBER, sequence_path
 from crud_service.bearer import bears
+from tests.integration.breakable import Breakable
 from tests.integration.crud_rows import Database, add_chat_of, add_chats, token_of
 
 INTERNAL = {"Authorization": "Bearer internal-token-of-the-tests"}
@@ -247,6 +250,28 @@ def test_the_worker_names_a_broker_that_celery_cannot_use(name: str, url: str, m
     reason = f"worker refuses to start: {name} is no address that Celery can use{more}"
     assert refused.stderr.splitlines() == [reason]
     assert refused.stdout == ""
+
+
+class Pooler(Breakable):
+    """Ignores the settings that a client begins its session with, as PgBouncer can be told to."""
+
+    def _forward(self, client: socket.socket, server: socket.socket) -> None:
+        first = client.recv(65536)
+        blank = re.sub(rb"(?<=\0options\0)[^\0]*", lambda found: b" " * len(found[0]), first)
+        server.sendall(blank)
+        super()._forward(client, server)
+
+
+@pytest.mark.parametrize("name", ["crud_service", "worker"])
+def test_nothing_starts_behind_a_pooler_that_ignores_the_settings_of_a_session(
+    clean_crud: dict[str, str], name: str
+) -> None:
+    command = {"worker": "crud_service.worker"}.get(name, name)
+    with Pooler(f"{clean_crud['DATABASE_URL']}?sslmode=disable") as pooler:
+        refused = start(command, **clean_crud | {"DATABASE_URL": pooler.url})
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.startswith(f"{name} refuses to start: DATABASE_URL leads to a pooler that ignores")
 
 
 def test_a_local_stack_starts_with_default_secrets() -> None:
