@@ -45,7 +45,7 @@ class Share:
         enrolled = shards.first.key(keys.WORKERS)
         is_unfit = time.monotonic() - self._failed_at < self._unfit_seconds
         remembered_ms = 0 if is_unfit else keys.LEASE_TTL_MS
-        workers: int = redis.eval(_ENROL, 1, enrolled, name, remembered_ms)
+        workers: int = redis.eval(_ENROL, 1, enrolled, name, remembered_ms, keys.LEASE_TTL_MS)
         self._most = math.ceil(len(shards) / workers)
 
     def note_failure(self) -> None:

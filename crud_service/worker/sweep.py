@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from redis import Redis, RedisError
 from redis.exceptions import OutOfMemoryError
 
+from contract.keys import LEASE_TTL_MS
 from contract.tasks import INDEX_QUEUE, PERSIST_QUEUE
 from crud_service.duties.celery_app import send_task
 from crud_service.duties.lease import (
@@ -165,7 +166,9 @@ def sweep(redis: Redis, duty: Duty, name: str, *, is_overdue: bool = False) -> b
     """
     try:
         free = is_free(redis.get(duty.lease), duty, name)
-        if free and (may_wake(redis, duty) or is_overdue):
+        if not free:
+            shorten(redis, duty.lease)
+        elif may_wake(redis, duty) or is_overdue:
             send_task(duty)
         return free
     except OutOfMemoryError:
@@ -186,6 +189,16 @@ def do_waiting(redis: Redis, duty: Duty) -> None:
         drain_accepted(redis, duty.shard)
     else:
         keep_indexed(redis, Lease(redis, duty), stay=False, beside=erasing)
+
+
+def shorten(redis: Redis, lease: str) -> None:
+    """Shorten a lease that lasts longer than any does, as Redis's clock was set back since.
+
+    Its holder may be gone, as after a restart of the machine: nobody would have the duty until the
+    clock is again where it was.
+    """
+    if redis.pttl(lease) > LEASE_TTL_MS:
+        redis.pexpire(lease, LEASE_TTL_MS)
 
 
 def is_free(holder: Any, duty: Duty, name: str) -> bool:

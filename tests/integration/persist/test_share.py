@@ -52,12 +52,13 @@ def test_two_workers_take_half_each_and_the_last_shard_is_given_back(client: red
     assert not first.is_taken(DUTIES[1]), "its own is no other"
 
 
-def test_a_worker_that_is_gone_is_not_counted(client: redis.Redis) -> None:
+@pytest.mark.parametrize("forgotten_in", [-1, 3_600_000], ids=["now", "clock set back"])
+def test_a_worker_that_is_gone_is_not_counted(client: redis.Redis, forgotten_in: int) -> None:
     share = Share()
     enrolled = SHARDS.first.key(keys.WORKERS)
     share.enrol(client, SHARDS, "b")
     seconds, _ = client.time()
-    client.zadd(enrolled, {"b": seconds * 1000 - 1})
+    client.zadd(enrolled, {"b": seconds * 1000 + forgotten_in})
     share.enrol(client, SHARDS, "a")
     assert client.zrange(enrolled, 0, -1) == [b"a"]
     attended.update(DUTIES[:2])

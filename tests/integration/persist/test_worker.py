@@ -139,6 +139,16 @@ def test_the_successor_of_a_killed_child_continues_with_its_lease(
     assert holder(stream) == before
 
 
+@pytest.mark.parametrize("lease", [LEASE_PERSIST, LEASE_INDEX])
+def test_the_lease_of_a_worker_that_is_gone_ends_though_the_clock_was_set_back(
+    worker: WorkerProcess, database: str, stream: redis.Redis, lease: str
+) -> None:
+    stream.set(lease, "gone", px=3_600_000)
+    wait_patiently(lambda: "lease lost" in worker.output(), 10, worker.output)
+    accept(stream, 1)
+    wait_patiently(lambda: is_found(database), 15, worker.output)
+
+
 def test_a_frozen_child_is_replaced(
     worker: WorkerProcess, database: str, stream: redis.Redis
 ) -> None:
