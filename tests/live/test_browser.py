@@ -46,42 +46,45 @@ class Way(NamedTuple):
     is_proxied: bool
 
 
-@pytest.fixture(params=["nginx", "direct"])
-def way(request: pytest.FixtureRequest, linked: LinkedStack, tmp_path: Path) -> Iterator[Way]:
-    if request.param == "direct":
-        yield Way(f"{linked.crud_url}/docs", is_proxied=False)
-        return
+@pytest.fixture
+def ways(linked: LinkedStack, tmp_path: Path) -> Iterator[list[Way]]:
     require_nginx()
     port = choose_port()
     url = f"http://127.0.0.1:{port}"
     servers = SERVERS.format(port=port, crud_port=linked.crud_port)
     with nginx(tmp_path, servers, url):
-        yield Way(f"{url}/page", is_proxied=True)
+        direct = Way(f"{linked.crud_url}/docs", is_proxied=False)
+        yield [direct, Way(f"{url}/page", is_proxied=True)]
 
 
-class Page:
-    """A page that follows a chat."""
+class Pages:
+    """Pages of one browser that follow a chat, one for each way."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def look(self) -> dict[str, Any]:
-        """Return what the page has seen so far."""
+    def look(self) -> list[dict[str, Any]]:
+        """Return what each page has seen so far."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        seen: dict[str, Any] = json.loads(self._process.stdout.readline())
+        seen: list[dict[str, Any]] = json.loads(self._process.stdout.readline())
         return seen
 
-    def texts(self) -> dict[int, str]:
-        events = [each for each in self.look()["events"] if each["type"].startswith("message.")]
-        return {each["data"]["number"]: each["data"]["body"] for each in events}
+    def texts(self) -> list[dict[int, str]]:
+        return [texts_of(seen) for seen in self.look()]
+
+
+def texts_of(seen: dict[str, Any]) -> dict[int, str]:
+    events = [each for each in seen["events"] if each["type"].startswith("message.")]
+    return {each["data"]["number"]: each["data"]["body"] for each in events}
 
 
 @contextmanager
-def page_that_follows(chromium: str, way: Way, chat: str) -> Iterator[Page]:
-    task = {"chromium": chromium, "page": way.page, "stream": f"{chat}/messages/stream"}
+def pages_that_follow(chromium: str, ways: list[Way], chat: str) -> Iterator[Pages]:
+    pages = [way.page for way in ways]
+    task = {"chromium": chromium, "pages": pages, "stream": f"{chat}/messages/stream"}
     with child(
         ["node", "follow_chat.mjs", json.dumps(task)],
         cwd=PROGRAMS,
@@ -89,7 +92,7 @@ def page_that_follows(chromium: str, way: Way, chat: str) -> Iterator[Page]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Page(process)
+        yield Pages(process)
 
 
 def write(api: Api, chat: str, count: int) -> None:
@@ -100,28 +103,35 @@ def write(api: Api, chat: str, count: int) -> None:
     assert api.client.put(path, json={"body": f"edited at {time.time()}"}).status_code == 200
 
 
-def test_chromium_sees_everything_through_restarts(linked: LinkedStack, api: Api, way: Way) -> None:
+def test_chromium_sees_everything_through_restarts(
+    linked: LinkedStack, api: Api, ways: list[Way]
+) -> None:
     chromium = require_chromium()
     chat = api.chat(api.application())
     api.message(chat, "the first")
     api.wait_for_numbers(f"{chat}/messages", [1])
-    with page_that_follows(chromium, way, chat) as page:
-        assert eventually(page.texts, bool, EQUAL_WITHIN_SECONDS) == {1: "the first"}
+    with pages_that_follow(chromium, ways, chat) as pages:
+        assert eventually(pages.texts, all, EQUAL_WITHIN_SECONDS) == [{1: "the first"}] * 2
         write(api, chat, 10)
-        expect_equal(api, chat, page)
+        expect_equal(api, chat, pages)
         kill_at_once(linked, "crud")
         wait_until_stored(linked)
         write(api, chat, 10)
-        expect_equal(api, chat, page)
+        expect_equal(api, chat, pages)
         stop_in_order(linked, "crud")
         wait_until_stored(linked)
         write(api, chat, 10)
-        expect_equal(api, chat, page)
+        expect_equal(api, chat, pages)
         restart_without_postgresql(linked, api)
         wait_until_stored(linked)
         write(api, chat, 10)
-        expect_equal(api, chat, page)
-        seen = page.look()
+        expect_equal(api, chat, pages)
+        for way, seen in zip(ways, pages.look(), strict=True):
+            expect_everything(way, seen)
+
+
+def expect_everything(way: Way, seen: dict[str, Any]) -> None:
+    """Each number came once and in order, without a gap that the page was told of."""
     events = seen["events"]
     created = [each["data"]["number"] for each in events if each["type"] == "message.created"]
     assert created == list(range(1, 42))
@@ -151,7 +161,8 @@ def is_alive(api: Api) -> bool:
         return False
 
 
-def expect_equal(api: Api, chat: str, page: Page) -> None:
-    """Wait until the page has the texts of the table."""
+def expect_equal(api: Api, chat: str, pages: Pages) -> None:
+    """Wait until each page has the texts of the table."""
     texts = {each["number"]: each["body"] for each in api.get(f"{chat}/messages")}
-    assert eventually(page.texts, texts.__eq__, EQUAL_WITHIN_SECONDS, pause=0.2) == texts
+    expected = [texts] * 2
+    assert eventually(pages.texts, expected.__eq__, EQUAL_WITHIN_SECONDS, pause=0.2) == expected

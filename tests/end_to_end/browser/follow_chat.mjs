@@ -1,8 +1,8 @@
-// Opens a page and follows a chat from there with the browser's own EventSource.
-//   node follow_chat.mjs '{"chromium": "/usr/bin/chromium", "page": "http://127.0.0.1:3000/docs",
+// Opens pages and follows a chat from each of them with the browser's own EventSource.
+//   node follow_chat.mjs '{"chromium": "/usr/bin/chromium", "pages": ["http://127.0.0.1:3000/docs"],
 //     "stream": "/applications/…/chats/1/messages/stream"}'
-// Answers each line of its input with a line of JSON: what the page has seen so far. Ends with
-// its input.
+// Answers each line of its input with a line of JSON: a list of what each page has seen so far.
+// Ends with its input.
 import { createInterface } from "node:readline";
 import { launch } from "./launch.mjs";
 
@@ -35,11 +35,16 @@ function follow(stream) {
 }
 
 try {
-  const page = await browser.newPage();
-  await page.goto(task.page);
-  await page.evaluate(follow, task.stream);
+  const pages = [];
+  for (const url of task.pages) {
+    const page = await browser.newPage();
+    await page.goto(url);
+    await page.evaluate(follow, task.stream);
+    pages.push(page);
+  }
   for await (const _ of createInterface({ input: process.stdin })) {
-    process.stdout.write(JSON.stringify(await page.evaluate(() => window.seen)) + "\n");
+    const seen = await Promise.all(pages.map((page) => page.evaluate(() => window.seen)));
+    process.stdout.write(JSON.stringify(seen) + "\n");
   }
 } finally {
   await browser.close();
