@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
+from typing import TYPE_CHECKING
 
 from bench.results import Series
 
-mpl.use("Agg")  # no screen is needed
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS = 2
 
@@ -41,6 +39,11 @@ def draw(series: Sequence[Series], path: Path) -> None:
     names = [name for name in PANELS if any(each.panel == name for each in series)]
     if not names:
         return
+    # Takes most of a second to import, and most processes draw nothing.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as Canvas
+
+    mpl.use("Agg")  # no screen is needed
     rows = -(-len(names) // COLUMNS)
     canvas = Canvas(figsize=(7 * COLUMNS, 4.5 * rows), layout="constrained")
     for position, name in enumerate(names, 1):
@@ -49,7 +52,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
     canvas.savefig(path, dpi=110)
 
 
-def draw_panel(axes: Axes, panel: Panel, series: Sequence[Series]) -> None:
+def draw_panel(axes: "Axes", panel: Panel, series: Sequence[Series]) -> None:
     """The lines of one panel."""
     highest = 0.0
     for each in series:
