@@ -16,6 +16,8 @@ from tests.integration.crud_rows import Database, add_chat_of, token_of
 from tests.polling import wait_until
 
 PASSWORD = "password of the tests"
+# Hashing a password is slow on purpose, and takes longer than most of these tests.
+QUICK_HASHES = override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
 CANCEL_WAITING: LiteralString = """
 SELECT pg_cancel_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
 WHERE NOT granted AND datname = current_database()
@@ -33,8 +35,7 @@ def operator(http: httpx.Client) -> Iterator[httpx.Client]:
     """A client that is logged in."""
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 
-    # Hashing a password is slow on purpose, and takes longer than most of these tests.
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+    with QUICK_HASHES:
         ensure_admin(PASSWORD, reset_password=True)
         token = csrf(http.get("/admin/login/"))
         fields = {"username": "admin", "password": PASSWORD, "csrfmiddlewaretoken": token}
@@ -333,8 +334,10 @@ def log_in(client: httpx.Client, url: str, **headers: str) -> httpx.Response:
 @pytest.mark.parametrize(
     ("public_url", "statuses"),
     [
-        ("https://chat.example.com", {"null": 403, "https://chat.example.com": 302}),
-        ("https://chat.example.com/", {"https://evil.example.com": 403}),
+        (
+            "https://chat.example.com/",
+            {"null": 403, "https://evil.example.com": 403, "https://chat.example.com": 302},
+        ),
         ("https://chat.example.com:8443", {"https://chat.example.com:8443": 302}),
         ("https://Chat.Example.com:443/api", {"https://chat.example.com": 302}),
         ("", {"https://chat.example.com": 403, "http://chat.example.com": 302}),
@@ -377,10 +380,10 @@ def test_a_killed_migration_leaves_no_user_without_a_password(database: Database
     assert rows == [(True, True, True)]
 
 
+@QUICK_HASHES
 def test_a_password_changed_by_an_operator_is_kept(clean_crud: dict[str, str]) -> None:
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
-    from django.test import override_settings
 
     from crud_service.operators.management.commands.ensure_admin import ensure_admin
 

@@ -1,9 +1,11 @@
 """Management commands that cannot reach a store, or are interrupted, say so in one line."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import psycopg
 import pytest
@@ -17,8 +19,12 @@ from tests.polling import wait_until
 
 def manage(database_url: str, *command: str, **environment: str) -> tuple[int, str]:
     """Return the exit code and standard error."""
+    return run_python(database_url, "-m", "crud_service.manage", *command, **environment)
+
+
+def run_python(database_url: str, *arguments: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "crud_service.manage", *command],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": database_url, "LOCAL_STACK": "1"} | environment,
         capture_output=True,
@@ -39,17 +45,44 @@ def test_a_rejected_password_is_explained_in_one_line(database_url: str) -> None
 
 
 COMMANDS = ("migrate", "check_index", "rebuild_index", "requeue", "reshard", "ensure_admin")
+# Most of a command's time goes into importing Django, which these have in common.
+IN_TURN = """
+import os, sys
+import django
+from crud_service import manage
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "crud_service.settings"
+django.setup()
+for command in sys.argv[1:]:
+    if not (child := os.fork()):
+        sys.argv[1:] = [command]
+        sys.exit(manage.main())
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(f"{command} ends with {code}", file=sys.stderr)
+"""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_an_unreachable_server_is_named_in_one_line(command: str) -> None:
+def manage_in_turn(
+    database_url: str, commands: Sequence[str], **environment: str
+) -> dict[str, tuple[int, str]]:
+    """Run commands as children of one process; return the exit code and standard error of each."""
+    done, said = run_python(database_url, "-c", IN_TURN, *commands, **environment)
+    assert done == 0, said
+    ended = re.findall(r"(.*?)^(\w+) ends with (-?\d+)\n", said, re.DOTALL | re.MULTILINE)
+    return {command: (int(code), error) for error, command, code in ended}
+
+
+def test_an_unreachable_server_is_named_in_one_line() -> None:
     port = choose_port()
     elsewhere = {"ELASTICSEARCH_URL": f"http://127.0.0.1:{port}", "ADMIN_PASSWORD": "a password"}
-    code, said = manage(f"postgresql://postgres@127.0.0.1:{port}/chat", command, **elsewhere)
-    assert code == 2
-    (line,) = said.splitlines()
-    assert line.startswith("crud_service.manage: PostgreSQL cannot be reached: ")
-    assert f"port {port}" in line
+    url = f"postgresql://postgres@127.0.0.1:{port}/chat"
+    ended = manage_in_turn(url, COMMANDS, **elsewhere)
+    assert [*ended] == [*COMMANDS]
+    for command, (code, said) in ended.items():
+        assert code == 2, command
+        (line,) = said.splitlines()
+        assert line.startswith("crud_service.manage: PostgreSQL cannot be reached: "), command
+        assert f"port {port}" in line, command
 
 
 def test_an_unreachable_redis_is_named_in_one_line(migrated_database_url: str) -> None:
@@ -83,26 +116,28 @@ def test_a_redis_that_refuses_is_quoted_in_one_line(
     assert "maxmemory" in line
 
 
-@pytest.mark.parametrize("command", COMMANDS[1:])
-def test_an_empty_database_is_explained_in_one_line(database_url: str, command: str) -> None:
+def test_an_empty_database_is_explained_in_one_line(database_url: str) -> None:
     nowhere = {"ELASTICSEARCH_URL": "http://127.0.0.1:9", "ADMIN_PASSWORD": "a password"}
-    code, said = manage(database_url, command, **nowhere)
-    assert code == 2
-    (line,) = said.splitlines()
-    assert line.startswith("crud_service.manage: the database is not migrated, run `migrate` first")
+    ended = manage_in_turn(database_url, COMMANDS[1:], **nowhere)
+    assert [*ended] == [*COMMANDS[1:]]
+    explained = "crud_service.manage: the database is not migrated, run `migrate` first"
+    for command, (code, said) in ended.items():
+        assert code == 2, command
+        (line,) = said.splitlines()
+        assert line.startswith(explained), command
 
 
-@pytest.mark.parametrize("command", ["ensure_admin", "reshard"])
-def test_a_server_that_takes_no_writes_is_quoted_in_one_line(
-    migrated_database_url: str, command: str
-) -> None:
+def test_a_server_that_takes_no_writes_is_quoted_in_one_line(migrated_database_url: str) -> None:
     with psycopg.connect(migrated_database_url, autocommit=True) as connection:
         name = connection.info.dbname
         connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-    code, said = manage(migrated_database_url, command, ADMIN_PASSWORD="a password")
-    assert code == 2
-    (line,) = said.splitlines()
-    assert line.startswith("crud_service.manage: PostgreSQL failed: cannot execute INSERT")
+    writing = ("ensure_admin", "reshard")
+    ended = manage_in_turn(migrated_database_url, writing, ADMIN_PASSWORD="a password")
+    assert [*ended] == [*writing]
+    for command, (code, said) in ended.items():
+        assert code == 2, command
+        (line,) = said.splitlines()
+        assert line.startswith("crud_service.manage: PostgreSQL failed: cannot execute INSERT")
 
 
 AS_A_WORKER = """
