@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import NamedTuple
 
 from crud_service.search.text.folding import fold, spell
 
@@ -47,13 +48,31 @@ def parts(keyword: str) -> list[str]:
     return list(alike.values())
 
 
+class Match(NamedTuple):
+    number: int
+    rank: int
+
+
 def find(keyword: str, bodies: Iterable[tuple[int, str]], sort: str = "relevance") -> list[int]:
     """Numbers of the messages that match, in the order that was asked for."""
+    return ordered(matches(keyword, bodies), sort)
+
+
+def matches(keyword: str, bodies: Iterable[tuple[int, str]]) -> list[Match]:
     wanted = parts(keyword)
     found = []
     for number, body in bodies:
         levels = [level(part, body) for part in wanted]
         if min(levels, default=0) >= 0:
-            rank = sum(levels) if sort == "relevance" else 0
-            found.append((-rank, number if sort == "number" else -number, number))
-    return [number for *_key, number in sorted(found)]
+            found.append(Match(number, sum(levels)))
+    return found
+
+
+def ordered(found: Iterable[Match], sort: str) -> list[int]:
+    """Numbers of matches in an order; of equal rank, the newest first."""
+
+    def place(match: Match) -> tuple[int, int]:
+        rank = match.rank if sort == "relevance" else 0
+        return -rank, match.number if sort == "number" else -match.number
+
+    return [match.number for match in sorted(found, key=place)]

@@ -6,13 +6,14 @@ import socket
 import time
 import unicodedata
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from tests.integration.search.search_stores import SearchStores, items
-from tests.search_oracle import find
+from tests.search_oracle import find, matches, ordered
 
 # ruff: noqa: RUF001 - characters that look like others are what this is about
 from web.problems import NotFound, ValidationFailed
@@ -42,19 +43,36 @@ def bodies(count: int, seed: int) -> list[str]:
 SORTS = ("relevance", "number", "-number")
 
 
+class Search(NamedTuple):
+    chat: int
+    keyword: str
+    sort: str
+    expected: list[int]
+
+
+@cache
+def expected_searches() -> tuple[dict[int, list[str]], list[Search]]:
+    """A long and a short chat, with searches and what they find: the same for both backends."""
+    texts = {1: bodies(1700, seed=1), 2: bodies(150, seed=2)}
+    rng = random.Random(3)
+    keywords = KEYWORDS.split()
+    keywords += [" ".join(rng.sample(keywords, rng.randint(2, 4))) for _ in range(20)]
+    searches = []
+    for (chat, chat_bodies), keyword in product(texts.items(), keywords):
+        found = matches(keyword, enumerate(chat_bodies, 1))
+        searches += [Search(chat, keyword, sort, ordered(found, sort)) for sort in SORTS]
+    return texts, searches
+
+
 def test_short_and_long_chats_are_searched_as_plain_python_would(
     any_backend: SearchStores,
 ) -> None:
-    texts = {1: bodies(1700, seed=1), 2: bodies(150, seed=2)}
+    texts, searches = expected_searches()
     for chat, chat_bodies in texts.items():
         any_backend.add(*chat_bodies, chat=chat)
     any_backend.index_all()
     assert any_backend.count("search_blocks") > 0
-    rng = random.Random(3)
-    keywords = KEYWORDS.split()
-    keywords += [" ".join(rng.sample(keywords, rng.randint(2, 4))) for _ in range(20)]
-    for (chat, chat_bodies), keyword, sort in product(texts.items(), keywords, SORTS):
-        expected = find(keyword, enumerate(chat_bodies, 1), sort)
+    for chat, keyword, sort, expected in searches:
         found = any_backend.find(keyword, chat, sort=sort, limit=1000)
         assert found == expected[:1000], (keyword, sort)
 
@@ -181,13 +199,14 @@ def test_many_parts_with_two_readings_each_are_found_in_a_long_chat(
         )
 
 
+# The messages of a page are read and highlighted in the same way, whichever backend found them.
 def test_a_page_of_the_longest_messages_is_highlighted_within_its_budget(
-    any_backend: SearchStores,
+    search_stores: SearchStores,
 ) -> None:
-    any_backend.add(*["lorem ipsum <dolor> sit amet " * 2300] * 100)
-    any_backend.index_all()
+    search_stores.add(*["lorem ipsum <dolor> sit amet " * 2300] * 100)
+    search_stores.index_all()
     started = time.thread_time()
-    page = items(any_backend.search("lorem", limit=1000, highlight=True))
+    page = items(search_stores.search("lorem", limit=1000, highlight=True))
     assert time.thread_time() - started < 4  # all of them took 15 seconds
     assert page[0]["highlight"].startswith("<em>lorem</em> ipsum &lt;dolor&gt;")
     assert html.unescape(page[-1]["highlight"]) == page[-1]["body"]
@@ -196,7 +215,8 @@ def test_a_page_of_the_longest_messages_is_highlighted_within_its_budget(
 def test_a_page_that_becomes_too_large_ends_early_and_links_to_the_next(
     any_backend: SearchStores,
 ) -> None:
-    any_backend.add(*['lorem "' + "x" * 65_000] * 150, *["short lorem"] * 10)
+    # Elasticsearch indexes each character, and a page is measured in bytes.
+    any_backend.add(*['lorem "' + "東" * 21_666] * 150, *["short lorem"] * 10)
     any_backend.index_all()
     for sort, highlight in product(("relevance", "number"), (False, True)):
         pages = list(follow(any_backend, "lorem", limit=1000, sort=sort, highlight=highlight))
@@ -207,10 +227,10 @@ def test_a_page_that_becomes_too_large_ends_early_and_links_to_the_next(
         assert len(pages) == (3 if highlight else 2), (sort, highlight)
 
 
-def test_a_page_ends_early_by_its_size_on_the_wire(any_backend: SearchStores) -> None:
-    any_backend.add(*["x" + "\x01" * 65_000] * 40)  # each control character takes six bytes
-    any_backend.index_all()
-    page = any_backend.search("x", limit=1000)
+def test_a_page_ends_early_by_its_size_on_the_wire(search_stores: SearchStores) -> None:
+    search_stores.add(*["x" + "\x01" * 65_000] * 40)  # each control character takes six bytes
+    search_stores.index_all()
+    page = search_stores.search("x", limit=1000)
     assert 8_000_000 <= len(page.items) < 10_000_000
     assert page.next_cursor is not None
 
