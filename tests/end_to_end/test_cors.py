@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ from local_stack.applications import ROOT
 from local_stack.ports import choose_port
 from tests.api_client import Api
 from tests.chromium import PROGRAMS, require_chromium
-from tests.conftest import SESSION
 from web.cors import EXPOSED, REQUEST_HEADERS
 from web.server import limits
 
@@ -48,15 +46,9 @@ class Across(NamedTuple):
     origin: str
 
 
-@pytest.fixture(scope="module")
-def across() -> Iterator[Across]:
-    origin = f"http://localhost:{choose_port()}"
-    environment = {
-        "CORS_ORIGINS": f"https://chat.example.com, {origin}",
-        "WITHOUT_ELASTICSEARCH": "1",
-    }
-    with RunningStack(SESSION / "across", environment=environment) as stack:
-        yield Across(stack, origin)
+@pytest.fixture
+def across(described: RunningStack) -> Across:
+    return Across(described, described.extra["CORS_ORIGINS"].rpartition(", ")[2])
 
 
 @pytest.fixture

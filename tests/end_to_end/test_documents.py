@@ -1,32 +1,21 @@
 """Every request in the documents for clients is sent and gets the response shown there."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
-from tests.conftest import SESSION
 from tests.documents import Document
+from tests.end_to_end.conftest import SETTINGS
 
 DOCUMENTS = ("README.md", "docs/api.md", "docs/postman.md", "docs/clients.md")
 SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-# What docs/clients.md says that the stack was started with.
-SETTINGS = {"CORS_ORIGINS": "https://chat.example.com", "RATE_LIMIT": "1000"}
 
 
 @pytest.fixture(params=DOCUMENTS)
 def document(request: pytest.FixtureRequest) -> Document:
     return Document(request.param)
-
-
-@pytest.fixture(scope="module")
-def described() -> Iterator[RunningStack]:
-    """A stack as the documents describe it; no answer in them depends on Elasticsearch."""
-    environment = {**SETTINGS, "WITHOUT_ELASTICSEARCH": "1"}
-    with RunningStack(SESSION / "described", environment=environment) as running:
-        yield running
 
 
 @pytest.mark.timeout(500)
