@@ -37,6 +37,14 @@ class Loads:
         so_far = self.least
         wait_until(lambda: self.least > so_far + 20, 60, explain)
 
+    @contextmanager
+    def slowed_down(self) -> Iterator[None]:
+        """Send a fifth of the requests, while something lasts for long."""
+        with ExitStack() as slowed:
+            for load in self.loads:
+                slowed.enter_context(load.slowed_down())
+            yield
+
     @property
     def errors(self) -> int:
         return sum(load.errors for load in self.loads)
