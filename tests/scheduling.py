@@ -27,7 +27,7 @@ STACKS = {
     "tests/end_to_end/demo_page": "stack with the chat page",
     "tests/fault": "stack with links",
     "tests/live": "stack with followers",
-    "tests/tenants": "stack of tenants",
+    "tests/tenants": "stack",
     "tests/clients": "stack",
     "tests/end_to_end": "stack",
     "tests/hostile": "stack",

@@ -1,4 +1,4 @@
-"""A stack that a hostile application and its neighbour share.
+"""A hostile application and its neighbour, on the stack of all tests.
 
 TENANT_PATIENCE  by how much the bounds are stretched; 20, for machines that are busy: 1 on one
                  that has nothing else to do, to see the bounds themselves kept, with everything
@@ -21,7 +21,6 @@ import pytest
 from bench.running_stack import RunningStack
 from local_stack.applications import ROOT
 from tests.children import child
-from tests.conftest import SESSION, started
 from tests.fault.rig.index_check import IndexCheck
 from tests.notes import noted
 from tests.tenants.neighbour import Measured
@@ -42,14 +41,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Iterator[RunningStack]:
-    with started(RunningStack(SESSION / "shared")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def index_check(shared: RunningStack) -> Iterator[IndexCheck]:
-    with IndexCheck(shared) as checking:
+def index_check(stack: RunningStack) -> Iterator[IndexCheck]:
+    with IndexCheck(stack) as checking:
         yield checking
 
 

@@ -44,9 +44,15 @@ Act = Callable[["Hostile", threading.Event], None]
 class Hostile:
     """A chat of a hostile application; remembers what was accepted of it."""
 
-    def __init__(self, stack: RunningStack, path: str) -> None:
-        """`path` is that of the application."""
-        self.stack, self.path = stack, path
+    def __init__(self, stack: RunningStack, path: str, long_chat: str) -> None:
+        """Begin a chat.
+
+        Args:
+            stack: where it happens.
+            path: that of the application.
+            long_chat: a chat of the application with STORED_MESSAGES of the longest, to be read.
+        """
+        self.stack, self.path, self.long_chat = stack, path, long_chat
         self.accepted: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.chat = self.new_chat()
@@ -124,8 +130,7 @@ def flood_of_long_messages(tenant: Hostile, stop: threading.Event) -> None:
 
 def highlighted_searches(tenant: Hostile, stop: threading.Event) -> None:
     """Searches over dozens of the longest messages, every hit highlighted, four at once."""
-    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
-    path = f"{tenant.chat}/messages/search?keyword=lorem&limit=1000&highlight=true"
+    path = f"{tenant.long_chat}/messages/search?keyword=lorem&limit=1000&highlight=true"
     side_by_side([tenant.get] * 4, path, stop)
 
 
@@ -138,15 +143,13 @@ def overlapping_highlights(tenant: Hostile, stop: threading.Event) -> None:
 
 def stalled_pages(tenant: Hostile, stop: threading.Event) -> None:
     """A hundred connections that ask for a page of megabytes and read nothing of it."""
-    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
-    with stalled(tenant, f"{tenant.chat}/messages?limit=1000", 100):
+    with stalled(tenant, f"{tenant.long_chat}/messages?limit=1000", 100):
         stop.wait()
 
 
 def stalled_lists(tenant: Hostile, stop: threading.Event) -> None:
     """Two hundred connections that ask for a complete list and read nothing of it."""
-    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
-    with stalled(tenant, f"{tenant.chat}/messages", 200):
+    with stalled(tenant, f"{tenant.long_chat}/messages", 200):
         stop.wait()
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from tests.tenants.hostile import LOREM, STORED_MESSAGES, Hostile, repeat, side_by_side, stalled
+from tests.tenants.hostile import STORED_MESSAGES, Hostile, side_by_side, stalled
 
 FOLLOWERS = 800
 # A little less than there is, since what follows it does not end.
@@ -24,15 +24,13 @@ def flooded_followers(tenant: Hostile, stop: threading.Event) -> None:
 
 def replayed_histories(tenant: Hostile, stop: threading.Event) -> None:
     """Sixty streams that read megabytes from the beginning, again and again."""
-    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
-    path = f"{tenant.chat}/messages/stream?after=0"
+    path = f"{tenant.long_chat}/messages/stream?after=0"
     side_by_side([read_again] * 60, tenant.stack.crud_url, path, stop)
 
 
 def stalled_streams(tenant: Hostile, stop: threading.Event) -> None:
     """Two hundred streams from the beginning of megabytes of which nothing is read."""
-    tenant.post(repeat(LOREM, STORED_MESSAGES), stop)
-    with stalled(tenant, f"{tenant.chat}/messages/stream?after=0", 200):
+    with stalled(tenant, f"{tenant.long_chat}/messages/stream?after=0", 200):
         stop.wait()
 
 

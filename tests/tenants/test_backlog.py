@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 
 def test_with_a_long_backlog_and_no_worker_cold_sequences_are_answered_at_once(
-    shared: RunningStack, client: httpx.Client
+    stack: RunningStack, client: httpx.Client
 ) -> None:
-    api = Api(client, shared.crud_url, shared.numbering_url)
+    api = Api(client, stack.crud_url, stack.numbering_url)
     application = api.application("loud")
     chat, cold = api.chat(application), api.chat(application)
     assert api.message(cold, "stored before") == 1
     api.wait_for_numbers(f"{cold}/messages", [1])
-    with frozen_worker(shared), redis.Redis.from_url(shared.environment["REDIS_URL"]) as store:
+    with frozen_worker(stack), redis.Redis.from_url(stack.environment["REDIS_URL"]) as store:
         fill_backlog(store, chat)
         assert api.message(cold, "in front of the loss") == 2
         forget_sequence(store, cold)
@@ -46,7 +46,7 @@ def test_with_a_long_backlog_and_no_worker_cold_sequences_are_answered_at_once(
         fresh = api.application("quiet")
         seconds, path = timed(lambda: api.chat(fresh))
         assert (path, seconds < PATIENCE * ANSWERED_SECONDS) == (f"{fresh}/chats/1", True), seconds
-    wait_until_stored(shared)
+    wait_until_stored(stack)
     api.wait_for_numbers(f"{cold}/messages", [1, 2, 3])
     assert api.get(chat)["message_count"] == ENTRIES + 1
 

@@ -15,7 +15,14 @@ from tests.fault.rig.index_check import IndexCheck
 from tests.polling import eventually
 from tests.tenants.conftest import IS_FULL_SIZE, PATIENCE, SECONDS, neighbour
 from tests.tenants.hostile import ACTS as REQUEST_ACTS
-from tests.tenants.hostile import Act, Hostile, new_application
+from tests.tenants.hostile import (
+    LOREM,
+    STORED_MESSAGES,
+    Act,
+    Hostile,
+    new_application,
+    repeat,
+)
 from tests.tenants.hostile_bulks import BULK_ACTS
 from tests.tenants.hostile_streams import STREAM_ACTS
 from tests.tenants.memory import Growth
@@ -29,16 +36,14 @@ LIVE_SECONDS = 0.1
 STALL_SECONDS = 5.0
 # By how much a process may grow for what clients send or leave unread (docs/operations.md).
 GROWTH_MEGABYTES = 256
-# What all acts together leave takes ten times as long to index as they took.
-TOGETHER_SECONDS = 3 * SECONDS if IS_FULL_SIZE else SECONDS
 # Until everything is stored and indexed, which has no bound of its own: minutes on two busy cores.
 WAIT_SECONDS = 900.0
 
 pytestmark = pytest.mark.timeout(1500)
 
 
-# With stretched bounds a few acts at once find what each of them would, in a fraction of the time.
-AT_ONCE = 1 if IS_FULL_SIZE else 5
+# With stretched bounds eight acts at once find what each of them would, in a fraction of the time.
+AT_ONCE = 1 if IS_FULL_SIZE else 8
 
 
 def some_at_once(acts: list[str]) -> list[list[str]]:
@@ -47,36 +52,58 @@ def some_at_once(acts: list[str]) -> list[list[str]]:
     return [acts[first::groups] for first in range(groups)]
 
 
+@pytest.fixture(scope="module")
+def long_chat(stack: RunningStack) -> str:
+    """A chat of the hostile application with many of the longest messages."""
+    tenant = Hostile(stack, new_application(stack), "")
+    tenant.post(repeat(LOREM, STORED_MESSAGES), threading.Event())
+    everything_is_there(stack, tenant)
+    return tenant.chat
+
+
 @pytest.mark.parametrize("acts", some_at_once(list(ACTS)), ids=" + ".join)
 def test_one_application_at_its_worst_costs_the_neighbour_nothing(
-    shared: RunningStack, record_property: RecordProperty, acts: list[str]
+    stack: RunningStack,
+    long_chat: str,
+    index_check: IndexCheck,
+    record_property: RecordProperty,
+    acts: list[str],
 ) -> None:
-    suffer(shared, acts, SECONDS, record_property)
+    suffer(stack, long_chat, acts, SECONDS, record_property)
+    index_check.wait_until_equal(WAIT_SECONDS)
 
 
 # Streams apart: their readers are this process, and leave two cores little time for the others.
+# On a busy machine so many acts take the processors from each other, and hardly begin.
+@pytest.mark.skipif(not IS_FULL_SIZE, reason="takes minutes: set TENANT_PATIENCE=1")
 @pytest.mark.parametrize(
     "acts", [REQUEST_ACTS | BULK_ACTS, STREAM_ACTS], ids=["requests", "streams"]
 )
 def test_all_of_it_together_costs_the_neighbour_nothing(
-    shared: RunningStack,
+    stack: RunningStack,
+    long_chat: str,
     index_check: IndexCheck,
     record_property: RecordProperty,
     acts: dict[str, Act],
 ) -> None:
-    suffer(shared, list(acts), TOGETHER_SECONDS, record_property)
+    # What all acts together leave takes ten times as long to index as they took.
+    suffer(stack, long_chat, list(acts), 3 * SECONDS, record_property)
     index_check.wait_until_equal(WAIT_SECONDS)
 
 
 def suffer(
-    stack: RunningStack, acts: list[str], seconds: float, record_property: RecordProperty
+    stack: RunningStack,
+    long_chat: str,
+    acts: list[str],
+    seconds: float,
+    record_property: RecordProperty,
 ) -> None:
     """Measure a neighbour during hostile acts of one application.
 
     Then check that nothing of either was lost.
     """
-    path = new_application(stack)
-    tenants = [Hostile(stack, path) for _ in acts]
+    path = long_chat.rpartition("/chats/")[0]
+    tenants = [Hostile(stack, path, long_chat) for _ in acts]
     stop = threading.Event()
     threads = [
         threading.Thread(target=ACTS[act], args=(tenant, stop), name=act)
