@@ -1,6 +1,6 @@
 """Every process shuts down gracefully under load: in time, with exit code 0, leaving nothing.
 
-`test_outages` has Elasticsearch end, in time and leaving nothing.
+Elasticsearch does so when everything is stopped: it takes long to start again.
 """
 
 import signal
@@ -60,5 +60,7 @@ def test_a_stack_stopped_under_load_leaves_no_process_and_keeps_every_answer(
     with under_load("SIGTERM everything, then a new start") as load:
         assert linked.stop() == 0
         assert processes_of(linked) == []
+        log = linked.layout.logs / "elasticsearch.log"
+        assert '"message":"closed"' in log.read_text(), "it was killed"
         with load.slowed_down():
             linked.start()

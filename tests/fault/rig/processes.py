@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -41,47 +41,19 @@ def frozen(stack: RunningStack, name: str) -> Iterator[None]:
 @contextmanager
 def away(stack: RunningStack, name: str) -> Iterator[None]:
     """A part killed with all its processes, and started again only afterwards."""
-    with without(stack, name, kill_all):
-        yield
-
-
-@contextmanager
-def ended(stack: RunningStack, name: str) -> Iterator[None]:
-    """A part that was asked to end and did in time, started again only afterwards."""
-    with without(stack, name, lambda processes: ask_to_end(stack, name, processes[0])):
-        yield
-
-
-@contextmanager
-def without(
-    stack: RunningStack, name: str, end: Callable[[list[psutil.Process]], object]
-) -> Iterator[None]:
-    """A part that was ended with all its processes, and is started again only afterwards."""
     assert stack.process is not None
     supervisor, pid = psutil.Process(stack.process.pid), stack.pid(name)
     supervisor.suspend()  # who would start it again at once
     try:
         dead = tree(pid)
-        end(dead)
+        for process in dead:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         yield
     finally:
         supervisor.resume()
     stack.wait_replaced(name, pid)
     expect_gone(dead)
-
-
-def kill_all(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
-def ask_to_end(stack: RunningStack, name: str, process: psutil.Process) -> float:
-    """Ask a part to end; returns how long that took."""
-    started = time.monotonic()
-    process.send_signal(STOP_SIGNALS.get(name, signal.SIGTERM))
-    wait_until(lambda: not is_alive(process), 30, stack.output)
-    return time.monotonic() - started
 
 
 def kill_at_once(stack: RunningStack, *names: str) -> None:
@@ -99,7 +71,10 @@ def stop_in_order(stack: RunningStack, name: str) -> float:
     """Ask a part to end; returns how long that took, of it and of all that it started."""
     pid = stack.pid(name)
     processes = tree(pid)
-    seconds = ask_to_end(stack, name, processes[0])
+    started = time.monotonic()
+    processes[0].send_signal(STOP_SIGNALS.get(name, signal.SIGTERM))
+    wait_until(lambda: not is_alive(processes[0]), 30, stack.output)
+    seconds = time.monotonic() - started
     stack.wait_replaced(name, pid)
     expect_gone(processes)
     return seconds
