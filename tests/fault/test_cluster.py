@@ -29,14 +29,15 @@ REDIS = shutil.which("redis-server")
 # Redis itself, of any version with what the scripts need: 7.0.
 NO_REDIS = pytest.mark.skipif(not REDIS, reason="NO REDIS: redis-server is not installed")
 PROGRAMS = [pytest.param("", id="valkey"), pytest.param(REDIS, id="redis", marks=NO_REDIS)]
-# A fail-over takes a cluster of six servers of its own: one of the programs in each round.
-INSTALLED = PROGRAMS if REDIS else PROGRAMS[:1]
-WITH_REPLICAS = random.Random(SEED).sample(INSTALLED, min(ROUNDS, len(INSTALLED)))
+# One of the programs in each round has replicas, and the other one has none.
+SHUFFLED = random.Random(SEED).sample(PROGRAMS, len(PROGRAMS)) if REDIS else PROGRAMS
+WITH_REPLICAS = SHUFFLED[:ROUNDS]
+WITHOUT_REPLICAS = SHUFFLED[-ROUNDS:] if REDIS else PROGRAMS
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
+@pytest.fixture(scope="module", params=WITHOUT_REPLICAS)
 def three_primaries(
     request: pytest.FixtureRequest,
     stores: Stores,
@@ -52,11 +53,6 @@ def three_primaries(
         yield stack
 
 
-# Which program the servers are makes no difference.
-of_valkey = pytest.mark.parametrize("three_primaries", PROGRAMS[:1], indirect=True)
-
-
-@of_valkey
 def test_each_primary_has_one_of_three_shards(
     three_primaries: ClusterStack, chance: random.Random
 ) -> None:
@@ -108,7 +104,6 @@ def test_primaries_that_are_lost_are_replaced_by_their_replicas(
                 loads.wait_for_more(stack.output)
 
 
-@of_valkey
 def test_a_primary_without_a_replica_takes_only_its_own_shard_with_it(
     three_primaries: ClusterStack,
 ) -> None:
@@ -147,7 +142,6 @@ def readiness_of(stack: ClusterStack) -> list[tuple[int, str, list[int] | None]]
     ]
 
 
-@of_valkey
 def test_what_a_cluster_needs_is_demanded_at_the_start(three_primaries: ClusterStack) -> None:
     environment = three_primaries.environment
     for package in ("crud_service", "crud_service.worker"):
