@@ -18,8 +18,8 @@ from contract.keys import WORKER_METRICS
 from crud_service.duties.background import running
 from crud_service.erase.redis_keys import Clients, forget_keys, refuse_creations
 from crud_service.erase.rows import Deletion, erase_rows, find_pending, finish
+from crud_service.interval import Interval
 from crud_service.postgresql import INDEXER
-from crud_service.search.feed.interval import Interval
 from crud_service.stores.database import Connection, connect_watched
 from crud_service.stores.redis_clients import shards, worker_redis
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from crud_service.reads.connection import Statements
 from crud_service.stores.connection_pool import FAILURES, SLOW_FAILURE_SECONDS
-from crud_service.stores.database import failure_log
+from crud_service.stores.database import log_failure
 from web.fair_queue import FairQueue
 from web.problems import InternalError, Problem, StoreUnavailable
 
@@ -89,7 +89,7 @@ class GatheredReads:
         except Exception as error:
             problem: Problem = StoreUnavailable()
             if isinstance(error, FAILURES):
-                failure_log.note(error)
+                log_failure(error)
             else:
                 logger.exception("a read failed")
                 problem = InternalError()

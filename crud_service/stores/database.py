@@ -1,8 +1,6 @@
 """PostgreSQL's primary, as API requests use it; the ORM of the admin has its own connections."""
 
 import logging
-import math
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +8,7 @@ import psycopg
 from django.conf import settings
 from psycopg.abc import Params
 
+from crud_service.interval import Interval
 from crud_service.postgresql import Parameters
 from crud_service.stores.connection_pool import FAILURES, ConnectionPool
 from crud_service.stores.connection_pool import Connection as Connection
@@ -21,7 +20,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # While PostgreSQL fails, the log says why this often, however many requests are answered 503.
-LOG_SECONDS = 10.0
+failures = Interval(10.0)
 
 _pool = ConnectionPool(lambda: settings.DATABASE_URL)
 connect = _pool.connect
@@ -49,7 +48,7 @@ def run(work: Callable[[Connection], T]) -> T:
     try:
         return _pool.run(work)
     except FAILURES as error:
-        failure_log.note(error)
+        log_failure(error)
         raise StoreUnavailable from error
 
 
@@ -75,22 +74,14 @@ def fetch_value(sql: str, parameters: Params = ()) -> Any:
     return value
 
 
-class FailureLog:
-    """Says why requests are answered 503: their own lines do not."""
+def log_failure(error: BaseException) -> None:
+    """Log why requests are answered 503, which their own lines do not say; at most now and then.
 
-    def __init__(self, seconds: float = LOG_SECONDS) -> None:
-        self._seconds = seconds
-        self._logged_at = -math.inf
-
-    def note(self, error: BaseException) -> None:
-        """Log an error of PostgreSQL, unless one was logged a moment ago."""
-        now = time.monotonic()
-        if now - self._logged_at > self._seconds:
-            self._logged_at = now
-            logger.warning("PostgreSQL fails requests", extra={"reason": in_one_line(error)})
-
-
-failure_log = FailureLog()
+    Args:
+        error: what PostgreSQL, or the attempt to reach it, failed with.
+    """
+    if failures.has_passed():
+        logger.warning("PostgreSQL fails requests", extra={"reason": in_one_line(error)})
 
 
 def in_one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.errors import ReadOnlySqlTransaction
 
 from crud_service.stores.connection_pool import FAILURES, SLOW_FAILURE_SECONDS, close_unless_idle
-from crud_service.stores.database import Connection, connect, failure_log, take_idle, use
+from crud_service.stores.database import Connection, connect, log_failure, take_idle, use
 from web.problems import StoreUnavailable
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
         if outcome is Outcome.COMMITTED:
             return written.result
         if outcome is Outcome.UNKNOWN:
-            failure_log.note(lost.__cause__ or lost)
+            log_failure(lost.__cause__ or lost)
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost
     except ReadOnlySqlTransaction as error:
@@ -104,7 +104,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
 
 def nothing_changed(error: Exception) -> StoreUnavailable:
     """Log why a change was not made, and return the problem that says that it was not."""
-    failure_log.note(error.__cause__ or error)
+    log_failure(error.__cause__ or error)
     return StoreUnavailable.nothing_changed()
 
 

@@ -25,9 +25,9 @@ concurrent processes, wherever each of them is stopped:
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from crud_service.interval import Interval
 from crud_service.search.feed.bulk import Outcome, write_documents
 from crud_service.search.feed.fair import Turn, pick
-from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import Refused, set_aside
 from crud_service.search.feed.start_over import (
     fill_queue,

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from crud_service.search.feed.interval import Interval
+from crud_service.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX, REBUILD_LOCK
 from crud_service.search.index.blocks import block_of, lock_chats
 from crud_service.search.index.late_keys import LateKeys

@@ -14,8 +14,8 @@ from functools import cache
 
 from elasticsearch import ApiError
 
+from crud_service.interval import Interval
 from crud_service.search.feed.bulk import IndexGone
-from crud_service.search.feed.interval import Interval
 from crud_service.search.feed.outbox import FORGET_INDEX, REBUILD_LOCK
 from crud_service.search.index.elasticsearch_index import (
     INDEX_FORMAT,

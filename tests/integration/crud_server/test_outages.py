@@ -9,6 +9,7 @@ import httpx
 import psycopg
 import pytest
 
+from crud_service.interval import Interval
 from tests.integration.breakable import Breakable
 from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
@@ -198,7 +199,7 @@ def test_a_read_only_postgresql_is_503_for_each_change_and_the_log_says_why(
 ) -> None:
     from crud_service.stores import database as stores_database
 
-    monkeypatch.setattr(stores_database.failure_log, "_logged_at", float("-inf"))
+    monkeypatch.setattr(stores_database, "failures", Interval(10))
     chat = add_chat_of(database, application, 1)
     changes = [
         ("POST", "/applications"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crud_service.search.feed.interval import Interval
+from crud_service.interval import Interval
 from tests.integration.search.search_stores import SearchStores, items
 from tests.polling import wait_until
 
