@@ -154,12 +154,12 @@ def stalled_lists(tenant: Hostile, stop: threading.Event) -> None:
 
 
 def unfinished_uploads(tenant: Hostile, stop: threading.Event) -> None:
-    """Two hundred bodies of almost a mebibyte that never end, on each service."""
+    """Four hundred bodies of almost a mebibyte that never end, on each service."""
     head = f"POST {tenant.chat}/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n"
     part = head.encode() + b'{"body": "' + b"x" * 1_000_000
     with ExitStack() as open_connections:
         for url in (tenant.stack.numbering_url, tenant.stack.crud_url):
-            for _ in range(200):
+            for _ in range(400):
                 connection = open_connections.enter_context(silent_connection(url))
                 with suppress(OSError):
                     connection.sendall(part)
