@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from psycopg import Error, ProgrammingError
@@ -14,6 +15,7 @@ from crud_service import settings
 from crud_service.postgresql import REQUESTS
 from crud_service.stores.database import connect_as
 from crud_service.stores.installed_shards import obstacle_at_start
+from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.shard_connections import ShardServers
 
 logger = logging.getLogger(__name__)
@@ -139,8 +141,25 @@ def refuse(what: str, reason: str | None) -> bool:
 
 
 def warnings() -> None:
-    """Log which doors are open, or closed, for want of a setting."""
+    """Log which doors are open, or closed, for want of a setting, and what may be lost."""
     if not settings.ADMIN_TOKEN:
         logger.warning("ADMIN_TOKEN is not set: anyone may list and create applications")
     if not settings.INTERNAL_TOKEN:
         logger.warning("INTERNAL_TOKEN is not set: missing sequences cannot be seeded")
+    policy = eviction_policy()
+    if policy:
+        logger.warning(
+            "Redis removes accepted messages or idempotency keys when its memory is full:"
+            " set maxmemory-policy to noeviction",
+            extra={"maxmemory_policy": policy},
+        )
+
+
+def eviction_policy() -> str | None:
+    """Return by what policy a Redis evicts keys; None if none does, or they cannot be asked now."""
+    with suppress(RedisError, OSError):
+        for shard in shards():
+            policy = str(api_redis(shard.number).info("memory").get("maxmemory_policy"))
+            if policy.startswith(("allkeys", "volatile")):
+                return policy
+    return None

@@ -158,6 +158,18 @@ def test_a_read_only_redis_is_not_ready(
     assert client.get(ready).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("policy", "is_named"), [("allkeys-lru", True), ("volatile-lru", True), ("noeviction", False)]
+)
+def test_a_redis_that_evicts_keys_is_named_at_the_start(
+    crud_server: Callable[..., CrudServer], valkey: Valkey, policy: str, is_named: bool
+) -> None:
+    valkey.client.config_set("maxmemory-policy", policy)
+    server = crud_server(REDIS_URL=valkey.url)
+    assert (f'"maxmemory_policy": "{policy}"' in server.output()) is is_named
+    valkey.client.config_set("maxmemory-policy", "noeviction")
+
+
 def test_a_primary_that_became_a_standby_is_503_and_is_left(
     http: httpx.Client, application: str
 ) -> None:
