@@ -63,4 +63,4 @@ def test_a_stack_stopped_under_load_leaves_no_process_and_keeps_every_answer(
         log = linked.layout.logs / "elasticsearch.log"
         assert '"message":"closed"' in log.read_text(), "it was killed"
         with load.slowed_down():
-            linked.start()
+            linked.start_without_elasticsearch()
