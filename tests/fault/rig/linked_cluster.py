@@ -109,9 +109,16 @@ class LinkedCluster(ValkeyCluster):
 
     def end_moves(self) -> None:
         """Cancel the moves that are not done yet."""
-        for server in self.servers:
-            with suppress(redis.ResponseError):  # none is under way
-                command(server, "CLUSTER", "CANCELSLOTMIGRATIONS")
+        wait_until(self._cancels_moves, READY_SECONDS)
+
+    def _cancels_moves(self) -> bool:
+        """Return whether every server was asked; not yet if a connection turns out to be reset."""
+        with suppress(redis.ConnectionError):
+            for server in self.servers:
+                with suppress(redis.ResponseError):  # none is under way
+                    command(server, "CLUSTER", "CANCELSLOTMIGRATIONS")
+            return True
+        return False
 
     def _links_to_all_but(self, lost: Valkey) -> Iterator[Link]:
         for server, links in self._links_of.items():
