@@ -22,6 +22,8 @@ from web.shard_health import of_all_shards
 
 ELASTICSEARCH_TIMEOUT_SECONDS = 1.0
 
+# Reads nothing, and fails where `migrate` has not created the tables.
+TABLES = "SELECT FROM applications LIMIT 0"
 # The answer to a liveness probe.
 ALIVE = b'{"status":"ok"}'
 
@@ -36,13 +38,14 @@ class LiveView(ApiView):
 class ReadyView(ApiView):
     """`/health/ready`: 503 if PostgreSQL or Redis, which requests need, is unavailable.
 
+    PostgreSQL counts as unavailable as long as `migrate` has not created the tables.
     With several shards, Redis is unavailable if all of them are.
     """
 
     def get(self, request: ApiRequest) -> Response:
         found = _checks.run(
             {
-                "postgresql": lambda: check(lambda: fetch_one("SELECT 1")),
+                "postgresql": lambda: check(lambda: fetch_one(TABLES)),
                 "elasticsearch": check_elasticsearch,
                 **{shard.tag: partial(check, partial(ask_redis, shard)) for shard in shards()},
             }

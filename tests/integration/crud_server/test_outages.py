@@ -234,6 +234,16 @@ def test_a_read_only_postgresql_is_503_for_each_change_and_the_log_says_why(
         assert http.request(method, path, json={"name": "new"}).is_success
 
 
+def test_a_postgresql_without_our_tables_is_not_ready(
+    http: httpx.Client, database: Database
+) -> None:
+    with by_default(database, "search_path = pg_catalog"):
+        answer = http.get("/health/ready")
+        assert answer.status_code == 503
+        assert answer.json()["dependencies"]["postgresql"]["status"] == "unavailable"
+    assert http.get("/health/ready").json()["dependencies"]["postgresql"]["status"] == "ok"
+
+
 def test_a_change_of_a_process_that_stood_still_for_too_long_is_503(
     http: httpx.Client, database: Database, application: str
 ) -> None:
