@@ -6,14 +6,14 @@ import sys
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from psycopg import Error, ProgrammingError
+import psycopg
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from redis import RedisError
 
 from contract.known_secrets import is_known_secret
 from crud_service import settings
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.database import connect_as
 from crud_service.stores.installed_shards import obstacle_at_start
 from crud_service.stores.redis_clients import api_redis, shards
 from crud_service.stores.shard_connections import ShardServers
@@ -98,17 +98,24 @@ def unfit_pooler() -> str | None:
     One that gives a session to a client for a transaction only, such as PgBouncer, ignores the
     settings of a session, and executes a statement that another client has prepared.
     """
+    for name in ("DATABASE_URL", "DATABASE_READ_URL"):
+        url = getattr(settings, name)
+        if url and ignores_settings(url):
+            return (
+                f"{name} leads to a pooler that ignores the settings of a session (`options`):"
+                " name PostgreSQL itself, see docs/operations.md"
+            )
+    return None
+
+
+def ignores_settings(database_url: str) -> bool:
+    """Return whether sessions lack the settings they were opened with; False if none opens."""
     try:
-        with connect_as(REQUESTS) as connection:
+        with psycopg.connect(database_url, **REQUESTS) as connection:
             [(statement_timeout,)] = connection.execute("SHOW statement_timeout").fetchall()
-    except Error:
-        return None
-    if f"statement_timeout={statement_timeout} " in REQUESTS["options"]:
-        return None
-    return (
-        "DATABASE_URL leads to a pooler that ignores the settings of a session (`options`): name"
-        " PostgreSQL itself, see docs/operations.md"
-    )
+    except psycopg.Error:
+        return False
+    return f"statement_timeout={statement_timeout} " not in REQUESTS["options"]
 
 
 def unfit_for_cluster() -> str | None:

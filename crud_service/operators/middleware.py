@@ -13,6 +13,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from crud_service.api.responses import problem_response
 from crud_service.server.logins import SITE
+from crud_service.stores.database import log_failure
 from web.problems import MalformedRequest, Problem, StoreUnavailable
 
 POLICY = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
@@ -42,6 +43,7 @@ class OperatorsOnly:
         """Called by Django for an exception from a view; convert problems and store failures."""
         # InternalError: for example, a write to a primary that has become a standby.
         if isinstance(exception, (OperationalError, InterfaceError, InternalError)):
+            log_failure(exception)
             exception = StoreUnavailable()
         # What PostgreSQL cannot compare with anything, such as a session's key with U+0000.
         elif isinstance(exception, DataError):

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 
-import psycopg
 from django.conf import settings
 from psycopg.errors import QueryCanceled
 
 from crud_service.reads.connection import Connection, ReadConnection, Row, Statements
+from crud_service.stores.connection_pool import FAILURES
 from crud_service.stores.replica import (
     HAS_REPLAYED,
     LIMIT_SECONDS,
@@ -43,7 +43,7 @@ class ReplicaConnection:
             except QueryCanceled:
                 # It takes too long, and would on the primary.
                 raise
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            except FAILURES as error:
                 replica().give_up(error)
             else:
                 READS.labels("replica").inc()

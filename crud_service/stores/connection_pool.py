@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 
 from crud_service.postgresql import REQUESTS
@@ -24,9 +24,14 @@ T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# What psycopg raises when the server cannot do what it is asked at the moment. InternalError: it is
-# read-only, or has ended a session whose transaction took too long.
-FAILURES = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+# What psycopg raises when the server cannot do what it is asked at the moment. The last two are
+# InternalErrors; others of these are defects, of ours or of PostgreSQL's files.
+FAILURES = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    ReadOnlySqlTransaction,
+    IdleInTransactionSessionTimeout,
+)
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
 

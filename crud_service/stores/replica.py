@@ -22,8 +22,8 @@ from prometheus_client import Counter
 from psycopg.abc import Params
 from psycopg.errors import QueryCanceled
 
-from crud_service.stores.connection_pool import Connection, ConnectionPool
-from crud_service.stores.database import fetch_value, run
+from crud_service.stores.connection_pool import FAILURES, Connection, ConnectionPool
+from crud_service.stores.database import fetch_value, log_failure, run
 from crud_service.stores.overdue import begin
 from web.problems import StoreUnavailable
 
@@ -130,8 +130,9 @@ def read(work: Callable[[Connection], T]) -> T:
             result = read_on_replica(work)
         except QueryCanceled as error:
             # It takes too long, and would on the primary.
+            log_failure(error)
             raise StoreUnavailable from error
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except FAILURES as error:
             replica().give_up(error)
         else:
             READS.labels("replica").inc()

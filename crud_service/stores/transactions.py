@@ -92,7 +92,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
         if outcome is Outcome.UNKNOWN:
             log_failure(lost.__cause__ or lost)
             raise StoreUnavailable.outcome_unknown() from lost
-        raise ConnectionLostError from lost
+        raise ConnectionLostError from lost.__cause__
     except ReadOnlySqlTransaction as error:
         raise nothing_changed(error) from error
     except FAILURES as error:

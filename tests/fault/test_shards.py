@@ -91,8 +91,9 @@ def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyS
             post(client, sharded, f"{path}/chats")
         wait_until_stored(sharded)
         lease = SHARDS[0].key(keys.LEASE_PERSIST)
-        # Another holder, as a worker that is cut off from PostgreSQL would be.
-        sharded.valkey.client.set(lease, "someone else", px=200_000)
+        # Another holder, as a worker that is cut off from PostgreSQL would be. Workers shorten a
+        # lease that lasts longer than theirs, but not one without an end.
+        sharded.valkey.client.set(lease, "someone else")
         time.sleep(3)
         for path in (stuck, fine):
             post(client, sharded, f"{path}/chats/1/messages", {"body": "hello"})

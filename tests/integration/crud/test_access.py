@@ -262,16 +262,23 @@ class Pooler(Breakable):
         super()._forward(client, server)
 
 
-@pytest.mark.parametrize("name", ["crud_service", "worker"])
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("crud_service", "DATABASE_URL"),
+        ("crud_service", "DATABASE_READ_URL"),
+        ("worker", "DATABASE_URL"),
+    ],
+)
 def test_nothing_starts_behind_a_pooler_that_ignores_the_settings_of_a_session(
-    clean_crud: dict[str, str], name: str
+    clean_crud: dict[str, str], name: str, variable: str
 ) -> None:
     command = {"worker": "crud_service.worker"}.get(name, name)
     with Pooler(f"{clean_crud['DATABASE_URL']}?sslmode=disable") as pooler:
-        refused = start(command, **clean_crud | {"DATABASE_URL": pooler.url})
+        refused = start(command, **clean_crud | {variable: pooler.url})
     assert refused.returncode == 1
     [line] = refused.stderr.splitlines()
-    assert line.startswith(f"{name} refuses to start: DATABASE_URL leads to a pooler that ignores")
+    assert line.startswith(f"{name} refuses to start: {variable} leads to a pooler that ignores")
 
 
 def test_a_local_stack_starts_with_default_secrets() -> None:

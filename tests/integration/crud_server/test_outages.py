@@ -198,7 +198,6 @@ def by_default(database: Database, setting: str) -> Iterator[None]:
         yield
     finally:
         close_idle()
-        database.execute("SET default_transaction_read_only = off")
         database.execute(alter.format(name, psycopg.sql.SQL("RESET ALL")))
 
 

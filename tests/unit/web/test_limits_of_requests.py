@@ -283,11 +283,11 @@ def test_a_client_that_reads_on_after_it_was_refused_gets_time_to_read_the_refus
 
 FAILING = """
 import resource, sys
-from web.server.limits import raise_descriptor_limit
+from web.server.limits import LIMITS, raise_descriptor_limit
 from web.server.serving import serve
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (500, most))
-raise_descriptor_limit()
+raise_descriptor_limit(LIMITS)
 assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(most, 12_256)
 
 async def application(scope, receive, send):
