@@ -4,10 +4,11 @@ Each server announces its links, and connects to others from an address of its o
 links know it. Clients connect from another address, and reach a server that is cut off.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -21,6 +22,8 @@ from tests.polling import wait_until
 # The links are in the process of the tests, which is held up now and then: a cluster whose servers
 # are silent for this long all at once elects new primaries.
 LINKED_TIMEOUT_MS = 3000
+# The states of a slot's move that is no longer under way.
+ENDED = {b"success", b"failed", b"canceled"}
 
 
 class LinksOf(NamedTuple):
@@ -107,6 +110,21 @@ class LinkedCluster(ValkeyCluster):
         slots = ("SLOTSRANGE", shard.slot, shard.slot, "NODE", self.id_of(target))
         command(self.server_of(shard), "CLUSTER", "MIGRATESLOTS", *slots)
 
+    def wait_until_settled(self, over: threading.Event) -> None:
+        """Wait until no slot is on its way and all servers know of it, or until an event."""
+        while not self._is_settled() and not over.wait(0.05):
+            pass
+
+    def _is_settled(self) -> bool:
+        seen = set()
+        for server in self.asked():
+            with suppress(redis.RedisError):  # one that is lost has no say
+                if is_moving_a_slot(server):
+                    return False
+                nodes: Any = command(server, "CLUSTER NODES")
+                seen.add(frozenset((node["node_id"], node["epoch"]) for node in nodes.values()))
+        return len(seen) == 1
+
     def end_moves(self) -> None:
         """Cancel the moves that are not done yet."""
         wait_until(self._cancels_moves, READY_SECONDS)
@@ -124,6 +142,15 @@ class LinkedCluster(ValkeyCluster):
         for server, links in self._links_of.items():
             if server is not lost:
                 yield from links
+
+
+def is_moving_a_slot(server: Valkey) -> bool:
+    jobs = [
+        dict(zip(job[::2], job[1::2], strict=True))
+        for job in command(server, "CLUSTER", "GETSLOTMIGRATIONS")
+    ]
+    exports = [job[b"state"] for job in jobs if job[b"operation"] == b"EXPORT"]
+    return not ENDED.issuperset(exports)
 
 
 def source_of(server: Valkey) -> str:
