@@ -16,6 +16,8 @@ from crud_service.stores.overdue import WatchedConnection
 from web.problems import StoreUnavailable
 
 logger = logging.getLogger(__name__)
+# A management command, which has no handler, names the failure itself, in one line.
+logger.addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 
