@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from contract.shards import Shards
+from contract.shards import Shard, Shards
 from numbering_service.creations.access_log import AccessLog
 from numbering_service.creations.batching import MAX_WAITING_BYTES, Batcher
 from numbering_service.creations.creating import Creations
@@ -59,16 +59,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open what the service needs; at the end, finish accepted creations and close everything."""
     shards = Shards(settings.shards)
     servers = ShardServers(settings.redis_url, settings.shards)
-    redis = [
-        servers.client(
-            shard,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=2,
-            socket_connect_timeout=1,
-            socket_keepalive=True,
-        )
-        for shard in shards
-    ]
+    redis = [connect(servers, shard) for shard in shards]
     crud = httpx.AsyncClient(
         base_url=settings.crud_url,
         headers={b"Authorization": f"Bearer {settings.internal_token}".encode()},
@@ -120,3 +111,13 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         await crud.aclose()
         for client in redis:
             await client.aclose()
+
+
+def connect(servers: ShardServers, shard: Shard) -> Redis:
+    return servers.client(
+        shard,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+    )

@@ -1,10 +1,9 @@
 """Input: how a field is found in a request, and what a field may hold.
 
-A field is taken from a JSON body, a form body or the query string, in that
-order. Values are returned as they were sent; `check_*` validate them.
-JSON is parsed by the caller's `loads`, which must be strict (RFC 8259: no NaN,
-no lone surrogate, bounded nesting) and raise ValueError; both services pass
-`orjson.loads`, whose import would not belong in this package.
+A field is taken from a JSON body, a form body or the query string, in that order. Values are
+returned as they were sent; `check_*` validate them. JSON is parsed by the caller's `loads`, which
+must be strict (RFC 8259: no NaN, no lone surrogate, bounded nesting) and raise ValueError; both
+services pass `orjson.loads`, whose import would not belong in this package.
 """
 
 import re
@@ -103,9 +102,8 @@ def parse_optional_body(content_type: str | None, body: bytes, loads: Loads) -> 
 def check_idempotency_key(value: bytes) -> str:
     """Check an Idempotency-Key: 1 to 255 printable ASCII characters; raises 422."""
     if _IDEMPOTENCY_KEY.fullmatch(value) is None:
-        raise ValidationFailed(
-            "Idempotency-Key", "Must be a single header of 1 to 255 printable ASCII characters."
-        )
+        reason = "Must be a single header of 1 to 255 printable ASCII characters."
+        raise ValidationFailed("Idempotency-Key", reason)
     return value.decode("ascii")
 
 
