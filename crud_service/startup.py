@@ -86,7 +86,10 @@ def has_known_password(database_url: str) -> bool:
 
 
 def refuse_to_serve(what: str) -> bool:
-    """Do what `refuse_to_start` does, for a process that needs the shards to be as they were."""
+    """Do what `refuse_to_start` does, and also refuse stores that are not fit to be used.
+
+    They are asked at the start only, and those that do not answer are not refused.
+    """
     return refuse_to_start(what) or refuse(
         what, obstacle_at_start() or unfit_pooler() or unfit_for_cluster()
     )

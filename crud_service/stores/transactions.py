@@ -93,7 +93,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
             log_failure(lost.__cause__ or lost)
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost.__cause__
-    except ReadOnlySqlTransaction as error:
+    except ReadOnlySqlTransaction as error:  # its connection was closed on purpose, and not lost
         raise nothing_changed(error) from error
     except FAILURES as error:
         # Without a COMMIT nothing has changed: PostgreSQL rolls back when a client dies.
