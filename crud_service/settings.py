@@ -115,7 +115,6 @@ ROOT_URLCONF = "crud_service.urls"
 # Compose's services have (the operators' site does), and its redirects lose the body of a POST.
 MIDDLEWARE = [
     "crud_service.monitoring.request_record.RequestRecord",
-    "crud_service.server.large_answers.LargeAnswers",
     "django.middleware.security.SecurityMiddleware",
     "crud_service.schema.static_files.StaticFiles",
     "crud_service.operators.middleware.OperatorsOnly",

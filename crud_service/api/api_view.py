@@ -1,5 +1,6 @@
 """The base class of the API's views, and how they take fields and preconditions."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -22,10 +23,9 @@ class ApiView(GenericAPIView[Any]):
 
     def validated(self, serializer: type[Serializer[Any]]) -> dict[str, Any]:
         """Return the request's valid fields; raise ValidationError if one is not valid."""
-        fields = shared(serializer)
-        sent = sent_fields(self.request, tuple(fields.fields))
-        valid: dict[str, Any] = fields.run_validation(sent)
-        return valid
+        body: Any = self.request.data
+        query = self.request.META.get("QUERY_STRING", "")
+        return valid_fields(serializer, body, query.encode("latin-1"))
 
 
 @cache
@@ -37,15 +37,25 @@ def shared(serializer: type[Serializer[Any]]) -> Serializer[Any]:
     return serializer()
 
 
-def sent_fields(request: Request, names: tuple[str, ...]) -> dict[str, object]:
-    """Return the named fields that were sent, each from the body or else the query string."""
-    body: Any = request.data
+def valid_fields(
+    serializer: type[Serializer[Any]], body: Mapping[str, object], query: bytes
+) -> dict[str, Any]:
+    """Return the valid fields of a serializer, each from the body or else the query string.
+
+    Args:
+        serializer: names the fields and checks them.
+        body: the fields of the body.
+        query: the query string.
+
+    Raises ValidationError if one is not valid, and what `parse_urlencoded` raises.
+    """
+    fields = shared(serializer)
+    names = tuple(fields.fields)
     sent = {name: body[name] for name in names if name in body}
-    query = request.META.get("QUERY_STRING", "")
     if query and len(sent) < len(names):
-        others = [name for name in names if name not in sent]
-        sent |= parse_urlencoded(query.encode("latin-1"), others)
-    return sent
+        sent |= parse_urlencoded(query, [name for name in names if name not in sent])
+    valid: dict[str, Any] = fields.run_validation(sent)
+    return valid
 
 
 def preconditions(request: Request) -> Preconditions:

@@ -49,8 +49,7 @@ def to_problem(error: Exception, request: Request, view: APIView) -> Problem:
         case Problem():
             return error
         case exceptions.ValidationError():
-            first, *more = messages_of(error.detail)
-            return ValidationFailed(*first, *more)
+            return validation_failed(error)
         case exceptions.NotAuthenticated():
             return Unauthorized()
         case exceptions.MethodNotAllowed():
@@ -64,8 +63,11 @@ def to_problem(error: Exception, request: Request, view: APIView) -> Problem:
     return InternalError()
 
 
-def messages_of(detail: Any) -> list[tuple[str, str]]:
-    return [(field, str(message)) for field, messages in detail.items() for message in messages]
+def validation_failed(error: exceptions.ValidationError) -> ValidationFailed:
+    """Return the problem that names each message of a serializer with its field."""
+    detail: Any = error.detail
+    first, *more = [(field, str(text)) for field, texts in detail.items() for text in texts]
+    return ValidationFailed(*first, *more)
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

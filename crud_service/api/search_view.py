@@ -1,11 +1,15 @@
 """Search within a chat; fields may come in the body or the query string."""
 
+from typing import Any
 from urllib.parse import urlencode
 
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from crud_service.api.api_view import ApiView
+from crud_service.api.lists.list_answers import ListAnswer
+from crud_service.api.lists.list_views import list_response
+from crud_service.api.lists.long_lists import LARGE_ANSWERS, LARGE_BYTES, LongAnswer, sliced
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.serializers import SearchFields
@@ -17,20 +21,42 @@ from web.problems import NotFound
 class SearchView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages/search`"""
 
-    def get(self, request: Request, access_token: str, chat_number: int) -> Response:
+    def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
+        url = public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
         fields = self.validated(SearchFields)
-        filters = {name: value for name in FILTERS if (value := fields.pop(name)) is not None}
-        query = SearchQuery(**fields, filters=filters)
-        try:
-            page = search_messages(access_token, chat_number, query)
-        except NotFound as problem:
-            raise missing_chat(access_token, chat_number) from problem
-        headers: dict[str, str] = {"X-Search-Backend": page.backend}
-        if page.next_cursor is not None:
-            following = urlencode(next_page(query, page.next_cursor))
-            url = public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
-            headers["Link"] = f'<{url}?{following}>; rel="next"'
-        return Response(page.items, headers=headers)
+        return list_response(answer_search(fields, access_token, chat_number, url))
+
+
+def answer_search(
+    fields: dict[str, Any], access_token: str, chat_number: int, url: str
+) -> ListAnswer:
+    """Search a chat; a page above LARGE_BYTES is to be streamed.
+
+    Args:
+        fields: the valid ones of `SearchFields`.
+        access_token: the application's.
+        chat_number: the chat's.
+        url: that of the search, without its query, for the link.
+
+    Raises the Problem of any other outcome than 200: what `missing_chat` returns for a chat that
+    cannot be searched, ValidationFailed for a cursor of another search, Overloaded if too many
+    large pages are being read.
+    """
+    filters = {name: value for name in FILTERS if (value := fields.pop(name)) is not None}
+    query = SearchQuery(**fields, filters=filters)
+    try:
+        page = search_messages(access_token, chat_number, query)
+    except NotFound as problem:
+        raise missing_chat(access_token, chat_number) from problem
+    headers: dict[str, str] = {"X-Search-Backend": page.backend}
+    if page.next_cursor is not None:
+        headers["Link"] = f'<{url}?{urlencode(next_page(query, page.next_cursor))}>; rel="next"'
+    if len(page.items) <= LARGE_BYTES:
+        return ListAnswer(headers, page.items)
+    length = len(page.items)
+    headers["Content-Length"] = str(length)
+    pieces = sliced(page.items)
+    return ListAnswer(headers, LongAnswer(LARGE_ANSWERS, access_token, pieces, length))
 
 
 def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:

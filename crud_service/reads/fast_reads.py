@@ -1,4 +1,4 @@
-"""The one way around Django: GET and HEAD of an application, a chat, a message and of messages.
+"""The one way around Django: GET and HEAD of an application, a chat, messages and searches.
 
 What is answered here is answered completely, whatever the outcome, and byte for byte as the
 views would answer it (`test_both_ways.py`). FAST_READS=0 switches it off.
@@ -7,12 +7,13 @@ views would answer it (`test_both_ways.py`). FAST_READS=0 switches it off.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from crud_service.api.etags import etag, if_none_match_holds
+from crud_service.api.lists.list_answers import ListAnswer
 from crud_service.api.lists.long_lists import LongAnswer
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
 from crud_service.chat import reading
@@ -20,7 +21,7 @@ from crud_service.fair_threads import FairThreads, chunks, log_cut_short
 from crud_service.monitoring.health import ALIVE
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
-from crud_service.reads.list_reads import read_messages
+from crud_service.reads.list_reads import read_messages, read_search
 from crud_service.reads.replica_connection import connect_reads
 from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _PATH = re.compile(
     rf"/applications/({TOKEN_PATTERN})"
-    rf"(?:/chats/({NUMBER_PATTERN})(?:(/messages)(?:/({NUMBER_PATTERN}))?)?)?/?",
+    rf"(?:/chats/({NUMBER_PATTERN})(?:/(messages)(?:/({NUMBER_PATTERN})|/(search))?)?)?/?",
     re.ASCII,
 )
 # Answered here because every thread may be waiting for a frozen store.
@@ -59,6 +60,13 @@ RESOURCES = {
     2: Resource("chat", reading.CHAT, missing_chat),
     3: Resource("message", reading.MESSAGE, missing_message),
 }
+
+
+class Listing(NamedTuple):
+    """A kind of list, read in a thread: the threads, and what reads it or raises a Problem."""
+
+    threads: FairThreads
+    read: Callable[[Request, str, int], ListAnswer]
 
 
 class Pending:
@@ -90,9 +98,14 @@ class Pending:
 class FastReads:
     """Answers such requests; create and use it on a single event loop."""
 
-    def __init__(self, log: RequestLog, threads: FairThreads) -> None:
+    def __init__(self, log: RequestLog, threads: FairThreads, searches: FairThreads) -> None:
         self._log = log
         self._threads = threads
+        # Keyed by the URL's name.
+        self._lists = {
+            "messages": Listing(threads, read_messages),
+            "search": Listing(searches, read_search),
+        }
         self._tasks: set[asyncio.Task[None]] = set()
         self._resources = {
             depth: (resource.name, GatheredReads(resource.statement, connect_reads()))
@@ -110,15 +123,17 @@ class FastReads:
         match = _PATH.fullmatch(path)
         if match is None:
             return False
-        token, chat, messages, number = match.groups()
+        token, chat, messages, number, search = match.groups()
         key = tuple([part for part in (token, chat, number) if part is not None])
         for digits in key[1:]:
             if int(digits) > MAX_NUMBER:
                 return False
-        request.drop_body()  # none of these has fields in it
+        if search and request.body:  # it may hold fields, in any of the formats that Django reads
+            return False
+        request.drop_body()  # none of the others has fields in it
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
-            pending = Pending(self, request, "messages", key, log_path)
+            pending = Pending(self, request, search or messages, key, log_path)
             self._start(pending, self._list(pending))
         else:
             name, reads = self._resources[len(key)]
@@ -168,25 +183,26 @@ class FastReads:
     async def _list(self, pending: Pending) -> None:
         """Answer with messages, read in a thread; a long answer is streamed."""
         token, chat = pending.key
+        threads, read = self._lists[pending.route]
         try:
-            answer = await self._threads.run(
-                token, read_messages, pending.request, token, int(chat)
-            )
+            answer = await threads.run(token, read, pending.request, token, int(chat))
         except Exception as error:
             self._refuse(pending, problem_of(error))
             return
-        headers = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
         if isinstance(answer.body, LongAnswer):
-            await self._stream(pending, f"{headers}{JSON}", answer.body)
+            pieces = chunks(threads, token, answer.body)
+            await self._stream(pending, f"{lines}{JSON}", answer.body, pieces)
         else:
-            self._answer(pending, 200, f"{JSON}{headers}", answer.body)
+            self._answer(pending, 200, f"{JSON}{lines}", answer.body)
 
-    async def _stream(self, pending: Pending, lines: str, body: LongAnswer) -> None:
-        request, token = pending.request, pending.key[0]
+    async def _stream(
+        self, pending: Pending, lines: str, body: LongAnswer, pieces: AsyncIterator[bytes]
+    ) -> None:
+        request = pending.request
         self._note(pending, 200)
         try:
-            pieces = chunks(self._threads, token, body)
-            await request.stream(200, head(lines, request.id), pieces)
+            await request.stream(200, head(lines, request.id), pieces, body.length)
         except Exception as error:
             log_cut_short(error, request.id)
         finally:

@@ -1,9 +1,15 @@
-"""Lists of messages, read without Django; called in a thread."""
+"""Lists of messages, and searches, read without Django; called in a thread."""
 
+from rest_framework.exceptions import ValidationError
+
+from crud_service.api.api_view import valid_fields
 from crud_service.api.lists.list_answers import ListAnswer, answer_list, read_list
 from crud_service.api.lists.list_rows import ListOf
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.api.public_urls import public_url
+from crud_service.api.responses import validation_failed
+from crud_service.api.search_view import answer_search
+from crud_service.api.serializers import SearchFields
 from crud_service.chat.list_queries import MESSAGES
 from web.server.request import Request
 
@@ -14,5 +20,17 @@ def read_messages(request: Request, access_token: str, chat_number: int) -> List
     found = read_list(ListOf(MESSAGES, chat), request.query.decode("latin-1"))
     if found is None:
         raise missing_chat(access_token, chat_number)
-    host = request.header(b"host") or ""
-    return answer_list(found, public_url(host, request.path.rstrip("/")))
+    return answer_list(found, url_of(request))
+
+
+def read_search(request: Request, access_token: str, chat_number: int) -> ListAnswer:
+    """Return the messages that a search without a body finds; raise any other outcome's Problem."""
+    try:
+        fields = valid_fields(SearchFields, {}, request.query)
+    except ValidationError as error:
+        raise validation_failed(error) from error
+    return answer_search(fields, access_token, chat_number, url_of(request))
+
+
+def url_of(request: Request) -> str:
+    return public_url(request.header(b"host") or "", request.path.rstrip("/"))

@@ -72,9 +72,11 @@ class Server:
     ) -> None:
         self._application = application
         self._log = log
-        self._pools = Pools()
-        self._reads = FastReads(log, self._pools.requests) if settings.FAST_READS else None
-        self._live = Live(log, self._pools.requests, stream_limits)
+        pools = self._pools = Pools()
+        self._reads = (
+            FastReads(log, pools.requests, pools.searches) if settings.FAST_READS else None
+        )
+        self._live = Live(log, pools.requests, stream_limits)
         self.cors = Cors(settings.CORS_ORIGINS, methods_of) if settings.CORS_ORIGINS else None
 
     def handle(self, request: Request) -> bool:

@@ -44,7 +44,7 @@ class Pools:
     def __init__(self) -> None:
         self.requests = FairThreads("request", REQUESTS)
         self._internal = FairThreads("internal", INTERNAL)
-        self._searches = FairThreads("search", SEARCHES)
+        self.searches = FairThreads("search", SEARCHES)
         # Keyed by whether the browser is known.
         self._admin = {True: FairThreads("admin", ADMIN), False: FairThreads("stranger", ADMIN)}
         self._logins = {
@@ -62,7 +62,7 @@ class Pools:
             return self._internal, owner
         if owner:
             is_search = path.rstrip("/").endswith("/search")
-            return self._searches if is_search else self.requests, owner
+            return self.searches if is_search else self.requests, owner
         if path.startswith(SITE):
             is_known = is_known_browser(environ)
             if is_login(environ):
@@ -78,5 +78,5 @@ class Pools:
         """Wait for running work, then stop the threads."""
         admin = (*self._admin.values(), *self._logins.values())
         operating = (self._operating, self._readiness)
-        for pool in (self.requests, self._internal, self._searches, *operating, *admin):
+        for pool in (self.requests, self._internal, self.searches, *operating, *admin):
             pool.shutdown()

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
-from crud_service.api.lists.list_answers import FoundList, answer_list, read_list
+from crud_service.api.lists.list_answers import FoundList, ListAnswer, answer_list, read_list
 from crud_service.api.lists.list_rows import ListOf
 from crud_service.api.lists.long_lists import LongAnswer
 from crud_service.api.not_stored_yet import missing_application, missing_chat
@@ -38,10 +38,15 @@ class Pages(BasePagination):
         self, data: FoundList
     ) -> HttpResponseBase:
         host = self._request.META.get("HTTP_HOST", "")
-        headers, body = answer_list(data, public_url(host, self._request.path.rstrip("/")))
-        if isinstance(body, LongAnswer):
-            return StreamingHttpResponse(body, content_type="application/json", headers=headers)
-        return Response(body, headers=headers)
+        return list_response(answer_list(data, public_url(host, self._request.path.rstrip("/"))))
+
+
+def list_response(answer: ListAnswer) -> HttpResponseBase:
+    """Return an answer as Django's: streamed if it is a long one."""
+    headers, body = answer
+    if isinstance(body, LongAnswer):
+        return StreamingHttpResponse(body, content_type="application/json", headers=headers)
+    return Response(body, headers=headers)
 
 
 class ApplicationsView(ApiView):

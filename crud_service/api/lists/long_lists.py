@@ -25,10 +25,14 @@ class LongAnswer:
 
     The constructor raises Overloaded if no place is free. It makes the first piece: what fails
     there is answered and logged as an error, and not as an answer that was cut short. `owner` is an
-    access token, or empty for an answer that belongs to no application.
+    access token, or empty for an answer that belongs to no application; `length` is the answer's in
+    bytes, where it is known beforehand.
     """
 
-    def __init__(self, places: Places, owner: str, pieces: Iterator[bytes]) -> None:
+    def __init__(
+        self, places: Places, owner: str, pieces: Iterator[bytes], length: int | None = None
+    ) -> None:
+        self.length = length
         self._places: Places | None = None
         self._owner = owner
         self._pieces = pieces

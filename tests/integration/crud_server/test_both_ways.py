@@ -133,7 +133,20 @@ def paths(chat: str) -> dict[str, str]:
         "a bad query": f"{chat}/messages?limit=%ff",
         "an unknown parameter": f"{chat}/messages?limit=2&utm=%ff",
         "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",
+        "a search without hits": f"{chat}/messages/search?keyword=python",
+        "a search of everything": f"{chat}/messages/search?keyword=r+%26&sort=number&sender=none",
+        "a search in another order": f"{chat}/messages/search?limit=3&sort=-number&keyword=RAILS",
+        "a large search": f"{application}/chats/2/messages/search?keyword=long&highlight=true",
+        "a search in no chat": f"{application}/chats/5/messages/search?keyword=x",
+        "a search of messages not stored yet": f"{application}/chats/3/messages/search?keyword=x",
+        "a search of no application": f"{nobody}/chats/1/messages/search?keyword=x",
         "a bad search": f"{chat}/messages/search?keyword=",
+        "a search for nothing": f"{chat}/messages/search?limit=2",
+        "a search with errors": f"{chat}/messages/search?limit=0&sort=x&created_after=today",
+        "a bad cursor": f"{chat}/messages/search?keyword=rails&cursor=x",
+        "a bad keyword": f"{chat}/messages/search?keyword=%ff",
+        "many parameters": f"{chat}/messages/search?{'&' * 2000}",
+        "below a search": f"{chat}/messages/search/1",
     }
 
 
@@ -150,6 +163,7 @@ def conditions(tag: str) -> list[str]:
         "Cookie: csrftoken=bad; sessionid=none",
         "Accept: text/html",
         "Content-Type: application/json; charset*=x''%ff",
+        "Content-Encoding: gzip",
         "Range: bytes=0-1",
     ]
 
@@ -283,8 +297,9 @@ def counts_of(server: CrudServer) -> Counter[Route]:
     [
         (OTHER_HEADERS, ["message", "a page", "no message"]),
         ("fast_reads.if_none_match_holds = lambda header, tag: True", ["message"]),
+        ("fast_reads.read_search = fast_reads.read_messages", ["a search", "a bad search"]),
     ],
-    ids=["a header", "a condition"],
+    ids=["a header", "a condition", "a search"],
 )
 def test_a_fast_answer_that_differs_is_seen(
     servers: Servers, clean_crud: dict[str, str], chat: str, change: str, seen: list[str]
