@@ -23,7 +23,9 @@ DATE = re.compile(rb"^date: [^\r]*\r\n", re.IGNORECASE | re.MULTILINE)
 COUNTS = re.compile(
     rb'chat_http_requests_total\{method="(\w+)",route="(\w+)",status="(\d+)"\} (\S+)'
 )
+NEXT = re.compile(rb'^Link: <http://crud\.test(.*)>; rel="next"\r$', re.IGNORECASE | re.MULTILINE)
 TAG = re.compile(rb"^ETag: (.*)\r$", re.IGNORECASE | re.MULTILINE)
+SENDER = "Ann+%22%C3%A9%22+%5C"
 NO_TOKEN = "A" * 24
 METHODS = ("GET", "HEAD")
 OTHER_HEADERS = r"""
@@ -34,7 +36,7 @@ Route = tuple[bytes, bytes, bytes]
 # The server, with the fast answers changed a little.
 BROKEN = """
 from crud_service import settings, wsgi, __main__
-from crud_service.reads import fast_reads
+from crud_service.reads import fast_reads, list_reads
 {change}
 __main__.main()
 """
@@ -63,12 +65,16 @@ def servers(shared_servers: Servers, clean_crud: dict[str, str]) -> Servers:
 
 @pytest.fixture
 def chat(database: Database, application: str, clean_crud: dict[str, str]) -> str:
-    """A chat of 7 messages and one of long ones, and some that are not stored yet."""
+    """A chat of 7 messages and one of long ones, searchable, and some that are not stored yet."""
+    from crud_service.search.feed.outbox import index_batch
+
     add_chats(database, application, 2)
     chat = add_messages(database, application, 7, "Ruby on Rails & <b> \u2028 é")
     add_messages(database, application, 9, "long \x01" * 10_000, chat=2)
     database.execute("UPDATE messages SET body = body || '!' WHERE number IN (2, 5)")
     add_attributes(database)
+    while index_batch(database, hand_on=False):
+        pass
     numbers = redis.Redis.from_url(clean_crud["REDIS_URL"])
     numbers.set(keys.chat_sequence(token_of(application)), 4)
     numbers.set(keys.message_sequence(token_of(application), 1), 9)
@@ -134,7 +140,8 @@ def paths(chat: str) -> dict[str, str]:
         "an unknown parameter": f"{chat}/messages?limit=2&utm=%ff",
         "a search": f"{chat}/messages/search?keyword=rails&limit=2&highlight=true",
         "a search without hits": f"{chat}/messages/search?keyword=python",
-        "a search of everything": f"{chat}/messages/search?keyword=r+%26&sort=number&sender=none",
+        "a search of everything": f"{chat}/messages/search?keyword=r+%26&sort=number",
+        "a search of a sender": f"{chat}/messages/search?keyword=r&sender={SENDER}&limit=1",
         "a search in another order": f"{chat}/messages/search?limit=3&sort=-number&keyword=RAILS",
         "a large search": f"{application}/chats/2/messages/search?keyword=long&highlight=true",
         "a search in no chat": f"{application}/chats/5/messages/search?keyword=x",
@@ -220,6 +227,24 @@ def test_a_body_changes_nothing(servers: Servers, chat: str) -> None:
         assert_same(servers, "GET", path, "Content-Type: text/plain", body="{")
 
 
+def test_pages_of_a_search_are_answered_alike(servers: Servers, chat: str) -> None:
+    path, hits = paths(chat)["a search"], []
+    while path:
+        answer = assert_same(servers, "GET", path)
+        hits.append(answer.count(b"<em>Rails</em>"))
+        following = NEXT.search(answer)
+        path = following[1].decode() if following else ""
+    assert hits == [2, 2, 2, 1]
+
+
+def test_a_search_answered_in_slices_is_answered_alike(servers: Servers, chat: str) -> None:
+    from crud_service.api.lists.long_lists import LARGE_BYTES
+
+    answer = assert_same(servers, "GET", paths(chat)["a large search"])
+    assert len(answer) > LARGE_BYTES
+    assert answer.count(b'"highlight"') == 9
+
+
 def test_changes_are_answered_alike(servers: Servers, chat: str) -> None:
     seen = set()
     for path in (chat.removesuffix("/chats/1"), f"{chat}/messages/7", f"{chat}/messages/8", chat):
@@ -298,8 +323,9 @@ def counts_of(server: CrudServer) -> Counter[Route]:
         (OTHER_HEADERS, ["message", "a page", "no message"]),
         ("fast_reads.if_none_match_holds = lambda header, tag: True", ["message"]),
         ("fast_reads.read_search = fast_reads.read_messages", ["a search", "a bad search"]),
+        ("list_reads.url_of = lambda request: ''", ["a page", "a search"]),
     ],
-    ids=["a header", "a condition", "a search"],
+    ids=["a header", "a condition", "a search", "a link"],
 )
 def test_a_fast_answer_that_differs_is_seen(
     servers: Servers, clean_crud: dict[str, str], chat: str, change: str, seen: list[str]
