@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import Barrier
 from typing import Any, TypeVar
 
@@ -54,17 +55,29 @@ class FairThreads:
         await self._places.enter(owner)
         loop = asyncio.get_running_loop()
         result: asyncio.Future[T] = loop.create_future()
-
-        def finish(done: "Future[T]") -> None:
-            with suppress(RuntimeError):  # the loop is closed, so nobody awaits the result
-                loop.call_soon_threadsafe(self._finish, owner, done, result)
-
-        self._executor.submit(work, *args).add_done_callback(finish)
-        return await result
+        done = partial(self._done, loop, owner, result)
+        self._executor.submit(work, *args).add_done_callback(done)
+        try:
+            return await result
+        finally:
+            # An exception refers to this frame, and to what `work` held: megabytes of a page. If
+            # the frame referred to the exception, they would stay until garbage is collected.
+            del result, done
 
     def shutdown(self) -> None:
         """Wait for running work, then stop the threads."""
         self._executor.shutdown()
+
+    def _done(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        owner: str,
+        result: "asyncio.Future[T]",
+        done: "Future[T]",
+    ) -> None:
+        """Called in the thread, with its outcome."""
+        with suppress(RuntimeError):  # the loop is closed, so nobody awaits the result
+            loop.call_soon_threadsafe(self._finish, owner, done, result)
 
     def _finish(self, owner: str, done: "Future[T]", result: "asyncio.Future[T]") -> None:
         self._places.leave(owner)

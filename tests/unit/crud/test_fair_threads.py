@@ -1,9 +1,12 @@
 """Shared threads: no owner takes them all, and waiting owners take turns."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -95,6 +98,31 @@ def test_exceptions_of_a_function_are_raised() -> None:
         assert await threads.run("a", lambda: 1) == 1
 
     run(scenario)
+
+
+def test_an_exception_frees_what_its_function_held_without_garbage_collection() -> None:
+    held = weakref.WeakSet[threading.Event]()
+
+    def refuse() -> None:
+        page = threading.Event()
+        held.add(page)
+        raise Overloaded
+
+    async def scenario(threads: FairThreads) -> None:
+        with suppress(Overloaded):
+            await threads.run("owner", refuse)
+            pytest.fail("was not refused")
+        for _ in range(200):  # the thread lets go of the exception a moment later
+            if not held:
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail("it is still in memory")
+
+    gc.disable()
+    try:
+        run(scenario)
+    finally:
+        gc.enable()
 
 
 def test_all_threads_run_before_there_is_work() -> None:
