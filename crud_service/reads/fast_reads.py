@@ -177,7 +177,7 @@ class FastReads:
         try:
             problem = await self._threads.run(token, missing, token, *map(int, numbers))
         except Exception as error:
-            problem = problem_of(error)
+            problem = problem_of(error, pending.request.id)
         self._refuse(pending, problem)
 
     async def _list(self, pending: Pending) -> None:
@@ -187,7 +187,7 @@ class FastReads:
         try:
             answer = await threads.run(token, read, pending.request, token, int(chat))
         except Exception as error:
-            self._refuse(pending, problem_of(error))
+            self._refuse(pending, problem_of(error, pending.request.id))
             return
         lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
         if isinstance(answer.body, LongAnswer):
@@ -243,9 +243,10 @@ def django_problem(problem: Problem, request: Request) -> tuple[bytes, bytes]:
     return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request.id, body), body
 
 
-def problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception, request_id: str) -> Problem:
     """Return the problem that an exception is; log an unexpected one."""
     if isinstance(error, Problem):
         return error
-    logger.error("unexpected error: %s", type(error).__name__, exc_info=error)
+    extra = {"request_id": request_id}
+    logger.error("unexpected error: %s", type(error).__name__, exc_info=error, extra=extra)
     return InternalError()

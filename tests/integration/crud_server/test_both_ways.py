@@ -4,6 +4,7 @@ Two real servers on the same stores, one with FAST_READS=0, get the same bytes o
 connection; all that may differ is the date.
 """
 
+import json
 import re
 import socket
 from collections import Counter
@@ -337,3 +338,16 @@ def test_a_fast_answer_that_differs_is_seen(
                 assert_same_on_all_conditions(servers._replace(fast=broken), paths(chat)[name])
     finally:
         broken.kill()
+
+
+def test_an_unexpected_error_is_logged_with_its_request(
+    clean_crud: dict[str, str], chat: str
+) -> None:
+    change = "fast_reads.read_search = lambda *arguments: 1 / 0"
+    broken = CrudServer.start(("-c", BROKEN.format(change=change)), clean_crud)
+    try:
+        assert status(ask(broken, "GET", paths(chat)["a search"])) == 500
+    finally:
+        output = broken.stop()
+    [logged] = [json.loads(line) for line in output.splitlines() if "ZeroDivisionError" in line]
+    assert logged["request_id"] == "the-same"
