@@ -1,8 +1,9 @@
 """Every URL of the service.
 
 Each path of the API works with and without a trailing slash, without a redirect. GETs of single
-resources and of messages are answered before they get here, by `crud_service.reads`, and streams
-by `crud_service.live`; what those leave to the views is answered alike.
+resources and of messages, and searches without a body, are answered before they get here, by
+`crud_service.reads`, and streams by `crud_service.live`; what those leave to the views is answered
+alike.
 """
 
 from collections.abc import Callable

@@ -33,7 +33,7 @@ def answer_search(
     """Search a chat; a page above LARGE_BYTES is to be streamed.
 
     Args:
-        fields: the valid ones of `SearchFields`.
+        fields: all of `SearchFields`, validated.
         access_token: the application's.
         chat_number: the chat's.
         url: that of the search, without its query, for the link.
@@ -42,8 +42,9 @@ def answer_search(
     cannot be searched, ValidationFailed for a cursor of another search, Overloaded if too many
     large pages are being read.
     """
-    filters = {name: value for name in FILTERS if (value := fields.pop(name)) is not None}
-    query = SearchQuery(**fields, filters=filters)
+    filters = {name: fields[name] for name in FILTERS if fields[name] is not None}
+    others = {name: value for name, value in fields.items() if name not in FILTERS}
+    query = SearchQuery(**others, filters=filters)
     try:
         page = search_messages(access_token, chat_number, query)
     except NotFound as problem:

@@ -1,1 +1,1 @@
-"""GETs answered without Django: on the event loop, but for lists, which take a thread."""
+"""GETs answered without Django: on the event loop; lists and searches take a thread."""

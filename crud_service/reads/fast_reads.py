@@ -113,7 +113,7 @@ class FastReads:
         }
 
     def handle(self, request: Request) -> bool:
-        """Answer a request, now or later; return False if it has another path or method."""
+        """Answer a request, now or later; return False if the views must do it."""
         if request.method not in {"GET", "HEAD"}:
             return False
         path = request.path
@@ -128,9 +128,9 @@ class FastReads:
         for digits in key[1:]:
             if int(digits) > MAX_NUMBER:
                 return False
-        if search and request.body:  # it may hold fields, in any of the formats that Django reads
+        if search and request.body:  # the views read its fields, in any format
             return False
-        request.drop_body()  # none of the others has fields in it
+        request.drop_body()  # only a search has fields in its body
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
             pending = Pending(self, request, search or messages, key, log_path)

@@ -29,7 +29,7 @@ Backend = Literal["elasticsearch", "postgresql"]
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A search request. The view has validated all fields but the cursor, which is checked here."""
+    """A search request; the caller has validated all fields but the cursor, checked here."""
 
     keyword: str
     limit: int = 100
