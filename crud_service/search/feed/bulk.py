@@ -23,6 +23,8 @@ MAX_DIVISIONS = 40
 DIVIDED = {400, 413, 429, 500}
 # Elasticsearch has no room or no shard at the moment, whatever the document is.
 OVERLOADED = {429, 503}
+# Is answered with 400, and yet the document is not the cause.
+INDEX_CLOSED = "index_closed_exception"
 # Higher than any version, so that no late copy can bring back the document of a deleted message.
 GONE_VERSION = 2**62
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
@@ -176,20 +178,23 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
     """Sort the items of a response into done, to be retried, and refused for good (400, 413).
 
     409 means that a newer version is already indexed, 404 that the document to delete
-    was never indexed: both count as done. Raises IndexGone if the index does not exist:
-    Elasticsearch must not create it (`action.auto_create_index`, see docs/operations.md).
+    was never indexed: both count as done. What a closed index refuses waits until it is
+    open. Raises IndexGone if the index does not exist: Elasticsearch must not create it
+    (`action.auto_create_index`, see docs/operations.md).
     """
     outcome = Outcome()
     for item in items:
         ((_kind, result),) = item.items()
         status, message_id = int(str(result["status"])), int(str(result["_id"]))
         error = result.get("error")
-        if isinstance(error, dict) and error.get("type") == "index_not_found_exception":
-            raise IndexGone(str(error.get("index")))
-        elif status in (400, 413):
+        found = error if isinstance(error, dict) else {}
+        kind = found.get("type")
+        if kind == "index_not_found_exception":
+            raise IndexGone(str(found.get("index")))
+        elif status in (400, 413) and kind != INDEX_CLOSED:
             outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
         elif status >= 400 and status not in (404, 409):
             outcome.retry.add(message_id)
-            if status in OVERLOADED:
+            if status in OVERLOADED or kind == INDEX_CLOSED:
                 outcome.overloaded.add(message_id)
     return outcome

@@ -224,6 +224,25 @@ def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     assert documents() == 2
 
 
+def test_what_changes_while_the_index_is_closed_is_indexed_once_it_is_open(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.index.elasticsearch_index import client
+
+    search_stores.add("one", "two")
+    search_stores.index_all()
+    client().indices.close(index="messages")
+    search_stores.add("three")
+    search_stores.database.execute("DELETE FROM messages WHERE number = 1")
+    search_stores.run_indexer()
+    assert search_stores.count("search_queue") == 2
+    client().indices.open(index="messages")
+    search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
+    search_stores.index_all()
+    assert documents() == 2
+    assert search_stores.count("search_failures") == 0
+
+
 def test_the_lease_leaves_the_work_to_its_holder(search_stores: SearchStores) -> None:
     from contract.keys import LEASE_INDEX
 
