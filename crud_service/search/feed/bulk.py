@@ -160,7 +160,8 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
 def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
     response = client().perform_request(
         "POST",
-        f"/_bulk?refresh={str(refresh).lower()}&filter_path=items.*.status,items.*.error,items.*._id",
+        f"/_bulk?refresh={str(refresh).lower()}&pipeline=_none"
+        "&filter_path=items.*.status,items.*.error,items.*._id",
         headers=NDJSON,
         body=b"".join(operation.lines for operation in operations),
     )

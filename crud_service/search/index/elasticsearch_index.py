@@ -74,6 +74,9 @@ SETTINGS: dict[str, Any] = {
     # How long the version of a deleted document is kept: a process that was frozen before it
     # sent an older copy must not bring the document back.
     "gc_deletes": GC_DELETES,
+    # An index template of an operator may name one for every index. It could drop documents or
+    # refuse them all; bulk requests bypass the default pipeline, but cannot bypass this one.
+    "final_pipeline": "_none",
     # A search visits each segment, so having few large ones is worth more merging. Even fewer
     # (4 per tier) made no search faster, and a document up to a fifth more expensive.
     "merge.policy.floor_segment": "64mb",

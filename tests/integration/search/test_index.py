@@ -243,6 +243,24 @@ def test_what_changes_while_the_index_is_closed_is_indexed_once_it_is_open(
     assert search_stores.count("search_failures") == 0
 
 
+def test_documents_bypass_the_ingest_pipelines_of_an_index_template(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.index.elasticsearch_index import client
+
+    pipelines = {"index.default_pipeline": "missing", "index.final_pipeline": "missing"}
+    client().indices.put_index_template(
+        name="everything", index_patterns=["messages-*"], template={"settings": pipelines}
+    )
+    try:
+        search_stores.add("one")
+        search_stores.index_all()
+    finally:
+        client().indices.delete_index_template(name="everything")
+    assert search_stores.count("search_failures") == 0
+    assert documents() == 1
+
+
 def test_the_lease_leaves_the_work_to_its_holder(search_stores: SearchStores) -> None:
     from contract.keys import LEASE_INDEX
 
