@@ -10,7 +10,7 @@ from elasticsearch import ApiError, TransportError
 
 from crud_service.search.feed.bulk import IndexGone
 from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
-from crud_service.stores.database import Connection
+from crud_service.stores.database import Connection, in_one_line
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def feed_once(connection: Connection, woken_by: str = "") -> bool:
         sent = index_queued(connection)
     except (ApiError, TransportError, IndexGone, Throttled) as error:
         back_off.failed()
-        logger.warning("indexing waits for Elasticsearch", extra={"reason": type(error).__name__})
+        logger.warning("indexing waits for Elasticsearch", extra={"reason": in_one_line(error)})
         return False
     back_off.succeeded()
     if sent:

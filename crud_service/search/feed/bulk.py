@@ -38,17 +38,20 @@ class IndexGone(Exception):
 class Outcome:
     """The outcome of a bulk: message ids to retry, and those refused with the reason.
 
-    `overloaded` are those to retry that say nothing against their documents.
+    `overloaded` are those to retry that say nothing against their documents, `retry_reason`
+    is that of the first to retry: a status and a type of error, which quote no text.
     """
 
     retry: set[int] = field(default_factory=set)
     overloaded: set[int] = field(default_factory=set)
     refused: dict[int, str] = field(default_factory=dict)
+    retry_reason: str = ""
 
     def add(self, other: "Outcome") -> None:
         self.retry |= other.retry
         self.overloaded |= other.overloaded
         self.refused |= other.refused
+        self.retry_reason = self.retry_reason or other.retry_reason
 
 
 class Operation(NamedTuple):
@@ -154,7 +157,11 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
     ids = [operation.message_id for operation in operations]
     if len(ids) == 1 and error.status_code in (400, 413):
         return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
-    return Outcome(set(ids), set(ids) if error.status_code in OVERLOADED else set())
+    return Outcome(
+        retry=set(ids),
+        overloaded=set(ids) if error.status_code in OVERLOADED else set(),
+        retry_reason=f"{error.status_code} {error.message}",
+    )
 
 
 def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
@@ -196,6 +203,7 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
             outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
         elif status >= 400 and status not in (404, 409):
             outcome.retry.add(message_id)
+            outcome.retry_reason = outcome.retry_reason or f"{status} {kind}"
             if status in OVERLOADED or kind == INDEX_CLOSED:
                 outcome.overloaded.add(message_id)
     return outcome

@@ -22,6 +22,7 @@ concurrent processes, wherever each of them is stopped:
    than FEW, nothing is moved and Throttled is raised.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ from crud_service.search.feed.start_over import (
 from crud_service.search.index.elasticsearch_index import find_indices
 from crud_service.search.text.texts import CREATED_MS, Text, columns
 from crud_service.stores.database import Connection
+
+logger = logging.getLogger(__name__)
 
 # Large, since each batch that waited for long is a segment of its own at first (5. above), and
 # merging small segments costs Elasticsearch more than anything else does.
@@ -164,10 +167,10 @@ def index_queued(
     """
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, BATCH_BYTES)]
     targets = find_targets(connection)
+    sent = 0
     if queued:
-        settle(connection, queued, (write or write_batch)(targets, queued, refreshes))
-    filled = fill_queue(connection)
-    return sum(len(entry.ids) for entry in queued) + filled
+        sent = settle(connection, queued, (write or write_batch)(targets, queued, refreshes))
+    return sent + fill_queue(connection)
 
 
 def is_queue_empty(connection: Connection) -> bool:
@@ -219,14 +222,15 @@ def write_batch(targets: Sequence[str], queued: Sequence[Queued], refreshes: Int
     return outcome
 
 
-def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -> None:
+def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -> int:
     """Delete the entries that are done, put back those to retry, set aside the refused ones.
 
-    Raises Throttled, and changes nothing, if all entries failed and there are more than FEW.
+    Returns the number of changes that no longer wait. Raises Throttled, and changes nothing, if
+    all entries failed and there are more than FEW.
     """
     failed = [entry for entry in queued if entry.message_id in outcome.retry]
     if len(failed) == len(queued) > FEW:
-        raise Throttled(f"{len(failed)} documents")
+        raise Throttled(f"{len(failed)} documents, {outcome.retry_reason}")
     counted = len(failed) < len(queued)
     again = []
     for entry in failed:
@@ -243,6 +247,10 @@ def settle(connection: Connection, queued: Sequence[Queued], outcome: Outcome) -
         connection.execute(SETTLE, finished(done))
         if again:
             put_back(connection, again, outcome.overloaded, counted=counted)
+    if again:
+        extra = {"entries": len(again), "reason": outcome.retry_reason}
+        logger.warning("documents wait for Elasticsearch", extra=extra)
+    return sum(len(entry.ids) for entry in done)
 
 
 def find_refused(entries: Sequence[Queued], reasons: Mapping[int, str]) -> list[Refused]:

@@ -29,7 +29,7 @@ Search = dict[str, Any]
 # A part of at most this many letters probably occurs in a large share of all messages.
 COMMON_LETTERS = 3
 
-API = "_msearch?filter_path=responses.status,responses.hits.hits.sort"
+API = "_msearch?filter_path=responses.status,responses.error.type,responses.hits.hits.sort"
 NDJSON = HttpHeaders({"content-type": "application/x-ndjson"})
 # A partial result counts as a failure: PostgreSQL can give the complete one.
 HEAD = b'{"allow_partial_search_results":false}\n'
@@ -124,7 +124,8 @@ def ask(searches: list[Search]) -> list[list[list[int]]]:
         status = answer.get("status", meta.status)
         if status != HTTPStatus.OK:
             error = NotFoundError if status == HTTPStatus.NOT_FOUND else ApiError
-            raise error(f"a search was answered {status}", meta, body)
+            kind = answer.get("error", {}).get("type", "")
+            raise error(f"{status} {kind}".strip(), meta, body)
     return [[hit["sort"] for hit in answer.get("hits", {}).get("hits", [])] for answer in answers]
 
 
@@ -172,5 +173,5 @@ def limits(plan: Plan) -> list[Query]:
 
 
 def describe(error: ApiError | TransportError) -> str:
-    status = getattr(error, "status_code", "")
-    return f"{type(error).__name__} {status}".strip()
+    """Describe an error without its reason, which may quote the keyword."""
+    return f"{type(error).__name__} {error.message if isinstance(error, ApiError) else ''}".strip()

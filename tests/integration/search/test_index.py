@@ -224,6 +224,48 @@ def test_documents_that_elasticsearch_rejects_for_now_are_retried(
     assert documents() == 2
 
 
+def test_a_few_documents_that_all_have_to_wait_are_not_logged_as_sent(
+    search_stores: SearchStores,
+    elasticsearch: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from crud_service.search.index.elasticsearch_index import client
+
+    caplog.set_level("INFO")
+    search_stores.add("one")
+    search_stores.index_all()
+    client().indices.put_settings(index="messages", settings={"index.blocks.write": True})
+    caplog.clear()
+    search_stores.add("two")
+    search_stores.run_indexer()
+    assert "documents sent" not in caplog.text
+    [record] = [record for record in caplog.records if "documents wait" in record.message]
+    assert vars(record)["reason"] == "403 cluster_block_exception"
+
+
+def test_what_elasticsearch_refuses_is_logged_with_its_reason(
+    search_stores: SearchStores,
+    elasticsearch: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from crud_service.search.index.elasticsearch_index import client
+
+    search_stores.add("one")
+    search_stores.index_all()
+    client().indices.put_settings(index="messages", settings={"index.blocks.read": True})
+    assert search_stores.search("one").backend == "postgresql"
+    block = "index.blocks.metadata"
+    client().indices.put_settings(index="messages", settings={block: True})
+    try:
+        search_stores.add("two")
+        search_stores.run_indexer()
+    finally:
+        client().indices.put_settings(index="messages", settings={block: False})
+    reasons = {record.message: vars(record).get("reason", "") for record in caplog.records}
+    assert reasons["searching in PostgreSQL"] == "ApiError 403 cluster_block_exception"
+    assert "blocked by: [FORBIDDEN/9/index metadata" in reasons["indexing waits for Elasticsearch"]
+
+
 def test_what_changes_while_the_index_is_closed_is_indexed_once_it_is_open(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
