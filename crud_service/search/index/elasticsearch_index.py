@@ -179,4 +179,6 @@ def find_indices() -> list[Index]:
 
 def read_index(name: str, body: dict[str, Any]) -> Index:
     meta = body.get("mappings", {}).get("_meta", {})
-    return Index(name, meta.get("stack"), meta.get("format", 0), alias() in body["aliases"])
+    # An index may have the alias's very name, if there was no alias when it was created.
+    aliased = name == alias() or alias() in body["aliases"]
+    return Index(name, meta.get("stack"), meta.get("format", 0), aliased)

@@ -79,6 +79,26 @@ def test_a_stack_whose_alias_is_taken_leaves_it_alone_and_logs_it(
     assert search_stores.search("hello").backend == "elasticsearch"
 
 
+def test_an_index_with_the_name_of_the_alias_is_left_alone_and_logged(
+    search_stores: SearchStores, elasticsearch: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    from crud_service.search.feed.queue import index_queued
+    from crud_service.search.feed.start_over import AliasTaken
+    from crud_service.search.index.elasticsearch_index import client
+
+    client().indices.create(index="messages")
+    try:
+        search_stores.add("hello")
+        with pytest.raises(AliasTaken):
+            index_queued(search_stores.database)
+        assert names() == ["messages"]
+        assert "so its index messages is not touched" in caplog.text
+    finally:
+        client().indices.delete(index="messages")
+    search_stores.index_all()
+    assert search_stores.search("hello").backend == "elasticsearch"
+
+
 def test_an_alias_that_another_stack_takes_at_the_same_moment_is_left_alone(
     search_stores: SearchStores, elasticsearch: None, clean_crud: dict[str, str]
 ) -> None:
