@@ -4,6 +4,7 @@ So searches in PostgreSQL stay up to date even while Elasticsearch is slow or un
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # How often to look for changes for which nothing woke the indexer or its feeder.
 LOOK_SECONDS = 1.0
+# After how many looks without a change the index is looked at: what its alias points to now.
+LOOKS_PER_INDEX = 10
 
 
 class Feeder:
@@ -78,13 +81,14 @@ class Feeder:
             has_something_to_send,
         )
 
-        look_at_index_from = 0.0
+        looked_at_index = -math.inf
         while not self._over.is_set():
             self._idle.clear()
-            look_at_index = self._rung.is_set() and time.monotonic() >= look_at_index_from
+            pause = self._look_seconds * (1 if self._rung.is_set() else LOOKS_PER_INDEX)
+            look_at_index = time.monotonic() >= looked_at_index + pause
             self._rung.clear()
             if look_at_index or has_something_to_send(connection):
-                look_at_index_from = time.monotonic() + self._look_seconds
+                looked_at_index = time.monotonic()
                 while feed_once(connection, self._woken_by) and not self._over.is_set():
                     pass
             self._idle.set()

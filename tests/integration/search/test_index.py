@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.search.search_stores import SearchStores
+from tests.polling import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -159,6 +160,36 @@ def test_a_wiped_elasticsearch_is_refilled_automatically(
     assert search_stores.search("hello").backend == "postgresql"
     search_stores.index()
     assert documents() == 5
+
+
+def test_an_alias_that_points_elsewhere_is_noticed_without_a_change(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.feed.feeder import feeding
+    from crud_service.search.index.elasticsearch_index import client, find_indices
+
+    search_stores.add("hello")
+    search_stores.index_all()
+    [index] = find_indices()
+    with feeding("", look_seconds=0.05) as feeder:
+        wait_until(feeder.is_idle, 10, lambda: "the feeder was never idle")
+        mapping = client().indices.get_mapping(index=index.name)[index.name]["mappings"]
+        client().indices.create(index="strange", mappings={"properties": mapping["properties"]})
+        try:
+            client().indices.update_aliases(
+                actions=[
+                    {"remove": {"index": index.name, "alias": "messages"}},
+                    {"add": {"index": "strange", "alias": "messages"}},
+                ]
+            )
+            wait_until(
+                lambda: search_stores.find("hello") == [1],
+                10,
+                lambda: "searches lack what the other index lacks",
+            )
+            assert search_stores.search("hello").backend == "postgresql"
+        finally:
+            client().indices.delete(index="strange")
 
 
 def test_changes_before_elasticsearch_was_configured_are_indexed_later(
