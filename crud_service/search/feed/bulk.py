@@ -12,7 +12,7 @@ import orjson
 from elasticsearch import ApiError
 
 from crud_service.search.index.documents import make_document
-from crud_service.search.index.elasticsearch_index import client
+from crud_service.search.index.elasticsearch_index import SHARD_TIMEOUT, client
 from crud_service.search.text.texts import Text
 
 # Far below the limit of Elasticsearch (100 MB), which holds a request in memory.
@@ -167,7 +167,7 @@ def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
 def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
     response = client().perform_request(
         "POST",
-        f"/_bulk?refresh={str(refresh).lower()}&pipeline=_none"
+        f"/_bulk?refresh={str(refresh).lower()}&pipeline=_none&timeout={SHARD_TIMEOUT}"
         "&filter_path=items.*.status,items.*.error,items.*._id",
         headers=NDJSON,
         body=b"".join(operation.lines for operation in operations),

@@ -118,7 +118,9 @@ def start_over(connection: Connection) -> None:
             return  # another process has just done it
         connection.execute(FORGET_INDEX)
         refuse_others(state, indices)
-        old = [index.name for index in state.own(indices)]
+        # Else each attempt whose answer is lost would add another one.
+        remove_leftovers(state)
+        old = [index.name for index in state.own(indices) if index.aliased]
         name = new_index_name()
         create_index(name, state.stack)
         # From here on the index follows changes: a text that no page contains is in the queue.

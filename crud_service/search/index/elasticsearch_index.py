@@ -34,6 +34,9 @@ INDEX_FORMAT = 3
 
 SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
+# How long Elasticsearch waits for a shard: it answers before the client gives up, so that an index
+# it has created is known, and documents without a shard are told apart from a silent server.
+SHARD_TIMEOUT = "10s"
 
 # All terms are cut by Python (see `documents`), so Elasticsearch's analysis only
 # splits them at white space. `_source` can do without them, since an index is never
@@ -146,6 +149,7 @@ def create_index(name: str, stack: str) -> None:
             "index": {**SETTINGS, "number_of_replicas": settings.ELASTICSEARCH_REPLICAS},
         },
         wait_for_active_shards=1,
+        timeout=SHARD_TIMEOUT,
     )
 
 

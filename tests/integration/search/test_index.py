@@ -297,6 +297,31 @@ def test_what_elasticsearch_refuses_is_logged_with_its_reason(
     assert "blocked by: [FORBIDDEN/9/index metadata" in reasons["indexing waits for Elasticsearch"]
 
 
+def test_an_index_without_a_shard_is_created_once_and_filled_once_it_has_one(
+    search_stores: SearchStores, elasticsearch: None
+) -> None:
+    from crud_service.search.feed.queue import index_queued
+    from crud_service.search.index.elasticsearch_index import client, find_indices
+
+    def allocate(kind: str | None) -> None:
+        client().cluster.put_settings(persistent={"cluster.routing.allocation.enable": kind})
+
+    search_stores.add("one")
+    search_stores.index_all()
+    client().indices.delete(index=find_indices()[0].name)
+    allocate("none")
+    try:
+        for _ in range(2):
+            index_queued(search_stores.database)
+        assert len(find_indices()) == 1
+        assert search_stores.find("one") == [1]
+    finally:
+        allocate(None)
+    search_stores.database.execute("UPDATE search_queue SET not_before = NULL")
+    search_stores.index_all()
+    assert documents() == 1
+
+
 def test_what_changes_while_the_index_is_closed_is_indexed_once_it_is_open(
     search_stores: SearchStores, elasticsearch: None
 ) -> None:
