@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import django
 from celery import signals
+from celery.worker.consumer import Consumer
 from django.conf import settings
 
 from contract.tasks import PERSIST_QUEUE
@@ -36,6 +37,31 @@ app.steps["worker"].add(Sweep)
 SHUTDOWN_SECONDS = 8
 # These log every task's start and end; our own line for each batch says more.
 CHATTY = ("celery.worker.strategy", "celery.app.trace")
+# Before the next attempt to use a broker that can be reached, but refuses writes.
+REFUSED_PAUSE_SECONDS = 1.0
+
+
+class SteadyConsumer(Consumer):
+    """Closes its connection to a broker that refuses writes, as a read-only replica does.
+
+    Celery would leave it open and try again ten times a second: soon neither this process nor the
+    broker could have any more connections.
+    """
+
+    amqheartbeat: float | None
+    hub: Any
+
+    def connect(self) -> Any:
+        """Return a connection, registered with the event loop; upon an error, pause."""
+        connection = self.connection_for_read(heartbeat=self.amqheartbeat)
+        try:
+            if self.hub:
+                connection.transport.register_with_event_loop(connection.connection, self.hub)
+        except Exception:
+            connection.close()
+            time.sleep(REFUSED_PAUSE_SECONDS)
+            raise
+        return connection
 
 
 def prepare() -> None:
@@ -85,6 +111,7 @@ def run(queue: str, name: str, heartbeat: int) -> NoReturn:
             hostname=name,
             queues=queue,
             pool_cls="threads",
+            consumer_cls=SteadyConsumer,
             concurrency=settings.SHARDS if queue == PERSIST_QUEUE else 1,
             loglevel=settings.LOG_LEVEL,
             quiet=True,

@@ -15,6 +15,7 @@ import redis
 from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST, WAKE_UP_INDEX, WAKE_UP_PERSIST
 from local_stack.ports import choose_port
 from tests.integration.accepting import accept, accept_many, bodies, counts_that_differ
+from tests.integration.numbering.surroundings import Valkey
 from tests.integration.persist.worker_process import (
     WorkerProcess,
     count_messages,
@@ -200,6 +201,21 @@ def test_entries_are_stored_and_indexed_while_the_broker_is_unavailable(
     finally:
         worker.kill()
     assert bodies(database) == [(1, "hello"), (2, "again")]
+
+
+def test_a_broker_that_refuses_writes_is_left_with_no_connection_of_each_attempt(
+    clean_crud: Environment, database: str, valkey: Valkey, tmp_path: Path
+) -> None:
+    own = {**clean_crud, "REDIS_URL": valkey.url}
+    with running_worker(own, tmp_path / "worker.log") as worker:
+        wait_for_holders(valkey.client, worker)
+        before = len(valkey.client.client_list())
+        valkey.client.config_set("min-replicas-to-write", 1)
+        wait_patiently(lambda: worker.output().count("Cannot connect") >= 12, 15, worker.output)
+        assert len(valkey.client.client_list()) < before + 12
+        valkey.client.config_set("min-replicas-to-write", 0)
+        accept(valkey.client, 1, "hello")
+        wait_patiently(lambda: bodies(database) == [(1, "hello")], 5, worker.output)
 
 
 def test_an_idle_worker_uses_next_to_no_cpu(worker: WorkerProcess) -> None:
