@@ -1,7 +1,7 @@
 """Limits for what requests hold while they last: memory, or a thread."""
 
 from collections import Counter
-from threading import Lock
+from threading import RLock
 
 from web.problems import Overloaded
 
@@ -14,7 +14,8 @@ class Places:
         self._total = total
         self._per_owner = per_owner
         self._taken: Counter[str] = Counter()
-        self._lock = Lock()
+        # Reentrant: whatever frees a place when it is garbage may be collected within `take`.
+        self._lock = RLock()
 
     def take(self, owner: str) -> None:
         """Take a place; raise Overloaded at once if none is free."""
