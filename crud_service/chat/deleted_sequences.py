@@ -27,8 +27,8 @@ from crud_service.stores.replicated_writes import write_acknowledged
 from web.problems import StoreUnavailable
 
 _LUA = Path(__file__).with_name("lua")
-_MARK = (_LUA / "mark_sequence.lua").read_text()
-_UNMARK = (_LUA / "unmark_sequence.lua").read_text()
+_MARK = (_LUA / "mark_sequence.lua").read_text(encoding="utf-8")
+_UNMARK = (_LUA / "unmark_sequence.lua").read_text(encoding="utf-8")
 
 
 def hold(shard: Shard, sequence: str) -> None:

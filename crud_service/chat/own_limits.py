@@ -23,7 +23,9 @@ from web.problems import PreconditionFailed
 
 LIMITS_A_CALL = 500
 
-_REPLACE = Path(__file__).with_name("lua").joinpath("replace_limits.lua").read_text()
+_REPLACE = (
+    Path(__file__).with_name("lua").joinpath("replace_limits.lua").read_text(encoding="utf-8")
+)
 _CHANGE = f"""
 UPDATE applications SET rate_limit = %s, rate_burst = %s
 WHERE access_token = %s AND (rate_limit, rate_burst) IS NOT DISTINCT FROM (%s::int, %s::int)

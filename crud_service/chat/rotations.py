@@ -35,7 +35,7 @@ from crud_service.stores.replicated_writes import write_acknowledged
 RETIRED_TTL_SECONDS = keys.SEQUENCE_TTL_SECONDS + 24 * 3600
 LOOK_SECONDS = 0.01
 
-_RETIRE = Path(__file__).with_name("lua").joinpath("retire_token.lua").read_text()
+_RETIRE = Path(__file__).with_name("lua").joinpath("retire_token.lua").read_text(encoding="utf-8")
 
 # A deleted application's tokens are left to the eraser.
 UNFINISHED = """

@@ -21,7 +21,7 @@ from crud_service.stores.installed_shards import installed, obstacle
 from crud_service.stores.redis_clients import attempt, shards
 from web.problems import StoreUnavailable
 
-_START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_text()
+_START = Path(__file__).with_name("lua").joinpath("start_sequence.lua").read_text(encoding="utf-8")
 
 
 def start_chats(access_token: str) -> None:

@@ -23,8 +23,8 @@ from crud_service.duties.background import running
 logger = logging.getLogger(__name__)
 
 _LUA = Path(__file__).with_name("lua")
-_TAKE = (_LUA / "take_lease.lua").read_text()
-_GIVE_BACK = (_LUA / "give_back_lease.lua").read_text()
+_TAKE = (_LUA / "take_lease.lua").read_text(encoding="utf-8")
+_GIVE_BACK = (_LUA / "give_back_lease.lua").read_text(encoding="utf-8")
 
 # Redis writes each renewal to disk: no more often than needed, but with time for a retry.
 RENEWAL_SECONDS = 1.0

@@ -25,7 +25,7 @@ ENROL_SECONDS = 1.0
 # For how long a worker that could not persist is not counted.
 UNFIT_SECONDS = 10.0
 
-_ENROL = Path(__file__).with_name("lua").joinpath("enrol_worker.lua").read_text()
+_ENROL = Path(__file__).with_name("lua").joinpath("enrol_worker.lua").read_text(encoding="utf-8")
 
 
 class Share:

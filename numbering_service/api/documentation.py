@@ -240,7 +240,7 @@ def probe_responses(schema: Json | None, *, unavailable: bool) -> dict[int | str
 
 async def docs() -> HTMLResponse:
     """Serve an interactive page of the OpenAPI document, without third-party resources."""
-    page = files("numbering_service.api").joinpath("docs.html").read_text()
+    page = files("numbering_service.api").joinpath("docs.html").read_text(encoding="utf-8")
     return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
 

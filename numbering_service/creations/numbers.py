@@ -87,7 +87,7 @@ def script_text(max_backlog: int, default_rate: Rate) -> str:
         "LIMITS": keys.LIMITS,
         "LIMITER": keys.LIMITER,
     }
-    text = files("numbering_service.creations").joinpath("numbers.lua").read_text()
+    text = files("numbering_service.creations").joinpath("numbers.lua").read_text(encoding="utf-8")
     return "".join(f"local {name} = {value!r}\n" for name, value in local_variables.items()) + text
 
 

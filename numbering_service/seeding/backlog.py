@@ -108,7 +108,9 @@ class Backlog:
         self._redis = redis
         self._stream = shard.key(keys.ACCEPTED)
         self._script = redis.register_script(
-            files("numbering_service.seeding").joinpath("read_backlog.lua").read_text()
+            files("numbering_service.seeding")
+            .joinpath("read_backlog.lua")
+            .read_text(encoding="utf-8")
         )
         self._limits = limits
         self._next: Reading | None = None

@@ -36,7 +36,7 @@ class Scripts:
         self._replicas = replicas
         folder = files("numbering_service.seeding")
         self.take, self.renew, self.write = (
-            redis.register_script(folder.joinpath(name).read_text())
+            redis.register_script(folder.joinpath(name).read_text(encoding="utf-8"))
             for name in ("take_lock.lua", "renew_lock.lua", "write_sequence.lua")
         )
 
