@@ -9,7 +9,7 @@ from web.process_signals import end_on_ctrl_c
 end_on_ctrl_c()
 
 from contract.settings_reading import SettingsError
-from numbering_service.processes import SERVICE, Processes
+from numbering_service.processes import SERVICE, SHARED_METRICS, Processes
 from numbering_service.settings import Settings
 from web.json_logs import configure
 from web.server.limits import LIMITS, Limits
@@ -34,9 +34,14 @@ def serve_in_several(settings: Settings, limits: Limits) -> int:
     sockets = listening_sockets(settings.host, settings.port)
     exit_on_signals()
     configure("numbering", settings.log_level)
-    with TemporaryDirectory(prefix="numbering-metrics-") as shared:
+    try:
+        shared = TemporaryDirectory(prefix="numbering-metrics-")
+    except OSError as error:
+        sys.stderr.write(f"numbering_service: no directory for shared metrics: {error}\n")
+        return 2
+    with shared:
         # Where the processes share their metrics; prometheus_client reads it when imported.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        os.environ[SHARED_METRICS] = shared.name
         return Processes(settings, limits, sockets).run()
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from math import inf
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -41,6 +42,12 @@ STOP_SECONDS = 9.0
 SILENT_AT_END_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
+
+# Where a process shares its metrics: what prometheus_client has a file for, and its size, which no
+# process exceeds.
+SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+KINDS_OF_METRICS = ("counter", "histogram")
+METRICS_BYTES = 256 * 1024
 
 
 class Process:
@@ -238,7 +245,28 @@ def serve(
     server = QuietServer(uvicorn.Config(SERVICE, **chosen))
     threading.Thread(target=beat, args=(server, heartbeat), name="heartbeat", daemon=True).start()
     prepare_process(limits)
+    reserve_metrics()
     server.run(sockets)
+
+
+def reserve_metrics() -> None:
+    """Allocate the files of this process's metrics; share none if the disk has no room for them.
+
+    Those that prometheus_client makes have holes, into which it writes through memory: on a full
+    disk the system would kill the process for it.
+    """
+    directory = os.environ[SHARED_METRICS]
+    for kind in KINDS_OF_METRICS:
+        path = f"{directory}/{kind}_{os.getpid()}.db"
+        try:
+            with open(path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, METRICS_BYTES)
+        except OSError as error:
+            with suppress(OSError):
+                os.unlink(path)
+            del os.environ[SHARED_METRICS]
+            sys.stderr.write(f"numbering_service: no room for shared metrics: {error}\n")
+            return
 
 
 def beat(server: QuietServer, heartbeat: connection.Connection) -> None:

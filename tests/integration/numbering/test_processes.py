@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,15 @@ from uvicorn.config import STARTUP_FAILURE
 from local_stack.ports import choose_port
 from numbering_service.processes import SILENT_AT_END_SECONDS
 from tests.children import suspended
-from tests.integration.numbering.surroundings import Numbering, Process, Valkey, request
+from tests.fault.rig.small_disk import small_disk
+from tests.integration.numbering.surroundings import (
+    CHATS,
+    MESSAGES,
+    Numbering,
+    Process,
+    Valkey,
+    request,
+)
 from tests.polling import eventually, wait_until
 
 # Within which a service has ended after SIGTERM.
@@ -22,6 +31,13 @@ PROMISED_SECONDS = 10
 FROZEN_SECONDS = SILENT_AT_END_SECONDS + 3
 GAUGES = ("chat_numbering_waiting", "chat_backlog_entries", "chat_backlog_oldest_age_seconds")
 PREFORK = {"NUMBERING_PROCESSES": "2"}
+# As on a full disk, or one that is read-only.
+WITHOUT_TEMPORARY_FILES = """
+import sys, tempfile
+tempfile._candidate_tempdir_list = list
+from numbering_service.__main__ import main
+sys.exit(main())
+"""
 # Without a pool of threads the service cannot start.
 WITHOUT_THREADS = """
 import concurrent.futures
@@ -138,6 +154,29 @@ def test_the_terminals_signals_reach_the_processes_through_their_parent(
     assert "Traceback" not in service.log.read_text()
 
 
+def test_a_full_disk_of_the_metrics_costs_no_process(tmp_path: Path, valkey: Valkey) -> None:
+    with (
+        small_disk(tmp_path / "disk") as disk,
+        Numbering(
+            tmp_path, valkey.url, "http://127.0.0.1:1", TMPDIR=str(disk.path), **PREFORK
+        ) as service,
+    ):
+        wait_until(lambda: len(serving(service)) == 2, 60)
+        wait_until(lambda: service.log.read_text().count("startup complete") == 2, 60)
+        disk.fill()
+        before = serving(service)
+        # Each status and route has counters of its own, which are written a moment later.
+        for path in ("/health/live", "/metrics", "/nowhere", CHATS, MESSAGES) * 5:
+            assert request(service.port, "GET", path).status in (200, 404, 405)
+        time.sleep(1)
+        assert serving(service) == before
+        before[0].kill()
+        wait_until(lambda: service.log.read_text().count("startup complete") == 3, 60)
+        assert "no room for shared metrics" in service.log.read_text()
+        assert {request(service.port, "GET", "/metrics").status for _ in range(20)} == {200}
+        disk.make_room()
+
+
 def test_a_service_that_cannot_start_says_so_by_its_exit_code(
     tmp_path: Path, valkey: Valkey
 ) -> None:
@@ -147,3 +186,22 @@ def test_a_service_that_cannot_start_says_so_by_its_exit_code(
     command = [sys.executable, "-m", "numbering_service"]
     with Process(tmp_path / "failed.log", command, **own) as failed:
         assert failed.popen.wait(60) == STARTUP_FAILURE, failed.log.read_text()
+
+
+def test_a_service_without_room_for_temporary_files_says_so_in_one_line(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    own = {"REDIS_URL": valkey.url, "NUMBERING_PORT": str(choose_port()), **PREFORK}
+    command = [sys.executable, "-c", WITHOUT_TEMPORARY_FILES]
+    with Process(tmp_path / "failed.log", command, **own) as failed:
+        assert failed.popen.wait(60) == 2
+    [line] = failed.log.read_text().splitlines()
+    assert line.startswith("numbering_service: no directory for shared metrics: ")
+
+
+def test_processes_start_where_the_systems_encoding_is_not_utf_8(
+    tmp_path: Path, valkey: Valkey
+) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with Numbering(tmp_path, valkey.url, "http://127.0.0.1:1", **ascii_only) as running:
+        assert request(running.port, "GET", "/docs").status == 200
