@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -27,6 +28,8 @@ MAX_SEEDING_PER_APPLICATION = 4
 MAX_SEEDINGS_WAITING = 10_000
 # One for each seeding, one for the applications, and some for readiness.
 MAX_CRUD_CONNECTIONS = MAX_SEEDING_AT_ONCE + 8
+
+_log = logging.getLogger(__name__)
 
 
 class Store(NamedTuple):
@@ -108,6 +111,7 @@ class Seeding:
         except OutOfMemoryError as error:
             raise Overloaded("Redis is out of memory; nothing was changed.") from error
         except RedisError as error:
+            _log.warning("a sequence cannot be seeded: %s", error)
             raise StoreUnavailable("Redis is unavailable; nothing was changed.") from error
 
     async def _admit(self, creation: Creation) -> None:

@@ -491,3 +491,15 @@ def test_a_process_that_was_started_by_nohup_outlives_its_terminal(
         service.popen.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             service.popen.wait(1)
+
+
+def test_what_redis_refuses_to_seeding_is_logged(tmp_path: Path, valkey: Valkey) -> None:
+    allowed = {"keys": ["*"], "channels": ["*"], "categories": ["+@all", "-@dangerous"]}
+    valkey.client.acl_setuser("restricted", enabled=True, nopass=True, **allowed)
+    valkey.client.delete(keys.message_sequence(A, 1))
+    url = valkey.url.replace("://", "://restricted:x@")
+    with Numbering(tmp_path, url, "http://127.0.0.1:1") as service:
+        answer = httpx.post(service.url + MESSAGES, json={"body": "hello"}, **PLAIN_HTTP)
+        assert answer.status_code == 503
+        log = eventually(service.log.read_text, lambda it: "cannot be seeded" in it, 10)
+        assert "a sequence cannot be seeded" in log
