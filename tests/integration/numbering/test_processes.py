@@ -34,7 +34,7 @@ PREFORK = {"NUMBERING_PROCESSES": "2"}
 # As on a full disk, or one that is read-only.
 WITHOUT_TEMPORARY_FILES = """
 import sys, tempfile
-tempfile._candidate_tempdir_list = list
+tempfile.tempdir = '/nonexistent'
 from numbering_service.__main__ import main
 sys.exit(main())
 """
