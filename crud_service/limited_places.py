@@ -14,7 +14,7 @@ class Places:
         self._total = total
         self._per_owner = per_owner
         self._taken: Counter[str] = Counter()
-        # Reentrant: whatever frees a place when it is garbage may be collected within `take`.
+        # Reentrant: garbage collection during `take` may run a destructor that gives a place back.
         self._lock = RLock()
 
     def take(self, owner: str) -> None:

@@ -43,11 +43,11 @@ SILENT_AT_END_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
-# Where a process shares its metrics: what prometheus_client has a file for, and its size, which no
-# process exceeds.
+# Where a process shares its metrics: what prometheus_client has a file for, and the size with which
+# it begins; they use less than half of it.
 SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
 KINDS_OF_METRICS = ("counter", "histogram")
-METRICS_BYTES = 256 * 1024
+METRICS_BYTES = 64 * 1024
 
 
 class Process:
@@ -255,18 +255,22 @@ def reserve_metrics() -> None:
     Those that prometheus_client makes have holes, into which it writes through memory: on a full
     disk the system would kill the process for it.
     """
+    if sys.platform == "darwin":
+        return  # it has no such call
     directory = os.environ[SHARED_METRICS]
-    for kind in KINDS_OF_METRICS:
-        path = f"{directory}/{kind}_{os.getpid()}.db"
-        try:
-            with open(path, "wb") as file:
+    paths = [f"{directory}/{kind}_{os.getpid()}.db" for kind in KINDS_OF_METRICS]
+    try:
+        for path in paths:
+            # Counts of an ended process with the same id go on.
+            with open(path, "ab") as file:
                 os.posix_fallocate(file.fileno(), 0, METRICS_BYTES)
-        except OSError as error:
+    except OSError as error:
+        del os.environ[SHARED_METRICS]
+        with suppress(OSError):  # the log may be on the same disk
+            logger.warning("metrics are not shared", extra={"reason": str(error)})
+        for path in paths:
             with suppress(OSError):
                 os.unlink(path)
-            del os.environ[SHARED_METRICS]
-            sys.stderr.write(f"numbering_service: no room for shared metrics: {error}\n")
-            return
 
 
 def beat(server: QuietServer, heartbeat: connection.Connection) -> None:

@@ -111,7 +111,8 @@ class Seeding:
         except OutOfMemoryError as error:
             raise Overloaded("Redis is out of memory; nothing was changed.") from error
         except RedisError as error:
-            _log.warning("a sequence cannot be seeded: %s", error)
+            extra = {"request_id": creation.request_id}
+            _log.warning("a sequence cannot be seeded: %s", error, extra=extra)
             raise StoreUnavailable("Redis is unavailable; nothing was changed.") from error
 
     async def _admit(self, creation: Creation) -> None:

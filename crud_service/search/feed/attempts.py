@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
-from elasticsearch import ApiError, TransportError
+from elasticsearch import ApiError, SerializationError, TransportError
 
-from crud_service.search.feed.bulk import IndexGone
+from crud_service.search.feed.bulk import MOST_CHARACTERS, IndexGone
 from crud_service.search.feed.queue import Throttled, index_queued, is_queue_empty
 from crud_service.stores.database import Connection, in_one_line
 
@@ -52,7 +52,7 @@ def feed_once(connection: Connection, woken_by: str = "") -> bool:
         sent = index_queued(connection)
     except (ApiError, TransportError, IndexGone, Throttled) as error:
         back_off.failed()
-        logger.warning("indexing waits for Elasticsearch", extra={"reason": in_one_line(error)})
+        logger.warning("indexing waits for Elasticsearch", extra={"reason": describe(error)})
         return False
     back_off.succeeded()
     if sent:
@@ -68,3 +68,10 @@ def has_something_to_send(connection: Connection) -> bool:
         return True
     ((is_missing,),) = connection.execute(INDEX_IS_MISSING).fetchall()
     return bool(is_missing)
+
+
+def describe(error: Exception) -> str:
+    """Describe an error in one short line, without an answer that cannot be read."""
+    if isinstance(error, SerializationError):
+        return type(error).__name__
+    return in_one_line(error)[:MOST_CHARACTERS]

@@ -25,6 +25,8 @@ DIVIDED = {400, 413, 429, 500}
 OVERLOADED = {429, 503}
 # Is answered with 400, and yet the document is not the cause.
 INDEX_CLOSED = "index_closed_exception"
+# Of the reason for a refusal.
+MOST_CHARACTERS = 1000
 # Higher than any version, so that no late copy can bring back the document of a deleted message.
 GONE_VERSION = 2**62
 NDJSON = {"content-type": "application/x-ndjson", "accept": "application/json"}
@@ -39,7 +41,7 @@ class Outcome:
     """The outcome of a bulk: message ids to retry, and those refused with the reason.
 
     `overloaded` are those to retry that say nothing against their documents, `retry_reason`
-    is that of the first to retry: a status and a type of error, which quote no text.
+    is that of the first to retry: a status and a type of error, or what a proxy answered.
     """
 
     retry: set[int] = field(default_factory=set)
@@ -155,12 +157,13 @@ def send(
 
 def blame(operations: Sequence[Operation], error: ApiError) -> Outcome:
     ids = [operation.message_id for operation in operations]
+    reason = f"{error.status_code} {error.message}"[:MOST_CHARACTERS]
     if len(ids) == 1 and error.status_code in (400, 413):
-        return Outcome(refused={ids[0]: f"{error.status_code} {error.message}"[:1000]})
+        return Outcome(refused={ids[0]: reason})
     return Outcome(
         retry=set(ids),
         overloaded=set(ids) if error.status_code in OVERLOADED else set(),
-        retry_reason=f"{error.status_code} {error.message}",
+        retry_reason=reason,
     )
 
 
@@ -200,7 +203,8 @@ def read_outcome(items: Sequence[dict[str, dict[str, object]]]) -> Outcome:
         if kind == "index_not_found_exception":
             raise IndexGone(str(found.get("index")))
         elif status in (400, 413) and kind != INDEX_CLOSED:
-            outcome.refused[message_id] = f"{status} {orjson.dumps(error).decode()}"[:1000]
+            reason = f"{status} {orjson.dumps(error).decode()}"
+            outcome.refused[message_id] = reason[:MOST_CHARACTERS]
         elif status >= 400 and status not in (404, 409):
             outcome.retry.add(message_id)
             outcome.retry_reason = outcome.retry_reason or f"{status} {kind}"

@@ -162,8 +162,9 @@ def index_queued(
         write: writes a batch to the indexes of the given names; None: `write_batch`.
 
     Returns:
-        The number of changes sent and texts queued, 0 if there were none. Raises Throttled,
-        IndexGone, or the client's error if Elasticsearch is unavailable.
+        The number of changes that no longer wait and of texts queued: 0 if there were none, or
+        none was taken. Raises Throttled, IndexGone, or the client's error if Elasticsearch is
+        unavailable.
     """
     queued = [Queued(*row) for row in turn.read(connection, READ, limit, BATCH_BYTES)]
     targets = find_targets(connection)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from django.conf import settings
-from elastic_transport import HttpHeaders
+from elastic_transport import ApiResponseMeta, HttpHeaders
 from elasticsearch import ApiError, NotFoundError, TransportError
 from elasticsearch.dsl import Q
 from elasticsearch.dsl.query import Query
@@ -119,14 +119,29 @@ def ask(searches: list[Search]) -> list[list[list[int]]]:
         headers=NDJSON,
         request_timeout=SEARCH_TIMEOUT_SECONDS,
     )
-    answers = orjson.loads(body)["responses"] if meta.status == HTTPStatus.OK else [{}]
+    if meta.status != HTTPStatus.OK:
+        raise refusal(meta, body, {"status": meta.status, "error": error_of(body)})
+    answers = orjson.loads(body)["responses"]
     for answer in answers:
-        status = answer.get("status", meta.status)
-        if status != HTTPStatus.OK:
-            error = NotFoundError if status == HTTPStatus.NOT_FOUND else ApiError
-            kind = answer.get("error", {}).get("type", "")
-            raise error(f"{status} {kind}".strip(), meta, body)
+        if answer.get("status", HTTPStatus.OK) != HTTPStatus.OK:
+            raise refusal(meta, body, answer)
     return [[hit["sort"] for hit in answer.get("hits", {}).get("hits", [])] for answer in answers]
+
+
+def refusal(meta: ApiResponseMeta, body: bytes, answer: Search) -> ApiError:
+    """Return the error of a search, or of a whole request, that was not answered with 200."""
+    status, error = answer["status"], answer.get("error") or {}
+    error_class = NotFoundError if status == HTTPStatus.NOT_FOUND else ApiError
+    return error_class(f"{status} {error.get('type', '')}".strip(), meta, body)
+
+
+def error_of(body: bytes) -> Search:
+    """Return the error of a request, empty if a proxy and not Elasticsearch has answered it."""
+    try:
+        error = orjson.loads(body)["error"]
+    except (ValueError, LookupError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
 
 
 def in_chat(order: str) -> list[dict[str, str]]:

@@ -238,7 +238,7 @@ def test_pages_of_a_search_are_answered_alike(servers: Servers, chat: str) -> No
     assert hits == [2, 2, 2, 1]
 
 
-def test_a_search_answered_in_slices_is_answered_alike(servers: Servers, chat: str) -> None:
+def test_a_large_search_is_answered_alike(servers: Servers, chat: str) -> None:
     from crud_service.api.lists.long_lists import LARGE_BYTES
 
     answer = assert_same(servers, "GET", paths(chat)["a large search"])

@@ -172,7 +172,7 @@ def test_a_full_disk_of_the_metrics_costs_no_process(tmp_path: Path, valkey: Val
         assert serving(service) == before
         before[0].kill()
         wait_until(lambda: service.log.read_text().count("startup complete") == 3, 60)
-        assert "no room for shared metrics" in service.log.read_text()
+        assert "metrics are not shared" in service.log.read_text()
         assert {request(service.port, "GET", "/metrics").status for _ in range(20)} == {200}
         disk.make_room()
 

@@ -9,6 +9,7 @@ import pytest
 from elastic_transport import ConnectionError, ConnectionTimeout, NodeConfig
 
 from crud_service.search.index.http_node import HttpNode
+from tests.integration.search.search_stores import SearchStores
 
 OK = b"HTTP/1.1 200 OK\r\nX-Elastic-Product: Elasticsearch\r\n"
 TWO = OK + b"Content-Length: 2\r\n\r\n{}"
@@ -147,3 +148,34 @@ def test_silence_is_a_timeout(serve: Callable[..., tuple[Server, HttpNode]]) -> 
     _, node = serve(None)
     with pytest.raises(ConnectionTimeout):
         node.perform_request("GET", "/", request_timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"error":{"type":"security_exception"},"status":403}', "403 security_exception"),
+        (b'{"error":"denied"}', "403"),
+        (b"<html>denied</html>", "403"),
+    ],
+    ids=["Elasticsearch", "a gateway", "a proxy"],
+)
+def test_a_search_that_is_refused_as_a_whole_is_logged_with_its_reason(
+    serve: Callable[..., tuple[Server, HttpNode]],
+    search_stores: SearchStores,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    body: bytes,
+    reason: str,
+) -> None:
+    from django.conf import settings
+
+    from crud_service.search.query.plan import Plan
+    from crud_service.search.query.query_elasticsearch import find_hits
+    from crud_service.search.text.folding import split_parts
+
+    head = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(body)}\r\n\r\n"
+    server, _ = serve(head.encode() + body)
+    monkeypatch.setattr(settings, "ELASTICSEARCH_URL", f"http://127.0.0.1:{server.port}")
+    assert find_hits(Plan(chat_id=1, parts=split_parts("one"), limit=2, ranked=False)) is None
+    [record] = [record for record in caplog.records if record.message == "searching in PostgreSQL"]
+    assert vars(record)["reason"] == f"ApiError {reason}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from elastic_transport import ConnectionTimeout
 
 from tests.integration.search.search_stores import SearchStores
 from tests.polling import wait_until
@@ -295,6 +296,30 @@ def test_what_elasticsearch_refuses_is_logged_with_its_reason(
     reasons = {record.message: vars(record).get("reason", "") for record in caplog.records}
     assert reasons["searching in PostgreSQL"] == "ApiError 403 cluster_block_exception"
     assert "blocked by: [FORBIDDEN/9/index metadata" in reasons["indexing waits for Elasticsearch"]
+
+
+def test_an_index_whose_creation_is_not_answered_is_not_left_behind(
+    search_stores: SearchStores, elasticsearch: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.feed import start_over
+    from crud_service.search.feed.attempts import back_off_of
+    from crud_service.search.index.elasticsearch_index import create_index, find_indices
+
+    def create(name: str, stack: str) -> None:
+        create_index(name, stack)
+        raise ConnectionTimeout("no answer")
+
+    search_stores.add("one")
+    with monkeypatch.context() as patched:
+        patched.setattr(start_over, "create_index", create)
+        for _ in range(3):
+            back_off_of.cache_clear()
+            search_stores.run_indexer()
+    assert len(find_indices()) == 1
+    back_off_of.cache_clear()
+    search_stores.index_all()
+    assert len(find_indices()) == 1
+    assert documents() == 1
 
 
 def test_an_index_without_a_shard_is_created_once_and_filled_once_it_has_one(
