@@ -7,7 +7,7 @@ views would answer it (`test_both_ways.py`). FAST_READS=0 switches it off.
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -191,17 +191,15 @@ class FastReads:
             return
         lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
         if isinstance(answer.body, LongAnswer):
-            pieces = chunks(threads, token, answer.body)
-            await self._stream(pending, f"{lines}{JSON}", answer.body, pieces)
+            await self._stream(pending, f"{lines}{JSON}", answer.body)
         else:
             self._answer(pending, 200, f"{JSON}{lines}", answer.body)
 
-    async def _stream(
-        self, pending: Pending, lines: str, body: LongAnswer, pieces: AsyncIterator[bytes]
-    ) -> None:
-        request = pending.request
+    async def _stream(self, pending: Pending, lines: str, body: LongAnswer) -> None:
+        request, token = pending.request, pending.key[0]
         self._note(pending, 200)
         try:
+            pieces = chunks(self._lists[pending.route].threads, token, body)
             await request.stream(200, head(lines, request.id), pieces, body.length)
         except Exception as error:
             log_cut_short(error, request.id)

@@ -34,8 +34,8 @@ INDEX_FORMAT = 3
 
 SEARCH_TIMEOUT_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0
-# How long Elasticsearch waits for a shard: it answers before the client gives up, so that an index
-# it has created is known, and documents without a shard are told apart from a silent server.
+# How long Elasticsearch waits for an active shard. Less than the client's timeout: its answer says
+# that an index was created, and distinguishes an unassigned shard from an unresponsive server.
 SHARD_TIMEOUT = "10s"
 
 # All terms are cut by Python (see `documents`), so Elasticsearch's analysis only
