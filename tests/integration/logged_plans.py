@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from tests.integration.tables_of_chats import OF_CHATS
+from tests.polling import eventually
 
 Node = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ SETTINGS = {
 }
 CONDITIONS = ("Index Cond", "Recheck Cond", "Filter")
 JOIN_CONDITIONS = ("Hash Cond", "Merge Cond", "Join Filter")
+WHOLE_WITHIN_SECONDS = 10
 
 
 class Scan(NamedTuple):
@@ -68,21 +70,34 @@ class PlanLog:
 
     def scans(self) -> list[Scan]:
         """Return the scans of tables of chats since the last call."""
-        with self._log.open("rb") as file:
-            file.seek(self._read)
-            text = file.read()
-        self._read += len(text)
+        # A stream whose reader has gone may be asking once more: PostgreSQL's write of a plan to
+        # its log is seen page by page.
+        added = eventually(self._added, is_whole, WHOLE_WITHIN_SECONDS)
+        self._read += len(added)
         return [
             scan
-            for plan in plans(text.decode())
+            for plan in plans(added.decode())
             for scan in scans(plan["Plan"], plan["Query Text"])
         ]
+
+    def _added(self) -> bytes:
+        with self._log.open("rb") as file:
+            file.seek(self._read)
+            return file.read()
+
+
+def is_whole(added: bytes) -> bool:
+    """Return whether no plan at the end of a log is half written."""
+    try:
+        return not added or (added.endswith(b"\n") and all(plans(added.decode())))
+    except ValueError:
+        return False
 
 
 def plans(log: str) -> Iterator[Node]:
     """Yield the plans in a log."""
     decoder = json.JSONDecoder()
-    for match in re.finditer(r" plan:\s+(?=\{)", log):
+    for match in re.finditer(r" plan:\s+", log):
         yield decoder.raw_decode(log, match.end())[0]
 
 
