@@ -8,6 +8,7 @@ that can be read separately, newest first, until the page is full.
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from crud_service.chat.filters import Filters
 from crud_service.search.text.folding import Part
@@ -27,8 +28,7 @@ def forms(part: Part, level: Level) -> tuple[str, ...]:
     return tuple(dict.fromkeys(levels[level] for levels in by_level))
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A matching message: its rank (0 unless sorted by relevance) and number."""
 
     rank: int

@@ -6,6 +6,7 @@ rank. Only the sort values are fetched: they are the hit.
 
 import logging
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -73,18 +74,26 @@ def search_tiers(plan: Plan) -> list[Hit]:
     A short part occurs in many messages: scoring all of them takes longer than
     three searches that stop once the page is full.
     """
+    (part,) = plan.parts
+    required = limits(plan)
+    levels = [any_form(forms(part, level)) for level in Level]
     searches = []
     for rank in plan.tiers:
         after = None
         if plan.after and plan.after.rank == rank:
             after = [plan.chat_id, plan.after.number]
-        searches.append(one_search(tier_query(plan, rank), in_chat("desc"), after, plan.limit))
+        # The part matches at this level, but not at the next one.
+        filters, must_not = [*required, levels[rank]], levels[rank + 1 : rank + 2]
+        tier = Q("bool", filter=filters, must_not=must_not)
+        searches.append(one_search(tier, in_chat("desc"), after, plan.limit))
     ranks: dict[int, int] = {}
     for rank, rows in zip(plan.tiers, ask(searches), strict=True):
         for _chat_id, number in rows:
             # A message that changes between two of the searches can be a hit of both.
             ranks.setdefault(number, rank)
-    return [Hit(rank, number) for number, rank in ranks.items()][: plan.limit]
+        if len(ranks) >= plan.limit:
+            break
+    return [Hit(rank, number) for number, rank in islice(ranks.items(), plan.limit)]
 
 
 def one_search(
@@ -156,17 +165,6 @@ def rank_query(plan: Plan) -> Query:
         "bool",
         filter=[*limits(plan), *(any_form(forms(part, Level.INSIDE)) for part in plan.parts)],
         should=[Q("constant_score", filter=any_form(edge)) for edge in edges],
-    )
-
-
-def tier_query(plan: Plan, rank: int) -> Query:
-    """Match the only part at the level of `rank` but not at the next one."""
-    (part,) = plan.parts
-    levels = [any_form(forms(part, level)) for level in Level]
-    return Q(
-        "bool",
-        filter=[*limits(plan), levels[rank]],
-        must_not=levels[rank + 1 : rank + 2],
     )
 
 

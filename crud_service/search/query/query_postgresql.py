@@ -94,7 +94,7 @@ def find_hits(connection: Connection, plan: Plan, blocks: int) -> list[Hit]:
     def run(statement: str, ranks: Sequence[int]) -> list[Hit]:
         parameters = bind(plan, narrowed, blocks, ranks)
         written = write(statement, plan, narrowed)
-        return [Hit(*row) for row in connection.execute(written, parameters)]
+        return [Hit(*row) for row in connection.execute(written, parameters).fetchall()]
 
     if not blocks or narrowed.numbers is not None or not plan.parts:
         return run(READ_THROUGH, ())
