@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from contract.paths import MAX_NUMBER, NUMBER_PATTERN, TOKEN_PATTERN, mask_token
 from crud_service.api.etags import etag, if_none_match_holds
 from crud_service.api.lists.list_answers import ListAnswer
-from crud_service.api.lists.long_lists import LongAnswer
+from crud_service.api.lists.streamed_body import StreamedBody
 from crud_service.api.not_stored_yet import missing_application, missing_chat, missing_message
 from crud_service.chat import reading
 from crud_service.fair_threads import FairThreads, chunks, log_cut_short
@@ -190,12 +190,12 @@ class FastReads:
             self._refuse(pending, problem_of(error, pending.request.id))
             return
         lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
-        if isinstance(answer.body, LongAnswer):
+        if isinstance(answer.body, StreamedBody):
             await self._stream(pending, f"{lines}{JSON}", answer.body)
         else:
             self._answer(pending, 200, f"{JSON}{lines}", answer.body)
 
-    async def _stream(self, pending: Pending, lines: str, body: LongAnswer) -> None:
+    async def _stream(self, pending: Pending, lines: str, body: StreamedBody) -> None:
         request, token = pending.request, pending.key[0]
         self._note(pending, 200)
         try:

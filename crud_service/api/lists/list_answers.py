@@ -3,19 +3,19 @@
 from typing import NamedTuple
 
 from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
-from crud_service.api.lists.long_lists import (
-    COMPLETE_LISTS,
-    LARGE_BYTES,
-    LONG_PAGES,
-    LongAnswer,
-    sliced,
-)
 from crud_service.api.lists.pages import Rows
 from crud_service.api.lists.requested_rows import (
     RequestedRows,
     last_change,
     page_links,
     requested_rows,
+)
+from crud_service.api.lists.streamed_body import (
+    COMPLETE_LISTS,
+    LARGE_BYTES,
+    LONG_PAGES,
+    StreamedBody,
+    sliced,
 )
 
 
@@ -31,7 +31,7 @@ class ListAnswer(NamedTuple):
     """The headers and the body of a 200."""
 
     headers: dict[str, str]
-    body: bytes | LongAnswer
+    body: bytes | StreamedBody
 
 
 def read_list(listed: ListOf, query: str) -> FoundList | None:
@@ -61,11 +61,11 @@ def answer_list(found: FoundList, url: str) -> ListAnswer:
     token = listed.owner.get("access_token", "")
     if page is None and rows.more:
         chunks = remaining_chunks(listed, rows)
-        return ListAnswer(headers, LongAnswer(COMPLETE_LISTS, token, chunks))
+        return ListAnswer(headers, StreamedBody(COMPLETE_LISTS, token, chunks))
     if page is not None and rows.rest:
         pieces = page_pieces(listed, rows)
-        return ListAnswer(headers, LongAnswer(LONG_PAGES, token, pieces))
+        return ListAnswer(headers, StreamedBody(LONG_PAGES, token, pieces))
     whole = rows.as_array()
     if len(whole) > LARGE_BYTES:
-        return ListAnswer(headers, LongAnswer(LONG_PAGES, token, sliced(whole)))
+        return ListAnswer(headers, StreamedBody(LONG_PAGES, token, sliced(whole)))
     return ListAnswer(headers, whole)

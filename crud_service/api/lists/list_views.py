@@ -12,7 +12,7 @@ from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
 from crud_service.api.lists.list_answers import FoundList, ListAnswer, answer_list, read_list
 from crud_service.api.lists.list_rows import ListOf
-from crud_service.api.lists.long_lists import LongAnswer
+from crud_service.api.lists.streamed_body import StreamedBody
 from crud_service.api.not_stored_yet import missing_application, missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.serializers import ApplicationFields
@@ -44,7 +44,7 @@ class Pages(BasePagination):
 def list_response(answer: ListAnswer) -> HttpResponseBase:
     """Return an answer as Django's: streamed if it is a long one."""
     headers, body = answer
-    if isinstance(body, LongAnswer):
+    if isinstance(body, StreamedBody):
         return StreamingHttpResponse(body, content_type="application/json", headers=headers)
     return Response(body, headers=headers)
 

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from crud_service.api.lists.list_answers import ListAnswer
-from crud_service.api.lists.long_lists import LARGE_ANSWERS, LARGE_BYTES, LongAnswer, sliced
+from crud_service.api.lists.streamed_body import LARGE_ANSWERS, LARGE_BYTES, StreamedBody, sliced
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.chat.filters import FILTERS
 from crud_service.search.query.search import SearchQuery, search_messages
@@ -41,7 +41,7 @@ def answer_search(
     length = len(page.items)
     headers["Content-Length"] = str(length)
     pieces = sliced(page.items)
-    return ListAnswer(headers, LongAnswer(LARGE_ANSWERS, access_token, pieces, length))
+    return ListAnswer(headers, StreamedBody(LARGE_ANSWERS, access_token, pieces, length))
 
 
 def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:

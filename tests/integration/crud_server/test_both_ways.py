@@ -239,7 +239,7 @@ def test_pages_of_a_search_are_answered_alike(servers: Servers, chat: str) -> No
 
 
 def test_a_large_search_is_answered_alike(servers: Servers, chat: str) -> None:
-    from crud_service.api.lists.long_lists import LARGE_BYTES
+    from crud_service.api.lists.streamed_body import LARGE_BYTES
 
     answer = assert_same(servers, "GET", paths(chat)["a large search"])
     assert len(answer) > LARGE_BYTES

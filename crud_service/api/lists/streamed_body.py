@@ -20,7 +20,7 @@ def sliced(whole: bytes) -> Iterator[bytes]:
         yield whole[start : start + SLICE_BYTES]
 
 
-class LongAnswer:
+class StreamedBody:
     """The pieces of an answer, which holds a place until `close`.
 
     The constructor raises Overloaded if no place is free. It makes the first piece: what fails

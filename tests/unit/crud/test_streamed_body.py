@@ -2,7 +2,7 @@
 
 import pytest
 
-from crud_service.api.lists.long_lists import LongAnswer
+from crud_service.api.lists.streamed_body import StreamedBody
 from crud_service.limited_places import Places
 from web.problems import Overloaded
 
@@ -14,8 +14,8 @@ def places() -> Places:
     return Places(IN_ALL, OF_ONE, "Try again later.")
 
 
-def read(places: Places, owner: str) -> LongAnswer:
-    return LongAnswer(places, owner, iter([b"a", b"b"]))
+def read(places: Places, owner: str) -> StreamedBody:
+    return StreamedBody(places, owner, iter([b"a", b"b"]))
 
 
 def test_one_owner_leaves_room_to_the_others(places: Places) -> None:
