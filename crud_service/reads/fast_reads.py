@@ -21,8 +21,8 @@ from crud_service.fair_threads import FairThreads, chunks, log_cut_short
 from crud_service.monitoring.health import ALIVE
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.reads.gathered_reads import GatheredReads, Key
-from crud_service.reads.list_reads import read_messages, read_search
 from crud_service.reads.replica_connection import connect_reads
+from crud_service.reads.thread_reads import read_messages, read_search
 from web.problems import CONTENT_TYPE, InternalError, Problem
 from web.request_id import HEADER
 from web.server.request import Request
@@ -62,8 +62,8 @@ RESOURCES = {
 }
 
 
-class Listing(NamedTuple):
-    """A kind of list, read in a thread: the threads, and what reads it or raises a Problem."""
+class ThreadRead(NamedTuple):
+    """A read that takes a thread: the pool, and the function, which may raise a Problem."""
 
     threads: FairThreads
     read: Callable[[Request, str, int], ListAnswer]
@@ -102,9 +102,9 @@ class FastReads:
         self._log = log
         self._threads = threads
         # Keyed by the URL's name.
-        self._lists = {
-            "messages": Listing(threads, read_messages),
-            "search": Listing(searches, read_search),
+        self._thread_reads = {
+            "messages": ThreadRead(threads, read_messages),
+            "search": ThreadRead(searches, read_search),
         }
         self._tasks: set[asyncio.Task[None]] = set()
         self._resources = {
@@ -134,7 +134,7 @@ class FastReads:
         log_path = f"/applications/{mask_token(token)}{path[38:]}"
         if messages and number is None:
             pending = Pending(self, request, search or messages, key, log_path)
-            self._start(pending, self._list(pending))
+            self._start(pending, self._read_in_thread(pending))
         else:
             name, reads = self._resources[len(key)]
             reads.find(Pending(self, request, name, key, log_path), token)
@@ -180,10 +180,10 @@ class FastReads:
             problem = problem_of(error, pending.request.id)
         self._refuse(pending, problem)
 
-    async def _list(self, pending: Pending) -> None:
-        """Answer with messages, read in a thread; a long answer is streamed."""
+    async def _read_in_thread(self, pending: Pending) -> None:
+        """Answer with a list or a search, read in a thread; a long one is streamed."""
         token, chat = pending.key
-        threads, read = self._lists[pending.route]
+        threads, read = self._thread_reads[pending.route]
         try:
             answer = await threads.run(token, read, pending.request, token, int(chat))
         except Exception as error:
@@ -199,7 +199,7 @@ class FastReads:
         request, token = pending.request, pending.key[0]
         self._note(pending, 200)
         try:
-            pieces = chunks(self._lists[pending.route].threads, token, body)
+            pieces = chunks(self._thread_reads[pending.route].threads, token, body)
             await request.stream(200, head(lines, request.id), pieces, body.length)
         except Exception as error:
             log_cut_short(error, request.id)

@@ -37,7 +37,7 @@ Route = tuple[bytes, bytes, bytes]
 # The server, with the fast answers changed a little.
 BROKEN = """
 from crud_service import settings, wsgi, __main__
-from crud_service.reads import fast_reads, list_reads
+from crud_service.reads import fast_reads, thread_reads
 {change}
 __main__.main()
 """
@@ -324,7 +324,7 @@ def counts_of(server: CrudServer) -> Counter[Route]:
         (OTHER_HEADERS, ["message", "a page", "no message"]),
         ("fast_reads.if_none_match_holds = lambda header, tag: True", ["message"]),
         ("fast_reads.read_search = fast_reads.read_messages", ["a search", "a bad search"]),
-        ("list_reads.url_of = lambda request: ''", ["a page", "a search"]),
+        ("thread_reads.url_of = lambda request: ''", ["a page", "a search"]),
     ],
     ids=["a header", "a condition", "a search", "a link"],
 )
