@@ -7,7 +7,7 @@ views would answer it (`test_both_ways.py`). FAST_READS=0 switches it off.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -189,7 +189,7 @@ class FastReads:
         except Exception as error:
             self._refuse(pending, problem_of(error, pending.request.id))
             return
-        lines = "".join([f"{name}: {value}\r\n" for name, value in answer.headers.items()])
+        lines = header_lines(answer.headers.items())
         if isinstance(answer.body, StreamedBody):
             await self._stream(pending, f"{lines}{JSON}", answer.body)
         else:
@@ -221,6 +221,11 @@ class FastReads:
         self._log.note(request.id, request.method, pending.route, pending.log_path, status, seconds)
 
 
+def header_lines(headers: Iterable[tuple[str, str]]) -> str:
+    """Return headers as they are sent, each with its line end."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
 def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
     """Return the header lines of an answer: its own, and those that the middleware adds.
 
@@ -236,9 +241,9 @@ def head(lines: str, request_id: str, body: bytes | None = None) -> bytes:
 
 def django_problem(problem: Problem, request: Request) -> tuple[bytes, bytes]:
     """Return the header lines and the body of the problem document that answers a request."""
-    own = "".join([f"{name}: {value}\r\n" for name, value in problem.headers.items()])
     body = problem.render(request.path, request.id)
-    return head(f"{own}Content-Type: {CONTENT_TYPE}\r\n", request.id, body), body
+    lines = f"{header_lines(problem.headers.items())}Content-Type: {CONTENT_TYPE}\r\n"
+    return head(lines, request.id, body), body
 
 
 def problem_of(error: Exception, request_id: str) -> Problem:

@@ -26,7 +26,7 @@ from crud_service.live.stream_limits import STREAM_LIMITS, StreamLimits
 from crud_service.live.wanted import concerns_live
 from crud_service.monitoring.request_log import RequestLog
 from crud_service.monitoring.request_record import REQUEST_ID, STARTED
-from crud_service.reads.fast_reads import FastReads, django_problem
+from crud_service.reads.fast_reads import FastReads, django_problem, header_lines
 from crud_service.server.logins import SITE
 from crud_service.server.methods import methods_of
 from crud_service.server.pools import Pools
@@ -128,7 +128,7 @@ class Server:
         close = getattr(body, "close", lambda: None)
         status, headers = int(head[0][:3]), head[1]
         length = next((int(value) for name, value in headers if name == "Content-Length"), None)
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
+        lines = header_lines(headers).encode("latin-1")
         pieces = iter(body)
         is_silent = environ["REQUEST_METHOD"] == "HEAD" or status in BODILESS
         try:
