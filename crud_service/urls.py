@@ -17,9 +17,8 @@ from django.views.generic import RedirectView
 from crud_service.api.converters import register
 from crud_service.api.export_view import ExportView
 from crud_service.api.internal_views import ExistingApplicationsView, SequenceView
-from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView
+from crud_service.api.lists.list_views import ApplicationsView, ChatsView, MessagesView, SearchView
 from crud_service.api.rotation.rotation_view import RotationView
-from crud_service.api.search_view import SearchView
 from crud_service.api.views import ApplicationView, ChatView, MessageView
 from crud_service.demo_page.page_view import DemoPageView, ToDemoPageView
 from crud_service.live.stream_views import ApplicationStreamView, ChatStreamView

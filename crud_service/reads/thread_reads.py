@@ -3,9 +3,8 @@
 from rest_framework.exceptions import ValidationError
 
 from crud_service.api.api_view import valid_fields
-from crud_service.api.lists.list_answers import ListAnswer, answer_list, read_list
+from crud_service.api.lists.list_answers import ListAnswer, answer_list, answer_search, read_list
 from crud_service.api.lists.list_rows import ListOf
-from crud_service.api.lists.search_answers import answer_search
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.responses import validation_failed

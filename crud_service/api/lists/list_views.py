@@ -1,4 +1,4 @@
-"""Lists, their pagination by REST framework, and the creation of applications."""
+"""Lists and searches, their pagination by REST framework, and the creation of applications."""
 
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -10,12 +10,18 @@ from rest_framework.views import APIView
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
-from crud_service.api.lists.list_answers import FoundList, ListAnswer, answer_list, read_list
+from crud_service.api.lists.list_answers import (
+    FoundList,
+    ListAnswer,
+    answer_list,
+    answer_search,
+    read_list,
+)
 from crud_service.api.lists.list_rows import ListOf
 from crud_service.api.lists.streamed_body import StreamedBody
 from crud_service.api.not_stored_yet import missing_application, missing_chat
 from crud_service.api.public_urls import public_url
-from crud_service.api.serializers import ApplicationFields
+from crud_service.api.serializers import ApplicationFields, SearchFields
 from crud_service.api.writing import create_application
 from crud_service.chat.list_queries import APPLICATIONS, CHATS, MESSAGES
 
@@ -89,3 +95,12 @@ class MessagesView(ApiView):
         if found is None:
             raise missing_chat(access_token, chat_number)
         return self.get_paginated_response(found)
+
+
+class SearchView(ApiView):
+    """`/applications/{access_token}/chats/{chat_number}/messages/search`"""
+
+    def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
+        url = public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
+        fields = self.validated(SearchFields)
+        return list_response(answer_search(fields, access_token, chat_number, url))
