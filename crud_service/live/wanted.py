@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
-from crud_service.api.lists.requested_rows import requested_rows
+from crud_service.api.lists.list_request import parse_list_request
 from crud_service.chat.filters import Filters
 from crud_service.chat.list_queries import MESSAGES, Collection
 from crud_service.live.cursor import PARAMETERS, Start, requested_start
@@ -74,7 +74,7 @@ def wanted(request: Request) -> Wanted | None:
             query = parse_urlencoded(request.query, PARAMETERS)
             start = requested_start(request.header(b"last-event-id"), query)
             return ChatStream(token, number, start)
-        rows = requested_rows(MESSAGES, request.query.decode("latin-1"))
+        rows = parse_list_request(MESSAGES, request.query.decode("latin-1"))
     except Problem:
         return None
     after = rows.page.after if rows.page is not None else None

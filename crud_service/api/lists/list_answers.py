@@ -3,14 +3,14 @@
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
-from crud_service.api.lists.pages import Rows
-from crud_service.api.lists.requested_rows import (
-    RequestedRows,
+from crud_service.api.lists.list_request import (
+    ListRequest,
     last_change,
     page_links,
-    requested_rows,
+    parse_list_request,
 )
+from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
+from crud_service.api.lists.pages import Rows
 from crud_service.api.lists.streamed_body import (
     COMPLETE_LISTS,
     LARGE_ANSWERS,
@@ -29,7 +29,7 @@ class FoundList(NamedTuple):
     """A page, or the first chunk of a complete list; `listed` is limited by the filters."""
 
     listed: ListOf
-    requested: RequestedRows
+    requested: ListRequest
     rows: Rows
 
 
@@ -45,7 +45,7 @@ def read_list(listed: ListOf, query: str) -> FoundList | None:
 
     Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
     """
-    requested = requested_rows(listed.collection, query)
+    requested = parse_list_request(listed.collection, query)
     listed = ListOf(requested.collection, {**listed.owner, **requested.filters})
     rows = fetch_rows(listed, requested.page, requested.after)
     return None if rows is None else FoundList(listed, requested, rows)

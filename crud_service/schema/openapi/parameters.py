@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
-from crud_service.api.lists.requested_rows import (
+from crud_service.api.lists.list_request import (
     ACTIVITY_CURSOR,
     BY_LAST_MESSAGE,
     LAST_MESSAGE,
     MAX_WAIT_SECONDS,
 )
+from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
 from crud_service.api.serializers import SearchFields
 from crud_service.schema.openapi.values import COUNT, TOKEN
 from web.openapi import NUMBER, TEXT, Json

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from crud_service.api.lists.requested_rows import MAX_WAIT_SECONDS
+from crud_service.api.lists.list_request import MAX_WAIT_SECONDS
 from local_stack.applications import ROOT
 
 TIMEOUT = re.compile(r'proxy[-_]read[-_]timeout:? "?(\d+)s?[";]')

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.lists.pages import Page, Rows
-from crud_service.api.lists.requested_rows import (
-    RequestedRows,
+from crud_service.api.lists.list_request import (
+    ListRequest,
     activity_cursor,
     last_change,
     page_links,
-    requested_rows,
+    parse_list_request,
 )
+from crud_service.api.lists.pages import Page, Rows
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,
@@ -28,12 +28,12 @@ from web.problems import ValidationFailed
 URL = "/list"
 
 
-def messages(query: str) -> RequestedRows:
-    return requested_rows(MESSAGES, query)
+def messages(query: str) -> ListRequest:
+    return parse_list_request(MESSAGES, query)
 
 
-def chats(query: str) -> RequestedRows:
-    return requested_rows(CHATS, query)
+def chats(query: str) -> ListRequest:
+    return parse_list_request(CHATS, query)
 
 
 def rows(**fields: Any) -> Rows:
@@ -43,16 +43,16 @@ def rows(**fields: Any) -> Rows:
 
 def test_without_parameters_a_list_is_complete() -> None:
     for collection in (MESSAGES, CHATS):
-        assert requested_rows(collection, "") == RequestedRows(collection, None)
+        assert parse_list_request(collection, "") == ListRequest(collection, None)
 
 
 def test_each_list_ignores_the_parameters_of_the_other() -> None:
-    assert chats("changed_after=x&wait=x") == RequestedRows(CHATS, None)
-    assert messages("sort=x&include=x&cursor=x") == RequestedRows(MESSAGES, None)
+    assert chats("changed_after=x&wait=x") == ListRequest(CHATS, None)
+    assert messages("sort=x&include=x&cursor=x") == ListRequest(MESSAGES, None)
 
 
 def test_changes_are_complete_without_a_limit_and_a_page_with_one() -> None:
-    assert messages("changed_after=4") == RequestedRows(CHANGED_MESSAGES, None, after="4")
+    assert messages("changed_after=4") == ListRequest(CHANGED_MESSAGES, None, after="4")
     page = Page(limit=3, after="4", before=None, descending=False)
     assert messages("changed_after=4&limit=3").page == page
 
@@ -131,7 +131,7 @@ def test_a_cursor_continues_below_its_chat(activity: int) -> None:
 def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
     for query in (f"sort=-last_message&cursor={cursor}", f"cursor={cursor}"):
         with pytest.raises(ValidationFailed, match="cursor: Must be a cursor"):
-            requested_rows(CHATS, query.replace("é", "%C3%A9"))
+            parse_list_request(CHATS, query.replace("é", "%C3%A9"))
 
 
 def test_a_cursor_needs_its_order() -> None:

@@ -45,7 +45,7 @@ ACTIVITY_CURSOR = "[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]"
 
 
 @dataclass(frozen=True)
-class RequestedRows:
+class ListRequest:
     """The rows that a request asks for: a page of a collection, or all of it if there is none.
 
     `after` is where a list without pages begins, `wait` how many seconds to wait for a first
@@ -66,7 +66,7 @@ class RequestedRows:
         return self.collection.key == CHANGED_MESSAGES.key
 
 
-def requested_rows(collection: Collection, query: str) -> RequestedRows:
+def parse_list_request(collection: Collection, query: str) -> ListRequest:
     """Parse the query string of a list, percent-encoded.
 
     Raises MalformedBody (400) or ValidationFailed (422).
@@ -77,22 +77,22 @@ def requested_rows(collection: Collection, query: str) -> RequestedRows:
     if collection is CHATS:
         return _requested_chats(parse_urlencoded(data, _OF_CHATS))
     page = parse_page(parse_urlencoded(data, PARAMETERS), TOKEN_PATTERN)
-    return RequestedRows(collection, page)
+    return ListRequest(collection, page)
 
 
-def _requested_messages(fields: Fields) -> RequestedRows:
+def _requested_messages(fields: Fields) -> ListRequest:
     wait = _parse_wait(fields)
     change = parse_cursor("changed_after", fields.get("changed_after"), NUMBER_CURSOR)
     filters = parse_filters(fields)
     names = tuple(filters)
     if change is None:
         page = parse_page(fields, NUMBER_CURSOR)
-        return RequestedRows(filtered(MESSAGES, names), page, wait=wait, filters=filters)
+        return ListRequest(filtered(MESSAGES, names), page, wait=wait, filters=filters)
     _refuse_other_orders(fields, "changed_after")
     page = None
     if "limit" in fields:
         page = Page(parse_limit(fields["limit"]), change, None, descending=False)
-    return RequestedRows(filtered(CHANGED_MESSAGES, names), page, after=change, filters=filters)
+    return ListRequest(filtered(CHANGED_MESSAGES, names), page, after=change, filters=filters)
 
 
 def _parse_wait(fields: Fields) -> int:
@@ -114,7 +114,7 @@ def _parse_wait(fields: Fields) -> int:
     return int(value)
 
 
-def _requested_chats(fields: Fields) -> RequestedRows:
+def _requested_chats(fields: Fields) -> ListRequest:
     included = _is_included(fields)
     parameters = (("include", LAST_MESSAGE),) if included else ()
     last = _parse_activity(fields.get("cursor"))
@@ -123,7 +123,7 @@ def _requested_chats(fields: Fields) -> RequestedRows:
             raise ValidationFailed("cursor", f"Needs sort={BY_LAST_MESSAGE}.")
         collection = CHATS_AND_LAST_MESSAGES if included else CHATS
         page = parse_page(fields, NUMBER_CURSOR)
-        return RequestedRows(collection, page, parameters=parameters)
+        return ListRequest(collection, page, parameters=parameters)
     if fields["sort"] != BY_LAST_MESSAGE:
         raise ValidationFailed("sort", f"Must be {BY_LAST_MESSAGE}.")
     _refuse_other_orders(fields, "sort")
@@ -131,7 +131,7 @@ def _requested_chats(fields: Fields) -> RequestedRows:
     before = None if last is None else str(last)
     limit = parse_limit(fields.get("limit", DEFAULT_LIMIT))
     page = Page(limit, None, before, descending=True)
-    return RequestedRows(collection, page, parameters=(("sort", BY_LAST_MESSAGE), *parameters))
+    return ListRequest(collection, page, parameters=(("sort", BY_LAST_MESSAGE), *parameters))
 
 
 def _is_included(fields: Fields) -> bool:
@@ -159,7 +159,7 @@ def _parse_activity(cursor: object) -> int | None:
     return int(activity)
 
 
-def last_change(requested: RequestedRows, rows: Rows) -> int | None:
+def last_change(requested: ListRequest, rows: Rows) -> int | None:
     """Return the last change that a client has seen once it has these rows."""
     cut_short = requested.page is not None and rows.more
     if requested.lists_changes and cut_short:
@@ -167,7 +167,7 @@ def last_change(requested: RequestedRows, rows: Rows) -> int | None:
     return rows.changes
 
 
-def page_links(url: str, requested: RequestedRows, rows: Rows) -> str:
+def page_links(url: str, requested: ListRequest, rows: Rows) -> str:
     """Return the `Link` header of a page; empty if it has no neighbour.
 
     Args:
