@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "crud_service.settings")
 
 from contract.paths import MAX_NUMBER
 from crud_service import settings
-from crud_service.chat.list_queries import MESSAGES, Walk, list_query
+from crud_service.chat.list_queries import MESSAGES, ScanOrder, list_query
 from crud_service.chat.reading import APPLICATION, MESSAGE
 from crud_service.reads.connection import ReadConnection
 from crud_service.reads.gathered_reads import GatheredReads
@@ -26,7 +26,7 @@ from web.problems import Problem
 from web.server.request import Request
 from web.server.serving import serve
 
-PAGE = list_query(MESSAGES, Walk())
+PAGE = list_query(MESSAGES, ScanOrder())
 
 
 class Pending:

@@ -21,7 +21,7 @@ from bench.dataset import APPLICATION_TOKEN
 from bench.results import Results
 from bench.tools import BenchError
 from contract.entries import Entry
-from crud_service.chat.list_queries import MESSAGES, Walk, list_query
+from crud_service.chat.list_queries import MESSAGES, ScanOrder, list_query
 from crud_service.persist.store import store
 
 PARTITIONS = 32
@@ -185,7 +185,7 @@ def entry(chat: int, number: int) -> Entry:
 
 def measure_page(probe: Probe, chat: int, place: str, low: int) -> None:
     """Add the processor time and the blocks of a page that begins at a number and is full."""
-    sql = list_query(MESSAGES, Walk())
+    sql = list_query(MESSAGES, ScanOrder())
     values = {
         "access_token": APPLICATION_TOKEN,
         "chat_number": str(chat),

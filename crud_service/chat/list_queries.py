@@ -169,19 +169,19 @@ APPLICATIONS_BY_KEY = replace(APPLICATIONS, parent=f"SELECT 0::bigint AS total, 
 
 
 @dataclass(frozen=True)
-class Walk:
+class ScanOrder:
     """How a page is read: from which end, and in which order its rows are returned.
 
     `bounded`: the request gave both bounds, so the next page stays between them.
     """
 
-    from_high: bool = False
+    backward: bool = False
     descending: bool = False
     bounded: bool = False
 
 
-def _rows(collection: Collection, walk: Walk) -> str:
-    direction = "DESC" if walk.from_high else "ASC"
+def _rows(collection: Collection, order: ScanOrder) -> str:
+    direction = "DESC" if order.backward else "ASC"
     return f"""
         SELECT x.* FROM {collection.table} x
         WHERE {collection.owner} AND x.{collection.key} >= p.low AND x.{collection.key} <= p.high
@@ -219,21 +219,21 @@ def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
 
 
 @cache
-def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> str:
+def list_query(collection: Collection, order: ScanOrder, *, chunked: bool = False) -> str:
     """Return a statement whose row is: low, high, and then the fields of `pages.Rows`.
 
     `fewer` and `more` tell whether there are rows beyond the page's low and high end.
 
     Args:
         collection: what is listed.
-        walk: from which end, in which order, and whether both ends are bounded.
+        order: from which end, in which order, and whether both ends are bounded.
         chunked: whether the row has as many items as fit into a chunk's bytes, instead of the
             first piece and the identities of the others.
     """
-    rows = _rows(collection, walk)
+    rows = _rows(collection, order)
     key = f"x.{collection.key}"
-    direction = "DESC" if walk.descending else "ASC"
-    sort = f"ORDER BY {key} {direction}" if walk.descending != walk.from_high else ""
+    direction = "DESC" if order.descending else "ASC"
+    sort = f"ORDER BY {key} {direction}" if order.descending != order.backward else ""
     first_piece = pieces = ""
     if chunked:
         rows = _within_bytes(collection, rows)
@@ -243,8 +243,8 @@ def list_query(collection: Collection, walk: Walk, *, chunked: bool = False) -> 
         pieces = f""",
             array_agg(x.{collection.identity} {sort}) FILTER (WHERE x.piece > 0) AS rest,
             array_agg(x.piece {sort}) FILTER (WHERE x.piece > 0) AS pieces"""
-    floor = "p.low" if walk.bounded and walk.descending else str(collection.lowest)
-    ceiling = "p.high" if walk.bounded and not walk.descending else str(MAX_NUMBER)
+    floor = "p.low" if order.bounded and order.descending else str(collection.lowest)
+    ceiling = "p.high" if order.bounded and not order.descending else str(MAX_NUMBER)
     return f"""
     SELECT p.low, p.high, {collection.total}, i.items, i.last,
         {collection.cursor.format(end="first")}, {collection.cursor.format(end="last")},

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from crud_service.chat.list_queries import CHUNK_ROWS, MESSAGES, Walk, list_query
+from crud_service.chat.list_queries import CHUNK_ROWS, MESSAGES, ScanOrder, list_query
 from crud_service.chat.reading import APPLICATION_JSON, CHAT_JSON, MESSAGE_JSON
 from crud_service.stores.replica import read, read_one
 from web.problems import NotFound
@@ -113,7 +113,7 @@ def fetch_messages(access_token: str, chat: Chat, first: int) -> Chunk:
     Raises NotFound if the application has disappeared.
     """
     row = read_one(
-        list_query(MESSAGE_LINES, Walk(), chunked=True),
+        list_query(MESSAGE_LINES, ScanOrder(), chunked=True),
         {
             "access_token": access_token,
             "chat_number": str(chat.number),

@@ -12,7 +12,7 @@ from crud_service.chat.list_queries import (
     APPLICATIONS_BY_KEY,
     CHUNK_ROWS,
     Collection,
-    Walk,
+    ScanOrder,
     list_query,
     piece_query,
     uncounted,
@@ -43,9 +43,9 @@ def fetch_rows(listed: ListOf, page: Page | None, after: str | None = None) -> R
     collection, owner = listed
     low, high = _bounds(collection, page, after)
     limit = CHUNK_ROWS if page is None else page.limit
-    walk = Walk() if page is None else page.walk
+    order = ScanOrder() if page is None else page.order
     row = read_one(
-        list_query(collection, walk, chunked=page is None),
+        list_query(collection, order, chunked=page is None),
         {**owner, "low": low, "high": high, "limit": limit},
     )
     if row is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from crud_service.chat.list_queries import Walk
+from crud_service.chat.list_queries import ScanOrder
 from web.problems import ValidationFailed
 
 DEFAULT_LIMIT = 100
@@ -25,13 +25,13 @@ class Page:
     descending: bool
 
     @property
-    def walk(self) -> Walk:
+    def order(self) -> ScanOrder:
         """The direction to read in: a page is adjacent to its cursor, whatever its order."""
         both = self.after is not None and self.before is not None
         only_before = self.before is not None and not both
         only_after = self.after is not None and not both
-        from_high = not only_after if self.descending else only_before
-        return Walk(from_high=from_high, descending=self.descending, bounded=both)
+        backward = not only_after if self.descending else only_before
+        return ScanOrder(backward=backward, descending=self.descending, bounded=both)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def links(url: str, page: Page, rows: Rows, more: Mapping[str, str] | None = Non
     up = f"&after={(rows.highest or b'').decode()}"
     behind, ahead = (up, down) if page.descending else (down, up)
     has_behind, has_ahead = (rows.more, rows.fewer) if page.descending else (rows.fewer, rows.more)
-    if page.walk.bounded:
+    if page.order.bounded:
         # With two bounds, following `next` ends at the far bound.
         ahead += f"&after={page.after}" if page.descending else f"&before={page.before}"
     size = f"{urlencode(more)}&limit={page.limit}" if more else f"limit={page.limit}"

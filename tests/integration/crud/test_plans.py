@@ -29,7 +29,7 @@ from crud_service.chat.list_queries import (
     CHATS_AND_LAST_MESSAGES,
     MESSAGES,
     Collection,
-    Walk,
+    ScanOrder,
     filtered,
     list_query,
     piece_query,
@@ -41,9 +41,9 @@ from tests.integration.crud_rows import Database
 from tests.integration.plans import blocks_touched, explain
 
 TOKEN = f"{500:0>24}"
-WALKS = [
-    Walk(from_high=from_high, descending=descending, bounded=bounded)
-    for from_high in (False, True)
+ORDERS = [
+    ScanOrder(backward=backward, descending=descending, bounded=bounded)
+    for backward in (False, True)
     for descending in (False, True)
     for bounded in (False, True)
 ]
@@ -133,9 +133,9 @@ LISTS = [
 def test_no_list_scans_a_table(big: Database, of: Collection) -> None:
     bounds = {"low": TOKEN, "high": None} if of is APPLICATIONS else {}
     parameters = {**OWNER, **LISTED, **bounds}
-    for walk in WALKS:
-        assert walked_through(big, list_query(of, walk), parameters) == set()
-    assert walked_through(big, list_query(of, Walk(), chunked=True), parameters) == set()
+    for order in ORDERS:
+        assert walked_through(big, list_query(of, order), parameters) == set()
+    assert walked_through(big, list_query(of, ScanOrder(), chunked=True), parameters) == set()
     if of is not APPLICATIONS:
         pieces = {**OWNER, "low": "1", "high": "2", "wanted": "{1,2}"}
         assert walked_through(big, piece_query(of), pieces) == set()
@@ -151,7 +151,7 @@ def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
 
     def read(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
         for _ in range(20):
-            connection.execute(list_query(MESSAGES, Walk()), {**OWNER, **bounds})
+            connection.execute(list_query(MESSAGES, ScanOrder()), {**OWNER, **bounds})
         return connection.execute(
             "SELECT custom_plans FROM pg_prepared_statements WHERE generic_plans > 0"
         ).fetchall()
@@ -171,7 +171,7 @@ def test_a_page_touches_as_little_at_the_end_as_at_the_start(big: Database, of: 
         if of is CHANGED_MESSAGES:
             big.execute("UPDATE messages SET change = number WHERE number > 3")
             big.execute("ANALYZE messages")
-        sql = list_query(of, Walk())
+        sql = list_query(of, ScanOrder())
         buffers(big, sql, low="4")
         assert buffers(big, sql, low="19900") <= buffers(big, sql, low="4") * 1.2 + 5
 
@@ -189,7 +189,7 @@ def test_a_page_of_active_chats_touches_as_little_at_the_end(big: Database, of: 
             (TOKEN,),
         )
         big.execute("ANALYZE chats")
-        sql = list_query(of, Walk(from_high=True, descending=True))
+        sql = list_query(of, ScanOrder(backward=True, descending=True))
         low = str(of.lowest)
         first = buffers(big, sql, low=low)
         for high in ("9000", "200", "-9223372036854765808", "-9223372036854775000"):

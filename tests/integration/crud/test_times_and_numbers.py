@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crud_service.api.lists.list_answers import read_list
 from crud_service.api.lists.list_rows import ListOf
 from crud_service.chat.filters import FILTERS
-from crud_service.chat.list_queries import MESSAGES, Walk, filtered, list_query
+from crud_service.chat.list_queries import MESSAGES, ScanOrder, filtered, list_query
 from tests.integration.crud.test_plans import LISTED, OWNER
 from tests.integration.crud_rows import Database
 from tests.integration.plans import blocks_touched, explain
@@ -240,15 +240,15 @@ def long(database: Database, chat: int) -> psycopg.Connection[Any]:
 
 
 @pytest.mark.parametrize("names", [(name,) for name in FILTERS] + [FILTERS])
-@pytest.mark.parametrize("from_high", [False, True], ids=["upwards", "downwards"])
+@pytest.mark.parametrize("backward", [False, True], ids=["upwards", "downwards"])
 def test_a_filtered_page_touches_no_more_than_it_shows(
-    long: Database, names: tuple[str, ...], *, from_high: bool
+    long: Database, names: tuple[str, ...], *, backward: bool
 ) -> None:
     moments = {"created_after": at(19_995_000), "created_before": at(19_998_000)}
     if names == ("created_before",):
         moments = {"created_before": at(3_000)}
     values = {**OWNER, **LISTED, "access_token": TOKEN, "sender": "rare", "low": "1", **moments}
-    sql = list_query(filtered(MESSAGES, names), Walk(from_high=from_high))
+    sql = list_query(filtered(MESSAGES, names), ScanOrder(backward=backward))
     touched = blocks_touched(explain(long, sql, values))
     # Some 15 probes for each time, of three or four pages, and a few pages of rows.
     assert touched < 400, touched

@@ -4,7 +4,7 @@ import pytest
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
 from crud_service.api.lists.pages import NUMBER_CURSOR, Page, Rows, links, number_bounds, parse_page
-from crud_service.chat.list_queries import Walk
+from crud_service.chat.list_queries import ScanOrder
 from web.problems import ValidationFailed
 
 URL = "/list"
@@ -61,19 +61,19 @@ def test_a_cursor_that_is_not_a_token_is_refused(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "walk"),
+    ("fields", "order"),
     [
-        ({"limit": "5"}, Walk()),
-        ({"after": "5"}, Walk()),
-        ({"before": "5"}, Walk(from_high=True)),
-        ({"after": "5", "before": "9"}, Walk(bounded=True)),
-        ({"order": "desc"}, Walk(from_high=True, descending=True)),
-        ({"order": "desc", "before": "5"}, Walk(from_high=True, descending=True)),
-        ({"order": "desc", "after": "5"}, Walk(descending=True)),
+        ({"limit": "5"}, ScanOrder()),
+        ({"after": "5"}, ScanOrder()),
+        ({"before": "5"}, ScanOrder(backward=True)),
+        ({"after": "5", "before": "9"}, ScanOrder(bounded=True)),
+        ({"order": "desc"}, ScanOrder(backward=True, descending=True)),
+        ({"order": "desc", "before": "5"}, ScanOrder(backward=True, descending=True)),
+        ({"order": "desc", "after": "5"}, ScanOrder(descending=True)),
     ],
 )
-def test_a_page_is_read_from_its_cursor(fields: dict[str, str], walk: Walk) -> None:
-    assert page(**fields).walk == walk
+def test_a_page_is_read_from_its_cursor(fields: dict[str, str], order: ScanOrder) -> None:
+    assert page(**fields).order == order
 
 
 @pytest.mark.parametrize(
