@@ -10,7 +10,7 @@ from crud_service.api.lists.list_request import (
     parse_list_request,
 )
 from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
-from crud_service.api.lists.pages import Rows
+from crud_service.api.lists.page_links import Rows
 from crud_service.api.lists.streamed_body import (
     COMPLETE_LISTS,
     LARGE_ANSWERS,

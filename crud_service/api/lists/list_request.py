@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from contract.paths import TOKEN_PATTERN
-from crud_service.api.lists.pages import (
+from crud_service.api.lists.page_links import (
     DEFAULT_LIMIT,
     NUMBER_CURSOR,
     PARAMETERS,

@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.lists.pages import Page, Rows, number_bounds
+from crud_service.api.lists.page_links import Page, Rows, number_bounds
 from crud_service.chat.list_queries import (
     APPLICATIONS,
     APPLICATIONS_BY_KEY,

@@ -8,7 +8,7 @@ from crud_service.api.lists.list_request import (
     LAST_MESSAGE,
     MAX_WAIT_SECONDS,
 )
-from crud_service.api.lists.pages import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
+from crud_service.api.lists.page_links import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
 from crud_service.api.serializers import SearchFields
 from crud_service.schema.openapi.values import COUNT, TOKEN
 from web.openapi import NUMBER, TEXT, Json

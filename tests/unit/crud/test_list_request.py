@@ -13,7 +13,7 @@ from crud_service.api.lists.list_request import (
     page_links,
     parse_list_request,
 )
-from crud_service.api.lists.pages import Page, Rows
+from crud_service.api.lists.page_links import Page, Rows
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,

@@ -3,7 +3,14 @@
 import pytest
 
 from contract.paths import MAX_NUMBER, TOKEN_PATTERN
-from crud_service.api.lists.pages import NUMBER_CURSOR, Page, Rows, links, number_bounds, parse_page
+from crud_service.api.lists.page_links import (
+    NUMBER_CURSOR,
+    Page,
+    Rows,
+    links,
+    number_bounds,
+    parse_page,
+)
 from crud_service.chat.list_queries import ScanOrder
 from web.problems import ValidationFailed
 
