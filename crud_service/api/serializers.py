@@ -4,7 +4,7 @@ from typing import Any, ClassVar, get_args
 
 from rest_framework import serializers
 
-from crud_service.api.lists.page_links import DEFAULT_LIMIT, MAX_LIMIT, parse_limit
+from crud_service.api.lists.list_request import DEFAULT_LIMIT, MAX_LIMIT, parse_limit
 from crud_service.chat.filters import check_created_after, check_created_before
 from crud_service.search.query.search import Sort
 from web.fields import (

@@ -220,7 +220,7 @@ def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
 
 @cache
 def list_query(collection: Collection, order: ScanOrder, *, chunked: bool = False) -> str:
-    """Return a statement whose row is: low, high, and then the fields of `page_links.Rows`.
+    """Return a statement whose row is: low, high, and then the fields of `api.lists.list_rows.Rows`.
 
     `fewer` and `more` tell whether there are rows beyond the page's low and high end.
 

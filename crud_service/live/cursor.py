@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.lists.page_links import NUMBER_CURSOR, parse_cursor
+from crud_service.api.lists.list_request import NUMBER_CURSOR, parse_cursor
 from web.problems import ValidationFailed
 
 _EVENT_ID = re.compile(rf"({NUMBER_CURSOR})\.({NUMBER_CURSOR})", re.ASCII)

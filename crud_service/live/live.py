@@ -11,7 +11,8 @@ from typing import NamedTuple
 from django.conf import settings
 
 from contract.paths import mask_path
-from crud_service.api.lists.list_rows import ListOf, has_rows
+from crud_service.api.lists.list_request import ListRequest
+from crud_service.api.lists.list_rows import has_rows
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.fair_threads import FairThreads
 from crud_service.live.application_feed import ApplicationFeed
@@ -172,8 +173,8 @@ class Live:
             return True
         token, chat = want.access_token, str(want.chat_number)
         values = {"access_token": token, "chat_number": chat, **want.filters}
-        listed = ListOf(want.messages, values)
-        return await self._threads.run(token, has_rows, listed, want.after)
+        request = ListRequest(want.messages, values)
+        return await self._threads.run(token, has_rows, request, want.after)
 
     async def _find_chat(self, want: ChatStream) -> Beginning | None:
         """Return how a stream of a chat begins; None if there is no such chat."""

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from contract.paths import NUMBER_PATTERN, TOKEN_PATTERN, parse_number
-from crud_service.api.lists.list_request import parse_list_request
+from crud_service.api.lists.list_request import ListRequest, parse_list_request
 from crud_service.chat.filters import Filters
 from crud_service.chat.list_queries import MESSAGES, Collection
 from crud_service.live.cursor import PARAMETERS, Start, requested_start
@@ -74,10 +74,10 @@ def wanted(request: Request) -> Wanted | None:
             query = parse_urlencoded(request.query, PARAMETERS)
             start = requested_start(request.header(b"last-event-id"), query)
             return ChatStream(token, number, start)
-        rows = parse_list_request(MESSAGES, request.query.decode("latin-1"))
+        asked = parse_list_request(ListRequest(MESSAGES, {}), request.query)
     except Problem:
         return None
-    after = rows.page.after if rows.page is not None else None
-    if not rows.wait:
+    if not asked.wait:
         return None
-    return WaitingList(token, number, int(after or 0), rows.wait, rows.collection, rows.filters)
+    after = int(asked.after or 0)
+    return WaitingList(token, number, after, asked.wait, asked.collection, asked.options)

@@ -3,8 +3,8 @@
 from rest_framework.exceptions import ValidationError
 
 from crud_service.api.api_view import valid_fields
-from crud_service.api.lists.list_answers import ListAnswer, answer_list, answer_search, read_list
-from crud_service.api.lists.list_rows import ListOf
+from crud_service.api.lists.list_answers import ListAnswer, answer_list, answer_search
+from crud_service.api.lists.list_request import ListRequest
 from crud_service.api.not_stored_yet import missing_chat
 from crud_service.api.public_urls import public_url
 from crud_service.api.responses import validation_failed
@@ -16,10 +16,10 @@ from web.server.request import Request
 def read_messages(request: Request, access_token: str, chat_number: int) -> ListAnswer:
     """Return the messages that a request asks for; raise the Problem of any other outcome."""
     chat = {"access_token": access_token, "chat_number": str(chat_number)}
-    found = read_list(ListOf(MESSAGES, chat), request.query.decode("latin-1"))
-    if found is None:
+    answer = answer_list(ListRequest(MESSAGES, chat), request.query, url_of(request))
+    if answer is None:
         raise missing_chat(access_token, chat_number)
-    return answer_list(found, url_of(request))
+    return answer
 
 
 def read_search(request: Request, access_token: str, chat_number: int) -> ListAnswer:

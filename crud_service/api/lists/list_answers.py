@@ -1,16 +1,10 @@
 """Lists and searches as answers: headers, and a body in one piece or streamed."""
 
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
-from crud_service.api.lists.list_request import (
-    ListRequest,
-    last_change,
-    page_links,
-    parse_list_request,
-)
-from crud_service.api.lists.list_rows import ListOf, fetch_rows, page_pieces, remaining_chunks
-from crud_service.api.lists.page_links import Rows
+from crud_service.api.lists.list_request import ListRequest, parse_list_request
+from crud_service.api.lists.list_rows import Rows, complete_list, fetch_rows, page_in_pieces
+from crud_service.api.lists.page_links import next_link, page_links
 from crud_service.api.lists.streamed_body import (
     COMPLETE_LISTS,
     LARGE_ANSWERS,
@@ -25,14 +19,6 @@ from crud_service.search.query.search import SearchQuery, search_messages
 from web.problems import NotFound
 
 
-class FoundList(NamedTuple):
-    """A page, or the first chunk of a complete list; `listed` is limited by the filters."""
-
-    listed: ListOf
-    requested: ListRequest
-    rows: Rows
-
-
 class ListAnswer(NamedTuple):
     """The headers and the body of a 200."""
 
@@ -40,41 +26,47 @@ class ListAnswer(NamedTuple):
     body: bytes | StreamedBody
 
 
-def read_list(listed: ListOf, query: str) -> FoundList | None:
-    """Read the page that a query string asks for; None if the list's parent does not exist.
+def answer_list(complete: ListRequest, query: bytes, url: str) -> ListAnswer | None:
+    """Answer with a page of a list, or with all of it.
 
-    Raises MalformedBody (400) and ValidationFailed (422) for a bad query string.
+    Args:
+        complete: the list, as it is without a query string.
+        query: the query string, percent-encoded.
+        url: that of the list, for links.
+
+    Returns:
+        The answer; None if the list's parent does not exist. Raises MalformedBody (400) and
+        ValidationFailed (422) for a bad query string, and Overloaded if too many long answers are
+        being read.
     """
-    requested = parse_list_request(listed.collection, query)
-    listed = ListOf(requested.collection, {**listed.owner, **requested.filters})
-    rows = fetch_rows(listed, requested.page, requested.after)
-    return None if rows is None else FoundList(listed, requested, rows)
-
-
-def answer_list(found: FoundList, url: str) -> ListAnswer:
-    """Return the answer: in one piece if it is short, else to be streamed.
-
-    `url` is that of the list, for links. Raises Overloaded if too many long answers are being
-    read.
-    """
-    listed, requested, rows = found
-    page = requested.page
+    request = parse_list_request(complete, query)
+    rows = fetch_rows(request)
+    if rows is None:
+        return None
     headers = {"X-Total-Count": str(rows.total)}
-    if (change := last_change(requested, rows)) is not None:
+    if (change := last_change(request, rows)) is not None:
         headers["X-Last-Change"] = str(change)
-    if neighbours := page_links(url, requested, rows):
-        headers["Link"] = neighbours
-    token = listed.owner.get("access_token", "")
-    if page is None and rows.more:
-        chunks = remaining_chunks(listed, rows)
-        return ListAnswer(headers, StreamedBody(COMPLETE_LISTS, token, chunks))
-    if page is not None and rows.rest:
-        pieces = page_pieces(listed, rows)
-        return ListAnswer(headers, StreamedBody(LONG_PAGES, token, pieces))
+    if links := page_links(url, request, rows):
+        headers["Link"] = links
+    return ListAnswer(headers, _body(request, rows))
+
+
+def last_change(request: ListRequest, rows: Rows) -> int | None:
+    """Return the last change that a client has seen once it has these rows."""
+    is_cut_short = request.limit is not None and rows.has_higher
+    return rows.last_key if request.lists_changes and is_cut_short else rows.last_change
+
+
+def _body(request: ListRequest, rows: Rows) -> bytes | StreamedBody:
+    token = request.parent.get("access_token", "")
+    if request.limit is None and rows.has_higher:
+        return StreamedBody(COMPLETE_LISTS, token, complete_list(request, rows))
+    if rows.rest:
+        return StreamedBody(LONG_PAGES, token, page_in_pieces(request, rows))
     whole = rows.as_array()
     if len(whole) > LARGE_BYTES:
-        return ListAnswer(headers, StreamedBody(LONG_PAGES, token, sliced(whole)))
-    return ListAnswer(headers, whole)
+        return StreamedBody(LONG_PAGES, token, sliced(whole))
+    return whole
 
 
 def answer_search(
@@ -101,7 +93,7 @@ def answer_search(
         raise missing_chat(access_token, chat_number) from problem
     headers: dict[str, str] = {"X-Search-Backend": page.backend}
     if page.next_cursor is not None:
-        headers["Link"] = f'<{url}?{urlencode(next_page(query, page.next_cursor))}>; rel="next"'
+        headers["Link"] = next_link(url, next_page(query, page.next_cursor))
     if len(page.items) <= LARGE_BYTES:
         return ListAnswer(headers, page.items)
     length = len(page.items)
@@ -111,6 +103,7 @@ def answer_search(
 
 
 def next_page(query: SearchQuery, cursor: str) -> dict[str, object]:
+    """Return the parameters of the page that begins at a cursor."""
     parameters: dict[str, object] = {"keyword": query.keyword, "limit": query.limit}
     if query.sort != "relevance":
         parameters["sort"] = query.sort

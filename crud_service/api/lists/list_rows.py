@@ -1,18 +1,21 @@
-"""Lists as bytes: a page, or a complete list in chunks, with at most one chunk in memory."""
+"""The rows of lists, as JSON from PostgreSQL, with at most one statement's result in memory.
 
-from collections.abc import Iterator, Mapping
+A page is one statement. If it has much text, that statement returns the first piece of it and the
+identities of the other rows, and a statement for each further piece finds those rows, no others.
+A complete list comes in chunks, each of which begins behind the last row of the one before it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
 
 from contract.paths import MAX_NUMBER
-from crud_service.api.lists.page_links import Page, Rows, number_bounds
+from crud_service.api.lists.list_request import ListRequest
 from crud_service.chat.list_queries import (
     APPLICATIONS,
     APPLICATIONS_BY_KEY,
     CHUNK_ROWS,
-    Collection,
-    ScanOrder,
     list_query,
     piece_query,
     uncounted,
@@ -21,32 +24,53 @@ from crud_service.stores.replica import read_one, read_value
 from web.problems import NotFound, ValidationFailed
 
 
-class ListOf(NamedTuple):
-    """What to list, and the parameters that name its parent and limit its rows."""
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a list: a page, or a chunk of a complete list.
 
-    collection: Collection
-    owner: Mapping[str, str]
-
-
-def fetch_rows(listed: ListOf, page: Page | None, after: str | None = None) -> Rows | None:
-    """Fetch a page, or the first chunk of a complete list.
-
-    Args:
-        listed: the collection, its parent and its filters.
-        page: the page; None for the complete list.
-        after: the cursor at which a list without pages begins.
-
-    Returns:
-        The rows, None if the parent does not exist. Raises ValidationFailed for a cursor that is
-        no application.
+    Attributes:
+        total: how many rows the whole list has.
+        items: the rows as JSON, with commas between them; of a page with much text, only the
+            first piece; None if there is no row.
+        last_key: the highest key among the rows.
+        lowest, highest: the cursors of the rows with the lowest and the highest key.
+        has_lower, has_higher: whether the list has rows below and above these.
+        rest: the identities of the rows that are not among the items, in order.
+        pieces: the number of the piece to which each of those rows belongs.
+        last_change: that of the list's chat, if it is a list of messages.
     """
-    collection, owner = listed
-    low, high = _bounds(collection, page, after)
-    limit = CHUNK_ROWS if page is None else page.limit
-    order = ScanOrder() if page is None else page.order
+
+    total: int
+    items: bytes | None
+    last_key: int | None
+    lowest: bytes | None
+    highest: bytes | None
+    has_lower: bool
+    has_higher: bool
+    rest: Sequence[int] | None = None
+    pieces: Sequence[int] | None = None
+    last_change: int | None = None
+
+    def as_array(self) -> bytes:
+        return b"[%s]" % (self.items or b"")
+
+
+def fetch_rows(request: ListRequest) -> Rows | None:
+    """Fetch a page, or the first chunk of a complete list; None if the parent does not exist.
+
+    Raises ValidationFailed for a cursor that is no application.
+    """
+    is_complete = request.limit is None
+    low, high = request.bounds
     row = read_one(
-        list_query(collection, order, chunked=page is None),
-        {**owner, "low": low, "high": high, "limit": limit},
+        list_query(request.collection, request.scan_order, chunked=is_complete),
+        {
+            **request.parent,
+            **request.options,
+            "low": low,
+            "high": high,
+            "limit": CHUNK_ROWS if is_complete else request.limit,
+        },
     )
     if row is None:
         return None
@@ -59,28 +83,17 @@ def fetch_rows(listed: ListOf, page: Page | None, after: str | None = None) -> R
     return Rows(*columns)
 
 
-def _bounds(
-    collection: Collection, page: Page | None, after: str | None
-) -> tuple[str | None, str | None]:
-    before = None
-    if page is not None:
-        after, before = page.after, page.before
-    if collection is APPLICATIONS:
-        return after, before
-    return number_bounds(after, before, collection.lowest)
-
-
-def remaining_chunks(listed: ListOf, rows: Rows) -> Iterator[bytes]:
-    """Yield the complete list, given its first chunk, as parts of one JSON array.
+def complete_list(request: ListRequest, rows: Rows) -> Iterator[bytes]:
+    """Yield a complete list, given its first chunk, as parts of one JSON array.
 
     Each chunk is a separate statement, so a slow client holds neither a
     connection nor a snapshot. Raises NotFound if the parent is deleted meanwhile.
     """
-    collection, owner = listed
+    collection = request.collection
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else uncounted(collection)
     yield b"[" + (rows.items or b"")
-    while rows.more and rows.last_key is not None:
-        following = fetch_rows(ListOf(by_key, owner), None, after=str(rows.last_key))
+    while rows.has_higher and rows.last_key is not None:
+        following = fetch_rows(request._replace(collection=by_key, after=str(rows.last_key)))
         if following is None:
             raise NotFound
         rows = following
@@ -90,15 +103,15 @@ def remaining_chunks(listed: ListOf, rows: Rows) -> Iterator[bytes]:
     yield b"]"
 
 
-def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
-    """Yield a page piece by piece, given its first piece: the rows selected with it, no others.
+def page_in_pieces(request: ListRequest, rows: Rows) -> Iterator[bytes]:
+    """Yield a page, given its first piece, as parts of one JSON array.
 
     Raises NotFound if the parent is deleted meanwhile, or its application gets another token.
     """
-    collection, owner = listed
+    collection = request.collection
     by_key = APPLICATIONS_BY_KEY if collection is APPLICATIONS else collection
     query = piece_query(by_key)
-    bounds = {"low": "1", "high": str(MAX_NUMBER)}
+    parameters = {**request.parent, **request.options, "low": "1", "high": str(MAX_NUMBER)}
     separator = b"["
     if rows.items is not None:
         yield separator + rows.items
@@ -107,17 +120,17 @@ def page_pieces(listed: ListOf, rows: Rows) -> Iterator[bytes]:
         zip(rows.rest or (), rows.pieces or (), strict=True), key=itemgetter(1)
     ):
         wanted = ",".join(str(identity) for identity, _ in numbered)
-        piece = read_value(query, {**owner, **bounds, "wanted": f"{{{wanted}}}"})
+        piece = read_value(query, {**parameters, "wanted": f"{{{wanted}}}"})
         if piece is not None:
             yield separator + piece
             separator = b","
-        elif owner:  # applications alone disappear one by one, and have no parent
+        elif request.parent:  # applications alone disappear one by one, and have no parent
             raise NotFound
     yield b"]" if separator == b"," else b"[]"
 
 
-def has_rows(listed: ListOf, after: int) -> bool:
+def has_rows(request: ListRequest, after: int) -> bool:
     """Whether a list of numbered rows has one after a number."""
-    page = Page(1, str(after), None, descending=False)
-    rows = fetch_rows(ListOf(uncounted(listed.collection), listed.owner), page)
+    collection = uncounted(request.collection)
+    rows = fetch_rows(request._replace(collection=collection, limit=1, after=str(after)))
     return rows is not None and rows.last_key is not None

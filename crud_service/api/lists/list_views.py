@@ -10,14 +10,8 @@ from rest_framework.views import APIView
 from crud_service.api.api_view import ApiView
 from crud_service.api.authentication import AdminOrOpen, AdminToken
 from crud_service.api.etags import etag
-from crud_service.api.lists.list_answers import (
-    FoundList,
-    ListAnswer,
-    answer_list,
-    answer_search,
-    read_list,
-)
-from crud_service.api.lists.list_rows import ListOf
+from crud_service.api.lists.list_answers import ListAnswer, answer_list, answer_search
+from crud_service.api.lists.list_request import ListRequest
 from crud_service.api.lists.streamed_body import StreamedBody
 from crud_service.api.not_stored_yet import missing_application, missing_chat
 from crud_service.api.public_urls import public_url
@@ -26,25 +20,28 @@ from crud_service.api.writing import create_application
 from crud_service.chat.list_queries import APPLICATIONS, CHATS, MESSAGES
 
 
-class Pages(BasePagination):
+class KeysetPagination(BasePagination):
     """Pages by `limit`, `after`, `before`, `order`; without any of them, the complete list.
 
-    A cursor is a key of the list, so a page costs the same wherever it begins (keyset
-    pagination).
+    A cursor is a key of the list, so a page costs the same wherever it begins.
     """
 
-    def paginate_queryset(  # type: ignore[override]  # a `ListOf`, and not a queryset
-        self, queryset: ListOf, request: Request, view: APIView | None = None
-    ) -> FoundList | None:
-        """Read the page that a request asks for; None if the list's parent does not exist."""
-        self._request = request
-        return read_list(queryset, request.META.get("QUERY_STRING", ""))
+    def paginate_queryset(  # type: ignore[override]  # a `ListRequest`, and not a queryset
+        self, queryset: ListRequest, request: Request, view: APIView | None = None
+    ) -> ListAnswer | None:
+        """Answer with the page that a request asks for; None if the parent does not exist."""
+        query = request.META.get("QUERY_STRING", "").encode("latin-1")
+        return answer_list(queryset, query, url_of(request))
 
     def get_paginated_response(  # type: ignore[override]  # a long list is streamed
-        self, data: FoundList
+        self, data: ListAnswer
     ) -> HttpResponseBase:
-        host = self._request.META.get("HTTP_HOST", "")
-        return list_response(answer_list(data, public_url(host, self._request.path.rstrip("/"))))
+        return list_response(data)
+
+
+def url_of(request: Request) -> str:
+    """Return the URL of a request without its query, for links."""
+    return public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
 
 
 def list_response(answer: ListAnswer) -> HttpResponseBase:
@@ -60,11 +57,11 @@ class ApplicationsView(ApiView):
 
     authentication_classes = [AdminToken]
     permission_classes = [AdminOrOpen]
-    pagination_class = Pages
+    pagination_class = KeysetPagination
 
     def get(self, request: Request) -> HttpResponseBase:
-        found = self.paginate_queryset(ListOf(APPLICATIONS, {}))
-        return self.get_paginated_response(found)
+        answer = self.paginate_queryset(ListRequest(APPLICATIONS, {}))
+        return self.get_paginated_response(answer)
 
     def post(self, request: Request) -> Response:
         token, application = create_application(self.validated(ApplicationFields)["name"])
@@ -75,32 +72,32 @@ class ApplicationsView(ApiView):
 class ChatsView(ApiView):
     """`/applications/{access_token}/chats`"""
 
-    pagination_class = Pages
+    pagination_class = KeysetPagination
 
     def get(self, request: Request, access_token: str) -> HttpResponseBase:
-        found = self.paginate_queryset(ListOf(CHATS, {"access_token": access_token}))
-        if found is None:
+        answer = self.paginate_queryset(ListRequest(CHATS, {"access_token": access_token}))
+        if answer is None:
             raise missing_application(access_token)
-        return self.get_paginated_response(found)
+        return self.get_paginated_response(answer)
 
 
 class MessagesView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages`"""
 
-    pagination_class = Pages
+    pagination_class = KeysetPagination
 
     def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
         chat = {"access_token": access_token, "chat_number": str(chat_number)}
-        found = self.paginate_queryset(ListOf(MESSAGES, chat))
-        if found is None:
+        answer = self.paginate_queryset(ListRequest(MESSAGES, chat))
+        if answer is None:
             raise missing_chat(access_token, chat_number)
-        return self.get_paginated_response(found)
+        return self.get_paginated_response(answer)
 
 
 class SearchView(ApiView):
     """`/applications/{access_token}/chats/{chat_number}/messages/search`"""
 
     def get(self, request: Request, access_token: str, chat_number: int) -> HttpResponseBase:
-        url = public_url(request.META.get("HTTP_HOST", ""), request.path.rstrip("/"))
         fields = self.validated(SearchFields)
-        return list_response(answer_search(fields, access_token, chat_number, url))
+        answer = answer_search(fields, access_token, chat_number, url_of(request))
+        return list_response(answer)

@@ -5,10 +5,12 @@ from typing import Any
 from crud_service.api.lists.list_request import (
     ACTIVITY_CURSOR,
     BY_LAST_MESSAGE,
+    DEFAULT_LIMIT,
     LAST_MESSAGE,
+    MAX_LIMIT,
     MAX_WAIT_SECONDS,
+    NUMBER_CURSOR,
 )
-from crud_service.api.lists.page_links import DEFAULT_LIMIT, MAX_LIMIT, NUMBER_CURSOR
 from crud_service.api.serializers import SearchFields
 from crud_service.schema.openapi.values import COUNT, TOKEN
 from web.openapi import NUMBER, TEXT, Json

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crud_service.api.lists.list_answers import read_list
-from crud_service.api.lists.list_rows import ListOf
+from crud_service.api.lists.list_request import ListRequest, parse_list_request
+from crud_service.api.lists.list_rows import fetch_rows
 from crud_service.chat.filters import FILTERS
 from crud_service.chat.list_queries import MESSAGES, ScanOrder, filtered, list_query
 from tests.integration.crud.test_plans import LISTED, OWNER
@@ -77,10 +77,10 @@ def slack(database: Database, chat: int) -> Any:
 
 
 def listed(query: str) -> tuple[list[int], int]:
-    found = read_list(ListOf(MESSAGES, {"access_token": TOKEN, "chat_number": "1"}), query)
+    chat = {"access_token": TOKEN, "chat_number": "1"}
+    found = fetch_rows(parse_list_request(ListRequest(MESSAGES, chat), query.encode()))
     assert found is not None
-    rows = orjson.loads(found.rows.as_array())
-    return [row["number"] for row in rows], found.rows.total
+    return [row["number"] for row in orjson.loads(found.as_array())], found.total
 
 
 def batches() -> st.SearchStrategy[list[Batch]]:

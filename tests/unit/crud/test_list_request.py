@@ -1,7 +1,7 @@
-"""The parameters of lists of messages and of chats: what they mean, and what they exclude."""
+"""The query strings of lists: what their parameters mean, and what they exclude."""
 
 import re
-from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -9,52 +9,52 @@ from contract.paths import MAX_NUMBER
 from crud_service.api.lists.list_request import (
     ListRequest,
     activity_cursor,
-    last_change,
-    page_links,
     parse_list_request,
 )
-from crud_service.api.lists.page_links import Page, Rows
 from crud_service.chat.list_queries import (
     ACTIVE_CHATS,
     ACTIVE_CHATS_AND_LAST_MESSAGES,
+    APPLICATIONS,
     CHANGED_MESSAGES,
     CHATS,
     CHATS_AND_LAST_MESSAGES,
     MESSAGES,
     Collection,
+    ScanOrder,
 )
 from web.problems import ValidationFailed
 
-URL = "/list"
+
+def requested(collection: Collection, query: str) -> ListRequest:
+    return parse_list_request(ListRequest(collection, {}), query.encode())
 
 
 def messages(query: str) -> ListRequest:
-    return parse_list_request(MESSAGES, query)
+    return requested(MESSAGES, query)
 
 
 def chats(query: str) -> ListRequest:
-    return parse_list_request(CHATS, query)
+    return requested(CHATS, query)
 
 
-def rows(**fields: Any) -> Rows:
-    found = {"total": 9, "items": b"{}", "last_key": 7, "lowest": b"3", "highest": b"7"}
-    return Rows(**{**found, "fewer": True, "more": True, "changes": 12, **fields})
+def page(**fields: str) -> ListRequest:
+    return messages(urlencode(fields))
 
 
 def test_without_parameters_a_list_is_complete() -> None:
-    for collection in (MESSAGES, CHATS):
-        assert parse_list_request(collection, "") == ListRequest(collection, None)
+    for collection in (MESSAGES, CHATS, APPLICATIONS):
+        assert requested(collection, "") == ListRequest(collection, {})
 
 
 def test_each_list_ignores_the_parameters_of_the_other() -> None:
-    assert chats("changed_after=x&wait=x") == ListRequest(CHATS, None)
-    assert messages("sort=x&include=x&cursor=x") == ListRequest(MESSAGES, None)
+    assert chats("changed_after=x&wait=x") == ListRequest(CHATS, {})
+    assert messages("sort=x&include=x&cursor=x") == ListRequest(MESSAGES, {})
 
 
 def test_changes_are_complete_without_a_limit_and_a_page_with_one() -> None:
-    assert messages("changed_after=4") == ListRequest(CHANGED_MESSAGES, None, after="4")
-    page = Page(limit=3, after="4", before=None, descending=False)
-    assert messages("changed_after=4&limit=3").page == page
+    changes = ListRequest(CHANGED_MESSAGES, {}, after="4")
+    assert messages("changed_after=4") == changes
+    assert messages("changed_after=4&limit=3") == changes._replace(limit=3)
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1.5", "x", "007", str(MAX_NUMBER + 1), "%00"])
@@ -120,8 +120,9 @@ def test_nothing_else_is_included(value: str) -> None:
 def test_a_cursor_continues_below_its_chat(activity: int) -> None:
     cursor = activity_cursor(activity)
     assert re.fullmatch("[A-Za-z0-9_-]{11}", cursor)
-    page = chats(f"sort=-last_message&cursor={cursor}").page
-    assert page == Page(limit=100, after=None, before=str(activity), descending=True)
+    page = chats(f"sort=-last_message&cursor={cursor}")
+    assert (page.limit, page.after, page.before) == (100, None, str(activity))
+    assert page.descending
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_cursor_continues_below_its_chat(activity: int) -> None:
 def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
     for query in (f"sort=-last_message&cursor={cursor}", f"cursor={cursor}"):
         with pytest.raises(ValidationFailed, match="cursor: Must be a cursor"):
-            parse_list_request(CHATS, query.replace("é", "%C3%A9"))
+            chats(query.replace("é", "%C3%A9"))
 
 
 def test_a_cursor_needs_its_order() -> None:
@@ -139,27 +140,74 @@ def test_a_cursor_needs_its_order() -> None:
         chats(f"cursor={activity_cursor(1)}")
 
 
-def test_a_page_of_changes_that_is_cut_short_ends_with_its_own_last_change() -> None:
-    assert last_change(messages("changed_after=4&limit=3"), rows()) == 7
-    assert last_change(messages("changed_after=4&limit=3"), rows(more=False)) == 12
-    assert last_change(messages("changed_after=4"), rows()) == 12
-    assert last_change(messages("limit=3"), rows()) == 12
-    assert last_change(chats("limit=3"), rows(changes=None)) is None
+def test_unknown_parameters_do_not_make_a_page() -> None:
+    assert page(name="x").limit is None
 
 
-def test_links_continue_in_the_same_order() -> None:
-    changes = messages("changed_after=4&limit=3")
-    assert page_links(URL, changes, rows()) == '</list?limit=3&changed_after=7>; rel="next"'
-    assert page_links(URL, changes, rows(more=False)) == ""
-    active = chats("sort=-last_message&include=last_message&limit=2")
-    assert page_links(URL, active, rows()) == (
-        f"</list?sort=-last_message&include=last_message&limit=2&cursor={activity_cursor(3)}>"
-        '; rel="next"'
-    )
-    assert page_links(URL, active, rows(fewer=False)) == ""
-    by_number = chats("include=last_message&limit=2")
-    assert page_links(URL, by_number, rows()) == (
-        '</list?include=last_message&limit=2&after=7>; rel="next", '
-        '</list?include=last_message&limit=2&before=3>; rel="prev"'
-    )
-    assert page_links(URL, chats("include=last_message"), rows()) == ""
+@pytest.mark.parametrize("limit", ["1", "1000"])
+def test_a_limit_within_its_range_is_accepted(limit: str) -> None:
+    assert page(limit=limit).limit == int(limit)
+
+
+@pytest.mark.parametrize(
+    "limit", ["", "0", "1001", "-1", "+1", "1.0", "1e2", "01", "\u0661", " 1", "abc", "99999"]
+)
+def test_a_limit_out_of_range_is_refused(limit: str) -> None:
+    with pytest.raises(ValidationFailed, match="limit"):
+        page(limit=limit)
+
+
+@pytest.mark.parametrize("order", ["", "ASC", "up", "descending"])
+def test_an_invalid_order_is_refused(order: str) -> None:
+    with pytest.raises(ValidationFailed, match="order"):
+        page(order=order)
+
+
+@pytest.mark.parametrize("cursor", ["", "-1", "1.5", "x", "007", str(MAX_NUMBER + 1), "9" * 40])
+@pytest.mark.parametrize("field", ["after", "before"])
+def test_a_cursor_that_is_not_a_number_is_refused(field: str, cursor: str) -> None:
+    with pytest.raises(ValidationFailed, match=field):
+        page(**{field: cursor})
+
+
+@pytest.mark.parametrize("token", ["", "1", "A" * 23, "A" * 25, "A" * 23 + "é"])
+def test_a_cursor_that_is_not_a_token_is_refused(token: str) -> None:
+    with pytest.raises(ValidationFailed, match="after"):
+        requested(APPLICATIONS, urlencode({"after": token}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "order"),
+    [
+        ({"limit": "5"}, ScanOrder()),
+        ({"after": "5"}, ScanOrder()),
+        ({"before": "5"}, ScanOrder(backward=True)),
+        ({"after": "5", "before": "9"}, ScanOrder(bounded=True)),
+        ({"order": "desc"}, ScanOrder(backward=True, descending=True)),
+        ({"order": "desc", "before": "5"}, ScanOrder(backward=True, descending=True)),
+        ({"order": "desc", "after": "5"}, ScanOrder(descending=True)),
+    ],
+)
+def test_a_page_is_read_from_its_cursor(fields: dict[str, str], order: ScanOrder) -> None:
+    assert page(**fields).scan_order == order
+
+
+@pytest.mark.parametrize(
+    ("fields", "bounds"),
+    [
+        ({"limit": "1"}, (1, MAX_NUMBER)),
+        ({"after": "5", "before": "9"}, (6, 8)),
+        ({"after": "5", "before": "6"}, (1, 0)),
+        ({"after": str(MAX_NUMBER)}, (1, 0)),
+        ({"before": "0"}, (1, 0)),
+        ({"before": str(MAX_NUMBER)}, (1, MAX_NUMBER - 1)),
+    ],
+)
+def test_bounds_are_exclusive_and_never_overflow(
+    fields: dict[str, str], bounds: tuple[int, int]
+) -> None:
+    assert page(**fields).bounds == (str(bounds[0]), str(bounds[1]))
+
+
+def test_keys_may_begin_below_1() -> None:
+    assert ListRequest(ACTIVE_CHATS, {}, before="5").bounds == (str(-MAX_NUMBER), "4")

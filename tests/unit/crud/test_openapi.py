@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # h
 from openapi_spec_validator import validate
 from rest_framework.serializers import ValidationError
 
-from crud_service.api.lists.page_links import PARAMETERS
+from crud_service.api.lists.list_request import PARAMETERS
 from crud_service.api.serializers import ApplicationFields, ChatFields, MessageFields, SearchFields
 from crud_service.chat.filters import FILTERS
 from crud_service.schema.openapi import openapi_document
