@@ -1,7 +1,8 @@
-"""The SQL of lists: one statement finds the parent, a page of its rows, and what lies beyond.
+"""The SQL of lists: one statement finds the parent, a page of rows, and whether more lie beyond.
 
-Each scans the unique index behind the order from one bound, so a page costs the same at any
-position. The parent is a row `p` with `id`, `total` and the inclusive bounds `low`, `high`.
+Keyset pagination: each scans the unique index behind the order from one bound, so a page costs the
+same at any position. The parent is a row `p` with `id`, `total` and the inclusive bounds `low` and
+`high`.
 """
 
 from dataclasses import dataclass, replace
@@ -21,23 +22,33 @@ from crud_service.chat.reading import (
 # A chunk of a streamed list ends after this many rows, or once it holds this many bytes.
 CHUNK_ROWS = 1000
 CHUNK_BYTES = 256 * 1024
-# The first piece of a page has up to this many bytes of text; the rest follows in chunks.
+# The first piece of a page has up to this many bytes of text, each further one CHUNK_BYTES.
 PAGE_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
 class Collection:
-    """How a table is listed: its order, its rows as JSON, its parent (all of them SQL).
+    """How a table is listed, as SQL: x is a row of the table, p its parent, i the rows found.
 
-    `size` is how many bytes clients chose of a row, by which pages are cut into pieces.
-    `lowest` is the lowest key. `identity` tells its rows apart, and unlike `key` never changes.
-    `changes` is the number of the last change in the parent, where changes are numbered.
-    `separator` stands between two rows.
+    Attributes:
+        table: what has the rows.
+        key: the column by which they are ordered, which is unique within a parent.
+        in_parent: the condition that a row belongs to the parent.
+        json: a row as JSON.
+        parent: the query of the parent.
+        size: how many bytes clients chose of a row, by which pages are cut into pieces.
+        cursor: the cursor of the first or the last row, as text.
+        changes: the number of the last change in the parent, where changes are numbered.
+        identity: the column that tells the rows apart and, unlike the key, never changes.
+        lowest: the lowest key that there can be.
+        separator: what stands between two rows.
+        condition: that of the filters, to be appended to `in_parent`.
+        total: how many rows the whole list has.
     """
 
     table: str
     key: str
-    owner: str
+    in_parent: str
     json: str
     parent: str
     size: str
@@ -63,7 +74,7 @@ APPLICATIONS = Collection(
     table="applications",
     key="id",
     # Those that are being imported have no token yet (`crud_service.transfer.unfinished`).
-    owner="x.deleted_at IS NULL AND x.access_token NOT LIKE '~%%'",
+    in_parent="x.deleted_at IS NULL AND x.access_token NOT LIKE '~%%'",
     json=APPLICATION_JSON,
     # Cursors are access tokens; the bound of an unknown one is null.
     parent=f"""
@@ -79,7 +90,7 @@ APPLICATIONS = Collection(
 CHATS = Collection(
     table="chats",
     key="number",
-    owner="x.application_id = p.id",
+    in_parent="x.application_id = p.id",
     json=CHAT_JSON,
     parent=f"""
         SELECT a.id, a.chat_count AS total, {_BOUNDS}
@@ -89,7 +100,7 @@ CHATS = Collection(
 MESSAGES = Collection(
     table="messages",
     key="number",
-    owner="x.chat_id = p.id",
+    in_parent="x.chat_id = p.id",
     json=MESSAGE_JSON,
     parent=f"""
         SELECT c.id, c.message_count AS total, c.changes, c.time_slack,
@@ -101,7 +112,7 @@ MESSAGES = Collection(
     changes="p.changes",
 )
 # The messages that were changed, by their last change; `low` is a change.
-CHANGED_MESSAGES = replace(MESSAGES, key="change", owner="x.chat_id = p.id AND x.change > 0")
+CHANGED_MESSAGES = replace(MESSAGES, key="change", in_parent="x.chat_id = p.id AND x.change > 0")
 
 # The key of `chats_activity_idx`: the id of a chat's last message; below all of them, the number
 # of a chat that has none.
@@ -152,7 +163,7 @@ def filtered(collection: Collection, filters: tuple[str, ...]) -> Collection:
         parent = f"SELECT p.*, {range_columns(filters, 'p')} FROM ({parent}) p OFFSET 0"
         condition += " AND x.number >= p.since AND x.number <= p.until"
     # Of changes too the total is that of the whole list, as it is without filters.
-    total = f"(SELECT count(*) FROM messages x WHERE {MESSAGES.owner}{condition})"
+    total = f"(SELECT count(*) FROM messages x WHERE {MESSAGES.in_parent}{condition})"
     if SENDER not in filters:
         total = f"CASE WHEN {_IS_DENSE} THEN {_BETWEEN} ELSE {total} END"
     return replace(collection, parent=parent, condition=condition, total=total)
@@ -170,7 +181,7 @@ APPLICATIONS_BY_KEY = replace(APPLICATIONS, parent=f"SELECT 0::bigint AS total, 
 
 @dataclass(frozen=True)
 class ScanOrder:
-    """How a page is read: from which end, and in which order its rows are returned.
+    """How a page is read: from the high end or the low one, and which row is returned first.
 
     `bounded`: the request gave both bounds, so the next page stays between them.
     """
@@ -181,12 +192,13 @@ class ScanOrder:
 
 
 def _rows(collection: Collection, order: ScanOrder) -> str:
+    key = f"x.{collection.key}"
     direction = "DESC" if order.backward else "ASC"
     return f"""
         SELECT x.* FROM {collection.table} x
-        WHERE {collection.owner} AND x.{collection.key} >= p.low AND x.{collection.key} <= p.high
+        WHERE {collection.in_parent} AND {key} >= p.low AND {key} <= p.high
             {collection.condition}
-        ORDER BY x.{collection.key} {direction} LIMIT %(limit)s"""
+        ORDER BY {key} {direction} LIMIT %(limit)s"""
 
 
 def _bytes_before(collection: Collection, direction: str) -> str:
@@ -220,9 +232,10 @@ def _in_pieces(collection: Collection, rows: str, direction: str) -> str:
 
 @cache
 def list_query(collection: Collection, order: ScanOrder, *, chunked: bool = False) -> str:
-    """Return a statement whose row is: low, high, and then the fields of `api.lists.list_rows.Rows`.
+    """Return a statement whose row is: low, high, and then the fields of `list_rows.Rows`.
 
-    `fewer` and `more` tell whether there are rows beyond the page's low and high end.
+    Its parameters are those of the parent and of the filters, the bounds `low` and `high`, which
+    are inclusive, and `limit`.
 
     Args:
         collection: what is listed.
@@ -248,9 +261,9 @@ def list_query(collection: Collection, order: ScanOrder, *, chunked: bool = Fals
     return f"""
     SELECT p.low, p.high, {collection.total}, i.items, i.last,
         {collection.cursor.format(end="first")}, {collection.cursor.format(end="last")},
-        EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
+        EXISTS (SELECT FROM {collection.table} x WHERE {collection.in_parent}
             AND {key} < i.first AND {key} >= {floor}{collection.condition}),
-        EXISTS (SELECT FROM {collection.table} x WHERE {collection.owner}
+        EXISTS (SELECT FROM {collection.table} x WHERE {collection.in_parent}
             AND {key} > i.last AND {key} <= {ceiling}{collection.condition}),
         {"i.rest, i.pieces" if pieces else "NULL, NULL"}, {collection.changes}
     FROM ({collection.parent}) p
@@ -269,4 +282,4 @@ def piece_query(collection: Collection) -> str:
     SELECT string_agg({collection.json}, ',' ORDER BY w.position)
     FROM ({collection.parent}) p
     CROSS JOIN unnest(%(wanted)s::bigint[]) WITH ORDINALITY AS w (identity, position)
-    JOIN {collection.table} x ON {collection.owner} AND x.{collection.identity} = w.identity"""
+    JOIN {collection.table} x ON {collection.in_parent} AND x.{collection.identity} = w.identity"""

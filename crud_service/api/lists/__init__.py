@@ -1,1 +1,1 @@
-"""Lists: their parameters, their pages, and long ones piece by piece."""
+"""Lists and searches: from a query string to an answer, in one piece or streamed."""
