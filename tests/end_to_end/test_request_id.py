@@ -1,9 +1,7 @@
 """One request id, traced from the client through both services into the worker's log."""
 
-import json
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
@@ -11,20 +9,19 @@ import redis
 from bench.running_stack import RunningStack
 from contract.keys import chat_sequence
 from tests.api_client import SEARCHABLE_WITHIN_SECONDS, Api
+from tests.log_lines import Line, json_lines
 from tests.polling import eventually
 
 HEADER = "X-Request-ID"
 LOGGED_WITHIN_SECONDS = 30.0
 FOLDED_WITHIN_SECONDS = 20.0
-Line = dict[str, Any]
 
 pytestmark = pytest.mark.timeout(500)
 
 
 def lines_with(stack: RunningStack, part: str, request_id: str) -> list[Line]:
     """Return the lines of a process's log that contain a request id, oldest first."""
-    text = (stack.layout.logs / f"{part}.log").read_text()
-    return [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
+    return json_lines(stack.layout.logs / f"{part}.log", containing=f'"{request_id}"')
 
 
 def wait_for_line(stack: RunningStack, part: str, request_id: str, message: str) -> Line:

@@ -1,6 +1,5 @@
 """Lists that wait: `GET …/messages?after=N&wait=S`."""
 
-import json
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from bench.running_stack import RunningStack
 from local_stack.ports import LOOPBACK, PLAIN_HTTP
 from tests.api_client import Api
 from tests.links import RESET_ON_CLOSE
+from tests.log_lines import Line, json_lines
 from tests.polling import eventually, wait_until
 
 # Far beyond what anything takes here: an answer that comes sooner did not wait for the end.
@@ -194,6 +194,5 @@ def test_a_wait_whose_client_disconnects_is_logged_as_such(
     assert [line["status"] for line in logged] == [499]
 
 
-def requests_logged(stack: RunningStack, request_id: str) -> list[dict[str, object]]:
-    text = (stack.layout.logs / "crud.log").read_text()
-    return [json.loads(line) for line in text.splitlines() if f'"{request_id}"' in line]
+def requests_logged(stack: RunningStack, request_id: str) -> list[Line]:
+    return json_lines(stack.layout.logs / "crud.log", containing=f'"{request_id}"')

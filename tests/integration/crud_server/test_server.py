@@ -17,6 +17,7 @@ import pytest
 
 from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
+from tests.log_lines import Line, json_lines
 from tests.polling import eventually, wait_until
 from web.fields import MAX_REQUEST_BYTES
 
@@ -166,13 +167,11 @@ def test_what_disappears_while_it_is_read_is_no_error_of_the_server(
         with pytest.raises(httpx.RemoteProtocolError):
             b"".join(received)
 
-    def cut_short() -> list[dict[str, str]]:
-        lines = map(json.loads, server.output().splitlines())
-        own = (line for line in lines if line.get("request_id") == answer.headers["X-Request-ID"])
+    def cut_short() -> list[Line]:
+        own = json_lines(server.log, containing=answer.headers["X-Request-ID"])
         return [line for line in own if line["message"] == "a response was cut short"]
 
-    wait_until(cut_short, 60)
-    [line] = cut_short()
+    [line] = eventually(cut_short, bool, 60)
     assert (line["level"], line["reason"]) == ("info", "not_found")
     assert "exception" not in line
 
@@ -324,10 +323,11 @@ def test_an_export_that_cannot_begin_is_logged_as_it_is_answered(
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     last = {"X-Request-ID": f"after-{request_id}"}
     assert client.get(f"{server.url}/health/live", headers=last).status_code == 200
-    wait_until(lambda: last["X-Request-ID"] in server.output(), 60)
-    lines = [json.loads(line) for line in server.output().splitlines() if request_id in line]
-    statuses = [line["status"] for line in lines if line["request_id"] == request_id]
-    assert statuses == [503]
+    lines = eventually(lambda: json_lines(server.log, request_id), lambda it: len(it) > 1, 60)
+    assert [(line["request_id"], line["status"]) for line in lines] == [
+        (request_id, 503),
+        (last["X-Request-ID"], 200),
+    ]
 
 
 def test_a_path_that_is_logged_in_part_shows_no_more_of_a_token(

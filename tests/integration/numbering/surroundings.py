@@ -39,6 +39,7 @@ from numbering_service.creations.pending import Pending
 from numbering_service.creations.shard_queue import ShardQueue
 from numbering_service.creations.shares import Shares
 from numbering_service.shard_servers import ShardServers
+from tests.log_lines import Line, json_lines
 from tests.polling import eventually, wait_until
 from web.problems import Problem
 
@@ -187,9 +188,9 @@ class Numbering(Process):
         super().__init__(log, [sys.executable, *command], **own | environment)
         self.wait_for(lambda: request(self.port, "GET", "/health/live").status == 200)
 
-    def lines(self) -> list[dict[str, object]]:
+    def lines(self) -> list[Line]:
         """The log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return json_lines(self.log)
 
 
 class Reply(NamedTuple):

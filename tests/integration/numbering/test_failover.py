@@ -23,6 +23,7 @@ from tests.integration.numbering.surroundings import (
     primary_and_replica,
     storage,
 )
+from tests.log_lines import Line
 
 CLIENTS, EACH = 16, 60
 
@@ -72,7 +73,7 @@ def test_a_primary_that_became_a_replica_is_left_at_once(
 ) -> None:
     first, second = pair
 
-    async def whole() -> tuple[list[Reply], Storage, list[dict[str, object]]]:
+    async def whole() -> tuple[list[Reply], Storage, list[Line]]:
         async with Proxy(first.port) as proxy, storage(first.url) as store:
             for number in range(1, 2 + CLIENTS * EACH):
                 store.chat(A, number)

@@ -35,6 +35,7 @@ from tests.integration.numbering.surroundings import (
     storage,
 )
 from tests.largest_message import LARGEST_FORM, LARGEST_MESSAGE
+from tests.log_lines import Line
 from tests.polling import eventually
 from web.server.limits import HEAD_BYTES
 
@@ -368,7 +369,7 @@ def test_the_log_is_json_with_masked_tokens(http: httpx.Client, service: Numberi
     assert "secret text" not in service.log.read_text()
 
 
-def requests_logged(service: Numbering, request_id: str) -> list[dict[str, object]]:
+def requests_logged(service: Numbering, request_id: str) -> list[Line]:
     """Return the request lines with an id."""
     wanted = {"message": "request", "request_id": request_id}
     return [line for line in service.lines() if line.items() >= wanted.items()]

@@ -1,6 +1,5 @@
 """The worker as a process, whose children are killed and frozen: all tests share one."""
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -31,6 +30,8 @@ from tests.integration.persist.worker_process import (
     wait_for_holders,
     wait_patiently,
 )
+from tests.log_lines import json_lines
+from tests.polling import eventually
 
 Environment = dict[str, str]
 
@@ -87,8 +88,7 @@ def test_entries_without_a_wake_up_are_stored_and_their_request_ids_logged(
 ) -> None:
     accept(stream, 1, "hello", request_id="request-of-the-message")
     wait_patiently(lambda: bodies(database) == [(1, "hello")], 3, worker.output)
-    wait_patiently(lambda: "batch stored" in worker.output(), 1)
-    [line] = [json.loads(text) for text in worker.output().splitlines() if "batch stored" in text]
+    [line] = eventually(lambda: worker.lines(containing="batch stored"), bool, 10)
     assert line["request_ids"] == ["request-of-the-message"]
     assert line["messages"] == 1
     assert 0 <= line["lag_ms"] < 15_000
@@ -100,8 +100,7 @@ def test_the_log_is_json_and_hides_access_tokens(
     accept(stream, 1, "secret", token=TOKEN[::-1])
     wait_patiently(lambda: "entry set aside" in worker.output(), 3, worker.output)
     # All of the log, from the start of the process on.
-    for line in worker.log.read_text().splitlines():
-        assert json.loads(line)["service"] == "worker"
+    assert {line["service"] for line in json_lines(worker.log)} == {"worker"}
     assert TOKEN[::-1] not in worker.output()
     assert "secret" not in worker.output()
 

@@ -14,6 +14,7 @@ import redis
 from contract.keys import ACCEPTED, LEASE_INDEX, LEASE_PERSIST
 from local_stack.applications import ROOT
 from tests.integration.accepting import query
+from tests.log_lines import Line, json_lines, whole_lines
 from tests.polling import wait_until
 
 BUSY_FACTOR = 10
@@ -44,11 +45,15 @@ class WorkerProcess:
 
     def output(self) -> str:
         """Return its log, without what was passed over."""
-        return self.log.read_bytes()[self.passed_over :].decode()
+        return "\n".join(whole_lines(self.log, self.passed_over))
+
+    def lines(self, containing: str) -> list[Line]:
+        """Return what the lines of its log hold that contain a text."""
+        return json_lines(self.log, containing, self.passed_over)
 
     def pass_over(self) -> None:
         """Leave out of `output` what it has logged until now, during other tests."""
-        self.passed_over = self.log.stat().st_size
+        self.passed_over = self.log.read_bytes().rfind(b"\n") + 1
 
     def children(self) -> list[psutil.Process]:
         """The processes that run the tasks."""
