@@ -161,7 +161,8 @@ def test_the_image_of_numbering_creates_with_extension_modules(
         image.wait_healthy(process, image.stage.health_check, **values)
         messages = f"http://127.0.0.1:{port}/applications/{TOKEN}/chats/1/messages"
         answers = [
-            httpx.post(messages, json={"body": body}, **PLAIN_HTTP) for body in ("one", "two", " ")
+            httpx.post(messages, json={"body": body}, timeout=60, **PLAIN_HTTP)
+            for body in ("one", "two", " ")
         ]
         assert [answer.status_code for answer in answers] == [201, 201, 422]
         assert [answer.json()["number"] for answer in answers[:2]] == [1, 2]

@@ -500,7 +500,7 @@ def test_what_redis_refuses_to_seeding_is_logged(tmp_path: Path, valkey: Valkey)
     valkey.client.delete(keys.message_sequence(A, 1))
     url = valkey.url.replace("://", "://restricted:x@")
     with Numbering(tmp_path, url, "http://127.0.0.1:1") as service:
-        answer = httpx.post(service.url + MESSAGES, json={"body": "hello"}, **PLAIN_HTTP)
-        assert answer.status_code == 503
-        log = eventually(service.log.read_text, lambda it: "cannot be seeded" in it, 10)
+        sent = httpx.post(service.url + MESSAGES, json={"body": "hello"}, timeout=60, **PLAIN_HTTP)
+        assert sent.status_code == 503
+        log = eventually(service.log.read_text, lambda it: "cannot be seeded" in it, 20)
         assert "a sequence cannot be seeded" in log

@@ -125,7 +125,7 @@ def test_an_application_that_disappears_cuts_the_export_short(
 ) -> None:
     database.execute("UPDATE messages SET body = repeat('x', 60000) WHERE number > 500")
     url = f"{crud_server().url}{full}/export"
-    with httpx.stream("GET", url, **PLAIN_HTTP) as answer:
+    with httpx.stream("GET", url, timeout=60, **PLAIN_HTTP) as answer:
         received = answer.iter_raw()
         read = [next(received)]
         database.execute("UPDATE applications SET access_token = %s", ("y" * 24,))
