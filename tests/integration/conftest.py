@@ -12,6 +12,7 @@ between_calls   a function that has something happen between two calls of a modu
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import uuid
@@ -24,6 +25,7 @@ from types import ModuleType
 from typing import Any, Self
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -118,6 +120,12 @@ class CrudServer:
     def output(self) -> str:
         """What it has written until now."""
         return self.log.read_text(errors="replace")
+
+    def is_connected(self, client: socket.socket) -> bool:
+        """Return whether it still has the connection of a client, without reading from that."""
+        port = client.getsockname()[1]
+        connections = psutil.Process(self.process.pid).net_connections()
+        return any(each.raddr and each.raddr.port == port for each in connections)
 
     def kill(self) -> None:
         self.process.kill()

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from httptools import HttpResponseParser
 
+from tests.integration.conftest import CrudServer
 from tests.live.event_stream import Event, EventStream
 
 # Generous: what is claimed is that it comes by itself, on a busy machine too.
@@ -129,6 +130,10 @@ class Listener:
         if received:
             self._parser.feed_data(received)
         return bool(received)
+
+    def is_left_by(self, server: CrudServer) -> bool:
+        """Return whether the server has ended the connection, without reading from it."""
+        return not server.is_connected(self._socket)
 
     # What the parser finds.
 

@@ -10,6 +10,7 @@ from tests.api_client import Api
 from tests.fault.rig.processes import STOP_SECONDS
 from tests.live.crud_process import crud_processes
 from tests.live.listener import EndedError, Listener
+from tests.polling import wait_until
 
 # More than the buffers of both kernels and of the server take up.
 MESSAGES = 100
@@ -118,7 +119,7 @@ def test_a_reader_that_takes_nothing_is_disconnected(
             assert stalled.next().type == "ready"
             for number in range(100):
                 post(api, chat, f"{number} {BODY}")
-            time.sleep(6)
+            wait_until(lambda: stalled.is_left_by(crud), 60)
             with pytest.raises(EndedError):
                 stalled.take(101)
             last = stalled.stream.last_event_id

@@ -10,7 +10,6 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 import httpx
-import psutil
 import psycopg
 import pytest
 
@@ -85,13 +84,6 @@ def test_unread_lists_of_one_application_take_no_place_of_another(
     assert len(client.get(f"{server.url}{path}").json()) == 300
 
 
-def is_connected(server: CrudServer, connection: socket.socket) -> bool:
-    """Return whether the server still has a connection, without reading from it."""
-    port = connection.getsockname()[1]
-    process = psutil.Process(server.process.pid)
-    return any(each.raddr and each.raddr.port == port for each in process.net_connections())
-
-
 def count_to_end(connection: socket.socket) -> int:
     """Return the number of bytes received before the server closes the connection."""
     received = 0
@@ -138,7 +130,7 @@ def test_stalled_readers_are_disconnected_and_free_their_places(
     assert answer.status_code == 200
     for reader in readers:
         # One that reads on before it is disconnected stands still no longer.
-        wait_until(lambda reader=reader: not is_connected(server, reader), 40)
+        wait_until(lambda reader=reader: not server.is_connected(reader), 40)
         assert count_to_end(reader) < len(answer.content)
 
 
