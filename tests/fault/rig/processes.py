@@ -1,7 +1,6 @@
 """What can be done to a part of a running stack, and to everything that it started."""
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,6 +10,7 @@ from bench.running_stack import RunningStack
 from local_stack.process import is_ours
 from tests.children import suspended
 from tests.polling import wait_until
+from tests.stopwatch import Stopwatch
 
 OURS = ("numbering", "worker", "crud")
 STORES = ("valkey", "postgres", "elasticsearch")
@@ -71,13 +71,12 @@ def stop_in_order(stack: RunningStack, name: str) -> float:
     """Ask a part to end; returns how long that took, of it and of all that it started."""
     pid = stack.pid(name)
     processes = tree(pid)
-    started = time.monotonic()
-    processes[0].send_signal(STOP_SIGNALS.get(name, signal.SIGTERM))
-    wait_until(lambda: not is_alive(processes[0]), 30, stack.output)
-    seconds = time.monotonic() - started
+    with Stopwatch() as watch:
+        processes[0].send_signal(STOP_SIGNALS.get(name, signal.SIGTERM))
+        wait_until(lambda: not is_alive(processes[0]), 60, stack.output)
     stack.wait_replaced(name, pid)
     expect_gone(processes)
-    return seconds
+    return watch.seconds
 
 
 def is_alive(process: psutil.Process) -> bool:

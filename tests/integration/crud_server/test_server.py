@@ -19,6 +19,7 @@ from tests.integration.conftest import CrudServer, crud_servers
 from tests.integration.crud_rows import Database, add_chat_of
 from tests.log_lines import Line, json_lines
 from tests.polling import eventually, wait_until
+from tests.stopwatch import Stopwatch
 from web.fields import MAX_REQUEST_BYTES
 
 MEBIBYTE = 1024 * 1024
@@ -183,9 +184,10 @@ def test_every_request_is_one_line_of_json_without_tokens_and_an_idle_server_end
     for path in (chat, f"{chat}/messages", f"{chat}/nothing", f"/applications?after={token}"):
         client.get(f"{own_server.url}{path}", headers={"X-Request-ID": "followed"})
     client.close()
-    own_server.process.send_signal(signal.SIGTERM)
-    assert own_server.process.wait(6) == 0  # the busy ones are given eight seconds
-    output = own_server.output()
+    with Stopwatch() as watch:
+        output = own_server.stop()
+    assert own_server.process.returncode == 0
+    assert watch.seconds < 6  # the busy ones are given eight
     lines = [json.loads(line) for line in output.splitlines()]
     followed = [line for line in lines if line.get("request_id") == "followed"]
     assert [line["status"] for line in followed] == [200, 200, 404, 200]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import cast
 
 from contract import keys
@@ -14,6 +14,7 @@ from numbering_service.creations.creating import LARGE_BYTES, MAX_LARGE_SECONDS,
 from numbering_service.creations.shares import Shares
 from numbering_service.seeding import Seeding
 from tests.integration.numbering.surroundings import MESSAGES, A, Valkey, batching, freeze
+from tests.stopwatch import Stopwatch
 from web.server.head import Headers
 
 
@@ -129,9 +130,9 @@ def test_the_end_waits_once_for_seedings_and_batches_together(valkey: Valkey) ->
             freeze(valkey.pid)
             try:
                 creations.handle(unanswered)
-                started = monotonic()
-                await creations.drain(6)
-                return monotonic() - started
+                with Stopwatch() as watch:
+                    await creations.drain(6)
+                return watch.seconds
             finally:
                 valkey.thaw()
 

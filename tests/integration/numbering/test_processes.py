@@ -25,6 +25,7 @@ from tests.integration.numbering.surroundings import (
 )
 from tests.polling import eventually, wait_until
 
+from tests.stopwatch import Stopwatch
 # Within which a service has ended after SIGTERM.
 PROMISED_SECONDS = 10
 # The same with a process that is silent meanwhile.
@@ -78,8 +79,16 @@ def ask_to_replace(service: Numbering) -> psutil.Process:
 
 def check_that_it_ends_in_time(service: Numbering, seconds: float = PROMISED_SECONDS) -> None:
     left = psutil.Process(service.popen.pid).children(recursive=True)
-    assert service.end(seconds=seconds) == 0
-    assert psutil.wait_procs(left, timeout=5)[1] == []
+    end_in_time(service, signal.SIGTERM, seconds)
+    assert psutil.wait_procs(left, timeout=30)[1] == []
+
+
+def end_in_time(
+    service: Numbering, number: signal.Signals, seconds: float = PROMISED_SECONDS
+) -> None:
+    with Stopwatch() as watch:
+        assert service.end(number) == 0
+    assert watch.seconds < seconds
 
 
 def test_a_gauge_has_one_value_for_all_processes(service: Numbering) -> None:
@@ -150,7 +159,7 @@ def test_the_terminals_signals_reach_the_processes_through_their_parent(
         each.send_signal(signal.SIGHUP)
     assert request(service.port, "GET", "/health/live").status == 200
     assert serving(service) == before
-    assert service.end(signal.SIGINT, PROMISED_SECONDS) == 0
+    end_in_time(service, signal.SIGINT)
     assert "Traceback" not in service.log.read_text()
 
 

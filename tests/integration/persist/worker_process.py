@@ -16,6 +16,7 @@ from local_stack.applications import ROOT
 from tests.integration.accepting import query
 from tests.log_lines import Line, json_lines, whole_lines
 from tests.polling import wait_until
+from tests.stopwatch import Stopwatch
 
 BUSY_FACTOR = 10
 
@@ -61,9 +62,12 @@ class WorkerProcess:
         return found
 
     def terminate(self, seconds: float = 10) -> int:
-        """SIGTERM; returns the exit code, or raises when that takes too long."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        """SIGTERM; returns the exit code, and fails when that takes too long."""
+        with Stopwatch() as watch:
+            self.process.send_signal(signal.SIGTERM)
+            code = self.process.wait(60)
+        assert watch.seconds < seconds, self.output()
+        return code
 
     def kill(self) -> None:
         self.process.kill()
