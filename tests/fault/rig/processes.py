@@ -27,8 +27,19 @@ def tree(pid: int) -> list[psutil.Process]:
 
 def serving(stack: RunningStack) -> list[psutil.Process]:
     """The processes of numbering that answer requests."""
-    below = tree(stack.pid("numbering"))[1:]
-    return [process for process in below if "spawn_main" in " ".join(process.cmdline())]
+    return serving_below(stack.pid("numbering"))
+
+
+def serving_below(pid: int) -> list[psutil.Process]:
+    """The same, by their parent; without multiprocessing's own processes."""
+    return [each for each in psutil.Process(pid).children() if is_serving(each)]
+
+
+def is_serving(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return False
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from uvicorn.config import STARTUP_FAILURE
 from local_stack.ports import choose_port
 from numbering_service.processes import SILENT_AT_END_SECONDS
 from tests.children import suspended
+from tests.fault.rig.processes import serving_below
 from tests.fault.rig.small_disk import small_disk
 from tests.integration.numbering.surroundings import (
     CHATS,
@@ -58,15 +59,7 @@ def service(tmp_path: Path, valkey: Valkey) -> Iterator[Numbering]:
 
 
 def serving(service: Numbering) -> list[psutil.Process]:
-    """Its processes but for the parent and multiprocessing's own."""
-    return [each for each in psutil.Process(service.popen.pid).children() if is_serving(each)]
-
-
-def is_serving(process: psutil.Process) -> bool:
-    try:
-        return "spawn_main" in " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return False
+    return serving_below(service.popen.pid)
 
 
 def ask_to_replace(service: Numbering) -> psutil.Process:
