@@ -102,8 +102,14 @@ class SearchStores:
 
     def search(self, keyword: str, chat: int = 1, **options: Any) -> Any:
         from crud_service.search.query.search import SearchQuery, search_messages
+        from web.problems import StoreUnavailable
 
-        return search_messages(TOKEN, chat, SearchQuery(keyword, **options))
+        query = SearchQuery(keyword, **options)
+        try:
+            return search_messages(TOKEN, chat, query)
+        except StoreUnavailable:
+            # A machine may stand still for longer than PostgreSQL works on a statement.
+            return search_messages(TOKEN, chat, query)
 
     def find(self, keyword: str, chat: int = 1, **options: Any) -> list[int]:
         """Numbers of the messages found."""
