@@ -460,7 +460,7 @@ def test_a_lock_file_of_postgresql_is_removed_if_another_program_has_its_number(
     program, lock = tmp_path / "postgres", tmp_path / "postmaster.pid"
     program.symlink_to(str(shutil.which("sleep")))
     with child(SLEEP) as stranger, child([str(program), "600"]) as server:
-        wait_until(lambda: psutil.Process(server.pid).name() == "postgres", 5)
+        wait_until(lambda: psutil.Process(server.pid).name() == "postgres", 60)
         assert not lock_stays(lock, stranger.pid)
         assert lock_stays(lock, server.pid)
         server.kill()

@@ -25,8 +25,8 @@ from tests.integration.numbering.surroundings import (
     request,
 )
 from tests.polling import eventually, wait_until
-
 from tests.stopwatch import Stopwatch
+
 # Within which a service has ended after SIGTERM.
 PROMISED_SECONDS = 10
 # The same with a process that is silent meanwhile.
