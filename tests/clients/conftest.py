@@ -1,6 +1,7 @@
 """Fixtures of the client packages. Each test runs with every client:
 
-`caller` calls the real stack, `scripted` is a server with a script, `caller_of_scripted` calls it.
+`caller` calls the real stack, `scripted` is a server with a script, which `caller_of_scripted` and
+`impatient` call.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.clients.scripted_server import ScriptedServer, scripted_server
 # A stack that was killed is back within seconds, even on a busy machine.
 RETRY_SECONDS = 60.0
 # What is waited for in vain ends after these: enough for three attempts on a busy machine.
-SCRIPTED_RETRY_SECONDS = 4.0
+IMPATIENT_RETRY_SECONDS = 4.0
 
 
 @contextmanager
@@ -56,11 +57,23 @@ def scripted(module_server: ScriptedServer) -> ScriptedServer:
     return module_server
 
 
+@contextmanager
+def new_caller_of(server: ScriptedServer, kind: str, retry_seconds: float) -> Iterator[Caller]:
+    with closing(CALLERS[kind](Addresses(server.url, server.url), retry_seconds)) as calling:
+        yield calling
+
+
 @pytest.fixture(scope="module", params=CALLERS)
 def caller_of_scripted(
     request: pytest.FixtureRequest, module_server: ScriptedServer
 ) -> Iterator[Caller]:
-    """A client of a scripted server that repeats requests for a while."""
-    addresses = Addresses(module_server.url, module_server.url)
-    with closing(CALLERS[request.param](addresses, SCRIPTED_RETRY_SECONDS)) as calling:
+    """A client of a scripted server that repeats requests."""
+    with new_caller_of(module_server, request.param, RETRY_SECONDS) as calling:
+        yield calling
+
+
+@pytest.fixture(scope="module", params=CALLERS)
+def impatient(request: pytest.FixtureRequest, module_server: ScriptedServer) -> Iterator[Caller]:
+    """The same, which gives up soon."""
+    with new_caller_of(module_server, request.param, IMPATIENT_RETRY_SECONDS) as calling:
         yield calling

@@ -96,20 +96,20 @@ def test_retry_after_is_waited_for(caller: Caller, scripted: ScriptedServer) -> 
     assert time.monotonic() - began >= 1
 
 
-def test_an_outage_ends_the_retries(caller: Caller, scripted: ScriptedServer) -> None:
+def test_an_outage_ends_the_retries(impatient: Caller, scripted: ScriptedServer) -> None:
     scripted.script = [problem(503, "store_unavailable")]
     began = time.monotonic()
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "create_message", "hi")
+        impatient.call(CHAT, "create_message", "hi")
     assert caught.value.kind == "Problem"
     assert caught.value.fields["attempts"] == len(scripted.received) > 2
     assert time.monotonic() - began < 10
 
 
-def test_lost_connections_end_the_retries(caller: Caller, scripted: ScriptedServer) -> None:
+def test_lost_connections_end_the_retries(impatient: Caller, scripted: ScriptedServer) -> None:
     scripted.script = [LOST]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "create_message", "hi")
+        impatient.call(CHAT, "create_message", "hi")
     assert (caught.value.kind, len(scripted.received) > 2) == ("NoAnswer", True)
 
 
@@ -127,11 +127,11 @@ def test_an_error_of_the_connection_says_where(kind: str) -> None:
 
 
 def test_the_message_of_an_error_has_no_access_token(
-    caller: Caller, scripted: ScriptedServer
+    impatient: Caller, scripted: ScriptedServer
 ) -> None:
     scripted.script = [LOST]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "create_message", "hi")
+        impatient.call(CHAT, "create_message", "hi")
     assert TOKEN not in caught.value.fields["message"]
 
 
@@ -150,15 +150,15 @@ def test_a_proxy_that_does_not_connect_is_tried_again(scripted: ScriptedServer) 
 
 
 def test_a_wait_beyond_the_time_for_retries_is_not_begun(
-    caller: Caller, scripted: ScriptedServer
+    impatient: Caller, scripted: ScriptedServer
 ) -> None:
     scripted.script = [problem(503, "overloaded", Retry_After="60")]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "create_message", "hi")
+        impatient.call(CHAT, "create_message", "hi")
     assert (caught.value.fields["retry_after"], len(scripted.received)) == (60, 1)
 
 
-def test_a_date_in_retry_after_is_waited_for(caller: Caller, scripted: ScriptedServer) -> None:
+def test_a_date_in_retry_after_is_waited_for(impatient: Caller, scripted: ScriptedServer) -> None:
     """As some gateways send it."""
     past, future = (formatdate(time.time() + seconds, usegmt=True) for seconds in (-9, 3600))
     scripted.script = [
@@ -166,7 +166,7 @@ def test_a_date_in_retry_after_is_waited_for(caller: Caller, scripted: ScriptedS
         problem(503, "overloaded", Retry_After=future),
     ]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "create_message", "hi")
+        impatient.call(CHAT, "create_message", "hi")
     assert 3000 < caught.value.fields["retry_after"] <= 3600
     assert len(scripted.received) == 2
 
@@ -445,22 +445,22 @@ def test_an_export_is_begun_again_and_not_continued(
 @pytest.mark.parametrize("size", [0, 60, EXPORT.index(b'{"type": "end"')])
 @pytest.mark.parametrize("promised", [None, len(EXPORT)], ids=["ended", "lost"])
 def test_an_export_that_is_cut_short_is_an_error(
-    caller: Caller, scripted: ScriptedServer, size: int, promised: int | None
+    impatient: Caller, scripted: ScriptedServer, size: int, promised: int | None
 ) -> None:
     scripted.script = [Answer(200, EXPORT[:size], promised=promised)]
     with pytest.raises(Failed) as caught:
-        caller.call((TOKEN,), "export")
+        impatient.call((TOKEN,), "export")
     assert caught.value.kind == "NoAnswer"
     assert len(scripted.received) == 1
 
 
 @pytest.mark.parametrize("page", [b"<html>\n", b"\xff\n", b"\n"])
 def test_a_line_of_an_export_that_is_not_json_is_an_error(
-    caller: Caller, scripted: ScriptedServer, page: bytes
+    impatient: Caller, scripted: ScriptedServer, page: bytes
 ) -> None:
     scripted.script = [Answer(200, page)]
     with pytest.raises(Failed) as caught:
-        caller.call((TOKEN,), "export")
+        impatient.call((TOKEN,), "export")
     assert caught.value.kind == "NoAnswer"
     assert len(scripted.received) == 1
 
@@ -497,11 +497,11 @@ def test_another_404_of_a_deletion_is_an_error(
 
 @pytest.mark.parametrize("line", [b"null", b"1", b'"x"', b"[]", b"false", b"<html>", b""])
 def test_a_line_of_an_export_that_is_no_object_is_named(
-    caller: Caller, scripted: ScriptedServer, line: bytes
+    impatient: Caller, scripted: ScriptedServer, line: bytes
 ) -> None:
     scripted.script = [Answer(200, b'{"type": "application"}\n' + line + b'\n{"type": "end"}\n')]
     with pytest.raises(Failed) as caught:
-        caller.call((TOKEN,), "export")
+        impatient.call((TOKEN,), "export")
     assert caught.value.kind == "NoAnswer"
     assert "line 2 " in caught.value.fields["message"]
 

@@ -122,12 +122,12 @@ def test_a_stream_that_cannot_be_had_is_an_error(
 
 
 def test_a_page_in_place_of_a_stream_ends_the_retries(
-    caller: Caller, scripted: ScriptedServer
+    impatient: Caller, scripted: ScriptedServer
 ) -> None:
     """As a network answers that one has to sign in to."""
     scripted.script = [Answer(200, b"<html>Sign in", {"Content-Type": "text/html"})]
     with pytest.raises(Failed) as caught:
-        caller.call(CHAT, "follow", take=1)
+        impatient.call(CHAT, "follow", take=1)
     assert caught.value.kind == "NoAnswer"
     assert "text/html" in caught.value.fields["message"]
     assert len(scripted.received) > 2
