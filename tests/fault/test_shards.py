@@ -2,7 +2,6 @@
 
 import random
 import signal
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -93,8 +92,10 @@ def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyS
         lease = SHARDS[0].key(keys.LEASE_PERSIST)
         # Another holder, as a worker that is cut off from PostgreSQL would be. Workers shorten a
         # lease that lasts longer than theirs, but not one without an end.
+        noticed = losses(sharded)
         sharded.valkey.client.set(lease, "someone else")
-        time.sleep(3)
+        # A worker that finds out while it stores says nothing.
+        eventually(lambda: losses(sharded), lambda it: it > noticed, 15)
         for path in (stuck, fine):
             post(client, sharded, f"{path}/chats/1/messages", {"body": "hello"})
         found = f"{sharded.crud_url}{fine}/chats/1/messages/1"
@@ -105,6 +106,11 @@ def test_a_shard_whose_persister_stands_still_holds_up_no_other(sharded: ValkeyS
         wait_until_stored(sharded)
         for path in (stuck, fine):
             assert client.get(f"{sharded.crud_url}{path}/chats/1").json()["message_count"] == 1
+
+
+def losses(sharded: ValkeyStack) -> int:
+    """Return how many leases the worker has noticed to be lost."""
+    return sharded.parts["crud_service.worker"].log.read_bytes().count(b"lease lost")
 
 
 def test_a_rotation_into_another_shard_repeats_no_number(sharded: ValkeyStack) -> None:
