@@ -8,8 +8,12 @@ Parameters = dict[str, Any]
 # session, or of its transaction, if half of a statement arrived: then it does not count as idle.
 _KEEPALIVES = "tcp_keepalives_idle=5 tcp_keepalives_interval=2 tcp_keepalives_count=3"
 # What the statements take for granted, whatever a role or a database has as its own default: an
-# update waits for a row and takes it as it is then, and a backslash in a text is a character.
-_MEANING = r"-c default_transaction_isolation=read\ committed -c standard_conforming_strings=on"
+# update waits for a row and takes it as it is then, a backslash in a text is a character, and
+# psycopg can read a time.
+_MEANING = (
+    r"-c default_transaction_isolation=read\ committed -c standard_conforming_strings=on"
+    " -c DateStyle=ISO"
+)
 
 
 def parameters(

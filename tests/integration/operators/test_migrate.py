@@ -64,6 +64,15 @@ def test_a_second_one_waits_for_the_end_of_the_first(
     assert said == ["", "another `migrate` is running: waiting for its end\n", ""]
 
 
+def test_dates_may_be_written_in_another_style_by_default(
+    database_url: str, start: Start, tmp_path: Path
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = psycopg.sql.Identifier(connection.info.dbname)
+        connection.execute(psycopg.sql.SQL("ALTER DATABASE {} SET DateStyle = German").format(name))
+    assert start("first").wait(60) == 0, (tmp_path / "first").read_text()
+
+
 def test_one_that_is_cut_off_before_it_records_a_migration_can_be_run_again(
     database_url: str, start: Start, tmp_path: Path
 ) -> None:
