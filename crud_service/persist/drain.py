@@ -8,7 +8,7 @@ from functools import partial
 import psycopg
 from django import db
 from django.conf import settings
-from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled
+from psycopg.errors import IdleInTransactionSessionTimeout, QueryCanceled, TransactionTimeout
 from redis import Redis, RedisError
 
 from contract.shards import ONLY, Shard
@@ -113,7 +113,7 @@ def persist_batch(redis: Redis, batch: Batch, duty: Duty) -> Stored:
     limit = _limits[duty.shard]
     try:
         stored = store_on_live_connection(batch, duty)
-    except (QueryCanceled, IdleInTransactionSessionTimeout):
+    except (QueryCanceled, IdleInTransactionSessionTimeout, TransactionTimeout):
         limit.ran_out_of_time(len(batch))
         raise
     limit.stored()

@@ -286,12 +286,12 @@ def test_a_full_redis_does_not_stop_the_persister(
     assert stream.xlen(ACCEPTED) == 0
 
 
-@pytest.fixture
-def slow_table(database: str) -> Iterator[None]:
-    """Let each message take 10 ms to store, and no statement more than a second."""
+@pytest.fixture(params=["statement_timeout", "transaction_timeout"])
+def slow_table(database: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let each message take 10 ms to store, and no statement or transaction more than a second."""
     from django.db import connection
 
-    name = database.rpartition("/")[2]
+    timeout, name = request.param, database.rpartition("/")[2]
     query(
         database,
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS"
@@ -301,10 +301,10 @@ def slow_table(database: str) -> Iterator[None]:
         database,
         "CREATE TRIGGER dawdle BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION dawdle()",
     )
-    query(database, f'ALTER DATABASE "{name}" SET statement_timeout = 1000')
+    query(database, f'ALTER DATABASE "{name}" SET {timeout} = 1000')
     connection.close()
     yield
-    query(database, f'ALTER DATABASE "{name}" RESET statement_timeout')
+    query(database, f'ALTER DATABASE "{name}" RESET {timeout}')
     query(database, "DROP FUNCTION dawdle CASCADE")
     connection.close()
 
