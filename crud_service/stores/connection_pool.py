@@ -14,7 +14,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
-from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
+from psycopg.errors import (
+    IdleInTransactionSessionTimeout,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+    TransactionTimeout,
+    UndefinedTable,
+)
 from psycopg.pq import TransactionStatus
 
 from crud_service.postgresql import REQUESTS
@@ -24,13 +30,17 @@ T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# What psycopg raises when the server cannot do what it is asked at the moment. The last two are
-# InternalErrors; others of these are defects, of ours or of PostgreSQL's files.
+# What a session is refused that another one may be granted: its server has become a standby, or it
+# began while its role could only read, lacked privileges or found no tables.
+UNFIT = (ReadOnlySqlTransaction, InsufficientPrivilege, UndefinedTable)
+# What psycopg raises when the server cannot do what it is asked at the moment. Other errors of the
+# kinds of these, InternalError and ProgrammingError, are defects, of ours or of PostgreSQL's files.
 FAILURES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    ReadOnlySqlTransaction,
+    *UNFIT,
     IdleInTransactionSessionTimeout,
+    TransactionTimeout,
 )
 PAUSE_SECONDS = 1.0
 SLOW_FAILURE_SECONDS = 0.5
@@ -120,8 +130,8 @@ class ConnectionPool:
         begin(connection)
         try:
             return work(connection)
-        except ReadOnlySqlTransaction:
-            # The primary has become a standby: the next request connects anew to find the new one.
+        except UNFIT:
+            # The next request connects anew: it may find the new primary, or has its rights back.
             connection.close()
             self.close_idle()
             raise

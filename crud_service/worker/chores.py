@@ -80,6 +80,9 @@ def attend(chore: Chore, stopped: threading.Event) -> None:
                 connection = connect_watched(postgresql.CHORES)
             chore.work(connection)
         except (psycopg.Error, RedisError) as error:
+            # A session may be what fails: its role may have had fewer rights when it began.
+            if connection is not None and isinstance(error, psycopg.Error):
+                connection.close()
             extra = {"chore": chore.name, "reason": in_one_line(error)}
             logger.warning("a chore waits for a store", extra=extra)
         except Exception:

@@ -31,6 +31,25 @@ def test_a_connection_that_died_while_idle_is_replaced_without_a_word(
     assert caplog.messages == []
 
 
+def test_a_session_that_may_write_nothing_is_replaced(database: Database) -> None:
+    """As one that began while its role had `default_transaction_read_only`."""
+    from crud_service.worker.chores import Chore, attend
+
+    stopped = threading.Event()
+    sessions: list[int] = []
+
+    def work(connection: Connection) -> None:
+        sessions.append(connection.info.backend_pid)
+        if len(sessions) == 1:
+            connection.execute("SET default_transaction_read_only = on")
+        if len(sessions) == 3:
+            stopped.set()
+        connection.execute("DELETE FROM deletions")
+
+    attend(Chore("a chore", 0.01, work), stopped)
+    assert sessions[0] != sessions[1] == sessions[2]
+
+
 def test_a_connection_that_falls_silent_is_replaced(
     database: Database, clean_crud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import LiteralString
 
 import httpx
 import psycopg
@@ -189,6 +190,27 @@ def test_a_primary_that_became_a_standby_is_503_and_is_left(
     assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
     assert "nothing was changed" in refused.json()["detail"]
     assert http.put(application, json={"name": "new"}).status_code == 200
+
+
+@pytest.mark.parametrize("lack", ["search_path = pg_catalog", "ROLE pg_monitor"])
+def test_a_session_without_our_tables_is_503_and_is_left(
+    http: httpx.Client, application: str, lack: LiteralString
+) -> None:
+    """As one that began while its role had another `search_path`, or no privileges."""
+    from crud_service.stores import database
+
+    def spoil_sessions() -> None:
+        database.close_idle()
+        for connection in [database.connect() for _ in range(2)]:
+            database.use(connection, lambda it: it.execute(f"SET {lack}"))
+
+    spoil_sessions()
+    refused = http.put(application, json={"name": "new"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+    assert "nothing was changed" in refused.json()["detail"]
+    assert http.put(application, json={"name": "new"}).status_code == 200
+    spoil_sessions()
+    assert http.get("/applications").status_code == 200
 
 
 @contextmanager
