@@ -1,5 +1,6 @@
 """A shard's creations that are not sent yet: those that wait for a call, and those held back."""
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from time import perf_counter
@@ -8,7 +9,7 @@ from typing import Final
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
 from numbering_service.creations.held_back import HeldBack
-from numbering_service.creations.numbers import Reply
+from numbering_service.creations.numbers import Rejected, Reply
 from numbering_service.creations.outcomes import settle
 from numbering_service.creations.pending import Pending
 from numbering_service.creations.shares import Shares
@@ -18,6 +19,12 @@ from web.problems import Overloaded, Problem
 
 MAX_BATCH: Final = 512  # numbers, so a bulk fills one
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+
+_REJECTED = (
+    "Redis rejected an entry: the key of its sequence, of its idempotency key or of the stream"
+    " holds something else, or the user of Redis lacks a command"
+)
+_log = logging.getLogger(__name__)
 
 
 class Room:
@@ -122,6 +129,8 @@ class ShardQueue:
                 numbers += pending.numbers
             else:
                 self._window.give_back(pending.creation)
+                if isinstance(answer, Rejected):
+                    _log.error(_REJECTED, extra={"request_id": pending.creation.request_id})
         BATCHES.created += numbers
         if reply.last is not None:
             self._window.accept(reply.last, accepted)

@@ -369,6 +369,20 @@ def test_the_log_is_json_with_masked_tokens(http: httpx.Client, service: Numberi
     assert "secret text" not in service.log.read_text()
 
 
+def test_the_log_says_why_an_entry_is_rejected(
+    http: httpx.Client, service: Numbering, sequences: redis.Redis
+) -> None:
+    sequences.set(keys.message_sequence(A, 1), "no number")
+    answer = http.post(MESSAGES, json={"body": "x"}, headers={"X-Request-ID": "rejected"})
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    [line] = eventually(lambda: rejections_logged(service), bool, 20)
+    assert (line["level"], line["request_id"]) == ("error", "rejected")
+
+
+def rejections_logged(service: Numbering) -> list[Line]:
+    return [line for line in service.lines() if "rejected an entry" in str(line["message"])]
+
+
 def requests_logged(service: Numbering, request_id: str) -> list[Line]:
     """Return the request lines with an id."""
     wanted = {"message": "request", "request_id": request_id}
