@@ -88,6 +88,7 @@ local REFUSED, UNKNOWN, BAD_REPLY, CHAT_DELETED, DELETING, OUT_OF_MEMORY = -3, -
 local ANSWERS = {unknown = UNKNOWN, deleted = CHAT_DELETED, deleting = DELETING}
 
 local LARGEST_BULK = 500
+local LARGEST_NUMBER = 2^53 - 1 -- of those that a double tells from the next
 local ELEMENTS = 7
 
 -- Of the whole call; `to_store` has answers that are stored at its end, by key.
@@ -277,6 +278,10 @@ for b = 1, batches do
       if not last then
         local state = sequence_key == first_sequence and known[4] or redis.pcall('GET', sequence_key)
         last = tonumber(state)
+        -- From what another hand wrote, such as "inf" or -7, it would go on with no number.
+        if last and not (last >= 0 and last < LARGEST_NUMBER) then
+          last = nil
+        end
         highest[sequence_key] = last
         answer = not last and (state and (ANSWERS[state] or REFUSED) or MISSING)
       end

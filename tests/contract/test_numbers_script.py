@@ -336,9 +336,14 @@ def test_a_chat_that_was_unknown_takes_messages_once_it_is_created(numbering: Nu
     assert numbering.answers(post(3), chat(), post(3)) == [UNKNOWN, 3, 1]
 
 
-def test_a_sequence_that_is_not_a_number_is_refused(numbering: Numbering) -> None:
-    numbering.redis.set(message(1), "x")
-    assert numbering.answers(post(1), post(2)) == [REFUSED, 41]
+@pytest.mark.parametrize("value", ["x", "", "-7", "inf", "-inf", "nan", 2**53 - 1, 2**63, 10**30])
+def test_a_sequence_that_is_no_number_to_go_on_from_is_refused(
+    numbering: Numbering, value: str | int
+) -> None:
+    numbering.redis.set(message(1), value)
+    assert numbering.answers(post(1), post(2), post(1)) == [REFUSED, 41, REFUSED]
+    assert len(numbering.entries()) == 1
+    assert numbering.redis.get(message(1)) == str(value).encode()
 
 
 def test_a_retried_call_keeps_its_refusals_too(numbering: Numbering) -> None:
