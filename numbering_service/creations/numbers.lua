@@ -157,16 +157,17 @@ end
 
 -- Starts a new chat's message sequence, so that messages can follow at once, even if the chat was
 -- requested just before it existed. A process that is seeding this sequence has not seen the chat,
--- and loses the lock (keys.seed_lock).
+-- and loses the lock (keys.seed_lock). The chat's entry is in the stream: a user of Redis that may not
+-- delete must not end the script before its number is written.
 local function start_messages(key)
   if key == first_sequence then
     first_sequence = nil -- what was read of it is out of date
   end
   if redis.pcall('GET', key) == 'unknown' then
-    redis.call('DEL', key)
+    redis.pcall('DEL', key)
   end
   if redis.call('SET', key, '0', 'NX', 'EX', SEQUENCE_TTL) then
-    redis.call('DEL', 'lock:' .. key)
+    redis.pcall('DEL', 'lock:' .. key)
   end
 end
 

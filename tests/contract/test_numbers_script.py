@@ -346,6 +346,22 @@ def test_a_sequence_that_is_no_number_to_go_on_from_is_refused(
     assert numbering.redis.get(message(1)) == str(value).encode()
 
 
+def test_a_chat_keeps_its_number_although_the_user_may_not_delete_keys(
+    numbering: Numbering,
+) -> None:
+    address = numbering.redis.get_connection_kwargs()
+    where = {name: address[name] for name in ("host", "port", "db")}
+    commands = ["+@all", "-del"]
+    numbering.redis.acl_setuser("frugal", enabled=True, nopass=True, keys=["*"], commands=commands)
+    try:
+        with redis.Redis(**where, username="frugal", password="x", protocol=2) as user:
+            frugal = Numbering(user, fresh=False)
+            assert frugal.answers(chat(), post(1), chat()) == [3, 1, 4]
+            assert frugal.answers(chat(), post(3)) == [5, 1]
+    finally:
+        numbering.redis.acl_deluser("frugal")
+
+
 def test_a_retried_call_keeps_its_refusals_too(numbering: Numbering) -> None:
     """The first call may still be in transit, and must not accept what has been refused since."""
     assert numbering.run(post(9), batch="late", again=True)[1] == [MISSING]
