@@ -163,6 +163,21 @@ def warnings() -> None:
             " set maxmemory-policy to noeviction",
             extra={"maxmemory_policy": policy},
         )
+    if confirms_too_early():
+        logger.warning(
+            "PostgreSQL confirms commits before they are on disk, and its crash loses accepted"
+            " messages: set synchronous_commit to on"
+        )
+
+
+def confirms_too_early() -> bool:
+    """Return whether a commit may be lost in a crash; False if PostgreSQL cannot be asked now."""
+    with (
+        suppress(psycopg.Error),
+        psycopg.connect(settings.DATABASE_URL, **REQUESTS) as connection,
+    ):
+        return connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
+    return False
 
 
 def eviction_policy() -> str | None:

@@ -177,6 +177,17 @@ def test_a_redis_that_evicts_keys_is_named_at_the_start(
     valkey.client.config_set("maxmemory-policy", "noeviction")
 
 
+@pytest.mark.parametrize(("setting", "is_named"), [("off", True), ("local", False)])
+def test_commits_that_a_crash_loses_are_named_at_the_start(
+    crud_server: Callable[..., CrudServer],
+    database: Database,
+    setting: LiteralString,
+    is_named: bool,
+) -> None:
+    with by_default(database, f"synchronous_commit = {setting}"):
+        assert ("synchronous_commit" in crud_server().output()) is is_named
+
+
 def test_a_primary_that_became_a_standby_is_503_and_is_left(
     http: httpx.Client, application: str
 ) -> None:
