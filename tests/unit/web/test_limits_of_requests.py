@@ -309,3 +309,17 @@ def test_a_request_tells_how_long_its_head_was() -> None:
     outcome = machine.read([head])
     machine.close()
     assert [seen.head_bytes for seen in outcome.seen] == [len(head)]
+
+
+FEW_FILES = """
+import resource
+from web.server.limits import LIMITS, raise_descriptor_limit
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+raise_descriptor_limit(LIMITS)
+"""
+
+
+def test_the_log_names_a_limit_of_open_files_that_leaves_room_for_few_clients() -> None:
+    command = [sys.executable, "-c", FEW_FILES]
+    done = subprocess.run(command, cwd=ROOT, timeout=60, check=True, capture_output=True, text=True)
+    assert "300 open files leave room for 44 of 12000 connections" in done.stderr
