@@ -105,7 +105,7 @@ def check_elasticsearch() -> Dependency:
 
 
 def ask_elasticsearch() -> None:
-    """Raise an error unless Elasticsearch answers 200.
+    """Raise an error unless Elasticsearch answers 200, and not a proxy in its place.
 
     This uses the client's connections directly, which neither retry nor log.
     """
@@ -115,3 +115,5 @@ def ask_elasticsearch() -> None:
     )
     if answer.meta.status != HTTPStatus.OK:
         raise OSError(f"Elasticsearch answered {answer.meta.status}")
+    if b'"status"' not in answer.body:
+        raise OSError("something else answers in the place of Elasticsearch")

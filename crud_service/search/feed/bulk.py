@@ -12,7 +12,7 @@ import orjson
 from elasticsearch import ApiError
 
 from crud_service.search.index.documents import make_document
-from crud_service.search.index.elasticsearch_index import SHARD_TIMEOUT, client
+from crud_service.search.index.elasticsearch_index import SHARD_TIMEOUT, client, no_answer
 from crud_service.search.text.texts import Text
 
 # Far below the limit of Elasticsearch (100 MB), which holds a request in memory.
@@ -175,7 +175,10 @@ def send_once(operations: Sequence[Operation], *, refresh: bool) -> Outcome:
         headers=NDJSON,
         body=b"".join(operation.lines for operation in operations),
     )
-    return read_outcome(response.body.get("items", []))
+    items = response.body.get("items") if isinstance(response.body, dict) else None
+    if not isinstance(items, list) or len(items) != len(operations):
+        raise no_answer(response)
+    return read_outcome(items)
 
 
 def action(kind: str, index: str, message_id: int, version: int | None = None) -> bytes:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 if TYPE_CHECKING:
-    from elasticsearch import Elasticsearch
+    from elastic_transport import ApiResponse
+    from elasticsearch import ApiError, Elasticsearch
 
 # What follows the prefix. A prefix cannot end like this (see `settings`), so no stack's
 # indexes look like those of a stack with a longer prefix.
@@ -140,9 +141,9 @@ def is_index_name(name: str) -> bool:
 
 
 def create_index(name: str, stack: str) -> None:
-    """Create an empty index without an alias."""
+    """Create an empty index without an alias; raise ApiError or TransportError if that fails."""
     meta = {"stack": stack, "format": INDEX_FORMAT}
-    client().indices.create(
+    created = client().indices.create(
         index=name,
         mappings={"_meta": meta, **MAPPING},
         settings={
@@ -151,6 +152,15 @@ def create_index(name: str, stack: str) -> None:
         wait_for_active_shards=1,
         timeout=SHARD_TIMEOUT,
     )
+    if not isinstance(created.body, dict) or "acknowledged" not in created.body:
+        raise no_answer(created)
+
+
+def no_answer(response: "ApiResponse[Any]") -> "ApiError":
+    """Return the error of an answer that is not Elasticsearch's, such as the page of a proxy."""
+    from elasticsearch import ApiError
+
+    return ApiError("no answer of Elasticsearch", response.meta, response.body)
 
 
 def swap_alias(new: str, old: Sequence[str]) -> None:
@@ -170,11 +180,17 @@ def remove_index(name: str) -> None:
 
 
 def find_indices() -> list[Index]:
-    """Return every index with our prefix or behind our alias, even those of other stacks."""
+    """Return every index with our prefix or behind our alias, even those of other stacks.
+
+    Raises ApiError or TransportError.
+    """
     found = client().indices.get(
         index=f"{alias()},{alias()}-*", ignore_unavailable=True, features="aliases,mappings"
     )
-    indices = [read_index(name, body) for name, body in found.body.items()]
+    try:
+        indices = [read_index(name, body) for name, body in found.body.items()]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise no_answer(found) from error
     return sorted(
         (index for index in indices if index.aliased or is_index_name(index.name)),
         key=lambda index: index.name,

@@ -130,11 +130,17 @@ def ask(searches: list[Search]) -> list[list[list[int]]]:
     )
     if meta.status != HTTPStatus.OK:
         raise refusal(meta, body, {"status": meta.status, "error": error_of(body)})
-    answers = orjson.loads(body)["responses"]
-    for answer in answers:
-        if answer.get("status", HTTPStatus.OK) != HTTPStatus.OK:
-            raise refusal(meta, body, answer)
-    return [[hit["sort"] for hit in answer.get("hits", {}).get("hits", [])] for answer in answers]
+    try:
+        answers = orjson.loads(body)["responses"]
+        for answer, _ in zip(answers, searches, strict=True):
+            if answer.get("status", HTTPStatus.OK) != HTTPStatus.OK:
+                raise refusal(meta, body, answer)
+        return [
+            [hit["sort"] for hit in answer.get("hits", {}).get("hits", [])] for answer in answers
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # Such as the login page of a proxy.
+        raise ApiError(f"{meta.status} without results", meta, body) from error
 
 
 def refusal(meta: ApiResponseMeta, body: bytes, answer: Search) -> ApiError:

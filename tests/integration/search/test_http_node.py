@@ -151,19 +151,25 @@ def test_silence_is_a_timeout(serve: Callable[..., tuple[Server, HttpNode]]) -> 
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
+    ("status", "body", "reason"),
     [
-        (b'{"error":{"type":"security_exception"},"status":403}', "403 security_exception"),
-        (b'{"error":"denied"}', "403"),
-        (b"<html>denied</html>", "403"),
+        (403, b'{"error":{"type":"security_exception"},"status":403}', "403 security_exception"),
+        (403, b'{"error":"denied"}', "403"),
+        (403, b"<html>denied</html>", "403"),
+        (200, b"<html>log in</html>", "200 without results"),
+        (200, b"{}", "200 without results"),
+        (200, b"null", "200 without results"),
+        (200, b'{"responses":[]}', "200 without results"),
+        (200, b'{"responses":[{"status":200,"hits":{"hits":[{}]}}]}', "200 without results"),
+        (200, b'{"responses":[{"status":200,"hits":', "200 without results"),
     ],
-    ids=["Elasticsearch", "a gateway", "a proxy"],
 )
-def test_a_search_that_is_refused_as_a_whole_is_logged_with_its_reason(
+def test_a_search_that_is_not_answered_is_logged_with_its_reason(
     serve: Callable[..., tuple[Server, HttpNode]],
     search_stores: SearchStores,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    status: int,
     body: bytes,
     reason: str,
 ) -> None:
@@ -173,9 +179,75 @@ def test_a_search_that_is_refused_as_a_whole_is_logged_with_its_reason(
     from crud_service.search.query.query_elasticsearch import find_hits
     from crud_service.search.text.folding import split_parts
 
-    head = f"HTTP/1.1 403 Forbidden\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
     server, _ = serve(head.encode() + body)
     monkeypatch.setattr(settings, "ELASTICSEARCH_URL", f"http://127.0.0.1:{server.port}")
     assert find_hits(Plan(chat_id=1, parts=split_parts("one"), limit=2, ranked=False)) is None
     [record] = [record for record in caplog.records if record.message == "searching in PostgreSQL"]
     assert vars(record)["reason"] == f"ApiError {reason}"
+
+
+@pytest.fixture
+def elasticsearch_that_answers(
+    serve: Callable[..., tuple[Server, HttpNode]],
+    clean_crud: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., None]:
+    """Has an Elasticsearch of the services answer requests with the given bodies."""
+
+    def start(*bodies: bytes) -> None:
+        from django.conf import settings
+
+        head = OK + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        server, _ = serve(*[head % len(body) + body for body in bodies])
+        monkeypatch.setattr(settings, "ELASTICSEARCH_URL", f"http://127.0.0.1:{server.port}")
+
+    return start
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"items":[{"index":{"_id":"1","status":201}}]}'])
+def test_a_bulk_that_is_not_answered_for_each_document_is_an_error(
+    elasticsearch_that_answers: Callable[..., None], body: bytes
+) -> None:
+    from elasticsearch import ApiError
+
+    from crud_service.search.feed.bulk import delete_documents
+
+    elasticsearch_that_answers(body)
+    with pytest.raises(ApiError, match="no answer of Elasticsearch"):
+        delete_documents("messages-1", [1, 2])
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b'"<html>"'])
+def test_an_index_is_created_only_if_elasticsearch_says_so(
+    elasticsearch_that_answers: Callable[..., None], body: bytes
+) -> None:
+    from elasticsearch import ApiError
+
+    from crud_service.search.index.elasticsearch_index import create_index
+
+    elasticsearch_that_answers(body)
+    with pytest.raises(ApiError, match="no answer of Elasticsearch"):
+        create_index("messages-1", "a stack")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"<html>"', b'{"messages-1":{}}'])
+def test_indexes_that_cannot_be_read_are_an_error(
+    elasticsearch_that_answers: Callable[..., None], body: bytes
+) -> None:
+    from elasticsearch import ApiError
+
+    from crud_service.search.index.elasticsearch_index import find_indices
+
+    elasticsearch_that_answers(body)
+    with pytest.raises(ApiError, match="no answer of Elasticsearch"):
+        find_indices()
+
+
+def test_a_proxy_that_answers_for_elasticsearch_is_not_ready(
+    elasticsearch_that_answers: Callable[..., None],
+) -> None:
+    from crud_service.monitoring.health import check_elasticsearch
+
+    elasticsearch_that_answers(b"<html>log in</html>", b'{"status":"green"}')
+    assert [check_elasticsearch()["status"] for _ in range(2)] == ["unavailable", "ok"]
