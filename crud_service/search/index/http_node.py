@@ -36,6 +36,8 @@ SILENCE = (
     if sys.platform == "linux"
     else {}
 )
+# The largest response, pages of `check_index`, has some megabytes.
+MOST_BYTES = 64 * 1024 * 1024
 
 
 class NodeResponse(NamedTuple):
@@ -68,7 +70,8 @@ class HttpNode(BaseNode):
     ) -> NodeResponse:
         """Send a request; raise ConnectionError, ConnectionTimeout or TlsError on failure.
 
-        The timeout is in seconds, for connecting and for each read and write.
+        The timeout is in seconds, for connecting and for each read and write. The whole response
+        may take twice as long.
         """
         timeout = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
         started = time.monotonic()
@@ -78,7 +81,7 @@ class HttpNode(BaseNode):
             connection = self._take_idle() or self._connect(timeout)
             connection.settimeout(timeout)
             connection.sendall(request)
-            response = Response(connection, has_body=method != "HEAD")
+            response = Response(connection, has_body=method != "HEAD", timeout=timeout)
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -137,7 +140,8 @@ class HttpNode(BaseNode):
 class Response:
     """The next complete response on a connection; the parser requires the `on_*` names."""
 
-    def __init__(self, connection: socket.socket, *, has_body: bool) -> None:
+    def __init__(self, connection: socket.socket, *, has_body: bool, timeout: float | None) -> None:
+        started = time.monotonic()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -150,6 +154,10 @@ class Response:
             if not received:
                 raise OSError("connection closed before the end of the response")
             self._parser.feed_data(received)
+            if len(self.body) > MOST_BYTES:
+                raise OSError(f"the response has more than {MOST_BYTES} bytes")
+            if timeout and not self._complete and time.monotonic() - started > 2 * timeout:
+                raise TimeoutError
 
     def on_message_begin(self) -> None:
         if self._complete:

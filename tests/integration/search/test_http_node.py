@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -148,6 +149,34 @@ def test_silence_is_a_timeout(serve: Callable[..., tuple[Server, HttpNode]]) -> 
     _, node = serve(None)
     with pytest.raises(ConnectionTimeout):
         node.perform_request("GET", "/", request_timeout=0.2)
+
+
+def test_a_response_that_never_ends_is_a_timeout() -> None:
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(OK + b"Content-Length: 1000\r\n\r\n")
+            while True:
+                time.sleep(0.05)
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, daemon=True).start()
+        node = HttpNode(NodeConfig("http", "127.0.0.1", listener.getsockname()[1]))
+        with pytest.raises(ConnectionTimeout):
+            node.perform_request("GET", "/", request_timeout=0.2)
+
+
+def test_a_response_that_is_too_large_is_not_read_to_its_end(
+    serve: Callable[..., tuple[Server, HttpNode]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crud_service.search.index import http_node
+
+    monkeypatch.setattr(http_node, "MOST_BYTES", 100_000)
+    endless = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%s\r\n" % (b"x" * 65_535) * 3
+    _, node = serve(endless)
+    with pytest.raises(ConnectionError, match="more than 100000 bytes"):
+        node.perform_request("GET", "/")
 
 
 @pytest.mark.parametrize(
