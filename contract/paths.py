@@ -21,7 +21,11 @@ def mask_token(access_token: str) -> str:
     return access_token[:4] + "…"
 
 
-_TO_MASK = re.compile(r"(/applications/[/\"']*)([^\s/?\"'<>(),\\]{5,})|([A-Za-z0-9]{24,})")
+# What stands before a token in a path, and in the keys that Redis quotes, cut short, in an error.
+_BEFORE = r"(/applications/[/\"']*|(?:sequence:\w+|idempotency|limiter):)([^\s/?\"'<>(),\\]{5,})"
+_TO_MASK = re.compile(rf"{_BEFORE}|([A-Za-z0-9]{{24,}})")
+# Without words that are longer than a token, such as the names of errors.
+_TO_MASK_IN_REASON = re.compile(rf"{_BEFORE}|\b({TOKEN_PATTERN})\b", re.ASCII)
 
 
 def mask_path(path: str) -> str:
@@ -29,4 +33,13 @@ def mask_path(path: str) -> str:
 
     A token must not reach the log because of a missing slash, or a character too few.
     """
-    return _TO_MASK.sub(lambda match: (match[1] or "") + mask_token(match[2] or match[3]), path)
+    return _TO_MASK.sub(_masked, path)
+
+
+def mask_reason(reason: str) -> str:
+    """Mask every access token in what a store says of an error."""
+    return _TO_MASK_IN_REASON.sub(_masked, reason)
+
+
+def _masked(match: re.Match[str]) -> str:
+    return (match[1] or "") + mask_token(match[2] or match[3])

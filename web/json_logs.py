@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Callable
 
-from contract.paths import mask_path
+from contract.paths import mask_path, mask_reason
 from web.log_output import LogOutput, timestamp
 
 # Attributes of every record; any other came from `extra` and belongs in the line.
@@ -38,6 +38,8 @@ class JsonFormatter(logging.Formatter):
             "message": mask_path(record.getMessage()),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if isinstance(reason := line.get("reason"), str):
+            line["reason"] = mask_reason(reason)
         if hasattr(record, "request"):
             line["request_id"] = getattr(record.request, "request_id", "")
         if record.exc_info and not is_refusal:

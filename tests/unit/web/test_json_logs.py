@@ -38,6 +38,12 @@ def test_an_exception_is_logged_without_access_tokens() -> None:
     assert TOKEN not in line["exception"]
 
 
+def test_a_reason_is_logged_without_access_tokens() -> None:
+    reason = "IdleInTransactionSessionTimeout: with args beginning with: 'limits' '{}' 'limiter:{}"
+    line = formatted("failed", reason=reason.format(TOKEN, TOKEN[:10]))
+    assert line["reason"] == reason.format("aaaa…", "aaaa…")
+
+
 def test_a_request_that_django_refuses_to_read_is_a_warning_without_a_traceback() -> None:
     try:
         raise ValueError

@@ -34,6 +34,14 @@ def test_anything_else_is_not_a_number(text: str) -> None:
     assert parse_number(text) is None
 
 
+@pytest.mark.parametrize(
+    "key", ["sequence:chats:", "sequence:messages:", "idempotency:", "limiter:"]
+)
+def test_a_token_that_redis_cut_short_in_an_error_is_masked(key: str) -> None:
+    error = "unknown command 'EVALSHA', with args beginning with: '4' '{}' "
+    assert mask_path(error.format(f"{key}{TOKEN[:19]}")) == error.format(f"{key}{TOKEN[:4]}…")
+
+
 def test_masked_paths_show_four_characters_of_a_token() -> None:
     path = f"/applications/{TOKEN}/chats/1/messages"
     assert mask_path(path) == "/applications/Abcd…/chats/1/messages"
