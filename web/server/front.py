@@ -1,6 +1,7 @@
 """What all connections of a process share: the application, the budgets, the date."""
 
 import asyncio
+import logging
 import resource
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ from web.server.budget import Budget
 from web.server.limits import Limits
 from web.server.request import Request
 from web.server.turns import turns_of
+
+logger = logging.getLogger(__name__)
 
 Addresses = tuple[Any, Any]
 
@@ -63,6 +66,9 @@ class Front:
         self.limits = limits
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.ceiling = limits.connection_ceiling(files)
+        if self.ceiling < limits.connections:
+            few = "%d open files leave room for %d of %d connections: raise the hard limit"
+            logger.warning(few, files, self.ceiling, limits.connections)
         self.arriving: Budget[Upload] = Budget(
             limits.arriving_bytes, lambda upload: upload.drop_upload()
         )

@@ -1,11 +1,8 @@
 """All limits of the server: what a request may be, how much a process holds, how long it waits."""
 
-import logging
 import resource
 from dataclasses import dataclass
 from typing import Final
-
-logger = logging.getLogger(__name__)
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -99,9 +96,4 @@ LIMITS = Limits()
 def raise_descriptor_limit(limits: Limits) -> None:
     """Raise the soft limit of open files to what the ceiling needs, up to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = limits.files_wanted(soft, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    ceiling = limits.connection_ceiling(files)
-    if ceiling < limits.connections:
-        few = "%d open files leave room for %d of %d connections: raise the hard limit"
-        logger.warning(few, files, ceiling, limits.connections)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits.files_wanted(soft, hard), hard))

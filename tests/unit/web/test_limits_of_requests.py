@@ -1,6 +1,7 @@
 """What is too long, too much or at odds with itself is refused as soon as that is known."""
 
 import asyncio
+import json
 import resource
 import subprocess
 import sys
@@ -312,14 +313,22 @@ def test_a_request_tells_how_long_its_head_was() -> None:
 
 
 FEW_FILES = """
+import asyncio
+import json
 import resource
+from types import SimpleNamespace
+from web.json_logs import configure
+from web.server.front import Front
 from web.server.limits import LIMITS, raise_descriptor_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
 raise_descriptor_limit(LIMITS)
+configure("crud", "info")
+Front(SimpleNamespace(loaded_app=None), None, {}, asyncio.new_event_loop(), LIMITS)
 """
 
 
 def test_the_log_names_a_limit_of_open_files_that_leaves_room_for_few_clients() -> None:
     command = [sys.executable, "-c", FEW_FILES]
     done = subprocess.run(command, cwd=ROOT, timeout=60, check=True, capture_output=True, text=True)
-    assert "300 open files leave room for 44 of 12000 connections" in done.stderr
+    message = "300 open files leave room for 44 of 12000 connections: raise the hard limit"
+    assert (json.loads(done.stdout)["message"], done.stderr) == (message, "")
