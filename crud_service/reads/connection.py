@@ -9,7 +9,12 @@ import psycopg
 from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.connection_pool import SLOW_FAILURE_SECONDS, BytesLoader, Pause
+from crud_service.stores.connection_pool import (
+    DENIED,
+    SLOW_FAILURE_SECONDS,
+    BytesLoader,
+    Pause,
+)
 from crud_service.stores.overdue import LIMIT_SECONDS, shut_down
 
 T = TypeVar("T")
@@ -43,14 +48,14 @@ class ReadConnection:
         self._is_free = asyncio.Lock()
 
     async def fetch(self, statement: str, parameters: Sequence[str]) -> Sequence[Row]:
-        """Return a statement's rows, text as bytes; retry once if the connection was dead.
+        """Return a statement's rows, text as bytes; retry once if the connection was of no use.
 
         Raises psycopg.Error.
         """
         return await self.run(lambda connection: self.ask(connection, statement, parameters))
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Return what `work` returns, which calls `ask`; retry it once if the connection was dead.
+        """Return what `work`, which calls `ask`, returns; retry it once on a connection of no use.
 
         Raises psycopg.Error.
         """
@@ -60,7 +65,7 @@ class ReadConnection:
             if connection is not None:
                 try:
                     return await work(connection)
-                except psycopg.OperationalError:
+                except (psycopg.OperationalError, *DENIED):
                     is_slow = time.monotonic() - started > SLOW_FAILURE_SECONDS
                     if not connection.closed or is_slow:
                         raise

@@ -7,7 +7,8 @@ from django.conf import settings
 from psycopg.errors import QueryCanceled
 
 from crud_service.reads.connection import Connection, ReadConnection, Row, Statements
-from crud_service.stores.connection_pool import FAILURES
+from crud_service.stores.connection_pool import DENIED, FAILURES
+from crud_service.stores.database import log_failure
 from crud_service.stores.replica import (
     HAS_REPLAYED,
     LIMIT_SECONDS,
@@ -43,6 +44,8 @@ class ReplicaConnection:
             except QueryCanceled:
                 # It takes too long, and would on the primary.
                 raise
+            except DENIED as error:
+                log_failure(error)  # it takes other reads
             except FAILURES as error:
                 replica().give_up(error)
             else:

@@ -30,15 +30,16 @@ T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# What a session is refused that another one may be granted: its server has become a standby, or it
-# began while its role could only read, lacked privileges or found no tables.
-UNFIT = (ReadOnlySqlTransaction, InsufficientPrivilege, UndefinedTable)
+# What a session is refused that a new one may be granted: it began while its role lacked privileges
+# or found no tables.
+DENIED = (InsufficientPrivilege, UndefinedTable)
 # What psycopg raises when the server cannot do what it is asked at the moment. Other errors of the
 # kinds of these, InternalError and ProgrammingError, are defects, of ours or of PostgreSQL's files.
 FAILURES = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
-    *UNFIT,
+    *DENIED,
+    ReadOnlySqlTransaction,
     IdleInTransactionSessionTimeout,
     TransactionTimeout,
 )
@@ -104,7 +105,7 @@ class ConnectionPool:
         return connection
 
     def run(self, work: Callable[[Connection], T]) -> T:
-        """Run a read; if the connection turns out to be dead, run it again on a new one.
+        """Run a read; if the connection turns out to be of no use, run it again on a new one.
 
         Raises one of FAILURES.
         """
@@ -130,8 +131,11 @@ class ConnectionPool:
         begin(connection)
         try:
             return work(connection)
-        except UNFIT:
-            # The next request connects anew: it may find the new primary, or has its rights back.
+        except DENIED:
+            connection.close()
+            raise
+        except ReadOnlySqlTransaction:
+            # The primary has become a standby: the next request connects anew to find the new one.
             connection.close()
             self.close_idle()
             raise

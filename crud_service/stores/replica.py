@@ -22,7 +22,7 @@ from prometheus_client import Counter
 from psycopg.abc import Params
 from psycopg.errors import QueryCanceled
 
-from crud_service.stores.connection_pool import FAILURES, Connection, ConnectionPool
+from crud_service.stores.connection_pool import DENIED, FAILURES, Connection, ConnectionPool
 from crud_service.stores.database import fetch_value, log_failure, run
 from crud_service.stores.overdue import begin
 from web.problems import StoreUnavailable
@@ -132,6 +132,8 @@ def read(work: Callable[[Connection], T]) -> T:
             # It takes too long, and would on the primary.
             log_failure(error)
             raise StoreUnavailable from error
+        except DENIED as error:
+            log_failure(error)  # it takes other reads
         except FAILURES as error:
             replica().give_up(error)
         else:

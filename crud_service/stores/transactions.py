@@ -12,13 +12,9 @@ from enum import Enum
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
+from psycopg.errors import ReadOnlySqlTransaction
 
-from crud_service.stores.connection_pool import (
-    FAILURES,
-    SLOW_FAILURE_SECONDS,
-    UNFIT,
-    close_unless_idle,
-)
+from crud_service.stores.connection_pool import FAILURES, SLOW_FAILURE_SECONDS, close_unless_idle
 from crud_service.stores.database import Connection, connect, log_failure, take_idle, use
 from web.problems import StoreUnavailable
 
@@ -97,7 +93,7 @@ def _attempt(connection: Connection, work: Callable[[Connection], Written[T]]) -
             log_failure(lost.__cause__ or lost)
             raise StoreUnavailable.outcome_unknown() from lost
         raise ConnectionLostError from lost.__cause__
-    except UNFIT as error:  # its connection was closed on purpose, and not lost
+    except ReadOnlySqlTransaction as error:  # its connection was closed on purpose, and not lost
         raise nothing_changed(error) from error
     except FAILURES as error:
         # Without a COMMIT nothing has changed: PostgreSQL rolls back when a client dies.

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
+from secrets import token_hex
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 import redis
 
@@ -117,6 +120,33 @@ def test_every_read_is_the_replicas_and_answered_as_by_the_primary(
     assert answered["replica"] > 20
     assert not answered["primary"]
     assert not statements(shared_server)
+
+
+def test_a_read_that_the_replica_refuses_takes_no_other_from_it(
+    crud_server: Callable[..., CrudServer], standby: Standby, database: Database, chat: str
+) -> None:
+    """As its role does that was granted each table, before a migration added one."""
+    name = f"reader_{token_hex(4)}"
+    reader = psycopg.sql.Identifier(name)
+    tables = "applications, chats"
+    for statement in ("CREATE ROLE {} LOGIN PASSWORD 'x'", f"GRANT SELECT ON {tables} TO {{}}"):
+        database.execute(psycopg.sql.SQL(statement).format(reader))
+    standby.catch_up()
+    address = urlsplit(standby.url)
+    url = address._replace(netloc=f"{name}:x@{address.hostname}:{address.port}").geturl()
+    own = crud_server(DATABASE_READ_URL=url)
+    wait_for_replica(own)
+
+    def read() -> Counter[str]:
+        before = statements(own)
+        for path in (f"{chat}/messages", f"{chat}/messages/1", chat):
+            assert httpx.get(own.url + path, timeout=60, **PLAIN_HTTP).status_code == 200
+        return statements(own) - before
+
+    answered = eventually(read, lambda it: it["replica"] == 1, KEPT_UP_SECONDS)
+    assert answered == {"primary": 2, "replica": 1}
+    assert "reads go to the primary" not in own.output()
+    assert "permission denied for table messages" in own.output()
 
 
 @pytest.mark.parametrize("lags", [True, False], ids=["a replica that lags", "one that does not"])
