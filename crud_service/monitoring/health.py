@@ -115,5 +115,5 @@ def ask_elasticsearch() -> None:
     )
     if answer.meta.status != HTTPStatus.OK:
         raise OSError(f"Elasticsearch answered {answer.meta.status}")
-    if b'"status"' not in answer.body:
+    if b'"cluster_name"' not in answer.body:
         raise OSError("something else answers in the place of Elasticsearch")

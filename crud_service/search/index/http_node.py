@@ -4,6 +4,7 @@ This is a node class for elastic-transport. Its default, urllib3, took half of t
 a search spends in this process, and the standard library's client still took a third.
 """
 
+import math
 import select
 import socket
 import ssl
@@ -70,8 +71,8 @@ class HttpNode(BaseNode):
     ) -> NodeResponse:
         """Send a request; raise ConnectionError, ConnectionTimeout or TlsError on failure.
 
-        The timeout is in seconds, for connecting and for each read and write. The whole response
-        may take twice as long.
+        The timeout is in seconds, for connecting, for each read and write, and for the whole
+        response once its first part is there.
         """
         timeout = self.config.request_timeout if request_timeout is DEFAULT else request_timeout
         started = time.monotonic()
@@ -141,7 +142,6 @@ class Response:
     """The next complete response on a connection; the parser requires the `on_*` names."""
 
     def __init__(self, connection: socket.socket, *, has_body: bool, timeout: float | None) -> None:
-        started = time.monotonic()
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = bytearray()
@@ -149,15 +149,20 @@ class Response:
         self._has_body = has_body
         self._complete = False
         self._parser = HttpResponseParser(self)
-        while not self._complete:
-            received = connection.recv(65536)
-            if not received:
-                raise OSError("connection closed before the end of the response")
+        received = connection.recv(65536)
+        deadline = time.monotonic() + (timeout or math.inf)
+        length = 0
+        while received:
+            length += len(received)
             self._parser.feed_data(received)
-            if len(self.body) > MOST_BYTES:
+            if self._complete:
+                return
+            if length > MOST_BYTES:
                 raise OSError(f"the response has more than {MOST_BYTES} bytes")
-            if timeout and not self._complete and time.monotonic() - started > 2 * timeout:
-                raise TimeoutError
+            if timeout:
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            received = connection.recv(65536)
+        raise OSError("connection closed before the end of the response")
 
     def on_message_begin(self) -> None:
         if self._complete:

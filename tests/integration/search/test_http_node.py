@@ -167,14 +167,21 @@ def test_a_response_that_never_ends_is_a_timeout() -> None:
             node.perform_request("GET", "/", request_timeout=0.2)
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%s\r\n" % (b"x" * 65_535) * 3,
+        b"X: %s\r\n" % (b"x" * 1000) * 200,
+    ],
+    ids=["body", "head"],
+)
 def test_a_response_that_is_too_large_is_not_read_to_its_end(
-    serve: Callable[..., tuple[Server, HttpNode]], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., tuple[Server, HttpNode]], monkeypatch: pytest.MonkeyPatch, endless: bytes
 ) -> None:
     from crud_service.search.index import http_node
 
     monkeypatch.setattr(http_node, "MOST_BYTES", 100_000)
-    endless = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"ffff\r\n%s\r\n" % (b"x" * 65_535) * 3
-    _, node = serve(endless)
+    _, node = serve(OK + endless)
     with pytest.raises(ConnectionError, match="more than 100000 bytes"):
         node.perform_request("GET", "/")
 
@@ -278,5 +285,8 @@ def test_a_proxy_that_answers_for_elasticsearch_is_not_ready(
 ) -> None:
     from crud_service.monitoring.health import check_elasticsearch
 
-    elasticsearch_that_answers(b"<html>log in</html>", b'{"status":"green"}')
-    assert [check_elasticsearch()["status"] for _ in range(2)] == ["unavailable", "ok"]
+    elasticsearch_that_answers(
+        b"<html>log in</html>", b'{"status":"ok"}', b'{"cluster_name":"search","status":"green"}'
+    )
+    found = [check_elasticsearch()["status"] for _ in range(3)]
+    assert found == ["unavailable", "unavailable", "ok"]
