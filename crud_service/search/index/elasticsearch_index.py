@@ -187,10 +187,10 @@ def find_indices() -> list[Index]:
     found = client().indices.get(
         index=f"{alias()},{alias()}-*", ignore_unavailable=True, features="aliases,mappings"
     )
-    try:
-        indices = [read_index(name, body) for name, body in found.body.items()]
-    except (AttributeError, LookupError, TypeError) as error:
-        raise no_answer(found) from error
+    bodies = found.body if isinstance(found.body, dict) else {"": found.body}
+    if not all(isinstance(body, dict) and "aliases" in body for body in bodies.values()):
+        raise no_answer(found)
+    indices = [read_index(name, body) for name, body in bodies.items()]
     return sorted(
         (index for index in indices if index.aliased or is_index_name(index.name)),
         key=lambda index: index.name,
