@@ -49,7 +49,8 @@
 --        0         the sequence is missing and must be seeded; nothing was done
 --       -1         the idempotency key was used with another payload
 --       -2         the stream is full; nothing was done
---       -3         the entry was refused (a key of another type); nothing was done
+--       -3         the entry was refused (a key of another type, or a sequence from which no number follows);
+--                  nothing was done
 --       -4         crud_service has no such application or chat (the sequence is 'unknown', or the
 --                  application was deleted, or its token rotated)
 --       -5         it replies to a number that was not handed out; nothing was done
@@ -163,10 +164,8 @@ local function start_messages(key)
   if key == first_sequence then
     first_sequence = nil -- what was read of it is out of date
   end
-  if redis.pcall('GET', key) == 'unknown' then
-    redis.pcall('DEL', key)
-  end
-  if redis.call('SET', key, '0', 'NX', 'EX', SEQUENCE_TTL) then
+  local condition = redis.pcall('GET', key) == 'unknown' and 'XX' or 'NX'
+  if redis.call('SET', key, '0', condition, 'EX', SEQUENCE_TTL) then
     redis.pcall('DEL', 'lock:' .. key)
   end
 end
