@@ -27,7 +27,7 @@ _BAD_REPLY, _CHAT_DELETED, _DELETING, _OUT_OF_MEMORY, _RATE_LIMITED = -5, -6, -7
 _BAD_REPLY_IN_BULK = -1000
 
 
-class Rejected(StoreUnavailable):
+class RejectedEntry(StoreUnavailable):
     """An error of Redis, or the value of a key, leads to no number."""
 
 
@@ -153,7 +153,7 @@ def read_answer(answer: int | bytes | list[int]) -> Answer:
         return Overloaded("Too many creations are waiting to be stored; nothing was changed.")
     if answer == _OUT_OF_MEMORY:
         return Overloaded("Redis is out of memory; nothing was changed.")
-    return Rejected("Redis rejected the entry; nothing was changed.")
+    return RejectedEntry("Redis rejected the entry; nothing was changed.")
 
 
 def read_limited(answer: int, *state: int) -> Answer:

@@ -9,7 +9,7 @@ from typing import Final
 from contract.shards import ONLY, Shard
 from numbering_service.creation import AnyCreation, Created
 from numbering_service.creations.held_back import HeldBack
-from numbering_service.creations.numbers import Rejected, Reply
+from numbering_service.creations.numbers import RejectedEntry, Reply
 from numbering_service.creations.outcomes import settle
 from numbering_service.creations.pending import Pending
 from numbering_service.creations.shares import Shares
@@ -121,6 +121,7 @@ class ShardQueue:
     def note(self, batch: list[Pending], reply: Reply) -> None:
         """Count what became of what was taken."""
         accepted: list[AnyCreation] = []
+        rejected: list[AnyCreation] = []
         numbers = 0
         for position, pending in enumerate(batch):
             answer = reply.answers[position]
@@ -129,8 +130,12 @@ class ShardQueue:
                 numbers += pending.numbers
             else:
                 self._window.give_back(pending.creation)
-                if isinstance(answer, Rejected):
-                    _log.error(_REJECTED, extra={"request_id": pending.creation.request_id})
+                if isinstance(answer, RejectedEntry):
+                    rejected.append(pending.creation)
+        if rejected:
+            # One line for all, whose requests are logged, too.
+            first = {"request_id": rejected[0].request_id, "rejected": len(rejected)}
+            _log.error(_REJECTED, extra=first)
         BATCHES.created += numbers
         if reply.last is not None:
             self._window.accept(reply.last, accepted)
