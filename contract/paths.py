@@ -24,8 +24,10 @@ def mask_token(access_token: str) -> str:
 # What stands before a token in a path, and in the keys that Redis quotes, cut short, in an error.
 _BEFORE = r"(/applications/[/\"']*|(?:sequence:\w+|idempotency|limiter):)([^\s/?\"'<>(),\\]{5,})"
 _TO_MASK = re.compile(rf"{_BEFORE}|([A-Za-z0-9]{{24,}})")
-# Without words that are longer than a token, such as the names of errors.
-_TO_MASK_IN_REASON = re.compile(rf"{_BEFORE}|\b({TOKEN_PATTERN})\b", re.ASCII)
+# Without words that are longer than a token, and without names of errors, which begin a reason.
+_TO_MASK_IN_REASON = re.compile(
+    rf"{_BEFORE}|(?<!^)(?<![A-Za-z0-9])({TOKEN_PATTERN})(?![A-Za-z0-9])", re.ASCII
+)
 
 
 def mask_path(path: str) -> str:

@@ -39,9 +39,10 @@ def test_an_exception_is_logged_without_access_tokens() -> None:
 
 
 def test_a_reason_is_logged_without_access_tokens() -> None:
-    reason = "IdleInTransactionSessionTimeout: with args beginning with: 'limits' '{}' 'limiter:{}"
+    reason = "InvalidRoleSpecification: with args beginning with: 'limits' '{}' 'limiter:{}"
     line = formatted("failed", reason=reason.format(TOKEN, TOKEN[:10]))
     assert line["reason"] == reason.format("aaaa…", "aaaa…")
+    assert formatted("failed", reason=f"a table _{TOKEN}_")["reason"] == "a table _aaaa…_"
 
 
 def test_a_request_that_django_refuses_to_read_is_a_warning_without_a_traceback() -> None:
