@@ -32,4 +32,5 @@ def read_search(request: Request, access_token: str, chat_number: int) -> ListAn
 
 
 def url_of(request: Request) -> str:
+    """Return the URL of a request without its query, for links."""
     return public_url(request.header(b"host") or "", request.path.rstrip("/"))

@@ -36,7 +36,7 @@ def answer_list(complete: ListRequest, query: bytes, url: str) -> ListAnswer | N
 
     Returns:
         The answer; None if the list's parent does not exist. Raises MalformedBody (400) and
-        ValidationFailed (422) for a bad query string, and Overloaded if too many long answers are
+        ValidationFailed (422) for a bad query string, and Overloaded if too many long ones are
         being read.
     """
     request = parse_list_request(complete, query)

@@ -48,7 +48,7 @@ ORDERS = [
     for bounded in (False, True)
 ]
 LISTED: dict[str, str | int] = {"low": "1500", "high": "9223372036854775807", "limit": 100}
-OWNER = {
+PARENT = {
     "access_token": TOKEN,
     "chat_number": "1",
     "sender": "Ann",
@@ -132,12 +132,12 @@ LISTS = [
 @pytest.mark.parametrize("of", LISTS)
 def test_no_list_scans_a_table(big: Database, of: Collection) -> None:
     bounds = {"low": TOKEN, "high": None} if of is APPLICATIONS else {}
-    parameters = {**OWNER, **LISTED, **bounds}
+    parameters = {**PARENT, **LISTED, **bounds}
     for order in ORDERS:
         assert walked_through(big, list_query(of, order), parameters) == set()
     assert walked_through(big, list_query(of, ScanOrder(), chunked=True), parameters) == set()
     if of is not APPLICATIONS:
-        pieces = {**OWNER, "low": "1", "high": "2", "wanted": "{1,2}"}
+        pieces = {**PARENT, "low": "1", "high": "2", "wanted": "{1,2}"}
         assert walked_through(big, piece_query(of), pieces) == set()
 
 
@@ -151,7 +151,7 @@ def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
 
     def read(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
         for _ in range(20):
-            connection.execute(list_query(MESSAGES, ScanOrder()), {**OWNER, **bounds})
+            connection.execute(list_query(MESSAGES, ScanOrder()), {**PARENT, **bounds})
         return connection.execute(
             "SELECT custom_plans FROM pg_prepared_statements WHERE generic_plans > 0"
         ).fetchall()
@@ -162,7 +162,7 @@ def test_no_page_of_a_large_table_is_planned_again(big: Database) -> None:
 
 def buffers(database: Database, sql: str, **bounds: str) -> int:
     """How many blocks the statement of a list touches."""
-    return blocks_touched(explain(database, sql, {**OWNER, **LISTED, **bounds}))
+    return blocks_touched(explain(database, sql, {**PARENT, **LISTED, **bounds}))
 
 
 @pytest.mark.parametrize("of", [MESSAGES, CHANGED_MESSAGES], ids=["by number", "by change"])

@@ -17,7 +17,7 @@ from crud_service.api.lists.list_request import ListRequest, parse_list_request
 from crud_service.api.lists.list_rows import fetch_rows
 from crud_service.chat.filters import FILTERS
 from crud_service.chat.list_queries import MESSAGES, ScanOrder, filtered, list_query
-from tests.integration.crud.test_plans import LISTED, OWNER
+from tests.integration.crud.test_plans import LISTED, PARENT
 from tests.integration.crud_rows import Database
 from tests.integration.plans import blocks_touched, explain
 
@@ -247,7 +247,7 @@ def test_a_filtered_page_touches_no_more_than_it_shows(
     moments = {"created_after": at(19_995_000), "created_before": at(19_998_000)}
     if names == ("created_before",):
         moments = {"created_before": at(3_000)}
-    values = {**OWNER, **LISTED, "access_token": TOKEN, "sender": "rare", "low": "1", **moments}
+    values = {**PARENT, **LISTED, "access_token": TOKEN, "sender": "rare", "low": "1", **moments}
     sql = list_query(filtered(MESSAGES, names), ScanOrder(backward=backward))
     touched = blocks_touched(explain(long, sql, values))
     # Some 15 probes for each time, of three or four pages, and a few pages of rows.
