@@ -188,9 +188,11 @@ class NeedsPassword(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         expected = "Basic " + b64encode(b"chat:p@ss/word").decode()
         good = self.headers["Authorization"] == expected and self.path == "/_cluster/health"
+        body = b'{"cluster_name":"search"}'
         self.send_response(200 if good else 401)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None: ...
 
