@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from contextlib import suppress
+from functools import cache
 from urllib.parse import urlsplit
 
 import psycopg
@@ -21,6 +22,10 @@ from crud_service.stores.shard_connections import ShardServers
 logger = logging.getLogger(__name__)
 
 SEARCH_INDEX = re.compile(r"(?!.*-\d{14}-[0-9a-f]{4}$)[a-z0-9][a-z0-9_-]{0,99}", re.ASCII)
+SESSION_SETTINGS = """
+SELECT name, current_setting(name)
+FROM unnest('{statement_timeout,synchronous_commit}'::text[]) AS name
+"""
 SECRETS = ("SECRET_KEY", "INTERNAL_TOKEN", "ADMIN_PASSWORD")
 
 
@@ -113,12 +118,18 @@ def unfit_pooler() -> str | None:
 
 def ignores_settings(database_url: str) -> bool:
     """Return whether sessions lack the settings they were opened with; False if none opens."""
-    try:
-        with psycopg.connect(database_url, **REQUESTS) as connection:
-            [(statement_timeout,)] = connection.execute("SHOW statement_timeout").fetchall()
-    except psycopg.Error:
+    found = session_settings(database_url)
+    if not found:
         return False
-    return f"statement_timeout={statement_timeout} " not in REQUESTS["options"]
+    return f"statement_timeout={found['statement_timeout']} " not in REQUESTS["options"]
+
+
+@cache
+def session_settings(database_url: str) -> dict[str, str]:
+    """Return settings of a session at the start of this process, by name; none if none opens."""
+    with suppress(psycopg.Error), psycopg.connect(database_url, **REQUESTS) as connection:
+        return dict(connection.execute(SESSION_SETTINGS).fetchall())
+    return {}
 
 
 def unfit_for_cluster() -> str | None:
@@ -163,21 +174,11 @@ def warnings() -> None:
             " set maxmemory-policy to noeviction",
             extra={"maxmemory_policy": policy},
         )
-    if confirms_too_early():
+    if session_settings(settings.DATABASE_URL).get("synchronous_commit") == "off":
         logger.warning(
             "PostgreSQL confirms commits before they are on disk, and its crash loses accepted"
             " messages: set synchronous_commit to on"
         )
-
-
-def confirms_too_early() -> bool:
-    """Return whether a commit may be lost in a crash; False if PostgreSQL cannot be asked now."""
-    with (
-        suppress(psycopg.Error),
-        psycopg.connect(settings.DATABASE_URL, **REQUESTS) as connection,
-    ):
-        return connection.execute("SHOW synchronous_commit").fetchone() == ("off",)
-    return False
 
 
 def eviction_policy() -> str | None:
