@@ -9,12 +9,7 @@ import psycopg
 from django.conf import settings
 
 from crud_service.postgresql import REQUESTS
-from crud_service.stores.connection_pool import (
-    DENIED,
-    SLOW_FAILURE_SECONDS,
-    BytesLoader,
-    Pause,
-)
+from crud_service.stores.connection_pool import DENIED, SLOW_FAILURE_SECONDS, BytesLoader, Pause
 from crud_service.stores.overdue import LIMIT_SECONDS, shut_down
 
 T = TypeVar("T")

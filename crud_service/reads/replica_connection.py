@@ -45,7 +45,7 @@ class ReplicaConnection:
                 # It takes too long, and would on the primary.
                 raise
             except DENIED as error:
-                log_failure(error)  # it takes other reads
+                log_failure(error)  # the replica keeps the other reads
             except FAILURES as error:
                 replica().give_up(error)
             else:

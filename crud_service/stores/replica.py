@@ -133,7 +133,7 @@ def read(work: Callable[[Connection], T]) -> T:
             log_failure(error)
             raise StoreUnavailable from error
         except DENIED as error:
-            log_failure(error)  # it takes other reads
+            log_failure(error)  # the replica keeps the other reads
         except FAILURES as error:
             replica().give_up(error)
         else:
